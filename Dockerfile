@@ -1,0 +1,31 @@
+# Web, worker and keeper: one image, three commands.
+# The secrets (mirrors and certificates of the building machine) are mounted, so nothing of them stays in a layer.
+FROM debian:trixie-slim AS build
+RUN --mount=type=secret,id=ca --mount=type=secret,id=apt_conf,target=/etc/apt/apt.conf.d/90host \
+    --mount=type=secret,id=apt_sources,target=/etc/apt/sources.list.d/debian.sources \
+    apt-get update -q && apt-get install -y -q --no-install-recommends python3 python3-venv
+COPY requirements.txt .
+RUN --mount=type=secret,id=ca --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
+    --mount=type=cache,target=/root/.cache/pip \
+    python3 -m venv /opt/venv \
+    && /opt/venv/bin/pip install -q --require-hashes -r requirements.txt \
+    && /opt/venv/bin/pip uninstall -q -y pip
+
+FROM debian:trixie-slim
+# curl: RAGFlow's Compose file calls it in this container for its health check.
+RUN --mount=type=secret,id=ca --mount=type=secret,id=apt_conf,target=/etc/apt/apt.conf.d/90host \
+    --mount=type=secret,id=apt_sources,target=/etc/apt/sources.list.d/debian.sources \
+    apt-get update -q && apt-get install -y -q --no-install-recommends python3 curl \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --uid 10001 --home-dir /nonexistent --shell /usr/sbin/nologin platform
+COPY --from=build /opt/venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+WORKDIR /app
+COPY . .
+# The root is read-only at run time: bytecode and static files are made now. The secret only lets the settings load.
+RUN python3 -m compileall -q . \
+    && DJANGO_SECRET_KEY=only-for-collectstatic DATABASE_URL=postgresql://build@localhost/build \
+       python3 manage.py collectstatic --noinput
+USER platform
+EXPOSE 9385
+CMD ["gunicorn", "sandbox_platform.wsgi", "-c", "sandbox_platform/gunicorn.py"]

@@ -1,0 +1,144 @@
+"""HTML for the detail page of an execution. Everything in it may come from a stranger: format_html only."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from executions.models import Execution
+from runtimes.models import Limits
+from sandbox_platform.units import format_bytes, format_ms
+
+# A browser lays out no more with pleasure. The rest is there to download.
+SHOWN = 100_000
+
+PHASES = (
+    ("Queue", "queued_at", "claimed_at", "until a worker took it"),
+    ("Claim", "claimed_at", "sandbox_at", "until it had a sandbox: long when none was warm"),
+    ("Sandbox", "sandbox_at", "started_at", "until the job was handed over"),
+    ("Run", "started_at", "ended_at", "the program"),
+    ("Store", "ended_at", "finished_at", "until result and artifacts were written"),
+)
+
+
+def badge(value: str, label: str) -> SafeString:
+    return format_html('<span class="status status-{}">{}</span>', value, label)
+
+
+def text(value: str) -> SafeString:
+    if not value:
+        return format_html('<span class="note">empty</span>')
+    shown = format_html('<pre class="text">{}</pre>', value[:SHOWN])
+    if len(value) <= SHOWN:
+        return shown
+    return format_html(
+        '{}<p class="note">The first {} of {} characters.</p>', shown, f"{SHOWN:,}", f"{len(value):,}"
+    )
+
+
+def _milliseconds(execution: Execution, begin: str, end: str) -> float | None:
+    first, last = getattr(execution, begin), getattr(execution, end)
+    return (last - first).total_seconds() * 1000 if first and last else None
+
+
+def timeline(execution: Execution) -> SafeString:
+    total = _milliseconds(execution, "queued_at", "finished_at") or 0.0
+    rows = []
+    for name, begin, end, meaning in PHASES:
+        spent = _milliseconds(execution, begin, end)
+        if spent is None:
+            continue
+        offset = _milliseconds(execution, "queued_at", begin) or 0.0
+        bar = _bar(offset / total, spent / total) if total else ""
+        rows.append((name, f"{spent:,.1f} ms", bar, meaning))
+    rows.append(("Total", f"{total:,.1f} ms" if total else "not finished", "", ""))
+    body = format_html_join(
+        "",
+        '<tr><th scope="row">{}</th><td class="number">{}</td><td class="bar">{}</td>'
+        '<td class="note">{}</td></tr>',
+        rows,
+    )
+    return format_html('<table class="facts">{}</table>', body)
+
+
+def _bar(offset: float, width: float, kind: str = "") -> SafeString:
+    offset, width = min(max(offset, 0), 1), min(max(width, 0), 1)
+    return format_html(
+        '<span class="track"><i class="{}" style="left: {}%; width: {}%"></i></span>',
+        kind,
+        f"{offset * 100:.1f}",
+        f"{width * 100:.1f}",
+    )
+
+
+def resources(execution: Execution) -> SafeString:
+    limits = execution.limits
+    rows = [
+        ("Wall time", execution.run_ms, limits.get("wall_time_ms"), format_ms),
+        ("CPU time", execution.cpu_ms, limits.get("cpu_time_ms"), format_ms),
+        ("Peak memory", execution.peak_memory_bytes, limits.get("memory_bytes"), format_bytes),
+        ("Standard output", len(execution.stdout.encode()), limits.get("output_bytes"), format_bytes),
+        ("Standard error", len(execution.stderr.encode()), limits.get("output_bytes"), format_bytes),
+    ]
+    body = format_html_join(
+        "",
+        '<tr><th scope="row">{}</th><td class="number">{}</td><td class="number">{}</td>'
+        '<td class="bar">{}</td></tr>',
+        (
+            (
+                name,
+                "not measured" if used is None else unit(used),
+                unit(limit) if limit else "",
+                _bar(0, used / limit, "full" if used >= limit else "") if used and limit else "",
+            )
+            for name, used, limit, unit in rows
+        ),
+    )
+    return format_html(
+        '<table class="facts"><thead><tr><th></th><th>Used</th><th>Limit</th><th></th></tr></thead>'
+        "{}</table>",
+        body,
+    )
+
+
+def limits(execution: Execution) -> SafeString:
+    return pairs({name: _limit(name, execution.limits.get(name)) for name in Limits.__dataclass_fields__})
+
+
+def _limit(name: str, value: Any) -> str:
+    if isinstance(value, int) and name.endswith("_bytes"):
+        return format_bytes(value)
+    if isinstance(value, int) and name.endswith("_ms"):
+        return format_ms(value)
+    return str(value)
+
+
+def pairs(values: Mapping[str, object]) -> SafeString:
+    if not values:
+        return format_html('<span class="note">none</span>')
+    body = format_html_join("", '<tr><th scope="row">{}</th><td>{}</td></tr>', values.items())
+    return format_html('<table class="facts">{}</table>', body)
+
+
+def files(rows: Iterable[tuple[str, str, int]]) -> SafeString:
+    """Rows of address, name and size."""
+    body = format_html_join(
+        "",
+        '<tr><td><a href="{}">{}</a></td><td class="number">{}</td></tr>',
+        ((url, name, format_bytes(size)) for url, name, size in rows),
+    )
+    if not body:
+        return format_html('<span class="note">none</span>')
+    return format_html('<table class="facts">{}</table>', body)
+
+
+def violations(values: list[dict[str, object]]) -> SafeString:
+    if not values:
+        return format_html('<span class="note">none</span>')
+    body = format_html_join(
+        "",
+        '<tr><td class="number">line {}</td><td>{}</td><td><code>{}</code></td></tr>',
+        ((value.get("line", ""), value.get("message", ""), value.get("rule", "")) for value in values),
+    )
+    return format_html('<table class="facts">{}</table>', body)

@@ -1,0 +1,68 @@
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from executions.admin.readonly import ReadOnlyAdmin
+from executions.admin.rendering import badge
+from executions.models import Sandbox
+
+REFRESH_S = 5
+
+
+@admin.register(Sandbox)
+class SandboxAdmin(ReadOnlyAdmin[Sandbox]):
+    list_display = ("short_id", "state_badge", "age", "runtime", "revision", "node", "execution")
+    list_filter = ("state", "runtime", "node")
+    list_select_related = ("runtime",)
+    search_fields = ("container_id", "execution_id")
+    fields = (
+        "container_id",
+        "state_badge",
+        "age",
+        "runtime",
+        "revision",
+        "node",
+        "execution",
+        "image_id",
+        "profile_sha256",
+        "created_at",
+        "ready_at",
+        "claimed_at",
+    )
+    readonly_fields = fields
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        subtitle = {"title": f"Sandboxes, live: read anew every {REFRESH_S} seconds"}
+        response = super().changelist_view(request, subtitle | (extra_context or {}))
+        response["Refresh"] = str(REFRESH_S)
+        return response
+
+    @admin.display(description="Container", ordering="container_id")
+    def short_id(self, sandbox: Sandbox) -> str:
+        return str(sandbox)
+
+    @admin.display(description="State", ordering="state")
+    def state_badge(self, sandbox: Sandbox) -> SafeString:
+        return badge(sandbox.state, sandbox.get_state_display())
+
+    @admin.display(description="Age", ordering="-created_at")
+    def age(self, sandbox: Sandbox) -> str:
+        return str(timedelta(seconds=int((timezone.now() - sandbox.created_at).total_seconds())))
+
+    @admin.display(description="Revision", ordering="runtime_revision")
+    def revision(self, sandbox: Sandbox) -> str:
+        current = sandbox.runtime_revision == sandbox.runtime.revision
+        return f"{sandbox.runtime_revision}{'' if current else ' (old)'}"
+
+    @admin.display(description="Execution", empty_value="")
+    def execution(self, sandbox: Sandbox) -> SafeString | None:
+        if sandbox.execution_id is None:
+            return None
+        url = reverse("admin:executions_execution_change", args=[sandbox.execution_id])
+        return format_html('<a href="{}"><code class="id">{}</code></a>', url, sandbox.execution_id)

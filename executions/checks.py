@@ -1,0 +1,112 @@
+"""What must hold before anything starts, as far as it can be seen without Docker, network or database."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+
+SHORTEST_TOKEN = 16
+LONGEST_NODE_NAME = 100
+SMALLEST_MEMORY = 64 * 1024**2
+
+
+@register(Tags.security)
+def check_access(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
+    messages: list[CheckMessage] = []
+    if settings.RAGFLOW_ALLOW_UNAUTHENTICATED:
+        messages.append(
+            Warning(
+                "POST /run takes programs from anybody, without a token.",
+                hint="Unset SANDBOX_EXECUTOR_MANAGER_ALLOW_UNAUTHENTICATED, unless only RAGFlow gets here.",
+                id="sandbox_platform.W001",
+            )
+        )
+    if 0 < len(settings.RAGFLOW_TOKEN) < SHORTEST_TOKEN:
+        messages.append(
+            Warning(
+                f"SANDBOX_EXECUTOR_MANAGER_API_TOKEN has fewer than {SHORTEST_TOKEN} characters.",
+                hint="Empty it in .env and run `make ensure_env`, which generates one.",
+                id="sandbox_platform.W002",
+            )
+        )
+    return messages
+
+
+@register(Tags.security, deploy=True)
+def check_debug(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
+    if not settings.DEBUG:
+        return []
+    return [
+        Warning(
+            "DJANGO_DEBUG is on: every visitor who meets an error sees settings and source.",
+            hint="Unset DJANGO_DEBUG.",
+            id="sandbox_platform.W003",
+        )
+    ]
+
+
+@register
+def check_queue(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
+    queue: dict[str, Any] = settings.Q_CLUSTER
+    longest = settings.LONGEST_RUN_S
+    rules = (
+        (queue["timeout"] > longest, "E001", f"timeout must be above LONGEST_RUN_S ({longest} s)"),
+        (
+            queue["retry"] > queue["timeout"],
+            "E002",
+            "retry must be above timeout: a run is handed out once",
+        ),
+        (queue["max_attempts"] == 1, "E003", "max_attempts must be 1: a program is never run twice"),
+        (queue["ack_failures"] is True, "E004", "ack_failures must be True, or a failed task comes back"),
+    )
+    return [
+        Error(
+            f"Q_CLUSTER: {problem}.",
+            hint="Mend sandbox_platform/settings.py.",
+            id=f"sandbox_platform.{number}",
+        )
+        for holds, number, problem in rules
+        if not holds
+    ]
+
+
+@register
+def check_seeds(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
+    longest_ms = settings.LONGEST_RUN_S * 1000
+    rules = (
+        (
+            longest_ms >= settings.SEED_TIMEOUT_MS,
+            "E005",
+            "SANDBOX_TIMEOUT is longer than the longest run",
+            f"Write at most {settings.LONGEST_RUN_S}s.",
+        ),
+        (
+            settings.SEED_MEMORY_BYTES >= SMALLEST_MEMORY,
+            "E006",
+            "SANDBOX_MAX_MEMORY is too small for a sandbox",
+            "Write at least 64m.",
+        ),
+        (
+            len(settings.SANDBOX_NODE) <= LONGEST_NODE_NAME,
+            "E007",
+            "SANDBOX_NODE is too long",
+            f"Write at most {LONGEST_NODE_NAME} characters.",
+        ),
+    )
+    return [
+        Error(f"{problem}.", hint=hint, id=f"sandbox_platform.{number}")
+        for holds, number, problem, hint in rules
+        if not holds
+    ]
+
+
+@register
+def check_manifests(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
+    from runtimes.manifests import ManifestError, load_all
+
+    try:
+        load_all()
+    except ManifestError as e:
+        return [Error(str(e), hint="Mend the manifest.", id="sandbox_platform.E008")]
+    return []

@@ -1,0 +1,179 @@
+from datetime import datetime, timedelta
+
+import pgtrigger
+import uuid_utils.compat
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from executions.models.client import Client
+from runtimes.models import Runtime
+
+
+class Status(models.TextChoices):
+    QUEUED = "queued", "Queued"
+    RUNNING = "running", "Running"
+    SUCCEEDED = "succeeded", "Succeeded"
+    FAILED = "failed", "Failed"  # the program's own doing
+    TIMED_OUT = "timed_out", "Timed out"
+    OUT_OF_MEMORY = "out_of_memory", "Out of memory"
+    OUTPUT_LIMIT = "output_limit", "Output limit"
+    REJECTED = "rejected", "Rejected"  # never started, because of what was asked
+    CANCELLED = "cancelled", "Cancelled"
+    PLATFORM_ERROR = "platform_error", "Platform error"  # our doing
+
+
+OPEN = (Status.QUEUED, Status.RUNNING)
+TERMINAL = tuple(status for status in Status if status not in OPEN)
+
+
+class Outcome(models.TextChoices):
+    """Why an execution ended as its status says."""
+
+    COMPLETED = "completed", "Completed"
+    NONZERO_EXIT = "nonzero_exit", "Ended with a non-zero exit status"
+    SIGNALLED = "signalled", "Killed by a signal"
+    RESULT_INVALID = "result_invalid", "Returned something that is not JSON, or too large"
+    WALL_TIME = "wall_time", "Wall time limit"
+    CPU_TIME = "cpu_time", "CPU time limit"
+    MEMORY = "memory", "Memory limit"
+    STDOUT = "stdout", "Standard output limit"
+    STDERR = "stderr", "Standard error limit"
+    CODE_POLICY = "code_policy", "Refused by the code policy"
+    RUNTIME_DISABLED = "runtime_disabled", "The runtime is switched off"
+    CALLER_GONE = "caller_gone", "The caller hung up"
+    QUEUE_TIMEOUT = "queue_timeout", "No worker took it in time"
+    START_FAILED = "start_failed", "No sandbox could be started"
+    SANDBOX_LOST = "sandbox_lost", "The sandbox died without a reason of its own"
+    WORKER_LOST = "worker_lost", "The worker died"
+    INTERNAL = "internal", "A fault of the platform's own code"
+
+
+class Mode(models.TextChoices):
+    FUNCTION = "function", "Function: main() is called and returns JSON"
+    SCRIPT = "script", "Script: the program runs from top to bottom"
+
+
+class ExecutionQuerySet(models.QuerySet["Execution"]):
+    def open(self) -> "ExecutionQuerySet":
+        return self.filter(status__in=OPEN)
+
+
+class Execution(models.Model):
+    """One run of one program, and everything needed to say later what ran, where and how it went."""
+
+    id = models.UUIDField(primary_key=True, default=uuid_utils.compat.uuid7, editable=False)
+    # PROTECT: history names its runtime and client for ever; both are switched off, not deleted.
+    client = models.ForeignKey(Client, on_delete=models.PROTECT, null=True, related_name="executions")
+    runtime = models.ForeignKey(Runtime, on_delete=models.PROTECT, related_name="executions")
+    endpoint = models.CharField(max_length=20, help_text="Where it came in.")
+    mode = models.CharField(max_length=8, choices=Mode.choices)
+    code = models.TextField()
+    code_sha256 = models.CharField(max_length=64)
+    # JSON as text: jsonb can hold neither NUL nor lone surrogates, which both occur in practice.
+    arguments = models.TextField(default="{}")
+    stdin = models.TextField(blank=True)
+    argv = models.JSONField(default=list)
+
+    status = models.CharField(max_length=14, choices=Status.choices, default=Status.QUEUED)
+    outcome = models.CharField(max_length=20, choices=Outcome.choices, blank=True)
+    message = models.TextField(blank=True, help_text="What the platform has to say about the outcome.")
+    policy_violations = models.JSONField(default=list)
+    exit_code = models.IntegerField(null=True)
+    signal = models.PositiveSmallIntegerField(null=True)
+    # Decoded as UTF-8; what is not, and NUL (which Postgres text cannot hold), is U+FFFD.
+    stdout = models.TextField(blank=True)
+    stderr = models.TextField(blank=True)
+    stdout_truncated = models.BooleanField(default=False)
+    stderr_truncated = models.BooleanField(default=False)
+    result = models.TextField(null=True, help_text="JSON text of what main() returned.")
+
+    queued_at = models.DateTimeField()
+    enqueued_at = models.DateTimeField(help_text="Last time its task was put into the queue.")
+    claimed_at = models.DateTimeField(null=True, help_text="A worker took it.")
+    sandbox_at = models.DateTimeField(null=True, help_text="It had a sandbox.")
+    started_at = models.DateTimeField(null=True, help_text="The job was handed to the runner.")
+    ended_at = models.DateTimeField(null=True, help_text="The runner reported the end, or was stopped.")
+    finished_at = models.DateTimeField(null=True, help_text="The result was stored.")
+    cpu_ms = models.PositiveIntegerField(null=True, help_text="CPU of the whole sandbox during the run.")
+    peak_memory_bytes = models.PositiveBigIntegerField(null=True)
+    warm = models.BooleanField(null=True, help_text="A warm sandbox was waiting.")
+
+    # Provenance
+    image_id = models.CharField(max_length=80, blank=True)
+    runtime_revision = models.PositiveIntegerField()
+    profile_name = models.CharField(max_length=50, blank=True)
+    profile_sha256 = models.CharField(max_length=64, blank=True)
+    limits = models.JSONField()
+    environment = models.JSONField(default=dict)
+    runsc_version = models.CharField(max_length=100, blank=True)
+    node = models.CharField(max_length=100, blank=True)
+    sandbox_id = models.CharField(max_length=64, blank=True)
+    remote_address = models.GenericIPAddressField(null=True)
+
+    # The worker's Postgres backend: when that session is gone, so is the worker. See keeper.reaper.
+    worker_backend = models.PositiveIntegerField(null=True)
+    cancel_requested_at = models.DateTimeField(null=True)
+
+    objects = ExecutionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-queued_at"]
+        constraints = [
+            models.CheckConstraint(condition=Q(status__in=Status.values), name="execution_status_is_known"),
+            models.CheckConstraint(
+                condition=Q(status__in=OPEN, finished_at__isnull=True, outcome="")
+                | Q(status__in=TERMINAL, finished_at__isnull=False) & ~Q(outcome=""),
+                name="execution_finished_iff_terminal",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["-queued_at"], name="execution_recent_idx"),
+            # The keeper looks for what is stuck; nearly all rows are terminal.
+            models.Index(fields=["status", "node"], condition=Q(status__in=OPEN), name="execution_open_idx"),
+        ]
+        triggers = [
+            pgtrigger.Protect(
+                name="terminal_rows_never_change",
+                operation=pgtrigger.Update | pgtrigger.Delete,
+                condition=pgtrigger.Q(old__status__in=TERMINAL),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+    @property
+    def is_finished(self) -> bool:
+        return self.status in TERMINAL
+
+    @property
+    def queue_deadline(self) -> datetime:
+        return self.queued_at + timedelta(milliseconds=settings.SANDBOX_QUEUE_TIMEOUT_MS)
+
+    @property
+    def run_ms(self) -> float | None:
+        if not (self.started_at and self.ended_at):
+            return None
+        return (self.ended_at - self.started_at).total_seconds() * 1000
+
+
+class Artifact(models.Model):
+    """A file the program left in ./artifacts."""
+
+    execution = models.ForeignKey(Execution, on_delete=models.PROTECT, related_name="artifacts")
+    name = models.CharField(max_length=255)
+    content = models.BinaryField()
+    size = models.PositiveIntegerField()
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["execution", "name"], name="artifact_name_once"),
+        ]
+        triggers = [
+            pgtrigger.Protect(name="artifacts_never_change", operation=pgtrigger.Update | pgtrigger.Delete),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,65 @@
+"""Postgres LISTEN/NOTIFY: how the processes wake each other, so that nobody polls.
+
+A notification is a hint, never the truth: whoever is woken looks at the rows, and whoever waits looks again
+after a while, because a notification sent while the connection was down is lost.
+"""
+
+import select
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import psycopg
+from django.db import connection
+
+QUEUED = "execution_queued"  # no payload: a task is in the queue
+FINISHED = "execution_finished"  # execution id
+CANCEL = "execution_cancel"  # execution id
+POOL = "sandbox_pool"  # "claimed:<runtime id>", or "" for any other reason to look
+READY = "sandbox_ready"  # runtime id
+
+
+class Notification(NamedTuple):
+    channel: str
+    payload: str
+
+
+def notify(channel: str, payload: str = "") -> None:
+    """Sent when the current transaction commits."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, %s)", [channel, payload])
+
+
+class Listener:
+    """A connection of its own, listening. Raises psycopg.OperationalError when it breaks."""
+
+    def __init__(self, *channels: str) -> None:
+        params: dict[str, Any] = connection.get_connection_params()
+        params.pop("pool", None)
+        params.pop("cursor_factory", None)
+        self.connection = psycopg.connect(**params, autocommit=True)
+        for channel in channels:
+            self.connection.execute(f"LISTEN {channel}".encode())
+
+    def fileno(self) -> int:
+        return self.connection.fileno()
+
+    def wait(self, timeout: float) -> list[Notification]:
+        """What arrived, waiting for the first at most `timeout` seconds; [] if nothing did."""
+        pending = self._pending()
+        if not pending and select.select([self.connection.fileno()], [], [], timeout)[0]:
+            pending = self._pending()
+        return pending
+
+    def _pending(self) -> list[Notification]:
+        return [Notification(n.channel, n.payload) for n in self.connection.notifies(timeout=0)]
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def __enter__(self) -> "Listener":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()

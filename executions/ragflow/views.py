@@ -1,0 +1,107 @@
+"""RAGFlow's endpoints: POST /run, GET / and /healthz; and the honest /readyz beside them."""
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework.exceptions import APIException
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from executions import readiness, services, waiting
+from executions.models import Client, Execution
+from executions.ragflow import contract, schema
+from executions.waiting import GaveUp
+from runtimes.models import Runtime
+
+ENDPOINT = "ragflow"
+# A worker's longest run, a full queue before it, and a little: after that something is wrong with us.
+KILL_S = 30
+WAIT_S = settings.SANDBOX_QUEUE_TIMEOUT_MS / 1000 + settings.LONGEST_RUN_S + 60
+
+
+class RunView(APIView):
+    """Runs `main(**arguments)` of a program in a fresh sandbox and answers with its result.
+
+    200 for whatever becomes of the program; 422 for a malformed request; 401 and 503 for a token that is
+    wrong, or was never configured.
+    """
+
+    parser_classes: list[Any] = []  # the body is read as it is: DRF's own answers are not RAGFlow's
+
+    @extend_schema(
+        request=schema.RunRequestSerializer,
+        responses={200: schema.RunResultSerializer, 422: OpenApiResponse(schema.MalformedSerializer)},
+        tags=["RAGFlow"],
+    )
+    def post(self, request: Request) -> Response:
+        http: HttpRequest = request._request
+        try:
+            run = contract.parse_request(http.body, http.headers.get("Content-Type", ""))
+        except contract.Malformed as e:
+            return Response({"detail": e.detail}, status=422)
+        runtime = Runtime.objects.filter(slug=run.language).first()
+        if runtime is None:
+            detail = f"The runtime {run.language} is not installed: run `manage.py bootstrap`."
+            return Response({"detail": detail}, status=503)
+        execution = services.submit(
+            services.Request(
+                runtime=runtime,
+                code=run.code,
+                arguments=run.arguments,
+                endpoint=ENDPOINT,
+                client=request.user if isinstance(request.user, Client) else None,
+                remote_address=http.META.get("REMOTE_ADDR") or None,
+            ),
+            policy=runtime.ragflow_code_policy,
+        )
+        if not execution.is_finished:
+            execution = finished(execution, http)
+        artifacts = list(execution.artifacts.all()) if execution.exit_code == 0 else []
+        return Response(contract.render(execution, artifacts))
+
+
+def finished(execution: Execution, http: HttpRequest) -> Execution:
+    """The execution as it ended. A caller who hangs up ends it."""
+    event = waiting.hub.register(execution.pk)
+    try:
+        done = waiting.wait_until_finished(
+            execution.pk, event, timeout_s=WAIT_S, caller=http.META.get("gunicorn.socket")
+        )
+        if isinstance(done, GaveUp):
+            services.cancel(execution.pk)
+            done = waiting.wait_until_finished(execution.pk, event, timeout_s=KILL_S)
+    finally:
+        waiting.hub.forget(execution.pk, event)
+    if isinstance(done, GaveUp):
+        raise APIException(f"Execution {execution.pk} was cancelled but has not ended.")
+    return done
+
+
+@csrf_exempt
+def healthz(request: HttpRequest) -> HttpResponse:
+    """Alive: answered without Docker or Postgres, as RAGFlow's clients expect before every run."""
+    if request.method != "GET":
+        return JsonResponse({"detail": "Method Not Allowed"}, status=405, headers={"Allow": "GET"})
+    return JsonResponse({"status": "ok"})
+
+
+@csrf_exempt
+def readyz(request: HttpRequest) -> HttpResponse:
+    """Able to run something now: 200, or 503 with what is missing."""
+    problems = readiness.problems()
+    status = 503 if problems else 200
+    return JsonResponse({"status": "not ready" if problems else "ready", "problems": problems}, status=status)
+
+
+@csrf_exempt
+def run_with_slash(request: HttpRequest) -> HttpResponse:
+    # 307 keeps method and body.
+    return HttpResponse(status=307, headers={"Location": "/run"})
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return JsonResponse({"detail": "Not Found"}, status=404)

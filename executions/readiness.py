@@ -1,0 +1,37 @@
+"""Whether a program sent now would be run: what /readyz says."""
+
+from django.conf import settings
+from django.db import OperationalError
+
+from executions import liveness
+from executions.models import Sandbox, SandboxState
+from runtimes.models import Runtime
+
+
+def problems() -> list[str]:
+    """What is missing, in words; [] when ready."""
+    try:
+        return _problems()
+    except OperationalError:
+        return ["Postgres does not answer."]
+
+
+def _problems() -> list[str]:
+    found = []
+    node = settings.SANDBOX_NODE
+    if not liveness.workers_alive(node):
+        found.append(f"No worker is running on node {node}.")
+    if not liveness.keeper_alive(node):
+        found.append(f"No pool keeper is running on node {node}.")
+    runtimes = list(Runtime.objects.enabled())
+    if not runtimes:
+        found.append("No runtime is enabled.")
+    ready = set(
+        Sandbox.objects.filter(node=node, state=SandboxState.READY).values_list("runtime_id", flat=True)
+    )
+    found += [
+        f"Runtime {runtime.slug} has no warm sandbox."
+        for runtime in runtimes
+        if runtime.pool_min and runtime.pk not in ready
+    ]
+    return found

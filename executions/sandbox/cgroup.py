@@ -1,0 +1,46 @@
+"""CPU time and memory of a sandbox, as the host's kernel counts them (cgroup v1 and v2)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.conf import settings
+
+
+@dataclass(frozen=True)
+class Usage:
+    cpu_ms: int
+    peak_memory_bytes: int
+
+
+def usage(container_id: str) -> Usage | None:
+    """None when the container has no cgroup (any more), or the host's tree is not visible here."""
+    for cpu, memory in _places(settings.SANDBOX_CGROUP_ROOT, container_id):
+        try:
+            return Usage(cpu_ms=_cpu_ms(cpu), peak_memory_bytes=_peak(memory))
+        except OSError:
+            continue
+    return None
+
+
+def _places(root: Path, container_id: str) -> Iterator[tuple[Path, Path]]:
+    for parent in (f"docker/{container_id}", f"system.slice/docker-{container_id}.scope"):
+        if (root / "cgroup.controllers").exists():
+            yield root / parent, root / parent
+        else:
+            yield root / "cpuacct" / parent, root / "memory" / parent
+
+
+def _cpu_ms(folder: Path) -> int:
+    v1 = folder / "cpuacct.usage"
+    if v1.exists():
+        return int(v1.read_text()) // 1_000_000
+    fields = dict(line.split() for line in (folder / "cpu.stat").read_text().splitlines())
+    return int(fields["usage_usec"]) // 1000
+
+
+def _peak(folder: Path) -> int:
+    for name in ("memory.max_usage_in_bytes", "memory.peak", "memory.current"):
+        if (folder / name).exists():
+            return int((folder / name).read_text())
+    raise FileNotFoundError(folder)

@@ -1,0 +1,218 @@
+"""The one module that talks to Docker."""
+
+import functools
+import json
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import docker
+import docker.errors
+import requests.exceptions
+from django.conf import settings
+from docker.types import Ulimit
+
+from executions.sandbox.engine import Container, ContainerState, EngineError, ImageMissing, SandboxSpec
+
+API_TIMEOUT_S = 60
+END_TIMEOUT_S = 5
+KIND_LABEL = f"{settings.SANDBOX_LABEL}.kind"
+ROW_LABEL = f"{settings.SANDBOX_LABEL}.sandbox"
+NOBODY = 65534
+# The sentry's own threads and gVisor's stubs count towards Docker's pids limit: with 64 a sandbox dies
+# without a word. The limit that programs feel is nproc.
+PIDS_PER_PROCESS = 4
+PIDS_BASE = 512
+
+
+@contextmanager
+def engine_errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except docker.errors.ImageNotFound as e:
+        raise ImageMissing(f"{what}: {e.explanation or e}") from e
+    except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as e:
+        raise EngineError(f"{what}: {e}") from e
+
+
+class DockerChannel:
+    """Docker's attach stream: chunks of 1 byte stream (1 stdout, 2 stderr), 3 zero bytes, 4 bytes length."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._buffer = bytearray()
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def receive(self) -> tuple[bytes, bytes] | None:
+        with engine_errors("attach"):
+            data = self._sock.recv(1 << 18)
+        if not data:
+            return None
+        self._buffer += data
+        parts: dict[int, list[bytes]] = {1: [], 2: []}
+        position = 0
+        while len(self._buffer) - position >= 8:
+            end = position + 8 + int.from_bytes(self._buffer[position + 4 : position + 8], "big")
+            if end > len(self._buffer):
+                break
+            parts[self._buffer[position]].append(bytes(self._buffer[position + 8 : end]))
+            position = end
+        del self._buffer[:position]
+        return b"".join(parts[1]), b"".join(parts[2])
+
+    def send(self, data: bytes) -> None:
+        with engine_errors("attach"):
+            self._sock.sendall(data)
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+class DockerEngine:
+    def __init__(self) -> None:
+        with engine_errors("docker"):
+            # A fixed version: negotiating it is a request of its own in every process.
+            self._api = docker.APIClient(
+                base_url=settings.DOCKER_HOST, version="1.43", timeout=API_TIMEOUT_S, num_pools=8
+            )
+
+    def create(self, spec: SandboxSpec) -> str:
+        with engine_errors(f"create {spec.image}"):
+            return str(self._api.create_container_from_config(container_config(spec))["Id"])
+
+    def start(self, container_id: str) -> None:
+        with engine_errors("start"):
+            self._api.start(container_id)
+
+    def attach(self, container_id: str) -> DockerChannel:
+        with engine_errors("attach"):
+            wrapper = self._api.attach_socket(
+                container_id, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+            )
+            # docker-py hands out a reader around the socket; we need both directions, and its own lifetime.
+            sock = wrapper._sock.dup()
+            wrapper.close()
+        sock.settimeout(API_TIMEOUT_S)
+        return DockerChannel(sock)
+
+    def kill(self, container_id: str) -> None:
+        with engine_errors("kill"), _already_gone():
+            self._api.kill(container_id)
+
+    def remove(self, container_id: str) -> None:
+        with engine_errors("remove"), _already_gone():
+            self._api.remove_container(container_id, force=True, v=True)
+
+    def state_after_end(self, container_id: str) -> ContainerState:
+        with engine_errors("inspect"):
+            try:
+                # Docker learns of the end a moment after the stream does.
+                self._api.wait(container_id, timeout=END_TIMEOUT_S)
+            except requests.exceptions.RequestException:
+                pass  # still running: inspect says so
+            except docker.errors.NotFound:
+                return ContainerState(running=False, exit_code=None, oom_killed=False)
+            state = self._api.inspect_container(container_id)["State"]
+        return ContainerState(state["Running"], state["ExitCode"], state["OOMKilled"])
+
+    def containers(self) -> list[Container]:
+        filters = {"label": [f"{settings.SANDBOX_LABEL}={settings.SANDBOX_NODE}", f"{KIND_LABEL}=sandbox"]}
+        with engine_errors("list"):
+            found = self._api.containers(all=True, filters=filters)
+        return [Container(c["Id"], c["Labels"].get(ROW_LABEL, ""), c["State"] == "running") for c in found]
+
+    def image_id(self, image: str) -> str:
+        with engine_errors(f"image {image}"):
+            return str(self._api.inspect_image(image)["Id"])
+
+    def version(self) -> str:
+        return runsc_version()
+
+    def info(self) -> dict[str, Any]:
+        """Docker's description of itself, for the doctor."""
+        with engine_errors("info"):
+            return dict(self._api.info())
+
+
+@contextmanager
+def _already_gone() -> Iterator[None]:
+    """404 (gone) and 409 (going, or not running) are what a removal wants."""
+    try:
+        yield
+    except docker.errors.APIError as e:
+        if e.status_code not in (404, 409):
+            raise
+
+
+def container_config(spec: SandboxSpec) -> dict[str, Any]:
+    """The sandbox's flags; each has its assertion on a live container in tests/executions/sandbox."""
+    limits = spec.limits
+    ulimits = [
+        # Holds inside the guest, per user: what a fork bomb runs into.
+        Ulimit(name="nproc", soft=limits.processes, hard=limits.processes),
+        Ulimit(name="nofile", soft=limits.open_files, hard=limits.open_files),
+        # One file cannot be larger than the file system that it must fit.
+        Ulimit(name="fsize", soft=limits.workspace_bytes, hard=limits.workspace_bytes),
+        Ulimit(name="core", soft=0, hard=0),
+    ]
+    memory_tmpfs = "rw,exec,nosuid,nodev"
+    return {
+        "Image": spec.image,
+        "Cmd": [json.dumps(spec.runner_config)],
+        "Env": [f"{name}={value}" for name, value in spec.environment.items()],
+        "Labels": {
+            settings.SANDBOX_LABEL: settings.SANDBOX_NODE,  # how strays are found, and only ours
+            KIND_LABEL: "sandbox",
+            **spec.labels,
+        },
+        "WorkingDir": "/workspace",
+        "User": "0:0",  # the runner; the program itself is uid 65534 (see docs/runner-protocol.md)
+        "OpenStdin": True,
+        "StdinOnce": False,  # the keeper attaches first and leaves; the worker comes later
+        "NetworkDisabled": True,
+        "HostConfig": {
+            "Runtime": settings.SANDBOX_GVISOR_RUNTIME,  # gVisor: the barrier
+            "NetworkMode": "none",  # nothing to attack, nowhere to send to
+            "ReadonlyRootfs": True,  # a run cannot change what its interpreter loads
+            "Tmpfs": {
+                # The only writable places, with a size; both count towards memory.
+                "/workspace": f"{memory_tmpfs},size={limits.workspace_bytes},uid={NOBODY},gid={NOBODY},mode=0700",
+                "/tmp": f"{memory_tmpfs},size={limits.tmp_bytes},mode=1777",  # noqa: S108
+            },
+            "CapDrop": ["ALL"],
+            "CapAdd": ["SETUID", "SETGID", "KILL"],  # the runner becomes nobody, and ends what nobody started
+            "SecurityOpt": ["no-new-privileges:true", f"seccomp={spec.seccomp}"],
+            "Memory": limits.memory_bytes,
+            "MemorySwap": limits.memory_bytes,  # equal: no swap on top
+            "NanoCpus": int(limits.cpus * 1e9),  # a busy loop takes its share, not the node
+            "PidsLimit": PIDS_BASE + PIDS_PER_PROCESS * limits.processes,
+            "Ulimits": ulimits,
+            "LogConfig": {"Type": "none"},  # output belongs to the execution, not to a log file
+            "IpcMode": "none",
+            "RestartPolicy": {"Name": "no"},
+            "AutoRemove": False,  # how it ended must still be there to be asked
+        },
+    }
+
+
+@functools.cache
+def runsc_version() -> str:
+    path = shutil.which("runsc")
+    if not path:
+        return ""
+    output = subprocess.run(
+        [path, "--version"], capture_output=True, text=True, timeout=10, check=False
+    ).stdout
+    match = re.search(r"version (\S+)", output)
+    return match[1] if match else ""
+
+
+@functools.cache
+def get_engine() -> DockerEngine:
+    return DockerEngine()

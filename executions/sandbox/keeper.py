@@ -1,0 +1,239 @@
+"""The pool keeper: starts warm sandboxes, removes used ones, and puts rows and containers straight.
+
+One a node (an advisory lock sees to that). It keeps nothing that it could not read again from Postgres and
+Docker, so it may die at any time.
+"""
+
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import psycopg
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from executions import liveness
+from executions.models import Execution, Sandbox, SandboxState, Status
+from executions.notify import CANCEL, POOL, Listener, Notification
+from executions.sandbox import pool, reaper
+from executions.sandbox.engine import Container, Engine, EngineError, ImageMissing
+from runtimes.models import Runtime
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 2.0
+RECONNECT_S = 1.0
+# Under load notifications come in bursts; one look at the rows answers them all.
+COALESCE_S = 0.01
+# Demand is the busiest of these slots within the window: about what one refill round has to make good.
+DEMAND_SLOT_S = 2
+DEMAND_WINDOW_S = 60
+# A row without a container this long belongs to a process that died while starting it.
+START_GRACE_S = 90
+REMOVALS = 4
+
+
+class Demand:
+    """How many sandboxes of each runtime were claimed lately."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._claims: deque[tuple[float, int]] = deque()
+
+    def claimed(self, runtime_id: int) -> None:
+        self._claims.append((self._clock(), runtime_id))
+
+    def peak(self, runtime_id: int) -> int:
+        since = self._clock() - DEMAND_WINDOW_S
+        while self._claims and self._claims[0][0] < since:
+            self._claims.popleft()
+        slots = Counter(int(at // DEMAND_SLOT_S) for at, of in self._claims if of == runtime_id)
+        return max(slots.values(), default=0)
+
+
+class Keeper:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._demand = Demand()
+        self._starts: dict[Future[None], int] = {}
+        self._removals: dict[int, Future[None]] = {}
+        self._starters = ThreadPoolExecutor(settings.SANDBOX_STARTS, "start")
+        self._removers = ThreadPoolExecutor(REMOVALS, "remove")
+        self._retry_at: dict[int, float] = {}
+        self._stop = False
+
+    def stop(self) -> None:
+        self._stop = True
+
+    def run(self) -> None:
+        while not self._stop:
+            try:
+                self._serve()
+            except (OperationalError, InterfaceError, psycopg.Error) as e:
+                logger.warning("Postgres is away (%s)", type(e).__name__)
+                connection.close()
+                time.sleep(RECONNECT_S)
+        self._starters.shutdown(cancel_futures=True)
+        self._removers.shutdown()
+
+    def _serve(self) -> None:
+        with Listener(POOL, CANCEL) as listener:
+            liveness.hold_keeper(listener.connection, settings.SANDBOX_NODE)
+            logger.info("keeping the pool of node %s", settings.SANDBOX_NODE)
+            next_tick = 0.0
+            while not self._stop:
+                if time.monotonic() >= next_tick:
+                    self._tick()
+                    next_tick = time.monotonic() + TICK_S
+                self._step()
+                heard = listener.wait(max(0.0, next_tick - time.monotonic()))
+                for notification in heard:
+                    self._hear(notification)
+                if heard:
+                    time.sleep(COALESCE_S)
+
+    def _hear(self, notification: Notification) -> None:
+        if notification.channel == CANCEL:
+            self._kill_cancelled()
+        elif notification.payload.startswith("claimed:"):
+            self._demand.claimed(int(notification.payload.removeprefix("claimed:")))
+
+    def _tick(self) -> None:
+        """What no notification announces: deaths."""
+        reaper.reap_lost()
+        reaper.expire_queued()
+        reaper.requeue_orphans()
+        self._kill_cancelled()
+        try:
+            self._reconcile()
+        except EngineError as e:
+            logger.warning("Docker is away: %s", e)
+
+    def _step(self) -> None:
+        self._starts = {future: runtime for future, runtime in self._starts.items() if not future.done()}
+        self._removals = {pk: future for pk, future in self._removals.items() if not future.done()}
+        rows = list(self._mine())
+        for sandbox in rows:
+            if sandbox.state == SandboxState.USED and sandbox.pk not in self._removals:
+                self._removals[sandbox.pk] = self._removers.submit(in_thread, self._remove, sandbox)
+        self._refill(rows)
+
+    def _mine(self) -> QuerySet[Sandbox]:
+        return Sandbox.objects.filter(node=settings.SANDBOX_NODE)
+
+    def _kill_cancelled(self) -> None:
+        cancelled = Execution.objects.filter(
+            status=Status.RUNNING, node=settings.SANDBOX_NODE, cancel_requested_at__isnull=False
+        )
+        for sandbox in self._mine().filter(execution_id__in=cancelled.values("pk")):
+            try:
+                self._engine.kill(sandbox.container_id)
+            except EngineError as e:
+                logger.warning("cancel: sandbox %s: %s", sandbox, e)
+
+    # -- refill ---------------------------------------------------------------------------------------
+
+    def _refill(self, rows: list[Sandbox]) -> None:
+        running = Execution.objects.filter(status=Status.RUNNING, node=settings.SANDBOX_NODE)
+        served = {row.execution_id for row in rows}
+        waiting = Counter(runtime for pk, runtime in running.values_list("pk", "runtime") if pk not in served)
+        starting = Counter(self._starts.values())
+        wishes: list[tuple[bool, int, pool.Configuration]] = []
+        for runtime in Runtime.objects.select_related("seccomp_profile"):
+            configuration = pool.Configuration(runtime)
+            ready = self._ready(configuration, rows)
+            target = min(runtime.pool_max, max(runtime.pool_min, self._demand.peak(runtime.pk)))
+            if len(ready) > target + waiting[runtime.pk]:
+                retire_ready(self._mine().filter(pk__in=[row.pk for row in ready[target:]]))
+            if runtime.enabled and self._retry_at.get(runtime.pk, 0) <= time.monotonic():
+                owed = waiting[runtime.pk] - len(ready) - starting[runtime.pk]
+                wanted = max(target, waiting[runtime.pk]) - len(ready) - starting[runtime.pk]
+                wishes += [(number >= owed, number, configuration) for number in range(wanted)]
+        # Whom somebody waits for comes first; then the runtimes take turns.
+        wishes.sort(key=lambda wish: wish[:2])
+        for _, _, configuration in wishes[: max(0, settings.SANDBOX_STARTS - len(self._starts))]:
+            future = self._starters.submit(in_thread, self._start, configuration)
+            self._starts[future] = configuration.runtime.pk
+
+    def _ready(self, configuration: pool.Configuration, rows: list[Sandbox]) -> list[Sandbox]:
+        """The runtime's ready sandboxes, oldest first. Those of an old configuration are retired."""
+        runtime = configuration.runtime
+        ready = [row for row in rows if row.runtime_id == runtime.pk and row.state == SandboxState.READY]
+        key = (runtime.revision, configuration.profile_sha256)
+        current = [
+            row for row in ready if (row.runtime_revision, row.profile_sha256) == key and runtime.enabled
+        ]
+        if len(current) < len(ready):
+            retire_ready(self._mine().filter(pk__in=[row.pk for row in ready if row not in current]))
+        return current
+
+    def _start(self, configuration: pool.Configuration) -> None:
+        runtime = configuration.runtime
+        try:
+            pool.start(self._engine, configuration)
+            self._retry_at.pop(runtime.pk, None)
+        except EngineError as e:
+            # An image that cannot start must not keep the node busy; a caller hears of it from its own run.
+            pause = 10 if isinstance(e, ImageMissing) else 2
+            self._retry_at[runtime.pk] = time.monotonic() + pause
+            logger.error("runtime %s: no warm sandbox: %s", runtime, e)
+
+    # -- removal --------------------------------------------------------------------------------------
+
+    def _remove(self, sandbox: Sandbox) -> None:
+        try:
+            if sandbox.container_id:
+                self._engine.remove(sandbox.container_id)
+        except EngineError as e:
+            logger.warning("sandbox %s: not removed yet: %s", sandbox, e)
+            time.sleep(1)
+            return
+        sandbox.delete()
+
+    def _reconcile(self) -> None:
+        """Rows without containers and containers without rows: somebody died in between."""
+        rows = {row.pk: row for row in self._mine()}
+        containers = self._engine.containers()
+        alive = {c.id for c in containers if c.running}
+        for container in containers:
+            # Rows are written before containers, and read before them here: look again before removing.
+            known = container.sandbox.isdigit() and (
+                int(container.sandbox) in rows or self._mine().filter(pk=container.sandbox).exists()
+            )
+            if not known:
+                logger.warning("container %s has no row: removed", container.id[:12])
+                self._engine.remove(container.id)
+        for row in rows.values():
+            age = (timezone.now() - row.created_at).total_seconds()
+            starter_died = row.state == SandboxState.STARTING and age > START_GRACE_S
+            died = row.state == SandboxState.READY and row.container_id not in alive
+            if starter_died or died:
+                self._adopt_container(row, containers)
+                self._mine().filter(pk=row.pk, state=row.state).update(state=SandboxState.USED)
+
+    def _adopt_container(self, row: Sandbox, containers: list[Container]) -> None:
+        """A starter that died had no time to write down which container it made."""
+        for container in containers:
+            if container.sandbox == str(row.pk) and not row.container_id:
+                self._mine().filter(pk=row.pk).update(container_id=container.id)
+
+
+def retire_ready(sandboxes: QuerySet[Sandbox]) -> None:
+    """Those that nobody claimed meanwhile: the condition is part of the UPDATE."""
+    sandboxes.filter(state=SandboxState.READY).update(state=SandboxState.USED)
+
+
+def in_thread(work: Callable[..., None], argument: object) -> None:
+    """A pool thread's outermost frame."""
+    try:
+        work(argument)
+    except (OperationalError, InterfaceError) as e:
+        logger.warning("Postgres is away (%s)", type(e).__name__)
+        connection.close()
+    except Exception:
+        # A thread must not die in silence: the next round tries again.
+        logger.exception("keeper")

@@ -1,0 +1,121 @@
+"""Claiming a warm sandbox, and the rows the pool is made of."""
+
+import logging
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.utils import timezone
+
+from executions.models import Sandbox, SandboxState
+from executions.notify import POOL, READY, notify
+from executions.sandbox import session
+from executions.sandbox.docker_engine import ROW_LABEL
+from executions.sandbox.engine import Engine, EngineError, SandboxSpec
+from runtimes.models import Runtime
+from seccomp_profiles.models import UNCONFINED, SeccompProfile, hash_rules
+
+logger = logging.getLogger(__name__)
+
+# The oldest first: it has had the most time to preload.
+CLAIM = """
+    WITH picked AS (
+        SELECT id FROM executions_sandbox
+        WHERE node = %s AND runtime_id = %s AND state = 'ready'
+          AND runtime_revision = %s AND profile_sha256 = %s
+        ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1
+    ), claimed AS (
+        UPDATE executions_sandbox s SET state = 'claimed', execution_id = %s, claimed_at = clock_timestamp()
+        FROM picked WHERE s.id = picked.id RETURNING s.*
+    )
+    SELECT claimed.*, pg_notify(%s, %s) AS notified FROM claimed
+"""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A runtime as it stands now, with the profile it points at: what a sandbox must have been started under."""
+
+    runtime: Runtime
+
+    @property
+    def profile(self) -> SeccompProfile | None:
+        return self.runtime.seccomp_profile
+
+    @property
+    def profile_name(self) -> str:
+        return self.profile.name if self.profile else UNCONFINED
+
+    @property
+    def profile_sha256(self) -> str:
+        return self.profile.sha256 if self.profile else hash_rules(None)
+
+    def spec(self, sandbox: Sandbox) -> SandboxSpec:
+        return SandboxSpec(
+            image=self.runtime.image,
+            limits=self.runtime.limits,
+            runner_config={
+                "preload": self.runtime.preload,
+                "preload_when_idle": self.runtime.preload_when_idle,
+            },
+            environment=self.runtime.environment,
+            seccomp=self.profile.docker_value if self.profile else UNCONFINED,
+            labels={ROW_LABEL: str(sandbox.pk)},
+        )
+
+
+def claim(configuration: Configuration, execution_id: object) -> Sandbox | None:
+    """A ready sandbox of this node, now this execution's; None if there is none."""
+    runtime = configuration.runtime
+    parameters = [
+        settings.SANDBOX_NODE,
+        runtime.pk,
+        runtime.revision,
+        configuration.profile_sha256,
+        execution_id,
+        POOL,
+        f"claimed:{runtime.pk}",
+    ]
+    return next(iter(Sandbox.objects.raw(CLAIM, parameters)), None)
+
+
+def start(engine: Engine, configuration: Configuration, *, execution_id: object = None) -> Sandbox:
+    """A fresh sandbox: ready for anybody, or claimed from birth by an execution. Raises EngineError."""
+    runtime = configuration.runtime
+    sandbox = Sandbox.objects.create(
+        node=settings.SANDBOX_NODE,
+        runtime=runtime,
+        runtime_revision=runtime.revision,
+        profile_name=configuration.profile_name,
+        profile_sha256=configuration.profile_sha256,
+        runsc_version=engine.version(),
+        execution_id=execution_id,
+    )
+    try:
+        sandbox.image_id = engine.image_id(runtime.image)
+        sandbox.container_id = engine.create(configuration.spec(sandbox))
+        channel = engine.attach(sandbox.container_id)
+        try:
+            engine.start(sandbox.container_id)
+            session.wait_until_ready(channel)
+        finally:
+            channel.close()
+    except EngineError:
+        retire(sandbox)
+        raise
+    sandbox.state = SandboxState.CLAIMED if execution_id else SandboxState.READY
+    sandbox.ready_at = timezone.now()
+    sandbox.save(update_fields=["image_id", "container_id", "state", "ready_at"])
+    if not execution_id:
+        notify(READY, str(runtime.pk))
+        notify(POOL)
+    return sandbox
+
+
+def retire(sandbox: Sandbox) -> None:
+    """It is finished; the keeper removes its container and then its row."""
+    fields = ["state"]
+    sandbox.state = SandboxState.USED
+    if sandbox.container_id:
+        fields.append("container_id")
+    sandbox.save(update_fields=fields)
+    notify(POOL)

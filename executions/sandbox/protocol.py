@@ -1,0 +1,91 @@
+"""The platform's side of docs/runner-protocol.md: frames and what they carry."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+VERSION = 1
+MAX_FRAME = 128 * 1024 * 1024
+FROM_RUNNER = frozenset(b"HOERAX")
+
+
+class ProtocolError(Exception):
+    """The runner said something it may not say: it is broken, or somebody else speaks for it."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One program and everything it is given; see "The job"."""
+
+    mode: str
+    code: str
+    source_file: str
+    arguments: str  # JSON text
+    stdin: str
+    argv: list[str]
+    environment: Mapping[str, str]
+    output_bytes: int
+    output_action: str
+    result_bytes: int
+    artifact_count: int
+    artifact_bytes: int
+    artifact_suffixes: list[str] | None
+
+    def frame(self) -> bytes:
+        payload = json.dumps(asdict(self) | {"arguments": json.loads(self.arguments)}).encode()
+        return b"J" + len(payload).to_bytes(4, "big") + payload
+
+
+@dataclass(frozen=True)
+class End:
+    """The runner's report of how the worker ended; see "The end"."""
+
+    exit_code: int | None
+    signal: int | None
+    stdout_bytes: int
+    stderr_bytes: int
+    result_bytes: int | None
+    lingered: bool
+
+    @classmethod
+    def parse(cls, payload: bytes) -> "End":
+        try:
+            fields: dict[str, Any] = json.loads(payload)
+            return cls(**{name: fields[name] for name in cls.__dataclass_fields__})
+        except (ValueError, KeyError, TypeError) as e:
+            raise ProtocolError(f"bad end frame: {e}") from e
+
+
+class Frames:
+    """Cuts a byte stream into frames. A frame larger than `limit` bytes is a protocol error."""
+
+    def __init__(self, limit: int = MAX_FRAME) -> None:
+        self._buffer = bytearray()
+        self._limit = limit
+
+    def feed(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
+        self._buffer += data
+        position = 0
+        while len(self._buffer) - position >= 5:
+            kind = self._buffer[position]
+            size = int.from_bytes(self._buffer[position + 1 : position + 5], "big")
+            if kind not in FROM_RUNNER or size > self._limit:
+                raise ProtocolError(f"frame of type {kind} and {size} bytes")
+            end = position + 5 + size
+            if end > len(self._buffer):
+                break
+            yield bytes([kind]), bytes(self._buffer[position + 5 : end])
+            position = end
+        del self._buffer[:position]
+
+
+def parse_artifact(payload: bytes) -> tuple[str, bytes]:
+    size = int.from_bytes(payload[:2], "big")
+    try:
+        name = payload[2 : 2 + size].decode()
+    except UnicodeDecodeError as e:
+        raise ProtocolError("artifact name is not UTF-8") from e
+    if not name or len(name) > 255 or "/" in name or "\0" in name:
+        raise ProtocolError(f"artifact name {name!r}")
+    return name, payload[2 + size :]

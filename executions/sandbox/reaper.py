@@ -1,0 +1,72 @@
+"""Finds executions that nobody will finish any more, and finishes them. Runs in the keeper, every few seconds."""
+
+import logging
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+from django_q.models import OrmQ
+from django_q.tasks import async_task
+
+from executions import services
+from executions.models import Execution, Outcome, Status
+from executions.sandbox.verdict import Verdict
+
+logger = logging.getLogger(__name__)
+
+# A task taken out of the queue reaches a worker at once, or sits in a cluster's memory until one is free.
+REQUEUE_AFTER = timedelta(seconds=10)
+# Starting a sandbox, storing the result through a restart of Postgres: what a run may need beside its own time.
+SLACK = timedelta(seconds=150)
+
+# Postgres remembers its sessions until it restarts. After a restart every session is gone, and a worker that
+# is still running its job would look dead: those wait for their deadline instead.
+LOST = """
+    SELECT e.id FROM executions_execution e
+    WHERE e.status = 'running' AND e.node = %s
+      AND (
+        (e.claimed_at > pg_postmaster_start_time()
+         AND NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.pid = e.worker_backend))
+        OR e.claimed_at + make_interval(secs => (e.limits->>'wall_time_ms')::float / 1000) + %s < now()
+      )
+"""
+
+
+def reap_lost() -> int:
+    """Executions whose worker is dead. They are not run again: their code may have had its effects."""
+    with connection.cursor() as cursor:
+        cursor.execute(LOST, [settings.SANDBOX_NODE, SLACK])
+        lost = [row[0] for row in cursor.fetchall()]
+    for execution_id in lost:
+        logger.warning("execution %s: its worker died", execution_id)
+        message = "The worker that ran this died. The program may have run in part; it is not run twice."
+        services.finish(execution_id, Verdict(Status.PLATFORM_ERROR, Outcome.WORKER_LOST, message))
+    return len(lost)
+
+
+def expire_queued() -> int:
+    """Executions that waited longer than anybody should."""
+    limit = timedelta(milliseconds=settings.SANDBOX_QUEUE_TIMEOUT_MS)
+    expired = Execution.objects.filter(status=Status.QUEUED, queued_at__lt=timezone.now() - limit)
+    message = f"No worker was free for {limit.total_seconds():g} s."
+    for execution_id in expired.values_list("pk", flat=True):
+        services.finish(execution_id, Verdict(Status.CANCELLED, Outcome.QUEUE_TIMEOUT, message))
+    return len(expired)
+
+
+def requeue_orphans() -> int:
+    """Queued executions whose task went down with a cluster. A task too many does no harm: see tasks.take."""
+    waiting = Execution.objects.filter(status=Status.QUEUED, enqueued_at__lt=timezone.now() - REQUEUE_AFTER)
+    if not waiting.exists():
+        return 0
+    in_queue = {task.task()["name"] for task in OrmQ.objects.all().iterator()}
+    orphans = [row for row in waiting if str(row.pk) not in in_queue]
+    for orphan in orphans:
+        with transaction.atomic():
+            claimed = Execution.objects.filter(
+                pk=orphan.pk, status=Status.QUEUED, enqueued_at=orphan.enqueued_at
+            ).update(enqueued_at=timezone.now())
+            if claimed:
+                async_task(services.TASK, str(orphan.pk), task_name=str(orphan.pk))
+    return len(orphans)

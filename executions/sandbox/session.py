@@ -1,0 +1,157 @@
+"""Drives one job through one sandbox, and enforces from outside what the guest cannot be trusted with."""
+
+import select
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+from django.utils import timezone
+
+from executions.sandbox import cgroup
+from executions.sandbox.engine import Channel, EngineError
+from executions.sandbox.protocol import VERSION, End, Frames, Job, ProtocolError, parse_artifact
+from runtimes.models import Limits
+
+# How often the CPU time is looked at; also how stale the last figures of a killed sandbox may be.
+TICK_S = 0.2
+# A frame's worth of slack: the runner cuts at one byte over the limit, so more means that it does not.
+FLOOD_SLACK = 256 * 1024
+READY_TIMEOUT_S = 60
+
+
+class EndedBy(Enum):
+    RUNNER = "the runner reported the end"
+    WALL_TIME = "our deadline passed"
+    CPU_TIME = "the host counted too much CPU"
+    LOST = "the stream ended without a report"
+    PROTOCOL = "the runner broke the protocol"
+
+
+@dataclass
+class Report:
+    """What one session saw. Times are the host's."""
+
+    started_at: datetime
+    ended_at: datetime | None = None
+    ended_by: EndedBy | None = None
+    end: End | None = None
+    stdout: bytearray = field(default_factory=bytearray)
+    stderr: bytearray = field(default_factory=bytearray)
+    result: bytes | None = None
+    artifacts: list[tuple[str, bytes]] = field(default_factory=list)
+    cpu_ms: int | None = None
+    peak_memory_bytes: int | None = None
+    complaint: str = ""  # the runner's own stderr, or what it did wrong
+
+
+def wait_until_ready(channel: Channel) -> None:
+    """Returns once the runner has said hello; EngineError if it does not."""
+    frames = Frames()
+    complaint = b""
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while (left := deadline - time.monotonic()) > 0:
+        if not select.select([channel], [], [], left)[0]:
+            break
+        received = channel.receive()
+        if received is None:
+            raise EngineError(f"the sandbox ended before it was ready: {complaint.decode(errors='replace')}")
+        stdout, stderr = received
+        complaint = (complaint + stderr)[-4000:]
+        try:
+            for kind, payload in frames.feed(stdout):
+                if kind != b"H" or f'"protocol": {VERSION}'.encode() not in payload:
+                    raise EngineError(f"the image's runner does not speak protocol {VERSION}: rebuild it")
+                return
+        except ProtocolError as e:
+            raise EngineError(f"the image holds no runner of ours: {e}") from e
+    raise EngineError(f"the sandbox was not ready within {READY_TIMEOUT_S} s")
+
+
+class Session:
+    """One job in one claimed sandbox. `run` never raises for what the guest does."""
+
+    def __init__(self, channel: Channel, container_id: str, limits: Limits) -> None:
+        self._channel = channel
+        self._container_id = container_id
+        self._limits = limits
+        self._frames = Frames()
+        self._cpu_before: int | None = None
+
+    def run(self, job: Job) -> Report:
+        self._measure_before()
+        report = Report(started_at=timezone.now())
+        deadline = time.monotonic() + self._limits.wall_time_ms / 1000
+        try:
+            self._channel.send(job.frame())
+            report.ended_by = self._until_end(report, deadline)
+        except ProtocolError as e:
+            report.ended_by, report.complaint = EndedBy.PROTOCOL, str(e)
+        except EngineError as e:
+            report.ended_by, report.complaint = EndedBy.LOST, str(e)
+        report.ended_at = timezone.now()
+        if report.ended_by is not EndedBy.LOST:
+            self._measure(report)
+        return report
+
+    def _until_end(self, report: Report, deadline: float) -> EndedBy:
+        next_tick = time.monotonic() + TICK_S
+        while True:
+            now = time.monotonic()
+            if now >= deadline:
+                return EndedBy.WALL_TIME
+            if now >= next_tick:
+                next_tick = now + TICK_S
+                self._measure(report)
+                if report.cpu_ms is not None and report.cpu_ms > self._limits.cpu_time_ms:
+                    return EndedBy.CPU_TIME
+            if not select.select([self._channel], [], [], max(0, min(deadline, next_tick) - now))[0]:
+                continue
+            received = self._channel.receive()
+            if received is None:
+                return EndedBy.LOST
+            stdout, stderr = received
+            report.complaint = (report.complaint + stderr.decode(errors="replace"))[-4000:]
+            for kind, payload in self._frames.feed(stdout):
+                if self._take(report, kind, payload):
+                    return EndedBy.RUNNER
+
+    def _take(self, report: Report, kind: bytes, payload: bytes) -> bool:
+        """Adds a frame to the report; true for the last one."""
+        match kind:
+            case b"O":
+                self._append(report.stdout, payload)
+            case b"E":
+                self._append(report.stderr, payload)
+            case b"R":
+                if report.result is not None or len(payload) > self._limits.result_bytes:
+                    raise ProtocolError("a second result, or one over the limit")
+                report.result = payload
+            case b"A":
+                name, content = parse_artifact(payload)
+                if len(content) > self._limits.artifact_bytes:
+                    raise ProtocolError(f"artifact of {len(content)} bytes")
+                if len(report.artifacts) >= self._limits.artifact_count:
+                    raise ProtocolError("too many artifacts")
+                report.artifacts.append((name, content))
+            case b"X":
+                report.end = End.parse(payload)
+                return True
+            case _:
+                raise ProtocolError(f"frame {kind!r} during a run")
+        return False
+
+    def _append(self, kept: bytearray, data: bytes) -> None:
+        kept += data
+        if len(kept) > self._limits.output_bytes + FLOOD_SLACK:
+            raise ProtocolError("output far over the limit")
+
+    def _measure_before(self) -> None:
+        used = cgroup.usage(self._container_id)
+        self._cpu_before = used.cpu_ms if used else None
+
+    def _measure(self, report: Report) -> None:
+        used = cgroup.usage(self._container_id)
+        if used and self._cpu_before is not None:
+            report.cpu_ms = used.cpu_ms - self._cpu_before
+            report.peak_memory_bytes = used.peak_memory_bytes

@@ -1,0 +1,129 @@
+"""Decides how an execution ended, from facts the host knows; the guest's words decide nothing.
+
+The facts, strongest first: our own deadlines; the kernel's OOM kill of the sandbox; the bytes we received;
+the exit status that gVisor's kernel gave the worker, reported by a process the program cannot touch.
+"""
+
+import json
+import signal
+from dataclasses import dataclass
+
+from executions.models import Outcome, Status
+from executions.sandbox.engine import ContainerState
+from executions.sandbox.session import EndedBy, Report
+from runtimes.models import Limits, OutputAction
+
+MIB = 1024**2
+
+
+@dataclass(frozen=True)
+class Verdict:
+    status: Status
+    outcome: Outcome
+    message: str = ""  # for people: what happened, and what to do about it
+    exit_code: int | None = None
+    signal: int | None = None
+    result: str | None = None  # JSON text
+
+
+def decide(report: Report, state: ContainerState | None, limits: Limits, *, cancelled: bool) -> Verdict:
+    """`state` is the container's, asked after the stream ended without a report; else None."""
+    match report.ended_by:
+        case EndedBy.WALL_TIME:
+            seconds = limits.wall_time_ms / 1000
+            return Verdict(
+                Status.TIMED_OUT,
+                Outcome.WALL_TIME,
+                f"Execution timeout: not finished after {seconds:g} s, the runtime's wall time limit.",
+            )
+        case EndedBy.CPU_TIME:
+            seconds = limits.cpu_time_ms / 1000
+            return Verdict(
+                Status.TIMED_OUT,
+                Outcome.CPU_TIME,
+                f"CPU time limit exceeded: more than {seconds:g} s of CPU, the runtime's limit.",
+            )
+        case EndedBy.RUNNER:
+            return _of_program(report, limits)
+        case EndedBy.LOST:
+            return _of_lost_sandbox(report, state, limits, cancelled)
+        case _:
+            return Verdict(
+                Status.PLATFORM_ERROR, Outcome.SANDBOX_LOST, f"The sandbox misbehaved: {report.complaint}"
+            )
+
+
+def _of_lost_sandbox(
+    report: Report, state: ContainerState | None, limits: Limits, cancelled: bool
+) -> Verdict:
+    if state and state.oom_killed:
+        return Verdict(
+            Status.OUT_OF_MEMORY,
+            Outcome.MEMORY,
+            f"Memory limit exceeded: the sandbox needed more than {limits.memory_bytes // MIB} MiB, "
+            "files in /workspace and /tmp included, and was killed.",
+        )
+    if cancelled:
+        return Verdict(Status.CANCELLED, Outcome.CALLER_GONE, "Cancelled: the caller hung up.")
+    return Verdict(
+        Status.PLATFORM_ERROR,
+        Outcome.SANDBOX_LOST,
+        f"The sandbox ended without a report. {report.complaint}".strip(),
+        exit_code=state.exit_code if state else None,
+    )
+
+
+def _of_program(report: Report, limits: Limits) -> Verdict:
+    end = report.end
+    assert end is not None  # noqa: S101  EndedBy.RUNNER says so
+    for stream, kept, outcome in (
+        ("standard output", report.stdout, Outcome.STDOUT),
+        ("standard error", report.stderr, Outcome.STDERR),
+    ):
+        if len(kept) > limits.output_bytes and limits.output_action == OutputAction.KILL:
+            return Verdict(
+                Status.OUTPUT_LIMIT,
+                outcome,
+                f"Output limit exceeded: more than {limits.output_bytes} bytes on {stream}.",
+            )
+    if end.signal is not None:
+        return Verdict(
+            Status.FAILED,
+            Outcome.SIGNALLED,
+            f"Killed by signal {end.signal} ({_signal_name(end.signal)}).",
+            exit_code=128 + end.signal,
+            signal=end.signal,
+        )
+    if end.exit_code != 0:
+        message = f"Exited with status {end.exit_code}."
+        return Verdict(Status.FAILED, Outcome.NONZERO_EXIT, message, exit_code=end.exit_code)
+    if end.result_bytes is not None and end.result_bytes > limits.result_bytes:
+        return Verdict(
+            Status.FAILED,
+            Outcome.RESULT_INVALID,
+            f"The result is {end.result_bytes} bytes of JSON; the limit is {limits.result_bytes}. "
+            "Write it to a file in artifacts/ instead.",
+            exit_code=1,
+        )
+    if report.result is None:
+        return Verdict(Status.SUCCEEDED, Outcome.COMPLETED, exit_code=0)
+    return _with_result(report.result)
+
+
+def _with_result(raw: bytes) -> Verdict:
+    try:
+        # JSON has no NaN and no infinity; null is what RAGFlow's callers get for them.
+        value = json.loads(raw, parse_constant=lambda _name: None)
+        text = json.dumps(value, separators=(",", ":"))
+    except (ValueError, RecursionError) as e:
+        # Only a program that writes to the runner's pipe by itself gets here.
+        message = f"The result is not JSON: {e}"
+        return Verdict(Status.FAILED, Outcome.RESULT_INVALID, message, exit_code=1)
+    return Verdict(Status.SUCCEEDED, Outcome.COMPLETED, exit_code=0, result=text)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"

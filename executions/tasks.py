@@ -1,0 +1,170 @@
+"""The background task: one execution, one sandbox, one result."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
+from django.utils import timezone
+
+from executions import liveness, services
+from executions.models import Execution, Outcome, Sandbox, Status
+from executions.notify import POOL, READY, Listener, notify
+from executions.sandbox import pool
+from executions.sandbox.docker_engine import get_engine
+from executions.sandbox.engine import ContainerState, Engine, EngineError
+from executions.sandbox.protocol import Job
+from executions.sandbox.session import EndedBy, Report, Session
+from executions.sandbox.verdict import Verdict, decide
+
+logger = logging.getLogger(__name__)
+
+# The keeper starts sandboxes, many wishes weighed against each other. When it is away, the worker does.
+KEEPER_PATIENCE_S = 15
+STORE_PATIENCE_S = 120
+RAGFLOW_SUFFIXES = [".png", ".jpg", ".jpeg", ".svg", ".pdf", ".csv", ".json", ".html"]
+
+
+def run_execution(execution_id: str) -> None:
+    """Runs a queued execution; returns quietly if it is gone, taken or cancelled."""
+    execution = take(execution_id)
+    if execution is None:
+        return
+    try:
+        run(execution)
+    except EngineError as e:
+        give_up(execution, Outcome.START_FAILED, f"No sandbox could be started: {e}")
+    except Exception as e:
+        # The boundary of the worker: whatever it is, the caller must hear of it and the sandbox must go.
+        logger.exception("execution %s", execution_id)
+        give_up(execution, Outcome.INTERNAL, f"The platform failed: {type(e).__name__}. Its log says more.")
+
+
+def give_up(execution: Execution, outcome: Outcome, message: str) -> None:
+    store(lambda: services.finish(execution.pk, Verdict(Status.PLATFORM_ERROR, outcome, message)))
+
+
+def run(execution: Execution) -> None:
+    claimed_at = timezone.now()
+    engine = get_engine()
+    configuration = pool.Configuration(execution.runtime)
+    sandbox, warm = acquire(engine, configuration, execution)
+    sandbox_at = timezone.now()
+    report, verdict = run_in(engine, sandbox, execution, configuration)
+    store(
+        lambda: services.finish(
+            execution.pk,
+            verdict,
+            report=report,
+            sandbox=sandbox,
+            claimed_at=claimed_at,
+            sandbox_at=sandbox_at,
+            warm=warm,
+            limits=configuration.runtime.limits.as_dict(),
+            environment=configuration.runtime.environment,
+        )
+    )
+    if report.ended_by is not EndedBy.RUNNER:
+        end_now(engine, sandbox)
+
+
+def take(execution_id: str) -> Execution | None:
+    """Only one worker can turn queued into running."""
+    taken = Execution.objects.filter(pk=execution_id, status=Status.QUEUED).update(
+        status=Status.RUNNING,
+        node=settings.SANDBOX_NODE,
+        worker_backend=backend_pid(),
+        claimed_at=timezone.now(),
+    )
+    if not taken:
+        return None
+    return Execution.objects.select_related("runtime__seccomp_profile").get(pk=execution_id)
+
+
+def backend_pid() -> int:
+    connection.ensure_connection()
+    return int(connection.connection.info.backend_pid)
+
+
+def acquire(engine: Engine, configuration: pool.Configuration, execution: Execution) -> tuple[Sandbox, bool]:
+    """A sandbox for this execution, and whether it was waiting. Raises EngineError."""
+    if sandbox := pool.claim(configuration, execution.pk):
+        return sandbox, True
+    give_up = time.monotonic() + KEEPER_PATIENCE_S
+    with Listener(READY) as listener:
+        notify(POOL)
+        while time.monotonic() < give_up and liveness.keeper_alive(settings.SANDBOX_NODE):
+            if sandbox := pool.claim(configuration, execution.pk):
+                return sandbox, False
+            listener.wait(1.0)
+    return pool.start(engine, configuration, execution_id=execution.pk), False
+
+
+def run_in(
+    engine: Engine, sandbox: Sandbox, execution: Execution, configuration: pool.Configuration
+) -> tuple[Report, Verdict]:
+    limits = configuration.runtime.limits
+    job = Job(
+        mode=execution.mode,
+        code=execution.code,
+        source_file=configuration.runtime.source_file,
+        arguments=execution.arguments,
+        stdin=execution.stdin,
+        argv=execution.argv,
+        environment={},
+        output_bytes=limits.output_bytes,
+        output_action=limits.output_action,
+        result_bytes=limits.result_bytes,
+        artifact_count=limits.artifact_count,
+        artifact_bytes=limits.artifact_bytes,
+        artifact_suffixes=RAGFLOW_SUFFIXES if execution.endpoint == "ragflow" else None,
+    )
+    try:
+        channel = engine.attach(sandbox.container_id)
+    except EngineError as e:
+        report = Report(started_at=timezone.now(), ended_by=EndedBy.LOST, complaint=str(e))
+        return report, decide(report, None, limits, cancelled=False)
+    try:
+        report = Session(channel, sandbox.container_id, limits).run(job)
+    finally:
+        channel.close()
+    if report.ended_by is not EndedBy.LOST:
+        return report, decide(report, None, limits, cancelled=False)
+    state = state_of(engine, sandbox)
+    return report, decide(report, state, limits, cancelled=cancel_requested(execution))
+
+
+def state_of(engine: Engine, sandbox: Sandbox) -> ContainerState | None:
+    try:
+        return engine.state_after_end(sandbox.container_id)
+    except EngineError:
+        return None  # Docker itself is gone; the verdict says that the sandbox was lost
+
+
+def cancel_requested(execution: Execution) -> bool:
+    rows = Execution.objects.filter(pk=execution.pk, cancel_requested_at__isnull=False)
+    return bool(store(rows.exists))
+
+
+def end_now(engine: Engine, sandbox: Sandbox) -> None:
+    """Whatever still runs in there stops now; the keeper only tidies up."""
+    try:
+        engine.kill(sandbox.container_id)
+    except EngineError as e:
+        logger.warning("sandbox %s: %s; the keeper will remove it", sandbox, e)
+
+
+def store(write: Callable[[], Any]) -> Any:
+    """Do it, outlasting a restart of Postgres: the result of a run exists only here until it is stored."""
+    give_up = time.monotonic() + STORE_PATIENCE_S
+    while True:
+        try:
+            return write()
+        except (OperationalError, InterfaceError) as e:
+            if time.monotonic() > give_up:
+                raise
+            logger.warning("storing a result: Postgres is away (%s)", type(e).__name__)
+            connection.close()
+            time.sleep(0.5)

@@ -1,0 +1,106 @@
+"""Waiting for an execution in a web process: one LISTEN connection for all requests of the process."""
+
+import os
+import select
+import socket
+import threading
+import time
+import uuid
+from enum import Enum
+
+import psycopg
+from django.db import connection
+
+from executions.models import Execution
+from executions.notify import FINISHED, Listener
+
+# A notification that was sent while the connection was down is lost, so a waiter looks by itself now and then.
+LOOK_AGAIN_S = 5.0
+RECONNECT_S = 0.5
+
+
+class GaveUp(Enum):
+    """Why waiting ended without a finished execution."""
+
+    TIMEOUT = "timeout"
+    CALLER_GONE = "caller gone"
+
+
+class Hub:
+    """Wakes the requests of this process whose executions have finished."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiters: dict[str, int] = {}
+        self._thread: threading.Thread | None = None
+        self._listening = threading.Event()
+        self._pid = 0
+
+    def register(self, execution_id: uuid.UUID) -> int:
+        """An eventfd that becomes readable when the execution finishes. Give it back with `forget`."""
+        with self._lock:
+            if self._pid != os.getpid():  # gunicorn forks after import
+                self._pid, self._waiters = os.getpid(), {}
+                self._listening = threading.Event()
+                self._thread = threading.Thread(target=self._listen, name="finished-hub", daemon=True)
+                self._thread.start()
+            event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            self._waiters[str(execution_id)] = event
+        self._listening.wait(LOOK_AGAIN_S)
+        return event
+
+    def forget(self, execution_id: uuid.UUID, event: int) -> None:
+        with self._lock:
+            self._waiters.pop(str(execution_id), None)
+            os.close(event)
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                with Listener(FINISHED) as listener:
+                    connection.close()
+                    self._listening.set()
+                    while True:
+                        for notification in listener.wait(60):
+                            self._wake(notification.payload)
+            except psycopg.Error:
+                self._wake_all()
+                time.sleep(RECONNECT_S)
+
+    def _wake(self, execution_id: str) -> None:
+        with self._lock:
+            if (event := self._waiters.get(execution_id)) is not None:
+                os.eventfd_write(event, 1)
+
+    def _wake_all(self) -> None:
+        with self._lock:
+            for event in self._waiters.values():
+                os.eventfd_write(event, 1)
+
+
+hub = Hub()
+
+
+def wait_until_finished(
+    execution_id: uuid.UUID, event: int, *, timeout_s: float, caller: socket.socket | None = None
+) -> Execution | GaveUp:
+    """Blocks without holding a database connection. `caller` is the client's socket, watched for hanging up."""
+    deadline = time.monotonic() + timeout_s
+    poll = select.poll()
+    poll.register(event, select.POLLIN)
+    if caller is not None:
+        poll.register(caller, select.POLLRDHUP)
+    while True:
+        # Looked at after registering: what finished in between is seen here.
+        execution = Execution.objects.select_related("runtime").get(pk=execution_id)
+        if execution.is_finished:
+            return execution
+        connection.close()  # back to the pool
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return GaveUp.TIMEOUT
+        ready = dict(poll.poll(min(left, LOOK_AGAIN_S) * 1000))
+        if event in ready:
+            os.eventfd_read(event)
+        elif ready:
+            return GaveUp.CALLER_GONE

@@ -1,0 +1,102 @@
+// The Node.js worker: becomes the program. See docs/runner-protocol.md, "Writing a worker".
+'use strict';
+
+const fs = require('fs');
+const path = require('path');
+const Module = require('module');
+
+const WORKSPACE = '/workspace';
+const LINGER_MS = 1000;
+
+function readExactly(size) {
+  const buffer = Buffer.alloc(size);
+  for (let offset = 0; offset < size; ) {
+    const count = fs.readSync(3, buffer, offset, size - offset, null);
+    if (count === 0) process.exit(0); // no job: the sandbox is being taken down
+    offset += count;
+  }
+  return buffer;
+}
+
+function writeAll(fd, buffer) {
+  for (let offset = 0; offset < buffer.length; ) offset += fs.writeSync(fd, buffer, offset);
+}
+
+function fail(prefix, error) {
+  const text = error && error.stack ? error.stack : String(error);
+  process.stderr.write(`${prefix}${text}\n`);
+  process.exit(1);
+}
+
+function load(job) {
+  const file = path.join(WORKSPACE, job.source_file);
+  fs.writeFileSync(file, job.code);
+  process.argv = [process.argv[0], file, ...job.argv];
+  Object.assign(process.env, job.environment);
+  const script = job.mode === 'script';
+  const program = new Module(script ? '.' : file, null);
+  program.filename = file;
+  program.paths = Module._nodeModulePaths(WORKSPACE);
+  if (script) process.mainModule = require.main = program;
+  // A top-level `main` of any kind counts, whatever else is exported; otherwise what the module exports.
+  const tail = script ? '' : "\n\n;typeof main === 'undefined' || (module.exports = { main });";
+  program._compile(job.code + tail, file);
+  program.loaded = true;
+  return program.exports;
+}
+
+function findMain(exported) {
+  const main = typeof exported === 'function' ? exported : exported && exported.main;
+  if (typeof main === 'function') return main;
+  process.stderr.write('Error: main() is not defined: the program must define or export a function named main.\n');
+  return process.exit(1);
+}
+
+function sendResult(value) {
+  if (value === undefined) {
+    process.stderr.write('Error: main() must return a value. Use null for an empty result.\n');
+    process.exit(1);
+  }
+  let text;
+  try {
+    text = JSON.stringify(value);
+  } catch (error) {
+    fail('Error: what main() returned is not JSON: ', error);
+  }
+  const result = Buffer.from(text === undefined ? 'null' : text);
+  const head = Buffer.alloc(5);
+  head.write('R');
+  head.writeUInt32BE(result.length, 1);
+  writeAll(4, Buffer.concat([head, result]));
+  // Taking an isolate down takes longer than most runs: say that we are done, and let the runner end us.
+  process.once('beforeExit', (code) => {
+    process.emit('exit', code);
+    if (code === 0) writeAll(4, Buffer.from('D'));
+  });
+  // The run is over when main() is: what still hangs on the event loop gets a moment, not the time limit.
+  setTimeout(() => process.exit(0), LINGER_MS).unref();
+}
+
+function runFunction(job) {
+  const main = findMain(load(job));
+  let value;
+  try {
+    value = main(job.arguments || {});
+  } catch (error) {
+    fail('Error when executing main: ', error);
+  }
+  if (value && typeof value.then === 'function') {
+    value.then(sendResult, (error) => fail('Error in async main function: ', error));
+  } else {
+    sendResult(value);
+  }
+}
+
+for (const name of JSON.parse(process.env.SANDBOX_PRELOAD)) {
+  require(require.resolve(name, { paths: [WORKSPACE] }));
+}
+delete process.env.SANDBOX_PRELOAD;
+writeAll(4, Buffer.from('+'));
+const job = JSON.parse(readExactly(readExactly(4).readUInt32BE(0)).toString());
+if (job.mode === 'script') load(job);
+else runFunction(job);

@@ -1,0 +1,360 @@
+"""PID 1 of every sandbox: see docs/runner-protocol.md. Standard library only; imports are start-up time."""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import select
+import signal
+import stat
+import sys
+import time
+
+PROTOCOL = 1
+UID = GID = 65534
+WORKSPACE = "/workspace"
+WORKER_FILE = "/opt/sandbox/worker.json"
+IDLE_BEFORE_PRELOAD_S = 0.5
+LINGER_S = 1.0
+CHUNK = 65536
+MAX_NAMES = 10_000
+
+
+class HostGone(Exception):
+    """The platform closed our stdin: nobody wants the answer."""
+
+
+def send(kind, payload):
+    write_all(1, kind + len(payload).to_bytes(4, "big") + payload)
+
+
+def write_all(fd, data):
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def read_exactly(fd, size):
+    parts = []
+    while size:
+        part = os.read(fd, min(size, 1 << 20))
+        if not part:
+            raise HostGone
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def read_available(fd):
+    """What a non-blocking descriptor holds: None if nothing now, b"" at its end."""
+    try:
+        return os.read(fd, CHUNK)
+    except BlockingIOError:
+        return None
+
+
+class Worker:
+    """The unprivileged process that becomes the program, and our ends of its pipes."""
+
+    def __init__(self, command, preload):
+        stdin, self.stdin = os.pipe()
+        self.stdout, stdout = os.pipe()
+        self.stderr, stderr = os.pipe()
+        job, self.job = os.pipe()
+        self.status, status = os.pipe()
+        theirs = (stdin, stdout, stderr, job, status)
+        self.ours = (self.stdin, self.stdout, self.stderr, self.job, self.status)
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                become_worker(theirs, command, preload)
+            except BaseException:
+                sys.__excepthook__(*sys.exc_info())
+            finally:
+                os._exit(70)
+        for fd in theirs:
+            os.close(fd)
+        for fd in self.ours:
+            os.set_blocking(fd, False)
+
+    def is_ready(self):
+        """None while it loads its modules, then whether that went well."""
+        data = read_available(self.status)
+        return None if data is None else data == b"+"
+
+    def discard(self):
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        for fd in self.ours:
+            os.close(fd)
+
+
+def become_worker(pipes, command, preload):
+    # The descriptors that carry frames (0 and 1) end here: the program never holds them.
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 16) for fd in pipes]
+    for target, fd in enumerate(high):
+        os.dup2(fd, target, inheritable=target < 3 or not command[0].endswith(".py"))
+    os.closerange(5, 256)
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()
+    os.setgroups([])
+    os.setgid(GID)
+    os.setuid(UID)
+    os.chdir(WORKSPACE)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir("artifacts")
+    os.environ.setdefault("HOME", WORKSPACE)
+    os.environ["SANDBOX_PRELOAD"] = json.dumps(preload)
+    if not command[0].endswith(".py"):
+        os.execvp(command[0], command)  # noqa: S606
+    with open(command[0]) as file:
+        code = compile(file.read(), command[0], "exec")
+    exec(code, {"__name__": "__main__", "__builtins__": __builtins__})
+
+
+def wait_until_ready(worker):
+    poll = select.poll()
+    poll.register(worker.status, select.POLLIN)
+    poll.register(0, 0)  # only its end
+    while (ready := worker.is_ready()) is None:
+        if any(fd == 0 for fd, _ in poll.poll()):
+            raise HostGone
+    if not ready:
+        output = (read_available(worker.stderr) or b"").decode(errors="replace")
+        sys.exit(f"the worker did not start: {output}")
+
+
+def wait_for_job(worker, command, config):
+    """Block until the job is there; returns the worker that gets it, and the job's bytes."""
+    spare = None
+    wanted = config["preload_when_idle"]
+    poll = select.poll()
+    poll.register(0, select.POLLIN)
+    while True:
+        events = poll.poll(IDLE_BEFORE_PRELOAD_S * 1000 if wanted and not spare else None)
+        if any(fd == 0 for fd, _ in events):
+            break
+        if not events:
+            spare = Worker(command, config["preload"] + wanted)
+            poll.register(spare.status, select.POLLIN)
+        elif (ready := spare.is_ready()) is not None:
+            poll.unregister(spare.status)
+            loser = worker if ready else spare
+            worker, spare, wanted = (spare if ready else worker), None, None
+            loser.discard()
+    header = read_exactly(0, 5)
+    if header[:1] != b"J":
+        sys.exit(f"unexpected frame {header[:1]!r}")
+    job = read_exactly(0, int.from_bytes(header[1:], "big"))
+    if spare:
+        spare.discard()
+    return worker, job
+
+
+class Run:
+    """One job in one worker, from handing it over to the worker's end."""
+
+    def __init__(self, worker, job, wake):
+        self.worker = worker
+        self.wake = wake
+        self.limits = json.loads(job)
+        self.outgoing = {
+            worker.job: memoryview(len(job).to_bytes(4, "big") + job),
+            worker.stdin: memoryview(self.limits["stdin"].encode("utf-8", "surrogatepass")),
+        }
+        self.kinds = {worker.stdout: b"O", worker.stderr: b"E"}
+        self.written = {worker.stdout: 0, worker.stderr: 0}
+        self.status = bytearray()
+        self.result_size = None
+        self.linger_until = None
+        self.wait_status = None
+        self.done = False
+
+    def until_end(self):
+        poll = select.poll()
+        poll.register(0, 0)
+        poll.register(self.wake, select.POLLIN)
+        for fd in (self.worker.stdout, self.worker.stderr, self.worker.status):
+            poll.register(fd, select.POLLIN)
+        for fd in self.outgoing:
+            poll.register(fd, select.POLLOUT)
+        while self.wait_status is None and not self.done:
+            for fd, _event in poll.poll(self.patience_ms()):
+                if fd == 0:
+                    raise HostGone
+                if fd == self.wake:
+                    read_available(fd)
+                    self.reap()
+                elif not (self.feed(fd) if fd in self.outgoing else self.drain(fd)):
+                    poll.unregister(fd)
+            if self.linger_until and time.monotonic() >= self.linger_until:
+                break
+        kill_everything()
+        for fd in (self.worker.stdout, self.worker.stderr, self.worker.status):
+            while self.drain(fd):
+                pass
+
+    def patience_ms(self):
+        return self.linger_until and max(0, self.linger_until - time.monotonic()) * 1000
+
+    def feed(self, fd):
+        """Pass on some of what waits for this pipe; False when it is done."""
+        try:
+            self.outgoing[fd] = self.outgoing[fd][os.write(fd, self.outgoing[fd]) :] if self.outgoing[fd] else b""
+        except BlockingIOError:
+            return True
+        except BrokenPipeError:
+            self.outgoing[fd] = b""
+        if self.outgoing[fd]:
+            return True
+        del self.outgoing[fd]
+        os.close(fd)
+        return False
+
+    def drain(self, fd):
+        """Take some of what the worker wrote; false when there is no more, now or ever."""
+        data = read_available(fd)
+        if data and fd == self.worker.status:
+            self.take_status(data)
+        elif data:
+            self.take_output(fd, data)
+        return data
+
+    def take_output(self, fd, data):
+        # One byte more than allowed tells the host that there was more.
+        room = self.limits["output_bytes"] + 1 - self.written[fd]
+        self.written[fd] += len(data)
+        if room > 0:
+            send(self.kinds[fd], data[:room])
+        if room < len(data) and self.limits["output_action"] == "kill":
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.worker.pid, signal.SIGKILL)
+
+    def take_status(self, data):
+        if self.result_size is not None:
+            self.done = data[-1:] == b"D"
+            return
+        self.status += data
+        if len(self.status) >= 5 and self.status[:1] == b"R":
+            size = int.from_bytes(self.status[1:5], "big")
+            if size > self.limits["result_bytes"]:
+                self.result_size = size
+            elif len(self.status) >= 5 + size:
+                self.result_size = size
+                send(b"R", bytes(self.status[5 : 5 + size]))
+                self.done = self.status[5 + size :] == b"D"
+                self.linger_until = time.monotonic() + LINGER_S
+
+    def reap(self):
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid == self.worker.pid:
+                self.wait_status = status
+
+    def end(self):
+        code = 0 if self.wait_status is None else os.waitstatus_to_exitcode(self.wait_status)
+        return {
+            "exit_code": code if code >= 0 else None,
+            "signal": -code if code < 0 else None,
+            "stdout_bytes": self.written[self.worker.stdout],
+            "stderr_bytes": self.written[self.worker.stderr],
+            "result_bytes": self.result_size,
+            "lingered": self.wait_status is None and not self.done,
+        }
+
+
+def kill_everything():
+    """End every process but this one, so that nothing changes under the artifacts' reader."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(-1, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
+
+
+def send_artifacts(limits):
+    # As the program's own user: root without DAC_OVERRIDE could not open its 0600 files.
+    os.setegid(GID)
+    os.seteuid(UID)
+    try:
+        folder = os.open(f"{WORKSPACE}/artifacts", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return  # the program removed it, or put something else there
+    left = limits["artifact_count"]
+    for name in sorted(os.listdir(folder)[:MAX_NAMES]):
+        if left and is_wanted(name, limits["artifact_suffixes"]):
+            content = read_regular(folder, name, limits["artifact_bytes"])
+            if content:
+                encoded = name.encode("utf-8")
+                send(b"A", len(encoded).to_bytes(2, "big") + encoded + content)
+                left -= 1
+
+
+def is_wanted(name, suffixes):
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    if name.startswith(".") or "\n" in name or "\\" in name or ".." in name:
+        return False
+    return suffixes is None or os.path.splitext(name)[1].lower() in suffixes
+
+
+def read_regular(folder, name, limit):
+    """The file's bytes, or None if it is no regular file, too large, or cannot be read."""
+    try:
+        # O_NONBLOCK: a FIFO must not hold us up.
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except OSError:
+        return None
+    try:
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode) or info.st_size > limit:
+            return None
+        return read_exactly(fd, info.st_size)
+    except (OSError, HostGone):
+        return None
+    finally:
+        os.close(fd)
+
+
+def wait_for_host_to_leave():
+    while os.read(0, CHUNK):
+        pass
+
+
+def main():
+    config = json.loads(sys.argv[-1])
+    with open(WORKER_FILE) as file:
+        command = json.load(file)["command"]
+    wake, wake_end = os.pipe()
+    os.set_blocking(wake, False)
+    os.set_blocking(wake_end, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    worker = Worker(command, config["preload"])
+    wait_until_ready(worker)
+    send(b"H", json.dumps({"protocol": PROTOCOL}).encode())
+    worker, job = wait_for_job(worker, command, config)
+    signal.set_wakeup_fd(wake_end)
+    run = Run(worker, job, wake)
+    run.until_end()
+    send_artifacts(run.limits)
+    send(b"X", json.dumps(run.end()).encode())
+    wait_for_host_to_leave()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except HostGone:
+        pass
+    except OSError as e:
+        if e.errno != errno.EPIPE:
+            raise

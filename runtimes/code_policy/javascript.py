@@ -1,0 +1,29 @@
+import re
+from collections.abc import Collection, Iterator
+
+from .rules import Violation
+
+_MODULES = ("child_process", "fs", "worker_threads")
+
+# Text patterns, as in RAGFlow: a comment is as guilty as a call. One pattern a message, because the
+# violations come out pattern by pattern and only then by position.
+_PATTERNS = [
+    *(
+        ("nodejs.require", f"Require: {module}", re.compile(rf"require\s*\(\s*['\"`]{module}['\"`]\s*\)"))
+        for module in _MODULES
+    ),
+    ("nodejs.eval", "Call: eval", re.compile(r"\beval\s*\(")),
+    ("nodejs.function", "Call: Function", re.compile(r"\bFunction\s*\(")),
+    ("nodejs.process-binding", "Call: process.binding", re.compile(r"\bprocess\s*\.\s*binding\s*\(")),
+]
+
+
+def find(code: str, enabled: Collection[str]) -> Iterator[Violation]:
+    for rule, message, pattern in _PATTERNS:
+        if rule not in enabled:
+            continue
+        line, position = 1, 0
+        for match in pattern.finditer(code):
+            line += code.count("\n", position, match.start())
+            position = match.start()
+            yield Violation(rule, line, message)

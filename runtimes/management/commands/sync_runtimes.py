@@ -1,0 +1,29 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from runtimes.manifests import ManifestError, load_all, sync
+
+
+class Command(BaseCommand):
+    help = "Creates the runtimes that images/*/runtime.toml describe. Existing ones are left as they are."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--reset",
+            action="append",
+            default=[],
+            metavar="SLUG",
+            help="put this runtime's values back to its manifest's; may be repeated",
+        )
+
+    def handle(self, *, reset: list[str], **options: Any) -> None:
+        try:
+            manifests = load_all()
+            if unknown := sorted(set(reset) - {manifest.slug for manifest in manifests}):
+                raise CommandError(f"--reset: no manifest for {', '.join(unknown)}")
+            lines = sync(manifests, reset=reset)
+        except ManifestError as e:
+            raise CommandError(str(e)) from e
+        for line in lines or ["runtimes: nothing to do"]:
+            self.stdout.write(line)

@@ -1,0 +1,242 @@
+"""`images/<slug>/runtime.toml`: what an image offers, and the row that a new runtime begins with."""
+
+import hashlib
+import json
+import logging
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from runtimes.models import MIB, Limits, Runtime
+from seccomp_profiles.models import SeccompProfile
+
+log = logging.getLogger(__name__)
+
+REQUIRED = ("slug", "name", "image", "source_file")
+TEXT_LISTS = ("aliases", "preload", "preload_when_idle")
+TABLES = ("environment", "limits", "pool")
+POOL = {"min": "pool_min", "max": "pool_max"}
+# Warm sandboxes follow demand; a pool that cannot grow beyond what RAGFlow's would hold serves no burst.
+POOL_GROWTH = 4
+POOL_LIMIT = 200
+# RAGFlow's own base images, which hold no runner.
+FOREIGN_IMAGE = "sandbox-base-"
+SEEDED_BY = {
+    "wall_time_ms": "SANDBOX_TIMEOUT",
+    "cpu_time_ms": "SANDBOX_TIMEOUT",
+    "memory_bytes": "SANDBOX_MAX_MEMORY",
+    "pool_min": "SANDBOX_EXECUTOR_MANAGER_POOL_SIZE",
+}
+
+
+class ManifestError(Exception):
+    """A manifest, or a variable that seeds its row, says what the platform does not understand."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    path: Path
+    slug: str
+    # Field of Runtime → value, for exactly the fields the manifest names.
+    fields: dict[str, Any]
+    sha256: str
+
+
+def load_all(folder: Path | None = None) -> list[Manifest]:
+    """Raises ManifestError, which names the file and the key."""
+    folder = folder or settings.BASE_DIR / "images"
+    manifests = [load(path) for path in sorted(folder.glob("*/runtime.toml"))]
+    _refuse_shared_names(manifests)
+    return manifests
+
+
+def load(path: Path) -> Manifest:
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as e:
+        raise ManifestError(f"{path}: {e}") from e
+    try:
+        fields = _fields(data)
+    except ValueError as e:
+        raise ManifestError(f"{path}: {e}") from e
+    if fields["slug"] != path.parent.name:
+        raise ManifestError(f"{path}: slug: must be the folder's name, {path.parent.name!r}")
+    # Of the meaning, not of the bytes: a changed comment is no change.
+    digest = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+    return Manifest(path, fields["slug"], fields, digest)
+
+
+def _fields(data: dict[str, Any]) -> dict[str, Any]:
+    _refuse_unknown(data, (*REQUIRED, *TEXT_LISTS, *TABLES))
+    if missing := [key for key in REQUIRED if key not in data]:
+        raise ValueError(f"{missing[0]}: is missing")
+    for key in TABLES:
+        _expect(isinstance(data.get(key, {}), dict), key, "must be a table")
+    fields: dict[str, Any] = {key: _text(data[key], key) for key in REQUIRED}
+    fields |= {key: _text_list(data[key], key) for key in TEXT_LISTS if key in data}
+    if "environment" in data:
+        fields["environment"] = {k: _text(v, f"environment.{k}") for k, v in data["environment"].items()}
+    limits, pool = data.get("limits", {}), data.get("pool", {})
+    _refuse_unknown(limits, Limits.__dataclass_fields__, "limits.")
+    _refuse_unknown(pool, POOL, "pool.")
+    fields |= {key: _limit(value, key) for key, value in limits.items()}
+    fields |= {POOL[key]: _whole_number(value, f"pool.{key}") for key, value in pool.items()}
+    return fields
+
+
+def _refuse_unknown(table: dict[str, Any], known: Iterable[str], prefix: str = "") -> None:
+    known = tuple(known)
+    for key in table:
+        _expect(key in known, f"{prefix}{key}", f"unknown key; known: {', '.join(known)}")
+
+
+def _expect(condition: bool, key: str, problem: str) -> None:
+    if not condition:
+        raise ValueError(f"{key}: {problem}")
+
+
+def _text(value: Any, key: str) -> str:
+    _expect(isinstance(value, str), key, "must be a text")
+    return str(value)
+
+
+def _text_list(value: Any, key: str) -> list[str]:
+    texts = isinstance(value, list) and all(isinstance(v, str) for v in value)
+    _expect(texts, key, "must be a list of texts")
+    return list(value)
+
+
+def _whole_number(value: Any, key: str) -> int:
+    # A TOML boolean is an int to Python.
+    _expect(isinstance(value, int) and not isinstance(value, bool), key, "must be a whole number")
+    return int(value)
+
+
+def _limit(value: Any, key: str) -> Any:
+    name, kind = f"limits.{key}", Limits.__dataclass_fields__[key].type
+    if kind is str:
+        return _text(value, name)
+    if kind is float and isinstance(value, float):
+        return value
+    return _whole_number(value, name)
+
+
+def _refuse_shared_names(manifests: list[Manifest]) -> None:
+    owner: dict[str, Manifest] = {}
+    for manifest in manifests:
+        for name in (manifest.slug, *manifest.fields.get("aliases", ())):
+            if other := owner.get(name):
+                raise ManifestError(f"{manifest.path}: aliases: {name!r} is taken by {other.path}")
+            owner[name] = manifest
+
+
+# --- From a manifest to a row ----------------------------------------------------------------------------
+
+
+def sync(manifests: Iterable[Manifest], *, reset: Iterable[str] = ()) -> list[str]:
+    """Creates the rows that are missing; returns a line for each thing done or noticed.
+
+    An existing row belongs to the administrator. A manifest that changed since is only reported, unless its
+    slug is in `reset`: then the row gets what a new one would get.
+    """
+    reset = set(reset)
+    lines = []
+    for manifest in manifests:
+        with transaction.atomic():
+            row = Runtime.objects.select_for_update().filter(slug=manifest.slug).first()
+            if row is None:
+                lines.append(_create(manifest))
+            elif manifest.slug in reset:
+                lines.append(_reset(row, manifest))
+            elif row.manifest_sha256 != manifest.sha256:
+                lines.append(_report(row, manifest))
+    return lines
+
+
+def _create(manifest: Manifest) -> str:
+    row = Runtime(**_seeded(manifest), manifest_sha256=manifest.sha256)
+    if settings.SEED_SECCOMP:
+        row.seccomp_profile = SeccompProfile.objects.get(name="default")
+    _save(row, manifest)
+    return f"runtime {row.slug}: created from its manifest"
+
+
+def _reset(row: Runtime, manifest: Manifest) -> str:
+    changes = _differences(row, manifest)
+    if not changes and row.manifest_sha256 == manifest.sha256:
+        return f"runtime {row.slug}: is as its manifest says"
+    for name, value in _seeded(manifest).items():
+        setattr(row, name, value)
+    row.manifest_sha256 = manifest.sha256
+    _save(row, manifest)
+    return f"runtime {row.slug}: reset to its manifest ({'; '.join(changes) or 'nothing differed'})"
+
+
+def _report(row: Runtime, manifest: Manifest) -> str:
+    changes = "; ".join(_differences(row, manifest)) or "nothing of the row"
+    return f"runtime {row.slug}: left as it is; its manifest changed (--reset would change {changes})"
+
+
+def _differences(row: Runtime, manifest: Manifest) -> list[str]:
+    wanted = {name: _plain(value) for name, value in _seeded(manifest).items()}
+    present = {name: _plain(getattr(row, name)) for name in wanted}
+    return [f"{n}: {present[n]!r} → {wanted[n]!r}" for n in wanted if present[n] != wanted[n]]
+
+
+def _plain(value: Any) -> Any:
+    return float(value) if hasattr(value, "as_tuple") else value
+
+
+def _save(row: Runtime, manifest: Manifest) -> None:
+    try:
+        row.full_clean()
+    except ValidationError as e:
+        field, messages = next(iter(e.message_dict.items()))
+        source = SEEDED_BY.get(field)
+        where = f"{source} (runtime {manifest.slug})" if source else str(manifest.path)
+        raise ManifestError(f"{where}: {field}: {' '.join(messages)}") from e
+    row.save()
+
+
+def _seeded(manifest: Manifest) -> dict[str, Any]:
+    """The manifest's values; RAGFlow's variables win, being the operator's word."""
+    pristine = Runtime()
+    fields = {name: getattr(pristine, name) for name in _determined()} | manifest.fields
+    fields["wall_time_ms"] = fields["cpu_time_ms"] = settings.SEED_TIMEOUT_MS
+    fields["memory_bytes"] = settings.SEED_MEMORY_BYTES
+    _fit_files(fields)
+    fields["pool_min"] = settings.SEED_POOL_SIZE
+    growth = min(POOL_GROWTH * settings.SEED_POOL_SIZE, POOL_LIMIT)
+    fields["pool_max"] = max(fields["pool_max"], growth)
+    fields["image"] = _seeded_image(manifest)
+    return fields
+
+
+def _determined() -> tuple[str, ...]:
+    return (*REQUIRED, *TEXT_LISTS, "environment", *Limits.__dataclass_fields__, *POOL.values())
+
+
+def _fit_files(fields: dict[str, Any]) -> None:
+    """/workspace and /tmp live in memory: where they do not fit, they get half of it, in their old ratio."""
+    files = fields["workspace_bytes"] + fields["tmp_bytes"]
+    memory = fields["memory_bytes"]
+    if files > memory:
+        for name in ("workspace_bytes", "tmp_bytes"):
+            fields[name] = max(fields[name] * memory // (2 * files) // MIB, 1) * MIB
+
+
+def _seeded_image(manifest: Manifest) -> str:
+    own: str = manifest.fields["image"]
+    image: str = settings.SEED_IMAGES.get(manifest.slug, "")
+    if FOREIGN_IMAGE in image:
+        log.warning(
+            "runtime %s: %s is RAGFlow's own image and holds no runner; keeping %s", manifest.slug, image, own
+        )
+        return own
+    return image or own

@@ -1,0 +1,246 @@
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Any
+
+from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models import F, Q
+
+from runtimes.code_policy import RULES
+from seccomp_profiles.models import SeccompProfile
+
+MIB = 1024**2
+
+
+class CodePolicy(models.TextChoices):
+    OFF = "off", "Off"
+    WARN = "warn", "Warn: run it, and record what the rules say"
+    BLOCK = "block", "Block: refuse to run it"
+
+
+class OutputAction(models.TextChoices):
+    CUT = "cut", "Cut the output and let the run go on"
+    KILL = "kill", "End the run"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one run may use. Times in milliseconds, sizes in bytes, cpus in cores."""
+
+    wall_time_ms: int
+    cpu_time_ms: int
+    cpus: float
+    memory_bytes: int
+    processes: int
+    open_files: int
+    workspace_bytes: int
+    tmp_bytes: int
+    output_bytes: int
+    output_action: str
+    result_bytes: int
+    artifact_count: int
+    artifact_bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def validate_string_map(value: Any) -> None:
+    if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
+        raise ValidationError('Must be a JSON object of strings, like {"TZ": "UTC"}.')
+    for name in value:
+        if not name or "=" in name or "\0" in name:
+            raise ValidationError(f"{name!r} is not a name of an environment variable.")
+
+
+def validate_rules(value: list[str]) -> None:
+    if unknown := sorted(set(value) - set(RULES)):
+        raise ValidationError(f"Unknown rules: {', '.join(unknown)}. Known: {', '.join(sorted(RULES))}.")
+
+
+class RuntimeQuerySet(models.QuerySet["Runtime"]):
+    def enabled(self) -> "RuntimeQuerySet":
+        return self.filter(enabled=True)
+
+    def named(self, name: str) -> "RuntimeQuerySet":
+        return self.filter(Q(slug=name) | Q(aliases__contains=[name]))
+
+
+class Runtime(models.Model):
+    """A language as the platform runs it: an image, how to start it, and what a run may use."""
+
+    slug = models.SlugField(unique=True, help_text="The name callers use, e.g. python.")
+    name = models.CharField(max_length=100, help_text="Shown to people, e.g. Python 3.13.")
+    aliases = ArrayField(
+        models.SlugField(),
+        default=list,
+        blank=True,
+        help_text="Other names callers may use, comma-separated.",
+    )
+    enabled = models.BooleanField(
+        default=True, help_text="When off, callers are refused and no warm sandbox is kept."
+    )
+    image = models.CharField(
+        max_length=300,
+        help_text="Image reference on this node. It is never pulled on the way of a run.",
+    )
+    source_file = models.CharField(
+        max_length=100,
+        validators=[RegexValidator(r"^[A-Za-z0-9_.-]+$", "A plain file name, e.g. main.py.")],
+        help_text="The file in /workspace that the program is written to.",
+    )
+    preload = ArrayField(
+        models.CharField(max_length=100),
+        default=list,
+        blank=True,
+        help_text="Modules loaded before a sandbox counts as ready, comma-separated. "
+        "Each costs its load time on every fresh sandbox.",
+    )
+    preload_when_idle = ArrayField(
+        models.CharField(max_length=100),
+        default=list,
+        blank=True,
+        help_text="Modules a ready sandbox loads once it has had nothing to do for a while, comma-separated. "
+        "Costs memory for each idle sandbox, and nothing under load.",
+    )
+    environment = models.JSONField(
+        default=dict,
+        blank=True,
+        validators=[validate_string_map],
+        help_text='Environment variables of the program, e.g. {"MPLBACKEND": "Agg"}. '
+        "Programs can read them: put no secret here.",
+    )
+
+    wall_time_ms = models.PositiveIntegerField(
+        default=10_000,
+        validators=[MinValueValidator(100), MaxValueValidator(3_600_000)],
+        help_text="Milliseconds from handing over the job to its end. The host ends the run, not the guest.",
+    )
+    cpu_time_ms = models.PositiveIntegerField(
+        default=10_000,
+        validators=[MinValueValidator(100), MaxValueValidator(3_600_000)],
+        help_text="Milliseconds of CPU the whole sandbox may use, all processes together.",
+    )
+    cpus = models.DecimalField(
+        max_digits=5,
+        decimal_places=2,
+        default=Decimal("1"),
+        validators=[MinValueValidator(Decimal("0.1")), MaxValueValidator(Decimal("64"))],
+        help_text="Cores a sandbox may use at a time.",
+    )
+    memory_bytes = models.PositiveBigIntegerField(
+        default=256 * MIB,
+        validators=[MinValueValidator(64 * MIB)],
+        help_text="Bytes for the whole sandbox, its files included (they live in memory). "
+        "Going over it kills the sandbox.",
+    )
+    processes = models.PositiveIntegerField(
+        default=128,
+        validators=[MinValueValidator(16), MaxValueValidator(4096)],
+        help_text="Processes and threads of the program. Node.js alone needs 11.",
+    )
+    open_files = models.PositiveIntegerField(default=1024, validators=[MinValueValidator(64)])
+    workspace_bytes = models.PositiveBigIntegerField(
+        default=100 * MIB, validators=[MinValueValidator(MIB)], help_text="Size of /workspace, in bytes."
+    )
+    tmp_bytes = models.PositiveBigIntegerField(
+        default=50 * MIB, validators=[MinValueValidator(MIB)], help_text="Size of /tmp, in bytes."
+    )
+    output_bytes = models.PositiveIntegerField(
+        default=4 * MIB,
+        validators=[MinValueValidator(1024), MaxValueValidator(64 * MIB)],
+        help_text="Bytes kept of stdout, and as many of stderr.",
+    )
+    output_action = models.CharField(
+        max_length=4,
+        choices=OutputAction.choices,
+        default=OutputAction.CUT,
+        help_text="What happens to a run that writes more.",
+    )
+    result_bytes = models.PositiveIntegerField(
+        default=8 * MIB,
+        validators=[MinValueValidator(1024), MaxValueValidator(64 * MIB)],
+        help_text="Largest JSON that main() may return, in bytes.",
+    )
+    artifact_count = models.PositiveIntegerField(
+        default=10, validators=[MaxValueValidator(100)], help_text="Files kept from ./artifacts."
+    )
+    artifact_bytes = models.PositiveIntegerField(
+        default=10 * MIB,
+        validators=[MaxValueValidator(64 * MIB)],
+        help_text="Largest file kept from ./artifacts, in bytes; a larger one is left out.",
+    )
+
+    seccomp_profile = models.ForeignKey(
+        SeccompProfile,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="runtimes",
+        help_text="Filter inside the guest, on top of gVisor. Empty: unconfined.",
+    )
+    code_policy = models.CharField(
+        max_length=5,
+        choices=CodePolicy.choices,
+        default=CodePolicy.OFF,
+        help_text="What the code rules do on the execution API. They are a lint: gVisor is the barrier.",
+    )
+    ragflow_code_policy = models.CharField(
+        "Code policy on RAGFlow's endpoint",
+        max_length=5,
+        choices=CodePolicy.choices,
+        default=CodePolicy.BLOCK,
+        help_text="What the code rules do on POST /run. RAGFlow's own service blocks.",
+    )
+    disabled_rules = ArrayField(
+        models.CharField(max_length=50),
+        default=list,
+        blank=True,
+        validators=[validate_rules],
+        help_text="Code rules that do not apply to this runtime, comma-separated, "
+        "e.g. python.constant-operation, which refuses 60*60.",
+    )
+
+    pool_min = models.PositiveIntegerField(
+        default=1, validators=[MaxValueValidator(200)], help_text="Warm sandboxes kept when nobody calls."
+    )
+    pool_max = models.PositiveIntegerField(
+        default=8, validators=[MaxValueValidator(200)], help_text="Warm sandboxes kept under demand."
+    )
+
+    manifest_sha256 = models.CharField(max_length=64, blank=True, editable=False)
+    revision = models.PositiveIntegerField(default=1, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = RuntimeQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["slug"]
+        constraints = [
+            models.CheckConstraint(condition=Q(pool_min__lte=F("pool_max")), name="runtime_pool_min_le_max"),
+        ]
+
+    def __str__(self) -> str:
+        return self.slug
+
+    def clean(self) -> None:
+        if self.pool_min > self.pool_max:
+            raise ValidationError({"pool_max": "Must not be below pool_min."})
+        if self.workspace_bytes + self.tmp_bytes > self.memory_bytes:
+            raise ValidationError(
+                {"memory_bytes": "Files live in memory: it must hold /workspace and /tmp together."}
+            )
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        # An execution records the revision it ran under, so every change makes a new one.
+        if self.pk and not kwargs.get("update_fields"):
+            self.revision += 1
+        super().save(*args, **kwargs)
+
+    @property
+    def limits(self) -> Limits:
+        fields = {name: getattr(self, name) for name in Limits.__dataclass_fields__}
+        return Limits(**fields | {"cpus": float(self.cpus)})

@@ -1,0 +1,88 @@
+"""Environment variables, read strictly: what cannot be understood stops the start, with the remedy."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from django.core.exceptions import ImproperlyConfigured
+
+T = TypeVar("T")
+
+_DURATION = re.compile(r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+(?:\.\d+)?)s)?(?:(?P<ms>\d+)ms)?")
+_MEMORY = re.compile(r"([1-9]\d*)([bkmg])")
+_MEMORY_UNITS = {"b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+
+
+def parse_duration(text: str) -> int:
+    """Milliseconds of a duration like ``10s``, ``1m30s`` or ``250ms``; ValueError otherwise."""
+    match = _DURATION.fullmatch(text.strip())
+    if not match or not any(match.groups()):
+        raise ValueError(f"{text!r} is not a duration with a unit: write 10s, 1m30s or 500ms")
+    hours, minutes, seconds, millis = (float(match[part] or 0) for part in ("h", "m", "s", "ms"))
+    total = round(((hours * 60 + minutes) * 60 + seconds) * 1000 + millis)
+    if total <= 0:
+        raise ValueError(f"{text!r} must be longer than nothing")
+    return total
+
+
+def parse_memory(text: str) -> int:
+    """Bytes of a size like ``256m`` (b, k, m or g, as Docker writes them); ValueError otherwise."""
+    match = _MEMORY.fullmatch(text.strip().lower())
+    if not match:
+        raise ValueError(f"{text!r} is not a memory size with a unit: write 256m or 1g")
+    return int(match[1]) * _MEMORY_UNITS[match[2]]
+
+
+def parse_bool(text: str) -> bool:
+    if text.lower() in ("true", "1"):
+        return True
+    if text.lower() in ("false", "0"):
+        return False
+    raise ValueError(f"{text!r} is neither true nor false")
+
+
+def _read(name: str, parse: Callable[[str], T], default: T) -> T:
+    raw = os.environ.get(name, "")
+    if not raw:
+        return default
+    try:
+        return parse(raw)
+    except ValueError as e:
+        raise ImproperlyConfigured(f"{name}: {e}") from e
+
+
+def envbool(name: str, default: bool) -> bool:
+    return _read(name, parse_bool, default)
+
+
+def envint(name: str, default: int, *, minimum: int = 0) -> int:
+    value = _read(name, int, default)
+    if value < minimum:
+        raise ImproperlyConfigured(f"{name}: {value} is below {minimum}")
+    return value
+
+
+def envduration(name: str, default: str) -> int:
+    """Milliseconds."""
+    return _read(name, parse_duration, parse_duration(default))
+
+
+def envmemory(name: str, default: str) -> int:
+    """Bytes."""
+    return _read(name, parse_memory, parse_memory(default))
+
+
+def envlist(name: str, default: str = "") -> list[str]:
+    return [part.strip() for part in (os.environ.get(name) or default).split(",") if part.strip()]
+
+
+def envsecret(name: str) -> str:
+    """The variable, or the content of the file named by ``<name>_FILE`` (Docker secrets); "" if neither."""
+    if path := os.environ.get(f"{name}_FILE"):
+        try:
+            return Path(path).read_text().strip()
+        except OSError as e:
+            raise ImproperlyConfigured(f"{name}_FILE: {e}") from e
+    return os.environ.get(name, "")

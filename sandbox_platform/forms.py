@@ -1,0 +1,31 @@
+import json
+import re
+from typing import Any
+
+from django import forms
+
+# A list of texts, one a line, as json.dumps writes it. A text holds no newline: JSON escapes it.
+_TEXT = r'"(?:[^"\\]|\\.)*"'
+_TEXT_LIST = re.compile(rf"\[\n\s+({_TEXT}(?:,\n\s+{_TEXT})*)\n\s+\]")
+
+
+class PrettyJSONField(forms.JSONField):
+    """For a person who edits it: indented, short values first, lists of names in one piece."""
+
+    def prepare_value(self, value: Any) -> Any:
+        if value is None:
+            return ""
+        if not isinstance(value, dict):
+            return super().prepare_value(value)
+        ordered = dict(sorted(value.items(), key=lambda item: isinstance(item[1], list)))
+        text = json.dumps(ordered, indent=2, ensure_ascii=False)
+        return _TEXT_LIST.sub(_on_one_line, text)
+
+
+def _on_one_line(match: re.Match[str]) -> str:
+    return "[" + re.sub(r",\n\s+", ", ", match[1]) + "]"
+
+
+def json_field(rows: int, **options: Any) -> PrettyJSONField:
+    widget = forms.Textarea(attrs={"rows": rows, "class": "json", "spellcheck": "false"})
+    return PrettyJSONField(widget=widget, required=False, **options)

@@ -1,0 +1,203 @@
+"""All settings, from environment variables. `.env.example` has a comment for each."""
+
+import os
+import secrets
+import socket
+import sys
+from pathlib import Path
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+
+from sandbox_platform.env import envbool, envduration, envint, envlist, envmemory, envsecret
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VERSION = "0.1.0"
+
+DEBUG = envbool("DJANGO_DEBUG", False)
+SECRET_KEY = envsecret("DJANGO_SECRET_KEY")
+if not SECRET_KEY:
+    # Commands that need no shared key (makemigrations, collectstatic, check) may run on a random one;
+    # a server may not, because web and worker sign the queue's messages with it.
+    if {"qcluster", "keeper", "gunicorn"} & {Path(arg).name for arg in sys.argv}:
+        raise ImproperlyConfigured("DJANGO_SECRET_KEY is not set: run `make ensure_env`")
+    SECRET_KEY = secrets.token_urlsafe(50)
+
+ALLOWED_HOSTS = envlist("DJANGO_ALLOWED_HOSTS", "*")
+CSRF_TRUSTED_ORIGINS = envlist("DJANGO_CSRF_TRUSTED_ORIGINS")
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "pgtrigger",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_q",
+    "seccomp_profiles",
+    "runtimes",
+    "executions",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "sandbox_platform.urls"
+WSGI_APPLICATION = "sandbox_platform.wsgi.application"
+# RAGFlow's service answers /run and /run/ differently from Django's habit; see executions/ragflow/views.py.
+APPEND_SLASH = True
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "sandbox_platform" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+
+DATABASES = {
+    "default": dj_database_url.parse(
+        envsecret("DATABASE_URL") or "postgres://sandbox@127.0.0.1:5432/sandbox_platform",
+    )
+}
+if DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
+    raise ImproperlyConfigured("DATABASE_URL: only Postgres will do (LISTEN/NOTIFY, SKIP LOCKED, triggers)")
+# One process serves one connection for life, except the web process: its threads, most of which only wait
+# for a result, share a pool (see gunicorn.py) and hand their connection back while they wait.
+DATABASES["default"]["CONN_MAX_AGE"] = None
+DATABASES["default"]["OPTIONS"] = {"connect_timeout": 5, "application_name": "sandbox-platform"}
+if pool_size := envint("SANDBOX_WEB_DB_POOL", 0):
+    DATABASES["default"]["CONN_MAX_AGE"] = 0
+    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 2, "max_size": pool_size, "timeout": 30}
+
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+WHITENOISE_USE_FINDERS = DEBUG
+
+X_FRAME_OPTIONS = "DENY"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = envbool("DJANGO_SECURE_COOKIES", False)
+LOGIN_URL = "admin:login"
+
+# RAGFlow sends the whole program and its arguments in one JSON body.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 32 * 1024 * 1024
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["executions.auth.TokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Sandbox Platform",
+    "DESCRIPTION": "Runs untrusted code in fresh gVisor sandboxes.",
+    "VERSION": VERSION,
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+# --- The node: one Docker host with one worker and one keeper --------------------------------------------
+
+SANDBOX_NODE = os.environ.get("SANDBOX_NODE") or socket.gethostname()
+SANDBOX_LABEL = "sandbox-platform"
+DOCKER_HOST = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+SANDBOX_GVISOR_RUNTIME = os.environ.get("SANDBOX_GVISOR_RUNTIME") or "runsc"
+# The host's cgroup tree: where CPU time and peak memory of a sandbox are read. In a container it is a
+# read-only mount of the host's.
+SANDBOX_CGROUP_ROOT = Path(os.environ.get("SANDBOX_CGROUP_ROOT") or "/sys/fs/cgroup")
+SANDBOX_WORKERS = envint("SANDBOX_WORKERS", 8, minimum=1)
+# Fresh sandboxes started at the same time: more than two a core only makes all of them slower.
+SANDBOX_STARTS = envint("SANDBOX_STARTS", 2 * (os.cpu_count() or 1), minimum=1)
+# How long an accepted execution may wait for a free worker before the platform gives it up.
+SANDBOX_QUEUE_TIMEOUT_MS = envduration("SANDBOX_QUEUE_TIMEOUT", "10m")
+
+# --- RAGFlow's own variables: they seed the runtimes' rows ---------------------------------------------
+
+RAGFLOW_ALLOW_UNAUTHENTICATED = envbool("SANDBOX_EXECUTOR_MANAGER_ALLOW_UNAUTHENTICATED", False)
+RAGFLOW_TOKEN = envsecret("SANDBOX_EXECUTOR_MANAGER_API_TOKEN")
+RAGFLOW_PORT = envint("SANDBOX_EXECUTOR_MANAGER_PORT", 9385, minimum=1)
+SEED_POOL_SIZE = envint("SANDBOX_EXECUTOR_MANAGER_POOL_SIZE", 3)
+SEED_TIMEOUT_MS = envduration("SANDBOX_TIMEOUT", "10s")
+SEED_MEMORY_BYTES = envmemory("SANDBOX_MAX_MEMORY", "256m")
+SEED_SECCOMP = envbool("SANDBOX_ENABLE_SECCOMP", False)
+SEED_IMAGES = {
+    "python": os.environ.get("SANDBOX_BASE_PYTHON_IMAGE", ""),
+    "nodejs": os.environ.get("SANDBOX_BASE_NODEJS_IMAGE", ""),
+}
+
+LONGEST_RUN_S = 3600
+
+Q_CLUSTER = {
+    "name": "sandbox-platform",
+    "orm": "default",
+    "broker_class": "executions.broker.NotifyBroker",
+    "workers": SANDBOX_WORKERS,
+    # A task waits in Postgres, where it can be cancelled and counted, not in this process's memory.
+    "queue_limit": 1,
+    "timeout": LONGEST_RUN_S + 120,
+    "retry": LONGEST_RUN_S + 240,
+    "max_attempts": 1,
+    "ack_failures": True,
+    # Results live in the Execution row.
+    "save_limit": -1,
+    "recycle": 1000,
+    "label": "Queue",
+    "log_level": "WARNING",
+}
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+    "loggers": {
+        "django-q": {"handlers": ["console"], "level": "WARNING", "propagate": False},
+        # A refused or failing program is a result, not a fault of the service.
+        "django.request": {"level": "ERROR"},
+    },
+}

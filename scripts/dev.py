@@ -1,0 +1,126 @@
+"""`make dev`: web, worker and keeper as plain processes.
+
+The database is an embedded Postgres, unless DATABASE_URL names another.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from scripts import embedded_postgres
+from scripts.setup import envfile
+from scripts.setup.host import ROOT
+
+DATA = ROOT / ".dev" / "postgres"
+GRACE_SECONDS = 20
+
+
+def environment() -> dict[str, str]:
+    """`.env` below the real environment; without the values that only make sense inside the containers."""
+    values = {name: value for name, value in envfile.read().items() if value}
+    values.setdefault("DJANGO_SECRET_KEY", "development-only")
+    values["DJANGO_DEBUG"] = "True"
+    # A node of its own: beside a running stack, each keeper must see only its own sandboxes.
+    values["SANDBOX_NODE"] = envfile.node_name() + "-dev"
+    return {**values, **os.environ, "PYTHONUNBUFFERED": "1"}
+
+
+def commands(env: dict[str, str]) -> dict[str, list[str]]:
+    python = sys.executable
+    port = env.get("SANDBOX_EXECUTOR_MANAGER_PORT", "9385")
+    gunicorn = str(Path(python).with_name("gunicorn"))
+    return {
+        "web": [
+            gunicorn, "sandbox_platform.wsgi", "-c", "sandbox_platform/gunicorn.py",
+            "--bind", f"127.0.0.1:{port}", "--reload",
+        ],
+        "worker": [python, "manage.py", "qcluster"],
+        "keeper": [python, "manage.py", "keeper"],
+    }  # fmt: skip
+
+
+def relay(name: str, stream: IO[bytes]) -> None:
+    for line in stream:
+        sys.stdout.write(f"{name:<7}| {line.decode(errors='replace')}")
+        sys.stdout.flush()
+
+
+def spawn(name: str, command: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
+    # A group of its own: Ctrl-C reaches only this supervisor, which then stops the children in order.
+    child = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    assert child.stdout is not None  # noqa: S101 -- for the type checker
+    threading.Thread(target=relay, args=(name, child.stdout), daemon=True).start()
+    return child
+
+
+def stop(children: dict[str, subprocess.Popen[bytes]]) -> None:
+    for child in children.values():
+        if child.poll() is None:
+            child.terminate()
+    deadline = time.monotonic() + GRACE_SECONDS
+    for child in children.values():
+        try:
+            child.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+
+
+def supervise(env: dict[str, str]) -> int:
+    """Until Ctrl-C, or until one of them ends: then the others are stopped too."""
+    children = {name: spawn(name, command, env) for name, command in commands(env).items()}
+    port = env.get("SANDBOX_EXECUTOR_MANAGER_PORT", "9385")
+    print(f"dev    | http://127.0.0.1:{port}/admin/ ; Ctrl-C stops everything", flush=True)
+    try:
+        while True:
+            for name, child in children.items():
+                if child.poll() is not None:
+                    print(f"dev    | {name} ended with {child.returncode}", flush=True)
+                    return 1
+            time.sleep(0.2)
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        stop(children)
+
+
+def interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, interrupt)
+    env = environment()
+    stop_postgres = None
+    if not env.get("DATABASE_URL"):
+        env["DATABASE_URL"], stop_postgres = embedded_postgres.start(DATA)
+    try:
+        for step in (["migrate", "--noinput"], ["bootstrap"]):
+            done = subprocess.run([sys.executable, "manage.py", *step], cwd=ROOT, env=env, check=False)
+            if done.returncode != 0:
+                return done.returncode
+        return supervise(env)
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        if stop_postgres:
+            stop_postgres()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""`python3 -m scripts.setup COMMAND`: what the Makefile calls.
+
+Standard library only: it runs before anything is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+
+from scripts.setup import docker, envfile, images, python_env, stack
+from scripts.setup.host import SUPPORTED, SetupError, fail, release, say
+
+
+def check_machine() -> None:
+    here = release()
+    if (here.distribution, here.version) not in SUPPORTED:
+        known = ", ".join(" ".join(pair) for pair in sorted(SUPPORTED))
+        say(f"    untested on {here.distribution} {here.version}; tested are {known}")
+
+
+def setup() -> None:
+    started = time.monotonic()
+    check_machine()
+    docker.ensure()
+    envfile.ensure()
+    ensure_python()
+    images.ensure_all()
+    stack.start()
+    stack.smoke_test()
+    stack.report()
+    say(f"Set up in {time.monotonic() - started:.0f} s.")
+
+
+def ensure_python() -> None:
+    python_env.ensure_uv()
+    python_env.ensure_venv()
+
+
+def build() -> None:
+    docker.ensure()
+    images.ensure_all()
+
+
+def start() -> None:
+    docker.ensure_running()
+    envfile.ensure()
+    stack.start()
+
+
+def restart() -> None:
+    stack.stop()
+    start()
+
+
+def prepare_tests() -> None:
+    """Whatever any test needs; the tests start and remove their own stack."""
+    docker.ensure()
+    envfile.ensure()
+    ensure_python()
+    images.ensure_all()
+
+
+def logs() -> int:
+    return stack.in_front("logs", "--follow", "--tail=100", *os.environ.get("SERVICE", "").split())
+
+
+COMMANDS: dict[str, Callable[[], int | None]] = {
+    "setup": setup,
+    "ensure_env": envfile.ensure,
+    "ensure_uv": python_env.ensure_uv,
+    "ensure_python": ensure_python,
+    "ensure_docker": docker.ensure,
+    "build": build,
+    "start": start,
+    "stop": stack.stop,
+    "restart": restart,
+    "logs": logs,
+    "smoke": stack.smoke_test,
+    "prepare_tests": prepare_tests,
+    "doctor": stack.doctor,
+    "clean": stack.clean,
+    "lock": python_env.lock,
+}
+
+
+def main() -> int:
+    name = sys.argv[1] if len(sys.argv) == 2 else ""
+    if name not in COMMANDS:
+        print(f"usage: python3 -m scripts.setup {' | '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    try:
+        return COMMANDS[name]() or 0
+    except SetupError as error:
+        return fail(error)
+    except KeyboardInterrupt:
+        return 130
+
+
+sys.exit(main())

@@ -1,0 +1,202 @@
+"""Packages from the machine's own apt configuration, and sources for Debian 13 derived from it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from scripts.setup.host import Release, SetupError, must, release, run, say, tail, write_root_file
+
+OURS = Path("/etc/apt/sources.list.d/sandbox-platform.sources")
+PIN = Path("/etc/apt/preferences.d/sandbox-platform")
+PIN_TEXT = """\
+# Debian 13 is a source for the packages that Sandbox Platform names, and upgrades nothing else.
+Package: *
+Pin: release n=trixie*
+Pin-Priority: 100
+"""
+
+
+@dataclass(frozen=True)
+class Source:
+    uris: tuple[str, ...]
+    suites: tuple[str, ...]
+    components: tuple[str, ...]
+    signed_by: str = ""
+
+    def render(self) -> str:
+        lines = [
+            "Types: deb",
+            f"URIs: {' '.join(self.uris)}",
+            f"Suites: {' '.join(self.suites)}",
+            f"Components: {' '.join(self.components)}",
+        ]
+        if self.signed_by:
+            lines.append(f"Signed-By: {self.signed_by}")
+        return "\n".join(lines) + "\n"
+
+
+def parse_deb822(text: str) -> list[Source]:
+    """The enabled binary sources of a `.sources` file."""
+    sources = []
+    for paragraph in re.split(r"\n[ \t]*\n", re.sub(r"(?m)^#.*\n?", "", text)):
+        fields: dict[str, str] = {}
+        name = ""
+        for line in paragraph.splitlines():
+            if line[:1].isspace():
+                # An inline key (Signed-By) goes on over several lines, each of which must stay a line.
+                fields[name] = fields.get(name, "") + "\n" + line.rstrip()
+            elif ":" in line:
+                name, value = line.split(":", 1)
+                name = name.strip().lower()
+                fields[name] = value.strip()
+        enabled = fields.get("enabled", "yes").strip().lower() not in {"no", "false", "0"}
+        if enabled and "deb" in fields.get("types", "").split() and fields.get("uris"):
+            sources.append(
+                Source(
+                    tuple(fields["uris"].split()),
+                    tuple(fields.get("suites", "").split()),
+                    tuple(fields.get("components", "").split()),
+                    fields.get("signed-by", ""),
+                )
+            )
+    return sources
+
+
+def parse_one_line(text: str) -> list[Source]:
+    """The `deb [options] uri suite component...` lines of a `.list` file."""
+    sources = []
+    for raw in text.splitlines():
+        found = re.match(r"deb\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)\s*(.*)", raw.split("#", 1)[0].strip())
+        if found:
+            options, uri, suite, components = found.groups()
+            signed = re.search(r"signed-by=(\S+)", options or "", re.IGNORECASE)
+            signed_by = signed.group(1) if signed else ""
+            sources.append(Source((uri,), (suite,), tuple(components.split()), signed_by))
+    return sources
+
+
+def read_sources(etc_apt: Path = Path("/etc/apt")) -> list[Source]:
+    sources: list[Source] = []
+    for path in [etc_apt / "sources.list", *sorted((etc_apt / "sources.list.d").glob("*"))]:
+        if path == OURS or not path.is_file():
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if path.suffix == ".sources":
+            sources += parse_deb822(text)
+        elif path.suffix == ".list":
+            sources += parse_one_line(text)
+    return sources
+
+
+def derive(
+    sources: Iterable[Source], codename: str, suites: Sequence[str], security: Sequence[str]
+) -> list[Source]:
+    """The same mirrors with other suites.
+
+    The archive's mirror is the one that serves `codename`, the security mirror the one that serves
+    `codename-security`; without one, the archive's own fixes come with the next point release.
+    """
+    derived: list[Source] = []
+    for wanted, replaced in ((codename, suites), (f"{codename}-security", security)):
+        for source in sources:
+            if wanted in [suite.removesuffix("/updates").rstrip("/") for suite in source.suites]:
+                one = replace(source, suites=tuple(replaced), components=("main",))
+                if one not in derived:
+                    derived.append(one)
+    return derived
+
+
+def trixie_sources() -> list[Source]:
+    """Debian 13 from this machine's mirrors; empty where the machine is no Debian."""
+    here = release()
+    if here.distribution != "debian":
+        return []
+    return derive(read_sources(), here.codename, ["trixie", "trixie-updates"], ["trixie-security"])
+
+
+def add_trixie() -> bool:
+    """On Debian 12: offer Debian 13 and the backports, pinned so low that nothing is upgraded by them."""
+    sources = derive(read_sources(), "bookworm", ["trixie", "bookworm-backports"], ["trixie-security"])
+    if not sources:
+        raise SetupError(
+            "apt sources",
+            "no enabled source in /etc/apt serves Debian 12 (bookworm)",
+            "configure one, then run `make`",
+        )
+    text = "\n".join(source.render() for source in sources)
+    if OURS.exists() and OURS.read_text(encoding="utf-8") == text and PIN.exists():
+        return False
+    # The pin first: between the two writes an unpinned Debian 13 would be an upgrade of the whole machine.
+    write_root_file(PIN, PIN_TEXT)
+    write_root_file(OURS, text)
+    return True
+
+
+_updated = False
+
+
+def update() -> None:
+    """Once per run. A source that cannot be reached matters only if a package is then missing."""
+    global _updated
+    if not _updated:
+        done = run(["apt-get", "update", "-q"], root=True, env=APT_ENV, timeout=300)
+        if done.returncode != 0:
+            say(f"    apt-get update complained, going on:\n{tail(done, 4)}")
+        _updated = True
+
+
+APT_ENV = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+
+
+def install(packages: Sequence[str]) -> None:
+    update()
+    must(
+        [
+            # sudo drops the environment
+            "env", *(f"{name}={value}" for name, value in APT_ENV.items()),
+            "apt-get", "install", "-y", "-q", "--no-install-recommends",
+            "-o", "DPkg::Lock::Timeout=180", "-o", "Dpkg::Options::=--force-confold",
+            *packages,
+        ],
+        root=True,
+        timeout=900,
+        check=f"apt packages {' '.join(packages)}",
+        fix=f"apt-get update && apt-get install --no-install-recommends {shlex.join(packages)}",
+    )  # fmt: skip
+
+
+def is_offered(package: str) -> bool:
+    update()
+    policy = run(["apt-cache", "policy", package], env=APT_ENV).stdout
+    return "Candidate:" in policy and "Candidate: (none)" not in policy
+
+
+def package_names(components: Iterable[str], here: Release) -> list[str]:
+    """apt's names for what we call docker, compose, buildx, gvisor, mmdebstrap, venv…, on this release."""
+    debian = {
+        "docker": ["docker.io", "containerd", "docker-cli"],
+        "compose": ["docker-compose"],
+        "buildx": ["docker-buildx"],
+        "gvisor": ["runsc"],
+    }
+    ubuntu = {
+        "docker": ["docker.io"],
+        "compose": ["docker-compose-v2"],
+        "buildx": ["docker-buildx"],
+        "gvisor": ["runsc"],
+        "mmdebstrap": ["mmdebstrap", "debian-archive-keyring"],
+    }
+    common = {"venv": ["python3-venv"]}
+    table = {**common, **(debian if here.distribution == "debian" else ubuntu)}
+    names = []
+    for component in components:
+        for name in table.get(component, [component]):
+            if (here.distribution, here.version) == ("debian", "12") and component in debian:
+                # Naming the suite takes this package from there and, unlike `-t trixie`, leaves libc alone.
+                name += "/bookworm-backports" if component == "gvisor" else "/trixie"
+            names.append(name)
+    return names

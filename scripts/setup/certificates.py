@@ -1,0 +1,180 @@
+"""The machine's package mirrors and certificates, in the forms that uv and image builds take.
+
+Values are read at run time and live in the environment or in a private temporary folder: a mirror's address
+may hold a password, and none of it may end up in an image or in the repository.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from scripts.setup import apt
+from scripts.setup.host import run
+
+IN_BUILD_CA = "/run/secrets/ca"
+BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+
+
+@dataclass(frozen=True)
+class PipConfig:
+    index_url: str = ""
+    extra_index_urls: tuple[str, ...] = ()
+    trusted_hosts: tuple[str, ...] = ()
+    cert: str = ""
+
+    def render(self, cert: str) -> str:
+        lines = ["[global]"]
+        if self.index_url:
+            lines.append(f"index-url = {self.index_url}")
+        if self.extra_index_urls:
+            lines.append("extra-index-url = " + "\n    ".join(self.extra_index_urls))
+        if self.trusted_hosts:
+            lines.append("trusted-host = " + "\n    ".join(self.trusted_hosts))
+        if cert:
+            lines.append(f"cert = {cert}")
+        return "\n".join(lines) + "\n"
+
+    def uv_environment(self) -> dict[str, str]:
+        env = {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "UV_LINK_MODE": "copy"}
+        if self.index_url:
+            env["UV_DEFAULT_INDEX"] = self.index_url
+        if self.extra_index_urls:
+            env["UV_INDEX"] = " ".join(self.extra_index_urls)
+        if self.trusted_hosts:
+            env["UV_INSECURE_HOST"] = " ".join(self.trusted_hosts)
+        if bundle := ca_bundle(self):
+            env["SSL_CERT_FILE"] = bundle
+        return env
+
+
+def pip_config_files(environ: Mapping[str, str]) -> list[Path]:
+    """In pip's own order: what comes later wins."""
+    if environ.get("PIP_CONFIG_FILE") == os.devnull:
+        return []
+    home = Path(environ.get("HOME", "/root"))
+    xdg = [
+        Path(folder) / "pip/pip.conf"
+        for folder in environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":")
+        if folder
+    ]
+    user = Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "pip/pip.conf"
+    files = [*xdg, Path("/etc/pip.conf"), home / ".pip/pip.conf", user]
+    if named := environ.get("PIP_CONFIG_FILE"):
+        files.append(Path(named))
+    return files
+
+
+def read_pip_config(files: list[Path], environ: Mapping[str, str]) -> PipConfig:
+    """Only what names a mirror: local wheel folders and constraints do not exist inside a build."""
+    values: dict[str, str] = {}
+    for path in files:
+        parser = configparser.RawConfigParser()
+        try:
+            parser.read(path, encoding="utf-8")
+        except (OSError, configparser.Error):
+            continue
+        for section in ("global", "install"):
+            if parser.has_section(section):
+                values.update(parser.items(section))
+    for name in ("index-url", "extra-index-url", "trusted-host", "cert"):
+        if from_env := environ.get("PIP_" + name.upper().replace("-", "_")):
+            values[name] = from_env
+
+    def remote(text: str) -> tuple[str, ...]:
+        return tuple(word for word in text.split() if word.startswith(("http://", "https://")))
+
+    index = remote(values.get("index-url", ""))
+    return PipConfig(
+        index_url=index[0] if index else "",
+        extra_index_urls=remote(values.get("extra-index-url", "")),
+        trusted_hosts=tuple(values.get("trusted-host", "").split()),
+        cert=values.get("cert", ""),
+    )
+
+
+def pip_config() -> PipConfig:
+    return read_pip_config(pip_config_files(os.environ), os.environ)
+
+
+def ca_bundle(pip: PipConfig) -> str:
+    """The certificates this machine trusts: a TLS-inspecting proxy's own is among them."""
+    named = [os.environ.get(name, "") for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")]
+    return next((path for path in [*named, pip.cert, *BUNDLES] if path and Path(path).is_file()), "")
+
+
+def read_npmrc(texts: list[str], environ: Mapping[str, str], cafile: str) -> str:
+    """One .npmrc out of several, later ones winning, with the build's own certificate file."""
+    wanted = re.compile(r"^(registry|@[^:]+:registry|//.+|always-auth|strict-ssl|proxy|https-proxy|noproxy)$")
+    values: dict[str, str] = {}
+    for text in texts:
+        for line in text.splitlines():
+            name, found, value = line.partition("=")
+            if found and wanted.match(name.strip()):
+                values[name.strip()] = value.strip()
+    for name in ("npm_config_registry", "NPM_CONFIG_REGISTRY"):
+        if environ.get(name):
+            values["registry"] = environ[name]
+    # npm expands ${NAME} from the environment, and the build has another environment.
+    lines = [f"{name}={_expand(value, environ)}" for name, value in values.items()]
+    if cafile:
+        lines.append(f"cafile={cafile}")
+    return "".join(line + "\n" for line in lines)
+
+
+def _expand(value: str, environ: Mapping[str, str]) -> str:
+    return re.sub(r"\$\{(\w+)\}", lambda found: environ.get(found[1], ""), value)
+
+
+def npmrc() -> str:
+    home = Path(os.environ.get("HOME", "/root"))
+    user = Path(os.environ.get("NPM_CONFIG_USERCONFIG") or home / ".npmrc")
+    texts = [
+        path.read_text(encoding="utf-8", errors="replace")
+        for path in (Path("/etc/npmrc"), Path("/usr/etc/npmrc"), Path("/usr/local/etc/npmrc"), user)
+        if path.is_file()
+    ]
+    return read_npmrc(texts, os.environ, IN_BUILD_CA if ca_bundle(pip_config()) else "")
+
+
+def apt_conf() -> str:
+    dump = run(["apt-config", "dump"]).stdout
+    proxies = [line for line in dump.splitlines() if re.match(r'Acquire::\S*Proxy\S* ".+";', line)]
+    if ca_bundle(pip_config()):
+        proxies.append(f'Acquire::https::CAInfo "{IN_BUILD_CA}";')
+    return "".join(line + "\n" for line in proxies)
+
+
+@contextmanager
+def build_secrets() -> Iterator[list[str]]:
+    """`docker build` options that hand the machine's mirrors and certificates to a build, for its duration.
+
+    ids: ca, pip_conf, npmrc, apt_conf, and apt_sources where the machine is a Debian.
+    """
+    pip = pip_config()
+    bundle = ca_bundle(pip)
+    contents = {
+        "ca": Path(bundle).read_text(encoding="utf-8", errors="replace") if bundle else "",
+        "pip_conf": pip.render(IN_BUILD_CA if bundle else ""),
+        "npmrc": npmrc(),
+        "apt_conf": apt_conf(),
+    }
+    if sources := apt.trixie_sources():
+        contents["apt_sources"] = "\n".join(source.render() for source in sources)
+    with TemporaryDirectory(prefix="sandbox-platform-build-") as folder:
+        options = []
+        for name, text in contents.items():
+            path = Path(folder) / name
+            path.write_text(text, encoding="utf-8")
+            options += ["--secret", f"id={name},src={path}"]
+        for proxy in ("http_proxy", "https_proxy", "no_proxy"):
+            if value := os.environ.get(proxy) or os.environ.get(proxy.upper()):
+                # Docker predefines these build arguments and keeps them out of the image's history.
+                options += ["--build-arg", f"{proxy}={value}"]
+        yield options

@@ -1,0 +1,201 @@
+"""The machine that is being set up: running commands on it, and saying what is done and what went wrong."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+STATE = ROOT / ".setup"
+LOG = STATE / "setup.log"
+
+Command = Sequence[str | Path]
+
+
+class SetupError(Exception):
+    """A check that failed, why, and the command that mends it."""
+
+    def __init__(self, check: str, cause: str, fix: str) -> None:
+        super().__init__(f"{check}: {cause}")
+        self.check, self.cause, self.fix = check, cause, fix
+
+    def __str__(self) -> str:
+        return f"check: {self.check}\ncause: {self.cause}\nfix:   {self.fix}"
+
+
+class Step:
+    """One line at the start, one at the end; `note` says what was found or changed."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@contextmanager
+def step(title: str, *, among_others: bool = False) -> Iterator[Step]:
+    """`among_others`: other steps run at the same time, so that the last line must name its own."""
+    current = Step()
+    started = time.monotonic()
+    say(f"==> {title}")
+    yield current
+    outcome = "; ".join(current.notes) or "done"
+    prefix = f"{title}: " if among_others else ""
+    say(f"    {prefix}{outcome} ({time.monotonic() - started:.1f} s)")
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def is_root() -> bool:
+    return os.geteuid() == 0
+
+
+def as_root(command: Command) -> list[str]:
+    words = [str(word) for word in command]
+    if is_root():
+        return words
+    if shutil.which("sudo") is None:
+        raise SetupError(
+            "root rights", f"`{words[0]}` needs root, and there is no sudo", "run `make` again as root"
+        )
+    return ["sudo", "-n", "--", *words]
+
+
+def run(
+    command: Command,
+    *,
+    root: bool = False,
+    env: Mapping[str, str] | None = None,
+    stdin: str | None = None,
+    timeout: float | None = None,
+    cwd: Path = ROOT,
+) -> subprocess.CompletedProcess[str]:
+    """Run to the end, whatever the exit status; what it printed also goes to the log.
+
+    The environment is not logged: it may hold credentials for package mirrors.
+    """
+    words = as_root(command) if root else [str(word) for word in command]
+    full_env = {**os.environ, **env} if env else None
+    try:
+        done = subprocess.run(
+            words,
+            input=stdin,
+            stdin=None if stdin is not None else subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=full_env,
+            timeout=timeout,
+            cwd=cwd,
+            check=False,
+        )
+    except FileNotFoundError:
+        done = subprocess.CompletedProcess(words, 127, "", f"{words[0]}: command not found")
+    except subprocess.TimeoutExpired:
+        done = subprocess.CompletedProcess(words, 124, "", f"{words[0]}: no answer within {timeout:.0f} s")
+    _log(words, done)
+    return done
+
+
+def must(
+    command: Command,
+    *,
+    check: str,
+    fix: str,
+    root: bool = False,
+    env: Mapping[str, str] | None = None,
+    stdin: str | None = None,
+    timeout: float | None = None,
+    cwd: Path = ROOT,
+) -> str:
+    """Run, and return standard output; a non-zero exit is a SetupError that quotes the last lines."""
+    done = run(command, root=root, env=env, stdin=stdin, timeout=timeout, cwd=cwd)
+    if done.returncode != 0:
+        shown = " ".join(str(word) for word in command)
+        raise SetupError(
+            check,
+            f"`{shown}` ended with {done.returncode}\n{tail(done)}\n(all of it: {LOG.relative_to(ROOT)})",
+            fix,
+        )
+    return done.stdout
+
+
+def tail(done: subprocess.CompletedProcess[str], lines: int = 25) -> str:
+    text = redact((done.stdout + done.stderr).strip())
+    return "\n".join("       " + line for line in text.splitlines()[-lines:])
+
+
+def redact(text: str) -> str:
+    """Mirrors are often named with a user and password in the address; logs get pasted into tickets."""
+    return re.sub(r"://[^/\s@]+@", "://***@", text)
+
+
+def _log(words: Sequence[str], done: subprocess.CompletedProcess[str]) -> None:
+    STATE.mkdir(exist_ok=True)
+    with LOG.open("a", encoding="utf-8") as log:
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+        log.write(redact(f"--- {stamp} [{done.returncode}] {' '.join(words)}\n{done.stdout}{done.stderr}\n"))
+
+
+def write_root_file(path: Path, text: str, mode: int = 0o644) -> None:
+    if is_root():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        path.chmod(mode)
+        return
+    fix = f"write {path} by hand, then run `make` again"
+    must(["mkdir", "-p", path.parent], root=True, check=f"writing {path}", fix=fix)
+    must(["tee", path], root=True, stdin=text, check=f"writing {path}", fix=fix)
+    must(["chmod", f"{mode:o}", path], root=True, check=f"writing {path}", fix=fix)
+
+
+@dataclass(frozen=True)
+class Release:
+    distribution: str  # "debian" or "ubuntu"
+    version: str
+    codename: str
+
+
+SUPPORTED = {("debian", "12"), ("debian", "13"), ("ubuntu", "24.04")}
+
+
+def parse_os_release(text: str) -> Release:
+    pairs = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    value = {key: raw.strip().strip("\"'") for key, raw in pairs.items()}
+    return Release(value.get("ID", ""), value.get("VERSION_ID", ""), value.get("VERSION_CODENAME", ""))
+
+
+def release() -> Release:
+    try:
+        return parse_os_release(Path("/etc/os-release").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Release("unknown", "", "")
+
+
+def has_systemd() -> bool:
+    return Path("/run/systemd/system").is_dir()
+
+
+def parse_version(text: str) -> tuple[int, ...]:
+    """The first dotted number in the text: `Docker version 26.1.5+dfsg1` is (26, 1, 5)."""
+    found = re.search(r"\d+(?:\.\d+)+", text)
+    return tuple(int(part) for part in found.group().split(".")) if found else ()
+
+
+def fail(error: SetupError) -> int:
+    print(
+        f"\nFAILED\n{error}\n\nThen run the same make target again: it continues where it stopped.",
+        file=sys.stderr,
+    )
+    return 1

@@ -1,0 +1,164 @@
+"""Container images: a Debian base without any registry, and ours, rebuilt only when their content changes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from scripts.setup import apt
+from scripts.setup.certificates import build_secrets
+from scripts.setup.docker import docker
+from scripts.setup.host import LOG, ROOT, SetupError, must, release, run, step, tail
+
+BASE = "debian:trixie-slim"
+CONTENT_LABEL = "sandbox-platform.content"
+IMAGES = ROOT / "images"
+# Man pages and translations: what Debian's own slim images leave out.
+SLIM = (
+    "/usr/share/man/*",
+    "/usr/share/locale/*",
+    "/usr/share/doc/*",
+    "/usr/share/info/*",
+    "/usr/share/lintian/*",
+)
+
+
+@dataclass(frozen=True)
+class Image:
+    name: str
+    tag: str
+    dockerfile: Path
+    context: Path
+    content: tuple[Path, ...]  # the files and folders whose change asks for a new build
+
+
+def ignored_except(dockerignore: str) -> list[str]:
+    """The patterns that a deny-all .dockerignore lets through."""
+    return [line[1:].strip("/") for line in dockerignore.splitlines() if line.startswith("!")]
+
+
+def platform_image() -> Image:
+    patterns = ignored_except((ROOT / ".dockerignore").read_text(encoding="utf-8"))
+    content = [path for pattern in patterns for path in ROOT.glob(pattern)]
+    tag = "sandbox-platform/platform:latest"
+    return Image("platform", tag, ROOT / "Dockerfile", ROOT, (ROOT / "Dockerfile", *content))
+
+
+def postgres_image() -> Image:
+    folder = IMAGES / "postgres"
+    return Image("postgres", "sandbox-platform/postgres:latest", folder / "Dockerfile", folder, (folder,))
+
+
+def runtime_images() -> list[Image]:
+    found = []
+    for manifest in sorted(IMAGES.glob("*/runtime.toml")):
+        folder = manifest.parent
+        if (folder / "Dockerfile").exists():
+            tag = f"sandbox-platform/runtime-{folder.name}:latest"
+            content = (folder, IMAGES / "runner")
+            found.append(Image(f"runtime {folder.name}", tag, folder / "Dockerfile", IMAGES, content))
+    return found
+
+
+def fingerprint(paths: Iterable[Path], salt: str, top: Path = ROOT) -> str:
+    digest = hashlib.sha256(salt.encode())
+    files: set[Path] = set()
+    for path in paths:
+        files |= {path} if path.is_file() else {file for file in path.rglob("*") if file.is_file()}
+    for file in sorted(files):
+        if "__pycache__" in file.parts or "node_modules" in file.parts:
+            continue
+        mode = "x" if file.stat().st_mode & 0o100 else "-"
+        digest.update(f"{file.relative_to(top)}\0{mode}\0".encode())
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def inspect(tag: str, template: str) -> str:
+    done = docker("image", "inspect", "--format", template, tag)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def ensure_base() -> None:
+    with step(f"base image {BASE}") as current:
+        if inspect(BASE, "{{.Id}}"):
+            current.note("present")
+        elif docker("pull", "--quiet", BASE, timeout=120).returncode == 0:
+            current.note("pulled")
+        else:
+            bootstrap_base()
+            current.note("no registry reachable; made with mmdebstrap from this machine's Debian mirror")
+
+
+def bootstrap_base() -> None:
+    if run(["mmdebstrap", "--version"]).returncode != 0:
+        apt.install(apt.package_names(["mmdebstrap"], release()))
+    fix = f"docker pull {BASE} on a machine with a registry, then docker save / docker load"
+    with TemporaryDirectory(prefix="sandbox-platform-base-") as folder:
+        tar = Path(folder) / "trixie.tar"
+        sources = apt.trixie_sources()
+        mirror: list[str | Path] = []
+        if sources:
+            listed = Path(folder) / "debian.sources"
+            listed.write_text("\n".join(source.render() for source in sources), encoding="utf-8")
+            mirror = [listed]
+        # Under the name that Debian's own images use, so that a build's secret mount covers it.
+        folder_in_image = '"$1"/etc/apt/sources.list.d'
+        rename = f"if cd {folder_in_image} && [ -e 0000debian.sources ]; then mv 0000* debian.sources; fi"
+        must(
+            [
+                "mmdebstrap", "--variant=minbase", "--mode=root", "--quiet",
+                *(f"--dpkgopt=path-exclude={pattern}" for pattern in SLIM),
+                "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+                "--aptopt=Apt::Install-Recommends false",
+                f"--customize-hook={rename}",
+                "trixie", tar, *mirror,
+            ],
+            root=True, timeout=600, check="building the base image", fix=fix,
+        )  # fmt: skip
+        done = docker("import", "--change", 'CMD ["bash"]', tar, BASE, timeout=300)
+        if done.returncode != 0:
+            raise SetupError("docker import of the base image", tail(done), fix)
+
+
+def build_all(images: Sequence[Image]) -> None:
+    base = inspect(BASE, "{{.Id}}")
+    with build_secrets() as secrets, ThreadPoolExecutor(max_workers=3) as pool:
+        # Every build runs to its end, so that the log shows all that is wrong and not only the first.
+        outcomes = [pool.submit(build, image, base, secrets) for image in images]
+        errors = [error for outcome in outcomes if (error := outcome.exception())]
+    # What a rebuild replaced, unless a sandbox still runs on it.
+    docker("image", "prune", "--force", "--filter", f"label={CONTENT_LABEL}")
+    if errors:
+        raise errors[0]
+
+
+def build(image: Image, base: str, secrets: Sequence[str]) -> None:
+    with step(f"image {image.tag}", among_others=True) as current:
+        content = fingerprint(image.content, salt=base)
+        if inspect(image.tag, f'{{{{index .Config.Labels "{CONTENT_LABEL}"}}}}') == content:
+            current.note("unchanged")
+            return
+        done = docker(
+            "buildx", "build", "--load", "--network=host", "--progress=plain", "--provenance=false",
+            *secrets,
+            "--label", f"{CONTENT_LABEL}={content}",
+            "--tag", image.tag,
+            "--file", image.dockerfile,
+            image.context,
+            timeout=1800,
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise SetupError(
+                f"building {image.tag}", f"\n{tail(done)}\n(all of it: {LOG.relative_to(ROOT)})", "make build"
+            )
+        current.note("built")
+
+
+def ensure_all() -> None:
+    ensure_base()
+    build_all([*runtime_images(), postgres_image(), platform_image()])

@@ -1,0 +1,99 @@
+"""uv, and the virtual environment of the host: tests, development, linting."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+
+from scripts.setup import apt
+from scripts.setup.certificates import pip_config
+from scripts.setup.host import ROOT, SetupError, must, parse_version, run, step
+
+UV_VERSION = "0.13.9"
+UV_FLOOR = (0, 5)
+TOOLS = ROOT / ".tools"
+VENV = ROOT / ".venv"
+REQUIREMENTS = ROOT / "requirements-dev.txt"
+STAMP = VENV / ".requirements"
+
+
+@functools.cache
+def uv() -> str:
+    for candidate in (shutil.which("uv"), str(TOOLS / "bin/uv")):
+        if candidate and parse_version(run([candidate, "--version"]).stdout) >= UV_FLOOR:
+            return candidate
+    raise SetupError("uv", "neither in PATH nor in .tools", "make ensure_uv")
+
+
+def ensure_uv() -> None:
+    with step("uv") as current:
+        try:
+            current.note(f"{uv()} is there")
+        except SetupError:
+            install_uv()
+            current.note(f"installed {UV_VERSION} into .tools")
+
+
+def install_uv() -> None:
+    if importlib.util.find_spec("ensurepip") is None or importlib.util.find_spec("venv") is None:
+        apt.install(["python3-venv", "ca-certificates"])
+    fix = "rm -rf .tools && make ensure_uv"
+    must([sys.executable, "-m", "venv", "--clear", TOOLS], check="a virtual environment for uv", fix=fix)
+    must(
+        [TOOLS / "bin/python", "-m", "pip", "install", "--quiet", f"uv=={UV_VERSION}"],
+        check="uv from the machine's package index",
+        fix="check pip's configuration (pip config list), then " + fix,
+        timeout=300,
+    )
+
+
+def ensure_venv() -> None:
+    with step("Python environment .venv") as current:
+        wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+        python = VENV / "bin/python"
+        if run([python, "--version"]).returncode == 0 and STAMP.exists() and STAMP.read_text() == wanted:
+            current.note("up to date")
+            return
+        env = pip_config().uv_environment()
+        fix = "rm -rf .venv && make ensure_uv"
+        if run([python, "--version"]).returncode != 0:
+            must([uv(), "venv", "--clear", "--python", sys.executable, VENV], env=env, check=".venv", fix=fix)
+        STAMP.unlink(missing_ok=True)
+        must(
+            [uv(), "pip", "sync", "--require-hashes", "--python", python, REQUIREMENTS],
+            env=env,
+            check="the packages of requirements-dev.txt",
+            fix="check pip's configuration (pip config list), then " + fix,
+            timeout=900,
+        )
+        STAMP.write_text(wanted)
+        current.note("synchronised with requirements-dev.txt")
+
+
+LOCKS: tuple[tuple[Path, list[str]], ...] = (
+    (ROOT / "requirements.txt", []),
+    (REQUIREMENTS, ["--group", "dev"]),
+)
+
+
+def lock() -> None:
+    ensure_uv()
+    for target, options in LOCKS:
+        with step(f"locking {target.name}"):
+            must(
+                [
+                    uv(), "pip", "compile", "pyproject.toml", *options,
+                    "--universal", "--generate-hashes", "--quiet",
+                    # No address of a mirror belongs into a tracked file.
+                    "--no-emit-index-url", "--no-emit-find-links", "--no-header",
+                    "--output-file", target.name,
+                ],
+                env=pip_config().uv_environment(),
+                check=f"locking {target.name}",
+                fix="mend pyproject.toml, then make lock",
+                timeout=600,
+            )  # fmt: skip

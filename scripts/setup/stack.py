@@ -1,0 +1,179 @@
+"""The Compose stack: start, health, smoke test, removal, and what the operator needs to know at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+from scripts import smoke
+from scripts.setup import envfile
+from scripts.setup.docker import command, docker
+from scripts.setup.host import LOG, ROOT, SetupError, run, say, step, tail
+
+LABEL = "sandbox-platform"
+
+
+def compose(*words: str) -> list[str]:
+    files = ["-f", "docker-compose.yml"]
+    if os.environ.get("RAGFLOW") == "1":
+        files += ["-f", "docker-compose.ragflow.yml"]
+    return command("compose", *files, *words)
+
+
+def in_front(*words: str) -> int:
+    """With this terminal: what the command prints is the answer."""
+    return subprocess.run(compose(*words), cwd=ROOT, check=False).returncode
+
+
+def start() -> None:
+    with step("starting the stack (Postgres, migrations, web, worker, keeper)"):
+        done = run(compose("up", "--detach", "--no-build", "--remove-orphans"), timeout=300)
+        if done.returncode != 0:
+            logs = run(compose("logs", "--no-color", "--tail=25", "postgres", "migrate"))
+            raise SetupError(
+                "docker compose up", f"\n{tail(done)}\n{tail(logs)}", "make logs, then make start"
+            )
+    wait_healthy()
+
+
+def services() -> dict[str, dict[str, str]]:
+    """State and health of every service of the stack, by name."""
+    lines = run(compose("ps", "--all", "--format", "json")).stdout.splitlines()
+    return {entry["Service"]: entry for entry in map(json.loads, lines)}
+
+
+def wait_healthy(seconds: float = 120) -> None:
+    with step("waiting for every service to be healthy"):
+        deadline = time.monotonic() + seconds
+        while unready := not_ready(services()):
+            if time.monotonic() > deadline:
+                logs = run(compose("logs", "--no-color", "--tail=25", *unready))
+                fix = f"make logs SERVICE={unready[0]}, then make start"
+                raise SetupError(
+                    "services healthy", f"{', '.join(unready)} not after {seconds:.0f} s\n{tail(logs)}", fix
+                )
+            time.sleep(0.5)
+
+
+def not_ready(found: dict[str, dict[str, str]]) -> list[str]:
+    wanted = ("postgres", "web", "worker", "keeper")
+    return [
+        name
+        for name in wanted
+        if found.get(name, {}).get("State") != "running" or found[name].get("Health") not in {"", "healthy"}
+    ]
+
+
+def is_up() -> bool:
+    return not not_ready(services())
+
+
+def base_url(settings: dict[str, str]) -> str:
+    bind = settings.get("SANDBOX_EXECUTOR_MANAGER_BIND", "127.0.0.1")
+    host = "127.0.0.1" if bind in {"", "0.0.0.0"} else bind  # noqa: S104 -- compared, not bound
+    return f"http://{host}:{settings.get('SANDBOX_EXECUTOR_MANAGER_PORT', '9385')}"
+
+
+def smoke_test() -> None:
+    settings = envfile.settings()
+    with step("smoke test: POST /run in both languages") as current:
+        try:
+            for line in smoke.check(base_url(settings), settings["SANDBOX_EXECUTOR_MANAGER_API_TOKEN"]):
+                current.note(line)
+        except smoke.SmokeError as error:
+            logs = run(compose("logs", "--no-color", "--tail=15", "web", "worker", "keeper"))
+            raise SetupError("smoke test", f"{error}\n{tail(logs)}", "make doctor") from error
+
+
+def stop() -> None:
+    with step("stopping the stack") as current:
+        done = run(compose("down", "--remove-orphans"), timeout=180)
+        if done.returncode != 0:
+            raise SetupError("docker compose down", f"\n{tail(done)}", f"see {LOG.relative_to(ROOT)}")
+        remove_sandboxes(envfile.settings().get("SANDBOX_NODE") or envfile.node_name())
+        current.note("data kept in the volume")
+
+
+def ids(kind: str, *filters: str) -> dict[str, str]:
+    """Names by id."""
+    options = [word for one in filters for word in ("--filter", one)]
+    template = {
+        "container": "{{.ID}} {{.Names}}",
+        "volume": "{{.Name}} {{.Name}}",
+        "network": "{{.ID}} {{.Name}}",
+    }[kind]
+    every = ["--all"] if kind == "container" else []
+    done = docker(kind, "ls", *every, *options, "--format", template)
+    return dict(line.split(" ", 1) for line in done.stdout.splitlines() if line)
+
+
+def remove_sandboxes(node: str) -> list[str]:
+    found = ids("container", f"label={LABEL}={node}", f"label={LABEL}.kind=sandbox")
+    if found:
+        docker("container", "rm", "--force", *found)
+    return sorted(found.values())
+
+
+def clean() -> None:
+    """Everything in Docker with this node's label: stack, sandboxes, database. Images and .env stay."""
+    node = envfile.settings().get("SANDBOX_NODE") or envfile.node_name()
+    with step(f"removing everything labelled {LABEL}={node}") as current:
+        removed: list[str] = []
+        for kind, options in (("container", ["--force", "--volumes"]), ("network", []), ("volume", [])):
+            # More than once: until the keeper itself is gone it may start another sandbox.
+            for _ in range(3):
+                found = ids(kind, f"label={LABEL}={node}")
+                if not found:
+                    break
+                docker(kind, "rm", *options, *found)
+                removed += [f"{kind} {name}" for name in found.values()]
+            if left := ids(kind, f"label={LABEL}={node}"):
+                raise SetupError(
+                    "make clean",
+                    f"{kind} left: {', '.join(left.values())}",
+                    f"docker {kind} rm {' '.join(left)}",
+                )
+        for name in dict.fromkeys(removed):
+            say(f"    removed {name}")
+        current.note(f"{len(set(removed))} removed; images and .env are kept" if removed else "nothing there")
+
+
+def doctor() -> int:
+    in_stack = services().get("worker", {}).get("State") == "running"
+    if in_stack:
+        return in_front("exec", "-T", "worker", "python3", "manage.py", "doctor")
+    python = ROOT / ".venv/bin/python"
+    if not python.exists():
+        print("The stack does not run and there is no .venv: run `make` first.", file=sys.stderr)
+        return 1
+    environment = {**os.environ, **envfile.settings()}
+    return subprocess.run([python, "manage.py", "doctor"], cwd=ROOT, env=environment, check=False).returncode
+
+
+def report() -> None:
+    settings = envfile.settings()
+    token, port = settings["SANDBOX_EXECUTOR_MANAGER_API_TOKEN"], settings["SANDBOX_EXECUTOR_MANAGER_PORT"]
+    url = base_url(settings)
+    say(f"""
+Sandbox Platform is running.
+
+  Admin     {url}/admin/
+  Login     {settings["ADMIN_USERNAME"]} / {settings["ADMIN_PASSWORD"]}   (the first password; .env keeps it)
+  API       {url}/run
+  Token     {token}
+
+RAGFlow, current releases: in docker/.env
+  SANDBOX_ENABLED=1
+  SANDBOX_HOST=sandbox-executor-manager
+  SANDBOX_EXECUTOR_MANAGER_API_TOKEN={token}
+RAGFlow, older releases (no token variable): Admin > Sandbox settings > Self-managed, endpoint
+  http://ragflow:{token}@sandbox-executor-manager:9385
+RAGFlow in Docker on this machine reaches it after: RAGFLOW=1 make start
+  (joins the network {settings.get("RAGFLOW_NETWORK", "docker_ragflow")}; from another machine use this host's
+  name and port {port}, after SANDBOX_EXECUTOR_MANAGER_BIND=0.0.0.0 in .env and make restart)
+
+Next: make doctor, make logs, make help
+""")

@@ -1,0 +1,82 @@
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.utils import timezone
+
+from executions.models import Client, Execution, Outcome, Status
+from executions.models.execution import OPEN
+from runtimes.models import Runtime
+from sandbox_platform.env import envsecret
+from scripts import embedded_postgres
+
+TOKEN = "the-token-of-the-test-client"
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> Iterator[None]:
+    """The first test that needs a database starts one, unless DATABASE_URL names it."""
+    if envsecret("DATABASE_URL"):
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="sandbox-platform-tests-") as folder:
+        url, stop = embedded_postgres.start(Path(folder), durable=False)
+        connection.settings_dict.update(dj_database_url.parse(url, conn_max_age=None))
+        yield
+        connection.close()
+        stop()
+
+
+@pytest.fixture
+def database_url(db: None) -> str:
+    """The test database, for a process that a test starts. Such a test needs `transactional_db`."""
+    it = connection.settings_dict
+    return f"postgresql://{it['USER']}:{it['PASSWORD']}@{it['HOST']}:{it['PORT']}/{it['NAME']}"
+
+
+@pytest.fixture
+def python_runtime(db: None) -> Runtime:
+    return Runtime.objects.create(
+        slug="python",
+        name="Python 3.13",
+        aliases=["python3"],
+        image="sandbox-platform/runtime-python:latest",
+        source_file="main.py",
+    )
+
+
+@pytest.fixture
+def client_with_token(db: None) -> tuple[Client, str]:
+    return Client.objects.create_with_token("ragflow", TOKEN)
+
+
+@pytest.fixture
+def administrator(db: None) -> User:
+    return User.objects.create_superuser("admin", password="correct horse battery staple")
+
+
+@pytest.fixture
+def make_execution(python_runtime: Runtime) -> Callable[..., Execution]:
+    def make(**overrides: Any) -> Execution:
+        now = timezone.now()
+        fields: dict[str, Any] = {
+            "runtime": python_runtime,
+            "endpoint": "test",
+            "mode": "function",
+            "code": "def main(): return 1",
+            "code_sha256": "0" * 64,
+            "status": Status.SUCCEEDED,
+            "queued_at": now,
+            "runtime_revision": python_runtime.revision,
+            "limits": python_runtime.limits.as_dict(),
+        } | overrides
+        if fields["status"] not in OPEN:
+            fields = {"outcome": Outcome.COMPLETED, "finished_at": now} | fields
+        return Execution.objects.create(**fields)
+
+    return make

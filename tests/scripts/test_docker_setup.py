@@ -1,0 +1,80 @@
+import pytest
+
+from scripts.setup.docker import desired_runtimes, merge_runtimes, same_runtimes
+from scripts.setup.host import parse_os_release, parse_version, redact
+
+WANTED = desired_runtimes("/usr/bin/runsc", (6, 18))
+
+
+def test_an_empty_configuration_gets_both_runtimes() -> None:
+    assert merge_runtimes({}, WANTED) == {"runtimes": WANTED}
+
+
+def test_other_settings_and_runtimes_stay() -> None:
+    before = {"log-driver": "local", "runtimes": {"nvidia": {"path": "/usr/bin/nvidia"}}}
+    after = merge_runtimes(before, WANTED)
+    assert after["log-driver"] == "local"
+    assert after["runtimes"]["nvidia"] == {"path": "/usr/bin/nvidia"}
+    assert after["runtimes"].keys() == {"nvidia", "runsc", "runsc-egress"}
+
+
+def test_gvisors_own_registration_keeps_its_path_and_gets_our_flags() -> None:
+    before = {"runtimes": {"runsc": {"path": "/opt/runsc", "runtimeArgs": ["--platform=kvm"]}}}
+    runsc = merge_runtimes(before, WANTED)["runtimes"]["runsc"]
+    assert runsc == {
+        "path": "/opt/runsc",
+        "runtimeArgs": ["--network=none", "--oci-seccomp", "--platform=kvm"],
+    }
+
+
+def test_a_networked_runsc_is_made_dark() -> None:
+    before = {"runtimes": {"runsc": {"path": "/usr/bin/runsc", "runtimeArgs": ["--network=sandbox"]}}}
+    args = merge_runtimes(before, WANTED)["runtimes"]["runsc"]["runtimeArgs"]
+    assert args == ["--network=none", "--oci-seccomp"]
+
+
+def test_the_operators_outward_network_survives() -> None:
+    before = {"runtimes": {"runsc-egress": {"path": "/r", "runtimeArgs": ["--network=sandbox"]}}}
+    args = merge_runtimes(before, WANTED)["runtimes"]["runsc-egress"]["runtimeArgs"]
+    assert args == ["--oci-seccomp", "--network=sandbox"]
+
+
+def test_a_second_merge_changes_nothing() -> None:
+    before = {"runtimes": {"runsc": {"path": "/opt/runsc", "runtimeArgs": ["--debug", "--oci-seccomp"]}}}
+    once = merge_runtimes(before, WANTED)
+    assert same_runtimes(once, merge_runtimes(once, WANTED))
+    assert not same_runtimes(before, once)
+
+
+@pytest.mark.parametrize(("kernel", "network"), [((6, 1, 0), "sandbox"), ((6, 14), "host"), ((7, 0), "host")])
+def test_the_outward_network_follows_the_kernel(kernel: tuple[int, ...], network: str) -> None:
+    assert desired_runtimes("/r", kernel)["runsc-egress"]["runtimeArgs"][0] == f"--network={network}"
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("Docker version 26.1.5+dfsg1, build a72d7cd", (26, 1, 5)),
+        ("Docker Compose version 2.26.1-4", (2, 26, 1)),
+        ("Docker Compose version v2.29.7", (2, 29, 7)),
+        ("github.com/docker/buildx 0.13.1+ds1 0.13.1+ds1-3", (0, 13, 1)),
+        ("6.18.44-fc-v669", (6, 18, 44)),
+        ("docker: 'compose' is not a docker command.", ()),
+    ],
+)
+def test_versions_are_found_in_what_tools_print(text: str, version: tuple[int, ...]) -> None:
+    assert parse_version(text) == version
+
+
+def test_versions_compare_as_numbers() -> None:
+    assert parse_version("2.9.0") < (2, 26, 1) < parse_version("10.0")
+    assert parse_version("nothing") < (1,)
+
+
+def test_the_release_is_read_with_and_without_quotes() -> None:
+    here = parse_os_release('ID=debian\nVERSION_ID="12"\nVERSION_CODENAME=bookworm\n')
+    assert (here.distribution, here.version, here.codename) == ("debian", "12", "bookworm")
+
+
+def test_a_mirrors_password_never_reaches_the_log() -> None:
+    assert redact("GET https://user:p4ss@mirror.example/x") == "GET https://***@mirror.example/x"

@@ -1,0 +1,27 @@
+from scripts.setup.stack import base_url, not_ready
+
+UP = {"State": "running", "Health": ""}
+HEALTHY = {"State": "running", "Health": "healthy"}
+ALL_UP = {"postgres": HEALTHY, "web": HEALTHY, "worker": UP, "keeper": UP}
+
+
+def test_a_running_stack_is_ready() -> None:
+    assert not_ready(ALL_UP) == []
+
+
+def test_a_service_that_is_missing_restarting_or_not_yet_healthy_is_not() -> None:
+    found = {
+        **ALL_UP,
+        "web": {"State": "running", "Health": "starting"},
+        "worker": {"State": "restarting", "Health": ""},
+    }
+    del found["keeper"]
+    assert not_ready(found) == ["web", "worker", "keeper"]
+
+
+def test_the_address_follows_the_settings() -> None:
+    assert base_url({}) == "http://127.0.0.1:9385"
+    everywhere = "0.0.0.0"  # noqa: S104 -- compared, not bound
+    settings = {"SANDBOX_EXECUTOR_MANAGER_BIND": everywhere, "SANDBOX_EXECUTOR_MANAGER_PORT": "19385"}
+    assert base_url(settings) == "http://127.0.0.1:19385"
+    assert base_url({"SANDBOX_EXECUTOR_MANAGER_BIND": "10.1.2.3"}) == "http://10.1.2.3:9385"
