@@ -23,7 +23,6 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
         "memory",
         "ragflow_policy",
         "profile",
-        "image",
     )
     list_display_links = ("slug", "name")
     list_select_related = ("seccomp_profile",)

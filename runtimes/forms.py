@@ -41,9 +41,7 @@ def rule_choices(slug: str | None) -> list[tuple[str, SafeString]]:
 
 
 def _describe(rule: Rule) -> SafeString:
-    return format_html(
-        '{} <code>{}</code><div class="help">{}</div>', rule.title, rule.slug, rule.description
-    )
+    return format_html('{} <code>{}</code><div class="help">{}</div>', rule.title, rule.slug, rule.description)
 
 
 class RuntimeForm(ModelForm[Runtime]):
@@ -103,7 +101,5 @@ class RuntimeForm(ModelForm[Runtime]):
         names = {data.get("slug"), *(data.get("aliases") or ())} - {None}
         for other in Runtime.objects.exclude(pk=self.instance.pk):
             if taken := names & {other.slug, *other.aliases}:
-                self.add_error(
-                    "aliases", f"{', '.join(sorted(taken))} already means the runtime {other.slug}."
-                )
+                self.add_error("aliases", f"{', '.join(sorted(taken))} already means the runtime {other.slug}.")
         return data

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import IO
 
 from scripts import embedded_postgres
-from scripts.setup import envfile
+from scripts.setup import envfile, stack
 from scripts.setup.host import ROOT
 
 DATA = ROOT / ".dev" / "postgres"
@@ -29,22 +29,20 @@ def environment() -> dict[str, str]:
     values.setdefault("DJANGO_SECRET_KEY", "development-only")
     values["DJANGO_DEBUG"] = "True"
     # A node of its own: beside a running stack, each keeper must see only its own sandboxes.
-    values["SANDBOX_NODE"] = envfile.node_name() + "-dev"
-    return {**values, **os.environ, "PYTHONUNBUFFERED": "1"}
+    values["SANDBOX_NODE"] = stack.node() + stack.DEV_SUFFIX
+    env = {**values, "SANDBOX_LISTEN": "127.0.0.1", **os.environ, "PYTHONUNBUFFERED": "1"}
+    env["SANDBOX_LISTEN_PORT"] = env.get("SANDBOX_EXECUTOR_MANAGER_PORT", "9385")
+    return env
 
 
-def commands(env: dict[str, str]) -> dict[str, list[str]]:
+def commands() -> dict[str, list[str]]:
     python = sys.executable
-    port = env.get("SANDBOX_EXECUTOR_MANAGER_PORT", "9385")
     gunicorn = str(Path(python).with_name("gunicorn"))
     return {
-        "web": [
-            gunicorn, "sandbox_platform.wsgi", "-c", "sandbox_platform/gunicorn.py",
-            "--bind", f"127.0.0.1:{port}", "--reload",
-        ],
+        "web": [gunicorn, "sandbox_platform.wsgi", "-c", "sandbox_platform/gunicorn.py", "--reload"],
         "worker": [python, "manage.py", "qcluster"],
         "keeper": [python, "manage.py", "keeper"],
-    }  # fmt: skip
+    }
 
 
 def relay(name: str, stream: IO[bytes]) -> None:
@@ -83,8 +81,8 @@ def stop(children: dict[str, subprocess.Popen[bytes]]) -> None:
 
 def supervise(env: dict[str, str]) -> int:
     """Until Ctrl-C, or until one of them ends: then the others are stopped too."""
-    children = {name: spawn(name, command, env) for name, command in commands(env).items()}
-    port = env.get("SANDBOX_EXECUTOR_MANAGER_PORT", "9385")
+    children = {name: spawn(name, command, env) for name, command in commands().items()}
+    port = env.get("SANDBOX_LISTEN_PORT", "9385")
     print(f"dev    | http://127.0.0.1:{port}/admin/ ; Ctrl-C stops everything", flush=True)
     try:
         while True:
@@ -118,6 +116,7 @@ def main() -> int:
     except KeyboardInterrupt:
         return 0
     finally:
+        stack.remove_sandboxes(env["SANDBOX_NODE"])
         if stop_postgres:
             stop_postgres()
 

@@ -55,9 +55,7 @@ def check_one(url: str, token: str, language: str) -> float:
     }
     for key, value in wanted.items():
         if answer.get(key) != value:
-            raise SmokeError(
-                f"{language}: {key} is {answer.get(key)!r}, not {value!r}; whole answer: {answer}"
-            )
+            raise SmokeError(f"{language}: {key} is {answer.get(key)!r}, not {value!r}; whole answer: {answer}")
     if "hello" not in answer.get("stdout", ""):
         raise SmokeError(f"{language}: stdout is {answer.get('stdout')!r}")
     return elapsed

@@ -10,8 +10,7 @@ from seccomp_profiles.models import UNCONFINED, SeccompProfile
 DENIED = {
     "other processes": "ptrace process_vm_readv process_vm_writev process_madvise kcmp pidfd_getfd",
     "mounts and roots": (
-        "mount umount umount2 pivot_root chroot open_tree move_mount fsopen fsconfig fsmount fspick "
-        "mount_setattr"
+        "mount umount umount2 pivot_root chroot open_tree move_mount fsopen fsconfig fsmount fspick mount_setattr"
     ),
     "namespaces": "setns unshare",
     "kernel keys": "keyctl add_key request_key",

@@ -14,6 +14,7 @@ from executions.models.execution import OPEN
 from runtimes.models import Runtime
 from sandbox_platform.env import envsecret
 from scripts import embedded_postgres
+from tests.live import Platform
 
 TOKEN = "the-token-of-the-test-client"
 
@@ -80,3 +81,25 @@ def make_execution(python_runtime: Runtime) -> Callable[..., Execution]:
         return Execution.objects.create(**fields)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """One running platform for all live tests; whoever breaks or reconfigures it uses `private_platform`."""
+    running = Platform(tmp_path_factory.mktemp("platform"), SANDBOX_TIMEOUT="5s")
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+def private_platform(tmp_path: Path) -> Iterator[Platform]:
+    """A platform to be broken, for one test."""
+    running = Platform(tmp_path, SANDBOX_TIMEOUT="20s", SANDBOX_EXECUTOR_MANAGER_POOL_SIZE="1")
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()

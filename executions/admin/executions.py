@@ -41,12 +41,11 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
     list_display = (
         "short_id",
         "status_badge",
-        "outcome_text",
+        "short_outcome",
         "runtime",
         "client",
         "queued",
         "duration",
-        "cpu",
         "memory",
         "warm",
     )
@@ -55,9 +54,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
     list_per_page = 50
     date_hierarchy = "queued_at"
     search_fields = ("id", "code", "stdout", "stderr")
-    search_help_text = (
-        "An id, or any text of code, standard output or standard error (slow on a long history)."
-    )
+    search_help_text = "An id, or any text of code, standard output or standard error (slow on a long history)."
     show_full_result_count = False
     paginator = EstimatingPaginator
     fieldsets = (
@@ -165,6 +162,10 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
         return rendering.badge(execution.status, execution.get_status_display())
 
     @admin.display(description="Outcome", ordering="outcome", empty_value="")
+    def short_outcome(self, execution: Execution) -> str:
+        return execution.outcome.replace("_", " ")
+
+    @admin.display(description="Outcome")
     def outcome_text(self, execution: Execution) -> str:
         return execution.get_outcome_display()
 
@@ -175,10 +176,6 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
     @admin.display(description="Run time")
     def duration(self, execution: Execution) -> str | None:
         return None if execution.run_ms is None else format_ms(execution.run_ms)
-
-    @admin.display(description="CPU", ordering="cpu_ms")
-    def cpu(self, execution: Execution) -> str | None:
-        return None if execution.cpu_ms is None else format_ms(execution.cpu_ms)
 
     @admin.display(description="Memory", ordering="peak_memory_bytes")
     def memory(self, execution: Execution) -> str | None:

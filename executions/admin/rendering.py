@@ -96,8 +96,7 @@ def resources(execution: Execution) -> SafeString:
         ),
     )
     return format_html(
-        '<table class="facts"><thead><tr><th></th><th>Used</th><th>Limit</th><th></th></tr></thead>'
-        "{}</table>",
+        '<table class="facts"><thead><tr><th></th><th>Used</th><th>Limit</th><th></th></tr></thead>{}</table>',
         body,
     )
 

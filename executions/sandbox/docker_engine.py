@@ -164,7 +164,7 @@ def container_config(spec: SandboxSpec) -> dict[str, Any]:
     memory_tmpfs = "rw,exec,nosuid,nodev"
     return {
         "Image": spec.image,
-        "Cmd": [json.dumps(spec.runner_config)],
+        **({"Entrypoint": list(spec.command)} if spec.command else {"Cmd": [json.dumps(spec.runner_config)]}),
         "Env": [f"{name}={value}" for name, value in spec.environment.items()],
         "Labels": {
             settings.SANDBOX_LABEL: settings.SANDBOX_NODE,  # how strays are found, and only ours
@@ -206,9 +206,7 @@ def runsc_version() -> str:
     path = shutil.which("runsc")
     if not path:
         return ""
-    output = subprocess.run(
-        [path, "--version"], capture_output=True, text=True, timeout=10, check=False
-    ).stdout
+    output = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
     match = re.search(r"version (\S+)", output)
     return match[1] if match else ""
 

@@ -25,6 +25,7 @@ class SandboxSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     seccomp: str = "unconfined"  # or a profile as JSON text
     labels: Mapping[str, str] = field(default_factory=dict)
+    command: tuple[str, ...] = ()  # instead of the runner: how the doctor looks at a sandbox from within
 
 
 @dataclass(frozen=True)

@@ -164,9 +164,7 @@ class Keeper:
         runtime = configuration.runtime
         ready = [row for row in rows if row.runtime_id == runtime.pk and row.state == SandboxState.READY]
         key = (runtime.revision, configuration.profile_sha256)
-        current = [
-            row for row in ready if (row.runtime_revision, row.profile_sha256) == key and runtime.enabled
-        ]
+        current = [row for row in ready if (row.runtime_revision, row.profile_sha256) == key and runtime.enabled]
         if len(current) < len(ready):
             retire_ready(self._mine().filter(pk__in=[row.pk for row in ready if row not in current]))
         return current

@@ -53,9 +53,7 @@ def decide(report: Report, state: ContainerState | None, limits: Limits, *, canc
             )
 
 
-def _of_lost_sandbox(
-    report: Report, state: ContainerState | None, limits: Limits, cancelled: bool
-) -> Verdict:
+def _of_lost_sandbox(report: Report, state: ContainerState | None, limits: Limits, cancelled: bool) -> Verdict:
     if state and state.oom_killed:
         return Verdict(
             Status.OUT_OF_MEMORY,

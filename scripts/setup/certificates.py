@@ -60,9 +60,7 @@ def pip_config_files(environ: Mapping[str, str]) -> list[Path]:
         return []
     home = Path(environ.get("HOME", "/root"))
     xdg = [
-        Path(folder) / "pip/pip.conf"
-        for folder in environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":")
-        if folder
+        Path(folder) / "pip/pip.conf" for folder in environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":") if folder
     ]
     user = Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "pip/pip.conf"
     files = [*xdg, Path("/etc/pip.conf"), home / ".pip/pip.conf", user]

@@ -183,8 +183,7 @@ def same_runtimes(one: dict[str, Any], other: dict[str, Any]) -> bool:
     def normal(config: dict[str, Any]) -> dict[str, Any]:
         runtimes = config.get("runtimes", {})
         return {
-            name: {**spec, "runtimeArgs": sorted(spec.get("runtimeArgs", []))}
-            for name, spec in runtimes.items()
+            name: {**spec, "runtimeArgs": sorted(spec.get("runtimeArgs", []))} for name, spec in runtimes.items()
         }
 
     return normal(one) == normal(other)
@@ -219,9 +218,7 @@ def ensure_registered() -> None:
                 # The shell's kill: a minimal Debian 13 has no other.
                 reload = ["sh", "-c", f'kill -HUP "$(cat {PID_FILES[0]})"']
             must(reload, root=True, check="Docker's reload", fix="restart Docker, then run `make`")
-            wait_until(
-                _runtimes_known, 15, "Docker knows the gVisor runtimes", "restart dockerd, then run `make`"
-            )
+            wait_until(_runtimes_known, 15, "Docker knows the gVisor runtimes", "restart dockerd, then run `make`")
             current.note("Docker reloaded")
 
 
@@ -269,9 +266,7 @@ def start_daemon() -> None:
     fix = f"see {DAEMON_LOG}, mend it, then run `make`"
     wait_until(settled, 60, "Docker answers on its socket", fix)
     if daemon.poll() is not None:
-        raise SetupError(
-            "Docker daemon", "dockerd ended at once\n" + tail(run(["tail", "-n3", DAEMON_LOG])), fix
-        )
+        raise SetupError("Docker daemon", "dockerd ended at once\n" + tail(run(["tail", "-n3", DAEMON_LOG])), fix)
 
 
 def forget_stale_pid(path: Path) -> None:

@@ -62,9 +62,7 @@ def settings() -> dict[str, str]:
     return {name: os.environ.get(name, value) for name, value in values.items()}
 
 
-def complete(
-    existing: str, example: str, generated: Mapping[str, Callable[[], str]]
-) -> tuple[str, list[str]]:
+def complete(existing: str, example: str, generated: Mapping[str, Callable[[], str]]) -> tuple[str, list[str]]:
     """The text of `.env` and the names that were added, filled in or refreshed."""
     changed: list[str] = []
     lines: list[str] = []

@@ -14,6 +14,8 @@ from scripts.setup.docker import command, docker
 from scripts.setup.host import LOG, ROOT, SetupError, run, say, step, tail
 
 LABEL = "sandbox-platform"
+# `make dev` is a node beside the stack's.
+DEV_SUFFIX = "-dev"
 
 
 def compose(*words: str) -> list[str]:
@@ -33,9 +35,7 @@ def start() -> None:
         done = run(compose("up", "--detach", "--no-build", "--remove-orphans"), timeout=300)
         if done.returncode != 0:
             logs = run(compose("logs", "--no-color", "--tail=25", "postgres", "migrate"))
-            raise SetupError(
-                "docker compose up", f"\n{tail(done)}\n{tail(logs)}", "make logs, then make start"
-            )
+            raise SetupError("docker compose up", f"\n{tail(done)}\n{tail(logs)}", "make logs, then make start")
     wait_healthy()
 
 
@@ -93,8 +93,12 @@ def stop() -> None:
         done = run(compose("down", "--remove-orphans"), timeout=180)
         if done.returncode != 0:
             raise SetupError("docker compose down", f"\n{tail(done)}", f"see {LOG.relative_to(ROOT)}")
-        remove_sandboxes(envfile.settings().get("SANDBOX_NODE") or envfile.node_name())
+        remove_sandboxes(node())
         current.note("data kept in the volume")
+
+
+def node() -> str:
+    return envfile.settings().get("SANDBOX_NODE") or envfile.node_name()
 
 
 def ids(kind: str, *filters: str) -> dict[str, str]:
@@ -110,8 +114,8 @@ def ids(kind: str, *filters: str) -> dict[str, str]:
     return dict(line.split(" ", 1) for line in done.stdout.splitlines() if line)
 
 
-def remove_sandboxes(node: str) -> list[str]:
-    found = ids("container", f"label={LABEL}={node}", f"label={LABEL}.kind=sandbox")
+def remove_sandboxes(of_node: str) -> list[str]:
+    found = ids("container", f"label={LABEL}={of_node}", f"label={LABEL}.kind=sandbox")
     if found:
         docker("container", "rm", "--force", *found)
     return sorted(found.values())
@@ -119,26 +123,23 @@ def remove_sandboxes(node: str) -> list[str]:
 
 def clean() -> None:
     """Everything in Docker with this node's label: stack, sandboxes, database. Images and .env stay."""
-    node = envfile.settings().get("SANDBOX_NODE") or envfile.node_name()
-    with step(f"removing everything labelled {LABEL}={node}") as current:
-        removed: list[str] = []
+    label = f"label={LABEL}={node()}"
+    with step(f"removing everything labelled {LABEL}={node()}") as current:
+        removed = [f"container {name}" for name in remove_sandboxes(node() + DEV_SUFFIX)]
         for kind, options in (("container", ["--force", "--volumes"]), ("network", []), ("volume", [])):
             # More than once: until the keeper itself is gone it may start another sandbox.
             for _ in range(3):
-                found = ids(kind, f"label={LABEL}={node}")
-                if not found:
+                if not (found := ids(kind, label)):
                     break
                 docker(kind, "rm", *options, *found)
                 removed += [f"{kind} {name}" for name in found.values()]
-            if left := ids(kind, f"label={LABEL}={node}"):
-                raise SetupError(
-                    "make clean",
-                    f"{kind} left: {', '.join(left.values())}",
-                    f"docker {kind} rm {' '.join(left)}",
-                )
-        for name in dict.fromkeys(removed):
+            if left := ids(kind, label):
+                names = ", ".join(left.values())
+                raise SetupError("make clean", f"{kind} left: {names}", f"docker {kind} rm {' '.join(left)}")
+        removed = list(dict.fromkeys(removed))
+        for name in removed:
             say(f"    removed {name}")
-        current.note(f"{len(set(removed))} removed; images and .env are kept" if removed else "nothing there")
+        current.note(f"{len(removed)} removed; images and .env are kept" if removed else "nothing there")
 
 
 def doctor() -> int:

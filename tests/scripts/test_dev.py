@@ -15,7 +15,7 @@ def test_when_one_process_ends_the_others_are_stopped(monkeypatch: pytest.Monkey
         children[name] = spawn(name, command, env)
         return children[name]
 
-    def commands(env: dict[str, str]) -> dict[str, list[str]]:
+    def commands() -> dict[str, list[str]]:
         return {
             "web": [sys.executable, "-c", "import time; time.sleep(60)"],
             "worker": [sys.executable, "-c", "print('so long')"],
@@ -41,9 +41,7 @@ def test_a_child_that_ignores_the_signal_is_killed(monkeypatch: pytest.MonkeyPat
 def test_the_environment_wins_over_the_file_but_a_container_address_is_not_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(
-        envfile, "read", lambda: {"SANDBOX_WORKERS": "8", "SANDBOX_NODE": "host", "EMPTY": ""}
-    )
+    monkeypatch.setattr(envfile, "read", lambda: {"SANDBOX_WORKERS": "8", "SANDBOX_NODE": "host", "EMPTY": ""})
     monkeypatch.setenv("SANDBOX_WORKERS", "2")
     monkeypatch.delenv("SANDBOX_NODE", raising=False)
     env = dev.environment()

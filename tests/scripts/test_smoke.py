@@ -53,9 +53,7 @@ def test_both_languages_are_run_as_ragflow_sends_them(url: str) -> None:
 @pytest.mark.parametrize(
     "change", [{"status": "program_error"}, {"exit_code": 1}, {"result": None}, {"stdout": ""}]
 )
-def test_a_wrong_answer_fails_at_once(
-    url: str, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_answer_fails_at_once(url: str, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Service, "answer", {**GOOD, **change})
     with pytest.raises(smoke.SmokeError, match=next(iter(change))):
         smoke.check(url, "right")

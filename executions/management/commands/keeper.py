@@ -8,9 +8,7 @@ from executions.sandbox.keeper import Keeper
 
 
 class Command(BaseCommand):
-    help = (
-        "Keep this node's pool of warm sandboxes: start, remove, put straight. Runs until it is told to stop."
-    )
+    help = "Keep this node's pool of warm sandboxes: start, remove, put straight. Runs until it is told to stop."
 
     def handle(self, *args: Any, **options: Any) -> None:
         keeper = Keeper(get_engine())

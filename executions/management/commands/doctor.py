@@ -1,0 +1,39 @@
+import json
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from sandbox_platform.doctor import Check, Status, run_all
+
+
+class Command(BaseCommand):
+    help = "Checks everything this installation stands on. Exit status 1 if something is broken."
+    # A broken setting is one of its findings.
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="print a JSON list instead of lines")
+
+    def handle(self, **options: Any) -> None:
+        checks = []
+        for check in run_all():
+            checks.append(check)
+            if not options["json"]:
+                self.stdout.write(self._line(check))
+                # A live check takes a second: show each line when it is known.
+                self.stdout.flush()
+        if options["json"]:
+            self.stdout.write(json.dumps([asdict(check) for check in checks], indent=2))
+        if any(check.status is Status.BROKEN for check in checks):
+            sys.exit(1)
+
+    def _line(self, check: Check) -> str:
+        style = {
+            Status.OK: self.style.SUCCESS,
+            Status.WARNING: self.style.WARNING,
+            Status.BROKEN: self.style.ERROR,
+        }[check.status]
+        fix = f"\n{'':27} → {check.fix}" if check.fix else ""
+        return f"{style(f'{check.status:<8}')} {check.name:<18} {check.detail}{fix}"

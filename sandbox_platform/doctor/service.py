@@ -1,0 +1,83 @@
+import urllib.error
+import urllib.request
+
+from django.conf import settings
+from django.db.models import Min
+from django.utils import timezone
+
+from executions.liveness import keeper_alive, workers_alive
+from executions.models import Execution, Sandbox, SandboxState, Status
+from runtimes.models import Runtime
+from sandbox_platform.doctor.check import Check, broken, ok, warning
+
+LONG_WAIT_S = 60
+# Where the web process answers: on the host, in the stack's network, and behind the name RAGFlow uses.
+ADDRESSES = (
+    f"http://127.0.0.1:{settings.RAGFLOW_PORT}",
+    "http://web:9385",
+    "http://sandbox-executor-manager:9385",
+)
+START = "run `make start`, then `make logs`"
+
+
+def workers(name: str) -> Check:
+    alive = workers_alive(settings.SANDBOX_NODE)
+    if alive == 0:
+        return broken(name, f"none on node {settings.SANDBOX_NODE}: nothing runs", START)
+    return ok(name, f"{alive} cluster of {settings.SANDBOX_WORKERS} on node {settings.SANDBOX_NODE}")
+
+
+def queue(name: str) -> Check:
+    queued = Execution.objects.filter(status=Status.QUEUED)
+    oldest = queued.aggregate(oldest=Min("queued_at"))["oldest"]
+    if oldest is None:
+        return ok(name, "empty")
+    age = (timezone.now() - oldest).total_seconds()
+    detail = f"{queued.count()} waiting, the oldest for {age:.0f} s"
+    if age > LONG_WAIT_S:
+        return warning(name, detail, "raise SANDBOX_WORKERS, add a node, or see `make logs SERVICE=worker`")
+    return ok(name, detail)
+
+
+def keeper(name: str) -> Check:
+    if keeper_alive(settings.SANDBOX_NODE):
+        return ok(name, f"alive on node {settings.SANDBOX_NODE}")
+    return broken(name, f"none on node {settings.SANDBOX_NODE}: the pool is not refilled", START)
+
+
+def pool(name: str) -> Check:
+    counts = {runtime.slug: (_ready(runtime), runtime.pool_min) for runtime in Runtime.objects.enabled()}
+    detail = ", ".join(f"{slug} {ready} of {wanted}" for slug, (ready, wanted) in counts.items())
+    if any(ready < wanted for ready, wanted in counts.values()):
+        fix = "wait a moment after a start or a burst; else see `make logs SERVICE=keeper`"
+        return warning(name, f"{detail} ready: some runs start cold", fix)
+    return ok(name, f"{detail or 'no runtime is enabled'} ready")
+
+
+def _ready(runtime: Runtime) -> int:
+    return Sandbox.objects.filter(
+        node=settings.SANDBOX_NODE,
+        runtime=runtime,
+        runtime_revision=runtime.revision,
+        state=SandboxState.READY,
+    ).count()
+
+
+def port(name: str) -> Check:
+    answers = {address: _healthz(address) for address in ADDRESSES}
+    for address, answer in answers.items():
+        if not answer:
+            return ok(name, f"{address}/healthz answers")
+    first = next(iter(answers))
+    return broken(name, f"{first}/healthz: {answers[first]}", START)
+
+
+def _healthz(address: str) -> str:
+    """What is wrong with it; "" if nothing is."""
+    # A proxy for the outside world has no business between these two.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"{address}/healthz", timeout=3):
+            return ""
+    except (urllib.error.URLError, OSError) as e:
+        return str(e)

@@ -1,0 +1,163 @@
+"""The platform as plain processes, as `make dev` runs it, for tests that watch real programs run."""
+
+import base64
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import docker
+import psycopg
+import requests
+from psycopg.rows import dict_row
+
+from scripts.embedded_postgres import EmbeddedPostgres
+
+ROOT = Path(__file__).resolve().parent.parent
+TOKEN = "live-test-token-0123456789abcdef"
+READY_S = 90
+COMMANDS = {
+    "web": ["-m", "gunicorn", "sandbox_platform.wsgi", "-c", "sandbox_platform/gunicorn.py"],
+    "worker": ["manage.py", "qcluster"],
+    "keeper": ["manage.py", "keeper"],
+}
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def eventually(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+    """What `condition` returned as soon as it is true."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if value := condition():
+            return value
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.1)
+
+
+class Platform:
+    """Postgres, web, worker and keeper of their own, on a node name of their own."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.folder = folder
+        self.node = f"test-{uuid.uuid4().hex[:12]}"
+        self.postgres = EmbeddedPostgres(folder, durable=False)
+        self.port = free_port()
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._environment = environment
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        ours = {
+            "DATABASE_URL": self.postgres.url,
+            "DJANGO_SECRET_KEY": "live-tests-only",
+            "SANDBOX_NODE": self.node,
+            "SANDBOX_EXECUTOR_MANAGER_API_TOKEN": TOKEN,
+            "SANDBOX_EXECUTOR_MANAGER_POOL_SIZE": "2",
+            "SANDBOX_LISTEN": "127.0.0.1",
+            "SANDBOX_LISTEN_PORT": str(self.port),
+            "ADMIN_USERNAME": "admin",
+            "ADMIN_PASSWORD": "correct horse battery staple",
+            "SANDBOX_WORKERS": "8",
+        }
+        return {**os.environ, **ours, **self._environment}
+
+    def start(self) -> None:
+        self.postgres.start()
+        self.manage("migrate", "-v0")
+        self.manage("bootstrap")
+        for name in COMMANDS:
+            self.spawn(name)
+        self.until_ready()
+
+    def manage(self, *arguments: str) -> str:
+        command = [sys.executable, "manage.py", *arguments]
+        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def spawn(self, name: str) -> None:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, *COMMANDS[name]],
+                cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True,
+            )  # fmt: skip
+
+    def kill(self, name: str) -> None:
+        """kill -9, with all its children."""
+        process = self.processes.pop(name)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def until_ready(self) -> None:
+        def ready() -> bool:
+            try:
+                return requests.get(f"{self.url}/readyz", timeout=5).status_code == 200
+            except requests.RequestException:
+                return False
+
+        eventually(ready, f"/readyz is green; logs in {self.folder}", READY_S)
+
+    def stop(self) -> None:
+        for process in self.processes.values():
+            process.terminate()
+        for name in list(self.processes):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.processes[name].wait(20)
+            self.kill(name)
+        self.postgres.stop()
+        for container in self.containers():
+            container.remove(force=True)
+
+    def containers(self) -> list[Any]:
+        with docker.DockerClient.from_env() as client:
+            return list(client.containers.list(all=True, filters={"label": f"sandbox-platform={self.node}"}))
+
+    def post(self, body: Any, **headers: str) -> requests.Response:
+        return requests.post(
+            f"{self.url}/run", json=body, headers={"Authorization": f"Bearer {TOKEN}", **headers}, timeout=120
+        )
+
+    def run(self, code: str, language: str = "python", arguments: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The answer of POST /run, which must be 200."""
+        encoded = base64.b64encode(code.encode()).decode()
+        answer = self.post({"code_b64": encoded, "language": language, "arguments": arguments or {}})
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def sql(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
+        with psycopg.connect(self.postgres.url, row_factory=dict_row) as connection:
+            cursor = connection.execute(query.encode(), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def last_execution(self) -> dict[str, Any]:
+        return self.sql("SELECT * FROM executions_execution ORDER BY id DESC LIMIT 1")[0]
+
+    def change_runtime(self, slug: str, **values: Any) -> None:
+        """As an administrator would: the revision moves on, so no warm sandbox of before is used."""
+        columns = ", ".join(f"{name} = %s" for name in values)
+        self.sql(
+            f"UPDATE runtimes_runtime SET {columns}, revision = revision + 1 WHERE slug = %s",
+            *values.values(),
+            slug,
+        )
+
+    def logs(self) -> str:
+        return "\n".join(f"== {p.name}\n{p.read_text(errors='replace')}" for p in self.folder.glob("*.log"))
