@@ -67,7 +67,7 @@ class NotifyBroker(ORM):  # type: ignore[misc]
     def _take(self) -> list[tuple[int, str]]:
         with connection.cursor() as cursor:
             cursor.execute(TAKE, [self.list_key or Conf.CLUSTER_NAME, Conf.BULK])
-            return cursor.fetchall()
+            return list(cursor.fetchall())
 
     def acknowledge(self, task_id: Any) -> None:
         """Taking was acknowledging."""

@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
@@ -83,7 +84,7 @@ def _reject(execution: Execution, outcome: Outcome, message: str) -> Execution:
 
 
 def finish(
-    execution_id: object,
+    execution_id: UUID,
     verdict: Verdict,
     *,
     report: Report | None = None,
@@ -144,7 +145,7 @@ def _from_report(report: Report, output_bytes: int) -> dict[str, Any]:
     }
 
 
-def cancel(execution_id: object, *, now: datetime | None = None) -> None:
+def cancel(execution_id: UUID, *, now: datetime | None = None) -> None:
     """End it as soon as possible: a queued one never starts, a running one's sandbox is killed."""
     verdict = Verdict(Status.CANCELLED, Outcome.CALLER_GONE, "Cancelled: the caller hung up.")
     with transaction.atomic():

@@ -1,3 +1,5 @@
+from typing import Any
+
 from django.contrib import admin
 from django.urls import path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
@@ -6,7 +8,7 @@ from executions.ragflow.views import RunView, healthz, readyz, run_with_slash
 
 handler404 = "executions.ragflow.views.not_found"
 
-OPEN = {"authentication_classes": [], "permission_classes": []}
+OPEN: dict[str, list[Any]] = {"authentication_classes": [], "permission_classes": []}
 
 urlpatterns = [
     path("", healthz),

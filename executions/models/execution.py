@@ -1,8 +1,5 @@
-from datetime import datetime, timedelta
-
 import pgtrigger
 import uuid_utils.compat
-from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
@@ -147,9 +144,18 @@ class Execution(models.Model):
     def is_finished(self) -> bool:
         return self.status in TERMINAL
 
-    @property
-    def queue_deadline(self) -> datetime:
-        return self.queued_at + timedelta(milliseconds=settings.SANDBOX_QUEUE_TIMEOUT_MS)
+    def phases_ms(self) -> dict[str, float]:
+        """Milliseconds of each phase it went through: queue, claim, attach, run, store."""
+        times = [
+            self.queued_at,
+            self.claimed_at,
+            self.sandbox_at,
+            self.started_at,
+            self.ended_at,
+            self.finished_at,
+        ]
+        spans = zip(("queue", "claim", "attach", "run", "store"), times, times[1:], strict=False)
+        return {name: (end - begin).total_seconds() * 1000 for name, begin, end in spans if begin and end}
 
     @property
     def run_ms(self) -> float | None:

@@ -48,9 +48,7 @@ class Sandbox(models.Model):
         ]
         indexes = [
             # Every run's claim, which takes the oldest ready one.
-            models.Index(
-                fields=["node", "runtime", "id"], condition=Q(state="ready"), name="sandbox_claim_idx"
-            ),
+            models.Index(fields=["node", "runtime", "id"], condition=Q(state="ready"), name="sandbox_claim_idx"),
         ]
 
     def __str__(self) -> str:

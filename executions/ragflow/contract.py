@@ -126,14 +126,14 @@ def render(execution: Execution, artifacts: list[Artifact]) -> dict[str, Any]:
     return answer
 
 
-_LIMITS = {
+_LIMITS: dict[str, str] = {
     Outcome.WALL_TIME: "time",
     Outcome.CPU_TIME: "time",
     Outcome.MEMORY: "memory",
     Outcome.STDOUT: "output",
     Outcome.STDERR: "output",
 }
-_DETAILS = {
+_DETAILS: dict[str, str] = {
     Outcome.CODE_POLICY: "Code is unsafe",
     Outcome.RUNTIME_DISABLED: "runtime_disabled",
     Outcome.QUEUE_TIMEOUT: "no_available_container",

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from uuid import UUID
 
 from django.conf import settings
 from django.utils import timezone
@@ -63,7 +64,7 @@ class Configuration:
         )
 
 
-def claim(configuration: Configuration, execution_id: object) -> Sandbox | None:
+def claim(configuration: Configuration, execution_id: UUID) -> Sandbox | None:
     """A ready sandbox of this node, now this execution's; None if there is none."""
     runtime = configuration.runtime
     parameters = [
@@ -78,7 +79,7 @@ def claim(configuration: Configuration, execution_id: object) -> Sandbox | None:
     return next(iter(Sandbox.objects.raw(CLAIM, parameters)), None)
 
 
-def start(engine: Engine, configuration: Configuration, *, execution_id: object = None) -> Sandbox:
+def start(engine: Engine, configuration: Configuration, *, execution_id: UUID | None = None) -> Sandbox:
     """A fresh sandbox: ready for anybody, or claimed from birth by an execution. Raises EngineError."""
     runtime = configuration.runtime
     sandbox = Sandbox.objects.create(

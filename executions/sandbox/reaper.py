@@ -28,7 +28,7 @@ LOST = """
       AND (
         (e.claimed_at > pg_postmaster_start_time()
          AND NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.pid = e.worker_backend))
-        OR e.claimed_at + make_interval(secs => (e.limits->>'wall_time_ms')::float / 1000) + %s < now()
+        OR e.claimed_at + make_interval(secs => (e.limits->>'wall_time_ms')::float / 1000 + %s) < now()
       )
 """
 
@@ -36,7 +36,7 @@ LOST = """
 def reap_lost() -> int:
     """Executions whose worker is dead. They are not run again: their code may have had its effects."""
     with connection.cursor() as cursor:
-        cursor.execute(LOST, [settings.SANDBOX_NODE, SLACK])
+        cursor.execute(LOST, [settings.SANDBOX_NODE, SLACK.total_seconds()])
         lost = [row[0] for row in cursor.fetchall()]
     for execution_id in lost:
         logger.warning("execution %s: its worker died", execution_id)

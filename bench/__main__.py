@@ -1,0 +1,99 @@
+"""`python -m bench --url URL --token TOKEN --database-url URL [--quick] [--json FILE]`."""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from bench import floor
+from bench.client import IMPORT_PANDAS, TRIVIAL, Caller, load, percentile, summary
+from bench.pool import Pool
+from bench.report import table
+
+WARM_POOL = 4
+CALLERS = (1, 4, 8, 16)
+
+
+def warm(pool: Pool, caller: Caller, language: str, code: str, runs: int) -> dict[str, Any]:
+    """One request at a time, each with a rested pool: what a caller feels who is not one of many."""
+    samples = []
+    with pool.size(language, WARM_POOL, WARM_POOL):
+        for _ in range(runs):
+            pool.settle(language, WARM_POOL)
+            samples.append(caller.run(language, code))
+    return summary(samples)
+
+
+def cold(pool: Pool, caller: Caller, language: str, runs: int) -> dict[str, Any]:
+    samples = []
+    with pool.size(language, 0, 0):
+        for _ in range(runs):
+            pool.settle(language, 0)
+            samples.append(caller.run(language, TRIVIAL[language]))
+    return summary(samples)
+
+
+def sustained(pool: Pool, caller: Caller, language: str, callers: int, seconds: float) -> dict[str, Any]:
+    with pool.size(language, 1, WARM_POOL):
+        pool.settle(language, 1)
+        samples, rate = caller.sustained(language, callers=callers, seconds=seconds)
+    return summary(samples) | {"runs_per_s": round(rate, 2)}
+
+
+def measure(pool: Pool, caller: Caller, language: str, runs: int, seconds: float) -> dict[str, Any]:
+    image = pool.images()[language]
+    with pool.size(language, 0, 0):
+        pool.settle(language, 0)
+        floor_ms = floor.latency(language, image, runs)
+        churn = {n: round(floor.churn(language, image, parallel=n, runs=runs * 2), 2) for n in (2, 4, 8)}
+    result: dict[str, Any] = {
+        "floor": {"p50_ms": round(percentile(floor_ms, 50), 1), "churn_per_s": churn},
+        "warm": warm(pool, caller, language, TRIVIAL[language], runs),
+        "cold": cold(pool, caller, language, runs),
+        "sustained": {n: sustained(pool, caller, language, n, seconds) for n in CALLERS},
+    }
+    if language == "python":
+        result["warm import pandas"] = warm(pool, caller, language, IMPORT_PANDAS, runs)
+    burst = summary(caller.burst(language, 50))
+    best = max(each["runs_per_s"] for each in result["sustained"].values())
+    ratios = {
+        "warm p50 / floor p50": result["warm"]["p50_ms"] / result["floor"]["p50_ms"],
+        "warm p95 / warm p50": result["warm"]["p95_ms"] / result["warm"]["p50_ms"],
+        "sustained / floor churn": best / max(churn.values()),
+    }
+    rounded = {name: round(value, 2) for name, value in ratios.items()}
+    return result | {"burst of 50": burst, "ratios": rounded, "load": load()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", default=os.environ.get("SANDBOX_URL", "http://127.0.0.1:9385"))
+    parser.add_argument("--token", default=os.environ.get("SANDBOX_EXECUTOR_MANAGER_API_TOKEN", ""))
+    parser.add_argument("--database-url", default=os.environ.get("DATABASE_URL", ""))
+    parser.add_argument("--quick", action="store_true", help="fewer runs: a look, not a measurement")
+    parser.add_argument("--json", type=Path, help="where the figures go, beside the table")
+    options = parser.parse_args()
+    runs, seconds = (6, 8.0) if options.quick else (25, 25.0)
+    pool, caller = Pool(options.database_url), Caller(options.url, options.token)
+    print(f"load before: {load()}", file=sys.stderr)
+    result = {
+        "when": time.strftime("%Y-%m-%d"),
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "load before": load(),
+        "languages": {name: measure(pool, caller, name, runs, seconds) for name in TRIVIAL},
+    }
+    print(table(result))
+    text = json.dumps(result, indent=1)
+    if options.json:
+        options.json.write_text(text + "\n")
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()

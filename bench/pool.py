@@ -1,0 +1,49 @@
+"""The pool of the stack under test, seen and set through its database."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+
+class Pool:
+    def __init__(self, database_url: str) -> None:
+        self._connection = psycopg.connect(database_url, autocommit=True)
+
+    @contextmanager
+    def size(self, slug: str, minimum: int, maximum: int) -> Iterator[None]:
+        """Other runtimes keep none meanwhile. The sizes are put back afterwards."""
+        before = self._connection.execute("SELECT pool_min, pool_max, slug FROM runtimes_runtime").fetchall()
+        self._set([(minimum, maximum, slug) if row[2] == slug else (0, 0, row[2]) for row in before])
+        try:
+            yield
+        finally:
+            self._set(before)
+
+    def _set(self, sizes: list[tuple[int, int, str]]) -> None:
+        for size in sizes:
+            self._connection.execute(
+                "UPDATE runtimes_runtime SET pool_min = %s, pool_max = %s WHERE slug = %s", size
+            )
+        self._connection.execute("NOTIFY sandbox_pool")
+
+    def settle(self, slug: str, size: int, *, preloaded: bool = True, patience_s: float = 120) -> None:
+        """Wait until the runtime has `size` ready sandboxes and nothing else goes on; then let them preload."""
+        deadline = time.monotonic() + patience_s
+        wanted = {(slug, "ready"): size} if size else {}
+        while self._states() != wanted:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the pool of {slug} is {self._states()}, not {size} ready")
+            time.sleep(0.05)
+        time.sleep(2.5 if preloaded and size else 0.2)
+
+    def _states(self) -> dict[tuple[str, str], int]:
+        rows = self._connection.execute(
+            "SELECT r.slug, s.state, count(*) FROM executions_sandbox s"
+            " JOIN runtimes_runtime r ON r.id = s.runtime_id GROUP BY 1, 2"
+        )
+        return {(slug, state): number for slug, state, number in rows}
+
+    def images(self) -> dict[str, str]:
+        return dict(self._connection.execute("SELECT slug, image FROM runtimes_runtime").fetchall())
