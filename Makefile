@@ -22,7 +22,7 @@ venv: ## bring .venv up to requirements-dev.txt
 build: ## build the images whose content changed
 	@$(SETUP) build
 
-start: ## start the stack and wait until it is healthy (RAGFLOW=1 joins RAGFlow's network)
+start: ## start the stack and wait until it is healthy
 	@$(SETUP) start
 
 stop: ## stop the stack; data stays

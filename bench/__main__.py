@@ -1,4 +1,4 @@
-"""`python -m bench --url URL --token TOKEN --database-url URL [--quick] [--json FILE]`."""
+"""Measures the running Compose stack, or another one: `make bench`, `make bench ARGS=--quick`."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import floor
+from bench import floor, stack
 from bench.client import IMPORT_PANDAS, TRIVIAL, Caller, load, percentile, summary
 from bench.pool import Pool
 from bench.report import table
@@ -71,14 +71,15 @@ def measure(pool: Pool, caller: Caller, language: str, runs: int, seconds: float
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", default=os.environ.get("SANDBOX_URL", "http://127.0.0.1:9385"))
-    parser.add_argument("--token", default=os.environ.get("SANDBOX_EXECUTOR_MANAGER_API_TOKEN", ""))
-    parser.add_argument("--database-url", default=os.environ.get("DATABASE_URL", ""))
+    parser.add_argument("--url", help="of another stack, with --token and --database-url")
+    parser.add_argument("--token")
+    parser.add_argument("--database-url")
     parser.add_argument("--quick", action="store_true", help="fewer runs: a look, not a measurement")
     parser.add_argument("--json", type=Path, help="where the figures go, beside the table")
     options = parser.parse_args()
     runs, seconds = (6, 8.0) if options.quick else (25, 25.0)
-    pool, caller = Pool(options.database_url), Caller(options.url, options.token)
+    pool = Pool(options.database_url or stack.database_url())
+    caller = Caller(options.url or stack.url(), options.token or stack.token())
     print(f"load before: {load()}", file=sys.stderr)
     result = {
         "when": time.strftime("%Y-%m-%d"),

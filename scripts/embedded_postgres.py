@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import pwd
 import secrets
 import shutil
 import signal
@@ -92,7 +93,7 @@ class EmbeddedPostgres:
         # Whole or not at all: an interrupted initdb must not look like a finished one.
         draft.rename(self.data)
 
-    def _wait_ready(self, seconds: float = 30) -> None:
+    def _wait_ready(self, seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         probe = [str(_binary("pg_isready")), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         while subprocess.run(probe, check=False).returncode != 0:
@@ -125,7 +126,9 @@ def _binary(name: str) -> Path:
 def _unprivileged() -> list[str]:
     if os.geteuid() != 0:
         return []
-    return ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
+    # PostgreSQL also wants its number to have a name; this one is in every Debian's passwd file.
+    user = pwd.getpwnam("daemon")
+    return ["unshare", "--user", f"--map-user={user.pw_uid}", f"--map-group={user.pw_gid}"]
 
 
 def _die_with_parent() -> list[str]:

@@ -7,7 +7,9 @@ import dj_database_url
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
+from django.test import Client as Browser
 from django.utils import timezone
+from pytest_django import Settings
 
 from executions.models import Client, Execution, Outcome, Status
 from executions.models.execution import OPEN
@@ -31,6 +33,12 @@ def django_db_modify_db_settings() -> Iterator[None]:
         yield
         connection.close()
         stop()
+
+
+@pytest.fixture(autouse=True)
+def uncollected_static_files(settings: Settings) -> None:
+    # Otherwise WhiteNoise warns of the folder that only the image build fills.
+    settings.WHITENOISE_AUTOREFRESH = True
 
 
 @pytest.fixture
@@ -62,6 +70,13 @@ def administrator(db: None) -> User:
 
 
 @pytest.fixture
+def browser(client: Browser, administrator: User) -> Browser:
+    """Logged in to the admin."""
+    client.force_login(administrator)
+    return client
+
+
+@pytest.fixture
 def make_execution(python_runtime: Runtime) -> Callable[..., Execution]:
     def make(**overrides: Any) -> Execution:
         now = timezone.now()
@@ -73,6 +88,7 @@ def make_execution(python_runtime: Runtime) -> Callable[..., Execution]:
             "code_sha256": "0" * 64,
             "status": Status.SUCCEEDED,
             "queued_at": now,
+            "enqueued_at": now,
             "runtime_revision": python_runtime.revision,
             "limits": python_runtime.limits.as_dict(),
         } | overrides

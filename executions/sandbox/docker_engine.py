@@ -23,6 +23,8 @@ END_TIMEOUT_S = 5
 KIND_LABEL = f"{settings.SANDBOX_LABEL}.kind"
 ROW_LABEL = f"{settings.SANDBOX_LABEL}.sandbox"
 NOBODY = 65534
+# Where the Compose stack shows worker and keeper the host's own programs, to ask runsc for its version.
+HOST_BIN = "/host/bin"
 # The sentry's own threads and gVisor's stubs count towards Docker's pids limit: with 64 a sandbox dies
 # without a word. The limit that programs feel is nproc.
 PIDS_PER_PROCESS = 4
@@ -203,7 +205,7 @@ def container_config(spec: SandboxSpec) -> dict[str, Any]:
 
 @functools.cache
 def runsc_version() -> str:
-    path = shutil.which("runsc")
+    path = shutil.which("runsc") or shutil.which("runsc", path=HOST_BIN)
     if not path:
         return ""
     output = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout

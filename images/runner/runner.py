@@ -103,7 +103,8 @@ def become_worker(pipes, command, preload):
     os.setgid(GID)
     os.setuid(UID)
     os.chdir(WORKSPACE)
-    with contextlib.suppress(FileExistsError):
+    # It exists already, or the seccomp profile forbids it: then this program leaves no artifacts.
+    with contextlib.suppress(FileExistsError, PermissionError):
         os.mkdir("artifacts")
     os.environ.setdefault("HOME", WORKSPACE)
     os.environ["SANDBOX_PRELOAD"] = json.dumps(preload)
@@ -191,7 +192,7 @@ class Run:
                     poll.unregister(fd)
             if self.linger_until and time.monotonic() >= self.linger_until:
                 break
-        kill_everything()
+        kill_everything(self.worker.pid if self.wait_status is None else None)
         for fd in (self.worker.stdout, self.worker.stderr, self.worker.status):
             while self.drain(fd):
                 pass
@@ -270,13 +271,21 @@ class Run:
         }
 
 
-def kill_everything():
+def kill_everything(worker_pid):
     """End every process but this one, so that nothing changes under the artifacts' reader."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(-1, signal.SIGKILL)
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            os.waitpid(-1, 0)
+    while True:
+        # What is being forked at this moment may escape one round; hence another, until nobody is left.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)
+        try:
+            if worker_pid:
+                os.waitpid(worker_pid, 0)
+                worker_pid = None
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        time.sleep(0.001)
 
 
 def send_artifacts(limits):

@@ -19,10 +19,8 @@ DEV_SUFFIX = "-dev"
 
 
 def compose(*words: str) -> list[str]:
-    files = ["-f", "docker-compose.yml"]
-    if os.environ.get("RAGFLOW") == "1":
-        files += ["-f", "docker-compose.ragflow.yml"]
-    return command("compose", *files, *words)
+    # Which files: COMPOSE_FILE in .env, which Compose reads itself.
+    return command("compose", *words)
 
 
 def in_front(*words: str) -> int:
@@ -172,9 +170,10 @@ RAGFlow, current releases: in docker/.env
   SANDBOX_EXECUTOR_MANAGER_API_TOKEN={token}
 RAGFlow, older releases (no token variable): Admin > Sandbox settings > Self-managed, endpoint
   http://ragflow:{token}@sandbox-executor-manager:9385
-RAGFlow in Docker on this machine reaches it after: RAGFLOW=1 make start
-  (joins the network {settings.get("RAGFLOW_NETWORK", "docker_ragflow")}; from another machine use this host's
-  name and port {port}, after SANDBOX_EXECUTOR_MANAGER_BIND=0.0.0.0 in .env and make restart)
+RAGFlow in Docker on this machine reaches it after this change in .env, and make restart
+  COMPOSE_FILE=docker-compose.yml:docker-compose.ragflow.yml
+  (it joins the network {settings.get("RAGFLOW_NETWORK", "docker_ragflow")})
+RAGFlow elsewhere: this host's name and port {port}, after SANDBOX_EXECUTOR_MANAGER_BIND=0.0.0.0 in .env
 
 Next: make doctor, make logs, make help
 """)

@@ -110,9 +110,7 @@ def test_artifact_name_is_unique_within_execution(artifact: Artifact) -> None:
         Artifact.objects.create(execution=artifact.execution, name="plot.png", content=b"", size=0)
 
 
-def test_artifact_name_may_recur_in_another_execution(
-    artifact: Artifact, make_execution: MakeExecution
-) -> None:
+def test_artifact_name_may_recur_in_another_execution(artifact: Artifact, make_execution: MakeExecution) -> None:
     Artifact.objects.create(execution=make_execution(), name=artifact.name, content=b"", size=0)
 
 

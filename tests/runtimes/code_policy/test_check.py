@@ -123,8 +123,7 @@ def test_threads_leave_the_warning_filters_as_they_were() -> None:
         warnings.simplefilter("error")
         before = list(warnings.filters)
         threads = [
-            threading.Thread(target=lambda: [check(r"x = '\d'", "python") for _ in range(50)])
-            for _ in range(8)
+            threading.Thread(target=lambda: [check(r"x = '\d'", "python") for _ in range(50)]) for _ in range(8)
         ]
         for thread in threads:
             thread.start()

@@ -115,9 +115,7 @@ def test_rule_reports_before_the_call_it_holds(rule: str, code: str, message: st
 
 
 @pytest.mark.parametrize(("rule", "code", "message"), HOLDING_A_CALL)
-def test_call_is_still_refused_when_the_rule_of_its_holder_is_disabled(
-    rule: str, code: str, message: str
-) -> None:
+def test_call_is_still_refused_when_the_rule_of_its_holder_is_disabled(rule: str, code: str, message: str) -> None:
     assert [violation.rule for violation in check(code, "python", [rule])] == ["python.call"]
 
 
@@ -235,8 +233,6 @@ def test_dict_comprehension_reports_key_and_value() -> None:
     ]
 
 
-@pytest.mark.skipif(
-    sys.version_info < (3, 12), reason="3.11 cannot parse it, and so refuses it as RAGFlow does"
-)
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="3.11 cannot parse it, and so refuses it as RAGFlow does")
 def test_syntax_is_that_of_the_python_running_the_platform() -> None:
     assert lines("type X = int") == []

@@ -1,0 +1,28 @@
+"""Where the Compose stack of this checkout is, and its token: from .env and from Docker."""
+
+import docker
+
+from scripts.setup import envfile
+from scripts.setup.stack import base_url
+
+
+def url() -> str:
+    return base_url(envfile.settings())
+
+
+def token() -> str:
+    return envfile.settings()["SANDBOX_EXECUTOR_MANAGER_API_TOKEN"]
+
+
+def database_url() -> str:
+    """The database is on an internal network: its container's own address, which this host can reach."""
+    settings = envfile.settings()
+    if settings.get("DATABASE_URL"):
+        return settings["DATABASE_URL"]
+    filters = {"label": ["com.docker.compose.project=sandbox-platform", "com.docker.compose.service=postgres"]}
+    with docker.DockerClient.from_env() as client:
+        containers = client.containers.list(filters=filters)
+    if not containers:
+        raise SystemExit("The stack does not run: make start")
+    (network, *_) = containers[0].attrs["NetworkSettings"]["Networks"].values()
+    return f"postgresql://sandbox:{settings['POSTGRES_PASSWORD']}@{network['IPAddress']}:5432/sandbox"

@@ -1,0 +1,361 @@
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test import Client as Browser
+from django.test.utils import CaptureQueriesContext
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+
+from executions.admin.paginator import EstimatingPaginator
+from executions.models import Artifact, Client, Execution, Outcome, Sandbox, SandboxState, Status, hash_token
+
+MakeExecution = Callable[..., Execution]
+LIST = reverse("admin:executions_execution_changelist")
+SCRIPT = "<script>alert(1)</script>"
+
+
+def page(execution: Execution) -> str:
+    return reverse("admin:executions_execution_change", args=[execution.pk])
+
+
+def html_of(browser: Browser, url: str, **query: str) -> str:
+    response = browser.get(url, query)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+@pytest.fixture
+def artifact(make_execution: MakeExecution) -> Artifact:
+    name = 'a "<b>\r\nplot.html'
+    return Artifact.objects.create(execution=make_execution(), name=name, content=SCRIPT.encode(), size=25)
+
+
+def artifact_url(artifact: Artifact) -> str:
+    return reverse("admin:executions_execution_artifact", args=[artifact.execution_id, artifact.pk])
+
+
+# --- Executions: list ---
+
+
+@pytest.mark.parametrize("status", Status)
+def test_list_shows_every_status(browser: Browser, make_execution: MakeExecution, status: Status) -> None:
+    make_execution(status=status)
+    assert f'<span class="status status-{status}">{status.label}</span>' in html_of(browser, LIST)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"status__exact": "failed"},
+        {"outcome__exact": "nonzero_exit"},
+        {"endpoint": "other"},
+        {"q": "needle"},
+        {"q": "Needle in stdout"},
+    ],
+)
+def test_list_finds(browser: Browser, make_execution: MakeExecution, query: dict[str, str]) -> None:
+    make_execution()
+    wanted = make_execution(
+        status=Status.FAILED,
+        outcome=Outcome.NONZERO_EXIT,
+        endpoint="other",
+        code="needle",
+        stdout="a needle in stdout",
+    )
+    html = html_of(browser, LIST, **query)
+    assert str(wanted.pk) in html
+    assert "1 result" in html or "1 execution" in html
+
+
+def test_list_finds_id_by_primary_key(browser: Browser, make_execution: MakeExecution) -> None:
+    make_execution()
+    wanted = make_execution()
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        html = html_of(browser, LIST, q=f" {wanted.pk} ")
+    assert str(wanted.pk) in html
+    assert not any("UPPER" in query["sql"] for query in queries)
+
+
+def test_list_reads_no_large_column(browser: Browser, make_execution: MakeExecution) -> None:
+    make_execution()
+    with CaptureQueriesContext(connection) as queries:
+        html_of(browser, LIST)
+    assert not any('"executions_execution"."stdout"' in query["sql"] for query in queries)
+
+
+def test_list_takes_the_same_number_of_queries_for_many(browser: Browser, make_execution: MakeExecution) -> None:
+    make_execution()
+    with CaptureQueriesContext(connection) as one:
+        html_of(browser, LIST)
+    for _ in range(5):
+        make_execution()
+    with CaptureQueriesContext(connection) as many:
+        html_of(browser, LIST)
+    assert len(many) == len(one)
+
+
+def test_paginator_counts_a_small_table(make_execution: MakeExecution) -> None:
+    make_execution()
+    assert EstimatingPaginator(Execution.objects.all(), 50).count == 1
+
+
+def test_paginator_stops_counting(make_execution: MakeExecution, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EstimatingPaginator, "COUNTED", 2)
+    for _ in range(4):
+        make_execution()
+    assert EstimatingPaginator(Execution.objects.filter(mode="function"), 50).count == 2
+
+
+def test_paginator_estimates_a_large_table(make_execution: MakeExecution, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EstimatingPaginator, "COUNTED", 2)
+    for _ in range(4):
+        make_execution()
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE executions_execution")
+    assert EstimatingPaginator(Execution.objects.all(), 50).count == 4
+
+
+# --- Executions: detail ---
+
+
+def test_detail_escapes_what_strangers_wrote(browser: Browser, make_execution: MakeExecution) -> None:
+    execution = make_execution(
+        code=SCRIPT,
+        arguments=SCRIPT,
+        stdin=SCRIPT,
+        argv=[SCRIPT],
+        stdout=SCRIPT,
+        stderr=SCRIPT,
+        result=SCRIPT,
+        message=SCRIPT,
+        environment={SCRIPT: SCRIPT},
+        policy_violations=[{"rule": SCRIPT, "line": 1, "message": SCRIPT}],
+        image_id=SCRIPT,
+        node=SCRIPT,
+    )
+    Artifact.objects.create(execution=execution, name=SCRIPT, content=b"", size=0)
+    assert SCRIPT not in html_of(browser, page(execution))
+
+
+def test_list_escapes_what_strangers_wrote(browser: Browser, make_execution: MakeExecution) -> None:
+    make_execution(endpoint=SCRIPT[:20])
+    assert "<script>alert" not in html_of(browser, LIST)
+
+
+def test_detail_shows_phases_in_milliseconds(browser: Browser, make_execution: MakeExecution) -> None:
+    start = timezone.now()
+    times = {
+        name: start + timedelta(milliseconds=after)
+        for name, after in (
+            ("queued_at", 0),
+            ("claimed_at", 5),
+            ("sandbox_at", 8),
+            ("started_at", 10),
+            ("ended_at", 1010),
+            ("finished_at", 1014.5),
+        )
+    }
+    html = html_of(browser, page(make_execution(**times)))
+    for phase, spent in (
+        ("Queue", "5.0"),
+        ("Claim", "3.0"),
+        ("Sandbox", "2.0"),
+        ("Run", "1,000.0"),
+        ("Store", "4.5"),
+    ):
+        assert f'{phase}</th><td class="number">{spent} ms' in html
+    assert 'Total</th><td class="number">1,014.5 ms' in html
+
+
+def test_detail_shows_memory_against_its_limit(browser: Browser, make_execution: MakeExecution) -> None:
+    html = html_of(browser, page(make_execution(peak_memory_bytes=64 * 1024**2)))
+    assert '<td class="number">64 MiB</td><td class="number">256 MiB</td>' in html
+    assert "width: 25.0%" in html
+
+
+@pytest.mark.parametrize("status", [Status.QUEUED, Status.RUNNING])
+def test_detail_of_an_open_execution_loads(
+    browser: Browser, make_execution: MakeExecution, status: Status
+) -> None:
+    assert "not finished" in html_of(browser, page(make_execution(status=status)))
+
+
+def test_detail_cuts_long_output_and_offers_it_whole(browser: Browser, make_execution: MakeExecution) -> None:
+    execution = make_execution(stdout="x" * 100_001)
+    html = html_of(browser, page(execution))
+    assert "x" * 100_001 not in html
+    assert "The first 100,000 of 100,001 characters" in html
+    url = reverse("admin:executions_execution_text", args=[execution.pk, "stdout"])
+    assert browser.get(url).content == b"x" * 100_001
+
+
+def test_detail_says_that_output_was_cut(browser: Browser, make_execution: MakeExecution) -> None:
+    assert "Cut at the output limit" in html_of(browser, page(make_execution(stdout="x", stdout_truncated=True)))
+
+
+# --- Executions: nobody changes history ---
+
+
+def test_nothing_can_be_added(browser: Browser) -> None:
+    assert browser.get(reverse("admin:executions_execution_add")).status_code == 403
+
+
+def test_nothing_can_be_changed(browser: Browser, make_execution: MakeExecution) -> None:
+    assert browser.post(page(make_execution()), {"stdout": "x"}).status_code == 403
+
+
+def test_nothing_can_be_deleted(browser: Browser, make_execution: MakeExecution) -> None:
+    url = reverse("admin:executions_execution_delete", args=[make_execution().pk])
+    assert browser.post(url, {"post": "yes"}).status_code == 403
+
+
+# --- Downloads ---
+
+
+def test_artifact_is_an_attachment_whatever_it_is(browser: Browser, artifact: Artifact) -> None:
+    response = browser.get(artifact_url(artifact))
+    assert response.content == SCRIPT.encode()
+    assert response["Content-Type"] == "application/octet-stream"
+    assert response["X-Content-Type-Options"] == "nosniff"
+    assert response["Content-Disposition"] == 'attachment; filename="a \\"<b>__plot.html"'
+
+
+def test_artifact_of_another_execution_is_not_found(
+    browser: Browser, artifact: Artifact, make_execution: MakeExecution
+) -> None:
+    url = reverse("admin:executions_execution_artifact", args=[make_execution().pk, artifact.pk])
+    assert browser.get(url).status_code == 404
+
+
+@pytest.mark.parametrize("field", ["limits", "worker_backend", "pk"])
+def test_text_download_gives_texts_only(browser: Browser, make_execution: MakeExecution, field: str) -> None:
+    url = reverse("admin:executions_execution_text", args=[make_execution().pk, field])
+    assert browser.get(url).status_code == 403
+
+
+def test_anonymous_visitor_is_sent_to_the_login(client: Browser, artifact: Artifact) -> None:
+    assert client.get(artifact_url(artifact)).status_code == 302
+
+
+@pytest.mark.parametrize(("may_view", "status"), [(False, 403), (True, 200)])
+def test_staff_needs_the_permission_to_view(
+    client: Browser, artifact: Artifact, may_view: bool, status: int
+) -> None:
+    user = User.objects.create_user("auditor", is_staff=True)
+    if may_view:
+        user.user_permissions.add(Permission.objects.get(codename="view_execution"))
+    client.force_login(user)
+    text = reverse("admin:executions_execution_text", args=[artifact.execution_id, "code"])
+    for url in (LIST, page(artifact.execution), artifact_url(artifact), text):
+        assert client.get(url).status_code == status
+
+
+# --- Sandboxes ---
+
+
+def test_sandboxes_are_listed_with_their_execution(browser: Browser, make_execution: MakeExecution) -> None:
+    execution = make_execution(status=Status.RUNNING)
+    sandbox = Sandbox.objects.create(
+        container_id="abcdef0123456789",
+        runtime=execution.runtime,
+        runtime_revision=0,
+        node="n",
+        profile_sha256="",
+        image_id="",
+        state=SandboxState.CLAIMED,
+        execution_id=execution.pk,
+    )
+    response = browser.get(reverse("admin:executions_sandbox_changelist"))
+    html = response.content.decode()
+    assert response["Refresh"] == "5"
+    assert "abcdef012345" in html
+    assert page(execution) in html
+    assert "0 (old)" in html
+    assert browser.get(reverse("admin:executions_sandbox_change", args=[sandbox.pk])).status_code == 200
+
+
+def test_sandboxes_are_read_only(browser: Browser) -> None:
+    assert browser.get(reverse("admin:executions_sandbox_add")).status_code == 403
+
+
+# --- Clients ---
+
+CLIENTS = reverse("admin:executions_client_changelist")
+
+
+def token_in(html: str) -> str:
+    return html.split("shown only now: <code>")[1].split("</code>")[0]
+
+
+def test_new_clients_token_is_shown_once(browser: Browser) -> None:
+    data = {"name": "dify", "enabled": "on"}
+    html = browser.post(reverse("admin:executions_client_add"), data, follow=True).content.decode()
+    assert Client.objects.get().token_sha256 == hash_token(token_in(html))
+    assert "shown only now" not in html_of(browser, CLIENTS)
+
+
+def test_changed_client_keeps_its_token(browser: Browser, client_with_token: tuple[Client, str]) -> None:
+    existing, token = client_with_token
+    browser.post(reverse("admin:executions_client_change", args=[existing.pk]), {"name": "renamed"})
+    existing.refresh_from_db()
+    assert (existing.name, existing.enabled) == ("renamed", False)
+    assert existing.token_sha256 == hash_token(token)
+
+
+def test_issue_new_token_voids_the_old_one(browser: Browser, client_with_token: tuple[Client, str]) -> None:
+    existing, token = client_with_token
+    data = {"action": "issue_new_token", "_selected_action": [existing.pk]}
+    html = browser.post(CLIENTS, data, follow=True).content.decode()
+    existing.refresh_from_db()
+    assert existing.token_sha256 == hash_token(token_in(html)) != hash_token(token)
+
+
+def test_client_with_history_cannot_be_deleted(
+    browser: Browser, make_execution: MakeExecution, client_with_token: tuple[Client, str]
+) -> None:
+    make_execution(client=client_with_token[0])
+    url = reverse("admin:executions_client_delete", args=[client_with_token[0].pk])
+    assert browser.post(url, {"post": "yes"}).status_code == 403
+
+
+def test_clients_cannot_be_deleted_in_bulk(browser: Browser, client_with_token: tuple[Client, str]) -> None:
+    assert "delete_selected" not in html_of(browser, CLIENTS)
+
+
+# --- The site ---
+
+
+def test_overview_has_our_name(browser: Browser) -> None:
+    assert "Sandbox Platform" in html_of(browser, reverse("admin:index"))
+
+
+@pytest.mark.parametrize("model", ["ormq", "failure"])
+def test_queue_pages_load(browser: Browser, model: str) -> None:
+    html_of(browser, reverse(f"admin:django_q_{model}_changelist"))
+
+
+@pytest.mark.parametrize("model", ["schedule", "success"])
+def test_pages_that_call_any_function_are_gone(model: str) -> None:
+    with pytest.raises(NoReverseMatch):
+        reverse(f"admin:django_q_{model}_changelist")
+
+
+def test_every_page_has_a_test() -> None:
+    names = {model._meta.label for model in admin.site._registry}
+    assert names == {
+        "auth.Group",
+        "auth.User",
+        "django_q.Failure",
+        "django_q.OrmQ",
+        "executions.Client",
+        "executions.Execution",
+        "executions.Sandbox",
+        "runtimes.Runtime",
+        "seccomp_profiles.SeccompProfile",
+    }

@@ -1,0 +1,3 @@
+from tests.executions.sandbox.guest import engine
+
+__all__ = ["engine"]

@@ -1,0 +1,105 @@
+import pytest
+from django.test import Client as Browser
+from django.urls import reverse
+
+from executions.models import Sandbox, SandboxState
+from runtimes.admin import RuntimeAdmin
+from runtimes.models import Runtime
+
+LIST = reverse("admin:runtimes_runtime_changelist")
+
+
+def page(runtime: Runtime) -> str:
+    return reverse("admin:runtimes_runtime_change", args=[runtime.pk])
+
+
+def form_data(browser: Browser, runtime: Runtime, **changes: object) -> dict[str, object]:
+    form = browser.get(page(runtime)).context["adminform"].form
+    data = {name: form[name].value() for name in form.fields}
+    return {name: value for name, value in (data | changes).items() if value not in (None, False)}
+
+
+def test_list_shows_pool_and_ready_sandboxes(browser: Browser, python_runtime: Runtime) -> None:
+    Sandbox.objects.create(
+        runtime=python_runtime,
+        runtime_revision=1,
+        node="n",
+        state=SandboxState.READY,
+        profile_sha256="",
+        image_id="",
+    )
+    html = browser.get(LIST).content.decode()
+    assert "1 to 8" in html
+    assert '<td class="field-ready">1</td>' in html
+
+
+def test_page_says_bytes_and_milliseconds_in_words(browser: Browser, python_runtime: Runtime) -> None:
+    html = browser.get(page(python_runtime)).content.decode()
+    assert "= 256 MiB" in html
+    assert "= 10 s" in html
+
+
+def test_page_describes_the_rules_of_its_language_only(browser: Browser, python_runtime: Runtime) -> None:
+    html = browser.get(page(python_runtime)).content.decode()
+    assert "python.constant-operation" in html
+    assert "nodejs.require" not in html
+
+
+def test_page_of_a_new_runtime_offers_all_rules(browser: Browser) -> None:
+    html = browser.get(reverse("admin:runtimes_runtime_add")).content.decode()
+    assert "python.call" in html
+    assert "nodejs.require" in html
+
+
+def test_save_stores_and_makes_a_revision(browser: Browser, python_runtime: Runtime) -> None:
+    data = form_data(
+        browser, python_runtime, wall_time_ms=5000, disabled_rules=["python.call"], environment='{"TZ": "UTC"}'
+    )
+    assert browser.post(page(python_runtime), data).status_code == 302
+    python_runtime.refresh_from_db()
+    assert (python_runtime.wall_time_ms, python_runtime.revision) == (5000, 2)
+    assert python_runtime.disabled_rules == ["python.call"]
+    assert python_runtime.environment == {"TZ": "UTC"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pool_max": 0}, "Must not be below pool_min."),
+        ({"memory_bytes": 1}, "greater than or equal to"),
+        ({"environment": "{"}, "Enter a valid JSON."),
+        ({"environment": '{"A": 1}'}, "Must be a JSON object of strings"),
+        ({"source_file": "a/b"}, "A plain file name"),
+    ],
+)
+def test_save_refuses(browser: Browser, python_runtime: Runtime, changes: dict, message: str) -> None:
+    response = browser.post(page(python_runtime), form_data(browser, python_runtime, **changes))
+    assert message in response.content.decode()
+
+
+def test_save_refuses_a_name_of_another_runtime(browser: Browser, python_runtime: Runtime) -> None:
+    other = Runtime.objects.create(slug="pypy", name="PyPy", image="x", source_file="main.py")
+    response = browser.post(page(other), form_data(browser, other, aliases="python3"))
+    assert "python3 already means the runtime python" in response.content.decode()
+
+
+def test_runtime_with_history_cannot_be_deleted(browser: Browser, make_execution) -> None:
+    execution = make_execution()
+    url = reverse("admin:runtimes_runtime_delete", args=[execution.runtime_id])
+    assert browser.post(url, {"post": "yes"}).status_code == 403
+
+
+def test_runtime_without_history_can_be_deleted(browser: Browser, python_runtime: Runtime) -> None:
+    url = reverse("admin:runtimes_runtime_delete", args=[python_runtime.pk])
+    browser.post(url, {"post": "yes"})
+    assert not Runtime.objects.exists()
+
+
+def test_every_field_of_the_model_is_on_the_page() -> None:
+    shown = {
+        name
+        for _, options in RuntimeAdmin.fieldsets
+        for group in options["fields"]
+        for name in ([group] if isinstance(group, str) else group)
+    }
+    assert {field.name for field in Runtime._meta.fields} - shown == {"id", "manifest_sha256"}
