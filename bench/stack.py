@@ -1,5 +1,7 @@
 """Where the Compose stack of this checkout is, and its token: from .env and from Docker."""
 
+from contextlib import closing
+
 import docker
 
 from scripts.setup import envfile
@@ -20,7 +22,7 @@ def database_url() -> str:
     if settings.get("DATABASE_URL"):
         return settings["DATABASE_URL"]
     filters = {"label": ["com.docker.compose.project=sandbox-platform", "com.docker.compose.service=postgres"]}
-    with docker.DockerClient.from_env() as client:
+    with closing(docker.DockerClient.from_env()) as client:
         containers = client.containers.list(filters=filters)
     if not containers:
         raise SystemExit("The stack does not run: make start")

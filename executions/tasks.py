@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 from django.conf import settings
@@ -14,10 +15,11 @@ from executions.models import Execution, Outcome, Sandbox, Status
 from executions.notify import POOL, READY, Listener, notify
 from executions.sandbox import pool
 from executions.sandbox.docker_engine import get_engine
-from executions.sandbox.engine import ContainerState, Engine, EngineError
-from executions.sandbox.protocol import Job
+from executions.sandbox.engine import Channel, ContainerState, Engine, EngineError
+from executions.sandbox.protocol import BYE, Job
 from executions.sandbox.session import EndedBy, Report, Session
 from executions.sandbox.verdict import Verdict, decide
+from runtimes.models import Limits
 
 logger = logging.getLogger(__name__)
 
@@ -50,24 +52,26 @@ def run(execution: Execution) -> None:
     claimed_at = timezone.now()
     engine = get_engine()
     configuration = pool.Configuration(execution.runtime)
-    sandbox, warm = acquire(engine, configuration, execution)
+    sandbox, warm, channel = acquire(engine, configuration, execution)
     sandbox_at = timezone.now()
-    report, verdict = run_in(engine, sandbox, execution, configuration)
-    store(
-        lambda: services.finish(
-            execution.pk,
-            verdict,
-            report=report,
-            sandbox=sandbox,
-            claimed_at=claimed_at,
-            sandbox_at=sandbox_at,
-            warm=warm,
-            limits=configuration.runtime.limits.as_dict(),
-            environment=configuration.runtime.environment,
+    limits = configuration.runtime.limits
+    with closing(channel):
+        report = Session(channel, sandbox.container_id, limits).run(job_of(execution, configuration))
+        verdict = judge(engine, sandbox, execution, report, limits)
+        store(
+            lambda: services.finish(
+                execution.pk,
+                verdict,
+                report=report,
+                sandbox=sandbox,
+                claimed_at=claimed_at,
+                sandbox_at=sandbox_at,
+                warm=warm,
+                limits=limits.as_dict(),
+                environment=configuration.runtime.environment,
+            )
         )
-    )
-    if report.ended_by is not EndedBy.RUNNER:
-        end_now(engine, sandbox)
+        end(engine, sandbox, channel, report)
 
 
 def take(execution_id: str) -> Execution | None:
@@ -88,25 +92,39 @@ def backend_pid() -> int:
     return int(connection.connection.info.backend_pid)
 
 
-def acquire(engine: Engine, configuration: pool.Configuration, execution: Execution) -> tuple[Sandbox, bool]:
-    """A sandbox for this execution, and whether it was waiting. Raises EngineError."""
-    if sandbox := pool.claim(configuration, execution.pk):
-        return sandbox, True
+def acquire(
+    engine: Engine, configuration: pool.Configuration, execution: Execution
+) -> tuple[Sandbox, bool, Channel]:
+    """A sandbox for this execution, whether it was waiting, and its stdin and stdout. Raises EngineError."""
+    warm = True
     give_up = time.monotonic() + KEEPER_PATIENCE_S
+    while time.monotonic() < give_up and (sandbox := pool.claim(configuration, execution.pk)):
+        try:
+            return sandbox, warm, engine.attach(sandbox.container_id)
+        except EngineError as e:
+            # It died while it waited: Docker was restarted, or somebody removed it by hand.
+            logger.warning("sandbox %s was dead: %s", sandbox, e)
+            pool.discard(sandbox)
+    warm = False
+    sandbox = wait_for_keeper(configuration, execution, give_up) or pool.start(
+        engine, configuration, execution_id=execution.pk
+    )
+    return sandbox, warm, engine.attach(sandbox.container_id)
+
+
+def wait_for_keeper(configuration: pool.Configuration, execution: Execution, give_up: float) -> Sandbox | None:
     with Listener(READY) as listener:
         notify(POOL)
         while time.monotonic() < give_up and liveness.keeper_alive(settings.SANDBOX_NODE):
             if sandbox := pool.claim(configuration, execution.pk):
-                return sandbox, False
+                return sandbox
             listener.wait(1.0)
-    return pool.start(engine, configuration, execution_id=execution.pk), False
+    return None
 
 
-def run_in(
-    engine: Engine, sandbox: Sandbox, execution: Execution, configuration: pool.Configuration
-) -> tuple[Report, Verdict]:
+def job_of(execution: Execution, configuration: pool.Configuration) -> Job:
     limits = configuration.runtime.limits
-    job = Job(
+    return Job(
         mode=execution.mode,
         code=execution.code,
         source_file=configuration.runtime.source_file,
@@ -121,19 +139,12 @@ def run_in(
         artifact_bytes=limits.artifact_bytes,
         artifact_suffixes=RAGFLOW_SUFFIXES if execution.endpoint == "ragflow" else None,
     )
-    try:
-        channel = engine.attach(sandbox.container_id)
-    except EngineError as e:
-        report = Report(started_at=timezone.now(), ended_by=EndedBy.LOST, complaint=str(e))
-        return report, decide(report, None, limits, cancelled=False)
-    try:
-        report = Session(channel, sandbox.container_id, limits).run(job)
-    finally:
-        channel.close()
+
+
+def judge(engine: Engine, sandbox: Sandbox, execution: Execution, report: Report, limits: Limits) -> Verdict:
     if report.ended_by is not EndedBy.LOST:
-        return report, decide(report, None, limits, cancelled=False)
-    state = state_of(engine, sandbox)
-    return report, decide(report, state, limits, cancelled=cancel_requested(execution))
+        return decide(report, None, limits, cancelled=False)
+    return decide(report, state_of(engine, sandbox), limits, cancelled=cancel_requested(execution))
 
 
 def state_of(engine: Engine, sandbox: Sandbox) -> ContainerState | None:
@@ -148,10 +159,13 @@ def cancel_requested(execution: Execution) -> bool:
     return bool(store(rows.exists))
 
 
-def end_now(engine: Engine, sandbox: Sandbox) -> None:
-    """Whatever still runs in there stops now; the keeper only tidies up."""
+def end(engine: Engine, sandbox: Sandbox, channel: Channel, report: Report) -> None:
+    """Nothing runs in there any more when this returns, or very soon after; the keeper tidies up."""
     try:
-        engine.kill(sandbox.container_id)
+        if report.ended_by is EndedBy.RUNNER:
+            channel.send(BYE)
+        else:
+            engine.kill(sandbox.container_id)
     except EngineError as e:
         logger.warning("sandbox %s: %s; the keeper will remove it", sandbox, e)
 

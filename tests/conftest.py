@@ -36,9 +36,11 @@ def django_db_modify_db_settings() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def uncollected_static_files(settings: Settings) -> None:
+def settings_of_tests(settings: Settings) -> None:
     # Otherwise WhiteNoise warns of the folder that only the image build fills.
     settings.WHITENOISE_AUTOREFRESH = True
+    # The real one takes half a second on purpose.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture

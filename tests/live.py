@@ -127,7 +127,7 @@ class Platform:
             container.remove(force=True)
 
     def containers(self) -> list[Any]:
-        with docker.DockerClient.from_env() as client:
+        with contextlib.closing(docker.DockerClient.from_env()) as client:
             return list(client.containers.list(all=True, filters={"label": f"sandbox-platform={self.node}"}))
 
     def post(self, body: Any, **headers: str) -> requests.Response:

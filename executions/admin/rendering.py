@@ -26,9 +26,13 @@ def badge(value: str, label: str) -> SafeString:
     return format_html('<span class="status status-{}">{}</span>', value, label)
 
 
+def note(words: str) -> SafeString:
+    return format_html('<span class="note">{}</span>', words)
+
+
 def text(value: str) -> SafeString:
     if not value:
-        return format_html('<span class="note">empty</span>')
+        return note("empty")
     shown = format_html('<pre class="text">{}</pre>', value[:SHOWN])
     if len(value) <= SHOWN:
         return shown
@@ -115,7 +119,7 @@ def _limit(name: str, value: Any) -> str:
 
 def pairs(values: Mapping[str, object]) -> SafeString:
     if not values:
-        return format_html('<span class="note">none</span>')
+        return note("none")
     body = format_html_join("", '<tr><th scope="row">{}</th><td>{}</td></tr>', values.items())
     return format_html('<table class="facts">{}</table>', body)
 
@@ -128,13 +132,13 @@ def files(rows: Iterable[tuple[str, str, int]]) -> SafeString:
         ((url, name, format_bytes(size)) for url, name, size in rows),
     )
     if not body:
-        return format_html('<span class="note">none</span>')
+        return note("none")
     return format_html('<table class="facts">{}</table>', body)
 
 
 def violations(values: list[dict[str, object]]) -> SafeString:
     if not values:
-        return format_html('<span class="note">none</span>')
+        return note("none")
     body = format_html_join(
         "",
         '<tr><td class="number">line {}</td><td>{}</td><td><code>{}</code></td></tr>',

@@ -65,7 +65,8 @@ def parse_request(body: bytes, content_type: str) -> RunRequest:
         raise Malformed("json_invalid", [position], f"JSON decode error: {e}", {}) from e
     if not isinstance(data, dict):
         raise Malformed("model_attributes_type", [], "Input should be a JSON object", data)
-    return RunRequest(_code(data), _language(data), _arguments(data))
+    language = _language(data)
+    return RunRequest(_code(data), language, _arguments(data, language))
 
 
 def _code(data: dict[str, Any]) -> str:
@@ -90,14 +91,18 @@ def _language(data: dict[str, Any]) -> str:
     return str(value)
 
 
-def _arguments(data: dict[str, Any]) -> str:
+def _arguments(data: dict[str, Any], language: str) -> str:
     value = data.get("arguments")
     if value is None:
         return "{}"
     if not isinstance(value, dict):
         raise Malformed("dict_type", ["arguments"], "Input should be a valid dictionary", value)
     try:
-        return json.dumps(value)
+        text = json.dumps(value)
+        if language == "nodejs":
+            # JavaScript's JSON has no NaN: there it is null, as a result is.
+            text = json.dumps(json.loads(text, parse_constant=lambda _name: None))
+        return text
     except (RecursionError, ValueError) as e:
         raise Malformed("value_error", ["arguments"], f"Not storable: {e}", "") from e
 

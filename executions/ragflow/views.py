@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.exceptions import APIException
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -23,6 +24,17 @@ KILL_S = 30
 WAIT_S = settings.SANDBOX_QUEUE_TIMEOUT_MS / 1000 + settings.LONGEST_RUN_S + 60
 
 
+class Renderer(JSONRenderer):
+    """JSON in UTF-8. A lone surrogate, which a program may return, is sent as the escape it came as."""
+
+    def render(self, *args: Any, **kwargs: Any) -> bytes:
+        try:
+            return bytes(super().render(*args, **kwargs))
+        except UnicodeEncodeError:
+            self.ensure_ascii = True
+            return bytes(super().render(*args, **kwargs))
+
+
 class RunView(APIView):
     """Runs `main(**arguments)` of a program in a fresh sandbox and answers with its result.
 
@@ -30,6 +42,7 @@ class RunView(APIView):
     wrong, or was never configured.
     """
 
+    renderer_classes = [Renderer]
     parser_classes: list[Any] = []  # the body is read as it is: DRF's own answers are not RAGFlow's
 
     @extend_schema(

@@ -11,13 +11,14 @@ from django.conf import settings
 class Usage:
     cpu_ms: int
     peak_memory_bytes: int
+    oom_kills: int = 0  # processes of the sandbox that the kernel killed for want of memory
 
 
 def usage(container_id: str) -> Usage | None:
     """None when the container has no cgroup (any more), or the host's tree is not visible here."""
     for cpu, memory in _places(settings.SANDBOX_CGROUP_ROOT, container_id):
         try:
-            return Usage(cpu_ms=_cpu_ms(cpu), peak_memory_bytes=_peak(memory))
+            return Usage(_cpu_ms(cpu), _peak(memory), _oom_kills(memory))
         except OSError:
             continue
     return None
@@ -44,3 +45,11 @@ def _peak(folder: Path) -> int:
         if (folder / name).exists():
             return int((folder / name).read_text())
     raise FileNotFoundError(folder)
+
+
+def _oom_kills(folder: Path) -> int:
+    for name in ("memory.oom_control", "memory.events"):
+        if (folder / name).exists():
+            fields = dict(line.split() for line in (folder / name).read_text().splitlines())
+            return int(fields.get("oom_kill", 0))
+    return 0

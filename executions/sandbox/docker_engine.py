@@ -6,8 +6,9 @@ import re
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import docker
@@ -20,6 +21,7 @@ from executions.sandbox.engine import Container, ContainerState, EngineError, Im
 
 API_TIMEOUT_S = 60
 END_TIMEOUT_S = 5
+IMAGE_ID_S = 5.0
 KIND_LABEL = f"{settings.SANDBOX_LABEL}.kind"
 ROW_LABEL = f"{settings.SANDBOX_LABEL}.sandbox"
 NOBODY = 65534
@@ -83,6 +85,7 @@ class DockerEngine:
             self._api = docker.APIClient(
                 base_url=settings.DOCKER_HOST, version="1.43", timeout=API_TIMEOUT_S, num_pools=8
             )
+        self._image_ids: dict[str, tuple[str, float]] = {}
 
     def create(self, spec: SandboxSpec) -> str:
         with engine_errors(f"create {spec.image}"):
@@ -107,8 +110,11 @@ class DockerEngine:
         with engine_errors("kill"), _already_gone():
             self._api.kill(container_id)
 
-    def remove(self, container_id: str) -> None:
+    def remove(self, container_id: str, *, patience_s: int = 0) -> None:
         with engine_errors("remove"), _already_gone():
+            if patience_s:
+                with suppress(requests.exceptions.RequestException):
+                    self._api.wait(container_id, timeout=patience_s)
             self._api.remove_container(container_id, force=True, v=True)
 
     def state_after_end(self, container_id: str) -> ContainerState:
@@ -130,8 +136,14 @@ class DockerEngine:
         return [Container(c["Id"], c["Labels"].get(ROW_LABEL, ""), c["State"] == "running") for c in found]
 
     def image_id(self, image: str) -> str:
+        # Asked for every sandbox, and changed by a build now and then.
+        known, until = self._image_ids.get(image, ("", 0.0))
+        if time.monotonic() < until:
+            return known
         with engine_errors(f"image {image}"):
-            return str(self._api.inspect_image(image)["Id"])
+            found = str(self._api.inspect_image(image)["Id"])
+        self._image_ids[image] = found, time.monotonic() + IMAGE_ID_S
+        return found
 
     def version(self) -> str:
         return runsc_version()

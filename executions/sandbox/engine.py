@@ -75,8 +75,9 @@ class Engine(Protocol):
     def kill(self, container_id: str) -> None:
         """SIGKILL; a container that is not running or gone is success."""
 
-    def remove(self, container_id: str) -> None:
-        """Kill and remove; a container that is gone is success."""
+    def remove(self, container_id: str, *, patience_s: int = 0) -> None:
+        """Kill and remove; a container that is gone is success. One that is about to end by itself, which is
+        cheaper than killing it, gets `patience_s` to do so."""
 
     def state_after_end(self, container_id: str) -> ContainerState:
         """Wait briefly for a container whose output ended, and say how it did."""

@@ -35,6 +35,8 @@ DEMAND_WINDOW_S = 60
 # A row without a container this long belongs to a process that died while starting it.
 START_GRACE_S = 90
 REMOVALS = 4
+# A sandbox that was told to go needs a moment; ending by itself costs less than being killed.
+GOODBYE_S = 2
 
 
 class Demand:
@@ -185,7 +187,7 @@ class Keeper:
     def _remove(self, sandbox: Sandbox) -> None:
         try:
             if sandbox.container_id:
-                self._engine.remove(sandbox.container_id)
+                self._engine.remove(sandbox.container_id, patience_s=GOODBYE_S)
         except EngineError as e:
             logger.warning("sandbox %s: not removed yet: %s", sandbox, e)
             time.sleep(1)

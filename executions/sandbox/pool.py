@@ -52,7 +52,7 @@ class Configuration:
 
     def spec(self, sandbox: Sandbox) -> SandboxSpec:
         return SandboxSpec(
-            image=self.runtime.image,
+            image=sandbox.image_id,
             limits=self.runtime.limits,
             runner_config={
                 "preload": self.runtime.preload,
@@ -110,6 +110,12 @@ def start(engine: Engine, configuration: Configuration, *, execution_id: UUID | 
         notify(READY, str(runtime.pk))
         notify(POOL)
     return sandbox
+
+
+def discard(sandbox: Sandbox) -> None:
+    """A claimed one that turned out to be dead: its execution may claim another."""
+    Sandbox.objects.filter(pk=sandbox.pk).update(state=SandboxState.USED, execution_id=None)
+    notify(POOL)
 
 
 def retire(sandbox: Sandbox) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 VERSION = 1
 MAX_FRAME = 128 * 1024 * 1024
 FROM_RUNNER = frozenset(b"HOERAX")
+BYE = b"B" + bytes(4)
 
 
 class ProtocolError(Exception):

@@ -24,6 +24,7 @@ class EndedBy(Enum):
     RUNNER = "the runner reported the end"
     WALL_TIME = "our deadline passed"
     CPU_TIME = "the host counted too much CPU"
+    MEMORY = "the kernel killed a process of the sandbox for want of memory"
     LOST = "the stream ended without a report"
     PROTOCOL = "the runner broke the protocol"
 
@@ -42,6 +43,7 @@ class Report:
     artifacts: list[tuple[str, bytes]] = field(default_factory=list)
     cpu_ms: int | None = None
     peak_memory_bytes: int | None = None
+    oom_killed: bool = False
     complaint: str = ""  # the runner's own stderr, or what it did wrong
 
 
@@ -76,7 +78,7 @@ class Session:
         self._container_id = container_id
         self._limits = limits
         self._frames = Frames()
-        self._cpu_before: int | None = None
+        self._before: cgroup.Usage | None = None
 
     def run(self, job: Job) -> Report:
         self._measure_before()
@@ -92,6 +94,8 @@ class Session:
         report.ended_at = timezone.now()
         if report.ended_by is not EndedBy.LOST:
             self._measure(report)
+            if report.oom_killed:
+                report.ended_by = EndedBy.MEMORY
         return report
 
     def _until_end(self, report: Report, deadline: float) -> EndedBy:
@@ -103,6 +107,8 @@ class Session:
             if now >= next_tick:
                 next_tick = now + TICK_S
                 self._measure(report)
+                if report.oom_killed:
+                    return EndedBy.MEMORY
                 if report.cpu_ms is not None and report.cpu_ms > self._limits.cpu_time_ms:
                     return EndedBy.CPU_TIME
             if not select.select([self._channel], [], [], max(0, min(deadline, next_tick) - now))[0]:
@@ -147,11 +153,12 @@ class Session:
             raise ProtocolError("output far over the limit")
 
     def _measure_before(self) -> None:
-        used = cgroup.usage(self._container_id)
-        self._cpu_before = used.cpu_ms if used else None
+        self._before = cgroup.usage(self._container_id)
 
     def _measure(self, report: Report) -> None:
         used = cgroup.usage(self._container_id)
-        if used and self._cpu_before is not None:
-            report.cpu_ms = used.cpu_ms - self._cpu_before
+        if used and self._before:
+            report.cpu_ms = used.cpu_ms - self._before.cpu_ms
             report.peak_memory_bytes = used.peak_memory_bytes
+            # Not always its first process: then gVisor hangs, or the program ends without a word.
+            report.oom_killed = used.oom_kills > self._before.oom_kills

@@ -7,6 +7,7 @@ the exit status that gVisor's kernel gave the worker, reported by a process the 
 import json
 import signal
 from dataclasses import dataclass
+from typing import Any
 
 from executions.models import Outcome, Status
 from executions.sandbox.engine import ContainerState
@@ -14,6 +15,8 @@ from executions.sandbox.session import EndedBy, Report
 from runtimes.models import Limits, OutputAction
 
 MIB = 1024**2
+# Whoever reads the result parses it again, at a stack depth of their own: half of what Python's parser can do.
+MAX_NESTING = 500
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ def decide(report: Report, state: ContainerState | None, limits: Limits, *, canc
                 Outcome.CPU_TIME,
                 f"CPU time limit exceeded: more than {seconds:g} s of CPU, the runtime's limit.",
             )
+        case EndedBy.MEMORY:
+            return _out_of_memory(limits)
         case EndedBy.RUNNER:
             return _of_program(report, limits)
         case EndedBy.LOST:
@@ -53,14 +58,18 @@ def decide(report: Report, state: ContainerState | None, limits: Limits, *, canc
             )
 
 
+def _out_of_memory(limits: Limits) -> Verdict:
+    return Verdict(
+        Status.OUT_OF_MEMORY,
+        Outcome.MEMORY,
+        f"Memory limit exceeded: the sandbox needed more than {limits.memory_bytes // MIB} MiB, "
+        "files in /workspace and /tmp included, and was killed.",
+    )
+
+
 def _of_lost_sandbox(report: Report, state: ContainerState | None, limits: Limits, cancelled: bool) -> Verdict:
-    if state and state.oom_killed:
-        return Verdict(
-            Status.OUT_OF_MEMORY,
-            Outcome.MEMORY,
-            f"Memory limit exceeded: the sandbox needed more than {limits.memory_bytes // MIB} MiB, "
-            "files in /workspace and /tmp included, and was killed.",
-        )
+    if report.oom_killed or (state and state.oom_killed):
+        return _out_of_memory(limits)
     if cancelled:
         return Verdict(Status.CANCELLED, Outcome.CALLER_GONE, "Cancelled: the caller hung up.")
     return Verdict(
@@ -112,12 +121,28 @@ def _with_result(raw: bytes) -> Verdict:
     try:
         # JSON has no NaN and no infinity; null is what RAGFlow's callers get for them.
         value = json.loads(raw, parse_constant=lambda _name: None)
-        text = json.dumps(value, separators=(",", ":"))
-    except (ValueError, RecursionError) as e:
-        # Only a program that writes to the runner's pipe by itself gets here.
-        message = f"The result is not JSON: {e}"
-        return Verdict(Status.FAILED, Outcome.RESULT_INVALID, message, exit_code=1)
+        if raw.count(b"[") + raw.count(b"{") > MAX_NESTING and _nested_deeper_than(MAX_NESTING, value):
+            raise RecursionError
+        text = json.dumps(value, separators=(",", ":"), allow_nan=False)  # 1e999 is JSON, and infinite
+    except RecursionError:
+        return _invalid_result(f"The result is nested more than {MAX_NESTING} levels deep.")
+    except ValueError as e:
+        # Only a program that tampers with its own result gets here.
+        return _invalid_result(f"The result is not JSON: {e}")
     return Verdict(Status.SUCCEEDED, Outcome.COMPLETED, exit_code=0, result=text)
+
+
+def _invalid_result(message: str) -> Verdict:
+    return Verdict(Status.FAILED, Outcome.RESULT_INVALID, message, exit_code=1)
+
+
+def _nested_deeper_than(levels: int, value: Any) -> bool:
+    containers = [value] if isinstance(value, list | dict) else []
+    while containers and levels:
+        levels -= 1
+        children = (child for c in containers for child in (c.values() if isinstance(c, dict) else c))
+        containers = [child for child in children if isinstance(child, list | dict)]
+    return bool(containers)
 
 
 def _signal_name(number: int) -> str:

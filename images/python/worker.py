@@ -121,6 +121,7 @@ def finish(module):
     import atexit
     import threading
 
+    flush()  # now, because a thread that does not end may leave no later
     try:
         threading._shutdown()
         atexit._run_exitfuncs()
@@ -128,6 +129,10 @@ def finish(module):
             module.__dict__.clear()
     except BaseException as e:
         report(e)
+    flush()
+
+
+def flush():
     for stream in (sys.stdout, sys.stderr):
         # The program may have closed or replaced it.
         with contextlib.suppress(OSError, ValueError, AttributeError):

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from executions.liveness import keeper_alive, workers_alive
 from executions.models import Execution, Sandbox, SandboxState, Status
+from executions.sandbox.pool import Configuration
 from runtimes.models import Runtime
 from sandbox_platform.doctor.check import Check, broken, ok, warning
 
@@ -46,7 +47,10 @@ def keeper(name: str) -> Check:
 
 
 def pool(name: str) -> Check:
-    counts = {runtime.slug: (_ready(runtime), runtime.pool_min) for runtime in Runtime.objects.enabled()}
+    counts = {
+        runtime.slug: (_ready(runtime), runtime.pool_min)
+        for runtime in Runtime.objects.enabled().select_related("seccomp_profile")
+    }
     detail = ", ".join(f"{slug} {ready} of {wanted}" for slug, (ready, wanted) in counts.items())
     if any(ready < wanted for ready, wanted in counts.values()):
         fix = "wait a moment after a start or a burst; else see `make logs SERVICE=keeper`"
@@ -59,6 +63,7 @@ def _ready(runtime: Runtime) -> int:
         node=settings.SANDBOX_NODE,
         runtime=runtime,
         runtime_revision=runtime.revision,
+        profile_sha256=Configuration(runtime).profile_sha256,
         state=SandboxState.READY,
     ).count()
 

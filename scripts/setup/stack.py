@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -30,11 +31,32 @@ def in_front(*words: str) -> int:
 
 def start() -> None:
     with step("starting the stack (Postgres, migrations, web, worker, keeper)"):
+        check_port(envfile.settings())
         done = run(compose("up", "--detach", "--no-build", "--remove-orphans"), timeout=300)
         if done.returncode != 0:
-            logs = run(compose("logs", "--no-color", "--tail=25", "postgres", "migrate"))
-            raise SetupError("docker compose up", f"\n{tail(done)}\n{tail(logs)}", "make logs, then make start")
+            told = [line for line in done.stderr.splitlines() if not line.startswith(" Container ")]
+            if any("migrate" in line for line in told):
+                told.append(tail(run(compose("logs", "--no-color", "--no-log-prefix", "--tail=25", "migrate"))))
+            raise SetupError("docker compose up", "\n".join(told), "make logs, then make start")
     wait_healthy()
+
+
+def check_port(settings: dict[str, str]) -> None:
+    """Before anything is started: Docker would say it only after Postgres and the migrations."""
+    if services().get("web", {}).get("State") == "running":
+        return
+    address = settings.get("SANDBOX_EXECUTOR_MANAGER_BIND") or "127.0.0.1"
+    port = int(settings.get("SANDBOX_EXECUTOR_MANAGER_PORT") or 9385)
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            raise SetupError(
+                f"port {port} on {address}",
+                f"{error.strerror}; ss -ltnp 'sport = :{port}' shows by whom",
+                "stop that, or set SANDBOX_EXECUTOR_MANAGER_PORT or _BIND in .env; then make start",
+            ) from error
 
 
 def services() -> dict[str, dict[str, str]]:

@@ -16,7 +16,7 @@ def page(runtime: Runtime) -> str:
 def form_data(browser: Browser, runtime: Runtime, **changes: object) -> dict[str, object]:
     form = browser.get(page(runtime)).context["adminform"].form
     data = {name: form[name].value() for name in form.fields}
-    return {name: value for name, value in (data | changes).items() if value not in (None, False)}
+    return {name: value for name, value in (data | changes).items() if value is not None and value is not False}
 
 
 def test_list_shows_pool_and_ready_sandboxes(browser: Browser, python_runtime: Runtime) -> None:

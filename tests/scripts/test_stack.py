@@ -1,3 +1,9 @@
+import socket
+
+import pytest
+
+from scripts.setup import stack
+from scripts.setup.host import SetupError
 from scripts.setup.stack import base_url, not_ready
 
 UP = {"State": "running", "Health": ""}
@@ -25,3 +31,19 @@ def test_the_address_follows_the_settings() -> None:
     settings = {"SANDBOX_EXECUTOR_MANAGER_BIND": everywhere, "SANDBOX_EXECUTOR_MANAGER_PORT": "19385"}
     assert base_url(settings) == "http://127.0.0.1:19385"
     assert base_url({"SANDBOX_EXECUTOR_MANAGER_BIND": "10.1.2.3"}) == "http://10.1.2.3:9385"
+
+
+def test_a_taken_port_is_told_before_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack, "services", dict)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        with pytest.raises(SetupError, match=f"port {port}"):
+            stack.check_port({"SANDBOX_EXECUTOR_MANAGER_PORT": port})
+    stack.check_port({"SANDBOX_EXECUTOR_MANAGER_PORT": port})
+
+
+def test_our_own_running_web_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack, "services", lambda: {"web": UP})
+    stack.check_port({"SANDBOX_EXECUTOR_MANAGER_PORT": "not even read"})

@@ -4,6 +4,9 @@ from sandbox_platform.doctor.live import look
 from seccomp_profiles import shipped
 from seccomp_profiles.models import SeccompProfile
 from seccomp_profiles.validators import validate_profile
+from tests.executions.sandbox.guest import engine, guest, job, spec
+
+__all__ = ["engine"]
 
 # The runner becomes nobody with these, ends what the program left, and starts the program.
 NEEDED = {
@@ -44,6 +47,43 @@ def test_create_missing_keeps_an_administrators_rules(db: None) -> None:
 
 
 UNSHARE = "import ctypes, os; libc = ctypes.CDLL(None, use_errno=True); print(libc.unshare(0), ctypes.get_errno())"
+
+
+PROGRAMS = {
+    "python": """
+import subprocess, threading
+import pandas
+
+def main():
+    subprocess.Popen(["sleep", "1000"])  # for the runner to kill
+    thread = threading.Thread(target=lambda: open("artifacts/here", "w").write("x"))
+    thread.start()
+    thread.join()
+    return int(pandas.Series([1, 2]).sum()) + int(subprocess.check_output(["id", "-u"]))
+""",
+    "nodejs": """
+const { execFileSync, spawn } = require('child_process');
+const { Worker } = require('worker_threads');
+require('axios');
+
+async function main() {
+  spawn('sleep', ['1000']);
+  const wrote = new Worker("require('fs').writeFileSync('artifacts/here', 'x')", { eval: true });
+  await new Promise((resolve) => wrote.on('exit', resolve));
+  return 3 + Number(execFileSync('id', ['-u']));
+}
+""",
+}
+
+
+@pytest.mark.needs_docker
+@pytest.mark.parametrize("language", PROGRAMS)
+def test_default_profile_lets_programs_work(engine, language: str) -> None:
+    filtered = spec(language, seccomp=SeccompProfile(rules=DEFAULT).docker_value)
+    with guest(engine, filtered) as it:
+        seen = it.run(job(PROGRAMS[language], language))
+    assert (seen.result, seen.stderr) == (b"65537", b"")
+    assert list(seen.artifacts) == ["here"]
 
 
 @pytest.mark.needs_docker

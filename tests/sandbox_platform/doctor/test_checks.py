@@ -1,0 +1,271 @@
+from collections import namedtuple
+from collections.abc import Callable
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import psycopg
+import pytest
+from django.conf import settings as django_settings
+from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
+from django.utils import timezone
+
+from executions.liveness import hold_keeper, hold_worker
+from executions.models import Execution, Sandbox, SandboxState, Status
+from executions.sandbox.engine import EngineError, ImageMissing
+from runtimes.models import Runtime
+from sandbox_platform.doctor import Status as Finding
+from sandbox_platform.doctor import database, docker, host, service
+
+INFO: dict[str, Any] = {
+    "ServerVersion": "26.1.5",
+    "NCPU": 2,
+    "CgroupVersion": "2",
+    "DockerRootDir": "/",
+    "Runtimes": {"runsc": {"path": "/usr/bin/runsc", "runtimeArgs": ["--network=none", "--oci-seccomp"]}},
+}
+
+
+class StubEngine:
+    def __init__(self) -> None:
+        self.facts = dict(INFO)
+        self.images = {"sandbox-platform/runtime-python:latest"}
+        self.runsc = "release-20260330.0"
+
+    def info(self) -> dict[str, Any]:
+        if not self.facts:
+            raise EngineError("docker: connection refused")
+        return self.facts
+
+    def version(self) -> str:
+        return self.runsc
+
+    def image_id(self, image: str) -> str:
+        if image not in self.images:
+            raise ImageMissing(image)
+        return "sha256:1"
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch, settings) -> StubEngine:
+    settings.SANDBOX_GVISOR_RUNTIME = "runsc"
+    stub = StubEngine()
+    monkeypatch.setattr(docker, "get_engine", lambda: stub)
+    monkeypatch.setattr(host, "get_engine", lambda: stub)
+    return stub
+
+
+# --- Docker ---
+
+
+def test_engine_ok(engine: StubEngine) -> None:
+    assert docker.engine("Docker").status is Finding.OK
+
+
+def test_engine_unreachable(engine: StubEngine) -> None:
+    engine.facts = {}
+    assert docker.engine("Docker").status is Finding.BROKEN
+
+
+def test_engine_too_old(engine: StubEngine) -> None:
+    engine.facts["ServerVersion"] = "20.10.24"
+    assert "older than 24" in docker.engine("Docker").detail
+
+
+def test_runtime_registered(engine: StubEngine) -> None:
+    assert docker.runtime_registered("gVisor").status is Finding.OK
+
+
+def test_runtime_absent(engine: StubEngine) -> None:
+    engine.facts["Runtimes"] = {"runc": {}}
+    assert docker.runtime_registered("gVisor").status is Finding.BROKEN
+
+
+@pytest.mark.parametrize(
+    ("arguments", "finding"),
+    [(["--network=none"], Finding.BROKEN), (["--oci-seccomp"], Finding.WARNING), (None, Finding.BROKEN)],
+)
+def test_runtime_without_its_arguments(engine: StubEngine, arguments: list[str] | None, finding: Finding) -> None:
+    engine.facts["Runtimes"] = {"runsc": {"runtimeArgs": arguments}}
+    assert docker.runtime_registered("gVisor").status is finding
+
+
+@pytest.mark.parametrize(
+    ("version", "finding"),
+    [
+        ("release-20250319.0", Finding.OK),
+        ("release-20250318.0", Finding.WARNING),
+        ("0.0~20240729.0", Finding.WARNING),
+        ("", Finding.WARNING),
+        ("unreleased", Finding.WARNING),
+    ],
+)
+def test_runsc_version_against_the_floor(engine: StubEngine, version: str, finding: Finding) -> None:
+    engine.runsc = version
+    assert docker.runsc_version("version").status is finding
+
+
+def test_old_runsc_names_the_fault(engine: StubEngine) -> None:
+    engine.runsc = "0.0~20240729.0"
+    assert "CVE-2025-2713" in docker.runsc_version("version").detail
+
+
+def test_images_present(engine: StubEngine, python_runtime: Runtime) -> None:
+    assert docker.images("images").status is Finding.OK
+
+
+def test_images_missing(engine: StubEngine, python_runtime: Runtime) -> None:
+    engine.images = set()
+    found = docker.images("images")
+    assert found.status is Finding.BROKEN
+    assert python_runtime.image in found.detail
+
+
+def test_images_of_disabled_runtimes_do_not_matter(engine: StubEngine, python_runtime: Runtime) -> None:
+    Runtime.objects.create(slug="old", name="Old", image="gone", source_file="x", enabled=False)
+    assert docker.images("images").status is Finding.OK
+
+
+def test_images_without_any_runtime(engine: StubEngine, db: None) -> None:
+    assert docker.images("images").status is Finding.BROKEN
+
+
+# --- Database ---
+
+
+def test_database_reachable(db: None) -> None:
+    assert database.reachable("Postgres").status is Finding.OK
+
+
+def test_database_migrated(db: None) -> None:
+    assert database.migrated("migrations").status is Finding.OK
+
+
+def test_database_behind(db: None) -> None:
+    MigrationRecorder(connection).migration_qs.filter(app="executions").delete()
+    assert database.migrated("migrations").status is Finding.BROKEN
+
+
+@pytest.mark.parametrize(
+    ("seconds", "finding"), [(0, Finding.OK), (-5, Finding.WARNING), (5, Finding.WARNING), (60, Finding.BROKEN)]
+)
+def test_clock(db: None, monkeypatch: pytest.MonkeyPatch, seconds: int, finding: Finding) -> None:
+    now = database.time.time
+    monkeypatch.setattr(database.time, "time", lambda: now() + seconds)
+    assert database.clock("clock").status is finding
+
+
+# --- Service ---
+
+
+@pytest.fixture
+def session(database_url: str):
+    with psycopg.connect(database_url, autocommit=True) as session:
+        yield session
+
+
+def test_no_worker(db: None) -> None:
+    assert service.workers("workers").status is Finding.BROKEN
+
+
+def test_worker_alive(session: psycopg.Connection) -> None:
+    hold_worker(session, django_settings.SANDBOX_NODE)
+    assert service.workers("workers").status is Finding.OK
+
+
+def test_worker_of_another_node(session: psycopg.Connection) -> None:
+    hold_worker(session, "another-node")
+    assert service.workers("workers").status is Finding.BROKEN
+
+
+def test_no_keeper(db: None) -> None:
+    assert service.keeper("keeper").status is Finding.BROKEN
+
+
+def test_keeper_alive(session: psycopg.Connection) -> None:
+    hold_keeper(session, django_settings.SANDBOX_NODE)
+    assert service.keeper("keeper").status is Finding.OK
+
+
+def test_queue_empty(db: None) -> None:
+    assert service.queue("queue").detail == "empty"
+
+
+@pytest.mark.parametrize(("age", "finding"), [(1, Finding.OK), (61, Finding.WARNING)])
+def test_queue_by_its_oldest(make_execution: Callable[..., Execution], age: int, finding: Finding) -> None:
+    make_execution(status=Status.QUEUED, queued_at=timezone.now() - timedelta(seconds=age))
+    make_execution(status=Status.QUEUED)
+    found = service.queue("queue")
+    assert found.status is finding
+    assert found.detail.startswith("2 waiting")
+
+
+@pytest.mark.parametrize(
+    ("sandbox", "finding"),
+    [
+        ({}, Finding.OK),
+        ({"state": SandboxState.STARTING}, Finding.WARNING),
+        ({"node": "another-node"}, Finding.WARNING),
+        ({"runtime_revision": 0}, Finding.WARNING),
+        ({"profile_sha256": "of another profile"}, Finding.WARNING),
+    ],
+)
+def test_pool_counts_what_can_be_claimed_here(
+    python_runtime: Runtime, sandbox: dict[str, Any], finding: Finding
+) -> None:
+    fields = {
+        "node": django_settings.SANDBOX_NODE,
+        "runtime_revision": 1,
+        "profile_sha256": hash_rules(None),
+        "state": SandboxState.READY,
+    }
+    Sandbox.objects.create(runtime=python_runtime, image_id="", **fields | sandbox)
+    assert service.pool("pool").status is finding
+
+
+def test_port_of_a_stopped_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "ADDRESSES", ("http://127.0.0.1:1",))
+    assert service.port("port").status is Finding.BROKEN
+
+
+class Healthy(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/healthz" else 404)
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def test_port_of_a_running_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Healthy) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        answering = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setattr(service, "ADDRESSES", ("http://127.0.0.1:1", answering))
+        found = service.port("port")
+        server.shutdown()
+    assert (found.status, found.detail) == (Finding.OK, f"{answering}/healthz answers")
+
+
+# --- Host ---
+
+
+@pytest.mark.parametrize(("gib", "finding"), [(100, Finding.OK), (4, Finding.WARNING), (0.4, Finding.BROKEN)])
+def test_disk(engine: StubEngine, monkeypatch: pytest.MonkeyPatch, gib: float, finding: Finding) -> None:
+    usage = namedtuple("usage", "free")(int(gib * 1024**3))
+    monkeypatch.setattr(host.shutil, "disk_usage", lambda path: usage)
+    assert host.disk("disk").status is finding
+
+
+@pytest.mark.parametrize(("is_open", "finding"), [(False, Finding.OK), (True, Finding.WARNING)])
+def test_access(settings, is_open: bool, finding: Finding) -> None:
+    settings.RAGFLOW_ALLOW_UNAUTHENTICATED = is_open
+    assert host.access("access").status is finding
+
+
+@pytest.mark.parametrize(("debug", "finding"), [(False, Finding.OK), (True, Finding.WARNING)])
+def test_debug(settings, debug: bool, finding: Finding) -> None:
+    settings.DEBUG = debug
+    assert host.debug("debug").status is finding
