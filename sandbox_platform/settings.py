@@ -19,7 +19,7 @@ SECRET_KEY = envsecret("DJANGO_SECRET_KEY")
 if not SECRET_KEY:
     # Commands that need no shared key (makemigrations, collectstatic, check) may run on a random one;
     # a server may not, because web and worker sign the queue's messages with it.
-    if {"qcluster", "keeper", "gunicorn"} & {Path(arg).name for arg in sys.argv}:
+    if {"worker", "keeper", "gunicorn"} & {Path(arg).name for arg in sys.argv}:
         raise ImproperlyConfigured("DJANGO_SECRET_KEY is not set: run `make ensure_env`")
     SECRET_KEY = secrets.token_urlsafe(50)
 

@@ -40,7 +40,7 @@ def commands() -> dict[str, list[str]]:
     gunicorn = str(Path(python).with_name("gunicorn"))
     return {
         "web": [gunicorn, "sandbox_platform.wsgi", "-c", "sandbox_platform/gunicorn.py", "--reload"],
-        "worker": [python, "manage.py", "qcluster"],
+        "worker": [python, "manage.py", "worker"],
         "keeper": [python, "manage.py", "keeper"],
     }
 

@@ -25,7 +25,7 @@ TOKEN = "live-test-token-0123456789abcdef"
 READY_S = 90
 COMMANDS = {
     "web": ["-m", "gunicorn", "sandbox_platform.wsgi", "-c", "sandbox_platform/gunicorn.py"],
-    "worker": ["manage.py", "qcluster"],
+    "worker": ["manage.py", "worker"],
     "keeper": ["manage.py", "keeper"],
 }
 

@@ -47,7 +47,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
         "queued",
         "duration",
         "memory",
-        "warm",
+        "start",
     )
     list_filter = ("status", "outcome", "runtime", "client", EndpointFilter, "warm")
     list_select_related = ("runtime", "client")
@@ -181,6 +181,10 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
     def memory(self, execution: Execution) -> str | None:
         peak = execution.peak_memory_bytes
         return None if peak is None else format_bytes(peak)
+
+    @admin.display(description="Start", ordering="warm")
+    def start(self, execution: Execution) -> str:
+        return {True: "warm", False: "cold", None: ""}[execution.warm]
 
     # --- Detail ---
 

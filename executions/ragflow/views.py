@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.utils import OpenApiResponse, extend_schema
@@ -56,6 +57,9 @@ class RunView(APIView):
             run = contract.parse_request(http.body, http.headers.get("Content-Type", ""))
         except contract.Malformed as e:
             return Response({"detail": e.detail}, status=422)
+        except RequestDataTooBig:
+            limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+            return Response({"detail": f"The request is larger than {limit} bytes."}, status=413)
         runtime = Runtime.objects.filter(slug=run.language).first()
         if runtime is None:
             detail = f"The runtime {run.language} is not installed: run `manage.py bootstrap`."

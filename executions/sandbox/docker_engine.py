@@ -65,7 +65,10 @@ class DockerChannel:
             end = position + 8 + int.from_bytes(self._buffer[position + 4 : position + 8], "big")
             if end > len(self._buffer):
                 break
-            parts[self._buffer[position]].append(bytes(self._buffer[position + 8 : end]))
+            stream, data = self._buffer[position], bytes(self._buffer[position + 8 : end])
+            if stream not in parts:
+                raise EngineError(f"attach: {data[:1000].decode(errors='replace')}")  # 3: Docker's own complaint
+            parts[stream].append(data)
             position = end
         del self._buffer[:position]
         return b"".join(parts[1]), b"".join(parts[2])
@@ -102,7 +105,8 @@ class DockerEngine:
             )
             # docker-py hands out a reader around the socket; we need both directions, and its own lifetime.
             sock = wrapper._sock.dup()
-            wrapper.close()
+            # Not the reader alone: Python 3.13 complains of a response whose reader was closed under it.
+            wrapper._response.close()
         sock.settimeout(API_TIMEOUT_S)
         return DockerChannel(sock)
 

@@ -53,9 +53,21 @@ class End:
     def parse(cls, payload: bytes) -> "End":
         try:
             fields: dict[str, Any] = json.loads(payload)
-            return cls(**{name: fields[name] for name in cls.__dataclass_fields__})
+            end = cls(**{name: fields[name] for name in cls.__dataclass_fields__})
         except (ValueError, KeyError, TypeError) as e:
             raise ProtocolError(f"bad end frame: {e}") from e
+        if not end._is_sound():
+            raise ProtocolError(f"bad end frame: {end}")
+        return end
+
+    def _is_sound(self) -> bool:
+        counts = [self.stdout_bytes, self.stderr_bytes]
+        counts += [n for n in (self.exit_code, self.signal, self.result_bytes) if n is not None]
+        return (
+            all(type(n) is int and n >= 0 for n in counts)
+            and isinstance(self.lingered, bool)
+            and (self.exit_code is None) != (self.signal is None)
+        )
 
 
 class Frames:
@@ -87,6 +99,7 @@ def parse_artifact(payload: bytes) -> tuple[str, bytes]:
         name = payload[2 : 2 + size].decode()
     except UnicodeDecodeError as e:
         raise ProtocolError("artifact name is not UTF-8") from e
-    if not name or len(name) > 255 or "/" in name or "\0" in name:
+    cut = len(payload) < 2 + size
+    if cut or name in ("", ".", "..") or len(name) > 255 or "/" in name or "\0" in name:
         raise ProtocolError(f"artifact name {name!r}")
     return name, payload[2 + size :]

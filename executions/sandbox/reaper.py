@@ -48,9 +48,10 @@ def reap_lost() -> int:
 def expire_queued() -> int:
     """Executions that waited longer than anybody should."""
     limit = timedelta(milliseconds=settings.SANDBOX_QUEUE_TIMEOUT_MS)
-    expired = Execution.objects.filter(status=Status.QUEUED, queued_at__lt=timezone.now() - limit)
+    overdue = Execution.objects.filter(status=Status.QUEUED, queued_at__lt=timezone.now() - limit)
+    expired = list(overdue.values_list("pk", flat=True))
     message = f"No worker was free for {limit.total_seconds():g} s."
-    for execution_id in expired.values_list("pk", flat=True):
+    for execution_id in expired:
         services.finish(execution_id, Verdict(Status.CANCELLED, Outcome.QUEUE_TIMEOUT, message))
     return len(expired)
 
@@ -60,7 +61,7 @@ def requeue_orphans() -> int:
     waiting = Execution.objects.filter(status=Status.QUEUED, enqueued_at__lt=timezone.now() - REQUEUE_AFTER)
     if not waiting.exists():
         return 0
-    in_queue = {task.task()["name"] for task in OrmQ.objects.all().iterator()}
+    in_queue = {task.name() for task in OrmQ.objects.all().iterator()}
     orphans = [row for row in waiting if str(row.pk) not in in_queue]
     for orphan in orphans:
         with transaction.atomic():

@@ -1,5 +1,6 @@
 """Drives one job through one sandbox, and enforces from outside what the guest cannot be trusted with."""
 
+import json
 import select
 import time
 from dataclasses import dataclass, field
@@ -62,12 +63,19 @@ def wait_until_ready(channel: Channel) -> None:
         complaint = (complaint + stderr)[-4000:]
         try:
             for kind, payload in frames.feed(stdout):
-                if kind != b"H" or f'"protocol": {VERSION}'.encode() not in payload:
+                if kind != b"H" or not _speaks_our_version(payload):
                     raise EngineError(f"the image's runner does not speak protocol {VERSION}: rebuild it")
                 return
         except ProtocolError as e:
             raise EngineError(f"the image holds no runner of ours: {e}") from e
     raise EngineError(f"the sandbox was not ready within {READY_TIMEOUT_S} s")
+
+
+def _speaks_our_version(hello: bytes) -> bool:
+    try:
+        return bool(json.loads(hello)["protocol"] == VERSION)
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 class Session:
@@ -139,6 +147,8 @@ class Session:
                     raise ProtocolError(f"artifact of {len(content)} bytes")
                 if len(report.artifacts) >= self._limits.artifact_count:
                     raise ProtocolError("too many artifacts")
+                if any(name == taken for taken, _ in report.artifacts):
+                    raise ProtocolError(f"artifact {name!r} twice")
                 report.artifacts.append((name, content))
             case b"X":
                 report.end = End.parse(payload)

@@ -292,10 +292,15 @@ def send_artifacts(limits):
     # As the program's own user: root without DAC_OVERRIDE could not open its 0600 files.
     os.setegid(GID)
     os.seteuid(UID)
+    path = f"{WORKSPACE}/artifacts"
     try:
-        folder = os.open(f"{WORKSPACE}/artifacts", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        # Looked at first, for gVisor follows a link in spite of O_NOFOLLOW when O_DIRECTORY is there too. Nobody
+        # is left who could put one there in between.
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            return
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
-        return  # the program removed it, or put something else there
+        return  # the program removed it, or made it unreadable
     left = limits["artifact_count"]
     for name in sorted(os.listdir(folder)[:MAX_NAMES]):
         if left and is_wanted(name, limits["artifact_suffixes"]):

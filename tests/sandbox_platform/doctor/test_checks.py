@@ -18,6 +18,7 @@ from executions.sandbox.engine import EngineError, ImageMissing
 from runtimes.models import Runtime
 from sandbox_platform.doctor import Status as Finding
 from sandbox_platform.doctor import database, docker, host, service
+from seccomp_profiles.models import hash_rules
 
 INFO: dict[str, Any] = {
     "ServerVersion": "26.1.5",

@@ -1,0 +1,97 @@
+"""Every flag of a sandbox, by name. A flag that is added, lost or changed has to be written down here too."""
+
+import json
+from typing import Any
+
+import pytest
+
+from executions.sandbox.docker_engine import container_config
+from executions.sandbox.engine import SandboxSpec
+from runtimes.models import MIB
+from tests.executions.sandbox.guest import LIMITS
+
+SPEC = SandboxSpec(
+    image="an/image:1",
+    limits=LIMITS,
+    runner_config={"preload": ["json"], "preload_when_idle": []},
+    environment={"TZ": "UTC", "A": "b=c"},
+    seccomp='{"defaultAction": "SCMP_ACT_ALLOW"}',
+    labels={"sandbox-platform.sandbox": "17"},
+)
+TMPFS = "rw,exec,nosuid,nodev"
+HOST_CONFIG = {
+    "Runtime": "runsc",
+    "NetworkMode": "none",
+    "ReadonlyRootfs": True,
+    "Tmpfs": {
+        "/workspace": f"{TMPFS},size={24 * MIB},uid=65534,gid=65534,mode=0700",
+        "/tmp": f"{TMPFS},size={8 * MIB},mode=1777",
+    },
+    "CapDrop": ["ALL"],
+    "CapAdd": ["SETUID", "SETGID", "KILL"],
+    "SecurityOpt": ["no-new-privileges:true", f"seccomp={SPEC.seccomp}"],
+    "Memory": 256 * MIB,
+    "MemorySwap": 256 * MIB,
+    "NanoCpus": 1_500_000_000,
+    "PidsLimit": 512 + 4 * 64,
+    "Ulimits": [
+        {"Name": "nproc", "Soft": 64, "Hard": 64},
+        {"Name": "nofile", "Soft": 256, "Hard": 256},
+        {"Name": "fsize", "Soft": 24 * MIB, "Hard": 24 * MIB},
+        {"Name": "core", "Soft": 0, "Hard": 0},
+    ],
+    "LogConfig": {"Type": "none"},
+    "IpcMode": "none",
+    "RestartPolicy": {"Name": "no"},
+    "AutoRemove": False,
+}
+CONFIG = {
+    "Image": "an/image:1",
+    "Cmd": [json.dumps(SPEC.runner_config)],
+    "Env": ["TZ=UTC", "A=b=c"],
+    "Labels": {
+        "sandbox-platform": "this-node",
+        "sandbox-platform.kind": "sandbox",
+        "sandbox-platform.sandbox": "17",
+    },
+    "WorkingDir": "/workspace",
+    "User": "0:0",
+    "OpenStdin": True,
+    "StdinOnce": False,
+    "NetworkDisabled": True,
+}
+
+
+@pytest.fixture
+def config(settings: Any) -> dict[str, Any]:
+    settings.SANDBOX_NODE = "this-node"
+    return container_config(SPEC)
+
+
+@pytest.mark.parametrize("flag", CONFIG)
+def test_flag_of_the_container(config: dict[str, Any], flag: str) -> None:
+    assert config[flag] == CONFIG[flag]
+
+
+@pytest.mark.parametrize("flag", HOST_CONFIG)
+def test_flag_of_the_host_config(config: dict[str, Any], flag: str) -> None:
+    assert config["HostConfig"][flag] == HOST_CONFIG[flag]
+
+
+def test_container_has_no_other_flag(config: dict[str, Any]) -> None:
+    assert config.keys() - {"HostConfig"} == CONFIG.keys()
+
+
+def test_host_config_has_no_other_flag(config: dict[str, Any]) -> None:
+    assert config["HostConfig"].keys() == HOST_CONFIG.keys()
+
+
+def test_command_stands_in_for_the_runner() -> None:
+    config = container_config(SandboxSpec(image="an/image:1", limits=LIMITS, command=("dmesg", "-T")))
+    assert (config["Entrypoint"], "Cmd" in config) == (["dmesg", "-T"], False)
+
+
+def test_sandbox_without_a_profile_is_unconfined() -> None:
+    # Docker's own default profile breaks Node.js once runsc applies it.
+    config = container_config(SandboxSpec(image="an/image:1", limits=LIMITS))
+    assert "seccomp=unconfined" in config["HostConfig"]["SecurityOpt"]

@@ -1,0 +1,129 @@
+import json
+import signal
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from executions.models import Outcome, Status
+from executions.sandbox.engine import ContainerState
+from executions.sandbox.protocol import End
+from executions.sandbox.session import EndedBy, Report
+from executions.sandbox.verdict import MAX_NESTING, Verdict, decide
+from runtimes.models import OutputAction
+from tests.executions.sandbox.guest import LIMITS
+
+OOM = ContainerState(running=False, exit_code=137, oom_killed=True)
+KILLED = ContainerState(running=False, exit_code=137, oom_killed=False)
+GONE = ContainerState(running=False, exit_code=None, oom_killed=False)
+KILL = replace(LIMITS, output_bytes=10, output_action=OutputAction.KILL)
+CUT = replace(LIMITS, output_bytes=10, output_action=OutputAction.CUT)
+SMALL_RESULT = replace(LIMITS, result_bytes=10)
+
+
+def end(exit_code: int | None = 0, **fields: Any) -> End:
+    defaults = End(exit_code, None, stdout_bytes=0, stderr_bytes=0, result_bytes=None, lingered=False)
+    return replace(defaults, **fields)
+
+
+def report(by: EndedBy = EndedBy.RUNNER, **fields: Any) -> Report:
+    return Report(started_at=timezone.now(), ended_by=by, **fields)
+
+
+def killed(number: int) -> Report:
+    return report(end=end(None, signal=number))
+
+
+@pytest.mark.parametrize(
+    ("seen", "state", "limits", "cancelled", "status", "outcome"),
+    [
+        (report(end=end()), None, LIMITS, False, Status.SUCCEEDED, Outcome.COMPLETED),
+        (report(end=end(), result=b"1"), None, LIMITS, False, Status.SUCCEEDED, Outcome.COMPLETED),
+        (report(end=end(lingered=True), result=b"1"), None, LIMITS, False, Status.SUCCEEDED, Outcome.COMPLETED),
+        (report(end=end(1)), None, LIMITS, False, Status.FAILED, Outcome.NONZERO_EXIT),
+        # What a program says of itself is no fact about the host.
+        (report(end=end(124)), None, LIMITS, False, Status.FAILED, Outcome.NONZERO_EXIT),
+        (report(end=end(137)), None, LIMITS, False, Status.FAILED, Outcome.NONZERO_EXIT),
+        (killed(signal.SIGKILL), None, LIMITS, False, Status.FAILED, Outcome.SIGNALLED),
+        (killed(signal.SIGSEGV), None, LIMITS, False, Status.FAILED, Outcome.SIGNALLED),
+        (report(end=end(), result=b"{1: 2}"), None, LIMITS, False, Status.FAILED, Outcome.RESULT_INVALID),
+        (report(end=end(result_bytes=11)), None, SMALL_RESULT, False, Status.FAILED, Outcome.RESULT_INVALID),
+        (report(end=end(), stdout=bytearray(11)), None, KILL, False, Status.OUTPUT_LIMIT, Outcome.STDOUT),
+        (report(end=end(), stderr=bytearray(11)), None, KILL, False, Status.OUTPUT_LIMIT, Outcome.STDERR),
+        (report(end=end(), stdout=bytearray(10)), None, KILL, False, Status.SUCCEEDED, Outcome.COMPLETED),
+        (report(end=end(), stdout=bytearray(11)), None, CUT, False, Status.SUCCEEDED, Outcome.COMPLETED),
+        (report(EndedBy.WALL_TIME), None, LIMITS, False, Status.TIMED_OUT, Outcome.WALL_TIME),
+        (report(EndedBy.CPU_TIME), None, LIMITS, False, Status.TIMED_OUT, Outcome.CPU_TIME),
+        (report(EndedBy.MEMORY), None, LIMITS, False, Status.OUT_OF_MEMORY, Outcome.MEMORY),
+        (report(EndedBy.LOST), OOM, LIMITS, False, Status.OUT_OF_MEMORY, Outcome.MEMORY),
+        (report(EndedBy.LOST, oom_killed=True), KILLED, LIMITS, False, Status.OUT_OF_MEMORY, Outcome.MEMORY),
+        # The kernel's word is stronger than a cancellation that came at the same time.
+        (report(EndedBy.LOST), OOM, LIMITS, True, Status.OUT_OF_MEMORY, Outcome.MEMORY),
+        (report(EndedBy.LOST), KILLED, LIMITS, True, Status.CANCELLED, Outcome.CALLER_GONE),
+        (report(EndedBy.LOST), KILLED, LIMITS, False, Status.PLATFORM_ERROR, Outcome.SANDBOX_LOST),
+        (report(EndedBy.LOST), GONE, LIMITS, False, Status.PLATFORM_ERROR, Outcome.SANDBOX_LOST),
+        (report(EndedBy.LOST), None, LIMITS, False, Status.PLATFORM_ERROR, Outcome.SANDBOX_LOST),
+        (report(EndedBy.PROTOCOL), None, LIMITS, False, Status.PLATFORM_ERROR, Outcome.SANDBOX_LOST),
+    ],
+)
+def test_outcome_follows_from_the_facts(
+    seen: Report, state: ContainerState | None, limits: Any, cancelled: bool, status: Status, outcome: Outcome
+) -> None:
+    verdict = decide(seen, state, limits, cancelled=cancelled)
+    assert (verdict.status, verdict.outcome) == (status, outcome)
+
+
+def test_every_way_to_end_has_a_verdict() -> None:
+    for by in EndedBy:
+        assert decide(report(by, end=end()), None, LIMITS, cancelled=False).outcome
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [report(by, end=end(1)) for by in EndedBy] + [killed(9), report(end=end(), result=b"oops")],
+    ids=lambda seen: f"{seen.ended_by.name} {seen.end.signal} {seen.result}",
+)
+def test_every_failure_is_explained(seen: Report) -> None:
+    assert decide(seen, None, LIMITS, cancelled=False).message
+
+
+def test_signal_is_named_and_has_the_shells_exit_code() -> None:
+    verdict = decide(killed(11), None, LIMITS, cancelled=False)
+    assert (verdict.signal, verdict.exit_code, "SIGSEGV" in verdict.message) == (11, 139, True)
+
+
+def test_signal_without_a_name_is_told_by_its_number() -> None:
+    assert "40 (unknown)" in decide(killed(40), None, LIMITS, cancelled=False).message
+
+
+def result_of(raw: bytes) -> Verdict:
+    return decide(report(end=end(), result=raw), None, LIMITS, cancelled=False)
+
+
+@pytest.mark.parametrize(
+    ("raw", "stored"),
+    [
+        (b'{"a": [1, 2.5, null, true]}', {"a": [1, 2.5, None, True]}),
+        (b"NaN", None),
+        (b'{"a": Infinity, "b": -Infinity}', {"a": None, "b": None}),
+        (b'"\\ud800"', "\ud800"),
+        ('"\u00e9"'.encode(), "\u00e9"),
+    ],
+)
+def test_result_is_stored_as_json(raw: bytes, stored: object) -> None:
+    assert json.loads(result_of(raw).result or "") == stored
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"oops", b"\xff", b"1 2", b"[" * 100_000, b"1" * 5000, b"1e999",
+     b"[" * (MAX_NESTING + 1) + b"]" * (MAX_NESTING + 1)],
+    ids=["nothing", "no JSON", "no UTF-8", "two values", "unclosed", "long number", "infinite", "deep"],
+)  # fmt: skip
+def test_result_that_is_no_json_is_the_programs_failure(raw: bytes) -> None:
+    assert result_of(raw).outcome == Outcome.RESULT_INVALID
+
+
+def test_result_may_be_nested() -> None:
+    assert result_of(b"[" * MAX_NESTING + b"]" * MAX_NESTING).outcome == Outcome.COMPLETED

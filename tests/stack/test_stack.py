@@ -1,0 +1,75 @@
+"""The Compose stack as `make` starts it."""
+
+import base64
+
+import pytest
+import requests
+
+from tests.live import eventually
+
+pytestmark = [pytest.mark.needs_docker, pytest.mark.needs_stack]
+
+PROGRAMS = {
+    "python": "def main(name): return 'hello ' + name",
+    "nodejs": "async function main({ name }) { return 'hello ' + name }",
+}
+
+
+@pytest.mark.parametrize("language", PROGRAMS)
+def test_a_program_runs_through_the_stack(stack, language):
+    code = base64.b64encode(PROGRAMS[language].encode()).decode()
+    body = {"code_b64": code, "language": language, "arguments": {"name": "you"}}
+    answer = requests.post(
+        f"{stack.url}/run", json=body, headers={"Authorization": f"Bearer {stack.token}"}, timeout=60
+    )
+    assert answer.json()["result"]["value"] == "hello you"
+
+
+def test_the_web_container_has_no_docker_socket(stack):
+    assert stack.inspect("web")["Mounts"] == []
+    look = stack.compose("exec", "-T", "web", "sh", "-c", "find / -xdev -name 'docker*.sock' 2>/dev/null")
+    assert look.stdout == ""
+
+
+@pytest.mark.parametrize("service", ["web", "worker", "keeper", "postgres"])
+def test_every_container_is_hardened(stack, service):
+    host = stack.inspect(service)["HostConfig"]
+    assert host["CapDrop"] == ["ALL"]
+    assert host["ReadonlyRootfs"] is True
+    assert host["Privileged"] is False
+    assert "no-new-privileges:true" in host["SecurityOpt"]
+
+
+@pytest.mark.parametrize("service", ["web", "worker", "keeper", "postgres"])
+def test_no_container_runs_as_root(stack, service):
+    status = stack.compose("exec", "-T", service, "grep", "^Uid:", "/proc/1/status").stdout
+    assert "0" not in status.split()[1:]
+
+
+@pytest.mark.parametrize("service", ["worker", "keeper", "postgres"])
+def test_only_the_web_service_is_published(stack, service):
+    assert not stack.inspect(service)["HostConfig"]["PortBindings"]
+
+
+def test_the_web_service_is_published_on_loopback_only(stack):
+    (binding,) = stack.inspect("web")["HostConfig"]["PortBindings"]["9385/tcp"]
+    assert binding["HostIp"] == "127.0.0.1"
+
+
+def test_the_database_network_has_no_way_out(stack):
+    attached = stack.inspect("postgres")["NetworkSettings"]["Networks"]
+    assert list(attached) == [f"{stack.node}_database"]
+    config = stack.compose("config", "--format", "json").stdout
+    assert '"internal": true' in config
+
+
+def test_the_doctor_finds_nothing_broken_in_the_worker(stack):
+    done = stack.compose("exec", "-T", "worker", "python3", "manage.py", "doctor")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_cluster_whose_sentinel_died_is_started_anew(stack):
+    # The sentinel is the first child of the container's first process.
+    stack.compose("exec", "-T", "worker", "sh", "-c", "kill -9 $(cut -d' ' -f1 /proc/1/task/1/children)")
+    eventually(lambda: stack.inspect("worker")["RestartCount"] > 0, "the worker container was restarted")
+    eventually(stack.is_ready, "the stack is ready again")
