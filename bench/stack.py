@@ -1,6 +1,7 @@
 """Where the Compose stack of this checkout is, and its token: from .env and from Docker."""
 
 from contextlib import closing
+from typing import Any
 
 import docker
 
@@ -21,7 +22,7 @@ def database_url() -> str:
     settings = envfile.settings()
     if settings.get("DATABASE_URL"):
         return settings["DATABASE_URL"]
-    filters = {"label": ["com.docker.compose.project=sandbox-platform", "com.docker.compose.service=postgres"]}
+    filters: dict[str, Any] = {"label": ["com.docker.compose.project=sandbox-platform", "com.docker.compose.service=postgres"]}
     with closing(docker.DockerClient.from_env()) as client:
         containers = client.containers.list(filters=filters)
     if not containers:

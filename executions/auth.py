@@ -50,9 +50,7 @@ def token_of(request: Request) -> str:
 class TokenAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[Client | Anyone, None]:
         token = token_of(request)
-        client = (
-            Client.objects.filter(token_sha256=hash_token(token), enabled=True).first() if token else None
-        )
+        client = Client.objects.filter(token_sha256=hash_token(token), enabled=True).first() if token else None
         if client:
             return client, None
         if settings.RAGFLOW_ALLOW_UNAUTHENTICATED:

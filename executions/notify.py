@@ -5,6 +5,8 @@ after a while, because a notification sent while the connection was down is lost
 """
 
 import select
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -27,6 +29,24 @@ def notify(channel: str, payload: str = "") -> None:
     """Sent when the current transaction commits."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_notify(%s, %s)", [channel, payload])
+
+
+@contextmanager
+def listening(channel: str) -> Iterator[Callable[[float], list[Notification]]]:
+    """Listens for a while on Django's own connection, outside transactions; yields a function that waits for
+    at most so many seconds and returns what arrived."""
+
+    def wait(timeout: float) -> list[Notification]:
+        generator = connection.connection.notifies(timeout=timeout, stop_after=1)
+        return [Notification(n.channel, n.payload) for n in generator]
+
+    with connection.cursor() as cursor:
+        cursor.execute(f"LISTEN {channel}")
+    try:
+        yield wait
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"UNLISTEN {channel}")
 
 
 class Listener:

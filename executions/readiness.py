@@ -26,9 +26,7 @@ def _problems() -> list[str]:
     runtimes = list(Runtime.objects.enabled())
     if not runtimes:
         found.append("No runtime is enabled.")
-    ready = set(
-        Sandbox.objects.filter(node=node, state=SandboxState.READY).values_list("runtime_id", flat=True)
-    )
+    ready = set(Sandbox.objects.filter(node=node, state=SandboxState.READY).values_list("runtime_id", flat=True))
     found += [
         f"Runtime {runtime.slug} has no warm sandbox."
         for runtime in runtimes

@@ -91,7 +91,10 @@ def finish(
     sandbox: Sandbox | None = None,
     **fields: Any,
 ) -> bool:
-    """Store the end of a queued or running execution, once. False if somebody else already did."""
+    """Store the end of a queued or running execution, once. False if somebody else already did.
+
+    A `report` comes with the `limits` it ran under, among `fields`.
+    """
     values: dict[str, Any] = fields | {
         "status": verdict.status,
         "outcome": verdict.outcome,
@@ -104,9 +107,8 @@ def finish(
     if sandbox:
         values |= _provenance(sandbox)
     with transaction.atomic():
-        limits = Execution.objects.filter(pk=execution_id).values_list("limits", flat=True).first() or {}
         if report:
-            values |= _from_report(report, limits["output_bytes"])
+            values |= _from_report(report, fields["limits"]["output_bytes"])
         if not Execution.objects.open().filter(pk=execution_id).update(**values):
             return False
         if report:

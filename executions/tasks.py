@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from executions import liveness, services
 from executions.models import Execution, Outcome, Sandbox, Status
-from executions.notify import POOL, READY, Listener, notify
+from executions.notify import POOL, READY, listening, notify
 from executions.sandbox import pool
 from executions.sandbox.docker_engine import get_engine
 from executions.sandbox.engine import Channel, ContainerState, Engine, EngineError
@@ -113,12 +113,19 @@ def acquire(
 
 
 def wait_for_keeper(configuration: pool.Configuration, execution: Execution, give_up: float) -> Sandbox | None:
-    with Listener(READY) as listener:
+    """The sandbox that the keeper starts for us; None if it is dead, or too slow."""
+    mine = str(configuration.runtime.pk)
+    with listening(READY) as wait:
         notify(POOL)
         while time.monotonic() < give_up and liveness.keeper_alive(settings.SANDBOX_NODE):
-            if sandbox := pool.claim(configuration, execution.pk):
-                return sandbox
-            listener.wait(1.0)
+            look_again = time.monotonic() + 1.0
+            while time.monotonic() < look_again:
+                if sandbox := pool.claim(configuration, execution.pk):
+                    return sandbox
+                # Other runtimes' sandboxes are none of our business.
+                while (left := look_again - time.monotonic()) > 0:
+                    if any(heard.payload == mine for heard in wait(left)):
+                        break
     return None
 
 

@@ -32,7 +32,7 @@ class Renderer(JSONRenderer):
         try:
             return bytes(super().render(*args, **kwargs))
         except UnicodeEncodeError:
-            self.ensure_ascii = True
+            self.ensure_ascii = True  # type: ignore[misc]
             return bytes(super().render(*args, **kwargs))
 
 

@@ -207,13 +207,21 @@ class Keeper:
             if not known:
                 logger.warning("container %s has no row: removed", container.id[:12])
                 self._engine.remove(container.id)
+        claimed = [row.execution_id for row in rows.values() if row.state == SandboxState.CLAIMED]
+        unfinished = set(Execution.objects.open().filter(pk__in=claimed).values_list("pk", flat=True))
         for row in rows.values():
             age = (timezone.now() - row.created_at).total_seconds()
             starter_died = row.state == SandboxState.STARTING and age > START_GRACE_S
             died = row.state == SandboxState.READY and row.container_id not in alive
-            if starter_died or died:
+            # Its worker was given up, and claimed it only then.
+            orphaned = row.state == SandboxState.CLAIMED and row.execution_id not in unfinished
+            if starter_died or died or orphaned:
                 self._adopt_container(row, containers)
                 self._mine().filter(pk=row.pk, state=row.state).update(state=SandboxState.USED)
+        # A worker that was given up may have claimed one afterwards.
+        open_ones = Execution.objects.open().values("pk")
+        claimed = self._mine().filter(state=SandboxState.CLAIMED)
+        claimed.exclude(execution_id__in=open_ones).update(state=SandboxState.USED)
 
     def _adopt_container(self, row: Sandbox, containers: list[Container]) -> None:
         """A starter that died had no time to write down which container it made."""

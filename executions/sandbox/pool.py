@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
 from executions.models import Sandbox, SandboxState
@@ -105,10 +106,11 @@ def start(engine: Engine, configuration: Configuration, *, execution_id: UUID | 
         raise
     sandbox.state = SandboxState.CLAIMED if execution_id else SandboxState.READY
     sandbox.ready_at = timezone.now()
-    sandbox.save(update_fields=["image_id", "container_id", "state", "ready_at"])
-    if not execution_id:
-        notify(READY, str(runtime.pk))
-        notify(POOL)
+    with transaction.atomic():
+        sandbox.save(update_fields=["image_id", "container_id", "state", "ready_at"])
+        if not execution_id:
+            notify(READY, str(runtime.pk))
+            notify(POOL)
     return sandbox
 
 

@@ -57,7 +57,8 @@ fs.chmodSync('artifacts/locked.txt', 0o600);
 async function main({ word }) {
   console.log('to stdout', word);
   console.error('to stderr', word);
-  return { word, job: process.env.FROM_JOB, sandbox: process.env.FROM_SANDBOX, cwd: process.cwd(), file: __filename };
+  const { FROM_JOB, FROM_SANDBOX } = process.env;
+  return { word, job: FROM_JOB, sandbox: FROM_SANDBOX, cwd: process.cwd(), file: __filename };
 }
 """,
 }
@@ -317,7 +318,8 @@ def test_output_is_counted_in_full_though_it_was_cut(cut_run: Seen) -> None:
 
 FLOODS_AND_STAYS = {
     "python": "import time\ndef main():\n    print('x' * 300000, flush=True)\n    time.sleep(1000)",
-    "nodejs": "function main() { console.log('x'.repeat(300000)); return new Promise(() => setInterval(() => {}, 1000)); }",
+    "nodejs": "function main() {\n"
+    " console.log('x'.repeat(300000)); return new Promise(() => setInterval(() => {}, 1000)); }",
 }
 
 
@@ -328,7 +330,8 @@ def test_output_over_the_limit_ends_the_run_where_the_job_says_so(engine: Docker
 
 
 BYTES = {
-    "python": "import os\ndef main():\n    os.write(1, bytes(range(256)))\n    os.write(2, bytes(range(255, -1, -1)))",
+    "python": "import os\ndef main():\n"
+    "    os.write(1, bytes(range(256)))\n    os.write(2, bytes(range(255, -1, -1)))",
     "nodejs": """
 const fs = require('fs');
 function main() {
@@ -364,7 +367,10 @@ def test_result_may_be_as_large_as_the_limit(engine: DockerEngine, language: str
 
 # -- input --------------------------------------------------------------------------------------------------
 
-IGNORES_STDIN = {"python": "def main(words): return len(words)", "nodejs": "function main({ words }) { return words.length; }"}
+IGNORES_STDIN = {
+    "python": "def main(words): return len(words)",
+    "nodejs": "function main({ words }) { return words.length; }",
+}
 
 
 def test_program_may_ignore_its_stdin_and_get_megabytes_of_arguments(engine: DockerEngine, language: str) -> None:

@@ -147,9 +147,10 @@ def cgroup_text(container: str, v1: str, v2: str) -> str:
 
 @pytest.fixture(scope="module")
 def live(engine: DockerEngine) -> Iterator[Live]:
-    with pytest.MonkeyPatch.context() as patch, guest(
-        engine, spec(limits=LIVE, labels={"sandbox-platform.sandbox": "17"})
-    ) as it:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        guest(engine, spec(limits=LIVE, labels={"sandbox-platform.sandbox": "17"})) as it,
+    ):
         patch.setenv("SECRET_OF_THE_HOST", "do not leak")
         seen = it.run(job(PROBE, arguments=json.dumps({"limit": LIVE.workspace_bytes})))
         assert seen.result, seen.stderr.decode() + seen.complaint

@@ -75,7 +75,9 @@ def test_end_that_is_none_is_an_error(payload: bytes) -> None:
         End.parse(payload)
 
 
-@pytest.mark.parametrize("change", [{"exit_code": "0"}, {"signal": 1.5}, {"result_bytes": []}, {"stdout_bytes": None}])
+@pytest.mark.parametrize(
+    "change", [{"exit_code": "0"}, {"signal": 1.5}, {"result_bytes": []}, {"stdout_bytes": None}]
+)
 def test_end_with_a_field_of_another_type_is_an_error(change: dict[str, object]) -> None:
     with pytest.raises(ProtocolError):
         End.parse(json.dumps(END | change).encode())
