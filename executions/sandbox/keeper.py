@@ -218,10 +218,6 @@ class Keeper:
             if starter_died or died or orphaned:
                 self._adopt_container(row, containers)
                 self._mine().filter(pk=row.pk, state=row.state).update(state=SandboxState.USED)
-        # A worker that was given up may have claimed one afterwards.
-        open_ones = Execution.objects.open().values("pk")
-        claimed = self._mine().filter(state=SandboxState.CLAIMED)
-        claimed.exclude(execution_id__in=open_ones).update(state=SandboxState.USED)
 
     def _adopt_container(self, row: Sandbox, containers: list[Container]) -> None:
         """A starter that died had no time to write down which container it made."""

@@ -1,0 +1,53 @@
+"""django-q2's cluster, made to survive the sudden death of its own parts."""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from django_q import cluster
+
+logger = logging.getLogger(__name__)
+
+
+class Sentinel(cluster.Sentinel):  # type: ignore[misc]
+    """Replaces what died, unless that may have died with a lock of the queues between the processes in its hands:
+    an idle worker and the monitor wait holding one, and without it no other would ever get a task again."""
+
+    def reincarnate(self, process: Any) -> None:
+        killed = process.exitcode is not None and process.exitcode < 0
+        idle_worker = process in self.pool and process.timer.value == -1
+        if killed and (idle_worker or process == self.monitor):
+            logger.critical("a process of the cluster was killed while it held a lock: starting all anew")
+            os._exit(1)
+        super().reincarnate(process)
+
+
+def run() -> None:
+    """Until it is told to stop. A cluster whose sentinel died is replaced as a whole, in this process."""
+    cluster.Sentinel = Sentinel  # the class that start() looks up
+    running = cluster.Cluster()
+    running.start()
+    sentinel = running.sentinel
+    children: list[int] = []
+    while sentinel.is_alive():
+        children = children_of(sentinel.pid) or children
+        sentinel.join(1)
+    if running.stop_event is None:
+        return  # stop() forgets the event: the end was asked for
+    logger.critical("the cluster's sentinel died: starting all anew")
+    for pid in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    # From scratch, so that nothing of the broken cluster is left in this process.
+    os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606
+
+
+def children_of(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
