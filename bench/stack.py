@@ -22,7 +22,9 @@ def database_url() -> str:
     settings = envfile.settings()
     if settings.get("DATABASE_URL"):
         return settings["DATABASE_URL"]
-    filters: dict[str, Any] = {"label": ["com.docker.compose.project=sandbox-platform", "com.docker.compose.service=postgres"]}
+    filters: dict[str, Any] = {
+        "label": ["com.docker.compose.project=sandbox-platform", "com.docker.compose.service=postgres"]
+    }
     with closing(docker.DockerClient.from_env()) as client:
         containers = client.containers.list(filters=filters)
     if not containers:

@@ -208,9 +208,7 @@ class Keeper:
                 logger.warning("container %s has no row: removed", container.id[:12])
                 self._engine.remove(container.id)
         claimed = [
-            row.execution_id
-            for row in rows.values()
-            if row.execution_id and row.state == SandboxState.CLAIMED
+            row.execution_id for row in rows.values() if row.execution_id and row.state == SandboxState.CLAIMED
         ]
         unfinished = set(Execution.objects.open().filter(pk__in=claimed).values_list("pk", flat=True))
         for row in rows.values():
