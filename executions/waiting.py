@@ -9,7 +9,7 @@ import uuid
 from enum import Enum
 
 import psycopg
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 
 from executions.models import Execution
 from executions.notify import FINISHED, Listener
@@ -91,15 +91,20 @@ def wait_until_finished(
     if caller is not None:
         poll.register(caller, select.POLLRDHUP)
     while True:
-        # Looked at after registering: what finished in between is seen here.
-        execution = Execution.objects.select_related("runtime").get(pk=execution_id)
-        if execution.is_finished:
-            return execution
+        pause = LOOK_AGAIN_S
+        try:
+            # Looked at after registering: what finished in between is seen here.
+            execution = Execution.objects.select_related("runtime").get(pk=execution_id)
+            if execution.is_finished:
+                return execution
+        except (OperationalError, InterfaceError):
+            # Postgres restarts. The run goes on meanwhile, and its result will be stored.
+            pause = RECONNECT_S
         connection.close()  # back to the pool
         left = deadline - time.monotonic()
         if left <= 0:
             return GaveUp.TIMEOUT
-        ready = dict(poll.poll(min(left, LOOK_AGAIN_S) * 1000))
+        ready = dict(poll.poll(min(left, pause) * 1000))
         if event in ready:
             os.eventfd_read(event)
         elif ready:

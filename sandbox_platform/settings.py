@@ -84,6 +84,8 @@ if DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
 # One process serves one connection for life, except the web process: its threads, most of which only wait
 # for a result, share a pool (see gunicorn.py) and hand their connection back while they wait.
 DATABASES["default"]["CONN_MAX_AGE"] = None
+# After a restart of Postgres every process holds dead connections: found out before they cost a request or a task.
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DATABASES["default"]["OPTIONS"] = {"connect_timeout": 5, "application_name": "sandbox-platform"}
 if pool_size := envint("SANDBOX_WEB_DB_POOL", 0):
     DATABASES["default"]["CONN_MAX_AGE"] = 0
