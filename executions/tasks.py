@@ -8,6 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
+from django.db.models import Func, PositiveIntegerField
 from django.utils import timezone
 
 from executions import liveness, services
@@ -79,17 +80,13 @@ def take(execution_id: str) -> Execution | None:
     taken = Execution.objects.filter(pk=execution_id, status=Status.QUEUED).update(
         status=Status.RUNNING,
         node=settings.SANDBOX_NODE,
-        worker_backend=backend_pid(),
+        # Asked of Postgres in the UPDATE itself: the session known here may be dead, and replaced by it.
+        worker_backend=Func(function="pg_backend_pid", output_field=PositiveIntegerField()),
         claimed_at=timezone.now(),
     )
     if not taken:
         return None
     return Execution.objects.select_related("runtime__seccomp_profile").get(pk=execution_id)
-
-
-def backend_pid() -> int:
-    connection.ensure_connection()
-    return int(connection.connection.info.backend_pid)
 
 
 def acquire(

@@ -128,7 +128,8 @@ class Platform:
 
     def containers(self) -> list[Any]:
         with contextlib.closing(docker.DockerClient.from_env()) as client:
-            return list(client.containers.list(all=True, ignore_removed=True, filters={"label": f"sandbox-platform={self.node}"}))
+            filters = {"label": f"sandbox-platform={self.node}"}
+            return list(client.containers.list(all=True, ignore_removed=True, filters=filters))
 
     def post(self, body: Any, **headers: str) -> requests.Response:
         return requests.post(

@@ -21,12 +21,15 @@ REQUEUE_AFTER = timedelta(seconds=10)
 SLACK = timedelta(seconds=150)
 
 # Postgres remembers its sessions until it restarts. After a restart every session is gone, and a worker that
-# is still running its job would look dead: those wait for their deadline instead.
+# is still running its job would look dead: those wait for their deadline instead. When one of its processes
+# crashes, Postgres restarts under the same postmaster; the checkpointer's age tells, to who may see it.
 LOST = """
     SELECT e.id FROM executions_execution e
     WHERE e.status = 'running' AND e.node = %s
       AND (
-        (e.claimed_at > pg_postmaster_start_time()
+        (e.claimed_at > COALESCE(
+            (SELECT backend_start FROM pg_stat_activity WHERE backend_type = 'checkpointer'),
+            pg_postmaster_start_time())
          AND NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.pid = e.worker_backend))
         OR e.claimed_at + make_interval(secs => (e.limits->>'wall_time_ms')::float / 1000 + %s) < now()
       )

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +44,40 @@ class Survivor:
     def __init__(self, platform: Platform) -> None:
         self.platform = platform
         self._callers = ThreadPoolExecutor(16)
+        self._killed_at: datetime | None = None
+
+    def kill(self, name: str) -> None:
+        self.platform.kill(name)
+        self._killed_at = datetime.now(UTC)
+
+    def kill_postgres(self, *, all_of_it: bool = True) -> None:
+        """The whole server, or one of its sessions, which makes it drop all others too."""
+        postmaster = self.platform.postgres.process
+        assert postmaster
+        if not all_of_it:
+            os.kill(self.platform.sql("SELECT pid FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")[0]["pid"], 9)
+        else:
+            # Its children have sessions of their own, and while one lives, Postgres does not start again.
+            everybody = [postmaster.pid, *descendants(postmaster.pid)]
+            for pid in everybody:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            postmaster.wait()
+            eventually(lambda: not any((PROC / str(pid)).exists() for pid in everybody), "all are gone")
+        self._killed_at = datetime.now(UTC)
 
     def mend(self) -> None:
         postgres = self.platform.postgres.process
         if postgres is None or postgres.poll() is not None:
             self.platform.postgres.start()
-        # What a dead process was starting is given a minute and a half. Let it have passed.
-        self.platform.sql("UPDATE executions_sandbox SET created_at = created_at - interval '2 minutes'")
+        if self._killed_at:
+            # What a dead process was starting is given a minute and a half. Let it have passed.
+            self.platform.sql(
+                "UPDATE executions_sandbox SET created_at = created_at - interval '2 minutes'"
+                " WHERE state = 'starting' AND created_at < %s",
+                self._killed_at,
+            )
+            self._killed_at = None
         for name in COMMANDS:
             process = self.platform.processes.get(name)
             if process is None or process.poll() is not None:
@@ -149,7 +177,7 @@ def survivor(module_platform: Platform) -> Iterator[Survivor]:
 
 def test_killed_worker_ends_its_execution_as_a_platform_error(survivor: Survivor) -> None:
     answer, execution = survivor.call_and_wait_until_it_runs(seconds=20)
-    survivor.platform.kill("worker")
+    survivor.kill("worker")
     row = survivor.until_finished(execution)
     assert (row["status"], row["outcome"]) == ("platform_error", "worker_lost")
     assert answer.result(60)["stderr"]
@@ -157,7 +185,7 @@ def test_killed_worker_ends_its_execution_as_a_platform_error(survivor: Survivor
 
 def test_killed_worker_is_replaced_by_another_that_serves_who_comes(survivor: Survivor) -> None:
     _, execution = survivor.call_and_wait_until_it_runs(seconds=20)
-    survivor.platform.kill("worker")
+    survivor.kill("worker")
     queued = survivor.call(QUICK)
     survivor.platform.spawn("worker")
     assert queued.result(90)["result"]["value"] == "quick"
@@ -218,17 +246,17 @@ def test_killed_idle_processes_of_the_cluster_do_not_stop_it(survivor: Survivor)
 
 def test_killed_keeper_does_not_disturb_a_run(survivor: Survivor) -> None:
     answer, _ = survivor.call_and_wait_until_it_runs(seconds=3)
-    survivor.platform.kill("keeper")
+    survivor.kill("keeper")
     assert answer.result(60)["result"]["value"] == "slept"
 
 
 def test_worker_starts_sandboxes_itself_while_no_keeper_is_alive(survivor: Survivor) -> None:
-    survivor.platform.kill("keeper")
+    survivor.kill("keeper")
     survivor.expect_quick(3)
 
 
 def test_new_keeper_takes_over_what_the_killed_one_left(survivor: Survivor) -> None:
-    survivor.platform.kill("keeper")
+    survivor.kill("keeper")
     survivor.call(QUICK).result(90)
     used = survivor.platform.sql("SELECT container_id FROM executions_sandbox WHERE state = 'used'")
     assert used
@@ -241,17 +269,10 @@ def test_new_keeper_takes_over_what_the_killed_one_left(survivor: Survivor) -> N
 # -- Postgres -----------------------------------------------------------------------------------------------
 
 
-def kill_postgres(platform: Platform) -> None:
-    process = platform.postgres.process
-    assert process
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
 def test_killed_postgres_loses_no_result_of_a_run_in_hand(survivor: Survivor) -> None:
     answer, execution = survivor.call_and_wait_until_it_runs(seconds=4)
     survivor.flush()
-    kill_postgres(survivor.platform)
+    survivor.kill_postgres()
     time.sleep(5)  # the program ends meanwhile, and its result waits for a place to be stored
     survivor.platform.postgres.start()
     row = survivor.until_finished(execution)
@@ -259,9 +280,18 @@ def test_killed_postgres_loses_no_result_of_a_run_in_hand(survivor: Survivor) ->
     assert answer.result(60)["result"]["value"] == "slept"
 
 
+def test_crash_of_one_postgres_session_loses_no_result_of_a_run_in_hand(survivor: Survivor) -> None:
+    answer, execution = survivor.call_and_wait_until_it_runs(seconds=6)
+    survivor.flush()
+    survivor.kill_postgres(all_of_it=False)
+    row = survivor.until_finished(execution)
+    assert (row["status"], row["result"]) == ("succeeded", '"slept"')
+    assert answer.result(60)["result"]["value"] == "slept"
+
+
 def test_killed_postgres_loses_no_answer_to_who_comes_right_after(survivor: Survivor) -> None:
     survivor.flush()
-    kill_postgres(survivor.platform)
+    survivor.kill_postgres()
     survivor.platform.postgres.start()
     survivor.expect_quick(8)
 
@@ -271,7 +301,7 @@ def test_killed_postgres_loses_no_answer_to_who_comes_right_after(survivor: Surv
 
 def test_killed_web_process_does_not_end_the_run(survivor: Survivor) -> None:
     answer, execution = survivor.call_and_wait_until_it_runs(seconds=3)
-    survivor.platform.kill("web")
+    survivor.kill("web")
     row = survivor.until_finished(execution)
     assert (row["status"], row["result"]) == ("succeeded", '"slept"')
     assert isinstance(answer.exception(60), requests.ConnectionError)
@@ -281,7 +311,7 @@ def test_killed_web_process_does_not_end_the_run(survivor: Survivor) -> None:
 
 
 def test_what_was_queued_while_no_worker_ran_is_served_when_one_starts(survivor: Survivor) -> None:
-    survivor.platform.kill("worker")
+    survivor.kill("worker")
     answer = survivor.call(QUICK)
     eventually(lambda: survivor.platform.sql("SELECT 1 FROM django_q_ormq"), "the task is queued")
     survivor.platform.spawn("worker")
@@ -289,7 +319,7 @@ def test_what_was_queued_while_no_worker_ran_is_served_when_one_starts(survivor:
 
 
 def test_execution_whose_task_was_lost_is_queued_again(survivor: Survivor) -> None:
-    survivor.platform.kill("worker")
+    survivor.kill("worker")
     answer = survivor.call(QUICK)
     eventually(lambda: survivor.platform.sql("DELETE FROM django_q_ormq RETURNING id"), "the task is lost")
     survivor.platform.spawn("worker")
@@ -297,7 +327,7 @@ def test_execution_whose_task_was_lost_is_queued_again(survivor: Survivor) -> No
 
 
 def test_execution_that_no_worker_took_in_time_is_cancelled(survivor: Survivor) -> None:
-    survivor.platform.kill("worker")
+    survivor.kill("worker")
     answer = survivor.call(QUICK)
     eventually(
         lambda: survivor.platform.sql(
