@@ -1,5 +1,6 @@
 """Defects 7, 8 and 10 of RAGFlow's executor manager (docs/ragflow.md): memory, output, CPU; and fork bombs."""
 
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -67,7 +68,11 @@ function main({megabytes, fd}) {
 
 def workers_of(platform: Platform) -> list[Path]:
     group = platform.processes["worker"].pid
-    stats = [(p, (p / "stat").read_text().rpartition(")")[2].split()) for p in Path("/proc").glob("[0-9]*")]
+    stats = []
+    for p in Path("/proc").glob("[0-9]*"):
+        # Others end while we look.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            stats.append((p, (p / "stat").read_text().rpartition(")")[2].split()))
     return [p for p, fields in stats if int(fields[2]) == group]
 
 
