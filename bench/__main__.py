@@ -18,8 +18,14 @@ WARM_POOL = 4
 CALLERS = (1, 4, 8, 16)
 
 
+def say(text: str) -> None:
+    """The table comes last, and minutes later; the standard output is for it alone."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
 def warm(pool: Pool, caller: Caller, language: str, code: str, runs: int) -> dict[str, Any]:
     """One request at a time, each with a rested pool: what a caller feels who is not one of many."""
+    say(f"{language}: {runs} warm runs")
     samples = []
     with pool.size(language, WARM_POOL, WARM_POOL):
         for _ in range(runs):
@@ -29,6 +35,7 @@ def warm(pool: Pool, caller: Caller, language: str, code: str, runs: int) -> dic
 
 
 def cold(pool: Pool, caller: Caller, language: str, runs: int) -> dict[str, Any]:
+    say(f"{language}: {runs} cold runs")
     samples = []
     with pool.size(language, 0, 0):
         for _ in range(runs):
@@ -38,6 +45,7 @@ def cold(pool: Pool, caller: Caller, language: str, runs: int) -> dict[str, Any]
 
 
 def sustained(pool: Pool, caller: Caller, language: str, callers: int, seconds: float) -> dict[str, Any]:
+    say(f"{language}: {callers} callers for {seconds:.0f} s")
     with pool.size(language, 1, WARM_POOL):
         pool.settle(language, 1)
         samples, rate = caller.sustained(language, callers=callers, seconds=seconds)
@@ -45,6 +53,7 @@ def sustained(pool: Pool, caller: Caller, language: str, callers: int, seconds: 
 
 
 def measure(pool: Pool, caller: Caller, language: str, runs: int, seconds: float) -> dict[str, Any]:
+    say(f"{language}: the floor, docker run")
     image = pool.images()[language]
     with pool.size(language, 0, 0):
         pool.settle(language, 0)
@@ -58,6 +67,7 @@ def measure(pool: Pool, caller: Caller, language: str, runs: int, seconds: float
     }
     if language == "python":
         result["warm import pandas"] = warm(pool, caller, language, IMPORT_PANDAS, runs)
+    say(f"{language}: a burst of 50")
     burst = summary(caller.burst(language, 50))
     best = max(each["runs_per_s"] for each in result["sustained"].values())
     ratios = {
@@ -80,7 +90,7 @@ def main() -> None:
     runs, seconds = (6, 8.0) if options.quick else (25, 25.0)
     pool = Pool(options.database_url or stack.database_url())
     caller = Caller(options.url or stack.url(), options.token or stack.token())
-    print(f"load before: {load()}", file=sys.stderr)
+    say(f"load before: {load()}")
     result = {
         "when": time.strftime("%Y-%m-%d"),
         "cores": os.cpu_count(),

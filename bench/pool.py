@@ -29,14 +29,19 @@ class Pool:
         self._connection.execute("NOTIFY sandbox_pool")
 
     def settle(self, slug: str, size: int, *, preloaded: bool = True, patience_s: float = 120) -> None:
-        """Wait until the runtime has `size` ready sandboxes and nothing else goes on; then let them preload."""
+        """Wait until the runtime has `size` ready sandboxes, or more after some demand, and nothing else goes
+        on; then let them preload."""
         deadline = time.monotonic() + patience_s
-        wanted = {(slug, "ready"): size} if size else {}
-        while self._states() != wanted:
+        while not self._rested(slug, size):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the pool of {slug} is {self._states()}, not {size} ready")
             time.sleep(0.05)
         time.sleep(2.5 if preloaded and size else 0.2)
+
+    def _rested(self, slug: str, size: int) -> bool:
+        states = self._states()
+        ready = states.pop((slug, "ready"), 0)
+        return not states and (ready >= size if size else ready == 0)
 
     def _states(self) -> dict[tuple[str, str], int]:
         rows = self._connection.execute(
