@@ -12,13 +12,17 @@ from django_q.brokers.orm import ORM
 from django_q.conf import Conf
 
 from executions import liveness
-from executions.notify import QUEUED, Listener, notify
+from executions.notify import QUEUED, Listener
 
 logger = logging.getLogger(__name__)
 
 WAIT_S = 1.0  # the pusher looks at its stop event between two waits
 RECONNECT_S = 0.5
 
+PUT = """
+    WITH queued AS (INSERT INTO django_q_ormq (key, payload, lock) VALUES (%s, %s, now()) RETURNING id)
+    SELECT id, pg_notify(%s, '') FROM queued
+"""
 TAKE = """
     DELETE FROM django_q_ormq WHERE id IN (
         SELECT id FROM django_q_ormq WHERE key = %s AND lock <= now()
@@ -36,9 +40,9 @@ class NotifyBroker(ORM):  # type: ignore[misc]
         self._listener: Listener | None = None
 
     def enqueue(self, task: str) -> Any:
-        pk = super().enqueue(task)
-        notify(QUEUED)
-        return pk
+        with connection.cursor() as cursor:
+            cursor.execute(PUT, [self.list_key or Conf.CLUSTER_NAME, task, QUEUED])
+            return cursor.fetchone()[0]
 
     def dequeue(self) -> list[tuple[int, str]] | None:
         try:

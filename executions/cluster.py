@@ -5,10 +5,16 @@ import logging
 import os
 import signal
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from django.db import Error, connection
 from django_q import cluster
+from django_q.signals import post_spawn
+
+from executions.sandbox.docker_engine import get_engine
+from executions.sandbox.engine import EngineError
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +32,20 @@ class Sentinel(cluster.Sentinel):  # type: ignore[misc]
         super().reincarnate(process)
 
 
+def warm_up(**_: Any) -> None:
+    """In a new worker process, before its first task: what that one would have to wait for."""
+    import_module("executions.tasks")
+    with contextlib.suppress(Error):
+        connection.close()  # the parent's
+        connection.ensure_connection()
+    with contextlib.suppress(EngineError):
+        get_engine().version()
+
+
 def run() -> None:
     """Until it is told to stop. A cluster whose sentinel died is replaced as a whole, in this process."""
     cluster.Sentinel = Sentinel  # the class that start() looks up
+    post_spawn.connect(warm_up)
     running = cluster.Cluster()
     running.start()
     sentinel = running.sentinel

@@ -16,7 +16,9 @@ from django.db import connection
 QUEUED = "execution_queued"  # no payload: a task is in the queue
 FINISHED = "execution_finished"  # execution id
 CANCEL = "execution_cancel"  # execution id
-POOL = "sandbox_pool"  # "claimed:<runtime id>", or "" for any other reason to look
+POOL = "sandbox_pool"  # CLAIMED and the runtime's id; USED; or "": somebody waits for the keeper
+CLAIMED = "claimed:"
+USED = "used"
 READY = "sandbox_ready"  # runtime id
 
 

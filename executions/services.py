@@ -1,18 +1,20 @@
 """What happens to executions; the API, the admin and the tasks all come through here."""
 
 import hashlib
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import uuid_utils.compat
 from django.db import transaction
 from django.utils import timezone
 from django_q.tasks import async_task
 
-from executions.models import Artifact, Client, Execution, Mode, Outcome, Sandbox, SandboxState, Status
+from executions.models import Artifact, Client, Execution, Mode, Outcome, Sandbox, Status
 from executions.models.execution import OPEN
-from executions.notify import CANCEL, FINISHED, POOL, notify
+from executions.notify import CANCEL, notify
 from executions.sandbox.session import Report
 from executions.sandbox.verdict import Verdict
 from runtimes import code_policy
@@ -39,11 +41,14 @@ class Request:
     argv: list[str] = field(default_factory=list)
     client: Client | None = None
     remote_address: str | None = None
+    # Chosen by a caller who waits for it: it listens before the run can end.
+    execution_id: UUID = field(default_factory=uuid_utils.compat.uuid7)
 
 
 def submit(request: Request, *, policy: str) -> Execution:
     """Record the execution and queue it, or record why not. The row exists when this returns."""
     execution = Execution(
+        id=request.execution_id,
         client=request.client,
         runtime=request.runtime,
         endpoint=request.endpoint,
@@ -106,9 +111,10 @@ def finish(
     }
     if sandbox:
         values |= _provenance(sandbox)
-    with transaction.atomic():
-        if report:
-            values |= _from_report(report, fields["limits"]["output_bytes"])
+    if report:
+        values |= _from_report(report, fields["limits"]["output_bytes"])
+    # A trigger tells the caller and gives the sandbox back.
+    with transaction.atomic() if report and report.artifacts else nullcontext():
         if not Execution.objects.open().filter(pk=execution_id).update(**values):
             return False
         if report:
@@ -116,9 +122,6 @@ def finish(
                 Artifact(execution_id=execution_id, name=db_text(name), content=content, size=len(content))
                 for name, content in report.artifacts
             )
-        Sandbox.objects.filter(execution_id=execution_id).update(state=SandboxState.USED)
-        notify(FINISHED, str(execution_id))
-        notify(POOL)
     return True
 
 
@@ -144,6 +147,7 @@ def _from_report(report: Report, output_bytes: int) -> dict[str, Any]:
         "ended_at": report.ended_at,
         "cpu_ms": report.cpu_ms,
         "peak_memory_bytes": report.peak_memory_bytes,
+        "artifact_count": len(report.artifacts),
     }
 
 

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 # The keeper starts sandboxes, many wishes weighed against each other. When it is away, the worker does.
 KEEPER_PATIENCE_S = 15
+ANSWER_S = 0.03
 STORE_PATIENCE_S = 120
 RAGFLOW_SUFFIXES = [".png", ".jpg", ".jpeg", ".svg", ".pdf", ".csv", ".json", ".html"]
 
@@ -167,6 +168,8 @@ def end(engine: Engine, sandbox: Sandbox, channel: Channel, report: Report) -> N
     """Nothing runs in there any more when this returns, or very soon after; the keeper tidies up."""
     try:
         if report.ended_by is EndedBy.RUNNER:
+            # Taking gVisor down costs more than the answer, which is on its way now.
+            time.sleep(ANSWER_S)
             channel.send(BYE)
         else:
             engine.kill(sandbox.container_id)

@@ -6,6 +6,9 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import Enum
 
 import psycopg
@@ -36,8 +39,18 @@ class Hub:
         self._listening = threading.Event()
         self._pid = 0
 
-    def register(self, execution_id: uuid.UUID) -> int:
-        """An eventfd that becomes readable when the execution finishes. Give it back with `forget`."""
+    @contextmanager
+    def waiter(self, execution_id: uuid.UUID) -> Iterator["Waiter"]:
+        """Hears of the execution's end from now on: entered before the execution is queued, it misses nothing."""
+        event = self._register(execution_id)
+        try:
+            yield Waiter(execution_id, event)
+        finally:
+            with self._lock:
+                self._waiters.pop(str(execution_id), None)
+                os.close(event)
+
+    def _register(self, execution_id: uuid.UUID) -> int:
         with self._lock:
             if self._pid != os.getpid():  # gunicorn forks after import
                 self._pid, self._waiters = os.getpid(), {}
@@ -48,11 +61,6 @@ class Hub:
             self._waiters[str(execution_id)] = event
         self._listening.wait(LOOK_AGAIN_S)
         return event
-
-    def forget(self, execution_id: uuid.UUID, event: int) -> None:
-        with self._lock:
-            self._waiters.pop(str(execution_id), None)
-            os.close(event)
 
     def _listen(self) -> None:
         while True:
@@ -81,31 +89,33 @@ class Hub:
 hub = Hub()
 
 
-def wait_until_finished(
-    execution_id: uuid.UUID, event: int, *, timeout_s: float, caller: socket.socket | None = None
-) -> Execution | GaveUp:
-    """Blocks without holding a database connection. `caller` is the client's socket, watched for hanging up."""
-    deadline = time.monotonic() + timeout_s
-    poll = select.poll()
-    poll.register(event, select.POLLIN)
-    if caller is not None:
-        poll.register(caller, select.POLLRDHUP)
-    while True:
-        pause = LOOK_AGAIN_S
-        try:
-            # Looked at after registering: what finished in between is seen here.
-            execution = Execution.objects.select_related("runtime").get(pk=execution_id)
-            if execution.is_finished:
-                return execution
-        except (OperationalError, InterfaceError):
-            # Postgres restarts. The run goes on meanwhile, and its result will be stored.
-            pause = RECONNECT_S
+@dataclass(frozen=True)
+class Waiter:
+    execution_id: uuid.UUID
+    event: int  # an eventfd, readable when it may have finished
+
+    def wait(self, *, timeout_s: float, caller: socket.socket | None = None) -> Execution | GaveUp:
+        """Blocks without holding a database connection. `caller`: the client's socket, watched for hanging up."""
         connection.close()  # back to the pool
-        left = deadline - time.monotonic()
-        if left <= 0:
-            return GaveUp.TIMEOUT
-        ready = dict(poll.poll(min(left, pause) * 1000))
-        if event in ready:
-            os.eventfd_read(event)
-        elif ready:
-            return GaveUp.CALLER_GONE
+        deadline = time.monotonic() + timeout_s
+        poll = select.poll()
+        poll.register(self.event, select.POLLIN)
+        if caller is not None:
+            poll.register(caller, select.POLLRDHUP)
+        pause = LOOK_AGAIN_S
+        while (left := deadline - time.monotonic()) > 0:
+            ready = dict(poll.poll(min(left, pause) * 1000))
+            if self.event in ready:
+                os.eventfd_read(self.event)
+            elif ready:
+                return GaveUp.CALLER_GONE
+            pause = LOOK_AGAIN_S
+            try:
+                execution = Execution.objects.select_related("runtime").get(pk=self.execution_id)
+                if execution.is_finished:
+                    return execution
+            except (OperationalError, InterfaceError):
+                # Postgres restarts. The run goes on meanwhile, and its result will be stored.
+                pause = RECONNECT_S
+            connection.close()
+        return GaveUp.TIMEOUT

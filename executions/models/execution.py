@@ -4,6 +4,7 @@ from django.db import models
 from django.db.models import Q
 
 from executions.models.client import Client
+from executions.notify import FINISHED, POOL, USED
 from runtimes.models import Runtime
 
 
@@ -84,6 +85,7 @@ class Execution(models.Model):
     stdout_truncated = models.BooleanField(default=False)
     stderr_truncated = models.BooleanField(default=False)
     result = models.TextField(null=True, help_text="JSON text of what main() returned.")
+    artifact_count = models.PositiveSmallIntegerField(default=0)
 
     queued_at = models.DateTimeField()
     enqueued_at = models.DateTimeField(help_text="Last time its task was put into the queue.")
@@ -134,6 +136,19 @@ class Execution(models.Model):
                 name="terminal_rows_never_change",
                 operation=pgtrigger.Update | pgtrigger.Delete,
                 condition=pgtrigger.Q(old__status__in=TERMINAL),
+            ),
+            # In Postgres: one round trip on every answer's way, and an end that SQL brings about is heard of too.
+            pgtrigger.Trigger(
+                name="end_is_announced",
+                operation=pgtrigger.Update,
+                when=pgtrigger.After,
+                condition=pgtrigger.Q(old__status__in=OPEN, new__status__in=TERMINAL),
+                func=f"""
+                    UPDATE executions_sandbox SET state = 'used' WHERE execution_id = NEW.id;
+                    PERFORM pg_notify('{FINISHED}', NEW.id::text);
+                    PERFORM pg_notify('{POOL}', '{USED}');
+                    RETURN NULL;
+                """,  # noqa: S608
             ),
         ]
 

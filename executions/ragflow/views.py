@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 from executions import readiness, services, waiting
 from executions.models import Client, Execution
 from executions.ragflow import contract, schema
-from executions.waiting import GaveUp
+from executions.waiting import GaveUp, Waiter
 from runtimes.models import Runtime
 
 ENDPOINT = "ragflow"
@@ -65,37 +65,31 @@ class RunView(APIView):
             detail = f"The runtime {run.language} is not installed: run `manage.py bootstrap`."
             return Response({"detail": detail}, status=503)
         caller: object = request.user
-        execution = services.submit(
-            services.Request(
-                runtime=runtime,
-                code=run.code,
-                arguments=run.arguments,
-                endpoint=ENDPOINT,
-                client=caller if isinstance(caller, Client) else None,
-                remote_address=http.META.get("REMOTE_ADDR") or None,
-            ),
-            policy=runtime.ragflow_code_policy,
+        wanted = services.Request(
+            runtime=runtime,
+            code=run.code,
+            arguments=run.arguments,
+            endpoint=ENDPOINT,
+            client=caller if isinstance(caller, Client) else None,
+            remote_address=http.META.get("REMOTE_ADDR") or None,
         )
-        if not execution.is_finished:
-            execution = finished(execution, http)
-        artifacts = list(execution.artifacts.all()) if execution.exit_code == 0 else []
+        with waiting.hub.waiter(wanted.execution_id) as waiter:
+            execution = services.submit(wanted, policy=runtime.ragflow_code_policy)
+            if not execution.is_finished:
+                execution = finished(waiter, http)
+        has_artifacts = execution.exit_code == 0 and execution.artifact_count
+        artifacts = list(execution.artifacts.all()) if has_artifacts else []
         return Response(contract.render(execution, artifacts), headers=timing_headers(execution))
 
 
-def finished(execution: Execution, http: HttpRequest) -> Execution:
+def finished(waiter: Waiter, http: HttpRequest) -> Execution:
     """The execution as it ended. A caller who hangs up ends it."""
-    event = waiting.hub.register(execution.pk)
-    try:
-        done = waiting.wait_until_finished(
-            execution.pk, event, timeout_s=WAIT_S, caller=http.META.get("gunicorn.socket")
-        )
-        if isinstance(done, GaveUp):
-            services.cancel(execution.pk)
-            done = waiting.wait_until_finished(execution.pk, event, timeout_s=KILL_S)
-    finally:
-        waiting.hub.forget(execution.pk, event)
+    done = waiter.wait(timeout_s=WAIT_S, caller=http.META.get("gunicorn.socket"))
     if isinstance(done, GaveUp):
-        raise APIException(f"Execution {execution.pk} was cancelled but has not ended.")
+        services.cancel(waiter.execution_id)
+        done = waiter.wait(timeout_s=KILL_S)
+    if isinstance(done, GaveUp):
+        raise APIException(f"Execution {waiter.execution_id} was cancelled but has not ended.")
     return done
 
 

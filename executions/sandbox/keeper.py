@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from executions import liveness
 from executions.models import Execution, Sandbox, SandboxState, Status
-from executions.notify import CANCEL, POOL, Listener, Notification
+from executions.notify import CANCEL, CLAIMED, POOL, USED, Listener, Notification
 from executions.sandbox import pool, reaper
 from executions.sandbox.engine import Container, Engine, EngineError, ImageMissing
 from runtimes.models import Runtime
@@ -29,6 +29,9 @@ TICK_S = 2.0
 RECONNECT_S = 1.0
 # Under load notifications come in bursts; one look at the rows answers them all.
 COALESCE_S = 0.01
+# A claim and an end are looked at this much later: a start or a removal takes both cores for a while, which the
+# run that has just begun, or the answer on its way, needs more.
+PAUSE_S = 0.08
 # Demand is the busiest of these slots within the window: about what one refill round has to make good.
 DEMAND_SLOT_S = 2
 DEMAND_WINDOW_S = 60
@@ -86,23 +89,28 @@ class Keeper:
         with Listener(POOL, CANCEL) as listener:
             liveness.hold_keeper(listener.connection, settings.SANDBOX_NODE)
             logger.info("keeping the pool of node %s", settings.SANDBOX_NODE)
-            next_tick = 0.0
+            next_tick = next_step = 0.0
             while not self._stop:
                 if time.monotonic() >= next_tick:
                     self._tick()
                     next_tick = time.monotonic() + TICK_S
-                self._step()
-                heard = listener.wait(max(0.0, next_tick - time.monotonic()))
+                if time.monotonic() >= next_step:
+                    self._step()
+                    next_step = next_tick
+                heard = listener.wait(max(0.0, min(next_step, next_tick) - time.monotonic()))
                 for notification in heard:
-                    self._hear(notification)
-                if heard:
-                    time.sleep(COALESCE_S)
+                    next_step = min(next_step, time.monotonic() + self._hear(notification))
 
-    def _hear(self, notification: Notification) -> None:
+    def _hear(self, notification: Notification) -> float:
+        """Seconds until the pool should be looked at."""
         if notification.channel == CANCEL:
             self._kill_cancelled()
-        elif notification.payload.startswith("claimed:"):
-            self._demand.claimed(int(notification.payload.removeprefix("claimed:")))
+        elif notification.payload.startswith(CLAIMED):
+            self._demand.claimed(int(notification.payload.removeprefix(CLAIMED)))
+            return PAUSE_S
+        elif notification.payload == USED:
+            return PAUSE_S
+        return COALESCE_S
 
     def _tick(self) -> None:
         """What no notification announces: deaths."""

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from executions.models import Sandbox, SandboxState
-from executions.notify import POOL, READY, notify
+from executions.notify import CLAIMED, POOL, READY, notify
 from executions.sandbox import session
 from executions.sandbox.docker_engine import ROW_LABEL
 from executions.sandbox.engine import Engine, EngineError, SandboxSpec
@@ -75,7 +75,7 @@ def claim(configuration: Configuration, execution_id: UUID) -> Sandbox | None:
         configuration.profile_sha256,
         execution_id,
         POOL,
-        f"claimed:{runtime.pk}",
+        f"{CLAIMED}{runtime.pk}",
     ]
     return next(iter(Sandbox.objects.raw(CLAIM, parameters)), None)
 

@@ -4,10 +4,15 @@ Runs inside the forked runner, already as the unprivileged user. Nothing here pr
 moment the program's code runs, this process is the program.
 """
 
+import atexit
 import contextlib
 import json
+import linecache
 import os
+import signal
 import sys
+import threading
+import types
 
 WORKSPACE = "/workspace"
 
@@ -44,9 +49,6 @@ def prepare():
 
 def load(job):
     """The program as a module, not yet run, and its compiled code."""
-    import linecache
-    import types
-
     path = f"{WORKSPACE}/{job['source_file']}"
     code = job["code"]
     with open(path, "w", encoding="utf-8", newline="") as file:
@@ -113,14 +115,12 @@ def run(job):
     finish(module)
     if status == 0:
         os.write(4, b"D")
+        signal.pause()  # exiting would only make the answer wait: the sandbox goes with all that is in it
     os._exit(status)
 
 
 def finish(module):
     """What an interpreter does at its end, less the slow parts: threads, atexit, files left open."""
-    import atexit
-    import threading
-
     flush()  # now, because a thread that does not end may leave no later
     try:
         threading._shutdown()
