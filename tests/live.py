@@ -77,10 +77,13 @@ class Platform:
         }
         return {**os.environ, **ours, **self._environment}
 
-    def start(self) -> None:
+    def start(self, *runtimes: str) -> None:
+        """With these runtimes only, or all of them."""
         self.postgres.start()
         self.manage("migrate", "-v0")
         self.manage("bootstrap")
+        if runtimes:
+            self.sql("UPDATE runtimes_runtime SET enabled = slug = ANY(%s)", list(runtimes))
         for name in COMMANDS:
             self.spawn(name)
         self.until_ready()
@@ -127,7 +130,7 @@ class Platform:
             container.remove(force=True)
 
     def containers(self) -> list[Any]:
-        with contextlib.closing(docker.DockerClient.from_env()) as client:
+        with contextlib.closing(docker.DockerClient.from_env(environment=self.environment)) as client:
             filters = {"label": f"sandbox-platform={self.node}"}
             return list(client.containers.list(all=True, ignore_removed=True, filters=filters))
 

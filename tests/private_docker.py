@@ -1,0 +1,61 @@
+"""A Docker Engine of its own, to be killed: the machine's own serves other tests, and people."""
+
+import contextlib
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import docker
+
+from tests.live import eventually
+
+
+class PrivateDocker:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._daemon: subprocess.Popen[bytes] | None = None
+        self.host = f"unix://{folder}/docker.sock"
+
+    def start(self) -> None:
+        runsc = {"path": shutil.which("runsc"), "runtimeArgs": ["--network=none", "--oci-seccomp"]}
+        config = self._folder / "daemon.json"
+        config.write_text(json.dumps({"runtimes": {"runsc": runsc}}))
+        with (self._folder / "dockerd.log").open("ab") as log:
+            self._daemon = subprocess.Popen(
+                [
+                    "/usr/sbin/dockerd", f"--config-file={config}", f"--host={self.host}",
+                    f"--data-root={self._folder}/data", f"--exec-root={self._folder}/exec",
+                    f"--pidfile={self._folder}/docker.pid",
+                    "--bridge=none", "--iptables=false", "--ip6tables=false",
+                ],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        eventually(self._answers, f"Docker answers; its log is in {self._folder}")
+
+    def _answers(self) -> bool:
+        try:
+            with contextlib.closing(docker.DockerClient(base_url=self.host)) as client:
+                return bool(client.ping())
+        except docker.errors.DockerException:
+            return False
+
+    def take_image(self, name: str) -> None:
+        """From the machine's own engine."""
+        ours = docker.DockerClient.from_env(timeout=300)
+        theirs = docker.DockerClient(base_url=self.host, timeout=300)
+        with contextlib.closing(ours), contextlib.closing(theirs):
+            theirs.images.load(b"".join(ours.images.get(name).save(named=True)))
+
+    def kill(self) -> None:
+        """kill -9 of dockerd; containerd and the containers live on, as they do when it crashes."""
+        assert self._daemon
+        self._daemon.kill()
+        self._daemon.wait()
+
+    def stop(self) -> None:
+        if self._daemon:
+            self._daemon.terminate()
+            self._daemon.wait(60)
+            # dockerd binds its data folder to itself, and leaves that when it ends.
+            subprocess.run(["umount", f"{self._folder}/data"], capture_output=True, check=False)
