@@ -85,7 +85,7 @@ function sendResult(value) {
     process.emit('exit', code);
     if (code !== 0) return;
     writeAll(4, Buffer.from('D'));
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LINGER_MS);
   });
   // The run is over when main() is: what still hangs on the event loop gets a moment, not the time limit.
   setTimeout(() => process.exit(0), LINGER_MS).unref();

@@ -9,9 +9,9 @@ import contextlib
 import json
 import linecache
 import os
-import signal
 import sys
 import threading
+import time
 import types
 
 WORKSPACE = "/workspace"
@@ -115,7 +115,7 @@ def run(job):
     finish(module)
     if status == 0:
         os.write(4, b"D")
-        signal.pause()  # exiting would only make the answer wait: the sandbox goes with all that is in it
+        time.sleep(1)  # exiting would only make the answer wait: the sandbox goes with all that is in it
     os._exit(status)
 
 
