@@ -1,3 +1,4 @@
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin, messages
@@ -5,7 +6,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from executions.models import Client
+from executions.models import Client, Token
 from sandbox_platform.generics import ModelAdmin, ModelForm
 
 
@@ -28,16 +29,14 @@ class ClientAdmin(ModelAdmin[Client]):
     )
 
     def save_model(self, request: HttpRequest, obj: Client, form: ModelForm[Client], change: bool) -> None:
-        token = None if change else obj.set_token()
         super().save_model(request, obj, form, change)
-        if token:
-            self._show_once(request, obj, token)
+        if not change:
+            self._show_once(request, obj, Token.objects.issue(obj)[1])
 
     @admin.action(description="Issue a new token (the old one stops working at once)", permissions=["change"])
     def issue_new_token(self, request: HttpRequest, clients: QuerySet[Client]) -> None:
         for client in clients:
-            token = client.set_token()
-            client.save(update_fields=["token_sha256"])
+            _, token = Token.objects.rotate(client, overlap=timedelta(0))
             self.log_change(request, client, "Issued a new token.")
             self._show_once(request, client, token)
 

@@ -1,6 +1,7 @@
-from executions.models.client import Client, hash_token
+from executions.models.client import Client
 from executions.models.execution import Artifact, Execution, Mode, Outcome, Status
 from executions.models.sandbox import Sandbox, SandboxState
+from executions.models.token import Token, hash_token
 
 __all__ = [
     "Artifact",
@@ -11,5 +12,6 @@ __all__ = [
     "Sandbox",
     "SandboxState",
     "Status",
+    "Token",
     "hash_token",
 ]
