@@ -18,6 +18,8 @@ class Anyone:
     """The caller of a platform that was opened on purpose."""
 
     is_authenticated = True
+    may_run = True
+    may_administer = False
 
 
 class NotConfigured(APIException):
@@ -50,8 +52,8 @@ def token_of(request: Request) -> str:
 class TokenAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[Client | Anyone, Token | None]:
         text = token_of(request)
-        known = Token.objects.select_related("client").filter(token_sha256=hash_token(text)) if text else ()
-        for token in known:
+        by_hash = Token.objects.select_related("client").filter(token_sha256=hash_token(text))
+        if text and (token := by_hash.first()):
             # Said to nobody but the holder of a token that was real once.
             if refusal := token.refusal():
                 raise AuthenticationFailed(refusal)
