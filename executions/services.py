@@ -14,6 +14,7 @@ from django.utils import timezone
 from django_q.tasks import async_task
 
 from executions.admission import admit
+from executions.broker import NotifyBroker
 from executions.limits import effective_limits
 from executions.models import Artifact, Client, Execution, Mode, Outcome, Sandbox, Status
 from executions.models.execution import OPEN
@@ -96,8 +97,14 @@ def submit(request: Request, *, policy: str) -> Execution:
     with transaction.atomic():
         admit(request.client)
         execution.save(force_insert=True)
-        async_task(TASK, str(execution.pk), task_name=str(execution.pk))
+        enqueue(execution)
     return execution
+
+
+def enqueue(execution: Execution) -> None:
+    """With its client's name on it, whose turn it will be."""
+    name = str(execution.pk)
+    async_task(TASK, name, task_name=name, broker=NotifyBroker(client_id=execution.client_id))
 
 
 def _reject(execution: Execution, outcome: Outcome, message: str) -> Execution:
