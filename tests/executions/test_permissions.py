@@ -35,6 +35,12 @@ def test_every_role_may_look(role: Role, permission: type[BasePermission]) -> No
     assert allowed(permission, Client(role=role), "GET")
 
 
+@pytest.mark.parametrize("permission", [MayRun, MayAdminister])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_nobody_may_do_nothing(permission: type[BasePermission], method: str) -> None:
+    assert not allowed(permission, None, method)
+
+
 def test_anybody_on_an_open_platform_may_run_and_not_administer() -> None:
     assert (allowed(MayRun, Anyone(), "POST"), allowed(MayAdminister, Anyone(), "POST")) == (True, False)
 
