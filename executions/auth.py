@@ -9,7 +9,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException, AuthenticationFailed
 from rest_framework.request import Request
 
-from executions.models import Client, hash_token
+from executions.models import Client, Token, hash_token
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +18,8 @@ class Anyone:
     """The caller of a platform that was opened on purpose."""
 
     is_authenticated = True
+    may_run = True
+    may_administer = False
 
 
 class NotConfigured(APIException):
@@ -48,14 +50,18 @@ def token_of(request: Request) -> str:
 
 
 class TokenAuthentication(BaseAuthentication):
-    def authenticate(self, request: Request) -> tuple[Client | Anyone, None]:
-        token = token_of(request)
-        client = Client.objects.filter(token_sha256=hash_token(token), enabled=True).first() if token else None
-        if client:
-            return client, None
+    def authenticate(self, request: Request) -> tuple[Client | Anyone, Token | None]:
+        text = token_of(request)
+        by_hash = Token.objects.select_related("client").filter(token_sha256=hash_token(text))
+        if text and (token := by_hash.first()):
+            # Said to nobody but the holder of a token that was real once.
+            if refusal := token.refusal():
+                raise AuthenticationFailed(refusal)
+            token.note_use()
+            return token.client, token
         if settings.RAGFLOW_ALLOW_UNAUTHENTICATED:
             return Anyone(), None
-        if not Client.objects.filter(enabled=True).exists():
+        if not Token.objects.usable().exists():
             raise NotConfigured
         raise AuthenticationFailed("The API token is missing or wrong.")
 

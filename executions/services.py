@@ -1,6 +1,7 @@
 """What happens to executions; the API, the admin and the tasks all come through here."""
 
 import hashlib
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,6 +13,9 @@ from django.db import transaction
 from django.utils import timezone
 from django_q.tasks import async_task
 
+from executions.admission import admit
+from executions.broker import NotifyBroker
+from executions.limits import effective_limits
 from executions.models import Artifact, Client, Execution, Mode, Outcome, Sandbox, Status
 from executions.models.execution import OPEN
 from executions.notify import CANCEL, notify
@@ -28,6 +32,14 @@ def db_text(text: str) -> str:
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
+class RuntimeNotAllowed(Exception):
+    def __init__(self, client: Client, runtime: Runtime) -> None:
+        super().__init__(
+            f"The client {client} may not use the runtime {runtime}, only {', '.join(client.allowed_runtimes)}. "
+            "An administrator can allow it."
+        )
+
+
 @dataclass(frozen=True)
 class Request:
     """What a caller asked for, checked for form but not yet for permission."""
@@ -41,12 +53,19 @@ class Request:
     argv: list[str] = field(default_factory=list)
     client: Client | None = None
     remote_address: str | None = None
+    # Of this run, by the names of limits.PER_RUN; the runtime's and the client's where there is none.
+    limits: Mapping[str, int] = field(default_factory=dict)
     # Chosen by a caller who waits for it: it listens before the run can end.
     execution_id: UUID = field(default_factory=uuid_utils.compat.uuid7)
 
 
 def submit(request: Request, *, policy: str) -> Execution:
-    """Record the execution and queue it, or record why not. The row exists when this returns."""
+    """Record the execution and queue it, or record why not. The row exists when this returns.
+
+    Raises RuntimeNotAllowed, limits.LimitTooHigh, admission.OverLimit and NeverFits, and then there is none.
+    """
+    if request.client and not request.client.may_use(request.runtime):
+        raise RuntimeNotAllowed(request.client, request.runtime)
     execution = Execution(
         id=request.execution_id,
         client=request.client,
@@ -61,7 +80,7 @@ def submit(request: Request, *, policy: str) -> Execution:
         queued_at=(now := timezone.now()),
         enqueued_at=now,
         runtime_revision=request.runtime.revision,
-        limits=request.runtime.limits.as_dict(),
+        limits=effective_limits(request.runtime, request.client, request.limits).as_dict(),
         environment=request.runtime.environment,
         remote_address=request.remote_address,
     )
@@ -76,15 +95,24 @@ def submit(request: Request, *, policy: str) -> Execution:
         if found and policy == CodePolicy.BLOCK:
             return _reject(execution, Outcome.CODE_POLICY, "\n".join(db_text(str(v)) for v in found))
     with transaction.atomic():
+        admit(request.client)
         execution.save(force_insert=True)
-        async_task(TASK, str(execution.pk), task_name=str(execution.pk))
+        enqueue(execution)
     return execution
+
+
+def enqueue(execution: Execution) -> None:
+    """With its client's name on it, whose turn it will be."""
+    name = str(execution.pk)
+    async_task(TASK, name, task_name=name, broker=NotifyBroker(client_id=execution.client_id))
 
 
 def _reject(execution: Execution, outcome: Outcome, message: str) -> Execution:
     execution.status, execution.outcome, execution.message = Status.REJECTED, outcome, message
     execution.finished_at = timezone.now()
-    execution.save(force_insert=True)
+    with transaction.atomic():
+        admit(execution.client)
+        execution.save(force_insert=True)
     return execution
 
 

@@ -12,6 +12,7 @@ from django.db.models import Func, PositiveIntegerField
 from django.utils import timezone
 
 from executions import liveness, services
+from executions.limits import limits_of_run
 from executions.models import Execution, Outcome, Sandbox, Status
 from executions.notify import POOL, READY, listening, notify
 from executions.sandbox import pool
@@ -56,9 +57,9 @@ def run(execution: Execution) -> None:
     configuration = pool.Configuration(execution.runtime)
     sandbox, warm, channel = acquire(engine, configuration, execution)
     sandbox_at = timezone.now()
-    limits = configuration.runtime.limits
+    limits = limits_of_run(execution.limits, configuration.runtime)
     with closing(channel):
-        report = Session(channel, sandbox.container_id, limits).run(job_of(execution, configuration))
+        report = Session(channel, sandbox.container_id, limits).run(job_of(execution, configuration, limits))
         verdict = judge(engine, sandbox, execution, report, limits)
         store(
             lambda: services.finish(
@@ -127,8 +128,7 @@ def wait_for_keeper(configuration: pool.Configuration, execution: Execution, giv
     return None
 
 
-def job_of(execution: Execution, configuration: pool.Configuration) -> Job:
-    limits = configuration.runtime.limits
+def job_of(execution: Execution, configuration: pool.Configuration, limits: Limits) -> Job:
     return Job(
         mode=execution.mode,
         code=execution.code,

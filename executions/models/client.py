@@ -1,47 +1,105 @@
-import hashlib
-import secrets
 from typing import Any
 
-from django.db import models
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models, transaction
+from django.db.models import Q
+
+from runtimes.models import MIB, Runtime
 
 
-def hash_token(token: str) -> str:
-    # Tokens are 256 random bits, so a plain hash cannot be guessed back; a slow one would cost every call.
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+class Role(models.TextChoices):
+    CALLER = "caller", "Caller: runs programs, sees its own history"
+    AUDITOR = "auditor", "Auditor: sees every execution, runs and changes nothing"
+    ADMINISTRATOR = "administrator", "Administrator: runs, sees and changes everything"
 
 
 class ClientManager(models.Manager["Client"]):
     def create_with_token(self, name: str, token: str = "", **fields: Any) -> tuple["Client", str]:
         """A new client and its token in clear, which is kept nowhere."""
-        client = self.model(name=name, **fields)
-        token = client.set_token(token)
-        client.save(force_insert=True)
-        return client, token
+        with transaction.atomic():
+            client = self.create(name=name, **fields)
+            return client, client.tokens.issue(client, token=token)[1]
+
+
+def _cap(smallest: int, largest: int, help_text: str) -> "models.PositiveBigIntegerField[int | None, int | None]":
+    """Of one limit of a run; the bounds are the runtimes' own."""
+    return models.PositiveBigIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(smallest), MaxValueValidator(largest)],
+        help_text=f"{help_text} Empty: the runtime's limit alone.",
+    )
+
+
+def _allowance(help_text: str) -> "models.PositiveIntegerField[int | None, int | None]":
+    return models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=f"{help_text} More are answered with 429. Empty: unlimited.",
+    )
 
 
 class Client(models.Model):
-    """A caller of the API, known by its token."""
+    """A caller of the API, known by any of its tokens, and what it may do."""
 
     name = models.CharField(max_length=100, unique=True, help_text="Who calls, e.g. the RAGFlow deployment.")
-    token_sha256 = models.CharField("token's SHA-256", max_length=64, unique=True, editable=False)
     enabled = models.BooleanField(default=True, help_text="When off, its calls are answered with 401.")
+    role = models.CharField(max_length=13, choices=Role.choices, default=Role.CALLER)
+    # Names, not rows: were they rows, then deleting the last allowed runtime would allow all of them.
+    allowed_runtimes = ArrayField(
+        models.SlugField(),
+        default=list,
+        blank=True,
+        help_text="Runtimes it may use; calls for others are answered with 403. None: all of them.",
+    )
+
+    max_wall_time_ms = _cap(100, 3_600_000, "Milliseconds a run may take.")
+    max_cpu_time_ms = _cap(100, 3_600_000, "Milliseconds of CPU a run may use.")
+    max_memory_bytes = _cap(64 * MIB, 2**50, "Bytes for the whole sandbox of a run.")
+    max_output_bytes = _cap(1024, 64 * MIB, "Bytes kept of stdout, and as many of stderr.")
+    max_result_bytes = _cap(1024, 64 * MIB, "Largest JSON that main() may return, in bytes.")
+    max_artifact_count = _cap(0, 100, "Files kept from ./artifacts.")
+    max_artifact_bytes = _cap(0, 64 * MIB, "Largest file kept from ./artifacts, in bytes.")
+
+    max_runs_per_minute = _allowance("Executions accepted in a minute of the clock.")
+    max_runs_per_day = _allowance("Executions accepted in a day, from midnight UTC.")
+    max_open_executions = _allowance("Executions that are queued or running at the same time.")
+
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = ClientManager()
 
     class Meta:
         ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(condition=Q(role__in=Role.values), name="client_role_is_known"),
+        ]
 
     def __str__(self) -> str:
         return self.name
-
-    def set_token(self, token: str = "") -> str:
-        """The new token in clear, random unless given. The caller saves the row."""
-        token = token or secrets.token_urlsafe(32)
-        self.token_sha256 = hash_token(token)
-        return token
 
     # Django REST framework asks this of whoever is `request.user`.
     @property
     def is_authenticated(self) -> bool:
         return True
+
+    @property
+    def may_run(self) -> bool:
+        return self.role in (Role.CALLER, Role.ADMINISTRATOR)
+
+    @property
+    def may_administer(self) -> bool:
+        return self.role == Role.ADMINISTRATOR
+
+    @property
+    def sees_everything(self) -> bool:
+        return self.role in (Role.AUDITOR, Role.ADMINISTRATOR)
+
+    def may_use(self, runtime: Runtime) -> bool:
+        return not self.allowed_runtimes or runtime.slug in self.allowed_runtimes
+
+    @property
+    def is_metered(self) -> bool:
+        return any((self.max_runs_per_minute, self.max_runs_per_day, self.max_open_executions))

@@ -56,6 +56,12 @@ class ExecutionQuerySet(models.QuerySet["Execution"]):
     def open(self) -> "ExecutionQuerySet":
         return self.filter(status__in=OPEN)
 
+    def visible_to(self, client: Client | None) -> "ExecutionQuerySet":
+        """None: the caller of an open platform, who has no token. Those see what came without one."""
+        if client and client.sees_everything:
+            return self.all()
+        return self.filter(client=client)
+
 
 class Execution(models.Model):
     """One run of one program, and everything needed to say later what ran, where and how it went."""
@@ -130,6 +136,8 @@ class Execution(models.Model):
             models.Index(fields=["-queued_at"], name="execution_recent_idx"),
             # The keeper looks for what is stuck; nearly all rows are terminal.
             models.Index(fields=["status", "node"], condition=Q(status__in=OPEN), name="execution_open_idx"),
+            # A client's limit on open executions: what others have in the queue costs it nothing.
+            models.Index(fields=["client"], condition=Q(status__in=OPEN), name="execution_client_open_idx"),
         ]
         triggers = [
             pgtrigger.Protect(

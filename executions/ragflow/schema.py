@@ -2,6 +2,7 @@
 
 from rest_framework import serializers
 
+from executions.admission import LABELS
 from executions.ragflow.contract import LANGUAGES
 
 
@@ -54,3 +55,14 @@ class ProblemSerializer(serializers.Serializer):  # type: ignore[type-arg]
 
 class MalformedSerializer(serializers.Serializer):  # type: ignore[type-arg]
     detail = ProblemSerializer(many=True)
+
+
+class RefusedSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    detail = serializers.CharField()
+
+
+class OverLimitSerializer(RefusedSerializer):
+    limit = serializers.ChoiceField(choices=list(LABELS))
+    value = serializers.IntegerField(help_text="What the client may have.")
+    used = serializers.IntegerField()
+    frees_at = serializers.DateTimeField(allow_null=True, help_text="null: when one of its executions ends.")

@@ -14,7 +14,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from executions import readiness, services, waiting
+from executions.admission import OverLimit
 from executions.models import Client, Execution
+from executions.permissions import MayRun
 from executions.ragflow import contract, schema
 from executions.waiting import GaveUp, Waiter
 from runtimes.models import Runtime
@@ -40,15 +42,22 @@ class RunView(APIView):
     """Runs `main(**arguments)` of a program in a fresh sandbox and answers with its result.
 
     200 for whatever becomes of the program; 422 for a malformed request; 401 and 503 for a token that is
-    wrong, or was never configured.
+    wrong, or was never configured; 403 for what the client may not do; 429 for more than it may have.
     """
 
+    permission_classes = [MayRun]
     renderer_classes = [Renderer]
     parser_classes: list[Any] = []  # the body is read as it is: DRF's own answers are not RAGFlow's
 
     @extend_schema(
         request=schema.RunRequestSerializer,
-        responses={200: schema.RunResultSerializer, 422: OpenApiResponse(schema.MalformedSerializer)},
+        responses={
+            200: schema.RunResultSerializer,
+            401: OpenApiResponse(schema.RefusedSerializer),
+            403: OpenApiResponse(schema.RefusedSerializer),
+            422: OpenApiResponse(schema.MalformedSerializer),
+            429: OpenApiResponse(schema.OverLimitSerializer),
+        },
         tags=["RAGFlow"],
     )
     def post(self, request: Request) -> Response:
@@ -74,7 +83,12 @@ class RunView(APIView):
             remote_address=http.META.get("REMOTE_ADDR") or None,
         )
         with waiting.hub.waiter(wanted.execution_id) as waiter:
-            execution = services.submit(wanted, policy=runtime.ragflow_code_policy)
+            try:
+                execution = services.submit(wanted, policy=runtime.ragflow_code_policy)
+            except services.RuntimeNotAllowed as e:
+                return Response({"detail": str(e)}, status=403)
+            except OverLimit as e:
+                return Response(e.as_dict(), status=429, headers={"Retry-After": str(e.retry_after_s)})
             if not execution.is_finished:
                 execution = finished(waiter, http)
         has_artifacts = execution.exit_code == 0 and execution.artifact_count

@@ -7,7 +7,6 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 from django_q.models import OrmQ
-from django_q.tasks import async_task
 
 from executions import services
 from executions.models import Execution, Outcome, Status
@@ -15,7 +14,7 @@ from executions.sandbox.verdict import Verdict
 
 logger = logging.getLogger(__name__)
 
-# A task taken out of the queue reaches a worker at once, or sits in a cluster's memory until one is free.
+# A task taken out of the queue reaches a worker at once: see cluster.HandOver.
 REQUEUE_AFTER = timedelta(seconds=10)
 # Starting a sandbox, storing the result through a restart of Postgres: what a run may need beside its own time.
 SLACK = timedelta(seconds=150)
@@ -72,5 +71,5 @@ def requeue_orphans() -> int:
                 pk=orphan.pk, status=Status.QUEUED, enqueued_at=orphan.enqueued_at
             ).update(enqueued_at=timezone.now())
             if claimed:
-                async_task(services.TASK, str(orphan.pk), task_name=str(orphan.pk))
+                services.enqueue(orphan)
     return len(orphans)

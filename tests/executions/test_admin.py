@@ -11,7 +11,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
 from executions.admin.paginator import EstimatingPaginator
-from executions.models import Artifact, Client, Execution, Outcome, Sandbox, SandboxState, Status, hash_token
+from executions.models import Artifact, Execution, Outcome, Sandbox, SandboxState, Status
 
 MakeExecution = Callable[..., Execution]
 LIST = reverse("admin:executions_execution_changelist")
@@ -284,50 +284,6 @@ def test_sandboxes_are_read_only(browser: Browser) -> None:
     assert browser.get(reverse("admin:executions_sandbox_add")).status_code == 403
 
 
-# --- Clients ---
-
-CLIENTS = reverse("admin:executions_client_changelist")
-
-
-def token_in(html: str) -> str:
-    return html.split("shown only now: <code>")[1].split("</code>")[0]
-
-
-def test_new_clients_token_is_shown_once(browser: Browser) -> None:
-    data = {"name": "dify", "enabled": "on"}
-    html = browser.post(reverse("admin:executions_client_add"), data, follow=True).content.decode()
-    assert Client.objects.get().token_sha256 == hash_token(token_in(html))
-    assert "shown only now" not in html_of(browser, CLIENTS)
-
-
-def test_changed_client_keeps_its_token(browser: Browser, client_with_token: tuple[Client, str]) -> None:
-    existing, token = client_with_token
-    browser.post(reverse("admin:executions_client_change", args=[existing.pk]), {"name": "renamed"})
-    existing.refresh_from_db()
-    assert (existing.name, existing.enabled) == ("renamed", False)
-    assert existing.token_sha256 == hash_token(token)
-
-
-def test_issue_new_token_voids_the_old_one(browser: Browser, client_with_token: tuple[Client, str]) -> None:
-    existing, token = client_with_token
-    data = {"action": "issue_new_token", "_selected_action": [existing.pk]}
-    html = browser.post(CLIENTS, data, follow=True).content.decode()
-    existing.refresh_from_db()
-    assert existing.token_sha256 == hash_token(token_in(html)) != hash_token(token)
-
-
-def test_client_with_history_cannot_be_deleted(
-    browser: Browser, make_execution: MakeExecution, client_with_token: tuple[Client, str]
-) -> None:
-    make_execution(client=client_with_token[0])
-    url = reverse("admin:executions_client_delete", args=[client_with_token[0].pk])
-    assert browser.post(url, {"post": "yes"}).status_code == 403
-
-
-def test_clients_cannot_be_deleted_in_bulk(browser: Browser, client_with_token: tuple[Client, str]) -> None:
-    assert "delete_selected" not in html_of(browser, CLIENTS)
-
-
 # --- The site ---
 
 
@@ -356,6 +312,7 @@ def test_every_page_has_a_test() -> None:
         "executions.Client",
         "executions.Execution",
         "executions.Sandbox",
+        "executions.Token",
         "runtimes.Runtime",
         "seccomp_profiles.SeccompProfile",
     }

@@ -4,7 +4,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
 
-from executions.models import Client, hash_token
+from executions.models import Client, Token, hash_token
 from runtimes.models import Runtime
 from seccomp_profiles.models import SeccompProfile
 
@@ -30,7 +30,7 @@ def test_creates_everything() -> None:
     assert set(SeccompProfile.objects.values_list("name", flat=True)) == {"default", "unconfined"}
     assert Runtime.objects.filter(slug__in=["python", "nodejs"]).count() == 2
     assert User.objects.get().is_superuser
-    assert Client.objects.get().token_sha256 == hash_token(TOKEN)
+    assert Token.objects.get().token_sha256 == hash_token(TOKEN)
 
 
 def test_is_idempotent() -> None:
@@ -66,13 +66,20 @@ def test_changed_token_replaces_the_clients(settings) -> None:
     bootstrap()
     settings.RAGFLOW_TOKEN = "another"
     assert "its old one is void" in bootstrap()
-    assert Client.objects.get().token_sha256 == hash_token("another")
+    assert [token.token_sha256 for token in Token.objects.usable()] == [hash_token("another")]
 
 
 def test_token_that_another_client_has_is_left_there() -> None:
     Client.objects.create_with_token("mine", TOKEN)
     bootstrap()
     assert [client.name for client in Client.objects.all()] == ["mine"]
+
+
+def test_revoked_token_is_not_restored() -> None:
+    bootstrap()
+    Token.objects.get().revoke()
+    assert "was revoked" in bootstrap()
+    assert not Token.objects.usable().exists()
 
 
 def test_without_token_creates_no_client(settings) -> None:

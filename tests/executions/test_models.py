@@ -4,7 +4,7 @@ import pytest
 from django.db import DatabaseError, IntegrityError, transaction
 from django.utils import timezone
 
-from executions.models import Artifact, Client, Execution, Outcome, Sandbox, SandboxState, Status, hash_token
+from executions.models import Artifact, Execution, Outcome, Sandbox, SandboxState, Status
 from executions.models.execution import OPEN, TERMINAL
 from runtimes.models import Runtime
 
@@ -143,19 +143,3 @@ def test_sandbox_serves_one_execution(python_runtime: Runtime, make_execution: M
 
 def test_sandboxes_without_execution_do_not_collide(python_runtime: Runtime) -> None:
     assert make_sandbox(python_runtime).pk != make_sandbox(python_runtime).pk
-
-
-def test_client_token_is_stored_as_hash_only(db: None) -> None:
-    client, token = Client.objects.create_with_token("one")
-    assert client.token_sha256 == hash_token(token)
-    assert token not in str(vars(client))
-
-
-def test_client_keeps_given_token(db: None) -> None:
-    assert Client.objects.create_with_token("one", "given")[1] == "given"
-
-
-def test_client_token_belongs_to_one_client(db: None) -> None:
-    Client.objects.create_with_token("one", "same")
-    with pytest.raises(IntegrityError, match="token_sha256"):
-        Client.objects.create_with_token("two", "same")

@@ -4,11 +4,13 @@ import base64
 import os
 import subprocess
 import sys
+from datetime import timedelta
 
 import pytest
 from django.test import Client as Http
+from django.utils import timezone
 
-from executions.models import Client
+from executions.models import Client, Token
 from tests.conftest import TOKEN
 from tests.live import ROOT
 from tests.live import TOKEN as LIVE_TOKEN
@@ -68,6 +70,50 @@ def test_disabled_client_is_401(client: Http, client_with_token):
     Client.objects.create_with_token("another")
     Client.objects.filter(name="ragflow").update(enabled=False)
     assert call(client, **WAYS[0]) == 401
+
+
+def test_disabled_client_is_told_so(client: Http, client_with_token):
+    Client.objects.update(enabled=False)
+    assert "switched off" in client.post("/run", headers=WAYS[0]).json()["detail"]
+
+
+def test_revoked_token_is_401_and_told_so(client: Http, client_with_token):
+    Token.objects.get().revoke()
+    answer = client.post("/run", headers=WAYS[0])
+    assert (answer.status_code, "revoked" in answer.json()["detail"]) == (401, True)
+
+
+def test_expired_token_is_401_and_told_so(client: Http, client_with_token):
+    Token.objects.update(expires_at=timezone.now())
+    answer = client.post("/run", headers=WAYS[0])
+    assert (answer.status_code, "expired" in answer.json()["detail"]) == (401, True)
+
+
+def test_token_is_taken_until_it_expires(client: Http, client_with_token):
+    Token.objects.update(expires_at=timezone.now() + timedelta(minutes=1))
+    assert call(client, **WAYS[0]) == LET_IN
+
+
+def test_both_tokens_are_taken_while_they_overlap(client: Http, client_with_token):
+    _, new = Token.objects.rotate(client_with_token[0], overlap=timedelta(hours=1))
+    assert call(client, Authorization=f"Bearer {TOKEN}") == call(client, Authorization=f"Bearer {new}") == LET_IN
+
+
+def test_authentication_takes_one_query(client: Http, client_with_token, django_assert_num_queries):
+    Token.objects.update(last_used_at=timezone.now())
+    with django_assert_num_queries(1):
+        call(client, **WAYS[0])
+
+
+def test_refused_token_is_refused_by_an_open_platform_too(client: Http, client_with_token, settings):
+    settings.RAGFLOW_ALLOW_UNAUTHENTICATED = True
+    Token.objects.get().revoke()
+    assert call(client, **WAYS[0]) == 401
+
+
+def test_without_any_usable_token_nobody_is_let_in(client: Http, client_with_token):
+    Token.objects.get().revoke()
+    assert call(client) == 503
 
 
 @pytest.mark.django_db

@@ -1,4 +1,5 @@
 import os
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -6,7 +7,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
-from executions.models import Client, hash_token
+from executions.models import Client, Token, hash_token
 from sandbox_platform.env import envsecret
 from seccomp_profiles import shipped
 
@@ -39,12 +40,14 @@ def ensure_first_client() -> str:
     token = settings.RAGFLOW_TOKEN
     if not token:
         return f"client {FIRST_CLIENT}: SANDBOX_EXECUTOR_MANAGER_API_TOKEN is not set, left as it is"
-    if owner := Client.objects.filter(token_sha256=hash_token(token)).first():
-        return f"client {owner}: has the configured token"
+    if known := Token.objects.select_related("client").filter(token_sha256=hash_token(token)).first():
+        # An administrator's revocation outlives a restart.
+        refused = known.refusal()
+        has = f"client {known.client}: has the configured token"
+        return f"{has}, which is refused: {refused}" if refused else has
     client = Client.objects.filter(name=FIRST_CLIENT).first()
     if client is None:
         Client.objects.create_with_token(FIRST_CLIENT, token)
         return f"client {FIRST_CLIENT}: created with the configured token"
-    client.set_token(token)
-    client.save(update_fields=["token_sha256"])
+    Token.objects.rotate(client, overlap=timedelta(0), token=token)
     return f"client {FIRST_CLIENT}: given the configured token, its old one is void"

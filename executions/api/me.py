@@ -1,0 +1,78 @@
+"""GET /api/v1/me: what the caller may do, and how much of it is left."""
+
+from datetime import datetime
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from executions.admission import usage_of
+from executions.limits import PER_RUN
+from executions.models import Client, Role, Token
+
+
+class TokenSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    name = serializers.CharField()
+    prefix = serializers.CharField(help_text="How the token begins. Empty for a short one.")
+    created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField(allow_null=True, help_text="null: never.")
+
+
+class CapsSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    """Of one run. null: the limit of the runtime alone."""
+
+    def get_fields(self) -> dict[str, Any]:
+        return {name: serializers.IntegerField(allow_null=True) for name in PER_RUN}
+
+
+class AllowanceSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    limit = serializers.IntegerField(allow_null=True, help_text="null: unlimited.")
+    used = serializers.IntegerField(allow_null=True, help_text="null: not counted, because unlimited.")
+    left = serializers.IntegerField(allow_null=True, help_text="null: unlimited.")
+    frees_at = serializers.DateTimeField(allow_null=True, help_text="null: as soon as one of them ends.")
+
+
+class MeSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    client = serializers.CharField(allow_null=True, help_text="null: a call without a token on an open platform.")
+    role = serializers.ChoiceField(Role.choices)
+    token = TokenSerializer(allow_null=True)
+    allowed_runtimes = serializers.ListField(
+        child=serializers.CharField(), allow_null=True, help_text="null: all of them."
+    )
+    caps = CapsSerializer()
+    runs_per_minute = AllowanceSerializer()
+    runs_per_day = AllowanceSerializer()
+    open_executions = AllowanceSerializer()
+
+
+class MeView(APIView):
+    @extend_schema(responses=MeSerializer, tags=["Clients"], summary="The caller: role, caps, and what is left")
+    def get(self, request: Request) -> Response:
+        caller: object = request.user
+        client = caller if isinstance(caller, Client) else None
+        token: object = request.auth
+        return Response(MeSerializer(describe(client, token if isinstance(token, Token) else None)).data)
+
+
+def describe(client: Client | None, token: Token | None) -> dict[str, Any]:
+    usage = usage_of(client)
+    return {
+        "client": client and client.name,
+        "role": client.role if client else Role.CALLER,
+        "token": token,
+        "allowed_runtimes": (client and client.allowed_runtimes) or None,
+        "caps": {name: getattr(client, f"max_{name}", None) for name in PER_RUN},
+        "runs_per_minute": _allowance(client, "max_runs_per_minute", usage.minute_used, usage.minute_ends),
+        "runs_per_day": _allowance(client, "max_runs_per_day", usage.day_used, usage.day_ends),
+        "open_executions": _allowance(client, "max_open_executions", usage.open_executions, None),
+    }
+
+
+def _allowance(client: Client | None, name: str, used: int, frees_at: datetime | None) -> dict[str, Any]:
+    limit: int | None = getattr(client, name, None)
+    if limit is None:
+        return {"limit": None, "used": None, "left": None, "frees_at": None}
+    return {"limit": limit, "used": used, "left": max(0, limit - used), "frees_at": frees_at}
