@@ -5,17 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 from executions.models import Client
-from runtimes.models import Limits, Runtime
-
-# Held by the worker for each run, from outside; everything else is built into the sandbox before it has a job.
-BY_SESSION = ("wall_time_ms", "cpu_time_ms", "output_bytes", "result_bytes", "artifact_count", "artifact_bytes")
-# What a client or a request may lower.
-PER_RUN = (*BY_SESSION, "memory_bytes")
+from runtimes.models import ADJUSTABLE, Limits, Runtime
 
 
 class LimitTooHigh(ValueError):
     def __init__(self, field: str, cap: int, whose: str) -> None:
-        super().__init__(f"{field} is above {whose}, which is {cap}. Ask for at most {cap}.")
+        super().__init__(f"{field} is above {whose}, which is {cap}.")
         self.field = field
         self.cap = cap
         self.whose = whose
@@ -23,10 +18,10 @@ class LimitTooHigh(ValueError):
 
 def effective_limits(runtime: Runtime, client: Client | None, requested: Mapping[str, int]) -> Limits:
     """Raises LimitTooHigh for a requested value above its cap: a run under less than was asked for would fail
-    later, and nobody would know why. `requested` has names of PER_RUN only."""
+    later, and nobody would know why."""
     limits = runtime.limits
     values: dict[str, Any] = {}
-    for field in PER_RUN:
+    for field in ADJUSTABLE:
         cap, whose = getattr(limits, field), f"the limit of the runtime {runtime.slug}"
         clients = getattr(client, f"max_{field}", None)
         if clients is not None and clients < cap:
@@ -35,10 +30,3 @@ def effective_limits(runtime: Runtime, client: Client | None, requested: Mapping
             raise LimitTooHigh(field, cap, whose)
         values[field] = requested.get(field, cap)
     return replace(limits, **values)
-
-
-def limits_of_run(accepted: Mapping[str, int], runtime: Runtime) -> Limits:
-    """The limits a run was accepted with, in a sandbox of the runtime as it is now; none above the runtime's."""
-    limits = runtime.limits
-    lowest: dict[str, Any] = {field: min(accepted[field], getattr(limits, field)) for field in BY_SESSION}
-    return replace(limits, **lowest)

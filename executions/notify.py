@@ -16,6 +16,7 @@ from django.db import connection
 QUEUED = "execution_queued"  # no payload: a task is in the queue
 FINISHED = "execution_finished"  # execution id
 CANCEL = "execution_cancel"  # execution id
+IMAGE_ASKED = "image_asked"  # JSON: an image, and the channel for the answer; see executions.images
 POOL = "sandbox_pool"  # CLAIMED and the runtime's id; USED; or "": somebody waits for the keeper
 CLAIMED = "claimed:"
 USED = "used"

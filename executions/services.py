@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -16,15 +15,17 @@ from django_q.tasks import async_task
 from executions.admission import admit
 from executions.broker import NotifyBroker
 from executions.limits import effective_limits
-from executions.models import Artifact, Client, Execution, Mode, Outcome, Sandbox, Status
+from executions.models import Artifact, Client, Execution, InputFile, Mode, Outcome, Sandbox, Status
 from executions.models.execution import OPEN
 from executions.notify import CANCEL, notify
 from executions.sandbox.session import Report
-from executions.sandbox.verdict import Verdict
+from executions.sandbox.verdict import Verdict, cancellation
 from runtimes import code_policy
 from runtimes.models import CodePolicy, Runtime
 
 TASK = "executions.tasks.run_execution"
+# What makes a sandbox what it was; see Execution.pinned.
+PINNED = ("image_id", "runtime_revision", "profile_name", "profile_sha256", "limits", "environment")
 
 
 def db_text(text: str) -> str:
@@ -51,21 +52,33 @@ class Request:
     arguments: str = "{}"  # JSON text
     stdin: str = ""
     argv: list[str] = field(default_factory=list)
+    source_file: str = ""  # the runtime's, unless the caller named another
+    files: Mapping[str, bytes] = field(default_factory=dict)  # beside the program, by their path in /workspace
+    variables: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    idempotency_key: str | None = None
+    request_sha256: str = ""
+    batch_id: UUID | None = None
+    rerun_of: UUID | None = None
+    pinned_to: Execution | None = None  # run on the configuration that this one ran on
     client: Client | None = None
     remote_address: str | None = None
-    # Of this run, by the names of limits.PER_RUN; the runtime's and the client's where there is none.
+    # By the names of runtimes.models.ADJUSTABLE; the runtime's and the client's where there is none.
     limits: Mapping[str, int] = field(default_factory=dict)
     # Chosen by a caller who waits for it: it listens before the run can end.
     execution_id: UUID = field(default_factory=uuid_utils.compat.uuid7)
 
 
-def submit(request: Request, *, policy: str) -> Execution:
+def submit(request: Request, *, policy: str, admitted: bool = False) -> Execution:
     """Record the execution and queue it, or record why not. The row exists when this returns.
+
+    `admitted`: the caller has counted it already, in the transaction that this is part of.
 
     Raises RuntimeNotAllowed, limits.LimitTooHigh, admission.OverLimit and NeverFits, and then there is none.
     """
     if request.client and not request.client.may_use(request.runtime):
         raise RuntimeNotAllowed(request.client, request.runtime)
+    wanted = request.pinned_to.limits if request.pinned_to else request.limits
     execution = Execution(
         id=request.execution_id,
         client=request.client,
@@ -77,26 +90,40 @@ def submit(request: Request, *, policy: str) -> Execution:
         arguments=request.arguments,
         stdin=db_text(request.stdin),
         argv=request.argv,
+        source_file=request.source_file or request.runtime.source_file,
+        input_count=len(request.files),
+        variables=request.variables,
+        labels=request.labels,
+        idempotency_key=request.idempotency_key,
+        request_sha256=request.request_sha256,
+        batch_id=request.batch_id,
+        rerun_of=request.rerun_of,
         queued_at=(now := timezone.now()),
         enqueued_at=now,
         runtime_revision=request.runtime.revision,
-        limits=effective_limits(request.runtime, request.client, request.limits).as_dict(),
+        limits=effective_limits(request.runtime, request.client, wanted).as_dict(),
         environment=request.runtime.environment,
         remote_address=request.remote_address,
     )
+    if request.pinned_to:
+        execution.pinned = True
+        for name in PINNED:
+            setattr(execution, name, getattr(request.pinned_to, name))
     if not request.runtime.enabled:
         message = f"The runtime {request.runtime.slug} is switched off; an administrator can enable it."
-        return _reject(execution, Outcome.RUNTIME_DISABLED, message)
+        return _reject(execution, request.files, Outcome.RUNTIME_DISABLED, message, admitted=admitted)
     if policy != CodePolicy.OFF:
         found = code_policy.check(request.code, request.runtime.slug, request.runtime.disabled_rules)
         execution.policy_violations = [
             {"rule": v.rule, "line": v.line, "message": db_text(v.message)} for v in found
         ]
         if found and policy == CodePolicy.BLOCK:
-            return _reject(execution, Outcome.CODE_POLICY, "\n".join(db_text(str(v)) for v in found))
-    with transaction.atomic():
-        admit(request.client)
-        execution.save(force_insert=True)
+            message = "\n".join(db_text(str(v)) for v in found)
+            return _reject(execution, request.files, Outcome.CODE_POLICY, message, admitted=admitted)
+    with transaction.atomic(savepoint=False):
+        if not admitted:
+            admit(request.client)
+        _insert(execution, request.files)
         enqueue(execution)
     return execution
 
@@ -107,13 +134,24 @@ def enqueue(execution: Execution) -> None:
     async_task(TASK, name, task_name=name, broker=NotifyBroker(client_id=execution.client_id))
 
 
-def _reject(execution: Execution, outcome: Outcome, message: str) -> Execution:
+def _reject(
+    execution: Execution, files: Mapping[str, bytes], outcome: Outcome, message: str, *, admitted: bool
+) -> Execution:
     execution.status, execution.outcome, execution.message = Status.REJECTED, outcome, message
     execution.finished_at = timezone.now()
-    with transaction.atomic():
-        admit(execution.client)
-        execution.save(force_insert=True)
+    with transaction.atomic(savepoint=False):
+        if not admitted:
+            admit(execution.client)
+        _insert(execution, files)
     return execution
+
+
+def _insert(execution: Execution, files: Mapping[str, bytes]) -> None:
+    execution.save(force_insert=True)
+    if files:
+        InputFile.objects.bulk_create(
+            InputFile(execution=execution, path=path, content=content) for path, content in files.items()
+        )
 
 
 def finish(
@@ -179,15 +217,17 @@ def _from_report(report: Report, output_bytes: int) -> dict[str, Any]:
     }
 
 
-def cancel(execution_id: UUID, *, now: datetime | None = None) -> None:
-    """End it as soon as possible: a queued one never starts, a running one's sandbox is killed."""
-    verdict = Verdict(Status.CANCELLED, Outcome.CALLER_GONE, "Cancelled: the caller hung up.")
+def cancel(execution_id: UUID, *, outcome: Outcome = Outcome.CALLER_GONE) -> bool:
+    """End it as soon as possible: a queued one never starts, a running one's sandbox is killed. False if it had
+    ended already."""
     with transaction.atomic():
         row = Execution.objects.select_for_update().filter(pk=execution_id, status__in=OPEN).first()
         if row is None:
-            return
+            return False
         if row.status == Status.QUEUED:
-            finish(execution_id, verdict)
-            return
-        Execution.objects.filter(pk=execution_id).update(cancel_requested_at=now or timezone.now())
-        notify(CANCEL, str(execution_id))
+            return finish(execution_id, cancellation(outcome))
+        if not row.cancel_requested_at:
+            fields = {"cancel_requested_at": timezone.now(), "cancel_outcome": outcome}
+            Execution.objects.filter(pk=execution_id).update(**fields)
+            notify(CANCEL, str(execution_id))
+        return True

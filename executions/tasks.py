@@ -2,6 +2,7 @@
 
 import logging
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -12,7 +13,6 @@ from django.db.models import Func, PositiveIntegerField
 from django.utils import timezone
 
 from executions import liveness, services
-from executions.limits import limits_of_run
 from executions.models import Execution, Outcome, Sandbox, Status
 from executions.notify import POOL, READY, listening, notify
 from executions.sandbox import pool
@@ -22,6 +22,7 @@ from executions.sandbox.protocol import BYE, Job
 from executions.sandbox.session import EndedBy, Report, Session
 from executions.sandbox.verdict import Verdict, decide
 from runtimes.models import Limits
+from seccomp_profiles.models import SeccompProfile
 
 logger = logging.getLogger(__name__)
 
@@ -54,12 +55,12 @@ def give_up(execution: Execution, outcome: Outcome, message: str) -> None:
 def run(execution: Execution) -> None:
     claimed_at = timezone.now()
     engine = get_engine()
-    configuration = pool.Configuration(execution.runtime)
+    configuration = configuration_of(execution)
     sandbox, warm, channel = acquire(engine, configuration, execution)
     sandbox_at = timezone.now()
-    limits = limits_of_run(execution.limits, configuration.runtime)
+    limits = limits_of(execution, configuration)
     with closing(channel):
-        report = Session(channel, sandbox.container_id, limits).run(job_of(execution, configuration, limits))
+        report = Session(channel, sandbox.container_id, limits).run(job_of(execution, limits))
         verdict = judge(engine, sandbox, execution, report, limits)
         store(
             lambda: services.finish(
@@ -71,7 +72,7 @@ def run(execution: Execution) -> None:
                 sandbox_at=sandbox_at,
                 warm=warm,
                 limits=limits.as_dict(),
-                environment=configuration.runtime.environment,
+                environment=configuration.environment,
             )
         )
         end(engine, sandbox, channel, report)
@@ -91,10 +92,45 @@ def take(execution_id: str) -> Execution | None:
     return Execution.objects.select_related("runtime__seccomp_profile").get(pk=execution_id)
 
 
+def configuration_of(execution: Execution) -> pool.Configuration:
+    """The runtime's of today, unless the execution is bound to another. Raises EngineError."""
+    runtime = execution.runtime
+    if execution.pinned:
+        own = pool.Own(
+            image=execution.image_id,
+            limits=Limits(**execution.limits),
+            environment=execution.environment,
+            revision=execution.runtime_revision,
+            profile=pinned_profile(execution),
+        )
+        return pool.Configuration(runtime, own)
+    today = pool.Configuration(runtime)
+    if (limits := limits_of(execution, today)).memory_bytes == today.limits.memory_bytes:
+        return today
+    # runsc cannot change the memory of a running sandbox.
+    own = pool.Own(runtime.image, limits, runtime.environment, runtime.revision, runtime.seccomp_profile)
+    return pool.Configuration(runtime, own)
+
+
+def pinned_profile(execution: Execution) -> SeccompProfile | None:
+    try:
+        return SeccompProfile.objects.with_sha256(execution.profile_sha256)
+    except SeccompProfile.DoesNotExist as e:
+        raise EngineError(f"the seccomp profile {execution.profile_name} is not what it was") from e
+
+
+def limits_of(execution: Execution, configuration: pool.Configuration) -> Limits:
+    """The sandbox's own, lowered to what was asked for when the execution was submitted."""
+    return configuration.limits.lowered_to(execution.limits)
+
+
 def acquire(
     engine: Engine, configuration: pool.Configuration, execution: Execution
 ) -> tuple[Sandbox, bool, Channel]:
     """A sandbox for this execution, whether it was waiting, and its stdin and stdout. Raises EngineError."""
+    if configuration.own:
+        started = pool.start(engine, configuration, execution_id=execution.pk)
+        return started, False, engine.attach(started.container_id)
     warm = True
     give_up = time.monotonic() + KEEPER_PATIENCE_S
     while time.monotonic() < give_up and (sandbox := pool.claim(configuration, execution.pk)):
@@ -105,9 +141,8 @@ def acquire(
             logger.warning("sandbox %s was dead: %s", sandbox, e)
             pool.discard(sandbox)
     warm = False
-    sandbox = wait_for_keeper(configuration, execution, give_up) or pool.start(
-        engine, configuration, execution_id=execution.pk
-    )
+    kept = wait_for_keeper(configuration, execution, give_up)
+    sandbox = kept or pool.start(engine, configuration, execution_id=execution.pk)
     return sandbox, warm, engine.attach(sandbox.container_id)
 
 
@@ -128,28 +163,30 @@ def wait_for_keeper(configuration: pool.Configuration, execution: Execution, giv
     return None
 
 
-def job_of(execution: Execution, configuration: pool.Configuration, limits: Limits) -> Job:
+def job_of(execution: Execution, limits: Limits) -> Job:
+    files = execution.input_files.all() if execution.input_count else ()
     return Job(
         mode=execution.mode,
         code=execution.code,
-        source_file=configuration.runtime.source_file,
+        source_file=execution.source_file or execution.runtime.source_file,
         arguments=execution.arguments,
         stdin=execution.stdin,
         argv=execution.argv,
-        environment={},
+        environment=execution.variables,
         output_bytes=limits.output_bytes,
         output_action=limits.output_action,
         result_bytes=limits.result_bytes,
         artifact_count=limits.artifact_count,
         artifact_bytes=limits.artifact_bytes,
         artifact_suffixes=RAGFLOW_SUFFIXES if execution.endpoint == "ragflow" else None,
+        files=[{"path": f.path, "base64": b64encode(f.content).decode()} for f in files],
     )
 
 
 def judge(engine: Engine, sandbox: Sandbox, execution: Execution, report: Report, limits: Limits) -> Verdict:
     if report.ended_by is not EndedBy.LOST:
-        return decide(report, None, limits, cancelled=False)
-    return decide(report, state_of(engine, sandbox), limits, cancelled=cancel_requested(execution))
+        return decide(report, None, limits)
+    return decide(report, state_of(engine, sandbox), limits, cancelled=cancel_outcome(execution))
 
 
 def state_of(engine: Engine, sandbox: Sandbox) -> ContainerState | None:
@@ -159,9 +196,9 @@ def state_of(engine: Engine, sandbox: Sandbox) -> ContainerState | None:
         return None  # Docker itself is gone; the verdict says that the sandbox was lost
 
 
-def cancel_requested(execution: Execution) -> bool:
-    rows = Execution.objects.filter(pk=execution.pk, cancel_requested_at__isnull=False)
-    return bool(store(rows.exists))
+def cancel_outcome(execution: Execution) -> str:
+    """Of a cancellation that was asked for meanwhile; "" if none was."""
+    return str(store(Execution.objects.values_list("cancel_outcome", flat=True).get, pk=execution.pk))
 
 
 def end(engine: Engine, sandbox: Sandbox, channel: Channel, report: Report) -> None:
@@ -177,12 +214,12 @@ def end(engine: Engine, sandbox: Sandbox, channel: Channel, report: Report) -> N
         logger.warning("sandbox %s: %s; the keeper will remove it", sandbox, e)
 
 
-def store(write: Callable[[], Any]) -> Any:
+def store(write: Callable[..., Any], **arguments: Any) -> Any:
     """Do it, outlasting a restart of Postgres: the result of a run exists only here until it is stored."""
     give_up = time.monotonic() + STORE_PATIENCE_S
     while True:
         try:
-            return write()
+            return write(**arguments)
         except (OperationalError, InterfaceError) as e:
             if time.monotonic() > give_up:
                 raise

@@ -6,7 +6,8 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -34,7 +35,7 @@ class Hub:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiters: dict[str, int] = {}
+        self._waiters: defaultdict[str, set[int]] = defaultdict(set)
         self._thread: threading.Thread | None = None
         self._listening = threading.Event()
         self._pid = 0
@@ -42,23 +43,34 @@ class Hub:
     @contextmanager
     def waiter(self, execution_id: uuid.UUID) -> Iterator["Waiter"]:
         """Hears of the execution's end from now on: entered before the execution is queued, it misses nothing."""
-        event = self._register(execution_id)
-        try:
+        with self.event([execution_id]) as event:
             yield Waiter(execution_id, event)
+
+    @contextmanager
+    def event(self, execution_ids: Iterable[uuid.UUID]) -> Iterator[int]:
+        """An eventfd that becomes readable when one of them ends."""
+        keys = [str(execution_id) for execution_id in execution_ids]
+        event = self._register(keys)
+        try:
+            yield event
         finally:
             with self._lock:
-                self._waiters.pop(str(execution_id), None)
+                for key in keys:
+                    self._waiters[key].discard(event)
+                    if not self._waiters[key]:
+                        del self._waiters[key]
                 os.close(event)
 
-    def _register(self, execution_id: uuid.UUID) -> int:
+    def _register(self, keys: list[str]) -> int:
         with self._lock:
             if self._pid != os.getpid():  # gunicorn forks after import
-                self._pid, self._waiters = os.getpid(), {}
+                self._pid, self._waiters = os.getpid(), defaultdict(set)
                 self._listening = threading.Event()
                 self._thread = threading.Thread(target=self._listen, name="finished-hub", daemon=True)
                 self._thread.start()
             event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-            self._waiters[str(execution_id)] = event
+            for key in keys:
+                self._waiters[key].add(event)
         self._listening.wait(LOOK_AGAIN_S)
         return event
 
@@ -77,12 +89,12 @@ class Hub:
 
     def _wake(self, execution_id: str) -> None:
         with self._lock:
-            if (event := self._waiters.get(execution_id)) is not None:
+            for event in self._waiters.get(execution_id, ()):
                 os.eventfd_write(event, 1)
 
     def _wake_all(self) -> None:
         with self._lock:
-            for event in self._waiters.values():
+            for event in set().union(*self._waiters.values()):
                 os.eventfd_write(event, 1)
 
 
@@ -94,15 +106,18 @@ class Waiter:
     execution_id: uuid.UUID
     event: int  # an eventfd, readable when it may have finished
 
-    def wait(self, *, timeout_s: float, caller: socket.socket | None = None) -> Execution | GaveUp:
-        """Blocks without holding a database connection. `caller`: the client's socket, watched for hanging up."""
+    def wait(
+        self, *, timeout_s: float, caller: socket.socket | None = None, look_first: bool = False
+    ) -> Execution | GaveUp:
+        """Blocks without holding a database connection. `caller`: the client's socket, watched for hanging up.
+        `look_first`: it may have finished before this waiter was there."""
         connection.close()  # back to the pool
         deadline = time.monotonic() + timeout_s
         poll = select.poll()
         poll.register(self.event, select.POLLIN)
         if caller is not None:
             poll.register(caller, select.POLLRDHUP)
-        pause = LOOK_AGAIN_S
+        pause = 0.0 if look_first else LOOK_AGAIN_S
         while (left := deadline - time.monotonic()) > 0:
             ready = dict(poll.poll(min(left, pause) * 1000))
             if self.event in ready:

@@ -1,4 +1,6 @@
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -25,6 +27,19 @@ class OutputAction(models.TextChoices):
     KILL = "kill", "End the run"
 
 
+# What a caller may ask to be lower for one execution: the session and the job enforce it, not the container's
+# flags (but for memory: see executions.tasks).
+ADJUSTABLE = (
+    "wall_time_ms",
+    "cpu_time_ms",
+    "memory_bytes",
+    "output_bytes",
+    "result_bytes",
+    "artifact_count",
+    "artifact_bytes",
+)
+
+
 @dataclass(frozen=True)
 class Limits:
     """What one run may use. Times in milliseconds, sizes in bytes, cpus in cores."""
@@ -45,6 +60,11 @@ class Limits:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def lowered_to(self, wanted: Mapping[str, Any]) -> "Limits":
+        """With the adjustable ones among `wanted`, where those are lower."""
+        lower = {name: min(getattr(self, name), wanted.get(name, math.inf)) for name in ADJUSTABLE}
+        return replace(self, **lower)
 
 
 def validate_string_map(value: Any) -> None:

@@ -139,6 +139,12 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    # Answers of RAGFlow's endpoint have a status of their own.
+    "ENUM_NAME_OVERRIDES": {
+        "Status": "executions.models.Status",
+        "RAGFlowStatus": "executions.ragflow.schema.STATUSES",
+    },
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
 }
 
 # --- The node: one Docker host with one worker and one keeper --------------------------------------------

@@ -1,8 +1,8 @@
 from typing import Any
 
 from django.contrib import admin
-from django.urls import path
-from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
+from django.urls import include, path
+from drf_spectacular.views import SpectacularJSONAPIView, SpectacularRedocView, SpectacularSwaggerView
 
 from executions.ragflow.views import RunView, healthz, readyz, run_with_slash
 
@@ -18,5 +18,7 @@ urlpatterns = [
     path("run/", run_with_slash),
     path("openapi.json", SpectacularJSONAPIView.as_view(**OPEN), name="schema"),
     path("docs", SpectacularSwaggerView.as_view(**OPEN, url_name="schema")),
+    path("redoc", SpectacularRedocView.as_view(**OPEN, url_name="schema")),
+    path("api/v1/", include("executions.api.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -11,6 +11,17 @@ from seccomp_profiles.validators import validate_profile
 UNCONFINED = "unconfined"
 
 
+class SeccompProfileQuerySet(models.QuerySet["SeccompProfile"]):
+    def with_sha256(self, sha256: str) -> "SeccompProfile | None":
+        """The profile with exactly these rules, None for no filter at all. Raises DoesNotExist."""
+        if sha256 == hash_rules(None):
+            return None
+        for profile in self:
+            if profile.sha256 == sha256:
+                return profile
+        raise self.model.DoesNotExist
+
+
 class SeccompProfile(models.Model):
     name = models.SlugField(unique=True, help_text="Short name shown on runtimes and executions.")
     description = models.TextField(blank=True, help_text="What it is for, and what it would break.")
@@ -23,6 +34,8 @@ class SeccompProfile(models.Model):
     )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
+
+    objects = SeccompProfileQuerySet.as_manager()
 
     class Meta:
         ordering = ["name"]

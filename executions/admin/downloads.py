@@ -6,9 +6,9 @@ from django.utils.http import content_disposition_header
 CONTROL = re.compile(r"[\x00-\x1f\x7f/\\]")
 
 
-def as_attachment(name: str, content: bytes) -> HttpResponse:
+def as_attachment(name: str, content: bytes, content_type: str = "application/octet-stream") -> HttpResponse:
     """A stranger's bytes: saved by the browser, never shown, and never guessed to be a page of ours."""
-    response = HttpResponse(content, content_type="application/octet-stream")
+    response = HttpResponse(content, content_type=content_type)
     response["Content-Disposition"] = content_disposition_header(True, CONTROL.sub("_", name)) or "attachment"
     response["X-Content-Type-Options"] = "nosniff"
     response["Content-Security-Policy"] = "sandbox; default-src 'none'"

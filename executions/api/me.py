@@ -7,11 +7,12 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from executions.admission import usage_of
-from executions.limits import PER_RUN
+from executions.api import schema
+from executions.api.base import ApiView
 from executions.models import Client, Role, Token
+from runtimes.models import ADJUSTABLE
 
 
 class TokenSerializer(serializers.Serializer):  # type: ignore[type-arg]
@@ -25,7 +26,7 @@ class CapsSerializer(serializers.Serializer):  # type: ignore[type-arg]
     """Of one run. null: the limit of the runtime alone."""
 
     def get_fields(self) -> dict[str, Any]:
-        return {name: serializers.IntegerField(allow_null=True) for name in PER_RUN}
+        return {name: serializers.IntegerField(allow_null=True) for name in ADJUSTABLE}
 
 
 class AllowanceSerializer(serializers.Serializer):  # type: ignore[type-arg]
@@ -48,8 +49,13 @@ class MeSerializer(serializers.Serializer):  # type: ignore[type-arg]
     open_executions = AllowanceSerializer()
 
 
-class MeView(APIView):
-    @extend_schema(responses=MeSerializer, tags=["Clients"], summary="The caller: role, caps, and what is left")
+class MeView(ApiView):
+    @extend_schema(
+        summary="The caller: role, caps, and what is left",
+        operation_id="get_me",
+        responses=schema.answers({200: MeSerializer}),
+        tags=["Clients"],
+    )
     def get(self, request: Request) -> Response:
         caller: object = request.user
         client = caller if isinstance(caller, Client) else None
@@ -64,7 +70,7 @@ def describe(client: Client | None, token: Token | None) -> dict[str, Any]:
         "role": client.role if client else Role.CALLER,
         "token": token,
         "allowed_runtimes": (client and client.allowed_runtimes) or None,
-        "caps": {name: getattr(client, f"max_{name}", None) for name in PER_RUN},
+        "caps": {name: getattr(client, f"max_{name}", None) for name in ADJUSTABLE},
         "runs_per_minute": _allowance(client, "max_runs_per_minute", usage.minute_used, usage.minute_ends),
         "runs_per_day": _allowance(client, "max_runs_per_day", usage.day_used, usage.day_ends),
         "open_executions": _allowance(client, "max_open_executions", usage.open_executions, None),

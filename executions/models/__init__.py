@@ -1,5 +1,5 @@
 from executions.models.client import Client, Role
-from executions.models.execution import Artifact, Execution, Mode, Outcome, Status
+from executions.models.execution import Artifact, Execution, InputFile, Mode, Outcome, Status
 from executions.models.sandbox import Sandbox, SandboxState
 from executions.models.token import Token, hash_token
 from executions.models.usage import ClientUsage
@@ -9,6 +9,7 @@ __all__ = [
     "Client",
     "ClientUsage",
     "Execution",
+    "InputFile",
     "Mode",
     "Outcome",
     "Role",

@@ -1,7 +1,10 @@
 import pgtrigger
 import uuid_utils.compat
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVector
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Left
 
 from executions.models.client import Client
 from executions.notify import FINISHED, POOL, USED
@@ -22,6 +25,7 @@ class Status(models.TextChoices):
 
 
 OPEN = (Status.QUEUED, Status.RUNNING)
+IDEMPOTENCY_CONSTRAINT = "execution_idempotency_once"
 TERMINAL = tuple(status for status in Status if status not in OPEN)
 
 
@@ -40,6 +44,7 @@ class Outcome(models.TextChoices):
     CODE_POLICY = "code_policy", "Refused by the code policy"
     RUNTIME_DISABLED = "runtime_disabled", "The runtime is switched off"
     CALLER_GONE = "caller_gone", "The caller hung up"
+    CANCEL_REQUESTED = "cancel_requested", "Cancelled on request"
     QUEUE_TIMEOUT = "queue_timeout", "No worker took it in time"
     START_FAILED = "start_failed", "No sandbox could be started"
     SANDBOX_LOST = "sandbox_lost", "The sandbox died without a reason of its own"
@@ -50,6 +55,16 @@ class Outcome(models.TextChoices):
 class Mode(models.TextChoices):
     FUNCTION = "function", "Function: main() is called and returns JSON"
     SCRIPT = "script", "Script: the program runs from top to bottom"
+
+
+# A tsvector holds at most 1 MiB, and a longer one would fail the row: what lies beyond is not searched.
+SEARCHED_CHARACTERS = 20_000
+
+
+def search_vector() -> SearchVector:
+    """What full-text search looks at: the same expression in the index and in every query."""
+    texts = (Left(name, SEARCHED_CHARACTERS) for name in ("code", "stdout", "stderr"))
+    return SearchVector(*texts, config="simple")
 
 
 class ExecutionQuerySet(models.QuerySet["Execution"]):
@@ -68,7 +83,9 @@ class Execution(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid_utils.compat.uuid7, editable=False)
     # PROTECT: history names its runtime and client for ever; both are switched off, not deleted.
-    client = models.ForeignKey(Client, on_delete=models.PROTECT, null=True, related_name="executions")
+    client = models.ForeignKey(
+        Client, on_delete=models.PROTECT, null=True, related_name="executions", db_index=False
+    )
     runtime = models.ForeignKey(Runtime, on_delete=models.PROTECT, related_name="executions")
     endpoint = models.CharField(max_length=20, help_text="Where it came in.")
     mode = models.CharField(max_length=8, choices=Mode.choices)
@@ -78,6 +95,21 @@ class Execution(models.Model):
     arguments = models.TextField(default="{}")
     stdin = models.TextField(blank=True)
     argv = models.JSONField(default=list)
+    source_file = models.CharField(
+        max_length=255, blank=True, help_text="Where in /workspace the code is written."
+    )
+    input_count = models.PositiveSmallIntegerField(default=0, help_text="Files given beside the code.")
+    variables = models.JSONField(default=dict, help_text="Environment variables the caller asked for.")
+    labels = models.JSONField(default=dict, help_text="Names and values of the caller's own, to find it by.")
+
+    # How it was asked for
+    idempotency_key = models.CharField(max_length=255, null=True)
+    request_sha256 = models.CharField(max_length=64, blank=True)
+    batch_id = models.UUIDField(null=True)
+    rerun_of = models.UUIDField(null=True)
+    pinned = models.BooleanField(
+        default=False, help_text="Runs on the image, profile and limits named here, not on the runtime's of today."
+    )
 
     status = models.CharField(max_length=14, choices=Status.choices, default=Status.QUEUED)
     outcome = models.CharField(max_length=20, choices=Outcome.choices, blank=True)
@@ -119,6 +151,7 @@ class Execution(models.Model):
     # The worker's Postgres backend: when that session is gone, so is the worker. See keeper.reaper.
     worker_backend = models.PositiveIntegerField(null=True)
     cancel_requested_at = models.DateTimeField(null=True)
+    cancel_outcome = models.CharField(max_length=20, choices=Outcome.choices, blank=True)
 
     objects = ExecutionQuerySet.as_manager()
 
@@ -131,6 +164,12 @@ class Execution(models.Model):
                 | Q(status__in=TERMINAL, finished_at__isnull=False) & ~Q(outcome=""),
                 name="execution_finished_iff_terminal",
             ),
+            models.UniqueConstraint(
+                fields=["client", "idempotency_key"],
+                condition=Q(idempotency_key__isnull=False),
+                nulls_distinct=False,  # callers without a token are one client
+                name=IDEMPOTENCY_CONSTRAINT,
+            ),
         ]
         indexes = [
             models.Index(fields=["-queued_at"], name="execution_recent_idx"),
@@ -138,6 +177,17 @@ class Execution(models.Model):
             models.Index(fields=["status", "node"], condition=Q(status__in=OPEN), name="execution_open_idx"),
             # A client's limit on open executions: what others have in the queue costs it nothing.
             models.Index(fields=["client"], condition=Q(status__in=OPEN), name="execution_client_open_idx"),
+            # A client's own history; ids are in the order of time.
+            models.Index(fields=["client", "-id"], name="execution_client_idx"),
+            models.Index(fields=["batch_id"], condition=Q(batch_id__isnull=False), name="execution_batch_idx"),
+            # Partial: one without labels costs nothing here, and for the search one is indexed once, at its end.
+            GinIndex(
+                fields=["labels"],
+                opclasses=["jsonb_path_ops"],
+                condition=~Q(labels={}),
+                name="execution_labels_idx",
+            ),
+            GinIndex(search_vector(), condition=Q(status__in=TERMINAL), name="execution_search_idx"),
         ]
         triggers = [
             pgtrigger.Protect(
@@ -185,6 +235,26 @@ class Execution(models.Model):
         if not (self.started_at and self.ended_at):
             return None
         return (self.ended_at - self.started_at).total_seconds() * 1000
+
+
+class InputFile(models.Model):
+    """A file the caller put into /workspace, beside the program itself."""
+
+    execution = models.ForeignKey(Execution, on_delete=models.PROTECT, related_name="input_files")
+    path = models.CharField(max_length=255)
+    content = models.BinaryField()
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["execution", "path"], name="input_file_path_once"),
+        ]
+        triggers = [
+            pgtrigger.Protect(name="input_files_never_change", operation=pgtrigger.Update | pgtrigger.Delete),
+        ]
+
+    def __str__(self) -> str:
+        return self.path
 
 
 class Artifact(models.Model):

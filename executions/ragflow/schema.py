@@ -5,6 +5,8 @@ from rest_framework import serializers
 from executions.admission import LABELS
 from executions.ragflow.contract import LANGUAGES
 
+STATUSES = ["success", "program_error", "resource_limit_exceeded", "program_runner_error"]
+
 
 class RunRequestSerializer(serializers.Serializer):  # type: ignore[type-arg]
     code_b64 = serializers.CharField(help_text="The program, UTF-8, base64-encoded.")
@@ -30,9 +32,7 @@ class ArtifactSerializer(serializers.Serializer):  # type: ignore[type-arg]
 
 
 class RunResultSerializer(serializers.Serializer):  # type: ignore[type-arg]
-    status = serializers.ChoiceField(
-        choices=["success", "program_error", "resource_limit_exceeded", "program_runner_error"]
-    )
+    status = serializers.ChoiceField(choices=STATUSES)
     stdout = serializers.CharField(help_text="Empty unless the run succeeded.")
     stderr = serializers.CharField(help_text="Never empty when the run failed.")
     exit_code = serializers.IntegerField()

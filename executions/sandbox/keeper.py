@@ -4,7 +4,9 @@ One a node (an advisory lock sees to that). It keeps nothing that it could not r
 Docker, so it may die at any time.
 """
 
+import json
 import logging
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable
@@ -18,7 +20,7 @@ from django.utils import timezone
 
 from executions import liveness
 from executions.models import Execution, Sandbox, SandboxState, Status
-from executions.notify import CANCEL, CLAIMED, POOL, USED, Listener, Notification
+from executions.notify import CANCEL, CLAIMED, IMAGE_ASKED, POOL, USED, Listener, Notification, notify
 from executions.sandbox import pool, reaper
 from executions.sandbox.engine import Container, Engine, EngineError, ImageMissing
 from runtimes.models import Runtime
@@ -35,6 +37,8 @@ PAUSE_S = 0.08
 # Demand is the busiest of these slots within the window: about what one refill round has to make good.
 DEMAND_SLOT_S = 2
 DEMAND_WINDOW_S = 60
+# Until a cancelled execution has ended, its sandbox is looked for and killed.
+KILL_AGAIN_S = 0.2
 # A row without a container this long belongs to a process that died while starting it.
 START_GRACE_S = 90
 REMOVALS = 4
@@ -69,6 +73,7 @@ class Keeper:
         self._starters = ThreadPoolExecutor(settings.SANDBOX_STARTS, "start")
         self._removers = ThreadPoolExecutor(REMOVALS, "remove")
         self._retry_at: dict[int, float] = {}
+        self._kill_again_at = math.inf
         self._stop = False
 
     def stop(self) -> None:
@@ -86,7 +91,7 @@ class Keeper:
         self._removers.shutdown()
 
     def _serve(self) -> None:
-        with Listener(POOL, CANCEL) as listener:
+        with Listener(POOL, CANCEL, IMAGE_ASKED) as listener:
             liveness.hold_keeper(listener.connection, settings.SANDBOX_NODE)
             logger.info("keeping the pool of node %s", settings.SANDBOX_NODE)
             next_tick = next_step = 0.0
@@ -97,7 +102,10 @@ class Keeper:
                 if time.monotonic() >= next_step:
                     self._step()
                     next_step = next_tick
-                heard = listener.wait(max(0.0, min(next_step, next_tick) - time.monotonic()))
+                if time.monotonic() >= self._kill_again_at:
+                    self._kill_cancelled()
+                next_look = min(next_step, next_tick, self._kill_again_at)
+                heard = listener.wait(max(0.0, next_look - time.monotonic()))
                 for notification in heard:
                     next_step = min(next_step, time.monotonic() + self._hear(notification))
 
@@ -105,6 +113,8 @@ class Keeper:
         """Seconds until the pool should be looked at."""
         if notification.channel == CANCEL:
             self._kill_cancelled()
+        elif notification.channel == IMAGE_ASKED:
+            self._tell_image(notification.payload)
         elif notification.payload.startswith(CLAIMED):
             self._demand.claimed(int(notification.payload.removeprefix(CLAIMED)))
             return PAUSE_S
@@ -136,14 +146,24 @@ class Keeper:
         return Sandbox.objects.filter(node=settings.SANDBOX_NODE)
 
     def _kill_cancelled(self) -> None:
-        cancelled = Execution.objects.filter(
-            status=Status.RUNNING, node=settings.SANDBOX_NODE, cancel_requested_at__isnull=False
-        )
-        for sandbox in self._mine().filter(execution_id__in=cancelled.values("pk")):
+        running = Execution.objects.filter(status=Status.RUNNING, node=settings.SANDBOX_NODE)
+        cancelled = list(running.filter(cancel_requested_at__isnull=False).values_list("pk", flat=True))
+        # One that was taken a moment ago may get its sandbox only now.
+        self._kill_again_at = time.monotonic() + KILL_AGAIN_S if cancelled else math.inf
+        for sandbox in self._mine().filter(execution_id__in=cancelled).exclude(container_id=""):
             try:
                 self._engine.kill(sandbox.container_id)
             except EngineError as e:
                 logger.warning("cancel: sandbox %s: %s", sandbox, e)
+
+    def _tell_image(self, question: str) -> None:
+        reference, channel = json.loads(question)
+        try:
+            notify(channel, self._engine.image_id(reference))
+        except ImageMissing:
+            notify(channel)
+        except EngineError as e:
+            logger.warning("image %s: %s", reference, e)
 
     # -- refill ---------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from executions.notify import CLAIMED, POOL, READY, notify
 from executions.sandbox import session
 from executions.sandbox.docker_engine import ROW_LABEL
 from executions.sandbox.engine import Engine, EngineError, SandboxSpec
-from runtimes.models import Runtime
+from runtimes.models import Limits, Runtime
 from seccomp_profiles.models import UNCONFINED, SeccompProfile, hash_rules
 
 logger = logging.getLogger(__name__)
@@ -34,14 +34,45 @@ CLAIM = """
 
 
 @dataclass(frozen=True)
+class Own:
+    """What one execution wants instead of its runtime's configuration of today."""
+
+    image: str
+    limits: Limits
+    environment: dict[str, str]
+    revision: int
+    profile: SeccompProfile | None
+
+
+@dataclass(frozen=True)
 class Configuration:
-    """A runtime as it stands now, with the profile it points at: what a sandbox must have been started under."""
+    """A runtime as it stands now, with the profile it points at: what a sandbox must have been started under.
+
+    With an `own` configuration the sandbox is started for one execution; the pool holds none like it.
+    """
 
     runtime: Runtime
+    own: Own | None = None
+
+    @property
+    def image(self) -> str:
+        return self.own.image if self.own else self.runtime.image
+
+    @property
+    def limits(self) -> Limits:
+        return self.own.limits if self.own else self.runtime.limits
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return self.own.environment if self.own else self.runtime.environment
+
+    @property
+    def revision(self) -> int:
+        return self.own.revision if self.own else self.runtime.revision
 
     @property
     def profile(self) -> SeccompProfile | None:
-        return self.runtime.seccomp_profile
+        return self.own.profile if self.own else self.runtime.seccomp_profile
 
     @property
     def profile_name(self) -> str:
@@ -54,12 +85,12 @@ class Configuration:
     def spec(self, sandbox: Sandbox) -> SandboxSpec:
         return SandboxSpec(
             image=sandbox.image_id,
-            limits=self.runtime.limits,
+            limits=self.limits,
             runner_config={
                 "preload": self.runtime.preload,
                 "preload_when_idle": self.runtime.preload_when_idle,
             },
-            environment=self.runtime.environment,
+            environment=self.environment,
             seccomp=self.profile.docker_value if self.profile else UNCONFINED,
             labels={ROW_LABEL: str(sandbox.pk)},
         )
@@ -86,14 +117,14 @@ def start(engine: Engine, configuration: Configuration, *, execution_id: UUID | 
     sandbox = Sandbox.objects.create(
         node=settings.SANDBOX_NODE,
         runtime=runtime,
-        runtime_revision=runtime.revision,
+        runtime_revision=configuration.revision,
         profile_name=configuration.profile_name,
         profile_sha256=configuration.profile_sha256,
         runsc_version=engine.version(),
         execution_id=execution_id,
     )
     try:
-        sandbox.image_id = engine.image_id(runtime.image)
+        sandbox.image_id = engine.image_id(configuration.image)
         sandbox.container_id = engine.create(configuration.spec(sandbox))
         channel = engine.attach(sandbox.container_id)
         try:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 VERSION = 1
@@ -32,6 +32,7 @@ class Job:
     artifact_count: int
     artifact_bytes: int
     artifact_suffixes: list[str] | None
+    files: list[dict[str, str]] = field(default_factory=list)  # path and base64 of each
 
     def frame(self) -> bytes:
         payload = json.dumps(asdict(self) | {"arguments": json.loads(self.arguments)}).encode()

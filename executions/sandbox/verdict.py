@@ -29,8 +29,9 @@ class Verdict:
     result: str | None = None  # JSON text
 
 
-def decide(report: Report, state: ContainerState | None, limits: Limits, *, cancelled: bool) -> Verdict:
-    """`state` is the container's, asked after the stream ended without a report; else None."""
+def decide(report: Report, state: ContainerState | None, limits: Limits, *, cancelled: str = "") -> Verdict:
+    """`state` is the container's, asked after the stream ended without a report; else None.
+    `cancelled`: the outcome of a cancellation somebody asked for."""
     match report.ended_by:
         case EndedBy.WALL_TIME:
             seconds = limits.wall_time_ms / 1000
@@ -58,6 +59,11 @@ def decide(report: Report, state: ContainerState | None, limits: Limits, *, canc
             )
 
 
+def cancellation(outcome: Outcome) -> Verdict:
+    why = "the caller hung up" if outcome == Outcome.CALLER_GONE else "somebody asked for it"
+    return Verdict(Status.CANCELLED, outcome, f"Cancelled: {why}.")
+
+
 def _out_of_memory(limits: Limits) -> Verdict:
     return Verdict(
         Status.OUT_OF_MEMORY,
@@ -67,11 +73,11 @@ def _out_of_memory(limits: Limits) -> Verdict:
     )
 
 
-def _of_lost_sandbox(report: Report, state: ContainerState | None, limits: Limits, cancelled: bool) -> Verdict:
+def _of_lost_sandbox(report: Report, state: ContainerState | None, limits: Limits, cancelled: str) -> Verdict:
     if report.oom_killed or (state and state.oom_killed):
         return _out_of_memory(limits)
     if cancelled:
-        return Verdict(Status.CANCELLED, Outcome.CALLER_GONE, "Cancelled: the caller hung up.")
+        return cancellation(Outcome(cancelled))
     return Verdict(
         Status.PLATFORM_ERROR,
         Outcome.SANDBOX_LOST,
@@ -121,7 +127,7 @@ def _with_result(raw: bytes) -> Verdict:
     try:
         # JSON has no NaN and no infinity; null is what RAGFlow's callers get for them.
         value = json.loads(raw, parse_constant=lambda _name: None)
-        if raw.count(b"[") + raw.count(b"{") > MAX_NESTING and _nested_deeper_than(MAX_NESTING, value):
+        if raw.count(b"[") + raw.count(b"{") > MAX_NESTING and nested_deeper_than(MAX_NESTING, value):
             raise RecursionError
         text = json.dumps(value, separators=(",", ":"), allow_nan=False)  # 1e999 is JSON, and infinite
     except RecursionError:
@@ -136,7 +142,7 @@ def _invalid_result(message: str) -> Verdict:
     return Verdict(Status.FAILED, Outcome.RESULT_INVALID, message, exit_code=1)
 
 
-def _nested_deeper_than(levels: int, value: Any) -> bool:
+def nested_deeper_than(levels: int, value: Any) -> bool:
     containers = [value] if isinstance(value, list | dict) else []
     while containers and levels:
         levels -= 1

@@ -41,14 +41,21 @@ function rehearse() {
 }
 
 function load(job) {
+  for (const { path: name, base64 } of job.files || []) {
+    const target = path.join(WORKSPACE, name);
+    fs.mkdirSync(path.dirname(target), { recursive: true });
+    fs.writeFileSync(target, Buffer.from(base64, 'base64'));
+  }
   const file = path.join(WORKSPACE, job.source_file);
+  const folder = path.dirname(file);
+  if (folder !== WORKSPACE) fs.mkdirSync(folder, { recursive: true });
   fs.writeFileSync(file, job.code);
   process.argv = [process.argv[0], file, ...job.argv];
   Object.assign(process.env, job.environment);
   const script = job.mode === 'script';
   const program = new Module(script ? '.' : file, null);
   program.filename = file;
-  program.paths = Module._nodeModulePaths(WORKSPACE);
+  program.paths = Module._nodeModulePaths(folder);
   if (script) process.mainModule = require.main = program;
   // A top-level `main` of any kind counts, whatever else is exported; otherwise what the module exports.
   const tail = script ? '' : "\n\n;typeof main === 'undefined' || (module.exports = { main });";

@@ -47,20 +47,36 @@ def prepare():
         __import__(name)
 
 
+def write_files(files):
+    import binascii
+
+    for file in files:
+        path = f"{WORKSPACE}/{file['path']}"
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as target:
+            target.write(binascii.a2b_base64(file["base64"]))
+
+
 def load(job):
     """The program as a module, not yet run, and its compiled code."""
     path = f"{WORKSPACE}/{job['source_file']}"
     code = job["code"]
+    if job.get("files"):
+        write_files(job["files"])
+    folder = os.path.dirname(path)
+    if folder != WORKSPACE:
+        os.makedirs(folder, exist_ok=True)
+        sys.path.insert(0, WORKSPACE)
     with open(path, "w", encoding="utf-8", newline="") as file:
         file.write(code)
     linecache.checkcache(path)
-    name = "__main__" if job["mode"] == "script" else os.path.splitext(job["source_file"])[0]
+    name = "__main__" if job["mode"] == "script" else os.path.splitext(os.path.basename(path))[0]
     module = types.ModuleType(name)
     module.__file__ = path
     module.__builtins__ = __builtins__
     sys.modules[name] = module
     sys.argv = [path, *job["argv"]]
-    sys.path.insert(0, WORKSPACE)
+    sys.path.insert(0, folder)
     os.environ.update(job["environment"])
     return module, compile(code, path, "exec", dont_inherit=True)
 

@@ -38,37 +38,37 @@ def killed(number: int) -> Report:
 @pytest.mark.parametrize(
     ("seen", "state", "limits", "cancelled", "status", "outcome"),
     [
-        (report(end=end()), None, LIMITS, False, Status.SUCCEEDED, Outcome.COMPLETED),
-        (report(end=end(), result=b"1"), None, LIMITS, False, Status.SUCCEEDED, Outcome.COMPLETED),
-        (report(end=end(lingered=True), result=b"1"), None, LIMITS, False, Status.SUCCEEDED, Outcome.COMPLETED),
-        (report(end=end(1)), None, LIMITS, False, Status.FAILED, Outcome.NONZERO_EXIT),
+        (report(end=end()), None, LIMITS, "", Status.SUCCEEDED, Outcome.COMPLETED),
+        (report(end=end(), result=b"1"), None, LIMITS, "", Status.SUCCEEDED, Outcome.COMPLETED),
+        (report(end=end(lingered=True), result=b"1"), None, LIMITS, "", Status.SUCCEEDED, Outcome.COMPLETED),
+        (report(end=end(1)), None, LIMITS, "", Status.FAILED, Outcome.NONZERO_EXIT),
         # What a program says of itself is no fact about the host.
-        (report(end=end(124)), None, LIMITS, False, Status.FAILED, Outcome.NONZERO_EXIT),
-        (report(end=end(137)), None, LIMITS, False, Status.FAILED, Outcome.NONZERO_EXIT),
-        (killed(signal.SIGKILL), None, LIMITS, False, Status.FAILED, Outcome.SIGNALLED),
-        (killed(signal.SIGSEGV), None, LIMITS, False, Status.FAILED, Outcome.SIGNALLED),
-        (report(end=end(), result=b"{1: 2}"), None, LIMITS, False, Status.FAILED, Outcome.RESULT_INVALID),
-        (report(end=end(result_bytes=11)), None, SMALL_RESULT, False, Status.FAILED, Outcome.RESULT_INVALID),
-        (report(end=end(), stdout=bytearray(11)), None, KILL, False, Status.OUTPUT_LIMIT, Outcome.STDOUT),
-        (report(end=end(), stderr=bytearray(11)), None, KILL, False, Status.OUTPUT_LIMIT, Outcome.STDERR),
-        (report(end=end(), stdout=bytearray(10)), None, KILL, False, Status.SUCCEEDED, Outcome.COMPLETED),
-        (report(end=end(), stdout=bytearray(11)), None, CUT, False, Status.SUCCEEDED, Outcome.COMPLETED),
-        (report(EndedBy.WALL_TIME), None, LIMITS, False, Status.TIMED_OUT, Outcome.WALL_TIME),
-        (report(EndedBy.CPU_TIME), None, LIMITS, False, Status.TIMED_OUT, Outcome.CPU_TIME),
-        (report(EndedBy.MEMORY), None, LIMITS, False, Status.OUT_OF_MEMORY, Outcome.MEMORY),
-        (report(EndedBy.LOST), OOM, LIMITS, False, Status.OUT_OF_MEMORY, Outcome.MEMORY),
-        (report(EndedBy.LOST, oom_killed=True), KILLED, LIMITS, False, Status.OUT_OF_MEMORY, Outcome.MEMORY),
+        (report(end=end(124)), None, LIMITS, "", Status.FAILED, Outcome.NONZERO_EXIT),
+        (report(end=end(137)), None, LIMITS, "", Status.FAILED, Outcome.NONZERO_EXIT),
+        (killed(signal.SIGKILL), None, LIMITS, "", Status.FAILED, Outcome.SIGNALLED),
+        (killed(signal.SIGSEGV), None, LIMITS, "", Status.FAILED, Outcome.SIGNALLED),
+        (report(end=end(), result=b"{1: 2}"), None, LIMITS, "", Status.FAILED, Outcome.RESULT_INVALID),
+        (report(end=end(result_bytes=11)), None, SMALL_RESULT, "", Status.FAILED, Outcome.RESULT_INVALID),
+        (report(end=end(), stdout=bytearray(11)), None, KILL, "", Status.OUTPUT_LIMIT, Outcome.STDOUT),
+        (report(end=end(), stderr=bytearray(11)), None, KILL, "", Status.OUTPUT_LIMIT, Outcome.STDERR),
+        (report(end=end(), stdout=bytearray(10)), None, KILL, "", Status.SUCCEEDED, Outcome.COMPLETED),
+        (report(end=end(), stdout=bytearray(11)), None, CUT, "", Status.SUCCEEDED, Outcome.COMPLETED),
+        (report(EndedBy.WALL_TIME), None, LIMITS, "", Status.TIMED_OUT, Outcome.WALL_TIME),
+        (report(EndedBy.CPU_TIME), None, LIMITS, "", Status.TIMED_OUT, Outcome.CPU_TIME),
+        (report(EndedBy.MEMORY), None, LIMITS, "", Status.OUT_OF_MEMORY, Outcome.MEMORY),
+        (report(EndedBy.LOST), OOM, LIMITS, "", Status.OUT_OF_MEMORY, Outcome.MEMORY),
+        (report(EndedBy.LOST, oom_killed=True), KILLED, LIMITS, "", Status.OUT_OF_MEMORY, Outcome.MEMORY),
         # The kernel's word is stronger than a cancellation that came at the same time.
-        (report(EndedBy.LOST), OOM, LIMITS, True, Status.OUT_OF_MEMORY, Outcome.MEMORY),
-        (report(EndedBy.LOST), KILLED, LIMITS, True, Status.CANCELLED, Outcome.CALLER_GONE),
-        (report(EndedBy.LOST), KILLED, LIMITS, False, Status.PLATFORM_ERROR, Outcome.SANDBOX_LOST),
-        (report(EndedBy.LOST), GONE, LIMITS, False, Status.PLATFORM_ERROR, Outcome.SANDBOX_LOST),
-        (report(EndedBy.LOST), None, LIMITS, False, Status.PLATFORM_ERROR, Outcome.SANDBOX_LOST),
-        (report(EndedBy.PROTOCOL), None, LIMITS, False, Status.PLATFORM_ERROR, Outcome.SANDBOX_LOST),
+        (report(EndedBy.LOST), OOM, LIMITS, Outcome.CALLER_GONE, Status.OUT_OF_MEMORY, Outcome.MEMORY),
+        (report(EndedBy.LOST), KILLED, LIMITS, Outcome.CALLER_GONE, Status.CANCELLED, Outcome.CALLER_GONE),
+        (report(EndedBy.LOST), KILLED, LIMITS, "", Status.PLATFORM_ERROR, Outcome.SANDBOX_LOST),
+        (report(EndedBy.LOST), GONE, LIMITS, "", Status.PLATFORM_ERROR, Outcome.SANDBOX_LOST),
+        (report(EndedBy.LOST), None, LIMITS, "", Status.PLATFORM_ERROR, Outcome.SANDBOX_LOST),
+        (report(EndedBy.PROTOCOL), None, LIMITS, "", Status.PLATFORM_ERROR, Outcome.SANDBOX_LOST),
     ],
 )
 def test_outcome_follows_from_the_facts(
-    seen: Report, state: ContainerState | None, limits: Any, cancelled: bool, status: Status, outcome: Outcome
+    seen: Report, state: ContainerState | None, limits: Any, cancelled: str, status: Status, outcome: Outcome
 ) -> None:
     verdict = decide(seen, state, limits, cancelled=cancelled)
     assert (verdict.status, verdict.outcome) == (status, outcome)
@@ -76,7 +76,7 @@ def test_outcome_follows_from_the_facts(
 
 def test_every_way_to_end_has_a_verdict() -> None:
     for by in EndedBy:
-        assert decide(report(by, end=end()), None, LIMITS, cancelled=False).outcome
+        assert decide(report(by, end=end()), None, LIMITS).outcome
 
 
 @pytest.mark.parametrize(
@@ -85,20 +85,20 @@ def test_every_way_to_end_has_a_verdict() -> None:
     ids=lambda seen: f"{seen.ended_by.name} {seen.end.signal} {seen.result}",
 )
 def test_every_failure_is_explained(seen: Report) -> None:
-    assert decide(seen, None, LIMITS, cancelled=False).message
+    assert decide(seen, None, LIMITS).message
 
 
 def test_signal_is_named_and_has_the_shells_exit_code() -> None:
-    verdict = decide(killed(11), None, LIMITS, cancelled=False)
+    verdict = decide(killed(11), None, LIMITS)
     assert (verdict.signal, verdict.exit_code, "SIGSEGV" in verdict.message) == (11, 139, True)
 
 
 def test_signal_without_a_name_is_told_by_its_number() -> None:
-    assert "40 (unknown)" in decide(killed(40), None, LIMITS, cancelled=False).message
+    assert "40 (unknown)" in decide(killed(40), None, LIMITS).message
 
 
 def result_of(raw: bytes) -> Verdict:
-    return decide(report(end=end(), result=raw), None, LIMITS, cancelled=False)
+    return decide(report(end=end(), result=raw), None, LIMITS)
 
 
 @pytest.mark.parametrize(

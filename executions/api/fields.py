@@ -1,0 +1,60 @@
+"""Serializer fields that take what the schema says and nothing else: a number is no text, a typo no option."""
+
+import math
+from typing import Any
+
+from django.core.validators import RegexValidator
+from drf_spectacular.extensions import OpenApiSerializerExtension
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+
+
+class Strict(serializers.Serializer):  # type: ignore[type-arg]
+    def to_internal_value(self, data: Any) -> Any:
+        if hasattr(data, "keys"):
+            for name in data:
+                if name not in self.fields:
+                    raise ValidationError({str(name): ["There is no such field."]}, code="unknown")
+        return super().to_internal_value(data)
+
+
+class StrictSchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    target_class = "executions.api.fields.Strict"
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: Any, direction: Any) -> Any:
+        schema = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
+        return schema | {"additionalProperties": False}
+
+
+class Text(serializers.CharField):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"trim_whitespace": False} | options)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return data
+
+
+class Name(Text):
+    """A text of a given form."""
+
+    def __init__(self, pattern: str, says: str, **options: Any) -> None:
+        super().__init__(validators=[RegexValidator(pattern, says)], **options)
+
+
+class Whole(serializers.IntegerField):
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, float) and data.is_integer():
+            return int(data)  # JSON knows no difference
+        if type(data) is not int:
+            self.fail("invalid")
+        return data
+
+
+class Seconds(serializers.FloatField):
+    def to_internal_value(self, data: Any) -> float:
+        if isinstance(data, bool) or not isinstance(data, int | float) or not math.isfinite(data):
+            self.fail("invalid")
+        return float(data)

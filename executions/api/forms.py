@@ -1,0 +1,114 @@
+"""What callers send, field by field: checked here, and described in the schema from here."""
+
+import re
+from typing import Any
+
+from django.conf import settings
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+
+from executions.api.fields import Name, Seconds, Strict, Text, Whole
+from executions.models import Mode
+from runtimes.models import ADJUSTABLE, MIB
+
+LARGEST_BATCH = 1000
+MOST_FILES = 100
+MOST_NAMES = 100
+LONGEST_WAIT_S = settings.LONGEST_RUN_S
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+# They change what the dynamic loader or the runner does, before the program has a say.
+RESERVED = re.compile(r"LD_.*|DYLD_.*|GLIBC_TUNABLES|SANDBOX_.*")
+LABEL = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+LOWEST = {"memory_bytes": 64 * MIB, "wall_time_ms": 1, "cpu_time_ms": 1, "output_bytes": 1, "result_bytes": 1}
+
+
+class FileForm(Strict):
+    path = Text(max_length=255, help_text="Relative to /workspace, e.g. data/in.csv.")
+    content = Text(required=False, allow_blank=True, help_text="Text.")
+    content_base64 = Text(required=False, allow_blank=True, help_text="Anything, in base64.")
+
+
+@extend_schema_field({"type": "object", "additionalProperties": {}})
+class Arguments(serializers.JSONField):
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, dict):
+            raise ValidationError("Must be an object: its names are the parameters of main().")
+        return data
+
+
+class LimitsForm(Strict):
+    """Each at most the runtime's own, which is what counts when it is left out."""
+
+    def get_fields(self) -> Any:
+        return {name: Whole(required=False, min_value=LOWEST.get(name, 0), max_value=2**40) for name in ADJUSTABLE}
+
+
+class Variables(serializers.DictField):
+    def to_internal_value(self, data: Any) -> Any:
+        values = super().to_internal_value(data)
+        if len(values) > MOST_NAMES:
+            raise ValidationError(f"More than {MOST_NAMES} variables.")
+        for name in values:
+            if not VARIABLE.fullmatch(name):
+                raise ValidationError({name[:128]: ["Not a name: letters, digits and _, no digit first."]})
+            if RESERVED.fullmatch(name):
+                raise ValidationError({name: ["Reserved: it would alter the loader or the runner."]})
+        return values
+
+
+class Labels(serializers.DictField):
+    def to_internal_value(self, data: Any) -> Any:
+        values = super().to_internal_value(data)
+        if len(values) > MOST_NAMES:
+            raise ValidationError(f"More than {MOST_NAMES} labels.")
+        for name in values:
+            if not LABEL.fullmatch(name):
+                raise ValidationError(
+                    {name[:64]: ["Not a label's name: 1 to 64 of letters, digits, '_', '.', '-'."]}
+                )
+        return values
+
+
+class ExecutionForm(Strict):
+    runtime = Name(r"^[A-Za-z0-9_-]+\Z", "Not a runtime's name.", max_length=50, help_text="A slug or an alias.")
+    mode = serializers.ChoiceField(
+        Mode.choices,
+        default=Mode.SCRIPT,
+        help_text="script: the program runs from top to bottom. function: main(**arguments) is called and its "
+        "result kept as JSON.",
+    )
+    code = Text(required=False, allow_blank=True, help_text="The program, unless it is one of files.")
+    files = serializers.ListField(child=FileForm(), required=False, max_length=MOST_FILES)
+    entry = Text(required=False, max_length=255, help_text="Which of files is the program, when several could be.")
+    arguments = Arguments(default=dict, help_text="Given to main() in mode function.")
+    stdin = Text(default="", allow_blank=True)
+    argv = serializers.ListField(child=Text(allow_blank=True, max_length=32_768), default=list, max_length=1000)
+    environment = Variables(child=Text(allow_blank=True, max_length=32_768), default=dict)
+    limits = LimitsForm(
+        required=False, help_text="Each at most the runtime's own, which counts when it is left out."
+    )
+    labels = Labels(child=Text(allow_blank=True, max_length=256), default=dict)
+
+
+class WaitingForm(Strict):
+    wait = Seconds(
+        default=0,
+        min_value=0,
+        max_value=LONGEST_WAIT_S,
+        help_text="Seconds to wait for the end. 0: answer 202 at once.",
+    )
+
+
+class SubmissionForm(WaitingForm, ExecutionForm):
+    pass
+
+
+class BatchForm(Strict):
+    executions = serializers.ListField(child=ExecutionForm(), min_length=1, max_length=LARGEST_BATCH)
+
+
+class RerunForm(WaitingForm):
+    configuration = serializers.ChoiceField(
+        [("then", "The same image, seccomp profile and limits"), ("now", "The runtime as it is today")]
+    )

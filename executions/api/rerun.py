@@ -1,0 +1,139 @@
+"""POST /api/v1/executions/{id}/rerun: the same program once more, as it was then or as things are today."""
+
+import hashlib
+from typing import Any
+from uuid import UUID
+
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from executions import images, services
+from executions.api import representation, schema, submission
+from executions.api.base import ApiView, validated
+from executions.api.forms import RerunForm
+from executions.api.problems import Conflict, Unavailable
+from executions.api.views import url_of
+from executions.models import Execution, Mode
+from executions.sandbox.pool import Configuration
+from runtimes.models import Limits
+from seccomp_profiles.models import SeccompProfile
+
+NAMES = ("image_id", "runtime_revision", "profile_name", "profile_sha256", "runtime_environment")
+
+
+def then(execution: Execution) -> dict[str, Any]:
+    values = [execution.image_id, execution.runtime_revision, execution.profile_name, execution.profile_sha256]
+    values.append(execution.environment)
+    limits = {f"limits.{name}": value for name, value in execution.limits.items()}
+    return dict(zip(NAMES, values, strict=True)) | limits
+
+
+def now(execution: Execution) -> dict[str, Any]:
+    """Raises Unavailable."""
+    runtime = execution.runtime
+    today = Configuration(runtime)
+    image_id = ask(runtime.image)
+    values = [image_id, runtime.revision, today.profile_name, today.profile_sha256, runtime.environment]
+    limits = {f"limits.{name}": value for name, value in today.limits.as_dict().items()}
+    return dict(zip(NAMES, values, strict=True)) | limits
+
+
+def ask(image: str) -> str:
+    try:
+        return images.image_id(image)
+    except images.NobodyAnswers as e:
+        raise Unavailable(
+            "No keeper answers what images there are.", remedy="Try again; an administrator can run `make doctor`."
+        ) from e
+
+
+def differences(before: dict[str, Any], today: dict[str, Any]) -> list[dict[str, Any]]:
+    names = list(dict.fromkeys([*before, *today]))
+    return [
+        {"field": name, "then": before.get(name), "now": today.get(name)}
+        for name in names
+        if before.get(name) != today.get(name)
+    ]
+
+
+def obstacles(execution: Execution, today: dict[str, Any]) -> list[str]:
+    """Why it cannot run as it did then."""
+    if not execution.image_id:
+        return ["it never had a sandbox"]
+    found = []
+    if hashlib.sha256(execution.code.encode()).hexdigest() != execution.code_sha256:
+        found.append("its code is not stored as it was")
+    if today["image_id"] != execution.image_id and not ask(execution.image_id):
+        found.append(f"the image {execution.image_id} is gone")
+    try:
+        SeccompProfile.objects.with_sha256(execution.profile_sha256)
+    except SeccompProfile.DoesNotExist:
+        found.append(f"the seccomp profile {execution.profile_name} was changed or deleted")
+    if set(execution.limits) != set(Limits.__dataclass_fields__):
+        found.append("the platform has other limits today")
+    for name, value in execution.limits.items():
+        cap = today.get(f"limits.{name}")
+        if isinstance(value, int | float) and isinstance(cap, int | float) and value > cap:
+            found.append(f"{name} was {value}, above today's cap of {cap}")
+    return found
+
+
+def request_of(execution: Execution, *, pinned: bool, view: ApiView, http: Request) -> services.Request:
+    files = execution.input_files.values_list("path", "content") if execution.input_count else []
+    return services.Request(
+        runtime=execution.runtime,
+        code=execution.code,
+        endpoint=submission.ENDPOINT,
+        mode=Mode(execution.mode),
+        arguments=execution.arguments,
+        stdin=execution.stdin,
+        argv=execution.argv,
+        source_file=execution.source_file,
+        files={path: bytes(content) for path, content in files},
+        variables=execution.variables,
+        labels=execution.labels,
+        client=view.caller,
+        remote_address=http.META.get("REMOTE_ADDR") or None,
+        rerun_of=execution.pk,
+        pinned_to=execution if pinned else None,
+    )
+
+
+class RerunView(ApiView):
+    @extend_schema(
+        summary="Run it again",
+        operation_id="rerun_execution",
+        description="`then`: on the image, seccomp profile and limits it had, or 409 with what is gone. `now`: on "
+        "the runtime as it is today. `differences` lists what changed since, either way.",
+        request=RerunForm,
+        responses=schema.answers(
+            {
+                201: OpenApiResponse(schema.RerunSchema, "Finished."),
+                202: OpenApiResponse(schema.RerunSchema, "Under way: see Location."),
+            },
+            *schema.BODY,
+            *schema.RUN,
+            404,
+            409,
+        ),
+        tags=["Executions"],
+    )
+    def post(self, request: Request, execution_id: UUID) -> Response:
+        form = validated(RerunForm, request.data)
+        earlier = self.execution(execution_id)
+        before, today = then(earlier), now(earlier)
+        pinned = form["configuration"] == "then"
+        if pinned and (found := obstacles(earlier, today)):
+            raise Conflict(
+                f"It cannot run as it did then: {'; '.join(found)}.",
+                field="configuration",
+                remedy="Send now, to run it on today's configuration.",
+                code="configuration_gone",
+            )
+        wanted = request_of(earlier, pinned=pinned, view=self, http=request)
+        execution = services.submit(wanted, policy=earlier.runtime.code_policy)
+        execution = submission.until_finished(execution, wait_s=form["wait"], http=request)
+        content = {"execution": representation.detail(execution), "differences": differences(before, today)}
+        status = 201 if execution.is_finished else 202
+        return Response(content, status=status, headers={"Location": url_of(execution.pk)})

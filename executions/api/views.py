@@ -1,0 +1,207 @@
+"""/api/v1/executions: submit, list, look, cancel, artifacts."""
+
+from contextlib import suppress
+from pathlib import PurePath
+from typing import Any
+from urllib.parse import quote, urlencode
+from uuid import UUID
+
+from django.http import Http404, HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from executions import services
+from executions.admin.downloads import as_attachment
+from executions.api import representation, schema, submission
+from executions.api.base import ApiView, FormParser, JsonParser, validated
+from executions.api.forms import SubmissionForm, WaitingForm
+from executions.api.listing import ListForm, Order, fields_of, filtered
+from executions.api.problems import Conflict
+from executions.models import Execution, Outcome
+
+# Harmless wherever they are opened; everything else is bytes. All of them are sent as attachments.
+CONTENT_TYPES = {
+    ".csv": "text/csv; charset=utf-8",
+    ".gif": "image/gif",
+    ".jpeg": "image/jpeg",
+    ".jpg": "image/jpeg",
+    ".json": "application/json",
+    ".pdf": "application/pdf",
+    ".png": "image/png",
+    ".txt": "text/plain; charset=utf-8",
+    ".webp": "image/webp",
+}
+BYTES = "application/octet-stream"
+
+
+def url_of(execution_id: UUID) -> str:
+    return f"/api/v1/executions/{execution_id}"
+
+
+def answer(execution: Execution, *, created: bool) -> Response:
+    """202 while it is under way; else 201, or 200 for one that was there before."""
+    status = (201 if created else 200) if execution.is_finished else 202
+    headers = {"Location": url_of(execution.pk)}
+    return Response(representation.detail(execution), status=status, headers=headers)
+
+
+class ExecutionsView(ApiView):
+    parser_classes = [JsonParser, FormParser]
+
+    @extend_schema(
+        summary="Submit a program",
+        operation_id="submit_execution",
+        description="Runs it in a fresh sandbox. How it ends is in `status` and `outcome`, not the HTTP status.",
+        request={"application/json": SubmissionForm, "multipart/form-data": schema.FORM_BODY},
+        parameters=[schema.IDEMPOTENCY],
+        examples=schema.EXAMPLES,
+        responses=schema.answers(
+            {
+                200: OpenApiResponse(schema.ExecutionSchema, "The same request came before; it has finished."),
+                201: OpenApiResponse(schema.ExecutionSchema, "Finished."),
+                202: OpenApiResponse(schema.ExecutionSchema, "Under way: see Location."),
+            },
+            *schema.BODY,
+            *schema.RUN,
+            409,
+        ),
+        tags=["Executions"],
+    )
+    def post(self, request: Request) -> Response:
+        key = submission.idempotency_key(request)
+        form = validated(SubmissionForm, request.data)
+
+        def wanted() -> services.Request:
+            runtime = submission.runtime_named(form["runtime"])
+            return submission.request_of(form, runtime=runtime, client=self.caller, http=request)
+
+        execution, created = submission.submit_once(key, request.data, self.caller, wanted)
+        execution = submission.until_finished(execution, wait_s=form["wait"], http=request)
+        return answer(execution, created=created)
+
+    @extend_schema(
+        summary="List executions",
+        operation_id="list_executions",
+        parameters=[ListForm],
+        responses=schema.answers({200: schema.PageSchema}, 422),
+        tags=["Executions"],
+    )
+    def get(self, request: Request) -> Response:
+        form = validated(ListForm, request.query_params)
+        fields, order = fields_of(form), Order(form["ordering"])
+        rows = order.apply(filtered(self.visible(), form), form.get("cursor"))
+        rows = rows.defer(*representation.unneeded_columns(fields))
+        page = list(rows[: form["limit"] + 1])
+        following = None
+        if len(page) > form["limit"]:
+            page.pop()
+            query = request.query_params.copy()
+            query["cursor"] = order.cursor(page[-1])
+            following = f"{request.path}?{urlencode(list(_pairs(query)))}"
+        return Response({"next": following, "results": [representation.listed(row, fields) for row in page]})
+
+
+def _pairs(query: Any) -> list[tuple[str, str]]:
+    return [(name, value) for name, values in query.lists() for value in values]
+
+
+class ExecutionView(ApiView):
+    @extend_schema(
+        summary="One execution",
+        operation_id="get_execution",
+        parameters=[WaitingForm],
+        responses=schema.answers({200: schema.ExecutionSchema}, 404, 422),
+        tags=["Executions"],
+    )
+    def get(self, request: Request, execution_id: UUID) -> Response:
+        wait_s = waiting_time(request)
+        execution = self.execution(execution_id)
+        execution = submission.until_finished(execution, wait_s=wait_s, http=request)
+        return Response(representation.detail(execution))
+
+
+def waiting_time(request: Request) -> float:
+    """`wait` of a query, which holds texts only."""
+    query: dict[str, Any] = request.query_params.dict()
+    with suppress(ValueError):  # the form says what is wrong
+        query["wait"] = float(query.get("wait", 0))
+    return float(validated(WaitingForm, query)["wait"])
+
+
+class CancelView(ApiView):
+    parser_classes = [JsonParser]
+
+    @extend_schema(
+        summary="Cancel",
+        operation_id="cancel_execution",
+        description="A queued one never starts; a running one's sandbox is killed.",
+        request=None,
+        responses=schema.answers(
+            {
+                200: OpenApiResponse(schema.ExecutionSchema, "It was queued and never starts."),
+                202: OpenApiResponse(schema.ExecutionSchema, "It is running and ends within a second."),
+            },
+            403,
+            404,
+            409,
+        ),
+        tags=["Executions"],
+    )
+    def post(self, request: Request, execution_id: UUID) -> Response:
+        execution = self.execution(execution_id)
+        cancelled = services.cancel(execution.pk, outcome=Outcome.CANCEL_REQUESTED)
+        execution = self.execution(execution_id)
+        if not cancelled:
+            raise Conflict(
+                f"It has ended already: {execution.status}.",
+                remedy="Nothing is left to cancel.",
+                code="already_ended",
+            )
+        return Response(representation.detail(execution), status=200 if execution.is_finished else 202)
+
+
+class ArtifactsView(ApiView):
+    @extend_schema(
+        summary="Artifacts of an execution",
+        operation_id="list_artifacts",
+        responses=schema.answers({200: schema.ArtifactSchema(many=True)}, 404),
+        tags=["Executions"],
+    )
+    def get(self, request: Request, execution_id: UUID) -> Response:
+        execution = self.execution(execution_id)
+        artifacts = execution.artifacts.values_list("name", "size") if execution.artifact_count else []
+        return Response(
+            [
+                {
+                    "name": name,
+                    "size": size,
+                    "content_type": content_type(name),
+                    "url": f"{url_of(execution.pk)}/artifacts/{quote(name, safe='')}",
+                }
+                for name, size in artifacts
+            ]
+        )
+
+
+class ArtifactView(ApiView):
+    @extend_schema(
+        summary="Download an artifact",
+        operation_id="get_artifact",
+        responses={
+            **schema.answers({}, 404),
+            (200, BYTES): OpenApiResponse(OpenApiTypes.BINARY, "Always an attachment."),
+        },
+        tags=["Executions"],
+    )
+    def get(self, request: Request, execution_id: UUID, name: str) -> HttpResponse:
+        execution = self.execution(execution_id)
+        artifact = execution.artifacts.filter(name=name).first() if "\0" not in name else None
+        if artifact is None:
+            raise Http404
+        return as_attachment(artifact.name, bytes(artifact.content), content_type(artifact.name))
+
+
+def content_type(name: str) -> str:
+    return CONTENT_TYPES.get(PurePath(name).suffix.lower(), BYTES)
