@@ -102,33 +102,37 @@ class NotifyBroker(ORM):  # type: ignore[misc]
     def dequeue(self) -> list[tuple[int, str]] | None:
         """The next task, once a worker is free for it. Taken earlier, it could not be overtaken by a client whose
         turn comes meanwhile."""
-        if self._workers is None:
-            return self._dequeue()
-        if not self._workers.reserve(WAIT_S):
-            return None
-        taken = None
-        try:
-            taken = self._dequeue()
-        finally:
-            if not taken:
-                self._workers.give_back()
-        return taken
-
-    def _dequeue(self) -> list[tuple[int, str]] | None:
         try:
             # Listening comes first: a task that arrives between looking and waiting is not missed.
             listener = self._listen()
-            taken = self._take()
-            if not taken:
-                listener.wait(WAIT_S)
-                taken = self._take()
+            if self._workers is None:
+                return self._dequeue(listener)
+            if self._workers.reserve(WAIT_S):
+                return self._dequeue_for_worker(self._workers, listener)
+            # Left unread, notifications would pile up in Postgres; and a lost connection would go unnoticed.
+            listener.wait(0)
         except (OperationalError, InterfaceError, psycopg.Error) as e:
             # The pusher would stop for ten seconds; Postgres is usually back sooner.
             logger.warning("queue: Postgres is away (%s)", type(e).__name__)
             self._listener = None
             connection.close()
             time.sleep(RECONNECT_S)
-            return None
+        return None
+
+    def _dequeue_for_worker(self, workers: Workers, listener: Listener) -> list[tuple[int, str]]:
+        taken = []
+        try:
+            taken = self._dequeue(listener)
+        finally:
+            if not taken:
+                workers.give_back()
+        return taken
+
+    def _dequeue(self, listener: Listener) -> list[tuple[int, str]]:
+        taken = self._take()
+        if not taken:
+            listener.wait(WAIT_S)
+            taken = self._take()
         return taken
 
     def _listen(self) -> Listener:

@@ -4,7 +4,7 @@ from contextlib import closing
 from threading import Barrier
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django_q.models import OrmQ
 
 from executions.broker import FEW, NOBODY, TAKE, NotifyBroker
@@ -188,8 +188,39 @@ class TheseWorkers:
 
 def test_nothing_is_taken_while_all_workers_are_busy(a: Client) -> None:
     put(a, "1")
-    assert NotifyBroker(workers=TheseWorkers(idle=0)).dequeue() is None
+    broker = NotifyBroker(workers=TheseWorkers(idle=0))
+    with closing(broker._listen()):
+        assert broker.dequeue() is None
     assert OrmQ.objects.count() == 1
+
+
+def test_lost_connection_is_noticed_while_all_workers_are_busy(a: Client) -> None:
+    broker = NotifyBroker(workers=TheseWorkers(idle=0))
+    before = broker._listen()
+    connection.cursor().execute("SELECT pg_terminate_backend(%s)", [before.connection.info.backend_pid])
+    broker.dequeue()
+    with closing(broker._listen()) as after:
+        assert after is not before
+
+
+def test_notifications_are_read_while_all_workers_are_busy(a: Client) -> None:
+    broker = NotifyBroker(workers=TheseWorkers(idle=0))
+    with closing(broker._listen()) as listener:
+        put(a, "1")
+        broker.dequeue()
+        assert listener.wait(0.1) == []
+
+
+def test_worker_is_given_back_when_postgres_is_away(a: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> None:
+        raise OperationalError
+
+    workers = TheseWorkers(idle=1)
+    broker = NotifyBroker(workers=workers)
+    monkeypatch.setattr(broker, "_take", fails)
+    with closing(broker._listen()):
+        assert broker.dequeue() is None
+    assert workers.idle == 1
 
 
 @pytest.mark.parametrize(("tasks", "idle"), [(["1"], 0), ([], 1)])

@@ -241,6 +241,20 @@ def test_killed_idle_processes_of_the_cluster_do_not_stop_it(survivor: Survivor)
     survivor.expect_quick(4)
 
 
+def test_killed_pusher_leaves_every_worker_in_use(survivor: Survivor) -> None:
+    # While nothing is queued, it holds one of them ready for the next task.
+    listening = "SELECT client_port FROM pg_stat_activity WHERE query = 'LISTEN execution_queued'"
+    holding = "SELECT a.client_port FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.classid = 7385002"
+    ports = {row["client_port"] for row in survivor.platform.sql(f"{listening} UNION {holding}")}
+    killed = [pid for pid in descendants(survivor.platform.processes["worker"].pid) if ports & local_ports(pid)]
+    assert len(killed) == 1
+    os.kill(killed[0], signal.SIGKILL)
+    answers = [survivor.call(SLEEPS, seconds=15) for _ in range(8)]
+    running = "SELECT count(*) FROM executions_execution WHERE status = 'running'"
+    eventually(lambda: survivor.platform.sql(running)[0]["count"] == 8, "all eight run at the same time")
+    assert {answer.result(90)["status"] for answer in answers} == {"success"}
+
+
 # -- the keeper ---------------------------------------------------------------------------------------------
 
 

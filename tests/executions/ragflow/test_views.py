@@ -10,10 +10,18 @@ from django.test import Client as Http
 from django.utils import timezone
 
 from executions.models import Client, ClientUsage, Execution, Role, Status
+from executions.waiting import Hub
 from runtimes.models import Runtime
 from tests.conftest import TOKEN
 
 MakeExecution = Callable[..., Execution]
+
+
+@pytest.fixture(autouse=True)
+def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection would stay open for good, and the test database could not be dropped. None of these calls
+    gets as far as waiting."""
+    monkeypatch.setattr(Hub, "_listen", lambda hub: hub._listening.set())
 
 
 @pytest.fixture
