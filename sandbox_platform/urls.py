@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularRedocView, SpectacularSwaggerView
 
+from executions.api.problems import not_found
 from executions.ragflow.views import RunView, healthz, readyz, run_with_slash
 
 handler404 = "executions.ragflow.views.not_found"
@@ -19,6 +20,7 @@ urlpatterns = [
     path("openapi.json", SpectacularJSONAPIView.as_view(**OPEN), name="schema"),
     path("docs", SpectacularSwaggerView.as_view(**OPEN, url_name="schema")),
     path("redoc", SpectacularRedocView.as_view(**OPEN, url_name="schema")),
+    path("api/v1", not_found),
     path("api/v1/", include("executions.api.urls")),
     path("admin/", admin.site.urls),
 ]

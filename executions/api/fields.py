@@ -55,6 +55,7 @@ class Whole(serializers.IntegerField):
 
 class Seconds(serializers.FloatField):
     def to_internal_value(self, data: Any) -> float:
-        if isinstance(data, bool) or not isinstance(data, int | float) or not math.isfinite(data):
+        if isinstance(data, bool) or not isinstance(data, int | float) or not abs(data) < math.inf:
             self.fail("invalid")
-        return float(data)
+        # An int may be larger than any float.
+        return float(min(data, self.max_value + 1))
