@@ -12,6 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 from django_q.tasks import async_task
 
+from audit import redaction
 from executions.models import Artifact, Client, Execution, Mode, Outcome, Sandbox, Status
 from executions.models.execution import OPEN
 from executions.notify import CANCEL, notify
@@ -84,6 +85,7 @@ def submit(request: Request, *, policy: str) -> Execution:
 def _reject(execution: Execution, outcome: Outcome, message: str) -> Execution:
     execution.status, execution.outcome, execution.message = Status.REJECTED, outcome, message
     execution.finished_at = timezone.now()
+    redaction.redact_new(execution)
     execution.save(force_insert=True)
     return execution
 
@@ -113,6 +115,7 @@ def finish(
         values |= _provenance(sandbox)
     if report:
         values |= _from_report(report, fields["limits"]["output_bytes"])
+    values |= redaction.redacted_end(execution_id, values)
     # A trigger tells the caller and gives the sandbox back.
     with transaction.atomic() if report and report.artifacts else nullcontext():
         if not Execution.objects.open().filter(pk=execution_id).update(**values):

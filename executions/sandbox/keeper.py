@@ -16,6 +16,7 @@ from django.db import InterfaceError, OperationalError, connection
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from audit.chores import Chores
 from executions import liveness
 from executions.models import Execution, Sandbox, SandboxState, Status
 from executions.notify import CANCEL, CLAIMED, POOL, USED, Listener, Notification
@@ -69,6 +70,7 @@ class Keeper:
         self._starters = ThreadPoolExecutor(settings.SANDBOX_STARTS, "start")
         self._removers = ThreadPoolExecutor(REMOVALS, "remove")
         self._retry_at: dict[int, float] = {}
+        self._chores = Chores()
         self._stop = False
 
     def stop(self) -> None:
@@ -84,6 +86,7 @@ class Keeper:
                 time.sleep(RECONNECT_S)
         self._starters.shutdown(cancel_futures=True)
         self._removers.shutdown()
+        self._chores.stop()
 
     def _serve(self) -> None:
         with Listener(POOL, CANCEL) as listener:
@@ -117,6 +120,7 @@ class Keeper:
         reaper.reap_lost()
         reaper.expire_queued()
         reaper.requeue_orphans()
+        self._chores.tick()
         self._kill_cancelled()
         try:
             self._reconcile()
