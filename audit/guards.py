@@ -80,6 +80,17 @@ BEGIN
 END $$;
 """
 
+DERIVED = f"""
+CREATE FUNCTION audit_derived_only() {FUNCTION} $$
+BEGIN
+    -- One is this trigger itself, two the one on the watched table.
+    IF pg_trigger_depth() < 2 THEN
+        RAISE EXCEPTION 'Cannot insert into %: only triggers on what it watches do', TG_TABLE_NAME;
+    END IF;
+    RETURN NEW;
+END $$;
+"""
+
 PURGE = f"""
 -- What is left in a purged column.
 CREATE FUNCTION audit_blank(kind text) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
@@ -211,5 +222,7 @@ def watch(table: str, events: str, *, fingerprint_only: tuple[str, ...] = ()) ->
             NULL::{events}, to_jsonb(watched) || jsonb_build_object(
                 'pgh_id', nextval(pg_get_serial_sequence('{events}', 'pgh_id')),
                 'pgh_created_at', now(), 'pgh_label', 'baseline', 'pgh_obj_id', watched.id)) event;
+        CREATE TRIGGER audit_derived_only BEFORE INSERT ON {events}
+            FOR EACH ROW EXECUTE FUNCTION audit_derived_only();
         """
     )

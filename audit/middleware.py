@@ -14,7 +14,8 @@ from django.http import HttpRequest, HttpResponse
 from executions.models import Client
 
 # They change nothing that is watched, and are where every millisecond counts.
-UNWATCHED = ("/run", "/api/v1/executions")
+UNWATCHED = ("/run", "/run/")
+UNWATCHED_BELOW = "/api/v1/executions"
 READING = ("GET", "HEAD", "OPTIONS")
 
 
@@ -40,12 +41,13 @@ class AuditMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if request.method in READING or request.path.startswith(UNWATCHED):
+        path = request.path
+        if request.method in READING or path in UNWATCHED or path.startswith(UNWATCHED_BELOW):
             return self.get_response(request)
         context = {
             "actor": actor_of(getattr(request, "user", None)),
             "address": request.META.get("REMOTE_ADDR") or None,
-            "url": request.path,
+            "url": path,
             "method": request.method,
         }
         with pghistory.context(**context):

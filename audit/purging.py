@@ -18,6 +18,8 @@ from executions.models import Artifact, Execution
 logger = logging.getLogger(__name__)
 
 BATCH = 500
+# "0 days" still leaves a caller the time to fetch what it asked for.
+GRACE = timedelta(minutes=10)
 
 
 def purge() -> Iterator[PurgeRecord]:
@@ -33,7 +35,7 @@ def purge() -> Iterator[PurgeRecord]:
 
 def _purge_batch(policy: RetentionPolicy, kind: Kind, days: int) -> PurgeRecord | None:
     now = timezone.now()
-    cutoff = now - timedelta(days=days)
+    cutoff = now - max(timedelta(days=days), GRACE)
     with transaction.atomic():
         # Two purges at once would only wait for each other's rows.
         due = _due(policy, kind).filter(finished_at__lte=cutoff).select_for_update(skip_locked=True, of=("self",))

@@ -95,7 +95,7 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
 
     @admin.display(description="Change", ordering="pgh_label")
     def change(self, entry: TrailEntry) -> str:
-        return LABELS[entry.pgh_label]
+        return LABELS.get(entry.pgh_label, entry.pgh_label)
 
     @admin.display(description="Columns")
     def columns(self, entry: TrailEntry) -> str:

@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.RunSQL(guards.REFUSE + guards.SEALING + guards.STAMP + guards.PURGE),
+        migrations.RunSQL(guards.REFUSE + guards.SEALING + guards.STAMP + guards.DERIVED + guards.PURGE),
         migrations.RunSQL(guards.EXECUTIONS),
         *(
             migrations.RunSQL(guards.never_truncated(table))

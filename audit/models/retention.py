@@ -26,7 +26,7 @@ def _days(what: str) -> Any:
         null=True,
         blank=True,
         validators=[MaxValueValidator(LONGEST_DAYS)],
-        help_text="Empty: for ever. 0: gone at the first purge after the end (they run every hour).",
+        help_text="Empty: for ever. 0: gone with the first purge 10 minutes after the end (they run every hour).",
     )
 
 

@@ -96,6 +96,7 @@ class Keeper:
             while not self._stop:
                 if time.monotonic() >= next_tick:
                     self._tick()
+                    self._chores.tick()
                     next_tick = time.monotonic() + TICK_S
                 if time.monotonic() >= next_step:
                     self._step()
@@ -120,7 +121,6 @@ class Keeper:
         reaper.reap_lost()
         reaper.expire_queued()
         reaper.requeue_orphans()
-        self._chores.tick()
         self._kill_cancelled()
         try:
             self._reconcile()

@@ -1,11 +1,12 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
 
-from audit import redaction
+from audit import purging, redaction
 from audit.models import RetentionPolicy
 from executions.models import Client
 
@@ -38,6 +39,11 @@ def rules_are_read_anew() -> Iterator[None]:
     redaction.cache.forget()
     yield
     redaction.cache.forget()
+
+
+@pytest.fixture(autouse=True)
+def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(purging, "GRACE", timedelta(0))
 
 
 @pytest.fixture

@@ -48,6 +48,12 @@ def test_event_is_final(python_runtime: Runtime, statement: str) -> None:
     refused(statement.format("audit_runtimeevent"))
 
 
+def test_event_cannot_be_made_up(python_runtime: Runtime) -> None:
+    execute("CREATE TEMPORARY TABLE made_up ON COMMIT DROP AS SELECT * FROM audit_runtimeevent LIMIT 1")
+    execute("UPDATE made_up SET pgh_id = 999, image = 'never'")
+    refused("INSERT INTO audit_runtimeevent SELECT * FROM made_up", match="only triggers")
+
+
 @pytest.mark.parametrize("table", ["audit_seal", "audit_leaf"])
 def test_seal_and_leaves_are_never_deleted(make_execution: MakeExecution, table: str) -> None:
     make_execution()
@@ -156,8 +162,9 @@ def test_purge_by_a_record_in_a_temporary_table_is_refused(sealed: Execution) ->
     RetentionPolicy.objects.create(keep_code_days=1)
     execute("CREATE TEMPORARY TABLE audit_purgerecord (LIKE audit_purgerecord INCLUDING ALL) ON COMMIT DROP")
     execute(
-        "INSERT INTO pg_temp.audit_purgerecord (id, kind, policy, keep_days, cutoff, count, first_id, last_id, ids,"
-        " created_at) SELECT 1, 'code', 'p', 1, now(), 1, %s, %s, ARRAY[%s], now()",
+        "INSERT INTO pg_temp.audit_purgerecord"
+        " (id, kind, policy, keep_days, cutoff, count, first_id, last_id, ids, created_at)"
+        " SELECT 1, 'code', 'p', 1, now(), 1, %s, %s, ARRAY[%s], now()",
         *[sealed.pk] * 3,
     )
     refused(BLANK_CODE, match="is final")

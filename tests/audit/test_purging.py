@@ -109,6 +109,15 @@ def test_metadata_only_keeps_the_record(old: MakeExecution, make_policy: MakePol
     assert execution.code_sha256
 
 
+def test_caller_has_time_to_fetch_its_answer(
+    old: MakeExecution, make_policy: MakePolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(purging, "GRACE", timedelta(minutes=10))
+    old(days=0)
+    make_policy(keep_output_days=0)
+    assert purge() == []
+
+
 def test_purge_is_on_record(old: MakeExecution, make_policy: MakePolicy) -> None:
     execution = old()
     make_policy(keep_code_days=9)
