@@ -113,7 +113,7 @@ SET search_path = public, pg_temp AS $$
             AND EXISTS (
                 SELECT FROM audit_leaf
                 WHERE source = 'executions_execution' AND row_id = execution::text)
-            AND e.finished_at <= now() - make_interval(days => CASE purged
+            AND e.finished_at <= clock_timestamp() - make_interval(days => CASE purged
                 WHEN 'code' THEN policy.keep_code_days
                 WHEN 'output' THEN policy.keep_output_days
                 WHEN 'artifacts' THEN policy.keep_artifacts_days

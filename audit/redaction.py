@@ -130,7 +130,9 @@ class _Rules:
     def read(cls) -> "_Rules":
         from audit.models import RedactionPattern, RetentionPolicy
 
-        by_client = dict(RetentionPolicy.objects.values_list("client", "redact"))
+        by_client: dict[int | None, bool] = {
+            policy.client_id: policy.redact for policy in RetentionPolicy.objects.only("client", "redact")
+        }
         patterns: list[tuple[str, str]] = []
         if any(by_client.values()):
             patterns = list(RedactionPattern.objects.filter(enabled=True).values_list("regex", "replacement"))

@@ -22,7 +22,7 @@ FETCH = 1000
 
 def seal(*, older_than: datetime | None = None) -> list[Seal]:
     """Seals all that is final. `older_than`: only if the last seal is, and nobody else is at it."""
-    made = []
+    made: list[Seal] = []
     while True:
         with transaction.atomic():
             if not _lock(wait=older_than is None):

@@ -31,7 +31,8 @@ NULL = b"\0" * 32
 
 def columns_of(model: type[models.Model]) -> list[str]:
     # Generated columns follow from the others.
-    return [f.column for f in model._meta.concrete_fields if not isinstance(f, models.GeneratedField)]
+    fields = model._meta.concrete_fields
+    return [f.column for f in fields if f.column and not isinstance(f, models.GeneratedField)]
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,7 @@ class Source:
 
     @property
     def key(self) -> str:
-        column: str = self.model._meta.pk.column
-        return column
+        return str(self.model._meta.pk.column)
 
     def join(self, row_id: str) -> str:
         """Condition that finds the row `t` of a leaf by its key's index."""

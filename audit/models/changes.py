@@ -30,7 +30,7 @@ def _events_of(model: type[models.Model]) -> Any:
         pghistory.DeleteEvent(DELETE),
         obj_field=pghistory.ObjForeignKey(db_constraint=False, related_name="+"),
         context_field=pghistory.ContextJSONField(),
-        context_id_field=None,
+        context_id_field=None,  # type: ignore[arg-type]
         app_label="audit",
     )
 

@@ -49,9 +49,9 @@ def test_seal_hash_depends_on_artifacts(make_execution: MakeExecution) -> None:
 
 
 def test_long_queue_makes_several_seals(make_execution: MakeExecution, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sealing, "ROWS", 2)
+    monkeypatch.setattr(sealing, "ROWS", 3)
     executions = [make_execution() for _ in range(3)]
-    assert [seal.count for seal in sealing.seal()] == [2, 2]
+    assert [seal.count for seal in sealing.seal()] == [3, 1]
     assert all(map(is_sealed, executions))
     assert not list(verify())
 
