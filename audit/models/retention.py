@@ -30,11 +30,6 @@ def _days(what: str) -> Any:
     )
 
 
-class RetentionPolicyQuerySet(models.QuerySet["RetentionPolicy"]):
-    def metadata_only(self) -> "RetentionPolicyQuerySet":
-        return self.filter(keep_code_days=0, keep_output_days=0, keep_artifacts_days=0)
-
-
 class RetentionPolicy(models.Model):
     """How long a client's executions are kept, and whether secrets are cut out of them."""
 
@@ -56,8 +51,6 @@ class RetentionPolicy(models.Model):
         help_text="What matches a redaction pattern is replaced in code, input, output and result when a run "
         "ends. The program runs with the original; the caller's answer is redacted like the history.",
     )
-
-    objects = RetentionPolicyQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "retention policies"
