@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
@@ -244,3 +245,12 @@ def test_verification_does_not_depend_on_the_session(history: list[Execution]) -
         cursor.execute("SET LOCAL TimeZone TO 'Asia/Tokyo'")
         cursor.execute("SET LOCAL bytea_output TO 'escape'; SET LOCAL extra_float_digits TO 0")
     assert problems() == []
+
+
+def test_seal_that_names_no_columns_cannot_inject_sql(history: list[Execution]) -> None:
+    seal = Seal.objects.get(sequence=3)
+    seal.columns["executions_execution"]["metadata"] = ['id" ; DROP TABLE executions_artifact; --']
+    columns = json.dumps(seal.columns)
+    tamper("UPDATE audit_seal SET columns = %s, hash = %s WHERE sequence = 3", columns, seal.computed_hash())
+    (problem,) = problems()
+    assert "cannot be verified: its columns" in problem
