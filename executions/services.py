@@ -12,6 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 from django_q.tasks import async_task
 
+from audit import redaction
 from executions.admission import admit
 from executions.broker import NotifyBroker
 from executions.limits import effective_limits
@@ -120,7 +121,7 @@ def submit(request: Request, *, policy: str, admitted: bool = False) -> Executio
         if found and policy == CodePolicy.BLOCK:
             message = "\n".join(db_text(str(v)) for v in found)
             return _reject(execution, request.files, Outcome.CODE_POLICY, message, admitted=admitted)
-    with transaction.atomic(savepoint=False):
+    with transaction.atomic(savepoint=not admitted):
         if not admitted:
             admit(request.client)
         _insert(execution, request.files)
@@ -139,7 +140,8 @@ def _reject(
 ) -> Execution:
     execution.status, execution.outcome, execution.message = Status.REJECTED, outcome, message
     execution.finished_at = timezone.now()
-    with transaction.atomic(savepoint=False):
+    redaction.redact_new(execution)
+    with transaction.atomic(savepoint=not admitted):
         if not admitted:
             admit(execution.client)
         _insert(execution, files)
@@ -179,6 +181,7 @@ def finish(
         values |= _provenance(sandbox)
     if report:
         values |= _from_report(report, fields["limits"]["output_bytes"])
+    values |= redaction.redacted_end(execution_id, values)
     # A trigger tells the caller and gives the sandbox back.
     with transaction.atomic() if report and report.artifacts else nullcontext():
         if not Execution.objects.open().filter(pk=execution_id).update(**values):

@@ -190,11 +190,7 @@ class Execution(models.Model):
             GinIndex(search_vector(), condition=Q(status__in=TERMINAL), name="execution_search_idx"),
         ]
         triggers = [
-            pgtrigger.Protect(
-                name="terminal_rows_never_change",
-                operation=pgtrigger.Update | pgtrigger.Delete,
-                condition=pgtrigger.Q(old__status__in=TERMINAL),
-            ),
+            # That terminal rows, and their artifacts, never change is the audit app's: see audit/guards.py.
             # In Postgres: one round trip on every answer's way, and an end that SQL brings about is heard of too.
             pgtrigger.Trigger(
                 name="end_is_announced",
@@ -249,9 +245,6 @@ class InputFile(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["execution", "path"], name="input_file_path_once"),
         ]
-        triggers = [
-            pgtrigger.Protect(name="input_files_never_change", operation=pgtrigger.Update | pgtrigger.Delete),
-        ]
 
     def __str__(self) -> str:
         return self.path
@@ -269,9 +262,6 @@ class Artifact(models.Model):
         ordering = ["id"]
         constraints = [
             models.UniqueConstraint(fields=["execution", "name"], name="artifact_name_once"),
-        ]
-        triggers = [
-            pgtrigger.Protect(name="artifacts_never_change", operation=pgtrigger.Update | pgtrigger.Delete),
         ]
 
     def __str__(self) -> str:

@@ -18,6 +18,7 @@ from django.db import InterfaceError, OperationalError, connection
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from audit.chores import Chores
 from executions import liveness
 from executions.models import Execution, Sandbox, SandboxState, Status
 from executions.notify import CANCEL, CLAIMED, IMAGE_ASKED, POOL, USED, Listener, Notification, notify
@@ -74,6 +75,7 @@ class Keeper:
         self._removers = ThreadPoolExecutor(REMOVALS, "remove")
         self._retry_at: dict[int, float] = {}
         self._kill_again_at = math.inf
+        self._chores = Chores()
         self._stop = False
 
     def stop(self) -> None:
@@ -89,6 +91,7 @@ class Keeper:
                 time.sleep(RECONNECT_S)
         self._starters.shutdown(cancel_futures=True)
         self._removers.shutdown()
+        self._chores.stop()
 
     def _serve(self) -> None:
         with Listener(POOL, CANCEL, IMAGE_ASKED) as listener:
@@ -98,6 +101,7 @@ class Keeper:
             while not self._stop:
                 if time.monotonic() >= next_tick:
                     self._tick()
+                    self._chores.tick()
                     next_tick = time.monotonic() + TICK_S
                 if time.monotonic() >= next_step:
                     self._step()

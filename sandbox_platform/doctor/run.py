@@ -1,6 +1,6 @@
 from collections.abc import Callable, Iterator
 
-from sandbox_platform.doctor import database, docker, host, live, service
+from sandbox_platform.doctor import database, docker, history, host, live, service
 from sandbox_platform.doctor.check import Check, broken
 
 CHECKS: dict[str, Callable[[str], Check]] = {
@@ -15,6 +15,8 @@ CHECKS: dict[str, Callable[[str], Check]] = {
     "Postgres": database.reachable,
     "migrations": database.migrated,
     "clock": database.clock,
+    "seals": history.seals,
+    "history's guards": history.guards,
     "workers": service.workers,
     "queue": service.queue,
     "keeper": service.keeper,

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from executions.limits import BY_SESSION, PER_RUN, LimitTooHigh, effective_limits, limits_of_run
+from executions.limits import LimitTooHigh, effective_limits
 from executions.models import Client
-from runtimes.models import MIB, Runtime
+from runtimes.models import ADJUSTABLE, MIB, Runtime
 from tests.live import Platform
 
 
@@ -21,13 +21,13 @@ def test_runtimes_limits_for_a_client_without_caps(runtime: Runtime) -> None:
     assert effective_limits(runtime, Client(), {}) == runtime.limits
 
 
-@pytest.mark.parametrize("field", PER_RUN)
+@pytest.mark.parametrize("field", ADJUSTABLE)
 def test_clients_lower_cap_holds(runtime: Runtime, field: str) -> None:
     client = Client(**{f"max_{field}": 1})
     assert effective_limits(runtime, client, {}) == replace(runtime.limits, **{field: 1})
 
 
-@pytest.mark.parametrize("field", PER_RUN)
+@pytest.mark.parametrize("field", ADJUSTABLE)
 def test_clients_higher_cap_does_not_raise_the_runtimes(runtime: Runtime, field: str) -> None:
     client = Client(**{f"max_{field}": 2**40})
     assert effective_limits(runtime, client, {}) == runtime.limits
@@ -55,16 +55,16 @@ def test_request_above_the_clients_cap_names_it(runtime: Runtime) -> None:
         effective_limits(runtime, Client(name="dify", max_wall_time_ms=500), {"wall_time_ms": 501})
 
 
-@pytest.mark.parametrize("field", BY_SESSION)
+@pytest.mark.parametrize("field", ADJUSTABLE)
 def test_run_keeps_what_it_was_accepted_with(runtime: Runtime, field: str) -> None:
     accepted = runtime.limits.as_dict() | {field: 1}
-    assert limits_of_run(accepted, runtime) == replace(runtime.limits, **{field: 1})
+    assert runtime.limits.lowered_to(accepted) == replace(runtime.limits, **{field: 1})
 
 
-@pytest.mark.parametrize("field", BY_SESSION)
+@pytest.mark.parametrize("field", ADJUSTABLE)
 def test_run_is_not_above_what_its_runtime_has_now(runtime: Runtime, field: str) -> None:
     accepted = runtime.limits.as_dict() | {field: 2**40}
-    assert limits_of_run(accepted, runtime) == runtime.limits
+    assert runtime.limits.lowered_to(accepted) == runtime.limits
 
 
 @pytest.mark.needs_docker

@@ -7,6 +7,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
+from audit import redaction
 from executions.models import Client, Token, hash_token
 from sandbox_platform.env import envsecret
 from seccomp_profiles import shipped
@@ -20,6 +21,8 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         for name in shipped.create_missing():
             self.stdout.write(f"seccomp profile {name}: created")
+        for name in redaction.create_missing():
+            self.stdout.write(f"redaction pattern {name}: created")
         call_command("sync_runtimes", stdout=self.stdout)
         self.stdout.write(ensure_administrator())
         self.stdout.write(ensure_first_client())

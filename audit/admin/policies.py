@@ -1,0 +1,71 @@
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from audit.models import RedactionPattern, RetentionPolicy
+from sandbox_platform.generics import ModelAdmin
+
+
+@admin.register(RetentionPolicy)
+class RetentionPolicyAdmin(ModelAdmin[RetentionPolicy]):
+    list_display = ("whose", "code", "output", "artifacts", "record", "redact")
+    list_select_related = ("client",)
+    fieldsets = (
+        (None, {"fields": ("client",)}),
+        (
+            "What is kept, and how long",
+            {
+                "description": "Counted from the end of a run. Only what is sealed is purged, in batches that are "
+                "on record. Metadata only: 0 for the first three, and the last one empty.",
+                "fields": (
+                    "keep_code_days",
+                    "keep_output_days",
+                    "keep_artifacts_days",
+                    "keep_metadata_days",
+                ),
+            },
+        ),
+        ("Secrets", {"fields": ("redact",)}),
+    )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        # A policy does not go over to another client: that one gets its own.
+        return ("client",) if obj else ()
+
+    @admin.display(description="Policy of")
+    def whose(self, policy: RetentionPolicy) -> str:
+        return str(policy.client or "all other clients")
+
+    @admin.display(description="Code and input", ordering="keep_code_days")
+    def code(self, policy: RetentionPolicy) -> str:
+        return _words(policy.keep_code_days)
+
+    @admin.display(description="Output and result", ordering="keep_output_days")
+    def output(self, policy: RetentionPolicy) -> str:
+        return _words(policy.keep_output_days)
+
+    @admin.display(description="Artifacts", ordering="keep_artifacts_days")
+    def artifacts(self, policy: RetentionPolicy) -> str:
+        return _words(policy.keep_artifacts_days)
+
+    @admin.display(description="Record", ordering="keep_metadata_days")
+    def record(self, policy: RetentionPolicy) -> str:
+        return _words(policy.keep_metadata_days)
+
+
+def _words(days: int | None) -> str:
+    match days:
+        case None:
+            return "for ever"
+        case 0:
+            return "until the next purge"
+        case _:
+            return f"{days} days"
+
+
+@admin.register(RedactionPattern)
+class RedactionPatternAdmin(ModelAdmin[RedactionPattern]):
+    list_display = ("name", "regex", "replacement", "enabled")
+    list_filter = ("enabled",)
+    search_fields = ("name", "regex")

@@ -1,0 +1,30 @@
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from audit.models import PurgeRecord, Seal
+from executions.admin.readonly import ReadOnlyAdmin
+
+
+@admin.register(Seal)
+class SealAdmin(ReadOnlyAdmin[Seal]):
+    list_display = ("sequence", "period_from", "period_to", "count", "hash")
+    search_fields = ("sequence", "hash")
+    search_help_text = "A number or a hash. To hold the history against the seals: manage.py verify_audit."
+    fields = ("sequence", "period_from", "period_to", "count", "root", "previous", "hash", "created_at", "columns")
+
+
+@admin.register(PurgeRecord)
+class PurgeRecordAdmin(ReadOnlyAdmin[PurgeRecord]):
+    list_display = ("id", "created_at", "kind", "count", "policy", "keep_days", "application")
+    list_filter = ("kind",)
+    search_fields = ("policy",)
+    date_hierarchy = "created_at"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        match = request.resolver_match
+        in_list = match and match.url_name == "audit_purgerecord_changelist"
+        records = super().get_queryset(request)
+        return records.defer("ids") if in_list else records

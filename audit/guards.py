@@ -1,0 +1,231 @@
+"""Triggers that make history append-only, for migrations.
+
+Written as plain SQL: django-pgtrigger's can be switched off by `SET pgtrigger.ignore`, which any statement of the
+application could do. Every function fixes its search path, because a temporary table of the same name would
+otherwise be found first.
+"""
+
+from django.db.migrations.operations import RunSQL
+
+FUNCTION = "RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS"
+
+REFUSE = f"""
+CREATE FUNCTION audit_refuse() {FUNCTION} $$
+BEGIN
+    RAISE EXCEPTION 'Cannot update or delete rows from % table: it is history', TG_TABLE_NAME;
+END $$;
+
+CREATE FUNCTION audit_refuse_truncate() {FUNCTION} $$
+BEGIN
+    RAISE EXCEPTION 'Cannot truncate %: it is history, or what history is about', TG_TABLE_NAME;
+END $$;
+
+-- Changes are recorded by triggers of django-pgtrigger, which a setting silences, and which write to whatever
+-- table the session's search path finds: so this one, which runs before them, keeps the session's path.
+CREATE FUNCTION audit_refuse_unrecorded() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF to_regclass(TG_ARGV[0]) IS DISTINCT FROM to_regclass('public.' || TG_ARGV[0]) THEN
+        RAISE EXCEPTION 'The search path hides %: % changes only if recorded', TG_ARGV[0], TG_TABLE_NAME;
+    END IF;
+    IF coalesce(current_setting('pgtrigger.ignore', true), '') NOT IN ('', '{{}}') THEN
+        RAISE EXCEPTION 'pgtrigger.ignore is set: % changes only with its triggers', TG_TABLE_NAME;
+    END IF;
+    RETURN NULL;
+END $$;
+"""
+
+SEALING = f"""
+-- Queues a new row of a history table for its seal. Argument: the name of its key.
+CREATE FUNCTION audit_pend() {FUNCTION} $$
+BEGIN
+    INSERT INTO audit_pending (source, row_id) VALUES (TG_TABLE_NAME, to_jsonb(NEW) ->> TG_ARGV[0]);
+    RETURN NULL;
+END $$;
+
+-- The same for executions, whose rows are too large to be turned into JSON for it.
+CREATE FUNCTION audit_pend_execution() {FUNCTION} $$
+BEGIN
+    INSERT INTO audit_pending (source, row_id) VALUES (TG_TABLE_NAME, NEW.id::text);
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION audit_guard_pending() {FUNCTION} $$
+BEGIN
+    IF TG_OP = 'DELETE' AND EXISTS (
+        SELECT FROM audit_leaf WHERE source = OLD.source AND row_id = OLD.row_id
+    ) THEN
+        RETURN OLD;
+    END IF;
+    RAISE EXCEPTION 'Cannot update or delete rows from % table: % is not sealed yet', TG_TABLE_NAME, OLD.row_id;
+END $$;
+"""
+
+STAMP = f"""
+-- Adds what the database itself knows of who does it, which no client can forge. Arguments: columns whose values
+-- are kept as a fingerprint only.
+CREATE FUNCTION audit_stamp() {FUNCTION} $$
+BEGIN
+    FOR i IN 0 .. TG_NARGS - 1 LOOP
+        NEW := jsonb_populate_record(NEW, jsonb_build_object(TG_ARGV[i], 'fingerprint ' || left(
+            encode(sha256(convert_to(to_jsonb(NEW) ->> TG_ARGV[i], 'UTF8')), 'hex'), 16)));
+    END LOOP;
+    NEW.pgh_context := coalesce(NEW.pgh_context, '{{}}') || jsonb_build_object('database', jsonb_build_object(
+        'role', session_user,
+        'acting_as', current_user,
+        'application', current_setting('application_name', true),
+        'address', host(inet_client_addr()),
+        'backend', pg_backend_pid(),
+        'transaction', pg_current_xact_id()::text));
+    RETURN NEW;
+END $$;
+"""
+
+DERIVED = f"""
+CREATE FUNCTION audit_derived_only() {FUNCTION} $$
+BEGIN
+    -- One is this trigger itself, two the one on the watched table.
+    IF pg_trigger_depth() < 2 THEN
+        RAISE EXCEPTION 'Cannot insert into %: only triggers on what it watches do', TG_TABLE_NAME;
+    END IF;
+    RETURN NEW;
+END $$;
+"""
+
+PURGE = f"""
+-- What is left in a purged column.
+CREATE FUNCTION audit_blank(kind text) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE kind
+        WHEN 'code' THEN '{{"code": "", "arguments": "{{}}", "stdin": "", "argv": [], "variables": {{}}}}'::jsonb
+        WHEN 'output' THEN '{{"stdout": "", "stderr": "", "result": null}}'::jsonb
+    END
+$$;
+
+-- Whether this transaction has recorded this purge, the execution is sealed, and its client's policy asks for it.
+CREATE FUNCTION audit_purging(purged text, execution uuid) RETURNS boolean LANGUAGE sql STABLE
+SET search_path = public, pg_temp AS $$
+    SELECT EXISTS (
+        SELECT FROM audit_purgerecord record
+        JOIN executions_execution e ON e.id = execution
+        JOIN audit_retentionpolicy policy ON policy.client_id = e.client_id OR policy.client_id IS NULL
+            AND NOT EXISTS (SELECT FROM audit_retentionpolicy own WHERE own.client_id = e.client_id)
+        WHERE record.transaction = pg_current_xact_id()::text::bigint
+            AND record.kind = purged AND execution = ANY(record.ids)
+            AND EXISTS (
+                SELECT FROM audit_leaf
+                WHERE source = 'executions_execution' AND row_id = execution::text)
+            AND e.finished_at <= clock_timestamp() - make_interval(days => CASE purged
+                WHEN 'code' THEN policy.keep_code_days
+                WHEN 'output' THEN policy.keep_output_days
+                WHEN 'artifacts' THEN policy.keep_artifacts_days
+                WHEN 'metadata' THEN policy.keep_metadata_days END)
+    )
+$$;
+
+CREATE FUNCTION audit_guard_execution() {FUNCTION} $$
+DECLARE
+    kind text;
+    generated jsonb;
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        IF audit_purging('metadata', OLD.id) THEN RETURN OLD; END IF;
+    ELSE
+        -- They follow from the others, and are not computed yet in NEW.
+        SELECT coalesce(jsonb_object_agg(attname, NULL), '{{}}') INTO generated
+            FROM pg_attribute WHERE attrelid = TG_RELID AND attgenerated <> '';
+        FOREACH kind IN ARRAY ARRAY['code', 'output'] LOOP
+            IF jsonb_populate_record(NEW, generated)
+                IS NOT DISTINCT FROM jsonb_populate_record(OLD, audit_blank(kind) || generated)
+                AND audit_purging(kind, OLD.id)
+            THEN
+                RETURN NEW;
+            END IF;
+        END LOOP;
+    END IF;
+    RAISE EXCEPTION 'Cannot update or delete rows from % table: % is final', TG_TABLE_NAME, OLD.id;
+END $$;
+
+-- Of a row that belongs to an execution. Argument: the kind of purge that takes it away.
+CREATE FUNCTION audit_guard_beside() {FUNCTION} $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        IF NOT EXISTS (
+            SELECT FROM audit_leaf WHERE source = 'executions_execution' AND row_id = NEW.execution_id::text
+        ) THEN
+            RETURN NEW;
+        END IF;
+        RAISE EXCEPTION 'Cannot insert into %: execution % is sealed', TG_TABLE_NAME, NEW.execution_id;
+    END IF;
+    IF TG_OP = 'DELETE' AND (
+        audit_purging(TG_ARGV[0], OLD.execution_id) OR audit_purging('metadata', OLD.execution_id)
+    ) THEN
+        RETURN OLD;
+    END IF;
+    RAISE EXCEPTION 'Cannot update or delete rows from % table: row % is final', TG_TABLE_NAME, OLD.id;
+END $$;
+"""
+
+TERMINAL = (
+    "('succeeded', 'failed', 'timed_out', 'out_of_memory', 'output_limit', 'rejected', 'cancelled',"
+    " 'platform_error')"
+)
+
+EXECUTIONS = f"""
+CREATE TRIGGER audit_guard BEFORE UPDATE OR DELETE ON executions_execution
+    FOR EACH ROW WHEN (OLD.status IN {TERMINAL}) EXECUTE FUNCTION audit_guard_execution();
+CREATE TRIGGER audit_guard BEFORE INSERT OR UPDATE OR DELETE ON executions_artifact
+    FOR EACH ROW EXECUTE FUNCTION audit_guard_beside('artifacts');
+CREATE TRIGGER audit_guard BEFORE INSERT OR UPDATE OR DELETE ON executions_inputfile
+    FOR EACH ROW EXECUTE FUNCTION audit_guard_beside('code');
+CREATE TRIGGER audit_pend_insert AFTER INSERT ON executions_execution
+    FOR EACH ROW WHEN (NEW.status IN {TERMINAL}) EXECUTE FUNCTION audit_pend_execution();
+CREATE TRIGGER audit_pend_update AFTER UPDATE ON executions_execution
+    FOR EACH ROW WHEN (NEW.status IN {TERMINAL} AND OLD.status NOT IN {TERMINAL})
+    EXECUTE FUNCTION audit_pend_execution();
+CREATE TRIGGER audit_guard BEFORE UPDATE OR DELETE ON audit_pending
+    FOR EACH ROW EXECUTE FUNCTION audit_guard_pending();
+INSERT INTO audit_pending (source, row_id)
+    SELECT 'executions_execution', id::text FROM executions_execution WHERE status IN {TERMINAL};
+"""
+
+
+def never_truncated(table: str) -> str:
+    return (
+        f"CREATE TRIGGER audit_no_truncate BEFORE TRUNCATE ON {table}"
+        " FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse_truncate();"
+    )
+
+
+def append_only(table: str) -> str:
+    return (
+        f"CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE ON {table}"
+        " FOR EACH ROW EXECUTE FUNCTION audit_refuse();" + never_truncated(table)
+    )
+
+
+def sealed(table: str, key: str) -> str:
+    return (
+        append_only(table) + f"CREATE TRIGGER audit_pend AFTER INSERT ON {table}"
+        f" FOR EACH ROW EXECUTE FUNCTION audit_pend('{key}');"
+    )
+
+
+def watch(table: str, events: str, *, fingerprint_only: tuple[str, ...] = ()) -> RunSQL:
+    """The changes of `table`, which django-pghistory writes to `events`, are stamped, final, and sealed. What is
+    in the table already is recorded as the baseline of its later changes."""
+    arguments = ", ".join(f"'{column}'" for column in fingerprint_only)
+    return RunSQL(
+        f"""
+        CREATE TRIGGER audit_stamp BEFORE INSERT ON {events}
+            FOR EACH ROW EXECUTE FUNCTION audit_stamp({arguments});
+        {sealed(events, "pgh_id")}
+        CREATE TRIGGER audit_recorded BEFORE INSERT OR UPDATE OR DELETE ON {table}
+            FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse_unrecorded('{events}');
+        {never_truncated(table)}
+        INSERT INTO {events} SELECT event.* FROM {table} watched, LATERAL jsonb_populate_record(
+            NULL::{events}, to_jsonb(watched) || jsonb_build_object(
+                'pgh_id', nextval(pg_get_serial_sequence('{events}', 'pgh_id')),
+                'pgh_created_at', now(), 'pgh_label', 'baseline', 'pgh_obj_id', watched.id)) event;
+        CREATE TRIGGER audit_derived_only BEFORE INSERT ON {events}
+            FOR EACH ROW EXECUTE FUNCTION audit_derived_only();
+        """
+    )

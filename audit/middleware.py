@@ -1,0 +1,56 @@
+"""Who changes something: told to Postgres with the statements of a web request, where triggers write it down.
+
+What comes from a shell, a command or SQL is told by the database's session itself (see audit_stamp in guards.py):
+its role, its address, and its application name, which the settings make of the command and its user.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pghistory
+from django.core.handlers.wsgi import WSGIRequest
+from django.http import HttpRequest, HttpResponse
+
+from executions.models import Client
+
+# They change nothing that is watched, and are where every millisecond counts.
+UNWATCHED = ("/run", "/run/")
+UNWATCHED_BELOW = "/api/v1/executions"
+READING = ("GET", "HEAD", "OPTIONS")
+
+
+class WatchedRequest(WSGIRequest):
+    """Django REST framework learns who calls when the view begins, and says so by setting `user`."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "user":
+            pghistory.context(actor=actor_of(value))
+        super().__setattr__(name, value)
+
+
+def actor_of(caller: Any) -> str | None:
+    if isinstance(caller, Client):
+        return f"client {caller.name}"
+    if getattr(caller, "is_authenticated", False) and hasattr(caller, "get_username"):
+        return f"user {caller.get_username()}"
+    return None
+
+
+class AuditMiddleware:
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        path = request.path
+        if request.method in READING or path in UNWATCHED or path.startswith(UNWATCHED_BELOW):
+            return self.get_response(request)
+        context = {
+            "actor": actor_of(getattr(request, "user", None)),
+            "address": request.META.get("REMOTE_ADDR") or None,
+            "url": path,
+            "method": request.method,
+        }
+        with pghistory.context(**context):
+            if type(request) is WSGIRequest:
+                request.__class__ = WatchedRequest
+            return self.get_response(request)

@@ -1,0 +1,29 @@
+from audit.models.changes import (
+    ClientEvent,
+    RedactionPatternEvent,
+    RetentionPolicyEvent,
+    RuntimeEvent,
+    SeccompProfileEvent,
+    TokenEvent,
+    TrailEntry,
+)
+from audit.models.redaction import RedactionPattern
+from audit.models.retention import Kind, PurgeRecord, RetentionPolicy
+from audit.models.seals import Leaf, Pending, Seal
+
+__all__ = [
+    "ClientEvent",
+    "Kind",
+    "Leaf",
+    "Pending",
+    "PurgeRecord",
+    "RedactionPattern",
+    "RedactionPatternEvent",
+    "RetentionPolicy",
+    "RetentionPolicyEvent",
+    "RuntimeEvent",
+    "Seal",
+    "SeccompProfileEvent",
+    "TokenEvent",
+    "TrailEntry",
+]

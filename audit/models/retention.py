@@ -1,0 +1,96 @@
+from typing import Any
+
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.core.validators import MaxValueValidator
+from django.db import models
+from django.db.models.expressions import RawSQL
+
+from executions.models import Client
+
+LONGEST_DAYS = 36_500
+
+
+class Kind(models.TextChoices):
+    """What of an execution can be purged by itself."""
+
+    CODE = "code", "Code, arguments and input"
+    OUTPUT = "output", "Output and result"
+    ARTIFACTS = "artifacts", "Artifacts"
+    METADATA = "metadata", "The whole record"
+
+
+def _days(what: str) -> Any:
+    return models.PositiveIntegerField(
+        f"keep {what}, in days",
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(LONGEST_DAYS)],
+        help_text="Empty: for ever. 0: gone with the first purge 10 minutes after the end (they run every hour).",
+    )
+
+
+class RetentionPolicy(models.Model):
+    """How long a client's executions are kept, and whether secrets are cut out of them."""
+
+    client = models.OneToOneField(
+        Client,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="retention",
+        help_text="Empty: the policy of all clients that have none of their own.",
+    )
+    keep_code_days = _days("code, arguments and input")
+    keep_output_days = _days("output and result")
+    keep_artifacts_days = _days("artifacts")
+    keep_metadata_days = _days("the record itself")
+    redact = models.BooleanField(
+        "redact secrets",
+        default=False,
+        help_text="What matches a redaction pattern is replaced in code, input, output and result when a run "
+        "ends. The program runs with the original; the caller's answer is redacted like the history.",
+    )
+
+    class Meta:
+        verbose_name_plural = "retention policies"
+        constraints = [
+            # The column's own one lets NULL in twice.
+            models.UniqueConstraint(fields=["client"], nulls_distinct=False, name="retention_one_default"),
+        ]
+
+    def __str__(self) -> str:
+        return f"policy of {self.client or 'all other clients'}"
+
+    def days(self, kind: Kind) -> int | None:
+        days: int | None = getattr(self, f"keep_{kind}_days")
+        return days
+
+
+class PurgeRecord(models.Model):
+    """One batch of a purge. It is what allows the purge: triggers let a finished execution go only if a record
+    of this very transaction names it, and a policy asks for it."""
+
+    kind = models.CharField(max_length=9, choices=Kind.choices)
+    policy = models.CharField(max_length=200)
+    keep_days = models.PositiveIntegerField()
+    cutoff = models.DateTimeField()
+    count = models.PositiveIntegerField()
+    first_id = models.UUIDField()
+    last_id = models.UUIDField()
+    ids = ArrayField(models.UUIDField())
+    created_at = models.DateTimeField()
+    transaction = models.BigIntegerField(db_default=RawSQL("pg_current_xact_id()::text::bigint", ()))
+    role = models.TextField(db_default=RawSQL("session_user::text", ()))
+    application = models.TextField(db_default=RawSQL("current_setting('application_name')", ()))
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            # The triggers look for this transaction's record; verification for all records of an execution.
+            models.Index(fields=["transaction"], name="purge_transaction_idx"),
+            GinIndex(fields=["ids"], name="purge_ids_idx"),
+        ]
+
+    def __str__(self) -> str:
+        return f"purge {self.pk}: {self.kind} of {self.count}"

@@ -1,0 +1,110 @@
+"""Makes seals: the hashes of all rows that became final since the last one, chained to it."""
+
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from audit.models import Leaf, Seal
+from audit.sources import PARTS, SOURCES, Columns, Source
+
+logger = logging.getLogger(__name__)
+
+LOCK = 7385003
+# Rows under one seal: a longer queue, as after an import, makes several.
+ROWS = 100_000
+FETCH = 1000
+
+
+def seal(*, older_than: datetime | None = None) -> list[Seal]:
+    """Seals all that is final. `older_than`: only if the last seal is, and nobody else is at it."""
+    made: list[Seal] = []
+    while True:
+        with transaction.atomic():
+            if not _lock(wait=older_than is None):
+                return made
+            last = Seal.objects.order_by("-sequence").first()
+            if not made and last and older_than and last.created_at > older_than:
+                return made
+            new = _seal_next(last)
+        # Also in the log: a copy outside the database, which shows that no later seal replaced it.
+        logger.info("seal %s of %s rows: %s", new.sequence, new.count, new.hash)
+        made.append(new)
+        if new.count < ROWS:
+            return made
+
+
+def _lock(*, wait: bool) -> bool:
+    function = "pg_advisory_xact_lock" if wait else "pg_try_advisory_xact_lock"
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {function}(%s)", [LOCK])
+        return wait or bool(cursor.fetchone()[0])
+
+
+def _seal_next(last: Seal | None) -> Seal:
+    new = Seal(
+        sequence=last.sequence + 1 if last else 1,
+        period_from=last.period_to if last else None,
+        period_to=timezone.now(),
+        columns={source.table: source.columns() for source in SOURCES},
+        previous=last.hash if last else "",
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL TimeZone TO 'UTC'")
+        left = ROWS
+        for source in SOURCES:
+            cursor.execute(*_insert_leaves(source, new, left))
+            left -= cursor.rowcount
+        cursor.execute(
+            "DELETE FROM audit_pending p USING audit_leaf l"
+            " WHERE l.seal = %s AND l.source = p.source AND l.row_id = p.row_id",
+            [new.sequence],
+        )
+    new.root, new.count = root(new.sequence)
+    new.created_at = timezone.now()
+    new.hash = new.computed_hash()
+    new.save(force_insert=True)
+    return new
+
+
+def _insert_leaves(source: Source, new: Seal, limit: int) -> tuple[str, list[Any]]:
+    columns: Columns = new.columns[source.table]
+    return (
+        f"""
+        INSERT INTO {Leaf._meta.db_table} (seal, source, row_id, {", ".join(PARTS)})
+        SELECT %s, %s, p.row_id, {", ".join(source.hashes(columns))}
+        FROM (SELECT id, row_id FROM audit_pending WHERE source = %s ORDER BY id LIMIT %s) p
+        JOIN {source.table} t ON {source.join("p.row_id")} ORDER BY p.id
+        """,
+        [new.sequence, source.table, source.table, limit],
+    )
+
+
+def root(sequence: int) -> tuple[str, int]:
+    """The hash over a seal's leaves, and their number."""
+    digest, count = hashlib.sha256(), 0
+    sql = f"SELECT source, row_id, {', '.join(PARTS)} FROM audit_leaf WHERE seal = %s ORDER BY id"
+    for row in stream(sql, [sequence]):
+        digest.update(leaf_hash(*row))
+        count += 1
+    return digest.hexdigest(), count
+
+
+def leaf_hash(source: str, row_id: str, *parts: bytes | memoryview | None) -> bytes:
+    """Of pieces of fixed length, so that none can pass for its neighbour's."""
+    digest = hashlib.sha256(hashlib.sha256(f"{source}\0{row_id}".encode()).digest())
+    for part in parts:
+        digest.update(b"\0" * 33 if part is None else b"\1" + bytes(part))
+    return digest.digest()
+
+
+def stream(sql: str, params: Iterable[Any] = ()) -> Iterator[tuple[Any, ...]]:
+    """Rows through a cursor on the server, in constant memory; the caller is in a transaction."""
+    with connection.chunked_cursor() as cursor:
+        cursor.execute(sql, list(params))
+        while rows := cursor.fetchmany(FETCH):
+            yield from rows

@@ -1,0 +1,130 @@
+"""What the seals cover, and how a row becomes hashes.
+
+Postgres computes them, so that neither sealing nor verification moves the history through this process. Values
+become text as jsonb writes them, in UTC: the same for ever, whatever the session's settings.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import models
+
+from audit.models import Kind, PurgeRecord
+from audit.models.changes import EVENTS
+from executions.models import Artifact, Execution, InputFile
+
+Columns = dict[str, list[str]]
+
+PARTS = ("metadata", "code", "output", "artifacts")
+# Large columns, which have hashes of their own and can be purged by themselves, and what is left then. The
+# triggers know it too: audit_blank() in guards.py.
+BLANK: dict[str, dict[str, Any]] = {
+    Kind.CODE: {"code": "", "arguments": "{}", "stdin": "", "argv": [], "variables": {}},
+    Kind.OUTPUT: {"stdout": "", "stderr": "", "result": None},
+}
+# Tables whose rows belong to an execution, and count as part of it.
+BESIDE: dict[str, type[models.Model]] = {"artifacts": Artifact, "inputs": InputFile}
+NOTHING = hashlib.sha256(b"").digest()
+# jsonb_build_array() takes a hundred arguments at most.
+CHUNK = 50
+NULL = b"\0" * 32
+
+
+def columns_of(model: type[models.Model]) -> list[str]:
+    # Generated columns follow from the others.
+    fields = model._meta.concrete_fields
+    return [f.column for f in fields if f.column and not isinstance(f, models.GeneratedField)]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table whose rows are sealed once they are final."""
+
+    model: type[models.Model]
+    final: str = "TRUE"
+    ended: str = "NULL::timestamptz"  # when the row says that it became final
+
+    @property
+    def table(self) -> str:
+        return self.model._meta.db_table
+
+    @property
+    def key(self) -> str:
+        return str(self.model._meta.pk.column)
+
+    def join(self, row_id: str) -> str:
+        """Condition that finds the row `t` of a leaf by its key's index."""
+        kind = "uuid" if isinstance(self.model._meta.pk, models.UUIDField) else "bigint"
+        return f't."{self.key}" = {row_id}::{kind}'
+
+    def columns(self) -> Columns:
+        return {"metadata": columns_of(self.model)}
+
+    def hashes(self, columns: Columns) -> list[str]:
+        """SQL expressions of the parts' hashes of the row `t`, in the order of PARTS."""
+        return [_row_hash("t", columns["metadata"]), "NULL::bytea", "NULL::bytea", "NULL::bytea"]
+
+
+class ExecutionSource(Source):
+    def columns(self) -> Columns:
+        large = [column for blank in BLANK.values() for column in blank]
+        return {
+            "metadata": [column for column in columns_of(Execution) if column not in large],
+            "code": list(BLANK[Kind.CODE]),
+            "output": list(BLANK[Kind.OUTPUT]),
+            **{
+                name: [column for column in columns_of(model) if column not in ("content", "execution_id")]
+                for name, model in BESIDE.items()
+            },
+        }
+
+    def hashes(self, columns: Columns) -> list[str]:
+        return [
+            _row_hash("t", columns["metadata"]),
+            f"sha256({_large_hash(columns['code'])} || {_hash_beside('inputs', columns)})",
+            _large_hash(columns["output"]),
+            _hash_beside("artifacts", columns),
+        ]
+
+
+SOURCES: tuple[Source, ...] = (
+    ExecutionSource(Execution, final="t.finished_at IS NOT NULL", ended="t.finished_at"),
+    *(Source(event, ended="t.pgh_created_at") for event in EVENTS),
+    Source(PurgeRecord, ended="t.created_at"),
+)
+
+
+def _row_hash(alias: str, columns: list[str]) -> str:
+    names = [f'{alias}."{column}"' for column in columns]
+    chunks = [", ".join(names[i : i + CHUNK]) for i in range(0, len(names), CHUNK)]
+    arrays = " || ".join(f"jsonb_build_array({chunk})" for chunk in chunks)
+    return f"sha256(convert_to(({arrays})::text, 'UTF8'))"
+
+
+def _large_hash(columns: list[str]) -> str:
+    """Each column by itself, because jsonb ends at 256 MB."""
+    null = f"'\\x{NULL.hex()}'::bytea"
+    hashes = " || ".join(f"coalesce(sha256(convert_to(t.\"{name}\"::text, 'UTF8')), {null})" for name in columns)
+    return f"sha256({hashes})"
+
+
+def _hash_beside(name: str, columns: Columns) -> str:
+    row = f"{_row_hash('b', columns[name])} || sha256(b.content)"
+    return (
+        f"(SELECT sha256(coalesce(string_agg({row}, ''::bytea ORDER BY b.id), ''::bytea))"
+        f" FROM {BESIDE[name]._meta.db_table} b WHERE b.execution_id = t.id)"
+    )
+
+
+def blank_hash(part: str, columns: Iterable[str]) -> bytes:
+    """The hash of a part after a lawful purge."""
+    if part == Kind.ARTIFACTS:
+        return NOTHING
+    values = [BLANK[part][column] for column in columns]
+    texts = [value if isinstance(value, str) or value is None else json.dumps(value) for value in values]
+    hashes = (NULL if text is None else hashlib.sha256(text.encode()).digest() for text in texts)
+    blank = hashlib.sha256(b"".join(hashes)).digest()
+    return hashlib.sha256(blank + NOTHING).digest() if part == Kind.CODE else blank

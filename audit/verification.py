@@ -1,0 +1,192 @@
+"""Walks the chain of seals and holds every sealed row against its hashes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection, transaction
+
+from audit.models import Kind, Seal
+from audit.sealing import root, stream
+from audit.sources import BESIDE, PARTS, SOURCES, Columns, Source, blank_hash
+
+# How far a node's clock may be off, or a commit late, before a row counts as back-dated.
+SKEW = timedelta(hours=1)
+EXECUTIONS = SOURCES[0]
+
+
+@dataclass(frozen=True)
+class Finding:
+    table: str
+    row: str
+    problem: str
+    seal: Seal | None = None
+
+    def __str__(self) -> str:
+        where = f"{self.table} {self.row}".strip()
+        if self.seal:
+            begin = f"{self.seal.period_from:%Y-%m-%d %H:%M:%S}" if self.seal.period_from else "the beginning"
+            where += f" (seal {self.seal.sequence}, {begin} to {self.seal.period_to:%Y-%m-%d %H:%M:%S})"
+        return f"{where}: {self.problem}"
+
+
+def verify(*, head: tuple[int, str] | None = None) -> Iterator[Finding]:
+    """All that is wrong. `head`: number and hash of a seal that was noted outside the database."""
+    previous = None
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL TimeZone TO 'UTC'")
+        for seal in Seal.objects.order_by("sequence").iterator(chunk_size=100):
+            yield from _check_link(seal, previous)
+            yield from _check_content(seal)
+            previous = seal
+        if head:
+            yield from _check_head(*head)
+        yield from _check_strays()
+        for source in SOURCES:
+            yield from _check_unsealed(source)
+
+
+def _check_link(seal: Seal, previous: Seal | None) -> Iterator[Finding]:
+    expected = previous.sequence + 1 if previous else 1
+    if seal.sequence != expected:
+        missing = str(expected) if seal.sequence == expected + 1 else f"{expected} to {seal.sequence - 1}"
+        yield Finding("audit_seal", missing, "missing: deleted", seal)
+    elif seal.previous != (previous.hash if previous else ""):
+        yield Finding("audit_seal", str(seal.sequence), "does not continue the seal before it", seal)
+
+
+def _check_content(seal: Seal) -> Iterator[Finding]:
+    if seal.computed_hash() != seal.hash:
+        # What it says of its leaves and their columns is worth nothing.
+        problem = "changed: its hash is not that of its content; its rows are not checked"
+        yield Finding("audit_seal", str(seal.sequence), problem, seal)
+        return
+    yield from _check_root(seal)
+    for source in SOURCES:
+        yield from _check_rows(source, seal)
+
+
+def _check_root(seal: Seal) -> Iterator[Finding]:
+    found, count = root(seal.sequence)
+    if count != seal.count:
+        problem = f"has {count} leaves where {seal.count} were sealed"
+        yield Finding("audit_leaf", f"of seal {seal.sequence}", problem, seal)
+    elif found != seal.root:
+        yield Finding("audit_leaf", f"of seal {seal.sequence}", "changed: they do not give the seal's root", seal)
+
+
+def _check_head(sequence: int, hash_: str) -> Iterator[Finding]:
+    seal = Seal.objects.filter(sequence=sequence).first()
+    if seal is None:
+        yield Finding("audit_seal", str(sequence), "missing: it was noted elsewhere")
+    elif seal.hash != hash_.lower():
+        yield Finding("audit_seal", str(sequence), "is another than the one noted elsewhere", seal)
+
+
+def _check_rows(source: Source, seal: Seal) -> Iterator[Finding]:
+    columns: Columns | None = seal.columns.get(source.table)
+    if columns is None:
+        return  # the table came later than this seal
+    if set(columns) != set(source.columns()):
+        yield Finding(source.table, "", "cannot be verified: the seal covers other parts than are known", seal)
+        return
+    # Names come from the database: only those of columns may get into a statement.
+    if gone := sorted(_gone(source, columns)):
+        yield Finding(source.table, "", f"cannot be verified: its columns {', '.join(gone)} are gone", seal)
+        return
+    for leaf, now, ended, purged in _rows(source, seal, columns):
+        for problem in _problems(leaf[1:], now, purged, columns) if now[0] else _absence(purged):
+            yield Finding(source.table, leaf[0], problem, seal)
+        if ended and not (seal.period_from or ended) - SKEW <= ended <= seal.created_at + SKEW:
+            yield Finding(source.table, leaf[0], f"back-dated: it says {ended:%Y-%m-%d %H:%M:%S}", seal)
+
+
+Hashes = tuple[bytes | None, ...]
+
+
+def _rows(
+    source: Source, seal: Seal, columns: Columns
+) -> Iterator[tuple[tuple[Any, ...], Hashes, datetime | None, list[str]]]:
+    purged = (
+        "(SELECT array_agg(DISTINCT kind::text) FROM audit_purgerecord WHERE ids @> ARRAY[l.row_id::uuid])"
+        if source == EXECUTIONS
+        else "NULL"
+    )
+    # A row that is gone still has hashes of nothing: its metadata's says so.
+    hashes = [f'CASE WHEN t."{source.key}" IS NOT NULL THEN {part} END' for part in source.hashes(columns)]
+    sql = f"""
+        SELECT l.row_id, {", ".join(f"l.{part}" for part in PARTS)}, {", ".join(hashes)}, {source.ended}, {purged}
+        FROM audit_leaf l LEFT JOIN {source.table} t ON {source.join("l.row_id")}
+        WHERE l.seal = %s AND l.source = %s ORDER BY l.id
+    """
+    first = 1 + len(PARTS)
+    for row in stream(sql, [seal.sequence, source.table]):
+        leaf = (row[0], *map(_bytes, row[1:first]))
+        yield leaf, tuple(map(_bytes, row[first:-2])), row[-2], row[-1] or []
+
+
+def _bytes(value: Any) -> bytes | None:
+    return None if value is None else bytes(value)
+
+
+def _absence(purged: list[str]) -> Iterator[str]:
+    if Kind.METADATA not in purged:
+        yield "deleted, and no purge names it"
+
+
+def _problems(sealed: Hashes, now: Hashes, purged: list[str], columns: Columns) -> Iterator[str]:
+    if Kind.METADATA in purged:
+        yield "is there although it was purged: inserted"
+        return
+    for part, old, new in zip(PARTS, sealed, now, strict=True):
+        if old == new:
+            continue
+        if part not in purged:
+            yield f"changed: {part} ({', '.join(columns[part])})"
+        elif new != blank_hash(part, columns[part]):
+            yield f"changed after its purge: {part}"
+
+
+def _gone(source: Source, columns: Columns) -> set[str]:
+    """Sealed columns that a later version of the platform dropped."""
+    gone: set[str] = set()
+    for part, names in columns.items():
+        model = BESIDE.get(part, source.model)
+        gone |= set(names) - _existing(model._meta.db_table)
+    return gone
+
+
+def _existing(table: str) -> set[str]:
+    with connection.cursor() as cursor:
+        return {column.name for column in connection.introspection.get_table_description(cursor, table)}
+
+
+def _check_strays() -> Iterator[Finding]:
+    """Leaves without their seal, and rows that went before they were sealed."""
+    sql = """
+        SELECT seal, count(*) FROM audit_leaf l
+        WHERE NOT EXISTS (SELECT FROM audit_seal s WHERE s.sequence = l.seal) GROUP BY seal ORDER BY seal
+    """
+    for sequence, count in stream(sql):
+        yield Finding("audit_leaf", f"of seal {sequence}", f"{count} rows without their seal: it was deleted")
+    for source in SOURCES:
+        sql = f"""
+            SELECT p.row_id FROM audit_pending p WHERE p.source = %s
+            AND NOT EXISTS (SELECT FROM {source.table} t WHERE {source.join("p.row_id")})
+        """
+        for (row_id,) in stream(sql, [source.table]):
+            yield Finding(source.table, row_id, "deleted before it was sealed")
+
+
+def _check_unsealed(source: Source) -> Iterator[Finding]:
+    sql = f"""
+        SELECT t."{source.key}"::text FROM {source.table} t WHERE {source.final}
+        AND NOT EXISTS (
+            SELECT FROM audit_leaf l WHERE l.source = %s AND l.row_id = t."{source.key}"::text)
+        AND NOT EXISTS (
+            SELECT FROM audit_pending p WHERE p.source = %s AND p.row_id = t."{source.key}"::text)
+    """
+    for (row_id,) in stream(sql, [source.table, source.table]):
+        yield Finding(source.table, row_id, "is under no seal and waits for none: inserted past the triggers")

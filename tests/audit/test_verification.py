@@ -1,0 +1,256 @@
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.utils import timezone
+
+from audit import purging, sealing
+from audit.models import RetentionPolicy, Seal
+from audit.verification import verify
+from executions.models import Artifact, Execution
+from runtimes.models import Runtime
+from tests.audit.conftest import tamper
+
+MakeExecution = Callable[..., Execution]
+
+
+@pytest.fixture
+def history(make_execution: MakeExecution, python_runtime: Runtime) -> list[Execution]:
+    """Three seals, each over one execution; the second has an artifact."""
+    executions = []
+    for number in range(3):
+        execution = make_execution(code=f"print({number})", stdout=f"{number}\n")
+        executions.append(execution)
+        if number == 1:
+            Artifact.objects.create(execution=execution, name="plot.png", content=b"PNG", size=3)
+        Runtime.objects.update(image=f"image:{number}")
+        sealing.seal()
+    return executions
+
+
+def problems() -> list[str]:
+    return [str(finding) for finding in verify()]
+
+
+def test_untouched_history_is_clean(history: list[Execution]) -> None:
+    assert problems() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ("code = 'print(2)'", "code"),
+        ("stdout = '2' || chr(10)", "output"),
+        ("stderr = ' '", "output"),
+        ("result = 'null'", "output"),
+        ("argv = '[1]'", "code"),
+        ("exit_code = 0", "metadata"),
+        ("finished_at = finished_at + interval '1 microsecond'", "metadata"),
+        ("image_id = 'sha256:0'", "metadata"),
+        ('environment = \'{"A": "1"}\'', "metadata"),
+        ("remote_address = '192.0.2.1'", "metadata"),
+    ],
+)
+def test_flipped_byte_is_found_and_located(history: list[Execution], change: str, part: str) -> None:
+    tamper(f"UPDATE executions_execution SET {change} WHERE id = %s", history[1].pk)
+    (problem,) = problems()
+    assert f"executions_execution {history[1].pk} (seal 2, " in problem
+    assert f"changed: {part}" in problem
+
+
+def test_every_column_of_an_execution_is_covered(history: list[Execution]) -> None:
+    columns = Seal.objects.latest("sequence").columns["executions_execution"]
+    covered = {name for part, names in columns.items() if part != "artifacts" for name in names}
+    assert covered == {field.column for field in Execution._meta.concrete_fields}
+
+
+@pytest.mark.parametrize("change", ["content = 'PNg'", "name = 'other.png'", "size = 4"])
+def test_changed_artifact_is_found(history: list[Execution], change: str) -> None:
+    tamper(f"UPDATE executions_artifact SET {change}")
+    (problem,) = problems()
+    assert "changed: artifacts" in problem
+
+
+def test_deleted_artifact_is_found(history: list[Execution]) -> None:
+    tamper("DELETE FROM executions_artifact")
+    assert "changed: artifacts" in problems()[0]
+
+
+def test_added_artifact_is_found(history: list[Execution]) -> None:
+    tamper(
+        "INSERT INTO executions_artifact (execution_id, name, content, size) VALUES (%s, 'x', '', 0)",
+        history[0].pk,
+    )
+    assert "changed: artifacts" in problems()[0]
+
+
+def test_deleted_row_is_found(history: list[Execution]) -> None:
+    tamper("DELETE FROM executions_execution WHERE id = %s", history[0].pk)
+    (problem,) = problems()
+    assert f"{history[0].pk} (seal 1, the beginning to " in problem
+    assert "deleted, and no purge names it" in problem
+
+
+def test_row_deleted_before_its_seal_is_found(history: list[Execution], make_execution: MakeExecution) -> None:
+    execution = make_execution()
+    tamper("DELETE FROM executions_execution WHERE id = %s", execution.pk)
+    assert problems() == [f"executions_execution {execution.pk}: deleted before it was sealed"]
+
+
+def test_row_inserted_past_the_triggers_is_found(history: list[Execution], make_execution: MakeExecution) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("ALTER TABLE executions_execution DISABLE TRIGGER audit_pend_insert")
+    execution = make_execution()
+    (problem,) = problems()
+    assert problem.startswith(f"executions_execution {execution.pk}: is under no seal")
+
+
+def test_row_inserted_into_the_past_is_found(history: list[Execution], make_execution: MakeExecution) -> None:
+    execution = make_execution(finished_at=timezone.now() - timedelta(days=3))
+    sealing.seal()
+    (problem,) = problems()
+    assert f"{execution.pk} (seal 4, " in problem
+    assert "back-dated" in problem
+
+
+def test_changed_event_is_found(history: list[Execution]) -> None:
+    tamper("UPDATE audit_runtimeevent SET image = 'image:9' WHERE image = 'image:1'")
+    (problem,) = problems()
+    assert problem.startswith("audit_runtimeevent ")
+    assert "(seal 2, " in problem
+
+
+def test_deleted_event_is_found(history: list[Execution]) -> None:
+    tamper("DELETE FROM audit_runtimeevent WHERE image = 'image:1'")
+    assert "deleted" in problems()[0]
+
+
+def test_inserted_event_is_found(history: list[Execution]) -> None:
+    tamper("CREATE TEMPORARY TABLE copied ON COMMIT DROP AS SELECT * FROM audit_runtimeevent LIMIT 1")
+    tamper("UPDATE copied SET pgh_id = 999")
+    tamper("INSERT INTO audit_runtimeevent SELECT * FROM copied")
+    assert problems()[0].startswith("audit_runtimeevent 999: is under no seal")
+
+
+@pytest.mark.parametrize(
+    "change", ["count = count + 1", "period_to = now()", "columns = '{}'", "created_at = now()", "root = 'x'"]
+)
+def test_changed_seal_is_found(history: list[Execution], change: str) -> None:
+    tamper(f"UPDATE audit_seal SET {change} WHERE sequence = 2")
+    assert any(problem.startswith("audit_seal 2 (seal 2, ") and "changed" in problem for problem in problems())
+
+
+def test_seal_that_was_made_anew_is_found(history: list[Execution]) -> None:
+    """Who changes a seal and computes its hash again has the next one against him."""
+    seal = Seal.objects.get(sequence=2)
+    seal.period_to += timedelta(seconds=1)
+    tamper(
+        "UPDATE audit_seal SET period_to = %s, hash = %s WHERE sequence = 2", seal.period_to, seal.computed_hash()
+    )
+    assert ["audit_seal 3" in problem and "does not continue" in problem for problem in problems()] == [True]
+
+
+def test_changed_leaf_is_found(history: list[Execution]) -> None:
+    """The row and its leaf agree; the seal does not."""
+    tamper(
+        "UPDATE audit_leaf SET code = sha256('x') WHERE source = 'executions_execution' AND row_id = %s",
+        str(history[1].pk),
+    )
+    found = problems()
+    assert any("audit_leaf of seal 2" in problem and "root" in problem for problem in found)
+
+
+def test_deleted_leaf_is_found(history: list[Execution]) -> None:
+    tamper("DELETE FROM audit_leaf WHERE row_id = %s", str(history[1].pk))
+    found = problems()
+    assert any("leaves where 2 were sealed" in problem for problem in found)
+    assert any(f"{history[1].pk}: is under no seal" in problem for problem in found)
+
+
+def test_deleted_seal_is_found(history: list[Execution]) -> None:
+    tamper("DELETE FROM audit_seal WHERE sequence = 2")
+    found = problems()
+    assert any("audit_seal 2" in problem and "missing" in problem for problem in found)
+    assert any("audit_leaf of seal 2" in problem for problem in found)
+
+
+def cut_off(sequence: int) -> None:
+    tamper(
+        "DELETE FROM executions_execution WHERE id IN (SELECT row_id::uuid FROM audit_leaf"
+        " WHERE seal = %s AND source = 'executions_execution')",
+        sequence,
+    )
+    tamper(
+        "DELETE FROM audit_runtimeevent WHERE pgh_id IN (SELECT row_id::int FROM audit_leaf"
+        " WHERE seal = %s AND source = 'audit_runtimeevent')",
+        sequence,
+    )
+    tamper("DELETE FROM audit_leaf WHERE seal = %s", sequence)
+    tamper("DELETE FROM audit_seal WHERE sequence = %s", sequence)
+
+
+def test_end_cut_off_is_found_with_a_head_noted_elsewhere(history: list[Execution]) -> None:
+    head = Seal.objects.get(sequence=3)
+    cut_off(3)
+    assert "missing" in str(next(verify(head=(3, head.hash))))
+
+
+def test_head_noted_elsewhere_agrees(history: list[Execution]) -> None:
+    head = Seal.objects.get(sequence=2)
+    assert list(verify(head=(2, head.hash))) == []
+
+
+def test_purged_record_put_back_is_found(history: list[Execution]) -> None:
+    RetentionPolicy.objects.create(keep_metadata_days=0)
+    tamper("CREATE TEMPORARY TABLE copied ON COMMIT DROP AS SELECT * FROM executions_execution LIMIT 1")
+    list(purging.purge())
+    tamper("INSERT INTO executions_execution SELECT * FROM copied")
+    assert any("although it was purged" in problem for problem in problems())
+
+
+def test_purged_part_filled_again_is_found(history: list[Execution]) -> None:
+    RetentionPolicy.objects.create(keep_code_days=0)
+    list(purging.purge())
+    tamper("UPDATE executions_execution SET code = 'forged' WHERE id = %s", history[0].pk)
+    assert any("changed after its purge: code" in problem for problem in problems())
+
+
+def test_command_succeeds_on_a_clean_history(history: list[Execution]) -> None:
+    out = StringIO()
+    call_command("verify_audit", stdout=out)
+    assert f"Last: 3:{Seal.objects.get(sequence=3).hash}" in out.getvalue()
+
+
+def test_command_exits_with_1_on_a_finding(history: list[Execution]) -> None:
+    tamper("UPDATE executions_execution SET exit_code = 9 WHERE id = %s", history[0].pk)
+    out = StringIO()
+    with pytest.raises(SystemExit) as end:
+        call_command("verify_audit", stdout=out)
+    assert end.value.code == 1
+    assert str(history[0].pk) in out.getvalue()
+
+
+def test_command_refuses_a_malformed_head(db: None) -> None:
+    with pytest.raises(CommandError, match="NUMBER:HASH"):
+        call_command("verify_audit", head="3")
+
+
+def test_verification_does_not_depend_on_the_session(history: list[Execution]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL TimeZone TO 'Asia/Tokyo'")
+        cursor.execute("SET LOCAL bytea_output TO 'escape'; SET LOCAL extra_float_digits TO 0")
+    assert problems() == []
+
+
+def test_seal_that_names_no_columns_cannot_inject_sql(history: list[Execution]) -> None:
+    seal = Seal.objects.get(sequence=3)
+    seal.columns["executions_execution"]["metadata"] = ['id" ; DROP TABLE executions_artifact; --']
+    columns = json.dumps(seal.columns)
+    tamper("UPDATE audit_seal SET columns = %s, hash = %s WHERE sequence = 3", columns, seal.computed_hash())
+    (problem,) = problems()
+    assert "cannot be verified: its columns" in problem
