@@ -31,7 +31,9 @@ class CapsSerializer(serializers.Serializer):  # type: ignore[type-arg]
 
 class AllowanceSerializer(serializers.Serializer):  # type: ignore[type-arg]
     limit = serializers.IntegerField(allow_null=True, help_text="null: unlimited.")
-    used = serializers.IntegerField(allow_null=True, help_text="null: not counted, because unlimited.")
+    used = serializers.IntegerField(
+        allow_null=True, help_text="null: not counted, as runs are not without a limit."
+    )
     left = serializers.IntegerField(allow_null=True, help_text="null: unlimited.")
     frees_at = serializers.DateTimeField(allow_null=True, help_text="null: as soon as one of them ends.")
 
@@ -80,5 +82,7 @@ def describe(client: Client | None, token: Token | None) -> dict[str, Any]:
 def _allowance(client: Client | None, name: str, used: int, frees_at: datetime | None) -> dict[str, Any]:
     limit: int | None = getattr(client, name, None)
     if limit is None:
-        return {"limit": None, "used": None, "left": None, "frees_at": None}
+        # Open executions can be counted at any time; runs are counted only against a limit.
+        counted = used if name == "max_open_executions" else None
+        return {"limit": None, "used": counted, "left": None, "frees_at": None}
     return {"limit": limit, "used": used, "left": max(0, limit - used), "frees_at": frees_at}

@@ -61,7 +61,8 @@ def test_shows_nothing_of_the_token_itself(client: Http, caller: Client) -> None
 def test_client_without_limits_is_unlimited(client: Http, caller: Client) -> None:
     answer = me(client)
     unlimited = {"limit": None, "used": None, "left": None, "frees_at": None}
-    assert answer["runs_per_minute"] == answer["runs_per_day"] == answer["open_executions"] == unlimited
+    assert answer["runs_per_minute"] == answer["runs_per_day"] == unlimited
+    assert answer["open_executions"] == unlimited | {"used": 0}
     assert set(answer["caps"].values()) == {None}
     assert answer["allowed_runtimes"] is None
 
@@ -94,6 +95,13 @@ def test_shows_open_executions(client: Http, caller: Client, make_execution: Mak
     make_execution(client=caller, status=Status.RUNNING)
     make_execution(client=caller)
     assert me(client)["open_executions"] == {"limit": 5, "used": 1, "left": 4, "frees_at": None}
+
+
+def test_shows_open_executions_without_a_limit(
+    client: Http, caller: Client, make_execution: MakeExecution
+) -> None:
+    make_execution(client=caller, status=Status.QUEUED)
+    assert me(client)["open_executions"]["used"] == 1
 
 
 def test_caller_of_an_open_platform_has_no_name(client: Http, db: None, settings) -> None:
