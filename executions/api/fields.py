@@ -58,4 +58,4 @@ class Seconds(serializers.FloatField):
         if isinstance(data, bool) or not isinstance(data, int | float) or not abs(data) < math.inf:
             self.fail("invalid")
         # An int may be larger than any float.
-        return float(min(data, self.max_value + 1))
+        return float(max(-1, min(data, 2**53)))

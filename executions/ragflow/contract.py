@@ -143,6 +143,7 @@ _DETAILS: dict[str, str] = {
     Outcome.RUNTIME_DISABLED: "runtime_disabled",
     Outcome.QUEUE_TIMEOUT: "no_available_container",
     Outcome.CALLER_GONE: "cancelled",
+    Outcome.CANCEL_REQUESTED: "cancelled",
     Outcome.START_FAILED: "internal_error",
     Outcome.SANDBOX_LOST: "internal_error",
     Outcome.WORKER_LOST: "internal_error",

@@ -132,6 +132,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "null limits": ({"limits": None}, "limits"),
     "negative wait": ({"wait": -1}, "wait"),
     "wait as text": ({"wait": "1"}, "wait"),
+    "hugely negative wait": ({"wait": -(10**400)}, "wait"),
     "huge wait": ({"wait": 10**400}, "wait"),
     "too little memory": ({"limits": {"memory_bytes": 1}}, "limits.memory_bytes"),
     "both contents": ({"files": [{**DATA, "content": ""}]}, "files[0]"),

@@ -144,6 +144,7 @@ ENDS = [
     (Status.REJECTED, Outcome.RUNTIME_DISABLED, {}, "program_runner_error", -999, "runtime_disabled", None, None),
     (Status.CANCELLED, Outcome.QUEUE_TIMEOUT, {}, "program_runner_error", -10, "no_available_container", None, None),  # noqa: E501
     (Status.CANCELLED, Outcome.CALLER_GONE, {}, "program_runner_error", -10, "cancelled", None, None),
+    (Status.CANCELLED, Outcome.CANCEL_REQUESTED, {}, "program_runner_error", -10, "cancelled", None, None),
     (Status.PLATFORM_ERROR, Outcome.START_FAILED, {}, "program_runner_error", -3, "internal_error", None, None),
     (Status.PLATFORM_ERROR, Outcome.SANDBOX_LOST, {}, "program_runner_error", -3, "internal_error", None, None),
     (Status.PLATFORM_ERROR, Outcome.WORKER_LOST, {}, "program_runner_error", -3, "internal_error", None, None),
