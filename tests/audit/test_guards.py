@@ -16,6 +16,7 @@ MakeExecution = Callable[..., Execution]
 HISTORY = (
     "executions_execution",
     "executions_artifact",
+    "executions_inputfile",
     "audit_seal",
     "audit_leaf",
     "audit_pending",
@@ -23,6 +24,7 @@ HISTORY = (
     "audit_runtimeevent",
     "audit_seccompprofileevent",
     "audit_clientevent",
+    "audit_tokenevent",
     "audit_retentionpolicyevent",
     "audit_redactionpatternevent",
     "runtimes_runtime",

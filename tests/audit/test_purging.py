@@ -8,7 +8,7 @@ from django.utils import timezone
 from audit import purging, sealing
 from audit.models import Kind, PurgeRecord, RetentionPolicy
 from audit.verification import verify
-from executions.models import Artifact, Client, Execution, Status
+from executions.models import Artifact, Client, Execution, InputFile, Status
 from tests.audit.conftest import tamper
 
 MakeExecution = Callable[..., Execution]
@@ -46,6 +46,21 @@ def test_code_goes_and_the_rest_stays(old: MakeExecution, make_policy: MakePolic
     purge()
     execution.refresh_from_db()
     assert (execution.code, execution.stdin, execution.stdout, execution.result) == ("", "", "out", "1")
+
+
+def test_input_files_and_variables_go_with_the_code(
+    make_execution: MakeExecution, make_policy: MakePolicy
+) -> None:
+    execution = make_execution(
+        finished_at=timezone.now() - timedelta(days=10), input_count=1, variables={"KEY": "secret"}
+    )
+    InputFile.objects.create(execution=execution, path="in.csv", content=b"1")
+    sealing.seal()
+    make_policy(keep_code_days=9)
+    purge()
+    execution.refresh_from_db()
+    assert (execution.variables, execution.input_count, list(execution.input_files.all())) == ({}, 1, [])
+    assert list(verify()) == []
 
 
 def test_output_goes_and_the_rest_stays(old: MakeExecution, make_policy: MakePolicy) -> None:

@@ -10,8 +10,9 @@ from django.utils import timezone
 
 from audit import purging, sealing
 from audit.models import RetentionPolicy, Seal
+from audit.sources import BESIDE
 from audit.verification import verify
-from executions.models import Artifact, Execution
+from executions.models import Artifact, Execution, InputFile
 from runtimes.models import Runtime
 from tests.audit.conftest import tamper
 
@@ -20,13 +21,14 @@ MakeExecution = Callable[..., Execution]
 
 @pytest.fixture
 def history(make_execution: MakeExecution, python_runtime: Runtime) -> list[Execution]:
-    """Three seals, each over one execution; the second has an artifact."""
+    """Three seals, each over one execution; the second has an artifact and an input file."""
     executions = []
     for number in range(3):
         execution = make_execution(code=f"print({number})", stdout=f"{number}\n")
         executions.append(execution)
         if number == 1:
             Artifact.objects.create(execution=execution, name="plot.png", content=b"PNG", size=3)
+            InputFile.objects.create(execution=execution, path="data/in.csv", content=b"1;2")
         Runtime.objects.update(image=f"image:{number}")
         sealing.seal()
     return executions
@@ -62,9 +64,22 @@ def test_flipped_byte_is_found_and_located(history: list[Execution], change: str
     assert f"changed: {part}" in problem
 
 
+@pytest.mark.parametrize("change", ["content = '1;3'", "path = 'data/out.csv'"])
+def test_changed_input_file_is_found(history: list[Execution], change: str) -> None:
+    tamper(f"UPDATE executions_inputfile SET {change}")
+    (problem,) = problems()
+    assert "changed: code" in problem
+
+
+def test_deleted_input_file_is_found(history: list[Execution]) -> None:
+    tamper("DELETE FROM executions_inputfile")
+    (problem,) = problems()
+    assert "changed: code" in problem
+
+
 def test_every_column_of_an_execution_is_covered(history: list[Execution]) -> None:
     columns = Seal.objects.latest("sequence").columns["executions_execution"]
-    covered = {name for part, names in columns.items() if part != "artifacts" for name in names}
+    covered = {name for part, names in columns.items() if part not in BESIDE for name in names}
     assert covered == {field.column for field in Execution._meta.concrete_fields}
 
 

@@ -129,6 +129,7 @@ def test_fields_are_those_asked_for(api: APIClient, mine: Mine) -> None:
 
 def test_large_columns_are_not_read_for_a_list(api: APIClient, mine: Mine, django_assert_num_queries: Any) -> None:
     mine()
+    api.get("/api/v1/me")  # the token's use is noted
     with django_assert_num_queries(2) as captured:
         api.get(f"{API}/executions")
     assert '"stdout"' not in captured.captured_queries[-1]["sql"].split("FROM")[0]
