@@ -41,6 +41,7 @@ class Request:
     argv: list[str] = field(default_factory=list)
     client: Client | None = None
     remote_address: str | None = None
+    callback_url: str = ""  # checked by callbacks.addresses.check_url
     # Chosen by a caller who waits for it: it listens before the run can end.
     execution_id: UUID = field(default_factory=uuid_utils.compat.uuid7)
 
@@ -64,6 +65,7 @@ def submit(request: Request, *, policy: str) -> Execution:
         limits=request.runtime.limits.as_dict(),
         environment=request.runtime.environment,
         remote_address=request.remote_address,
+        callback_url=request.callback_url,
     )
     if not request.runtime.enabled:
         message = f"The runtime {request.runtime.slug} is switched off; an administrator can enable it."

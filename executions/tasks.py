@@ -11,7 +11,7 @@ from django.db import InterfaceError, OperationalError, connection
 from django.db.models import Func, PositiveIntegerField
 from django.utils import timezone
 
-from executions import liveness, services
+from executions import live, liveness, services
 from executions.models import Execution, Outcome, Sandbox, Status
 from executions.notify import POOL, READY, listening, notify
 from executions.sandbox import pool
@@ -58,7 +58,8 @@ def run(execution: Execution) -> None:
     sandbox_at = timezone.now()
     limits = configuration.runtime.limits
     with closing(channel):
-        report = Session(channel, sandbox.container_id, limits).run(job_of(execution, configuration))
+        with live.output(execution.pk, limits.output_bytes) as watch:
+            report = Session(channel, sandbox.container_id, limits, watch).run(job_of(execution, configuration))
         verdict = judge(engine, sandbox, execution, report, limits)
         store(
             lambda: services.finish(

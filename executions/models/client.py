@@ -26,6 +26,9 @@ class Client(models.Model):
     token_sha256 = models.CharField("token's SHA-256", max_length=64, unique=True, editable=False)
     enabled = models.BooleanField(default=True, help_text="When off, its calls are answered with 401.")
     created_at = models.DateTimeField(auto_now_add=True)
+    # Its callbacks' secret is computed from this (see callbacks.signing), so that none is stored.
+    callback_secret_version = models.PositiveIntegerField(default=1, editable=False)
+    callback_secret_rotated_at = models.DateTimeField(null=True, editable=False)
 
     objects = ClientManager()
 
