@@ -17,8 +17,9 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from executions import liveness
+from executions.callbacks import deliveries
 from executions.models import Execution, Sandbox, SandboxState, Status
-from executions.notify import CANCEL, CLAIMED, POOL, USED, Listener, Notification
+from executions.notify import CALLBACK, CANCEL, CLAIMED, POOL, USED, Listener, Notification
 from executions.sandbox import pool, reaper
 from executions.sandbox.engine import Container, Engine, EngineError, ImageMissing
 from runtimes.models import Runtime
@@ -86,7 +87,7 @@ class Keeper:
         self._removers.shutdown()
 
     def _serve(self) -> None:
-        with Listener(POOL, CANCEL) as listener:
+        with Listener(POOL, CANCEL, CALLBACK) as listener:
             liveness.hold_keeper(listener.connection, settings.SANDBOX_NODE)
             logger.info("keeping the pool of node %s", settings.SANDBOX_NODE)
             next_tick = next_step = 0.0
@@ -105,6 +106,9 @@ class Keeper:
         """Seconds until the pool should be looked at."""
         if notification.channel == CANCEL:
             self._kill_cancelled()
+        elif notification.channel == CALLBACK:
+            deliveries.enqueue_due()
+            return TICK_S
         elif notification.payload.startswith(CLAIMED):
             self._demand.claimed(int(notification.payload.removeprefix(CLAIMED)))
             return PAUSE_S
@@ -117,6 +121,8 @@ class Keeper:
         reaper.reap_lost()
         reaper.expire_queued()
         reaper.requeue_orphans()
+        reaper.sweep_output()
+        deliveries.enqueue_due()
         self._kill_cancelled()
         try:
             self._reconcile()
