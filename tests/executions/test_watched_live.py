@@ -17,12 +17,11 @@ __all__ = ["receiver"]
 pytestmark = pytest.mark.needs_docker
 
 PRINTS = """
-import sys, time
+import time
 def main():
     for number in range(8):
         print("line", number, "ä", flush=True)
         time.sleep(0.3)
-    print("oops", file=sys.stderr)
 """
 
 SUBMIT = """
