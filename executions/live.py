@@ -109,7 +109,8 @@ class Writer:
             try:
                 feed.write()
             except Error as e:
-                logger.warning("live output: Postgres is away (%s)", type(e).__name__)
+                # Five times a second: others say it aloud.
+                logger.debug("live output: Postgres is away (%s)", type(e).__name__)
                 connection.close()
             except Exception:
                 # The thread's outermost frame: without it no run of this process would be seen any more.

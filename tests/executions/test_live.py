@@ -2,7 +2,9 @@
 
 import random
 import threading
+import uuid
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from executions import live, services
 from executions.live import CHUNK_CHARACTERS, Feed, Writer
 from executions.models import Execution, OutputChunk
 from executions.notify import PROGRESS, Listener
+from executions.sandbox import reaper
 from executions.sandbox.session import Report
 from tests.live import eventually
 
@@ -164,3 +167,25 @@ def test_after_the_end_nothing_is_written(execution: Execution) -> None:
     feed.over = True
     feed.write()
     assert not OutputChunk.objects.exists()
+
+
+# --- What is left of it ---
+
+
+@pytest.mark.parametrize(
+    ("status", "age", "swept"),
+    [("succeeded", 5, 1), ("succeeded", 0, 0), ("running", 5, 0), ("queued", 5, 0)],
+)
+def test_only_old_output_of_ended_executions_is_swept(
+    make_execution: MakeExecution, status: str, age: int, swept: int
+) -> None:
+    execution = make_execution(status=status)
+    OutputChunk.objects.create(execution_id=execution.pk, stream="stdout", start=0, end=1, text="x")
+    OutputChunk.objects.update(created_at=timezone.now() - timedelta(minutes=age))
+    assert reaper.sweep_output() == swept
+
+
+def test_output_of_an_execution_that_is_gone_is_swept(db: None) -> None:
+    OutputChunk.objects.create(execution_id=uuid.uuid4(), stream="stdout", start=0, end=1, text="x")
+    OutputChunk.objects.update(created_at=timezone.now() - timedelta(minutes=5))
+    assert reaper.sweep_output() == 1

@@ -16,10 +16,12 @@ from executions.callbacks import deliveries, signing
 from executions.callbacks.sender import Answer
 from executions.callbacks.tasks import deliver
 from executions.models import Client, Delivery, DeliveryAttempt, DeliveryStatus, Execution, Mode, Outcome, Status
-from executions.notify import CALLBACK, Listener
+from executions.notify import CALLBACK, CALLBACK_QUEUED, QUEUED, Listener
+from executions.sandbox.keeper import Keeper
 from executions.sandbox.verdict import Verdict
 from runtimes.models import Runtime
 from tests.executions.callbacks.conftest import Receiver
+from tests.executions.sandbox.stub_engine import StubEngine
 
 pytestmark = pytest.mark.django_db
 MakeExecution = Callable[..., Execution]
@@ -144,6 +146,21 @@ def test_the_queue_stays_short(ended: Callable[..., Delivery]) -> None:
     for _ in range(deliveries.QUEUE_LENGTH + 5):
         ended()
     assert [deliveries.enqueue_due(), deliveries.enqueue_due()] == [deliveries.QUEUE_LENGTH, 0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_runs_cluster_is_not_woken(ended: Callable[..., Delivery]) -> None:
+    ended()
+    with Listener(QUEUED, CALLBACK_QUEUED) as listener:
+        deliveries.enqueue_due()
+        assert [heard.channel for heard in listener.wait(5)] == [CALLBACK_QUEUED]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_keeper_queues_what_is_due(ended: Callable[..., Delivery]) -> None:
+    delivery = ended()
+    Keeper(StubEngine())._tick()
+    assert queued() == [(delivery.pk, 0)]
 
 
 # --- Attempts ---
