@@ -1,4 +1,4 @@
-# Web, worker and keeper: one image, three commands.
+# Web, worker, keeper and callbacks: one image, four commands.
 # The secrets (mirrors and certificates of the building machine) are mounted, so nothing of them stays in a layer.
 FROM debian:trixie-slim AS build
 RUN --mount=type=secret,id=ca --mount=type=secret,id=apt_conf,target=/etc/apt/apt.conf.d/90host \
@@ -12,10 +12,10 @@ RUN --mount=type=secret,id=ca --mount=type=secret,id=pip_conf,target=/etc/pip.co
     && /opt/venv/bin/pip uninstall -q -y pip
 
 FROM debian:trixie-slim
-# curl: RAGFlow's Compose file calls it in this container for its health check.
+# curl: RAGFlow's Compose file calls it in this container for its health check. ca-certificates: callbacks go to HTTPS.
 RUN --mount=type=secret,id=ca --mount=type=secret,id=apt_conf,target=/etc/apt/apt.conf.d/90host \
     --mount=type=secret,id=apt_sources,target=/etc/apt/sources.list.d/debian.sources \
-    apt-get update -q && apt-get install -y -q --no-install-recommends python3 curl \
+    apt-get update -q && apt-get install -y -q --no-install-recommends python3 curl ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --home-dir /nonexistent --shell /usr/sbin/nologin platform
 COPY --from=build /opt/venv /opt/venv

@@ -53,7 +53,7 @@ doctor: ## check Docker, gVisor, seccomp, network, limits, database, queue and p
 clean: ## remove the stack, its sandboxes and its DATABASE; found by label
 	@$(SETUP) clean
 
-dev: venv ## web, worker and keeper as plain processes on an embedded Postgres in .dev
+dev: venv ## web, worker, keeper and callbacks as plain processes on an embedded Postgres in .dev
 	@$(VENV)/python -m scripts.dev
 
 lock: ## renew requirements*.txt from pyproject.toml

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet, TextField
+from django.db.models import Exists, Model, OuterRef, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 from django.utils import timezone
 
@@ -91,11 +91,13 @@ def _take_away(kind: Kind, ids: list[UUID]) -> None:
     if kind == Kind.ARTIFACTS:
         delete_rows(Artifact.objects.filter(execution__in=ids))
         return
-    # Whatever else hangs on an execution goes with it.
-    for relation in Execution._meta.related_objects:
-        rows = relation.related_model._base_manager.filter(**{f"{relation.field.name}__in": ids})
-        delete_rows(rows)
-    delete_rows(executions)
+    _take_away_with_all_that_hangs_on_it(Execution, "pk__in", ids)
+
+
+def _take_away_with_all_that_hangs_on_it(model: type[Model], lookup: str, ids: list[UUID]) -> None:
+    for relation in model._meta.related_objects:
+        _take_away_with_all_that_hangs_on_it(relation.related_model, f"{relation.field.name}__{lookup}", ids)
+    delete_rows(model._base_manager.filter(**{lookup: ids}))
 
 
 def delete_rows(rows: QuerySet[Any]) -> None:

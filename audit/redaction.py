@@ -164,6 +164,10 @@ class _Cache:
 cache = _Cache()
 
 
+def applies_to(client_id: int | None) -> bool:
+    return cache.get().redactor_of(client_id) is not None
+
+
 def redact_new(execution: Execution) -> None:
     """Of an execution that ends before it began: nobody needs its original."""
     if redactor := cache.get().redactor_of(execution.client_id):

@@ -12,7 +12,7 @@ from django_q.brokers.orm import ORM
 from django_q.conf import Conf
 
 from executions import liveness
-from executions.notify import QUEUED, Listener
+from executions.notify import CALLBACK_QUEUED, QUEUED, Listener
 
 logger = logging.getLogger(__name__)
 
@@ -93,10 +93,13 @@ class NotifyBroker(ORM):  # type: ignore[misc]
         self._workers = workers
         self._served: list[int] = []  # clients, the latest at the end
         self._listener: Listener | None = None
+        self._of_callbacks = self.list_key == settings.CALLBACK_CLUSTER
+        # A channel for each queue: no run wakes the cluster that has nothing to do with it.
+        self._channel = CALLBACK_QUEUED if self._of_callbacks else QUEUED
 
     def enqueue(self, task: str) -> Any:
         with connection.cursor() as cursor:
-            cursor.execute(PUT, [self.list_key or Conf.CLUSTER_NAME, task, self._client_id, QUEUED])
+            cursor.execute(PUT, [self.list_key or Conf.CLUSTER_NAME, task, self._client_id, self._channel])
             return cursor.fetchone()[0]
 
     def dequeue(self) -> list[tuple[int, str]] | None:
@@ -138,8 +141,9 @@ class NotifyBroker(ORM):  # type: ignore[misc]
     def _listen(self) -> Listener:
         if self._listener is None:
             close_old_connections()
-            self._listener = Listener(QUEUED)
-            liveness.hold_worker(self._listener.connection, settings.SANDBOX_NODE)
+            self._listener = Listener(self._channel)
+            if not self._of_callbacks:
+                liveness.hold_worker(self._listener.connection, settings.SANDBOX_NODE)
         return self._listener
 
     def _take(self) -> list[tuple[int, str]]:

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -98,10 +99,11 @@ def warm_up(**_: Any) -> None:
         get_engine().version()
 
 
-def run() -> None:
+def run(warm: Callable[..., None] | None = None) -> None:
     """Until it is told to stop. A cluster whose sentinel died is replaced as a whole, in this process."""
     cluster.Sentinel = Sentinel  # the class that start() looks up
-    post_spawn.connect(warm_up)
+    if warm:
+        post_spawn.connect(warm)
     running = cluster.Cluster()
     running.start()
     sentinel = running.sentinel

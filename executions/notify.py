@@ -14,9 +14,12 @@ import psycopg
 from django.db import connection
 
 QUEUED = "execution_queued"  # no payload: a task is in the queue
+CALLBACK_QUEUED = "callback_queued"  # the same, of the queue of callbacks
 FINISHED = "execution_finished"  # execution id
+PROGRESS = "execution_progress"  # execution id: it has begun to run, or there is new output
 CANCEL = "execution_cancel"  # execution id
 IMAGE_ASKED = "image_asked"  # JSON: an image, and the channel for the answer; see executions.images
+CALLBACK = "callback_due"  # no payload: a delivery is due
 POOL = "sandbox_pool"  # CLAIMED and the runtime's id; USED; or "": somebody waits for the keeper
 CLAIMED = "claimed:"
 USED = "used"

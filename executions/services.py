@@ -66,6 +66,7 @@ class Request:
     remote_address: str | None = None
     # By the names of runtimes.models.ADJUSTABLE; the runtime's and the client's where there is none.
     limits: Mapping[str, int] = field(default_factory=dict)
+    callback_url: str = ""  # checked by callbacks.addresses.check_url
     # Chosen by a caller who waits for it: it listens before the run can end.
     execution_id: UUID = field(default_factory=uuid_utils.compat.uuid7)
 
@@ -105,6 +106,7 @@ def submit(request: Request, *, policy: str, admitted: bool = False) -> Executio
         limits=effective_limits(request.runtime, request.client, wanted).as_dict(),
         environment=request.runtime.environment,
         remote_address=request.remote_address,
+        callback_url=request.callback_url,
     )
     if request.pinned_to:
         execution.pinned = True

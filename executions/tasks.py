@@ -4,7 +4,7 @@ import logging
 import time
 from base64 import b64encode
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any
 
 from django.conf import settings
@@ -12,7 +12,8 @@ from django.db import InterfaceError, OperationalError, connection
 from django.db.models import Func, PositiveIntegerField
 from django.utils import timezone
 
-from executions import liveness, services
+from audit import redaction
+from executions import live, liveness, services
 from executions.models import Execution, Outcome, Sandbox, Status
 from executions.notify import POOL, READY, listening, notify
 from executions.sandbox import pool
@@ -60,7 +61,8 @@ def run(execution: Execution) -> None:
     sandbox_at = timezone.now()
     limits = limits_of(execution, configuration)
     with closing(channel):
-        report = Session(channel, sandbox.container_id, limits).run(job_of(execution, limits))
+        with watched(execution, limits) as watch:
+            report = Session(channel, sandbox.container_id, limits, watch).run(job_of(execution, limits))
         verdict = judge(engine, sandbox, execution, report, limits)
         store(
             lambda: services.finish(
@@ -76,6 +78,13 @@ def run(execution: Execution) -> None:
             )
         )
         end(engine, sandbox, channel, report)
+
+
+def watched(execution: Execution, limits: Limits) -> AbstractContextManager[Callable[[Report], None] | None]:
+    """Live output, unless what is stored is to be redacted: a secret may lie across two pieces of it."""
+    if redaction.applies_to(execution.client_id):
+        return nullcontext()
+    return live.output(execution.pk, limits.output_bytes)
 
 
 def take(execution_id: str) -> Execution | None:

@@ -1,4 +1,4 @@
-"""Waiting for an execution in a web process: one LISTEN connection for all requests of the process."""
+"""Waiting for executions in a web process: one LISTEN connection for all requests of the process."""
 
 import os
 import select
@@ -6,7 +6,6 @@ import socket
 import threading
 import time
 import uuid
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import psycopg
 from django.db import InterfaceError, OperationalError, connection
 
 from executions.models import Execution
-from executions.notify import FINISHED, Listener
+from executions.notify import FINISHED, PROGRESS, Listener
 
 # A notification that was sent while the connection was down is lost, so a waiter looks by itself now and then.
 LOOK_AGAIN_S = 5.0
@@ -31,11 +30,12 @@ class GaveUp(Enum):
 
 
 class Hub:
-    """Wakes the requests of this process whose executions have finished."""
+    """Wakes the requests of this process that wait for news of an execution."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiters: defaultdict[str, set[int]] = defaultdict(set)
+        # By channel and execution: the eventfds of those who wait.
+        self._waiting: dict[tuple[str, str], set[int]] = {}
         self._thread: threading.Thread | None = None
         self._listening = threading.Event()
         self._pid = 0
@@ -43,59 +43,61 @@ class Hub:
     @contextmanager
     def waiter(self, execution_id: uuid.UUID) -> Iterator["Waiter"]:
         """Hears of the execution's end from now on: entered before the execution is queued, it misses nothing."""
-        with self.event([execution_id]) as event:
+        with self.event([execution_id], FINISHED) as event:
             yield Waiter(execution_id, event)
 
     @contextmanager
-    def event(self, execution_ids: Iterable[uuid.UUID]) -> Iterator[int]:
-        """An eventfd that becomes readable when one of them ends."""
-        keys = [str(execution_id) for execution_id in execution_ids]
+    def event(self, execution_ids: Iterable[uuid.UUID], *channels: str) -> Iterator[int]:
+        """An eventfd, readable when one of the channels told of one of these executions, or may have."""
+        keys = [(channel, str(execution_id)) for execution_id in execution_ids for channel in channels]
         event = self._register(keys)
         try:
             yield event
         finally:
             with self._lock:
                 for key in keys:
-                    self._waiters[key].discard(event)
-                    if not self._waiters[key]:
-                        del self._waiters[key]
+                    events = self._waiting.get(key, set())
+                    events.discard(event)
+                    if not events:
+                        self._waiting.pop(key, None)
                 os.close(event)
 
-    def _register(self, keys: list[str]) -> int:
+    def _register(self, keys: list[tuple[str, str]]) -> int:
         with self._lock:
             if self._pid != os.getpid():  # gunicorn forks after import
-                self._pid, self._waiters = os.getpid(), defaultdict(set)
+                self._pid, self._waiting = os.getpid(), {}
                 self._listening = threading.Event()
-                self._thread = threading.Thread(target=self._listen, name="finished-hub", daemon=True)
+                self._thread = threading.Thread(target=self._listen, name="hub", daemon=True)
                 self._thread.start()
             event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             for key in keys:
-                self._waiters[key].add(event)
+                self._waiting.setdefault(key, set()).add(event)
         self._listening.wait(LOOK_AGAIN_S)
         return event
 
     def _listen(self) -> None:
         while True:
             try:
-                with Listener(FINISHED) as listener:
+                with Listener(FINISHED, PROGRESS) as listener:
                     connection.close()
                     self._listening.set()
                     while True:
                         for notification in listener.wait(60):
-                            self._wake(notification.payload)
+                            self._wake(notification.channel, notification.payload)
             except psycopg.Error:
                 self._wake_all()
                 time.sleep(RECONNECT_S)
 
-    def _wake(self, execution_id: str) -> None:
+    def _wake(self, channel: str, execution_id: str) -> None:
         with self._lock:
-            for event in self._waiters.get(execution_id, ()):
+            for event in self._waiting.get((channel, execution_id), ()):
                 os.eventfd_write(event, 1)
 
     def _wake_all(self) -> None:
         with self._lock:
-            for event in set().union(*self._waiters.values()):
-                os.eventfd_write(event, 1)
+            for events in self._waiting.values():
+                for event in events:
+                    os.eventfd_write(event, 1)
 
 
 hub = Hub()

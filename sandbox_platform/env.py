@@ -1,5 +1,6 @@
 """Environment variables, read strictly: what cannot be understood stops the start, with the remedy."""
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable
@@ -43,6 +44,23 @@ def parse_bool(text: str) -> bool:
     raise ValueError(f"{text!r} is neither true nor false")
 
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def parse_networks(text: str) -> list[Network]:
+    """Networks in CIDR form, separated by commas; ValueError otherwise."""
+    return [_parse_network(part.strip()) for part in text.split(",")]
+
+
+def _parse_network(text: str) -> Network:
+    if "/" not in text:
+        raise ValueError(f"{text!r} is not a network: write 10.1.0.0/16, or 10.1.2.3/32 for one address")
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError as e:
+        raise ValueError(f"{e}: write 10.1.0.0/16, or 10.1.2.3/32 for one address") from e
+
+
 def _read(name: str, parse: Callable[[str], T], default: T) -> T:
     raw = os.environ.get(name, "")
     if not raw:
@@ -72,6 +90,10 @@ def envduration(name: str, default: str) -> int:
 def envmemory(name: str, default: str) -> int:
     """Bytes."""
     return _read(name, parse_memory, parse_memory(default))
+
+
+def envnetworks(name: str) -> list[Network]:
+    return _read(name, parse_networks, [])
 
 
 def envlist(name: str, default: str = "") -> list[str]:

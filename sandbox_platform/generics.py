@@ -8,6 +8,7 @@ from django.core import paginator
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin as ModelAdmin
+    from django.contrib.admin import TabularInline as TabularInline
     from django.core.paginator import Paginator as Paginator
     from django.forms import ModelForm as ModelForm
 else:
@@ -17,6 +18,9 @@ else:
             return cls
 
     class ModelAdmin(_Subscriptable, admin.ModelAdmin):
+        pass
+
+    class TabularInline(_Subscriptable, admin.TabularInline):
         pass
 
     class ModelForm(_Subscriptable, forms.ModelForm):

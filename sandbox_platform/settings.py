@@ -10,7 +10,7 @@ import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 from sandbox_platform.command import application_name
-from sandbox_platform.env import envbool, envduration, envint, envlist, envmemory, envsecret
+from sandbox_platform.env import envbool, envduration, envint, envlist, envmemory, envnetworks, envsecret
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = "0.1.0"
@@ -20,7 +20,7 @@ SECRET_KEY = envsecret("DJANGO_SECRET_KEY")
 if not SECRET_KEY:
     # Commands that need no shared key (makemigrations, collectstatic, check) may run on a random one;
     # a server may not, because web and worker sign the queue's messages with it.
-    if {"worker", "keeper", "gunicorn"} & {Path(arg).name for arg in sys.argv}:
+    if {"worker", "keeper", "callbacks", "gunicorn"} & {Path(sys.argv[0]).name, *sys.argv[1:]}:
         raise ImproperlyConfigured("DJANGO_SECRET_KEY is not set: run `make ensure_env`")
     SECRET_KEY = secrets.token_urlsafe(50)
 
@@ -166,6 +166,9 @@ SANDBOX_STARTS = envint("SANDBOX_STARTS", 2 * (os.cpu_count() or 1), minimum=1)
 # How long an accepted execution may wait for a free worker before the platform gives it up.
 SANDBOX_QUEUE_TIMEOUT_MS = envduration("SANDBOX_QUEUE_TIMEOUT", "10m")
 
+# Private networks whose hosts callbacks may reach nevertheless.
+SANDBOX_CALLBACK_NETWORKS = envnetworks("SANDBOX_CALLBACK_NETWORKS")
+
 # --- RAGFlow's own variables: they seed the runtimes' rows ---------------------------------------------
 
 RAGFLOW_ALLOW_UNAUTHENTICATED = envbool("SANDBOX_EXECUTOR_MANAGER_ALLOW_UNAUTHENTICATED", False)
@@ -181,6 +184,7 @@ SEED_IMAGES = {
 }
 
 LONGEST_RUN_S = 3600
+CALLBACK_CLUSTER = "callbacks"
 
 Q_CLUSTER = {
     "name": "sandbox-platform",
@@ -198,6 +202,7 @@ Q_CLUSTER = {
     "recycle": 1000,
     "label": "Queue",
     "log_level": "WARNING",
+    "ALT_CLUSTERS": {CALLBACK_CLUSTER: {"workers": 4, "timeout": 60, "retry": 120}},
 }
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 

@@ -1,4 +1,4 @@
-"""`make dev`: web, worker and keeper as plain processes.
+"""`make dev`: web, worker, keeper and callbacks as plain processes.
 
 The database is an embedded Postgres, unless DATABASE_URL names another.
 """
@@ -42,12 +42,13 @@ def commands() -> dict[str, list[str]]:
         "web": [gunicorn, "sandbox_platform.wsgi", "-c", "sandbox_platform/gunicorn.py", "--reload"],
         "worker": [python, "manage.py", "worker"],
         "keeper": [python, "manage.py", "keeper"],
+        "callbacks": [python, "manage.py", "callbacks"],
     }
 
 
 def relay(name: str, stream: IO[bytes]) -> None:
     for line in stream:
-        sys.stdout.write(f"{name:<7}| {line.decode(errors='replace')}")
+        sys.stdout.write(f"{name:<9}| {line.decode(errors='replace')}")
         sys.stdout.flush()
 
 
@@ -83,12 +84,12 @@ def supervise(env: dict[str, str]) -> int:
     """Until Ctrl-C, or until one of them ends: then the others are stopped too."""
     children = {name: spawn(name, command, env) for name, command in commands().items()}
     port = env.get("SANDBOX_LISTEN_PORT", "9385")
-    print(f"dev    | http://127.0.0.1:{port}/admin/ ; Ctrl-C stops everything", flush=True)
+    print(f"dev      | http://127.0.0.1:{port}/admin/ ; Ctrl-C stops everything", flush=True)
     try:
         while True:
             for name, child in children.items():
                 if child.poll() is not None:
-                    print(f"dev    | {name} ended with {child.returncode}", flush=True)
+                    print(f"dev      | {name} ended with {child.returncode}", flush=True)
                     return 1
             time.sleep(0.2)
     except KeyboardInterrupt:

@@ -27,7 +27,9 @@ COMMANDS = {
     "web": ["-m", "gunicorn", "sandbox_platform.wsgi", "-c", "sandbox_platform/gunicorn.py"],
     "worker": ["manage.py", "worker"],
     "keeper": ["manage.py", "keeper"],
+    "callbacks": ["manage.py", "callbacks"],
 }
+STARTED = ("web", "worker", "keeper")  # the others by whoever needs them
 
 
 def free_port() -> int:
@@ -84,7 +86,7 @@ class Platform:
         self.manage("bootstrap")
         if runtimes:
             self.sql("UPDATE runtimes_runtime SET enabled = slug = ANY(%s)", list(runtimes))
-        for name in COMMANDS:
+        for name in STARTED:
             self.spawn(name)
         self.until_ready()
 

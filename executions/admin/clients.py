@@ -8,6 +8,7 @@ from django.utils.html import format_html
 
 from executions.admin.client_forms import OVERLAPS, ClientForm, OverlapForm, TokenForm
 from executions.admission import usage_of
+from executions.callbacks import signing
 from executions.models import Client, Execution, Token
 from sandbox_platform.generics import ModelAdmin, ModelForm
 
@@ -33,7 +34,7 @@ class ClientAdmin(ModelAdmin[Client]):
     list_filter = ("enabled", "role")
     search_fields = ("name",)
     readonly_fields = ("created_at", "usage_now")
-    actions = ("issue_new_token",)
+    actions = ("issue_new_token", "show_callback_secret", "rotate_callback_secret")
     action_form = OverlapForm
     fieldsets = (
         (
@@ -118,12 +119,32 @@ class ClientAdmin(ModelAdmin[Client]):
             self.log_change(request, client, f"Issued a new token; the old ones {label}.")
             self._show_once(request, client, token)
 
+    @admin.action(description="Show the secret that signs callbacks", permissions=["change"])
+    def show_callback_secret(self, request: HttpRequest, clients: QuerySet[Client]) -> None:
+        for client in clients:
+            self.log_change(request, client, "Looked at the callback secret.")
+            self._show_secret(request, client)
+
+    @admin.action(
+        description="Change the secret that signs callbacks (for a day both sign)", permissions=["change"]
+    )
+    def rotate_callback_secret(self, request: HttpRequest, clients: QuerySet[Client]) -> None:
+        for client in clients:
+            signing.rotate(client)
+            self.log_change(request, client, "Changed the callback secret.")
+            self._show_secret(request, client)
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         # History names its client for ever; one that must not call any more is switched off.
         return obj is not None and not obj.executions.exists() and super().has_delete_permission(request, obj)
 
     def _show_once(self, request: HttpRequest, client: Client, token: str) -> None:
         shown = format_html("Token of {}, shown only now: <code>{}</code>", client.name, token)
+        self.message_user(request, shown, messages.WARNING)
+
+    def _show_secret(self, request: HttpRequest, client: Client) -> None:
+        secret = signing.secret_of(client)
+        shown = format_html("Callbacks for {} are signed with <code>{}</code>", client.name, secret)
         self.message_user(request, shown, messages.WARNING)
 
 

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from django.db.models import Model
@@ -11,7 +12,7 @@ M = TypeVar("M", bound=Model)
 class ReadOnlyAdmin(ModelAdmin[M]):
     """For rows that the platform writes and people only look at, administrators included."""
 
-    actions = None
+    actions: Sequence[str] | None = None
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

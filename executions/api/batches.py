@@ -24,6 +24,7 @@ from executions.api.forms import BatchForm, WaitingForm
 from executions.api.problems import Invalid
 from executions.api.views import waiting_time
 from executions.models import Execution
+from executions.notify import FINISHED
 from runtimes.models import Runtime
 
 # Many of a batch end at about the same time; one look answers them all.
@@ -103,7 +104,7 @@ class BatchView(BatchesView):
 def until_finished(execution_ids: list[UUID], wait_s: float, caller: socket.socket | None) -> None:
     """Or until the time is over, or the caller has hung up. Holds no database connection meanwhile."""
     deadline = time.monotonic() + wait_s
-    with waiting.hub.event(execution_ids) as event:
+    with waiting.hub.event(execution_ids, FINISHED) as event:
         poll = select.poll()
         poll.register(event, select.POLLIN)
         if caller is not None:

@@ -9,6 +9,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from executions.api.fields import Name, Seconds, Strict, Text, Whole
+from executions.callbacks.addresses import Refused, check_url
 from executions.models import Mode
 from runtimes.models import ADJUSTABLE, MIB
 
@@ -70,6 +71,17 @@ class Labels(serializers.DictField):
         return values
 
 
+class CallbackUrl(Text):
+    def to_internal_value(self, data: Any) -> str:
+        url = super().to_internal_value(data)
+        try:
+            if url:
+                check_url(url)
+        except Refused as e:
+            raise ValidationError(str(e)) from e
+        return url
+
+
 class ExecutionForm(Strict):
     runtime = Name(r"^[A-Za-z0-9_-]+\Z", "Not a runtime's name.", max_length=50, help_text="A slug or an alias.")
     mode = serializers.ChoiceField(
@@ -89,6 +101,9 @@ class ExecutionForm(Strict):
         required=False, help_text="Each at most the runtime's own, which counts when it is left out."
     )
     labels = Labels(child=Text(allow_blank=True, max_length=256), default=dict)
+    callback_url = CallbackUrl(
+        default="", allow_blank=True, max_length=2000, help_text="Is told of the end: see docs/callbacks.md."
+    )
 
 
 class WaitingForm(Strict):

@@ -56,6 +56,7 @@ def request_of(
         files=beside,
         variables=form["environment"],
         labels=form["labels"],
+        callback_url=form["callback_url"],
         limits=limits,
         client=client,
         remote_address=http.META.get("REMOTE_ADDR") or None,

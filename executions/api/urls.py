@@ -3,6 +3,7 @@ from django.urls import path, re_path
 from executions.api import schema  # noqa: F401  teaches the OpenAPI generator our authentication
 from executions.api.batches import BatchesView, BatchView
 from executions.api.catalogue import ProfilesView, RuntimesView, RuntimeView
+from executions.api.events import EventsView
 from executions.api.export import ExportView
 from executions.api.me import MeView
 from executions.api.problems import not_found
@@ -16,6 +17,7 @@ urlpatterns = [
     path("executions/<uuid:execution_id>", ExecutionView.as_view()),
     path("executions/<uuid:execution_id>/cancel", CancelView.as_view()),
     path("executions/<uuid:execution_id>/rerun", RerunView.as_view()),
+    path("executions/<uuid:execution_id>/events", EventsView.as_view()),
     path("executions/<uuid:execution_id>/artifacts", ArtifactsView.as_view()),
     path("executions/<uuid:execution_id>/artifacts/<str:name>", ArtifactView.as_view()),
     path("batches", BatchesView.as_view()),

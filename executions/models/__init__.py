@@ -1,5 +1,7 @@
 from executions.models.client import Client, Role
+from executions.models.delivery import Delivery, DeliveryAttempt, DeliveryStatus
 from executions.models.execution import Artifact, Execution, InputFile, Mode, Outcome, Status
+from executions.models.output import OutputChunk
 from executions.models.sandbox import Sandbox, SandboxState
 from executions.models.token import Token, hash_token
 from executions.models.usage import ClientUsage
@@ -8,10 +10,14 @@ __all__ = [
     "Artifact",
     "Client",
     "ClientUsage",
+    "Delivery",
+    "DeliveryAttempt",
+    "DeliveryStatus",
     "Execution",
     "InputFile",
     "Mode",
     "Outcome",
+    "OutputChunk",
     "Role",
     "Sandbox",
     "SandboxState",

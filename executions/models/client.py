@@ -68,6 +68,9 @@ class Client(models.Model):
     max_open_executions = _allowance("Executions that are queued or running at the same time.")
 
     created_at = models.DateTimeField(auto_now_add=True)
+    # Its callbacks' secret is computed from this (see callbacks.signing), so that none is stored.
+    callback_secret_version = models.PositiveIntegerField(default=1, editable=False)
+    callback_secret_rotated_at = models.DateTimeField(null=True, editable=False)
 
     objects = ClientManager()
 

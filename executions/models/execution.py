@@ -7,7 +7,7 @@ from django.db.models import Q
 from django.db.models.functions import Left
 
 from executions.models.client import Client
-from executions.notify import FINISHED, POOL, USED
+from executions.notify import CALLBACK, FINISHED, POOL, PROGRESS, USED
 from runtimes.models import Runtime
 
 
@@ -27,6 +27,16 @@ class Status(models.TextChoices):
 OPEN = (Status.QUEUED, Status.RUNNING)
 IDEMPOTENCY_CONSTRAINT = "execution_idempotency_once"
 TERMINAL = tuple(status for status in Status if status not in OPEN)
+# Its caller waits for the answer, which is the first to tell the execution's id: nobody can be watching.
+UNWATCHED_ENDPOINT = "ragflow"
+CALL_BACK = f"""
+    INSERT INTO executions_delivery
+        (execution_id, status, attempt_count, next_attempt_at, last_error, created_at)
+    VALUES (NEW.id, 'pending', 0, now(), '', now())
+    ON CONFLICT DO NOTHING;
+    PERFORM pg_notify('{CALLBACK}', '');
+    RETURN NULL;
+"""  # noqa: S608
 
 
 class Outcome(models.TextChoices):
@@ -124,6 +134,7 @@ class Execution(models.Model):
     stderr_truncated = models.BooleanField(default=False)
     result = models.TextField(null=True, help_text="JSON text of what main() returned.")
     artifact_count = models.PositiveSmallIntegerField(default=0)
+    callback_url = models.CharField(max_length=2000, blank=True, help_text="Is told of the end.")
 
     queued_at = models.DateTimeField()
     enqueued_at = models.DateTimeField(help_text="Last time its task was put into the queue.")
@@ -203,6 +214,30 @@ class Execution(models.Model):
                     PERFORM pg_notify('{POOL}', '{USED}');
                     RETURN NULL;
                 """,  # noqa: S608
+            ),
+            pgtrigger.Trigger(
+                name="start_is_announced",
+                operation=pgtrigger.Update,
+                when=pgtrigger.After,
+                condition=pgtrigger.Q(old__status=Status.QUEUED, new__status=Status.RUNNING)
+                & ~pgtrigger.Q(new__endpoint=UNWATCHED_ENDPOINT),
+                func=f"PERFORM pg_notify('{PROGRESS}', NEW.id::text); RETURN NULL;",
+            ),
+            # In whatever way it ends: without its delivery there is no end.
+            pgtrigger.Trigger(
+                name="end_calls_back",
+                operation=pgtrigger.Update,
+                when=pgtrigger.After,
+                condition=pgtrigger.Q(old__status__in=OPEN, new__status__in=TERMINAL)
+                & ~pgtrigger.Q(new__callback_url=""),
+                func=CALL_BACK,
+            ),
+            pgtrigger.Trigger(
+                name="rejection_calls_back",
+                operation=pgtrigger.Insert,
+                when=pgtrigger.After,
+                condition=pgtrigger.Q(new__status__in=TERMINAL) & ~pgtrigger.Q(new__callback_url=""),
+                func=CALL_BACK,
             ),
         ]
 

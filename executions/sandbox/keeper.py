@@ -20,8 +20,9 @@ from django.utils import timezone
 
 from audit.chores import Chores
 from executions import liveness
+from executions.callbacks import deliveries
 from executions.models import Execution, Sandbox, SandboxState, Status
-from executions.notify import CANCEL, CLAIMED, IMAGE_ASKED, POOL, USED, Listener, Notification, notify
+from executions.notify import CALLBACK, CANCEL, CLAIMED, IMAGE_ASKED, POOL, USED, Listener, Notification, notify
 from executions.sandbox import pool, reaper
 from executions.sandbox.engine import Container, Engine, EngineError, ImageMissing
 from runtimes.models import Runtime
@@ -94,7 +95,7 @@ class Keeper:
         self._chores.stop()
 
     def _serve(self) -> None:
-        with Listener(POOL, CANCEL, IMAGE_ASKED) as listener:
+        with Listener(POOL, CANCEL, CALLBACK, IMAGE_ASKED) as listener:
             liveness.hold_keeper(listener.connection, settings.SANDBOX_NODE)
             logger.info("keeping the pool of node %s", settings.SANDBOX_NODE)
             next_tick = next_step = 0.0
@@ -119,6 +120,9 @@ class Keeper:
             self._kill_cancelled()
         elif notification.channel == IMAGE_ASKED:
             self._tell_image(notification.payload)
+        elif notification.channel == CALLBACK:
+            deliveries.enqueue_due()
+            return TICK_S
         elif notification.payload.startswith(CLAIMED):
             self._demand.claimed(int(notification.payload.removeprefix(CLAIMED)))
             return PAUSE_S
@@ -131,6 +135,8 @@ class Keeper:
         reaper.reap_lost()
         reaper.expire_queued()
         reaper.requeue_orphans()
+        reaper.sweep_output()
+        deliveries.enqueue_due()
         self._kill_cancelled()
         try:
             self._reconcile()

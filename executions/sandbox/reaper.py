@@ -1,4 +1,5 @@
-"""Finds executions that nobody will finish any more, and finishes them. Runs in the keeper, every few seconds."""
+"""Finds executions that nobody will finish any more, and finishes them; and what finished ones left behind. Runs
+in the keeper, every few seconds."""
 
 import logging
 from datetime import timedelta
@@ -9,7 +10,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from executions import services
-from executions.models import Execution, Outcome, Status
+from executions.models import Execution, Outcome, OutputChunk, Status
 from executions.sandbox.verdict import Verdict
 
 logger = logging.getLogger(__name__)
@@ -18,6 +19,8 @@ logger = logging.getLogger(__name__)
 REQUEUE_AFTER = timedelta(seconds=10)
 # Starting a sandbox, storing the result through a restart of Postgres: what a run may need beside its own time.
 SLACK = timedelta(seconds=150)
+# Far longer than a chunk can be on its way after the end of its run.
+SWEEP_AFTER = timedelta(minutes=2)
 
 # Postgres remembers its sessions until it restarts. After a restart every session is gone, and a worker that
 # is still running its job would look dead: those wait for their deadline instead. When one of its processes
@@ -73,3 +76,9 @@ def requeue_orphans() -> int:
             if claimed:
                 services.enqueue(orphan)
     return len(orphans)
+
+
+def sweep_output() -> int:
+    """Live output of executions that have ended: their rows have it."""
+    old = OutputChunk.objects.filter(created_at__lt=timezone.now() - SWEEP_AFTER)
+    return old.exclude(execution_id__in=Execution.objects.open().values("pk")).delete()[0]

@@ -3,6 +3,7 @@
 import json
 import select
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -19,6 +20,8 @@ TICK_S = 0.2
 # A frame's worth of slack: the runner cuts at one byte over the limit, so more means that it does not.
 FLOOD_SLACK = 256 * 1024
 READY_TIMEOUT_S = 60
+# Most programs have ended by then: their output is not worth writing twice.
+LIVE_AFTER_S = 0.25
 
 
 class EndedBy(Enum):
@@ -79,12 +82,22 @@ def _speaks_our_version(hello: bytes) -> bool:
 
 
 class Session:
-    """One job in one claimed sandbox. `run` never raises for what the guest does."""
+    """One job in one claimed sandbox. `run` never raises for what the guest does.
 
-    def __init__(self, channel: Channel, container_id: str, limits: Limits) -> None:
+    `watch` sees the report of a longer run grow, once a tick. It must not block: nothing is enforced meanwhile.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        container_id: str,
+        limits: Limits,
+        watch: Callable[[Report], None] | None = None,
+    ) -> None:
         self._channel = channel
         self._container_id = container_id
         self._limits = limits
+        self._watch = watch
         self._frames = Frames()
         self._before: cgroup.Usage | None = None
 
@@ -108,6 +121,7 @@ class Session:
 
     def _until_end(self, report: Report, deadline: float) -> EndedBy:
         next_tick = time.monotonic() + TICK_S
+        live_at = time.monotonic() + LIVE_AFTER_S
         while True:
             now = time.monotonic()
             if now >= deadline:
@@ -119,6 +133,8 @@ class Session:
                     return EndedBy.MEMORY
                 if report.cpu_ms is not None and report.cpu_ms > self._limits.cpu_time_ms:
                     return EndedBy.CPU_TIME
+                if self._watch and now >= live_at:
+                    self._watch(report)
             if not select.select([self._channel], [], [], max(0, min(deadline, next_tick) - now))[0]:
                 continue
             received = self._channel.receive()

@@ -30,7 +30,7 @@ def in_front(*words: str) -> int:
 
 
 def start() -> None:
-    with step("starting the stack (Postgres, migrations, web, worker, keeper)"):
+    with step("starting the stack (Postgres, migrations, web, worker, keeper, callbacks)"):
         check_port(envfile.settings())
         done = run(compose("up", "--detach", "--no-build", "--remove-orphans"), timeout=300)
         if done.returncode != 0:
@@ -79,7 +79,7 @@ def wait_healthy(seconds: float = 120) -> None:
 
 
 def not_ready(found: dict[str, dict[str, str]]) -> list[str]:
-    wanted = ("postgres", "web", "worker", "keeper")
+    wanted = ("postgres", "web", "worker", "keeper", "callbacks")
     return [
         name
         for name in wanted

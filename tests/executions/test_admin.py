@@ -315,6 +315,7 @@ def test_every_page_has_a_test() -> None:
         "django_q.Failure",
         "django_q.OrmQ",
         "executions.Client",
+        "executions.Delivery",
         "executions.Execution",
         "executions.Sandbox",
         "executions.Token",

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 import requests
 
-from tests.live import COMMANDS, Platform, eventually
+from tests.live import STARTED, Platform, eventually
 
 pytestmark = pytest.mark.needs_docker
 
@@ -78,7 +78,7 @@ class Survivor:
                 self._killed_at,
             )
             self._killed_at = None
-        for name in COMMANDS:
+        for name in STARTED:
             process = self.platform.processes.get(name)
             if process is None or process.poll() is not None:
                 self.platform.spawn(name)

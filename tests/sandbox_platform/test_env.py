@@ -1,3 +1,4 @@
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,18 @@ from sandbox_platform import env
 )
 def test_duration_with_unit(text: str, milliseconds: int) -> None:
     assert env.parse_duration(text) == milliseconds
+
+
+def test_networks_in_cidr_form() -> None:
+    assert env.parse_networks("10.1.0.0/16, fd00::/8") == [ip_network("10.1.0.0/16"), ip_network("fd00::/8")]
+
+
+@pytest.mark.parametrize(
+    "text", ["10.1.2.3", "10.1.2.3/16", "10.1.0.0/33", "example.com/8", "10.1.0.0/16,", "all"]
+)
+def test_networks_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="write 10.1.0.0/16"):
+        env.parse_networks(text)
 
 
 @pytest.mark.parametrize("text", ["60", "", "s", "-5s", "10 s", "10sec", "0s", "5s1m", "1d", "ten seconds"])

@@ -25,13 +25,14 @@ def test_a_program_runs_through_the_stack(stack, language):
     assert answer.json()["result"]["value"] == "hello you"
 
 
-def test_the_web_container_has_no_docker_socket(stack):
-    assert stack.inspect("web")["Mounts"] == []
-    look = stack.compose("exec", "-T", "web", "sh", "-c", "find / -xdev -name 'docker*.sock' 2>/dev/null")
+@pytest.mark.parametrize("service", ["web", "callbacks"])
+def test_what_speaks_to_the_outside_has_no_docker_socket(stack, service):
+    assert stack.inspect(service)["Mounts"] == []
+    look = stack.compose("exec", "-T", service, "sh", "-c", "find / -xdev -name 'docker*.sock' 2>/dev/null")
     assert look.stdout == ""
 
 
-@pytest.mark.parametrize("service", ["web", "worker", "keeper", "postgres"])
+@pytest.mark.parametrize("service", ["web", "worker", "keeper", "callbacks", "postgres"])
 def test_every_container_is_hardened(stack, service):
     host = stack.inspect(service)["HostConfig"]
     assert host["CapDrop"] == ["ALL"]
@@ -40,13 +41,13 @@ def test_every_container_is_hardened(stack, service):
     assert "no-new-privileges:true" in host["SecurityOpt"]
 
 
-@pytest.mark.parametrize("service", ["web", "worker", "keeper", "postgres"])
+@pytest.mark.parametrize("service", ["web", "worker", "keeper", "callbacks", "postgres"])
 def test_no_container_runs_as_root(stack, service):
     status = stack.compose("exec", "-T", service, "grep", "^Uid:", "/proc/1/status").stdout
     assert "0" not in status.split()[1:]
 
 
-@pytest.mark.parametrize("service", ["worker", "keeper", "postgres"])
+@pytest.mark.parametrize("service", ["worker", "keeper", "callbacks", "postgres"])
 def test_only_the_web_service_is_published(stack, service):
     assert not stack.inspect(service)["HostConfig"]["PortBindings"]
 

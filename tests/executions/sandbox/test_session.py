@@ -300,3 +300,28 @@ def test_sandbox_that_never_says_hello_is_given_up(
     monkeypatch.setattr("executions.sandbox.session.READY_TIMEOUT_S", 0.2)
     with pytest.raises(EngineError, match="not ready"):
         wait_until_ready(ends[1])
+
+
+# --- Watching ---
+
+
+def test_a_short_run_is_not_watched(ends: tuple[Runner, DockerChannel]) -> None:
+    runner, channel = ends
+    seen: list[Report] = []
+    runner.say(frame(b"O", b"out") + X)
+    Session(channel, CONTAINER, LIMITS, seen.append).run(job("code"))
+    assert seen == []
+
+
+def test_a_longer_run_is_watched_while_it_goes_on(ends: tuple[Runner, DockerChannel]) -> None:
+    runner, channel = ends
+    seen: list[bytes] = []
+    runner.say(frame(b"O", b"out"))
+
+    def watch(report: Report) -> None:
+        seen.append(bytes(report.stdout))
+        if len(seen) == 2:
+            runner.say(X)
+
+    Session(channel, CONTAINER, LIMITS, watch).run(job("code"))
+    assert seen == [b"out", b"out"]

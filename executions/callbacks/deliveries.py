@@ -1,0 +1,111 @@
+"""What happens to deliveries: when one is due, who gets it, and what an attempt makes of it."""
+
+import secrets
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+from django_q.models import OrmQ
+from django_q.tasks import async_task
+
+from executions.callbacks.sender import Answer
+from executions.models import Delivery, DeliveryAttempt, DeliveryStatus
+from executions.notify import CALLBACK, notify
+
+TASK = "executions.callbacks.tasks.deliver"
+# Of its own: it calls into the world, so it must not have Docker's socket, and slow receivers must not delay runs.
+CLUSTER = settings.CALLBACK_CLUSTER
+MAX_ATTEMPTS = 10
+# 9 s, 27 s, 81 s ... 16 h: ten attempts in about 25 hours.
+FIRST_PAUSE_S = 9
+FACTOR = 3
+JITTER = 0.2
+# A task that was queued or taken this long ago went down with its worker.
+LEASE = timedelta(minutes=10)
+# So many wait in the queue at most, taken from the clients in turn: one whose receiver is slow delays the others
+# by a minute.
+QUEUE_LENGTH = 16
+
+CLAIM = """
+    WITH due AS (
+        SELECT d.id, d.next_attempt_at,
+               row_number() OVER (PARTITION BY e.client_id ORDER BY d.next_attempt_at, d.id) AS turn
+        FROM executions_delivery d JOIN executions_execution e ON e.id = d.execution_id
+        WHERE d.status = 'pending' AND d.next_attempt_at <= statement_timestamp()
+    ), mine AS (
+        SELECT d.id FROM executions_delivery d JOIN due USING (id)
+        ORDER BY due.turn, due.next_attempt_at LIMIT %s FOR UPDATE OF d SKIP LOCKED
+    )
+    UPDATE executions_delivery d SET next_attempt_at = statement_timestamp() + make_interval(secs => %s) FROM mine
+    WHERE d.id = mine.id AND d.status = 'pending' AND d.next_attempt_at <= statement_timestamp()
+    RETURNING d.id, d.attempt_count
+"""
+
+
+def enqueue_due() -> int:
+    """Called by every keeper, and by whoever has made room in the queue: none is queued twice."""
+    if not Delivery.objects.filter(status=DeliveryStatus.PENDING, next_attempt_at__lte=timezone.now()).exists():
+        return 0
+    room = QUEUE_LENGTH - OrmQ.objects.filter(key=CLUSTER).count()
+    if room <= 0:
+        return 0
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(CLAIM, [room, LEASE.total_seconds()])
+            claimed = cursor.fetchall()
+        for delivery_id, attempt_count in claimed:
+            async_task(TASK, delivery_id, attempt_count, cluster=CLUSTER)
+    return len(claimed)
+
+
+def take(delivery_id: int, attempt_count: int) -> Delivery | None:
+    """The delivery, if this is the one task to make its next attempt. Counted before it is made: one that crashes
+    its worker must not be tried for ever."""
+    taken = Delivery.objects.filter(
+        pk=delivery_id, status=DeliveryStatus.PENDING, attempt_count=attempt_count
+    ).update(attempt_count=attempt_count + 1, next_attempt_at=timezone.now() + LEASE)
+    if not taken:
+        return None
+    return Delivery.objects.select_related("execution__client", "execution__runtime").get(pk=delivery_id)
+
+
+@transaction.atomic
+def record(delivery: Delivery, at: datetime, answer: Answer) -> None:
+    DeliveryAttempt.objects.create(
+        delivery=delivery,
+        at=at,
+        status_code=answer.status_code,
+        duration_ms=answer.duration_ms,
+        error=answer.error,
+    )
+    delivery.status = _status_after(delivery, answer)
+    delivery.last_status_code, delivery.last_error = answer.status_code, answer.error
+    now = timezone.now()
+    if delivery.status == DeliveryStatus.PENDING:
+        delivery.next_attempt_at = now + pause_after(delivery.attempt_count)
+    else:
+        delivery.next_attempt_at, delivery.finished_at = None, now
+    delivery.save(update_fields=["status", "last_status_code", "last_error", "next_attempt_at", "finished_at"])
+
+
+def _status_after(delivery: Delivery, answer: Answer) -> DeliveryStatus:
+    if answer.is_success:
+        return DeliveryStatus.DELIVERED
+    if answer.final:
+        return DeliveryStatus.FAILED
+    return DeliveryStatus.GIVEN_UP if delivery.attempt_count >= MAX_ATTEMPTS else DeliveryStatus.PENDING
+
+
+def pause_after(attempts: int) -> timedelta:
+    jitter = secrets.SystemRandom().uniform(1 - JITTER, 1 + JITTER)
+    return timedelta(seconds=FIRST_PAUSE_S * FACTOR ** (attempts - 1) * jitter)
+
+
+def send_again(delivery: Delivery) -> None:
+    """Anew, with all its attempts. The receiver sees the same message id, and can tell that it has had it."""
+    with transaction.atomic():
+        Delivery.objects.filter(pk=delivery.pk).update(
+            status=DeliveryStatus.PENDING, attempt_count=0, next_attempt_at=timezone.now(), finished_at=None
+        )
+        notify(CALLBACK)

@@ -1,0 +1,54 @@
+"""What a callback says: the execution's end, as docs/callbacks.md describes it."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from executions.models import Execution
+
+TYPE = "execution.finished"
+# Of each text: enough for most, and small enough for every receiver. All of it is behind the API.
+OUTPUT_CHARACTERS = 64 * 1024
+RESULT_CHARACTERS = 256 * 1024
+
+
+def message_id(execution: Execution) -> str:
+    """The same for every attempt: a receiver that has seen it has seen this end."""
+    return f"msg_{execution.pk}"
+
+
+def body(execution: Execution) -> bytes:
+    message = {"type": TYPE, "timestamp": _time(execution.finished_at), "data": summary(execution)}
+    return json.dumps(message).encode()
+
+
+def summary(execution: Execution) -> dict[str, Any]:
+    result, cut = execution.result, len(execution.result or "") > RESULT_CHARACTERS
+    return {
+        "id": str(execution.pk),
+        "runtime": execution.runtime.slug,
+        "mode": execution.mode,
+        "labels": execution.labels,
+        "status": execution.status,
+        "outcome": execution.outcome,
+        "message": execution.message,
+        "exit_code": execution.exit_code,
+        "signal": execution.signal,
+        "result": json.loads(result) if result is not None and not cut else None,
+        "result_omitted": cut,
+        "stdout": execution.stdout[:OUTPUT_CHARACTERS],
+        "stderr": execution.stderr[:OUTPUT_CHARACTERS],
+        "stdout_truncated": execution.stdout_truncated or len(execution.stdout) > OUTPUT_CHARACTERS,
+        "stderr_truncated": execution.stderr_truncated or len(execution.stderr) > OUTPUT_CHARACTERS,
+        "artifact_count": execution.artifact_count,
+        "cpu_ms": execution.cpu_ms,
+        "peak_memory_bytes": execution.peak_memory_bytes,
+        "queued_at": _time(execution.queued_at),
+        "started_at": _time(execution.started_at),
+        "ended_at": _time(execution.ended_at),
+        "finished_at": _time(execution.finished_at),
+    }
+
+
+def _time(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None

@@ -1,0 +1,63 @@
+"""Signatures of callbacks, as Standard Webhooks wants them; how to check one: docs/callbacks.md.
+
+A signing secret must be known in clear to whoever signs, so hashing it is no way to keep it safe. None is kept at
+all: each is computed from DJANGO_SECRET_KEY, the client and a number that counts its rotations. Whoever has only
+the database can sign nothing; a new DJANGO_SECRET_KEY changes all secrets at once.
+"""
+
+import base64
+import hashlib
+import hmac
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+
+from executions.models import Client
+
+SALT = "executions.callbacks.signing"
+PREFIX = "whsec_"
+# After a rotation both secrets sign, so that a receiver need not change over in the same second.
+OVERLAP = timedelta(hours=24)
+
+
+def _key(client: Client | None, version: int) -> bytes:
+    # Without a client: the executions of a platform that was opened to everybody share one secret.
+    owner = client.pk if client else 0
+    return salted_hmac(SALT, f"{owner}:{version}", algorithm="sha256").digest()
+
+
+def secret_of(client: Client | None) -> str:
+    """What the client checks signatures with, in the form that Standard Webhooks' libraries take."""
+    version = client.callback_secret_version if client else 0
+    return PREFIX + base64.b64encode(_key(client, version)).decode()
+
+
+def rotate(client: Client) -> None:
+    client.callback_secret_version += 1
+    client.callback_secret_rotated_at = timezone.now()
+    client.save(update_fields=["callback_secret_version", "callback_secret_rotated_at"])
+
+
+def headers(client: Client | None, *, message_id: str, body: bytes, now: datetime) -> dict[str, str]:
+    timestamp = str(int(now.timestamp()))
+    signed = b".".join((message_id.encode(), timestamp.encode(), body))
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": " ".join(_signature(key, signed) for key in _keys(client, now)),
+    }
+
+
+def _keys(client: Client | None, now: datetime) -> list[bytes]:
+    if client is None:
+        return [_key(None, 0)]
+    keys = [_key(client, client.callback_secret_version)]
+    rotated_at = client.callback_secret_rotated_at
+    if rotated_at and now < rotated_at + OVERLAP:
+        keys.append(_key(client, client.callback_secret_version - 1))
+    return keys
+
+
+def _signature(key: bytes, signed: bytes) -> str:
+    return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()

@@ -1,0 +1,22 @@
+"""The background task of the callbacks' cluster: one attempt of one delivery."""
+
+from django.conf import settings
+from django.utils import timezone
+
+from executions.callbacks import deliveries, payload, sender, signing
+
+
+def deliver(delivery_id: int, attempt_count: int) -> None:
+    """Makes the attempt; returns quietly if it is gone, done or somebody else's."""
+    delivery = deliveries.take(delivery_id, attempt_count)
+    if delivery is not None:
+        execution, now = delivery.execution, timezone.now()
+        body = payload.body(execution)
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": f"sandbox-platform/{settings.VERSION}",
+            **signing.headers(execution.client, message_id=payload.message_id(execution), body=body, now=now),
+        }
+        answer = sender.post(execution.callback_url, body, headers)
+        deliveries.record(delivery, now, answer)
+    deliveries.enqueue_due()

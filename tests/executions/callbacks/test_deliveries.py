@@ -1,0 +1,270 @@
+"""Deliveries from the execution's end to the last attempt, in rows; sent by the real task to a real server."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+from django_q.models import OrmQ
+from django_q.signing import SignedPackage
+
+from executions import services
+from executions.callbacks import deliveries, signing
+from executions.callbacks.sender import Answer
+from executions.callbacks.tasks import deliver
+from executions.models import Client, Delivery, DeliveryAttempt, DeliveryStatus, Execution, Mode, Outcome, Status
+from executions.notify import CALLBACK, CALLBACK_QUEUED, QUEUED, Listener
+from executions.sandbox.keeper import Keeper
+from executions.sandbox.verdict import Verdict
+from runtimes.models import Runtime
+from tests.executions.callbacks.conftest import Receiver
+from tests.executions.sandbox.stub_engine import StubEngine
+
+pytestmark = pytest.mark.django_db
+MakeExecution = Callable[..., Execution]
+URL = "https://example.com/hook"
+DONE = Verdict(Status.SUCCEEDED, Outcome.COMPLETED, exit_code=0)
+REFUSED = Answer(500, "Not a status of success (2xx).", 12)
+
+
+@pytest.fixture
+def ended(make_execution: MakeExecution) -> Callable[..., Delivery]:
+    def make(**fields: Any) -> Delivery:
+        return Delivery.objects.get(execution=make_execution(**{"callback_url": URL} | fields))
+
+    return make
+
+
+def queued() -> list[tuple[Any, ...]]:
+    """Arguments of the tasks in the callbacks' queue."""
+    return [
+        SignedPackage.loads(row.payload)["args"] for row in OrmQ.objects.filter(key="callbacks").order_by("id")
+    ]
+
+
+def attempt(delivery: Delivery, answer: Answer) -> Delivery:
+    taken = deliveries.take(delivery.pk, Delivery.objects.get(pk=delivery.pk).attempt_count)
+    assert taken
+    deliveries.record(taken, timezone.now(), answer)
+    return Delivery.objects.get(pk=delivery.pk)
+
+
+# --- An end makes a delivery ---
+
+
+def test_the_worker_s_end_makes_one(make_execution: MakeExecution) -> None:
+    execution = make_execution(status="running", callback_url=URL)
+    assert not Delivery.objects.exists()
+    services.finish(execution.pk, DONE)
+    assert Delivery.objects.get().execution_id == execution.pk
+
+
+def test_a_cancelled_execution_makes_one(make_execution: MakeExecution) -> None:
+    execution = make_execution(status="queued", callback_url=URL)
+    services.cancel(execution.pk)
+    assert Delivery.objects.get().execution_id == execution.pk
+
+
+def test_an_end_by_sql_makes_one(make_execution: MakeExecution) -> None:
+    execution = make_execution(status="queued", callback_url=URL)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE executions_execution SET status = 'cancelled', outcome = 'queue_timeout', finished_at = now()"
+        )
+    assert Delivery.objects.get().execution_id == execution.pk
+
+
+def test_a_rejected_request_makes_one(python_runtime: Runtime) -> None:
+    python_runtime.enabled = False
+    request = services.Request(python_runtime, "x", "api", Mode.SCRIPT, callback_url=URL)
+    execution = services.submit(request, policy="off")
+    assert Delivery.objects.get().execution_id == execution.pk
+
+
+def test_an_accepted_request_makes_none_yet(python_runtime: Runtime) -> None:
+    request = services.Request(python_runtime, "x", "api", Mode.SCRIPT, callback_url=URL)
+    assert services.submit(request, policy="off").callback_url == URL
+    assert not Delivery.objects.exists()
+
+
+def test_who_asked_for_none_gets_none(make_execution: MakeExecution) -> None:
+    services.finish(make_execution(status="running").pk, DONE)
+    make_execution(status="rejected")
+    assert not Delivery.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_keeper_hears_of_it(make_execution: MakeExecution) -> None:
+    with Listener(CALLBACK) as listener:
+        make_execution(callback_url=URL)
+        assert len(listener.wait(5)) == 1
+
+
+# --- The queue ---
+
+
+def test_a_due_delivery_is_queued_once(ended: Callable[..., Delivery]) -> None:
+    delivery = ended()
+    assert [deliveries.enqueue_due(), deliveries.enqueue_due()] == [1, 0]
+    assert queued() == [(delivery.pk, 0)]
+
+
+def test_a_lost_task_is_queued_again(ended: Callable[..., Delivery]) -> None:
+    ended()
+    deliveries.enqueue_due()
+    OrmQ.objects.all().delete()
+    Delivery.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
+    assert deliveries.enqueue_due() == 1
+
+
+def test_only_one_of_two_tasks_makes_the_attempt(ended: Callable[..., Delivery]) -> None:
+    delivery = ended()
+    assert deliveries.take(delivery.pk, 0) is not None
+    assert deliveries.take(delivery.pk, 0) is None
+
+
+def test_a_delivery_that_is_not_due_waits(ended: Callable[..., Delivery]) -> None:
+    ended()
+    Delivery.objects.update(next_attempt_at=timezone.now() + timedelta(seconds=10))
+    assert deliveries.enqueue_due() == 0
+
+
+def test_clients_take_turns(ended: Callable[..., Delivery]) -> None:
+    busy, _ = Client.objects.create_with_token("busy")
+    other, _ = Client.objects.create_with_token("other")
+    for _ in range(deliveries.QUEUE_LENGTH + 5):
+        ended(client=busy)
+    last = ended(client=other)
+    assert deliveries.enqueue_due() == deliveries.QUEUE_LENGTH
+    assert (last.pk, 0) in queued()
+
+
+def test_the_queue_stays_short(ended: Callable[..., Delivery]) -> None:
+    for _ in range(deliveries.QUEUE_LENGTH + 5):
+        ended()
+    assert [deliveries.enqueue_due(), deliveries.enqueue_due()] == [deliveries.QUEUE_LENGTH, 0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_runs_cluster_is_not_woken(ended: Callable[..., Delivery]) -> None:
+    ended()
+    with Listener(QUEUED, CALLBACK_QUEUED) as listener:
+        deliveries.enqueue_due()
+        assert [heard.channel for heard in listener.wait(5)] == [CALLBACK_QUEUED]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_keeper_queues_what_is_due(ended: Callable[..., Delivery]) -> None:
+    delivery = ended()
+    Keeper(StubEngine())._tick()
+    assert queued() == [(delivery.pk, 0)]
+
+
+# --- Attempts ---
+
+
+def test_a_failed_attempt_is_made_good_later(ended: Callable[..., Delivery]) -> None:
+    delivery = attempt(ended(), REFUSED)
+    assert (delivery.status, delivery.attempt_count, delivery.last_status_code) == ("pending", 1, 500)
+    assert delivery.next_attempt_at is not None
+    pause = (delivery.next_attempt_at - timezone.now()).total_seconds()
+    assert 6 < pause < 12
+
+
+@pytest.mark.parametrize("attempts", range(1, deliveries.MAX_ATTEMPTS))
+def test_every_pause_is_three_times_the_last(attempts: int) -> None:
+    middle = 9 * 3 ** (attempts - 1)
+    pauses = [deliveries.pause_after(attempts).total_seconds() for _ in range(50)]
+    assert 0.8 * middle <= min(pauses) < max(pauses) <= 1.2 * middle
+
+
+def test_all_attempts_take_about_a_day() -> None:
+    total = sum((deliveries.pause_after(n) for n in range(1, deliveries.MAX_ATTEMPTS)), timedelta())
+    assert timedelta(hours=19) < total < timedelta(hours=30)
+
+
+def test_after_the_last_attempt_it_is_given_up(ended: Callable[..., Delivery]) -> None:
+    delivery = ended()
+    for _ in range(deliveries.MAX_ATTEMPTS):
+        assert delivery.status == DeliveryStatus.PENDING
+        delivery = attempt(delivery, REFUSED)
+    assert (delivery.status, delivery.next_attempt_at) == ("given_up", None)
+    assert delivery.attempts.count() == deliveries.MAX_ATTEMPTS
+
+
+def test_a_final_answer_is_not_asked_for_again(ended: Callable[..., Delivery]) -> None:
+    assert attempt(ended(), Answer(410, "gone", 1, final=True)).status == DeliveryStatus.FAILED
+
+
+def test_every_attempt_is_logged(ended: Callable[..., Delivery]) -> None:
+    attempt(ended(), REFUSED)
+    row = DeliveryAttempt.objects.get()
+    assert (row.status_code, row.duration_ms, row.error) == (500, 12, "Not a status of success (2xx).")
+
+
+def test_sending_again_starts_anew(ended: Callable[..., Delivery]) -> None:
+    delivery = attempt(ended(), Answer(204, "", 1))
+    assert delivery.status == DeliveryStatus.DELIVERED
+    deliveries.send_again(delivery)
+    assert deliveries.enqueue_due() == 1
+    assert queued() == [(delivery.pk, 0)]
+
+
+# --- The task ---
+
+
+@pytest.mark.usefixtures("loopback_allowed")
+def test_the_task_delivers(ended: Callable[..., Delivery], receiver: Receiver) -> None:
+    caller, _ = Client.objects.create_with_token("caller")
+    delivery = ended(callback_url=receiver.url, client=caller, stdout="hello")
+    deliver(delivery.pk, 0)
+    delivery.refresh_from_db()
+    assert (delivery.status, delivery.last_status_code) == ("delivered", 204)
+    (got,) = receiver.received
+    assert json.loads(got.body)["data"]["stdout"] == "hello"
+    assert got.headers["webhook-id"] == f"msg_{delivery.execution_id}"
+    at = timezone.datetime.fromtimestamp(int(got.headers["webhook-timestamp"]), tz=timezone.get_current_timezone())
+    assert got.headers == got.headers | signing.headers(
+        caller, message_id=got.headers["webhook-id"], body=got.body, now=at
+    )
+
+
+@pytest.mark.usefixtures("loopback_allowed")
+def test_a_task_too_many_sends_nothing(ended: Callable[..., Delivery], receiver: Receiver) -> None:
+    delivery = ended(callback_url=receiver.url)
+    deliver(delivery.pk, 0)
+    deliver(delivery.pk, 0)
+    assert len(receiver.received) == 1
+
+
+@pytest.mark.usefixtures("loopback_allowed")
+def test_every_attempt_has_the_same_id(ended: Callable[..., Delivery], receiver: Receiver) -> None:
+    receiver.status = 500
+    delivery = ended(callback_url=receiver.url)
+    deliver(delivery.pk, 0)
+    deliver(delivery.pk, 1)
+    assert len({got.headers["webhook-id"] for got in receiver.received}) == 1
+    assert len(receiver.received) == 2
+
+
+def test_an_inner_address_is_refused_for_good(ended: Callable[..., Delivery], receiver: Receiver) -> None:
+    delivery = ended(callback_url=receiver.url)
+    deliver(delivery.pk, 0)
+    delivery.refresh_from_db()
+    assert delivery.status == DeliveryStatus.FAILED
+    assert receiver.received == []
+
+
+@pytest.mark.usefixtures("loopback_allowed")
+def test_who_is_done_queues_the_next(ended: Callable[..., Delivery], receiver: Receiver) -> None:
+    first, second = ended(callback_url=receiver.url), ended(callback_url=receiver.url)
+    Delivery.objects.filter(pk=first.pk).update(next_attempt_at=timezone.now() + timedelta(hours=1))
+    deliver(first.pk, 0)
+    assert queued() == [(second.pk, 0)]
+
+
+def test_a_delivery_that_is_gone_is_no_error(db: None) -> None:
+    deliver(1, 0)
