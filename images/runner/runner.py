@@ -236,7 +236,7 @@ class Run:
                 os.kill(self.worker.pid, signal.SIGKILL)
 
     def take_status(self, data):
-        if self.result_size is not None:
+        if self.result_size is not None or self.limits["mode"] == "script":
             self.done = data[-1:] == b"D"
             return
         self.status += data

@@ -1,5 +1,6 @@
 """docs/runner-protocol.md as a contract: every image's runner, driven directly through the engine."""
 
+import base64
 import json
 import socket
 import time
@@ -11,7 +12,7 @@ import pytest
 
 from executions.sandbox.docker_engine import DockerEngine, container_config
 from executions.sandbox.session import wait_until_ready
-from tests.executions.sandbox.guest import LIMITS, Guest, Seen, guest, job, run, spec
+from tests.executions.sandbox.guest import LIMITS, SOURCE_FILES, Guest, Seen, guest, job, run, spec
 
 pytestmark = pytest.mark.needs_docker
 
@@ -184,6 +185,35 @@ def test_script_is_the_main_program(script_run: Seen) -> None:
 def test_script_end_is_its_exit_status(script_run: Seen) -> None:
     assert script_run.end is not None
     assert (script_run.end.exit_code, script_run.end.signal) == (7, None)
+
+
+def test_script_that_succeeds_ends_at_once(engine: DockerEngine, language: str) -> None:
+    code = {"python": "print('done')", "nodejs": "console.log('done')"}[language]
+    with guest(engine, spec(language)) as it:
+        began = time.monotonic()
+        seen = it.run(job(code, language, mode="script"))
+        took = time.monotonic() - began
+    assert seen.end is not None
+    assert (seen.stdout, seen.end.exit_code, seen.end.lingered) == (b"done\n", 0, False)
+    assert took < 0.9, took
+
+
+FILES = [
+    {"path": "folder/words.py", "base64": base64.b64encode(b"WORD = 'w'").decode()},
+    {"path": "folder/words.js", "base64": base64.b64encode(b"exports.WORD = 'w'").decode()},
+    {"path": "data/in.bin", "base64": base64.b64encode(b"\xff\0").decode()},
+]
+
+
+def test_files_of_the_job_are_there_before_the_program(engine: DockerEngine, language: str) -> None:
+    code = {
+        "python": "from words import WORD\nprint(WORD, list(open('data/in.bin', 'rb').read()))",
+        "nodejs": "const { WORD } = require('./words');\n"
+        "console.log(WORD, JSON.stringify([...require('fs').readFileSync('data/in.bin')]).replace(',', ', '));",
+    }[language]
+    source_file = f"folder/{SOURCE_FILES[language]}"
+    seen = run(engine, code, language, mode="script", files=FILES, source_file=source_file)
+    assert seen.stdout == b"w [255, 0]\n", seen.stderr
 
 
 def test_script_has_no_result(script_run: Seen) -> None:

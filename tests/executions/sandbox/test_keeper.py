@@ -354,6 +354,32 @@ def test_cancelled_execution_has_its_sandbox_killed(
         eventually(lambda: sandbox.container_id in engine.killed, "it is killed")
 
 
+def test_cancelled_execution_is_killed_though_its_sandbox_comes_later(
+    runtime: Runtime, engine: StubEngine, make_execution: MakeExecution
+) -> None:
+    execution = running(make_execution, runtime)
+    with keeping(engine):
+        eventually(ready(2), "two are ready")
+        services.cancel(execution.pk)
+        time.sleep(0.1)  # the keeper has heard of it, and found nothing to kill
+        sandbox = pool.claim(Configuration(runtime), execution.pk)
+        assert sandbox
+        eventually(lambda: sandbox.container_id in engine.killed, "it is killed", seconds=1)
+
+
+def test_keeper_tells_what_an_image_is(runtime: Runtime, engine: StubEngine) -> None:
+    engine.missing.add("gone")
+    with keeping(engine):
+        eventually(ready(2), "two are ready")
+        assert (images.image_id("there"), images.image_id("gone")) == ("sha256:there", "")
+
+
+def test_image_is_unknown_while_no_keeper_runs(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "PATIENCE_S", 0.1)
+    with pytest.raises(images.NobodyAnswers):
+        images.image_id("there")
+
+
 # -- its own fate -------------------------------------------------------------------------------------------
 
 
