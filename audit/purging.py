@@ -67,9 +67,8 @@ def _due(policy: RetentionPolicy, kind: Kind) -> QuerySet[Execution]:
     elif kind in BLANK:
         blank = Q(**{name: value for name, value in BLANK[kind].items() if value is not None})
         blank &= Q(**{f"{name}__isnull": True for name, value in BLANK[kind].items() if value is None})
-        still = ~blank
-        if kind == Kind.CODE:
-            still |= Exists(InputFile.objects.filter(execution=OuterRef("id")))
+        inputs = InputFile.objects.filter(execution=OuterRef("id"))
+        still = ~blank | Q(Exists(inputs)) if kind == Kind.CODE else ~blank
         executions = executions.filter(still)
     return executions.filter(Exists(leaves))
 

@@ -63,7 +63,7 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
     list_filter = (ObjectFilter, ChangeFilter, OriginFilter, ("pgh_created_at", admin.DateFieldListFilter))
     search_fields = ("actor", "address", "pgh_obj_id", "pgh_data", "pgh_context")
     search_help_text = "A user, a client, an address, or any text of the changed row."
-    actions = ("export_csv",)  # type: ignore[assignment]
+    actions = ("export_csv",)
     list_per_page = 50
     fieldsets = (
         ("What", {"fields": ("when", "what", "pgh_obj_id", "change", "difference")}),

@@ -26,7 +26,7 @@ def _events_of(model: type[models.Model], *, unwatched: tuple[str, ...] = ()) ->
     return pghistory.create_event_model(
         model,
         pghistory.InsertEvent(INSERT),
-        pghistory.UpdateEvent(UPDATE, condition=pghistory.AnyChange(exclude=unwatched)),
+        pghistory.UpdateEvent(UPDATE, condition=pghistory.AnyChange(exclude=list(unwatched))),
         pghistory.DeleteEvent(DELETE),
         obj_field=pghistory.ObjForeignKey(db_constraint=False, related_name="+"),
         context_field=pghistory.ContextJSONField(),

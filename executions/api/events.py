@@ -102,7 +102,7 @@ class EventsView(ApiView):
         tags=["Executions"],
     )
     def get(self, request: Request, execution_id: UUID) -> HttpResponseBase:
-        client_id = self.caller and self.caller.pk
+        client_id = self.caller.pk if self.caller else None
         if not self.visible().filter(pk=execution_id).exists():
             raise Http404
         position = position_of(request)

@@ -223,7 +223,7 @@ PROBLEM_EXAMPLE = OpenApiExample(
 )
 
 
-def answers(success: dict[int, Any], *problems: int) -> dict[Any, Any]:
+def answers(success: dict[Any, Any], *problems: int) -> dict[Any, Any]:
     """What an endpoint answers: `success`, these problems, and those of every endpoint."""
     failures = {
         (status, MEDIA_TYPE): OpenApiResponse(ProblemSchema, WORDS[status], examples=[PROBLEM_EXAMPLE])

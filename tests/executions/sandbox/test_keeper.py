@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
-from executions import liveness, services
+from executions import images, liveness, services
 from executions.models import Execution, Sandbox, SandboxState, Status
 from executions.notify import POOL, notify
 from executions.sandbox import pool
