@@ -95,11 +95,3 @@ class RuntimeForm(ModelForm[Runtime]):
     def clean_environment(self) -> dict[str, str]:
         value: dict[str, str] = self.cleaned_data["environment"] or {}
         return value
-
-    def clean(self) -> dict[str, Any]:
-        data = super().clean() or {}
-        names = {data.get("slug"), *(data.get("aliases") or ())} - {None}
-        for other in Runtime.objects.exclude(pk=self.instance.pk):
-            if taken := names & {other.slug, *other.aliases}:
-                self.add_error("aliases", f"{', '.join(sorted(taken))} already means the runtime {other.slug}.")
-        return data

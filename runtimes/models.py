@@ -247,6 +247,12 @@ class Runtime(models.Model):
         return self.slug
 
     def clean(self) -> None:
+        names = {self.slug, *self.aliases}
+        for other in Runtime.objects.exclude(pk=self.pk):
+            if taken := names & {other.slug, *other.aliases}:
+                raise ValidationError(
+                    {"aliases": f"{', '.join(sorted(taken))} already means the runtime {other.slug}."}
+                )
         if self.pool_min > self.pool_max:
             raise ValidationError({"pool_max": "Must not be below pool_min."})
         if self.workspace_bytes + self.tmp_bytes > self.memory_bytes:

@@ -2,6 +2,7 @@ import hashlib
 import json
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import models
 
 from seccomp_profiles.validators import validate_profile
@@ -42,6 +43,11 @@ class SeccompProfile(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        # Django runs no validator on [] and {}, which it takes for empty.
+        if self.rules is not None and not self.rules:
+            raise ValidationError({"rules": "An empty profile says nothing: leave it out for no filter."})
 
     @property
     def docker_value(self) -> str:

@@ -1,38 +1,74 @@
-"""What there is to run on: runtimes and seccomp profiles."""
+"""What there is to run on: runtimes and seccomp profiles. Clients read them, administrators change them."""
 
 from typing import Any
 
+from django.db import transaction
+from django.db.models import ProtectedError
 from django.shortcuts import get_object_or_404
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from executions.api import schema
-from executions.api.base import ApiView
+from executions.api.base import ApiView, S, validated
+from executions.api.catalogue_forms import ProfileForm, RuntimeForm, change
+from executions.api.problems import Conflict
+from executions.permissions import MayAdminister
 from runtimes.models import Runtime
 from seccomp_profiles.models import UNCONFINED, SeccompProfile
 
+SHOWN = (
+    "slug",
+    "name",
+    "aliases",
+    "enabled",
+    "image",
+    "source_file",
+    "preload",
+    "preload_when_idle",
+    "revision",
+    "code_policy",
+    "ragflow_code_policy",
+    "disabled_rules",
+    "environment",
+    "pool_min",
+    "pool_max",
+)
+CHANGING = (*schema.BODY, 403)
+
 
 def runtime_as_shown(runtime: Runtime) -> dict[str, Any]:
-    names = (
-        "slug",
-        "name",
-        "aliases",
-        "enabled",
-        "image",
-        "source_file",
-        "revision",
-        "code_policy",
-        "environment",
-    )
     profile = runtime.seccomp_profile
-    return {name: getattr(runtime, name) for name in names} | {
+    return {name: getattr(runtime, name) for name in SHOWN} | {
         "seccomp_profile": profile.name if profile else UNCONFINED,
         "limits": runtime.limits.as_dict(),
     }
 
 
-class RuntimesView(ApiView):
+def profile_as_shown(profile: SeccompProfile) -> dict[str, Any]:
+    return {
+        "name": profile.name,
+        "description": profile.description,
+        "sha256": profile.sha256,
+        "rules": profile.rules,
+        "runtimes": [runtime.slug for runtime in profile.runtimes.all()],
+    }
+
+
+class CatalogueView(ApiView):
+    permission_classes = [MayAdminister]
+
+
+def delete(row: Runtime | SeccompProfile, remedy: str) -> Response:
+    try:
+        with transaction.atomic():
+            row.delete()
+    except ProtectedError as e:
+        raise Conflict(f"{row} is in use.", remedy=remedy, code="in_use") from e
+    return Response(status=204)
+
+
+class RuntimesView(CatalogueView):
     @extend_schema(
         summary="Runtimes",
         operation_id="list_runtimes",
@@ -43,8 +79,22 @@ class RuntimesView(ApiView):
         runtimes = Runtime.objects.select_related("seccomp_profile")
         return Response([runtime_as_shown(runtime) for runtime in runtimes])
 
+    @extend_schema(
+        summary="Add a runtime",
+        operation_id="add_runtime",
+        description="Administrators only. The image must be on the node: nothing is pulled on the way of a run.",
+        request=RuntimeForm,
+        responses=schema.answers({201: schema.RuntimeSchema}, *CHANGING),
+        tags=["Catalogue"],
+    )
+    def post(self, request: Request) -> Response:
+        runtime = Runtime()
+        change(runtime, validated(RuntimeForm, request.data))
+        headers = {"Location": f"/api/v1/runtimes/{runtime.slug}"}
+        return Response(runtime_as_shown(runtime), status=201, headers=headers)
 
-class RuntimeView(ApiView):
+
+class RuntimeView(CatalogueView):
     @extend_schema(
         summary="One runtime, by slug or alias",
         operation_id="get_runtime",
@@ -55,8 +105,32 @@ class RuntimeView(ApiView):
         runtimes = Runtime.objects.named(slug).select_related("seccomp_profile")
         return Response(runtime_as_shown(get_object_or_404(runtimes)))
 
+    @extend_schema(
+        summary="Change a runtime",
+        operation_id="change_runtime",
+        description="Administrators only. What is left out stays. Runs from now on are under the new revision.",
+        request=RuntimeForm(partial=True),
+        responses=schema.answers({200: schema.RuntimeSchema}, *CHANGING, 404),
+        tags=["Catalogue"],
+    )
+    def patch(self, request: Request, slug: str) -> Response:
+        with transaction.atomic():
+            runtime = get_object_or_404(Runtime.objects.select_for_update(), slug=slug)
+            change(runtime, partly_validated(RuntimeForm, request.data))
+        return Response(runtime_as_shown(runtime))
 
-class ProfilesView(ApiView):
+    @extend_schema(
+        summary="Delete a runtime",
+        operation_id="delete_runtime",
+        description="Administrators only. 409 for one that history names: switch it off instead.",
+        responses=schema.answers({204: OpenApiResponse(description="Gone.")}, 403, 404, 409),
+        tags=["Catalogue"],
+    )
+    def delete(self, request: Request, slug: str) -> Response:
+        return delete(get_object_or_404(Runtime, slug=slug), 'History names it: PATCH {"enabled": false} instead.')
+
+
+class ProfilesView(CatalogueView):
     @extend_schema(
         summary="Seccomp profiles",
         operation_id="list_seccomp_profiles",
@@ -64,15 +138,60 @@ class ProfilesView(ApiView):
         tags=["Catalogue"],
     )
     def get(self, request: Request) -> Response:
-        return Response(
-            [
-                {
-                    "name": profile.name,
-                    "description": profile.description,
-                    "sha256": profile.sha256,
-                    "rules": profile.rules,
-                    "runtimes": [runtime.slug for runtime in profile.runtimes.all()],
-                }
-                for profile in SeccompProfile.objects.prefetch_related("runtimes")
-            ]
-        )
+        profiles = SeccompProfile.objects.prefetch_related("runtimes")
+        return Response([profile_as_shown(profile) for profile in profiles])
+
+    @extend_schema(
+        summary="Add a seccomp profile",
+        operation_id="add_seccomp_profile",
+        description="Administrators only.",
+        request=ProfileForm,
+        responses=schema.answers({201: schema.ProfileSchema}, *CHANGING),
+        tags=["Catalogue"],
+    )
+    def post(self, request: Request) -> Response:
+        profile = SeccompProfile()
+        change(profile, validated(ProfileForm, request.data))
+        headers = {"Location": f"/api/v1/seccomp-profiles/{profile.name}"}
+        return Response(profile_as_shown(profile), status=201, headers=headers)
+
+
+class ProfileView(CatalogueView):
+    @extend_schema(
+        summary="One seccomp profile",
+        operation_id="get_seccomp_profile",
+        responses=schema.answers({200: schema.ProfileSchema}, 404),
+        tags=["Catalogue"],
+    )
+    def get(self, request: Request, name: str) -> Response:
+        return Response(profile_as_shown(get_object_or_404(SeccompProfile, name=name)))
+
+    @extend_schema(
+        summary="Change a seccomp profile",
+        operation_id="change_seccomp_profile",
+        description="Administrators only. No run starts under the old rules once this is answered.",
+        request=ProfileForm(partial=True),
+        responses=schema.answers({200: schema.ProfileSchema}, *CHANGING, 404),
+        tags=["Catalogue"],
+    )
+    def patch(self, request: Request, name: str) -> Response:
+        with transaction.atomic():
+            profile = get_object_or_404(SeccompProfile.objects.select_for_update(), name=name)
+            change(profile, partly_validated(ProfileForm, request.data))
+        return Response(profile_as_shown(profile))
+
+    @extend_schema(
+        summary="Delete a seccomp profile",
+        operation_id="delete_seccomp_profile",
+        description="Administrators only. 409 while a runtime uses it.",
+        responses=schema.answers({204: OpenApiResponse(description="Gone.")}, 403, 404, 409),
+        tags=["Catalogue"],
+    )
+    def delete(self, request: Request, name: str) -> Response:
+        return delete(get_object_or_404(SeccompProfile, name=name), "Give its runtimes another profile first.")
+
+
+def partly_validated(form: type[S], data: Any) -> dict[str, Any]:
+    serializer = form(data=data, partial=True)
+    serializer.is_valid(raise_exception=True)
+    return dict(serializer.validated_data)

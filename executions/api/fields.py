@@ -53,9 +53,15 @@ class Whole(serializers.IntegerField):
         return data
 
 
-class Seconds(serializers.FloatField):
+class Number(serializers.FloatField):
     def to_internal_value(self, data: Any) -> float:
-        if isinstance(data, bool) or not isinstance(data, int | float) or not abs(data) < math.inf:
+        if isinstance(data, bool) or not isinstance(data, int | float) or not math.isfinite(data):
             self.fail("invalid")
-        # An int may be larger than any float.
-        return float(max(-1, min(data, 2**53)))
+        return float(data)
+
+
+class Flag(serializers.BooleanField):
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=str(data)[:50])
+        return data

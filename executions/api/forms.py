@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from executions.api.fields import Name, Seconds, Strict, Text, Whole
+from executions.api.fields import Name, Number, Strict, Text, Whole
 from executions.callbacks.addresses import Refused, check_url
 from executions.models import Mode
 from runtimes.models import ADJUSTABLE, MIB
@@ -107,11 +107,11 @@ class ExecutionForm(Strict):
 
 
 class WaitingForm(Strict):
-    wait = Seconds(
+    wait = Number(
         default=0,
         min_value=0,
         max_value=LONGEST_WAIT_S,
-        help_text="Seconds to wait for the end. 0: answer 202 at once.",
+        help_text="Number to wait for the end. 0: answer 202 at once.",
     )
 
 

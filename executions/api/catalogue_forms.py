@@ -1,0 +1,83 @@
+"""What an administrator sends to change a runtime or a seccomp profile. The bounds are the models' own."""
+
+import json
+from typing import Any
+
+from django.core.exceptions import ValidationError as ModelError
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+
+from executions.api.fields import Flag, Name, Number, Strict, Text, Whole
+from executions.api.forms import Variables
+from executions.api.schema import AnyJson
+from executions.sandbox.verdict import MAX_NESTING, nested_deeper_than
+from runtimes.models import CodePolicy, Limits, OutputAction, Runtime
+from seccomp_profiles.models import UNCONFINED, SeccompProfile
+
+SLUG = (r"^[A-Za-z0-9_-]+\Z", "Not a slug: letters, digits, '_' and '-'.")
+WHOLE_LIMITS = tuple(name for name in Limits.__dataclass_fields__ if name not in ("cpus", "output_action"))
+
+
+class RuntimeLimitsForm(Strict):
+    def get_fields(self) -> Any:
+        return {name: Whole(required=False, min_value=0, max_value=2**50) for name in WHOLE_LIMITS} | {
+            "cpus": Number(required=False, min_value=0.1, max_value=64),
+            "output_action": serializers.ChoiceField(OutputAction.choices, required=False),
+        }
+
+
+class RuntimeForm(Strict):
+    """In a PATCH, what is left out stays as it is."""
+
+    slug = Name(*SLUG, max_length=50)
+    name = Text(max_length=100)
+    aliases = serializers.ListField(child=Name(*SLUG, max_length=50), required=False, max_length=50)
+    enabled = Flag(required=False)
+    image = Text(max_length=300)
+    source_file = Text(max_length=100)
+    preload = serializers.ListField(child=Text(max_length=100), required=False, max_length=100)
+    preload_when_idle = serializers.ListField(child=Text(max_length=100), required=False, max_length=100)
+    environment = Variables(child=Text(allow_blank=True, max_length=32_768), required=False)
+    limits = RuntimeLimitsForm(required=False)
+    seccomp_profile = Text(required=False, max_length=50, help_text=f"Its name, or {UNCONFINED}.")
+    code_policy = serializers.ChoiceField(CodePolicy.choices, required=False)
+    ragflow_code_policy = serializers.ChoiceField(CodePolicy.choices, required=False)
+    disabled_rules = serializers.ListField(child=Text(max_length=50), required=False, max_length=200)
+    pool_min = Whole(required=False, min_value=0, max_value=200)
+    pool_max = Whole(required=False, min_value=0, max_value=200)
+
+    def validate_seccomp_profile(self, name: str) -> SeccompProfile | None:
+        profile = SeccompProfile.objects.filter(name=name).first()
+        if profile is None and name != UNCONFINED:
+            raise ValidationError(
+                f"There is no seccomp profile {name!r}; GET /api/v1/seccomp-profiles lists them."
+            )
+        return profile
+
+
+class ProfileForm(Strict):
+    name = Name(*SLUG, max_length=50)
+    description = Text(required=False, allow_blank=True)
+    rules = AnyJson(required=False, allow_null=True, help_text="In Docker's (OCI) form; null: no filter.")
+
+    def validate_rules(self, rules: Any) -> Any:
+        if nested_deeper_than(MAX_NESTING, rules):
+            raise ValidationError("Nested too deeply to be a seccomp profile.")
+        text = json.dumps(rules, ensure_ascii=False)
+        if "\\u0000" in text or any("\ud800" <= character <= "\udfff" for character in text):
+            raise ValidationError("Holds NUL or lone surrogates, which no syscall's name does.")
+        return rules
+
+
+def change(row: Runtime | SeccompProfile, values: dict[str, Any]) -> None:
+    """Raises ValidationError with the API's names of the fields."""
+    limits = values.pop("limits", {})
+    for name, value in (values | limits).items():
+        setattr(row, name, value)
+    try:
+        row.full_clean()
+    except ModelError as e:
+        known = Limits.__dataclass_fields__
+        named = {f"limits.{n}" if n in known else n.replace("__all__", ""): m for n, m in e.message_dict.items()}
+        raise ValidationError(named) from e
+    row.save()

@@ -1,0 +1,129 @@
+"""Runtimes and seccomp profiles: clients read them, administrators change them."""
+
+import json
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from audit.models import TrailEntry
+from executions.models import Client, Role
+from runtimes.models import Runtime
+from seccomp_profiles.models import SeccompProfile
+from tests.executions.api.conftest import API
+
+RULES = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]}
+RUNTIME = {"slug": "lua", "name": "Lua 5.4", "image": "lua:1", "source_file": "main.lua"}
+
+
+@pytest.fixture
+def root(api: APIClient) -> APIClient:
+    """An administrator's token."""
+    _, token = Client.objects.create_with_token("root", role=Role.ADMINISTRATOR)
+    return APIClient(headers={"Authorization": f"Bearer {token}"})
+
+
+def test_runtime_is_added(root: APIClient) -> None:
+    body = RUNTIME | {"limits": {"wall_time_ms": 2000, "cpus": 0.5}, "aliases": ["luajit"], "pool_min": 0}
+    answer = root.post(f"{API}/runtimes", body, format="json")
+    assert answer.status_code == 201, answer.content
+    shown = root.get(answer["Location"]).json()
+    assert shown == answer.json()
+    assert (shown["limits"]["wall_time_ms"], shown["limits"]["cpus"]) == (2000, 0.5)
+    assert (shown["aliases"], shown["seccomp_profile"]) == (["luajit"], "unconfined")
+
+
+def test_change_leaves_the_rest_and_makes_a_revision(root: APIClient) -> None:
+    before = root.get(f"{API}/runtimes/python").json()
+    answer = root.patch(f"{API}/runtimes/python", {"limits": {"wall_time_ms": 3000}}, format="json")
+    expected = before | {"revision": before["revision"] + 1, "limits": before["limits"] | {"wall_time_ms": 3000}}
+    assert answer.json() == expected
+    assert Runtime.objects.get().wall_time_ms == 3000
+
+
+def test_runtime_gets_a_profile_by_name_and_loses_it_again(root: APIClient) -> None:
+    SeccompProfile.objects.create(name="quiet", rules=RULES)
+    for name in ("quiet", "unconfined"):
+        answer = root.patch(f"{API}/runtimes/python", {"seccomp_profile": name}, format="json")
+        assert answer.json()["seccomp_profile"] == name
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"limits": {"wall_time_ms": 1}}, "limits.wall_time_ms"),
+        ({"limits": {"memory_bytes": 2**26, "workspace_bytes": 2**30}}, "limits.memory_bytes"),
+        ({"pool_min": 9, "pool_max": 1}, "pool_max"),
+        ({"seccomp_profile": "nope"}, "seccomp_profile"),
+        ({"enabled": "yes"}, "enabled"),
+        ({"disabled_rules": ["nope"]}, "disabled_rules"),
+        ({"environment": {"LD_PRELOAD": "x"}}, "environment.LD_PRELOAD"),
+        ({"source_file": "a/b"}, "source_file"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_wrong_field_is_named_and_nothing_changes(root: APIClient, body: Any, field: str) -> None:
+    before = Runtime.objects.values().get()
+    answer = root.patch(f"{API}/runtimes/python", body, format="json")
+    assert (answer.status_code, answer.json()["field"]) == (422, field)
+    assert Runtime.objects.values().get() == before
+
+
+def test_name_of_another_runtime_is_refused(root: APIClient) -> None:
+    answer = root.post(f"{API}/runtimes", RUNTIME | {"aliases": ["python3"]}, format="json")
+    assert (answer.status_code, answer.json()["field"]) == (422, "aliases")
+
+
+def test_runtime_that_history_names_stays(root: APIClient, mine: Any) -> None:
+    mine()
+    answer = root.delete(f"{API}/runtimes/python")
+    assert (answer.status_code, "enabled" in answer.json()["remedy"]) == (409, True)
+
+
+def test_unused_runtime_and_profile_are_deleted(root: APIClient) -> None:
+    SeccompProfile.objects.create(name="quiet", rules=RULES)
+    assert root.delete(f"{API}/runtimes/python").status_code == 204
+    assert root.delete(f"{API}/seccomp-profiles/quiet").status_code == 204
+    assert not Runtime.objects.exists()
+
+
+def test_profile_is_added_changed_and_kept_while_used(root: APIClient) -> None:
+    path = root.post(f"{API}/seccomp-profiles", {"name": "quiet", "rules": RULES}, format="json")["Location"]
+    before = root.get(path).json()
+    after = root.patch(path, {"rules": RULES | {"defaultAction": "SCMP_ACT_ERRNO"}}, format="json").json()
+    assert before["sha256"] != after["sha256"]
+    root.patch(f"{API}/runtimes/python", {"seccomp_profile": "quiet"}, format="json")
+    assert root.delete(path).status_code == 409
+
+
+@pytest.mark.parametrize(
+    "rules", [[], {}, {"defaultAction": "SCMP_ACT_LOG"}, RULES | {"comment": "\0"}, RULES | {"comment": "\ud800"}]
+)
+def test_rules_that_cannot_be_applied_or_stored_are_refused(root: APIClient, rules: Any) -> None:
+    body = json.dumps({"name": "quiet", "rules": rules})
+    answer = root.post(f"{API}/seccomp-profiles", body, content_type="application/json")
+    assert (answer.status_code, answer.json()["field"]) == (422, "rules")
+
+
+@pytest.mark.parametrize("role", [Role.CALLER, Role.AUDITOR])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("post", "runtimes"),
+        ("patch", "runtimes/python"),
+        ("delete", "runtimes/python"),
+        ("post", "seccomp-profiles"),
+        ("patch", "seccomp-profiles/default"),
+        ("delete", "seccomp-profiles/default"),
+    ],
+)
+def test_only_administrators_change_anything(api: APIClient, role: Role, method: str, path: str) -> None:
+    _, token = Client.objects.create_with_token("other", role=role)
+    caller = APIClient(headers={"Authorization": f"Bearer {token}"})
+    assert getattr(caller, method)(f"{API}/{path}", {}, format="json").status_code == 403
+
+
+def test_change_is_in_the_trail_with_its_client(root: APIClient) -> None:
+    root.patch(f"{API}/runtimes/python", {"name": "Snake"}, format="json")
+    entry = TrailEntry.objects.filter(pgh_obj_model="runtimes.Runtime", pgh_label="update").get()
+    assert (entry.who, entry.changes["name"]) == ("client root", ("Python 3.13", "Snake"))
