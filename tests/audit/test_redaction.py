@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from audit import redaction
 from audit.models import RedactionPattern, RetentionPolicy
 from audit.redaction import SHIPPED, UNREADABLE, WITHHELD, PatternError, Redactor, compile_pattern
-from executions import services
+from executions import services, tasks
 from executions.models import Client, Execution, Outcome, Status
 from executions.sandbox.verdict import Verdict
 from runtimes.models import Runtime
@@ -136,6 +136,21 @@ def test_run_itself_has_the_original(redacting: None, make_execution: MakeExecut
     secret = SAMPLES["AWS access key id"]
     execution = make_execution(status=Status.QUEUED, code=secret)
     assert Execution.objects.get(pk=execution.pk).code == secret
+
+
+def test_variables_are_redacted(redacting: None, make_execution: MakeExecution) -> None:
+    execution = make_execution(status=Status.RUNNING, variables={"TOKEN": SAMPLES["GitHub token"], "A": "b"})
+    services.finish(execution.pk, SUCCESS)
+    execution.refresh_from_db()
+    assert execution.variables == {"TOKEN": "[redacted]", "A": "b"}
+
+
+@pytest.mark.parametrize("redact", [True, False])
+def test_output_is_not_seen_live_where_it_will_be_redacted(make_execution: MakeExecution, redact: bool) -> None:
+    RetentionPolicy.objects.create(redact=redact)
+    execution = make_execution(status=Status.RUNNING)
+    with tasks.watched(execution, execution.runtime.limits) as watch:
+        assert (watch is None) == redact
 
 
 def test_rejected_execution_is_redacted(redacting: None, python_runtime: Runtime) -> None:
