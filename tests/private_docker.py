@@ -24,7 +24,8 @@ class PrivateDocker:
         with (self._folder / "dockerd.log").open("ab") as log:
             self._daemon = subprocess.Popen(
                 [
-                    "/usr/sbin/dockerd", f"--config-file={config}", f"--host={self.host}",
+                    # In a network of its own: without a bridge, dockerd removes the machine's docker0.
+                    "unshare", "--net", "/usr/sbin/dockerd", f"--config-file={config}", f"--host={self.host}",
                     f"--data-root={self._folder}/data", f"--exec-root={self._folder}/exec",
                     f"--pidfile={self._folder}/docker.pid",
                     "--bridge=none", "--iptables=false", "--ip6tables=false",
