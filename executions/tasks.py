@@ -53,7 +53,7 @@ def give_up(execution: Execution, outcome: Outcome, message: str) -> None:
     store(lambda: services.finish(execution.pk, Verdict(Status.PLATFORM_ERROR, outcome, message)))
 
 
-def run(execution: Execution) -> None:
+def run(execution: Any) -> None:
     claimed_at = timezone.now()
     engine = get_engine()
     configuration = configuration_of(execution)
@@ -75,20 +75,22 @@ def run(execution: Execution) -> None:
                 warm=warm,
                 limits=limits.as_dict(),
                 environment=configuration.environment,
+                redacting=execution.redacting,
             )
         )
         end(engine, sandbox, channel, report)
 
 
-def watched(execution: Execution, limits: Limits) -> AbstractContextManager[Callable[[Report], None] | None]:
+def watched(execution: Any, limits: Limits) -> AbstractContextManager[Callable[[Report], None] | None]:
     """Live output, unless what is stored is to be redacted: a secret may lie across two pieces of it."""
-    if redaction.applies_to(execution.client_id):
+    if execution.redacting and redaction.applies_to(execution.client_id):
         return nullcontext()
     return live.output(execution.pk, limits.output_bytes)
 
 
-def take(execution_id: str) -> Execution | None:
-    """Only one worker can turn queued into running."""
+def take(execution_id: str) -> Any:
+    """Only one worker can turn queued into running. The execution with `redacting`, whether anybody's policy redacts;
+    None for the others."""
     taken = Execution.objects.filter(pk=execution_id, status=Status.QUEUED).update(
         status=Status.RUNNING,
         node=settings.SANDBOX_NODE,
@@ -98,7 +100,8 @@ def take(execution_id: str) -> Execution | None:
     )
     if not taken:
         return None
-    return Execution.objects.select_related("runtime__seccomp_profile").get(pk=execution_id)
+    rows = Execution.objects.select_related("runtime__seccomp_profile")
+    return rows.annotate(redacting=redaction.anybodys()).get(pk=execution_id)
 
 
 def configuration_of(execution: Execution) -> pool.Configuration:

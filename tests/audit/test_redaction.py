@@ -148,7 +148,7 @@ def test_variables_are_redacted(redacting: None, make_execution: MakeExecution) 
 @pytest.mark.parametrize("redact", [True, False])
 def test_output_is_not_seen_live_where_it_will_be_redacted(make_execution: MakeExecution, redact: bool) -> None:
     RetentionPolicy.objects.create(redact=redact)
-    execution = make_execution(status=Status.RUNNING)
+    execution = tasks.take(str(make_execution(status=Status.QUEUED).pk))
     with tasks.watched(execution, execution.runtime.limits) as watch:
         assert (watch is None) == redact
 
