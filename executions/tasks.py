@@ -89,7 +89,7 @@ def watched(execution: Any, limits: Limits) -> AbstractContextManager[Callable[[
 
 
 def take(execution_id: str) -> Any:
-    """Only one worker can turn queued into running. The execution with `redacting`, whether anybody's policy redacts;
+    """Only one worker can turn queued into running. The execution, with `redacting`: whether any policy redacts;
     None for the others."""
     taken = Execution.objects.filter(pk=execution_id, status=Status.QUEUED).update(
         status=Status.RUNNING,
