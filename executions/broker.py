@@ -148,7 +148,9 @@ class NotifyBroker(ORM):  # type: ignore[misc]
 
     def _take(self) -> list[tuple[int, str]]:
         connection.ensure_connection()
-        # Not by Django's cursor, which prepares nothing: planning takes longer than taking.
+        # Not by Django's cursor, which prepares nothing: planning takes longer than taking. Django also switches
+        # preparing off for the whole connection, whatever the statement says.
+        connection.connection.prepare_threshold = 1
         with psycopg.Cursor(connection.connection) as cursor:
             key = self.list_key or Conf.CLUSTER_NAME
             cursor.execute(TAKE.encode(), {"key": key, "few": FEW, "served": self._served}, prepare=True)
