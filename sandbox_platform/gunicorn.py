@@ -12,6 +12,8 @@ timeout = 120  # of a worker's own heartbeat, not of a request
 graceful_timeout = 30
 keepalive = 75
 backlog = 1024
+# A filter has labels, a search text and a list of fields.
+limit_request_line = 8190
 # gunicorn's heartbeat file: on a read-only root only memory is writable.
 worker_tmp_dir = "/dev/shm"  # noqa: S108
 control_socket_disable = True

@@ -145,10 +145,14 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     # Answers of RAGFlow's endpoint have a status of their own.
     "ENUM_NAME_OVERRIDES": {
+        "CodePolicy": "runtimes.models.CodePolicy",
         "Status": "executions.models.Status",
         "RAGFlowStatus": "executions.ragflow.schema.STATUSES",
     },
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    # What may not be blank says so, in requests alone.
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENFORCE_NON_BLANK_FIELDS": True,
 }
 
 # --- The node: one Docker host with one worker and one keeper --------------------------------------------

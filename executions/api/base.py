@@ -78,16 +78,13 @@ class JsonParser(parsers.BaseParser):
 
 
 class FormParser(parsers.MultiPartParser):
-    """One part named `execution`, the same JSON object as elsewhere, and a file part for each file: its name is
-    the file's path."""
+    """One part named `execution`, the same JSON object as elsewhere, and a part for each file: its name is the
+    file's path."""
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         refuse_oversize(parser_context["request"])
         parsed: Any = super().parse(stream, media_type, parser_context)
         texts: MultiValueDict[str, str] = parsed.data
-        for name in texts:
-            if name != FORM_FIELD:
-                raise problems.Invalid(name, "Not a file part.", f"Put it into the JSON of the part {FORM_FIELD}.")
         data = loads(texts.get(FORM_FIELD, "{}"))
         if not isinstance(data, dict):
             raise problems.Invalid(FORM_FIELD, "Must be a JSON object.")
@@ -95,6 +92,9 @@ class FormParser(parsers.MultiPartParser):
             {"path": path, "content_base64": base64.b64encode(file.read()).decode()}
             for path in parsed.files
             for file in parsed.files.getlist(path)
+        ]
+        files += [
+            {"path": path, "content": text} for path in texts if path != FORM_FIELD for text in texts.getlist(path)
         ]
         if files and isinstance(data.setdefault("files", []), list):
             data["files"] += files

@@ -55,9 +55,15 @@ class Whole(serializers.IntegerField):
 
 class Number(serializers.FloatField):
     def to_internal_value(self, data: Any) -> float:
-        if isinstance(data, bool) or not isinstance(data, int | float) or not math.isfinite(data):
+        if isinstance(data, bool) or not isinstance(data, int | float):
             self.fail("invalid")
-        return float(data)
+        try:
+            value = float(data)
+        except OverflowError:  # an int of hundreds of digits
+            self.fail("invalid")
+        if not math.isfinite(value):
+            self.fail("invalid")
+        return value
 
 
 class Flag(serializers.BooleanField):

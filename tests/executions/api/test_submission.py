@@ -62,6 +62,14 @@ def test_entry_names_the_program(submit: Submit) -> None:
     assert (row.code, row.source_file) == ("2", "app/run.py")
 
 
+def test_text_parts_of_a_form_are_files_too(api: APIClient) -> None:
+    form = {"execution": '{"runtime": "python", "entry": "main.py"}', "main.py": "print(1)", "data/in.csv": "1;2"}
+    answer = api.post(f"{API}/executions", form, format="multipart")
+    assert answer.status_code == 202, answer.content
+    execution = Execution.objects.get()
+    assert (execution.code, execution.input_files.get().path) == ("print(1)", "data/in.csv")
+
+
 def test_files_of_a_form_are_named_by_their_parts(api: APIClient) -> None:
     form = {
         "execution": '{"runtime": "python", "entry": "app/main.py"}',
