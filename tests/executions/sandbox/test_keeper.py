@@ -23,68 +23,16 @@ from executions.notify import POOL, notify
 from executions.sandbox import pool
 from executions.sandbox.docker_engine import ROW_LABEL
 from executions.sandbox.engine import SandboxSpec
-from executions.sandbox.keeper import DEMAND_SLOT_S, DEMAND_WINDOW_S, START_GRACE_S, Demand, Keeper
+from executions.sandbox.keeper import DEMAND_WINDOW_S, START_GRACE_S, Demand, Keeper
 from executions.sandbox.pool import Configuration
 from runtimes.models import Runtime
 from seccomp_profiles.models import SeccompProfile, hash_rules
+from tests.executions.sandbox.conftest import Clock
 from tests.executions.sandbox.guest import LIMITS
 from tests.executions.sandbox.stub_engine import StubEngine
 from tests.live import eventually
 
 MakeExecution = Callable[..., Execution]
-
-
-# -- demand -------------------------------------------------------------------------------------------------
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def demand(clock: Clock) -> Demand:
-    return Demand(clock)
-
-
-def test_demand_of_an_unclaimed_runtime_is_zero(demand: Demand) -> None:
-    demand.claimed(1)
-    assert demand.peak(2) == 0
-
-
-def test_demand_is_the_busiest_moment(demand: Demand, clock: Clock) -> None:
-    for claims in (1, 5, 2):
-        for _ in range(claims):
-            demand.claimed(1)
-        clock.now += DEMAND_SLOT_S
-    assert demand.peak(1) == 5
-
-
-def test_demand_is_counted_for_each_runtime(demand: Demand) -> None:
-    demand.claimed(1)
-    demand.claimed(2)
-    demand.claimed(2)
-    assert (demand.peak(1), demand.peak(2)) == (1, 2)
-
-
-def test_demand_is_forgotten_after_a_while(demand: Demand, clock: Clock) -> None:
-    demand.claimed(1)
-    clock.now += DEMAND_WINDOW_S + 1
-    assert demand.peak(1) == 0
-
-
-def test_demand_is_remembered_for_a_while(demand: Demand, clock: Clock) -> None:
-    demand.claimed(1)
-    clock.now += DEMAND_WINDOW_S - 1
-    assert demand.peak(1) == 1
 
 
 # -- the keeper ---------------------------------------------------------------------------------------------
