@@ -142,7 +142,9 @@ class NotifyBroker(ORM):  # type: ignore[misc]
         if self._listener is None:
             close_old_connections()
             self._listener = Listener(self._channel)
-            if not self._of_callbacks:
+            if self._of_callbacks:
+                liveness.hold_callbacks(self._listener.connection)
+            else:
                 liveness.hold_worker(self._listener.connection, settings.SANDBOX_NODE)
         return self._listener
 

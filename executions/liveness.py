@@ -1,4 +1,4 @@
-"""Who is alive: every keeper and every worker cluster holds a Postgres advisory lock for its node.
+"""Who is alive: every keeper and every cluster of workers holds a Postgres advisory lock for its node.
 
 Postgres drops the lock with the session, so a killed process counts as dead at once, and no clock is involved.
 """
@@ -10,6 +10,8 @@ from django.db import connection
 
 KEEPER = 7385001
 WORKER = 7385002
+CALLBACKS = 7385003
+ANY_NODE = ""
 
 
 def _key(node: str) -> int:
@@ -25,6 +27,10 @@ def hold_worker(session: psycopg.Connection, node: str) -> None:
     session.execute("SELECT pg_advisory_lock_shared(%s, %s)", [WORKER, _key(node)])
 
 
+def hold_callbacks(session: psycopg.Connection) -> None:
+    session.execute("SELECT pg_advisory_lock_shared(%s, %s)", [CALLBACKS, _key(ANY_NODE)])
+
+
 def keeper_alive(node: str) -> bool:
     return _holders(KEEPER, node) > 0
 
@@ -32,6 +38,11 @@ def keeper_alive(node: str) -> bool:
 def workers_alive(node: str) -> int:
     """Worker clusters, not their processes."""
     return _holders(WORKER, node)
+
+
+def callbacks_alive() -> int:
+    """Clusters that deliver callbacks, wherever they are."""
+    return _holders(CALLBACKS, ANY_NODE)
 
 
 def _holders(kind: int, node: str) -> int:

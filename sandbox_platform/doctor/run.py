@@ -20,6 +20,7 @@ CHECKS: dict[str, Callable[[str], Check]] = {
     "workers": service.workers,
     "queue": service.queue,
     "keeper": service.keeper,
+    "callbacks": service.callbacks,
     "pool": service.pool,
     "RAGFlow's port": service.port,
     "disk": host.disk,

@@ -5,7 +5,7 @@ from django.conf import settings
 from django.db.models import Min
 from django.utils import timezone
 
-from executions.liveness import keeper_alive, workers_alive
+from executions.liveness import callbacks_alive, keeper_alive, workers_alive
 from executions.models import Execution, Sandbox, SandboxState, Status
 from executions.sandbox.pool import Configuration
 from runtimes.models import Runtime
@@ -44,6 +44,12 @@ def keeper(name: str) -> Check:
     if keeper_alive(settings.SANDBOX_NODE):
         return ok(name, f"alive on node {settings.SANDBOX_NODE}")
     return broken(name, f"none on node {settings.SANDBOX_NODE}: the pool is not refilled", START)
+
+
+def callbacks(name: str) -> Check:
+    if alive := callbacks_alive():
+        return ok(name, f"{alive} cluster delivers them")
+    return warning(name, "nobody delivers them: they wait", "run `make start`, then `make logs SERVICE=callbacks`")
 
 
 def pool(name: str) -> Check:

@@ -12,7 +12,7 @@ from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 
-from executions.liveness import hold_keeper, hold_worker
+from executions.liveness import hold_callbacks, hold_keeper, hold_worker
 from executions.models import Execution, Sandbox, SandboxState, Status
 from executions.sandbox.engine import EngineError, ImageMissing
 from runtimes.models import Runtime
@@ -179,6 +179,15 @@ def test_worker_alive(session: psycopg.Connection) -> None:
 def test_worker_of_another_node(session: psycopg.Connection) -> None:
     hold_worker(session, "another-node")
     assert service.workers("workers").status is Finding.BROKEN
+
+
+def test_nobody_delivers_callbacks(db: None) -> None:
+    assert service.callbacks("callbacks").status is Finding.WARNING
+
+
+def test_callbacks_are_delivered(session: psycopg.Connection) -> None:
+    hold_callbacks(session)
+    assert service.callbacks("callbacks").status is Finding.OK
 
 
 def test_no_keeper(db: None) -> None:
