@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection
@@ -67,7 +68,10 @@ FILTERS: dict[str, tuple[dict[str, Any], str]] = {
     "label": ({"labels": {"canvas": "a:b", "x": "y"}}, "label=canvas:a:b"),
     "two labels": ({"labels": {"canvas": "demo", "x": "y"}}, "label=canvas:demo&label=x:y"),
     "memory": ({"peak_memory_bytes": 5}, "min_memory_bytes=5&max_memory_bytes=5"),
-    "time": ({"queued_at": "2020-01-01T00:00Z"}, "queued_after=2020-01-01T00:00Z&queued_before=2020-01-02T00:00Z"),
+    "time": (
+        {"queued_at": "2020-01-01T00:00Z", "id": UUID("016f5e66-e800-7000-8000-000000000001")},
+        "queued_after=2020-01-01T00:00Z&queued_before=2020-01-02T00:00Z",
+    ),
     "duration": (
         {"started_at": "2020-01-01T00:00:00Z", "ended_at": "2020-01-01T00:00:01Z"},
         "min_duration_ms=1000&max_duration_ms=1000",
