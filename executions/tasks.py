@@ -2,6 +2,7 @@
 
 import logging
 import time
+import traceback
 from base64 import b64encode
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -45,7 +46,9 @@ def run_execution(execution_id: str) -> None:
         give_up(execution, Outcome.START_FAILED, f"No sandbox could be started: {e}")
     except Exception as e:
         # The boundary of the worker: whatever it is, the caller must hear of it and the sandbox must go.
-        logger.exception("execution %s", execution_id)
+        # Its type and where, not its text: Postgres quotes the row it refuses, and with it the program.
+        frames = "".join(traceback.format_tb(e.__traceback__))
+        logger.error("execution %s: %s\n%s", execution_id, type(e).__name__, frames)
         give_up(execution, Outcome.INTERNAL, f"The platform failed: {type(e).__name__}. Its log says more.")
 
 

@@ -14,7 +14,7 @@ from django_q.models import OrmQ
 from rest_framework.test import APIClient
 
 from executions import services
-from executions.models import Artifact, Execution, Outcome, Status
+from executions.models import Artifact, Client, Execution, Outcome, Role, Status
 from executions.sandbox.verdict import Verdict
 from tests.executions.api.conftest import API
 
@@ -224,6 +224,14 @@ def test_stats_are_the_clients_own_last_day(api: APIClient, stranger: APIClient,
     stats = api.get(f"{API}/stats").json()
     assert (stats["total"], stats["statuses"], stats["run_ms"]["p50"]) == (3, {"succeeded": 3}, 2000)
     assert stranger.get(f"{API}/stats").json()["run_ms"] == {"p50": None, "p95": None}
+
+
+def test_stats_of_an_auditor_are_everybodys(api: APIClient, mine: Mine) -> None:
+    _, token = Client.objects.create_with_token("auditor", role=Role.AUDITOR)
+    now = timezone.now()
+    mine(started_at=now, ended_at=now + timedelta(seconds=1))
+    stats = APIClient(headers={"Authorization": f"Bearer {token}"}).get(f"{API}/stats").json()
+    assert (stats["total"], stats["run_ms"]["p50"]) == (1, 1000)
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json"])

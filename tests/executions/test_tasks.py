@@ -1,0 +1,29 @@
+"""The worker's boundary."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import IntegrityError
+
+from executions import tasks
+from executions.models import Execution, Outcome, Status
+
+QUOTED = "Failing row contains (the program's text)"
+
+
+def test_unforeseen_fault_ends_the_execution_and_is_logged_without_what_it_quotes(
+    make_execution: Callable[..., Execution], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(_execution: Any) -> None:
+        raise IntegrityError(QUOTED)
+
+    # Postgres refuses no row that this code writes.
+    monkeypatch.setattr(tasks, "run", refused)
+    execution = make_execution(status=Status.QUEUED)
+    tasks.run_execution(str(execution.pk))
+    execution.refresh_from_db()
+    assert (execution.status, execution.outcome) == (Status.PLATFORM_ERROR, Outcome.INTERNAL)
+    assert QUOTED not in caplog.text
+    assert "IntegrityError" in caplog.text
+    assert "in refused" in caplog.text
