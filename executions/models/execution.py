@@ -44,6 +44,8 @@ class Outcome(models.TextChoices):
 
     COMPLETED = "completed", "Completed"
     NONZERO_EXIT = "nonzero_exit", "Ended with a non-zero exit status"
+    COMPILE_FAILED = "compile_failed", "Could not be compiled"
+    COMPILE_TIME = "compile_time", "Time limit of the compilation"
     SIGNALLED = "signalled", "Killed by a signal"
     RESULT_INVALID = "result_invalid", "Returned something that is not JSON, or too large"
     WALL_TIME = "wall_time", "Wall time limit"

@@ -89,7 +89,8 @@ class Configuration:
             runner_config={
                 "preload": self.runtime.preload,
                 "preload_when_idle": self.runtime.preload_when_idle,
-            },
+            }
+            | ({"commands": self.runtime.commands} if self.runtime.commands else {}),
             environment=self.environment,
             seccomp=self.profile.docker_value if self.profile else UNCONFINED,
             labels={ROW_LABEL: str(sandbox.pk)},
