@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 
 from executions.api import representation, schema
 from executions.models import Execution, Status
-from executions.models.execution import SEARCHED_CHARACTERS
+from executions.models.lookup import SEARCHED_CHARACTERS
 from tests.executions.api.conftest import API
 
 pytestmark = pytest.mark.django_db
