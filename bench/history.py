@@ -1,6 +1,6 @@
 """A long history: `python -m bench.history --rows 2000000` fills a database of its own by COPY, and measures
-lists, filters, search, detail, the admin, inserting and finishing on it; with --seals N also sealing and verifying N
-of them. --plans FILE writes the queries' plans. Needs about 4 KB of disk a row."""
+lists, filters, search, detail, the admin, inserting and finishing on it; with --seals N also sealing and verifying
+N of them. --plans FILE writes the queries' plans. Needs about 4 KB of disk a row."""
 
 import argparse
 import json

@@ -14,7 +14,7 @@ from django.utils.timezone import localtime
 
 from executions.admin import rendering
 from executions.admin.downloads import as_attachment
-from executions.admin.filters import EndpointFilter
+from executions.admin.filters import EndpointFilter, PeriodFilter
 from executions.admin.paginator import EstimatingPaginator
 from executions.admin.readonly import ReadOnlyAdmin
 from executions.models import Artifact, Execution
@@ -50,10 +50,9 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
         "memory",
         "start",
     )
-    list_filter = ("status", "outcome", "runtime", "client", EndpointFilter, "warm")
+    list_filter = (PeriodFilter, "status", "outcome", "runtime", "client", EndpointFilter, "warm")
     list_select_related = ("runtime", "client")
     list_per_page = 50
-    date_hierarchy = "queued_at"
     search_fields = ("id",)  # that there is a search; see get_search_results
     search_help_text = (
         'An id, or words of code, standard output or standard error: "a phrase", -not, or, as in a web search.'
@@ -121,7 +120,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
             return queryset, False
         ids, whole = newest(search_term, queryset)
         if not whole:
-            messages.info(request, f"The newest {len(ids)} of those that match; filter by time to see older ones.")
+            messages.info(request, f"The newest {len(ids)} of those that match. More words find older ones.")
         return queryset.filter(pk__in=ids), False
 
     # --- Downloads ---
