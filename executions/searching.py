@@ -30,7 +30,8 @@ MOST_IDS = 2000
 # How a window follows from the one before: by what that found, and by the time it took, for phrases cost more than
 # they find: whether words stand side by side is not in the index.
 GROWTH = 16
-QUICK_S, SLOW_S = 0.01, 0.04
+QUICK_S, SLOW_S = 0.01, 0.08
+START_BLOCKS = 16
 NEWEST_S = 1.0
 
 
@@ -50,6 +51,7 @@ def whose(client: Client | None) -> Whose:
 class Window:
     ids: list[UUID]  # what was found, in the order of the search
     last: UUID  # the last id that the window covers: what lies beyond is not searched yet
+    next_span: int
 
 
 class Search:
@@ -70,13 +72,14 @@ class Search:
         matches.output_field = BooleanField()
         return self._candidates.filter(matches, status__in=TERMINAL).order_by()
 
-    def windows(self, *, oldest: UUID, newest: UUID, newest_first: bool = True) -> Iterator[Window]:
+    def windows(
+        self, *, oldest: UUID, newest: UUID, newest_first: bool = True, span: int = START_BLOCKS
+    ) -> Iterator[Window]:
         """From one of these ids to the other, both included. Other clients' executions may be among what is found
         where ids are not whole: whoever shows them filters by client."""
         if not self._words:
             return
         first, last = oldest.int >> BLOCK_BITS, newest.int >> BLOCK_BITS
-        span = 1
         while first <= last:
             begin, end = max(first, last - span + 1), min(last, first + span - 1)
             begin, end = (begin, last) if newest_first else (first, end)
@@ -90,16 +93,17 @@ class Search:
                 found = list(ids)
             took_s = time.monotonic() - started
             found = sorted((pk for pk in found if oldest <= pk <= newest), reverse=newest_first)
-            if newest_first:
-                last = begin - 1
-                yield Window(found, UUID(int=begin << BLOCK_BITS))
-            else:
-                first = end + 1
-                yield Window(found, UUID(int=(first << BLOCK_BITS) - 1))
             if took_s < QUICK_S and len(found) * GROWTH <= MOST_IDS:
                 span *= GROWTH
             elif took_s > SLOW_S:
-                span = max(1, span // 4)
+                # Not for ever: where every query is slow, there must be progress.
+                span = max(START_BLOCKS, span // 4)
+            if newest_first:
+                last = begin - 1
+                yield Window(found, UUID(int=begin << BLOCK_BITS), span)
+            else:
+                first = end + 1
+                yield Window(found, UUID(int=(first << BLOCK_BITS) - 1), span)
 
 
 def _marks(begin: int, end: int) -> Iterator[str]:

@@ -19,6 +19,7 @@ from executions.api.problems import Invalid
 from executions.models import Execution, Outcome, Status
 from executions.models.ids import first_id
 from executions.models.lookup import SORT_KEYS, ran_for
+from executions.searching import START_BLOCKS
 from runtimes.models import Runtime
 
 LARGEST_PAGE = 100
@@ -159,34 +160,37 @@ class Order:
         return executions.order_by(*(self._sign + name for name in names))
 
     def _after(self, cursor: str) -> Q:
-        key, row = self._decoded(cursor)
+        key, row, _ = self._decoded(cursor)
         beyond = "lt" if self._sign else "gt"
         later = Q(**{f"id__{beyond}": row})
         return later if key is None else Q(**{f"key__{beyond}": key}) | Q(key=key) & later
 
-    def position(self, cursor: str) -> UUID:
-        """The id at which a page begins, without it. Of an order by time."""
-        return self._decoded(cursor)[1]
+    def position(self, cursor: str) -> tuple[UUID, int]:
+        """The id at which a page begins, without it, and how far a search looks at once. Of an order by time."""
+        _, row, span = self._decoded(cursor)
+        return row, span
 
     def cursor(self, last: Execution) -> str:
         return self.cursor_at(last.pk, getattr(last, "key", None))
 
-    def cursor_at(self, row: UUID, key: Any = None) -> str:
+    def cursor_at(self, row: UUID, key: Any = None, span: int = START_BLOCKS) -> str:
         if isinstance(key, timedelta):
             key = key // timedelta(microseconds=1)
-        raw = json.dumps([self.ordering, key, str(row)], separators=(",", ":"))
+        raw = json.dumps([self.ordering, key, str(row), span], separators=(",", ":"))
         return base64.urlsafe_b64encode(raw.encode()).decode().rstrip("=")
 
-    def _decoded(self, cursor: str) -> tuple[Any, UUID]:
+    def _decoded(self, cursor: str) -> tuple[Any, UUID, int]:
         try:
             padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-            ordering, key, row = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+            ordering, key, row, span = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
             if ordering != self.ordering or (key is None) != (self._key is None):
                 raise ValueError
             if key is not None:
                 if type(key) is not int or not 0 <= key <= LARGEST_NUMBER:
                     raise ValueError
                 key = timedelta(microseconds=key) if "duration" in ordering else key
-            return key, UUID(row)
+            if type(span) is not int or not 0 < span <= LARGEST_NUMBER:
+                raise ValueError
+            return key, UUID(row), span
         except (ValueError, TypeError, AttributeError, binascii.Error, RecursionError) as e:
             raise Invalid("cursor", "Not the cursor of a page in this order.", "Take it from `next`.") from e

@@ -11,7 +11,7 @@ from executions.api.listing import ID_IS_EARLIER, Order, filtered, labelled
 from executions.api.problems import Invalid
 from executions.models import Client, Execution
 from executions.models.ids import first_id
-from executions.searching import Search, Window, extent, whose
+from executions.searching import START_BLOCKS, Search, Window, extent, whose
 
 # Then the page ends with what there is, and the next one goes on.
 BUDGET_S = 0.1
@@ -37,7 +37,7 @@ def page(
             if len(found) > limit:
                 break
             if time.monotonic() > deadline:
-                return found, order.cursor_at(window.last)
+                return found, order.cursor_at(window.last, span=window.next_span)
     else:
         found = list(order.apply(rows.filter(pk__in=_all_found(rows, form, caller)), cursor)[: limit + 1])
     if len(found) <= limit:
@@ -52,18 +52,20 @@ def found_windows(form: dict[str, Any], caller: Client | None, order: Order) -> 
     if whole is None:
         return
     oldest, newest = whole
+    span = START_BLOCKS
     if "queued_after" in form:
         oldest = max(oldest, first_id(form["queued_after"] - ID_IS_EARLIER))
     if "queued_before" in form:
         newest = min(newest, first_id(form["queued_before"]))
     if (cursor := form.get("cursor")) and order.is_by_time:
-        position = order.position(cursor).int  # itself is on the page before
+        row, span = order.position(cursor)
+        position = row.int  # itself is on the page before
         if order.is_newest_first:
             newest = min(newest, UUID(int=max(position - 1, 0)))
         else:
             oldest = max(oldest, UUID(int=min(position + 1, 2**128 - 1)))
     search = Search(form["q"], whose(caller), Execution.objects.filter(*labelled(form)))
-    yield from search.windows(oldest=oldest, newest=newest, newest_first=order.is_newest_first)
+    yield from search.windows(oldest=oldest, newest=newest, newest_first=order.is_newest_first, span=span)
 
 
 def _all_found(rows: QuerySet[Execution], form: dict[str, Any], caller: Client | None) -> list[UUID]:

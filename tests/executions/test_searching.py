@@ -105,9 +105,14 @@ def test_index_answers_without_computing_words(make_execution: MakeExecution) ->
     assert "Seq Scan" not in plan
 
 
-def test_phrase_is_looked_up_in_the_index_first(make_execution: MakeExecution) -> None:
-    plan = Search('"apple banana"', None).matching(0, 10**9)[:100].explain(analyze=True)
+def test_phrase_is_checked_only_in_what_has_its_words(make_execution: MakeExecution) -> None:
+    for code in ["apple banana", "banana apple", *["cherry"] * 30]:
+        make_execution(code=code)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE executions_execution")
+    plan = Search('"apple banana"', None).matching(0, 2**32 - 1)[:100].explain(analyze=True)
     assert "Bitmap Index Scan on execution_search_idx" in plan
+    assert "Rows Removed by Index Recheck: 1\n" in plan
 
 
 def test_clients_words_are_apart(make_execution: MakeExecution) -> None:
