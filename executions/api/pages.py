@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
-from executions.api.listing import ID_IS_EARLIER, Order, filtered, labelled
+from executions.api.listing import BY_TIME, ID_IS_EARLIER, Order, filtered, labelled
 from executions.api.problems import Invalid
 from executions.models import Client, Execution
 from executions.models.ids import first_id
@@ -71,7 +71,8 @@ def found_windows(form: dict[str, Any], caller: Client | None, order: Order) -> 
 def _all_found(rows: QuerySet[Execution], form: dict[str, Any], caller: Client | None) -> list[UUID]:
     ids: list[UUID] = []
     deadline = time.monotonic() + SORT_BUDGET_S
-    for window in found_windows(form, caller, Order("-queued_at")):
+    whole = {name: value for name, value in form.items() if name != "cursor"}
+    for window in found_windows(whole, caller, Order(f"-{BY_TIME}")):
         if len(ids) > MOST_SORTED or time.monotonic() > deadline:
             raise Invalid(
                 "ordering",

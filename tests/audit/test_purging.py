@@ -92,7 +92,7 @@ def test_batch_goes_on_where_the_last_one_ended(
     with CaptureQueriesContext(connection) as queries:
         assert [record.last_id for record in purge()] == [row.pk for row in rows]
     walks = [query["sql"] for query in queries if "SKIP LOCKED" in query["sql"]]
-    assert f"\"id\" > '{rows[-1].pk}'" in walks[-1]
+    assert f"\"id\" > '{rows[-1].pk.hex}'" in walks[-1]
 
 
 def test_walk_ends_at_what_is_too_young(old: MakeExecution) -> None:

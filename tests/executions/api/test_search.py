@@ -19,6 +19,12 @@ pytestmark = pytest.mark.django_db
 Mine = Callable[..., Execution]
 
 
+@pytest.fixture(autouse=True)
+def time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "BUDGET_S", 60)
+    monkeypatch.setattr(pages, "SORT_BUDGET_S", 60)
+
+
 @pytest.fixture
 def apples(mine: Mine) -> list[str]:
     """Newest first."""
