@@ -1,7 +1,10 @@
+import secrets
 import tempfile
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import dj_database_url
 import pytest
@@ -13,6 +16,7 @@ from pytest_django import DjangoDbBlocker, Settings
 
 from executions.models import Client, Execution, Outcome, Status
 from executions.models.execution import OPEN
+from executions.models.ids import first_id
 from runtimes.models import Runtime
 from sandbox_platform.env import envsecret
 from scripts import embedded_postgres
@@ -103,6 +107,11 @@ def make_execution(python_runtime: Runtime) -> Callable[..., Execution]:
             "runtime_revision": python_runtime.revision,
             "limits": python_runtime.limits.as_dict(),
         } | overrides
+        began = min(
+            at for at in (fields["queued_at"], fields.get("finished_at", now), now) if isinstance(at, datetime)
+        )
+        if began < now:  # ids are in the order of time
+            fields = {"id": UUID(int=first_id(began).int + secrets.randbits(74))} | fields
         if fields["status"] not in OPEN:
             fields = {"outcome": Outcome.COMPLETED, "finished_at": now} | fields
         return Execution.objects.create(**fields)

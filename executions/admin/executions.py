@@ -1,7 +1,7 @@
 from typing import Any
 from uuid import UUID
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten_fieldsets
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
@@ -14,10 +14,11 @@ from django.utils.timezone import localtime
 
 from executions.admin import rendering
 from executions.admin.downloads import as_attachment
-from executions.admin.filters import EndpointFilter
+from executions.admin.filters import EndpointFilter, PeriodFilter
 from executions.admin.paginator import EstimatingPaginator
 from executions.admin.readonly import ReadOnlyAdmin
 from executions.models import Artifact, Execution
+from executions.searching import newest
 from sandbox_platform.units import format_bytes, format_ms
 
 # Megabytes each: read for one execution, never for a list of them.
@@ -49,12 +50,13 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
         "memory",
         "start",
     )
-    list_filter = ("status", "outcome", "runtime", "client", EndpointFilter, "warm")
+    list_filter = (PeriodFilter, "status", "outcome", "runtime", "client", EndpointFilter, "warm")
     list_select_related = ("runtime", "client")
     list_per_page = 50
-    date_hierarchy = "queued_at"
-    search_fields = ("id", "code", "stdout", "stderr")
-    search_help_text = "An id, or any text of code, standard output or standard error (slow on a long history)."
+    search_fields = ("id",)  # that there is a search; see get_search_results
+    search_help_text = (
+        'An id, or words of code, standard output or standard error: "a phrase", -not, or, as in a web search.'
+    )
     show_full_result_count = False
     paginator = EstimatingPaginator
     fieldsets = (
@@ -111,10 +113,15 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         try:
-            # By the primary key, where the text search below would read the whole history.
             return queryset.filter(pk=UUID(search_term.strip())), False
         except ValueError:
-            return super().get_search_results(request, queryset, search_term)
+            pass
+        if not search_term.strip():
+            return queryset, False
+        ids, whole = newest(search_term, queryset)
+        if not whole:
+            messages.info(request, f"The newest {len(ids)} of those that match. More words find older ones.")
+        return queryset.filter(pk__in=ids), False
 
     # --- Downloads ---
 

@@ -17,7 +17,8 @@ from executions.admin.downloads import as_attachment
 from executions.api import representation, schema, submission
 from executions.api.base import ApiView, FormParser, JsonParser, validated
 from executions.api.forms import SubmissionForm, WaitingForm
-from executions.api.listing import ListForm, Order, fields_of, filtered
+from executions.api.listing import ListForm, fields_of
+from executions.api.pages import page
 from executions.api.problems import Conflict
 from executions.models import Execution, Outcome
 
@@ -90,17 +91,15 @@ class ExecutionsView(ApiView):
     )
     def get(self, request: Request) -> Response:
         form = validated(ListForm, request.query_params)
-        fields, order = fields_of(form), Order(form["ordering"])
-        rows = order.apply(filtered(self.visible(), form), form.get("cursor"))
-        rows = rows.defer(*representation.unneeded_columns(fields))
-        page = list(rows[: form["limit"] + 1])
+        fields = fields_of(form)
+        visible = self.visible().defer(*representation.unneeded_columns(fields))
+        rows, cursor = page(visible, form, self.caller)
         following = None
-        if len(page) > form["limit"]:
-            page.pop()
+        if cursor:
             query = request.query_params.copy()
-            query["cursor"] = order.cursor(page[-1])
+            query["cursor"] = cursor
             following = f"{request.path}?{urlencode(list(_pairs(query)))}"
-        return Response({"next": following, "results": [representation.listed(row, fields) for row in page]})
+        return Response({"next": following, "results": [representation.listed(row, fields) for row in rows]})
 
 
 def _pairs(query: Any) -> list[tuple[str, str]]:

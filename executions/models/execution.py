@@ -1,12 +1,11 @@
 import pgtrigger
 import uuid_utils.compat
 from django.contrib.postgres.indexes import GinIndex
-from django.contrib.postgres.search import SearchVector
 from django.db import models
-from django.db.models import Q
-from django.db.models.functions import Left
+from django.db.models import F, OrderBy, Q
 
 from executions.models.client import Client
+from executions.models.lookup import SORT_KEYS, search_vector
 from executions.notify import CALLBACK, FINISHED, POOL, PROGRESS, USED
 from runtimes.models import Runtime
 
@@ -67,16 +66,6 @@ class Mode(models.TextChoices):
     SCRIPT = "script", "Script: the program runs from top to bottom"
 
 
-# A tsvector holds at most 1 MiB, and a longer one would fail the row: what lies beyond is not searched.
-SEARCHED_CHARACTERS = 20_000
-
-
-def search_vector() -> SearchVector:
-    """What full-text search looks at: the same expression in the index and in every query."""
-    texts = (Left(name, SEARCHED_CHARACTERS) for name in ("code", "stdout", "stderr"))
-    return SearchVector(*texts, config="simple")
-
-
 class ExecutionQuerySet(models.QuerySet["Execution"]):
     def open(self) -> "ExecutionQuerySet":
         return self.filter(status__in=OPEN)
@@ -96,7 +85,7 @@ class Execution(models.Model):
     client = models.ForeignKey(
         Client, on_delete=models.PROTECT, null=True, related_name="executions", db_index=False
     )
-    runtime = models.ForeignKey(Runtime, on_delete=models.PROTECT, related_name="executions")
+    runtime = models.ForeignKey(Runtime, on_delete=models.PROTECT, related_name="executions", db_index=False)
     endpoint = models.CharField(max_length=20, help_text="Where it came in.")
     mode = models.CharField(max_length=8, choices=Mode.choices)
     code = models.TextField()
@@ -190,6 +179,22 @@ class Execution(models.Model):
             models.Index(fields=["client"], condition=Q(status__in=OPEN), name="execution_client_open_idx"),
             # A client's own history; ids are in the order of time.
             models.Index(fields=["client", "-id"], name="execution_client_idx"),
+            models.Index(fields=["runtime", "-id"], name="execution_runtime_idx"),
+            # What is rare must be found without a walk through what is not.
+            models.Index(
+                fields=["status", "-id"],
+                condition=~Q(status__in=[*OPEN, Status.SUCCEEDED]),
+                name="execution_status_idx",
+            ),
+            models.Index(
+                fields=["outcome", "-id"],
+                condition=~Q(outcome__in=["", Outcome.COMPLETED]),
+                name="execution_outcome_idx",
+            ),
+            *(
+                models.Index(OrderBy(key, descending=True), F("id").desc(), name=f"execution_by_{name}")
+                for name, key in SORT_KEYS.items()
+            ),
             models.Index(fields=["batch_id"], condition=Q(batch_id__isnull=False), name="execution_batch_idx"),
             # Partial: one without labels costs nothing here, and for the search one is indexed once, at its end.
             GinIndex(
