@@ -16,7 +16,7 @@ from rest_framework.utils.encoders import JSONEncoder
 
 from executions.api import representation, schema
 from executions.api.base import ApiView, validated
-from executions.api.listing import FilterForm, fields_of, filtered
+from executions.api.listing import FilterForm, fields_of, filtered, parameters
 from executions.models import Execution
 
 CHUNK = 500
@@ -81,14 +81,14 @@ class ExportView(ApiView):
         description="Newest first. In CSV a text that a spreadsheet would take for a formula gets an apostrophe.",
         parameters=[ExportForm],
         responses={
-            **schema.answers({}, 422),
+            **schema.answers(schema.LONG_QUERY, 422),
             (200, "text/csv"): OpenApiResponse(OpenApiTypes.STR, "With a header line."),
             (200, "application/x-ndjson"): OpenApiResponse(OpenApiTypes.STR, "One JSON object a line."),
         },
         tags=["Executions"],
     )
     def get(self, request: Request) -> HttpResponseBase:
-        form = validated(ExportForm, request.query_params)
+        form = validated(ExportForm, parameters(ExportForm, request.query_params))
         fields, kind = fields_of(form), form["format"]
         rows = rows_of(filtered(self.visible(), form), fields)
         lines = as_csv(rows, fields) if kind == "csv" else as_jsonl(rows, fields)

@@ -12,11 +12,12 @@ from uuid import UUID
 from django.contrib.postgres.search import SearchQuery
 from django.db.models import DurationField, ExpressionWrapper, F, Q, QuerySet, Value
 from django.db.models.functions import Coalesce
+from django.http import QueryDict
 from rest_framework import serializers
 
 from executions.api import representation
-from executions.api.fields import Strict
-from executions.api.forms import LABEL
+from executions.api.fields import Name, Strict, Text
+from executions.api.forms import LABEL, LONGEST_LABEL
 from executions.api.problems import Invalid
 from executions.models import Execution, Outcome, Status
 from executions.models.execution import TERMINAL, search_vector
@@ -33,6 +34,7 @@ SORT_KEYS: dict[str, Any] = {
     "cpu_ms": Coalesce("cpu_ms", Value(0)),
     "peak_memory_bytes": Coalesce("peak_memory_bytes", Value(0)),
 }
+_LISTED = "|".join(representation.LISTED)
 ORDERINGS = [sign + name for name in SORT_KEYS for sign in ("-", "")]
 
 
@@ -45,7 +47,9 @@ class FilterForm(Strict):
     status = serializers.ChoiceField(Status.choices, required=False)
     outcome = serializers.ChoiceField(Outcome.choices, required=False)
     label_ = serializers.ListField(
-        child=serializers.CharField(max_length=321),
+        child=Name(
+            rf"^{LABEL.pattern}:[\s\S]*\Z", "Not name:value, like canvas:demo.", max_length=64 + 1 + LONGEST_LABEL
+        ),
         required=False,
         max_length=MOST_LABELS,
         help_text="name:value. Repeated: all of them.",
@@ -57,14 +61,20 @@ class FilterForm(Strict):
     max_duration_ms = _number("The program ran at most this long.")
     min_memory_bytes = _number("Its peak was at least this.")
     max_memory_bytes = _number("Its peak was at most this.")
-    q = serializers.CharField(
+    q = Text(
         required=False,
+        allow_blank=True,
         max_length=500,
         help_text='Words in code, stdout or stderr of ended executions. "a phrase", -not, or: as in a web search. '
         "The first 20,000 characters of each are searched.",
     )
-    fields_ = serializers.CharField(
-        required=False, max_length=1000, help_text="Comma-separated. All but the large ones unless given."
+    fields_ = Name(
+        rf"^(?:{_LISTED})(?:,(?:{_LISTED}))*\Z",
+        f"Not a list of fields, like id,status. There are: {', '.join(representation.LISTED)}.",
+        required=False,
+        allow_blank=True,
+        max_length=1000,
+        help_text="Comma-separated. All but the large ones unless given.",
     )
 
     def get_fields(self) -> Any:
@@ -76,18 +86,19 @@ class FilterForm(Strict):
 class ListForm(FilterForm):
     ordering = serializers.ChoiceField(ORDERINGS, default="-queued_at")
     limit = serializers.IntegerField(default=50, min_value=1, max_value=LARGEST_PAGE, help_text="Of a page.")
-    cursor = serializers.CharField(required=False, max_length=500, help_text="From `next` of the page before.")
+    cursor = Text(required=False, max_length=500, help_text="From `next` of the page before.")
+
+
+def parameters(form: type[FilterForm], query: QueryDict) -> dict[str, Any]:
+    """As a form takes them. As they come, REST framework would take an empty one for none."""
+    several = {name for name, field in form().fields.items() if isinstance(field, serializers.ListField)}
+    return {name: values if name in several else values[-1] for name, values in query.lists()}
 
 
 def fields_of(form: dict[str, Any]) -> list[str]:
-    if "fields" not in form:
+    if not form.get("fields"):
         return list(representation.SMALL)
-    names = list(dict.fromkeys(name.strip() for name in form["fields"].split(",")))
-    for name in names:
-        if name not in representation.LISTED:
-            known = ", ".join(representation.LISTED)
-            raise Invalid("fields", f"There is no field {name[:50]!r}.", f"There are: {known}.")
-    return names
+    return list(dict.fromkeys(form["fields"].split(",")))
 
 
 def filtered(executions: QuerySet[Execution], form: dict[str, Any]) -> QuerySet[Execution]:
@@ -103,7 +114,7 @@ def filtered(executions: QuerySet[Execution], form: dict[str, Any]) -> QuerySet[
         if name in form:
             ran = timedelta(milliseconds=min(form[name], 10**12))
             executions = executions.annotate(ran=DURATION).filter(**{lookup: ran})
-    if "q" in form:
+    if form.get("q"):
         query = SearchQuery(form["q"], config="simple", search_type="websearch")
         executions = executions.annotate(words=search_vector()).filter(status__in=TERMINAL, words=query)
     return executions
@@ -127,9 +138,7 @@ def _first_id(at: datetime) -> UUID:
 def _labels(pairs: list[str]) -> dict[str, str]:
     labels: dict[str, str] = {}
     for pair in pairs:
-        name, colon, value = pair.partition(":")
-        if not colon or not LABEL.fullmatch(name):
-            raise Invalid("label", f"{pair[:80]!r} is not name:value.", "Write ?label=canvas:demo.")
+        name, _, value = pair.partition(":")
         if labels.setdefault(name, value) != value:
             raise Invalid("label", f"{name!r} cannot have two values.", "Ask for one of them.")
     return labels

@@ -50,13 +50,15 @@ class RunView(APIView):
     parser_classes: list[Any] = []  # the body is read as it is: DRF's own answers are not RAGFlow's
 
     @extend_schema(
-        request=schema.RunRequestSerializer,
+        request={"application/json": schema.RunRequestSerializer},
         responses={
             200: schema.RunResultSerializer,
             401: OpenApiResponse(schema.RefusedSerializer),
             403: OpenApiResponse(schema.RefusedSerializer),
+            413: OpenApiResponse(schema.RefusedSerializer),
             422: OpenApiResponse(schema.MalformedSerializer),
             429: OpenApiResponse(schema.OverLimitSerializer),
+            503: OpenApiResponse(schema.RefusedSerializer),
         },
         tags=["RAGFlow"],
     )
