@@ -20,7 +20,7 @@ SLUG = (r"^[A-Za-z0-9_-]+\Z", "Not a slug: letters, digits, '_' and '-'.")
 WHOLE_LIMITS = tuple(name for name in Limits.__dataclass_fields__ if name not in ("cpus", "output_action"))
 
 
-def bounds_of(limit: str) -> dict[str, int]:
+def bounds_of(limit: str) -> dict[str, Any]:
     """The model's, or what its column can hold."""
     bounds = {"max_value": 2**31 - 1 if type(column_of(limit)) is PositiveIntegerField else 2**50, "min_value": 0}
     for validator in column_of(limit).validators:

@@ -53,50 +53,50 @@ class LimitsForm(Strict):
         return {name: Whole(required=False, min_value=LOWEST.get(name, 0), max_value=2**40) for name in ADJUSTABLE}
 
 
-@extend_schema_field(
-    {
-        "type": "object",
-        "additionalProperties": {"type": "string", "maxLength": LONGEST_VARIABLE},
-        "propertyNames": {"pattern": f"^(?!(?:{RESERVED.pattern})$){VARIABLE.pattern}$"},
-        "maxProperties": MOST_NAMES,
-    }
-)
-class Variables(serializers.DictField):
-    child = Text(allow_blank=True, max_length=LONGEST_VARIABLE)
+class Named(serializers.DictField):
+    """Texts by names of a given form."""
+
+    pattern: ClassVar[re.Pattern[str]]
+    says: ClassVar[str]
 
     def to_internal_value(self, data: Any) -> Any:
         values = super().to_internal_value(data)
         if len(values) > MOST_NAMES:
-            raise ValidationError(f"More than {MOST_NAMES} variables.")
+            raise ValidationError(f"More than {MOST_NAMES} names.")
         for name in values:
-            if not VARIABLE.fullmatch(name):
-                raise ValidationError({name[:128]: ["Not a name: letters, digits and _, no digit first."]})
+            if not self.pattern.fullmatch(name):
+                raise ValidationError({name[:128]: [self.says]})
+        return values
+
+
+def _named(pattern: str, longest: int) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "additionalProperties": {"type": "string", "maxLength": longest},
+        "propertyNames": {"pattern": f"^{pattern}$"},
+        "maxProperties": MOST_NAMES,
+    }
+
+
+@extend_schema_field(_named(f"(?!(?:{RESERVED.pattern})$){VARIABLE.pattern}", LONGEST_VARIABLE))
+class Variables(Named):
+    child = Text(allow_blank=True, max_length=LONGEST_VARIABLE)
+    pattern = VARIABLE
+    says = "Not a name: letters, digits and _, no digit first."
+
+    def to_internal_value(self, data: Any) -> Any:
+        values = super().to_internal_value(data)
+        for name in values:
             if RESERVED.fullmatch(name):
                 raise ValidationError({name: ["Reserved: it would alter the loader or the runner."]})
         return values
 
 
-@extend_schema_field(
-    {
-        "type": "object",
-        "additionalProperties": {"type": "string", "maxLength": LONGEST_LABEL},
-        "propertyNames": {"pattern": f"^{LABEL.pattern}$"},
-        "maxProperties": MOST_NAMES,
-    }
-)
-class Labels(serializers.DictField):
+@extend_schema_field(_named(LABEL.pattern, LONGEST_LABEL))
+class Labels(Named):
     child = Text(allow_blank=True, max_length=LONGEST_LABEL)
-
-    def to_internal_value(self, data: Any) -> Any:
-        values = super().to_internal_value(data)
-        if len(values) > MOST_NAMES:
-            raise ValidationError(f"More than {MOST_NAMES} labels.")
-        for name in values:
-            if not LABEL.fullmatch(name):
-                raise ValidationError(
-                    {name[:64]: ["Not a label's name: 1 to 64 of letters, digits, '_', '.', '-'."]}
-                )
-        return values
+    pattern = LABEL
+    says = "Not a label's name: 1 to 64 of letters, digits, '_', '.', '-'."
 
 
 @extend_schema_field({"type": "string", "pattern": URL, "maxLength": LONGEST_URL})

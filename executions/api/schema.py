@@ -141,7 +141,9 @@ class EventSchema(serializers.Serializer):  # type: ignore[type-arg]
 
     id = serializers.CharField(help_text="Where one is after it: for Last-Event-ID.")
     event = serializers.ChoiceField(["status", "stdout", "stderr", "end"])
-    data = serializers.CharField(help_text="A JSON object: see docs/events.md.")
+    data = serializers.CharField(  # type: ignore[assignment]
+        help_text="A JSON object: see docs/events.md."
+    )
 
 
 class DifferenceSchema(serializers.Serializer):  # type: ignore[type-arg]
