@@ -1,5 +1,7 @@
 """Whether a program sent now would be run: what /readyz says."""
 
+from enum import StrEnum
+
 from django.conf import settings
 from django.db import OperationalError
 
@@ -8,12 +10,23 @@ from executions.models import Sandbox, SandboxState
 from runtimes.models import Runtime
 
 
-def problems() -> list[str]:
-    """What is missing, in words; [] when ready."""
+class State(StrEnum):
+    READY = "ready"
+    # Programs run, but something beside them does not work: no reason to send callers elsewhere.
+    DEGRADED = "degraded"
+    NOT_READY = "not ready"
+
+
+def state() -> tuple[State, list[str]]:
+    """And what is missing, in words."""
     try:
-        return _problems()
+        if problems := _problems():
+            return State.NOT_READY, problems
+        if not liveness.callbacks_alive():
+            return State.DEGRADED, ["Nobody delivers callbacks: they wait."]
     except OperationalError:
-        return ["Postgres does not answer."]
+        return State.NOT_READY, ["Postgres does not answer."]
+    return State.READY, []
 
 
 def _problems() -> list[str]:

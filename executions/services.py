@@ -132,9 +132,10 @@ def submit(request: Request, *, policy: str, admitted: bool = False) -> Executio
 
 
 def enqueue(execution: Execution) -> None:
-    """With its client's name on it, whose turn it will be."""
+    """With its client's name on it, whose turn it will be, and its own, by which the keeper misses it."""
     name = str(execution.pk)
-    async_task(TASK, name, task_name=name, broker=NotifyBroker(client_id=execution.client_id))
+    broker = NotifyBroker(client_id=execution.client_id, execution_id=execution.pk)
+    async_task(TASK, name, task_name=name, broker=broker)
 
 
 def _reject(

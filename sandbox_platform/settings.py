@@ -139,6 +139,8 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Sandbox Platform",
     "DESCRIPTION": "Runs untrusted code in fresh gVisor sandboxes.",
     "VERSION": VERSION,
+    # 3.1 can say what the names in an object must look like.
+    "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
@@ -153,6 +155,10 @@ SPECTACULAR_SETTINGS = {
     # What may not be blank says so, in requests alone.
     "COMPONENT_SPLIT_REQUEST": True,
     "ENFORCE_NON_BLANK_FIELDS": True,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "executions.api.links.add_links",
+    ],
 }
 
 # --- The node: one Docker host with one worker and one keeper --------------------------------------------

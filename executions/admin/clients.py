@@ -98,7 +98,7 @@ class ClientAdmin(ModelAdmin[Client]):
         usage = usage_of(client)
         parts = [f"{usage.open_executions} queued or running"]
         if client.max_runs_per_minute:
-            parts.append(f"{usage.minute_used} in this minute")
+            parts.append(f"{usage.minute_used} in the last minute")
         if client.max_runs_per_day:
             parts.append(f"{usage.day_used} today")
         return ", ".join(parts)

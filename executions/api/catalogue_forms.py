@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 from django.core.exceptions import ValidationError as ModelError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db.models import PositiveIntegerField
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
@@ -18,9 +20,24 @@ SLUG = (r"^[A-Za-z0-9_-]+\Z", "Not a slug: letters, digits, '_' and '-'.")
 WHOLE_LIMITS = tuple(name for name in Limits.__dataclass_fields__ if name not in ("cpus", "output_action"))
 
 
+def bounds_of(limit: str) -> dict[str, Any]:
+    """The model's, or what its column can hold."""
+    bounds = {"max_value": 2**31 - 1 if type(column_of(limit)) is PositiveIntegerField else 2**50, "min_value": 0}
+    for validator in column_of(limit).validators:
+        if isinstance(validator, MinValueValidator):
+            bounds["min_value"] = max(bounds["min_value"], validator.limit_value)
+        elif isinstance(validator, MaxValueValidator):
+            bounds["max_value"] = min(bounds["max_value"], validator.limit_value)
+    return bounds
+
+
+def column_of(limit: str) -> Any:
+    return Runtime._meta.get_field(limit)
+
+
 class RuntimeLimitsForm(Strict):
     def get_fields(self) -> Any:
-        return {name: Whole(required=False, min_value=0, max_value=2**50) for name in WHOLE_LIMITS} | {
+        return {name: Whole(required=False, **bounds_of(name)) for name in WHOLE_LIMITS} | {
             "cpus": Number(required=False, min_value=0.1, max_value=64),
             "output_action": serializers.ChoiceField(OutputAction.choices, required=False),
         }
@@ -34,10 +51,10 @@ class RuntimeForm(Strict):
     aliases = serializers.ListField(child=Name(*SLUG, max_length=50), required=False, max_length=50)
     enabled = Flag(required=False)
     image = Text(max_length=300)
-    source_file = Text(max_length=100)
+    source_file = Name(r"^[A-Za-z0-9_.-]+\Z", "A plain file name, e.g. main.py.", max_length=100)
     preload = serializers.ListField(child=Text(max_length=100), required=False, max_length=100)
     preload_when_idle = serializers.ListField(child=Text(max_length=100), required=False, max_length=100)
-    environment = Variables(child=Text(allow_blank=True, max_length=32_768), required=False)
+    environment = Variables(required=False)
     limits = RuntimeLimitsForm(required=False)
     seccomp_profile = Text(required=False, max_length=50, help_text=f"Its name, or {UNCONFINED}.")
     code_policy = serializers.ChoiceField(CodePolicy.choices, required=False)
@@ -58,7 +75,7 @@ class RuntimeForm(Strict):
 class ProfileForm(Strict):
     name = Name(*SLUG, max_length=50)
     description = Text(required=False, allow_blank=True)
-    rules = AnyJson(required=False, allow_null=True, help_text="In Docker's (OCI) form; null: no filter.")
+    rules = AnyJson(required=False, help_text="In Docker's (OCI) form; null: no filter.")
 
     def validate_rules(self, rules: Any) -> Any:
         if nested_deeper_than(MAX_NESTING, rules):

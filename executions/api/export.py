@@ -16,7 +16,7 @@ from rest_framework.utils.encoders import JSONEncoder
 
 from executions.api import representation, schema
 from executions.api.base import ApiView, validated
-from executions.api.listing import BY_TIME, FilterForm, Order, fields_of, filtered
+from executions.api.listing import BY_TIME, FilterForm, Order, fields_of, filtered, parameters
 from executions.api.pages import found_windows
 from executions.models import Execution
 from executions.searching import Window
@@ -96,16 +96,16 @@ class ExportView(ApiView):
         description="Newest first. In CSV a text that a spreadsheet would take for a formula gets an apostrophe.",
         parameters=[ExportForm],
         responses={
-            **schema.answers({}, 422),
+            **schema.answers(schema.LONG_QUERY, 422),
             (200, "text/csv"): OpenApiResponse(OpenApiTypes.STR, "With a header line."),
             (200, "application/x-ndjson"): OpenApiResponse(OpenApiTypes.STR, "One JSON object a line."),
         },
         tags=["Executions"],
     )
     def get(self, request: Request) -> HttpResponseBase:
-        form = validated(ExportForm, request.query_params)
+        form = validated(ExportForm, parameters(ExportForm, request.query_params))
         fields, kind = fields_of(form), form["format"]
-        windows = found_windows(form, self.caller, Order(f"-{BY_TIME}")) if "q" in form else None
+        windows = found_windows(form, self.caller, Order(f"-{BY_TIME}")) if form.get("q") else None
         rows = rows_of(filtered(self.visible(), form), fields, windows)
         lines = as_csv(rows, fields) if kind == "csv" else as_jsonl(rows, fields)
         headers = {

@@ -10,11 +10,12 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Q, QuerySet, Subquery
+from django.http import QueryDict
 from rest_framework import serializers
 
 from executions.api import representation
-from executions.api.fields import Strict
-from executions.api.forms import LABEL
+from executions.api.fields import Name, Strict, Text
+from executions.api.forms import LABEL, LONGEST_LABEL
 from executions.api.problems import Invalid
 from executions.models import Execution, Outcome, Status
 from executions.models.ids import first_id
@@ -27,6 +28,7 @@ LARGEST_NUMBER = 2**53 - 1
 MOST_LABELS = 10
 ID_IS_EARLIER = timedelta(minutes=5)
 BY_TIME = "queued_at"  # the order of ids
+_LISTED = "|".join(representation.LISTED)
 ORDERINGS = [sign + name for name in (BY_TIME, *SORT_KEYS) for sign in ("-", "")]
 
 
@@ -39,7 +41,9 @@ class FilterForm(Strict):
     status = serializers.ChoiceField(Status.choices, required=False)
     outcome = serializers.ChoiceField(Outcome.choices, required=False)
     label_ = serializers.ListField(
-        child=serializers.CharField(max_length=321),
+        child=Name(
+            rf"^{LABEL.pattern}:[\s\S]*\Z", "Not name:value, like canvas:demo.", max_length=64 + 1 + LONGEST_LABEL
+        ),
         required=False,
         max_length=MOST_LABELS,
         help_text="name:value. Repeated: all of them.",
@@ -51,15 +55,21 @@ class FilterForm(Strict):
     max_duration_ms = _number("The program ran at most this long.")
     min_memory_bytes = _number("Its peak was at least this.")
     max_memory_bytes = _number("Its peak was at most this.")
-    q = serializers.CharField(
+    q = Text(
         required=False,
+        allow_blank=True,
         max_length=500,
         help_text='Words in code, stdout or stderr of ended executions. "a phrase", -not, or: as in a web search. '
         "The first 20,000 characters of each are searched. A page may be short, even empty, and still have "
         "`next`: the search goes on there.",
     )
-    fields_ = serializers.CharField(
-        required=False, max_length=1000, help_text="Comma-separated. All but the large ones unless given."
+    fields_ = Name(
+        rf"^(?:{_LISTED})(?:,(?:{_LISTED}))*\Z",
+        f"Not a list of fields, like id,status. There are: {', '.join(representation.LISTED)}.",
+        required=False,
+        allow_blank=True,
+        max_length=1000,
+        help_text="Comma-separated. All but the large ones unless given.",
     )
 
     def get_fields(self) -> Any:
@@ -71,18 +81,19 @@ class FilterForm(Strict):
 class ListForm(FilterForm):
     ordering = serializers.ChoiceField(ORDERINGS, default="-queued_at")
     limit = serializers.IntegerField(default=50, min_value=1, max_value=LARGEST_PAGE, help_text="Of a page.")
-    cursor = serializers.CharField(required=False, max_length=500, help_text="From `next` of the page before.")
+    cursor = Text(required=False, max_length=500, help_text="From `next` of the page before.")
+
+
+def parameters(form: type[FilterForm], query: QueryDict) -> dict[str, Any]:
+    """As a form takes them. As they come, REST framework would take an empty one for none."""
+    several = {name for name, field in form().fields.items() if isinstance(field, serializers.ListField)}
+    return {name: values if name in several else values[-1] for name, values in query.lists()}
 
 
 def fields_of(form: dict[str, Any]) -> list[str]:
-    if "fields" not in form:
+    if not form.get("fields"):
         return list(representation.SMALL)
-    names = list(dict.fromkeys(name.strip() for name in form["fields"].split(",")))
-    for name in names:
-        if name not in representation.LISTED:
-            known = ", ".join(representation.LISTED)
-            raise Invalid("fields", f"There is no field {name[:50]!r}.", f"There are: {known}.")
-    return names
+    return list(dict.fromkeys(form["fields"].split(",")))
 
 
 def filtered(executions: QuerySet[Execution], form: dict[str, Any]) -> QuerySet[Execution]:
@@ -121,9 +132,7 @@ def _by_id(form: dict[str, Any]) -> Iterator[Q]:
 def _labels(pairs: list[str]) -> dict[str, str]:
     labels: dict[str, str] = {}
     for pair in pairs:
-        name, colon, value = pair.partition(":")
-        if not colon or not LABEL.fullmatch(name):
-            raise Invalid("label", f"{pair[:80]!r} is not name:value.", "Write ?label=canvas:demo.")
+        name, _, value = pair.partition(":")
         if labels.setdefault(name, value) != value:
             raise Invalid("label", f"{name!r} cannot have two values.", "Ask for one of them.")
     return labels

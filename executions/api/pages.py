@@ -26,7 +26,7 @@ def page(
     """Its rows, and the cursor of the page after it. `visible`: what the caller may see, as it is to be read."""
     order, limit, cursor = Order(form["ordering"]), form["limit"], form.get("cursor")
     rows = filtered(visible, form)
-    if "q" not in form:
+    if not form.get("q"):
         found = list(order.apply(rows, cursor)[: limit + 1])
     elif order.is_by_time:
         found = []

@@ -3,6 +3,7 @@
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema_field
 from rest_framework import serializers
 
@@ -10,7 +11,7 @@ from executions.api.problems import MEDIA_TYPE
 from executions.models import Mode, Outcome, Status
 from runtimes.models import CodePolicy, Limits, OutputAction
 
-ANY = {"description": "Any JSON value."}
+ANY = {"type": ["object", "array", "string", "number", "boolean"], "description": "Any JSON value."}
 TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
 
 
@@ -24,7 +25,8 @@ class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
 
 @extend_schema_field(ANY)
 class AnyJson(serializers.JSONField):
-    pass
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"allow_null": True} | options)
 
 
 @extend_schema_field(TEXTS)
@@ -106,7 +108,7 @@ class ExecutionSchema(serializers.Serializer):  # type: ignore[type-arg]
     runtime_environment = Texts(help_text="Of its runtime.")
     stdout = serializers.CharField()
     stderr = serializers.CharField()
-    result = AnyJson(allow_null=True, help_text="What main() returned.")
+    result = AnyJson(help_text="What main() returned.")
     policy_violations = ViolationSchema(many=True)
     files = FileSchema(many=True)
 
@@ -132,6 +134,16 @@ class BatchSchema(serializers.Serializer):  # type: ignore[type-arg]
     finished = serializers.BooleanField()
     counts = serializers.DictField(child=serializers.IntegerField(), help_text="Executions of each status.")
     executions = ListedExecutionSchema(many=True)
+
+
+class EventSchema(serializers.Serializer):  # type: ignore[type-arg]
+    """One event of the stream."""
+
+    id = serializers.CharField(help_text="Where one is after it: for Last-Event-ID.")
+    event = serializers.ChoiceField(["status", "stdout", "stderr", "end"])
+    data = serializers.CharField(  # type: ignore[assignment]
+        help_text="A JSON object: see docs/events.md."
+    )
 
 
 class DifferenceSchema(serializers.Serializer):  # type: ignore[type-arg]
@@ -169,7 +181,7 @@ class ProfileSchema(serializers.Serializer):  # type: ignore[type-arg]
     name = serializers.CharField()
     description = serializers.CharField()
     sha256 = serializers.CharField()
-    rules = AnyJson(allow_null=True)
+    rules = AnyJson()
     runtimes = serializers.ListField(child=serializers.CharField())
 
 
@@ -238,6 +250,10 @@ def answers(success: dict[Any, Any], *problems: int) -> dict[Any, Any]:
     return {**success, **failures}
 
 
+# The web server's own, before any of our code.
+LONG_QUERY: dict[Any, Any] = {
+    (414, "text/html"): OpenApiResponse(OpenApiTypes.STR, "The request line is longer than 8190 bytes.")
+}
 IDEMPOTENCY = OpenApiParameter(
     "Idempotency-Key",
     {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21-\x7e]+$"},
@@ -281,14 +297,3 @@ EXAMPLES = [
         media_type="application/json",
     ),
 ]
-FORM_BODY = {
-    "type": "object",
-    "properties": {
-        "execution": {"type": "string", "description": "The JSON object of the application/json form."},
-    },
-    "additionalProperties": {
-        "type": "string",
-        "format": "binary",
-        "description": "A file; the part's name is its path.",
-    },
-}

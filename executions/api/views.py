@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.http import Http404, HttpResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiRequest, OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -16,8 +16,8 @@ from executions import services
 from executions.admin.downloads import as_attachment
 from executions.api import representation, schema, submission
 from executions.api.base import ApiView, FormParser, JsonParser, validated
-from executions.api.forms import SubmissionForm, WaitingForm
-from executions.api.listing import ListForm, fields_of
+from executions.api.forms import MultipartForm, SubmissionForm, WaitingForm
+from executions.api.listing import ListForm, fields_of, parameters
 from executions.api.pages import page
 from executions.api.problems import Conflict
 from executions.models import Execution, Outcome
@@ -55,7 +55,12 @@ class ExecutionsView(ApiView):
         summary="Submit a program",
         operation_id="submit_execution",
         description="Runs it in a fresh sandbox. How it ends is in `status` and `outcome`, not the HTTP status.",
-        request={"application/json": SubmissionForm, "multipart/form-data": schema.FORM_BODY},
+        request={
+            "application/json": SubmissionForm,
+            "multipart/form-data": OpenApiRequest(
+                MultipartForm, encoding={"execution": {"contentType": "application/json"}}
+            ),
+        },
         parameters=[schema.IDEMPOTENCY],
         examples=schema.EXAMPLES,
         responses=schema.answers(
@@ -86,11 +91,11 @@ class ExecutionsView(ApiView):
         summary="List executions",
         operation_id="list_executions",
         parameters=[ListForm],
-        responses=schema.answers({200: schema.PageSchema}, 422),
+        responses=schema.answers({200: schema.PageSchema, **schema.LONG_QUERY}, 422),
         tags=["Executions"],
     )
     def get(self, request: Request) -> Response:
-        form = validated(ListForm, request.query_params)
+        form = validated(ListForm, parameters(ListForm, request.query_params))
         fields = fields_of(form)
         visible = self.visible().defer(*representation.unneeded_columns(fields))
         rows, cursor = page(visible, form, self.caller)

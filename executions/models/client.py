@@ -63,7 +63,7 @@ class Client(models.Model):
     max_artifact_count = _cap(0, 100, "Files kept from ./artifacts.")
     max_artifact_bytes = _cap(0, 64 * MIB, "Largest file kept from ./artifacts, in bytes.")
 
-    max_runs_per_minute = _allowance("Executions accepted in a minute of the clock.")
+    max_runs_per_minute = _allowance("Executions accepted within any 60 seconds.")
     max_runs_per_day = _allowance("Executions accepted in a day, from midnight UTC.")
     max_open_executions = _allowance("Executions that are queued or running at the same time.")
 
