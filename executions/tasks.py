@@ -24,7 +24,7 @@ from executions.sandbox.protocol import BYE, Job
 from executions.sandbox.session import EndedBy, Report, Session
 from executions.sandbox.verdict import Verdict, decide
 from runtimes.models import Limits
-from seccomp_profiles.models import SeccompProfile
+from seccomp_profiles.models import SeccompProfile, SeccompRevision
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ def take(execution_id: str) -> Any:
     )
     if not taken:
         return None
-    rows = Execution.objects.select_related("runtime__seccomp_profile")
+    rows = Execution.objects.select_related("runtime__seccomp_profile__active", "client__seccomp_profile__active")
     return rows.annotate(redacting=redaction.anybodys()).get(pk=execution_id)
 
 
@@ -120,16 +120,24 @@ def configuration_of(execution: Execution) -> pool.Configuration:
         )
         return pool.Configuration(runtime, own)
     today = pool.Configuration(runtime)
-    if (limits := limits_of(execution, today)).memory_bytes == today.limits.memory_bytes:
+    profile = profile_for(execution, today)
+    limits = limits_of(execution, today)
+    if limits.memory_bytes == today.limits.memory_bytes and profile == today.profile:
         return today
-    # runsc cannot change the memory of a running sandbox.
-    own = pool.Own(runtime.image, limits, runtime.environment, runtime.revision, runtime.seccomp_profile)
+    # runsc can change neither the memory nor the filter of a running sandbox.
+    own = pool.Own(runtime.image, limits, runtime.environment, runtime.revision, profile)
     return pool.Configuration(runtime, own)
 
 
-def pinned_profile(execution: Execution) -> SeccompProfile | None:
+def profile_for(execution: Execution, today: pool.Configuration) -> SeccompRevision | None:
+    """The client's own, if it has one."""
+    client = execution.client
+    return pool.profile_of(client) if client and client.seccomp_profile else today.profile
+
+
+def pinned_profile(execution: Execution) -> SeccompRevision | None:
     try:
-        return SeccompProfile.objects.with_sha256(execution.profile_sha256)
+        return SeccompProfile.objects.with_sha256(execution.profile_sha256, name=execution.profile_name)
     except SeccompProfile.DoesNotExist as e:
         raise EngineError(f"the seccomp profile {execution.profile_name} is not what it was") from e
 

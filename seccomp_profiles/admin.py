@@ -1,23 +1,32 @@
+from typing import Any
+
 from django.contrib import admin
 from django.contrib.admin.widgets import AdminTextareaWidget
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from sandbox_platform.forms import json_field
 from sandbox_platform.generics import ModelAdmin, ModelForm
-from seccomp_profiles.models import UNCONFINED, SeccompProfile
+from seccomp_profiles import revisions
+from seccomp_profiles.models import UNCONFINED, SeccompProfile, SeccompRevision
 from seccomp_profiles.validators import validate_profile
 
 
 class SeccompProfileForm(ModelForm[SeccompProfile]):
     rules = json_field(
-        28, validators=[validate_profile], help_text=SeccompProfile._meta.get_field("rules").help_text
+        28, validators=[validate_profile], help_text=SeccompRevision._meta.get_field("rules").help_text
     )
 
     class Meta:
         model = SeccompProfile
-        fields = ("name", "description", "rules")
+        fields = ("name", "description")
         widgets = {"description": AdminTextareaWidget(attrs={"rows": 3})}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.active:
+            self.initial["rules"] = self.instance.rules
 
 
 @admin.register(SeccompProfile)
@@ -41,7 +50,14 @@ class SeccompProfileAdmin(ModelAdmin[SeccompProfile]):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SeccompProfile]:
-        return super().get_queryset(request).prefetch_related("runtimes")
+        return super().get_queryset(request).select_related("active").prefetch_related("runtimes")
+
+    def save_model(self, request: HttpRequest, obj: SeccompProfile, form: Any, change: bool) -> None:
+        with transaction.atomic():
+            super().save_model(request, obj, form, change)
+            if obj.active is None or "rules" in form.changed_data:
+                by = request.user.get_username()
+                revisions.put_in_force(revisions.add_revision(obj, form.cleaned_data["rules"], by=by), by=by)
 
     def has_delete_permission(self, request: HttpRequest, obj: SeccompProfile | None = None) -> bool:
         return obj is not None and not obj.runtimes.exists() and super().has_delete_permission(request, obj)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from seccomp_profiles import revisions
 from seccomp_profiles.models import UNCONFINED, SeccompProfile
 
 # A deny-list: what a program of data work never asks for, and what an attack on a kernel, or on gVisor's
@@ -52,11 +53,9 @@ PROFILES: dict[str, tuple[str, dict[str, Any] | None]] = {
 
 def create_missing() -> list[str]:
     """The names of the profiles that were not there yet."""
-    created = []
-    for name, (description, rules) in PROFILES.items():
-        profile, new = SeccompProfile.objects.get_or_create(
-            name=name, defaults={"description": description, "rules": rules}
-        )
-        if new:
-            created.append(profile.name)
-    return created
+    present = set(SeccompProfile.objects.values_list("name", flat=True))
+    missing = [name for name in PROFILES if name not in present]
+    for name in missing:
+        description, rules = PROFILES[name]
+        revisions.create_profile(name, rules, description=description, note="As shipped.")
+    return missing

@@ -69,7 +69,7 @@ class ProfileForm(Strict):
         return rules
 
 
-def change(row: Runtime | SeccompProfile, values: dict[str, Any]) -> None:
+def change(row: Runtime, values: dict[str, Any]) -> None:
     """Raises ValidationError with the API's names of the fields."""
     limits = values.pop("limits", {})
     for name, value in (values | limits).items():

@@ -2,11 +2,12 @@ from django.urls import path, re_path
 
 from executions.api import schema  # noqa: F401  teaches the OpenAPI generator our authentication
 from executions.api.batches import BatchesView, BatchView
-from executions.api.catalogue import ProfilesView, ProfileView, RuntimesView, RuntimeView
+from executions.api.catalogue import RuntimesView, RuntimeView
 from executions.api.events import EventsView
 from executions.api.export import ExportView
 from executions.api.me import MeView
 from executions.api.problems import not_found
+from executions.api.profiles import ProfilesView, ProfileView
 from executions.api.rerun import RerunView
 from executions.api.stats import StatsView
 from executions.api.views import ArtifactsView, ArtifactView, CancelView, ExecutionsView, ExecutionView

@@ -6,6 +6,7 @@ from django.db import models, transaction
 from django.db.models import Q
 
 from runtimes.models import MIB, Runtime
+from seccomp_profiles.models import SeccompProfile
 
 
 class Role(models.TextChoices):
@@ -66,6 +67,16 @@ class Client(models.Model):
     max_runs_per_minute = _allowance("Executions accepted in a minute of the clock.")
     max_runs_per_day = _allowance("Executions accepted in a day, from midnight UTC.")
     max_open_executions = _allowance("Executions that are queued or running at the same time.")
+
+    seccomp_profile = models.ForeignKey(
+        SeccompProfile,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="clients",
+        help_text="Filter inside the guest for its runs, instead of the runtime's. Warm sandboxes have the "
+        "runtime's: each of its runs starts a sandbox of its own. Empty: the runtime's.",
+    )
 
     created_at = models.DateTimeField(auto_now_add=True)
     # Its callbacks' secret is computed from this (see callbacks.signing), so that none is stored.

@@ -195,22 +195,19 @@ def test_guest_cannot_touch_its_runner(platform):
     assert answer["result"]["value"] == [], answer["stderr"]
 
 
-DENY_SOCKET = (
-    '{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["socket"], "action": "SCMP_ACT_ERRNO"}]}'
-)
+DENY_SOCKET = {
+    "defaultAction": "SCMP_ACT_ALLOW",
+    "syscalls": [{"names": ["socket"], "action": "SCMP_ACT_ERRNO"}],
+}
 
 
 @pytest.fixture
 def profile_without_sockets(platform):
-    (row,) = platform.sql(
-        "INSERT INTO seccomp_profiles_seccompprofile (name, description, rules, created_at, updated_at)"
-        " VALUES ('no-sockets', '', %s, now(), now()) RETURNING id",
-        DENY_SOCKET,
-    )
-    platform.change_runtime("python", seccomp_profile_id=row["id"])
+    profile = platform.create_profile("no-sockets", DENY_SOCKET)
+    platform.change_runtime("python", seccomp_profile_id=profile)
     yield
     platform.change_runtime("python", seccomp_profile_id=None)
-    platform.sql("DELETE FROM seccomp_profiles_seccompprofile WHERE id = %s", row["id"])
+    platform.sql("DELETE FROM seccomp_profiles_seccompprofile WHERE id = %s", profile)
 
 
 def test_09_seccomp_profile_of_a_runtime_really_holds(platform, profile_without_sockets):

@@ -1,8 +1,8 @@
 import pytest
 
 from sandbox_platform.doctor.live import look
-from seccomp_profiles import shipped
-from seccomp_profiles.models import SeccompProfile
+from seccomp_profiles import revisions, shipped
+from seccomp_profiles.models import SeccompProfile, docker_value
 from seccomp_profiles.validators import validate_profile
 from tests.executions.sandbox.guest import engine, guest, job, spec
 
@@ -41,7 +41,7 @@ def test_create_missing_creates_each_once(db: None) -> None:
 
 
 def test_create_missing_keeps_an_administrators_rules(db: None) -> None:
-    SeccompProfile.objects.create(name="default", rules={"defaultAction": "SCMP_ACT_ALLOW"})
+    revisions.create_profile("default", {"defaultAction": "SCMP_ACT_ALLOW"})
     shipped.create_missing()
     assert SeccompProfile.objects.get(name="default").rules == {"defaultAction": "SCMP_ACT_ALLOW"}
 
@@ -79,7 +79,7 @@ async function main() {
 @pytest.mark.needs_docker
 @pytest.mark.parametrize("language", PROGRAMS)
 def test_default_profile_lets_programs_work(engine, language: str) -> None:
-    filtered = spec(language, seccomp=SeccompProfile(rules=DEFAULT).docker_value)
+    filtered = spec(language, seccomp=docker_value(DEFAULT))
     with guest(engine, filtered) as it:
         seen = it.run(job(PROGRAMS[language], language))
     assert (seen.result, seen.stderr) == (b"65537", b"")
@@ -89,6 +89,5 @@ def test_default_profile_lets_programs_work(engine, language: str) -> None:
 @pytest.mark.needs_docker
 def test_default_profile_is_enforced(python_runtime) -> None:
     # unshare(0) asks for nothing and succeeds anywhere but under a filter.
-    profile = SeccompProfile(rules=DEFAULT)
     assert look("python3", "-c", UNSHARE).output.split() == ["0", "0"]
-    assert look("python3", "-c", UNSHARE, seccomp=profile.docker_value).output.split() == ["-1", "1"]
+    assert look("python3", "-c", UNSHARE, seccomp=docker_value(DEFAULT)).output.split() == ["-1", "1"]

@@ -9,7 +9,7 @@ from rest_framework.test import APIClient
 from audit.models import TrailEntry
 from executions.models import Client, Role
 from runtimes.models import Runtime
-from seccomp_profiles.models import SeccompProfile
+from seccomp_profiles import revisions
 from tests.executions.api.conftest import API
 
 RULES = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]}
@@ -42,7 +42,7 @@ def test_change_leaves_the_rest_and_makes_a_revision(root: APIClient) -> None:
 
 
 def test_runtime_gets_a_profile_by_name_and_loses_it_again(root: APIClient) -> None:
-    SeccompProfile.objects.create(name="quiet", rules=RULES)
+    revisions.create_profile("quiet", RULES)
     for name in ("quiet", "unconfined"):
         answer = root.patch(f"{API}/runtimes/python", {"seccomp_profile": name}, format="json")
         assert answer.json()["seccomp_profile"] == name
@@ -81,7 +81,7 @@ def test_runtime_that_history_names_stays(root: APIClient, mine: Any) -> None:
 
 
 def test_unused_runtime_and_profile_are_deleted(root: APIClient) -> None:
-    SeccompProfile.objects.create(name="quiet", rules=RULES)
+    revisions.create_profile("quiet", RULES)
     assert root.delete(f"{API}/runtimes/python").status_code == 204
     assert root.delete(f"{API}/seccomp-profiles/quiet").status_code == 204
     assert not Runtime.objects.exists()
