@@ -7,7 +7,9 @@ from executions.sandbox.protocol import Job
 from seccomp_profiles.laboratory import Laboratory
 
 
-def explain(laboratory: Laboratory, execution: Execution, job: Job, rules: dict[str, Any] | None) -> dict[str, Any]:
+def explain(
+    laboratory: Laboratory, execution: Execution, job: Job, rules: dict[str, Any] | None
+) -> dict[str, Any]:
     """Raises Cancelled and EngineError."""
     observed = laboratory.run(job, rules, traced=True)
     refused = dict(observed.trace.refused) if observed.trace else {}

@@ -1,25 +1,40 @@
 """Asking for inspections: probes, learning, dry runs and traces. Workers make them, one at a time on a node."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db import connection, transaction
+from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 from django_q.tasks import async_task
 
 from executions.broker import NotifyBroker
-from executions.sandbox.engine import Engine
+from executions.models import Client
+from executions.sandbox.engine import Engine, EngineError
 from runtimes.models import Runtime
-from seccomp_profiles.models import Inspection, InspectionKind, InspectionState, SeccompRevision
+from seccomp_profiles import laboratory
+from seccomp_profiles.models import (
+    Inspection,
+    InspectionKind,
+    InspectionState,
+    InspectionVerdict,
+    SeccompProfile,
+    SeccompRevision,
+)
+
+logger = logging.getLogger(__name__)
 
 TASK = "seccomp_profiles.tasks.inspect"
 OPEN = (InspectionState.QUEUED, InspectionState.RUNNING)
 PROBE_EVERY = timedelta(hours=1)
-# An inspection's task is one among others; its worker may die.
-LOST_AFTER = timedelta(minutes=20)
+SCHEDULE = "schedule"
+KEPT = timedelta(days=7)
+LOCK = "hashtextextended('sandbox-platform inspections of ' || %s, 0)"
 
 
 @transaction.atomic
@@ -29,10 +44,11 @@ def request(
     revision: SeccompRevision | None = None,
     runtime: Runtime | None = None,
     execution_id: UUID | None = None,
+    node: str = "",
     by: str = "",
     **parameters: Any,
 ) -> Inspection:
-    """Queues it. A probe that waits already is not asked for twice."""
+    """Queues it, for any node unless one is named. A probe that waits already is not asked for twice."""
     if kind == InspectionKind.PROBE:
         same = Inspection.objects.filter(
             kind=kind, revision=revision, runtime=runtime, state=InspectionState.QUEUED
@@ -44,6 +60,7 @@ def request(
         revision=revision,
         runtime=runtime,
         execution_id=execution_id,
+        node=node,
         requested_by=by,
         details={"request": parameters} if parameters else {},
     )
@@ -62,7 +79,114 @@ def cancel(inspection: Inspection) -> bool:
     return bool(ended.update(state=InspectionState.CANCELLED, finished_at=timezone.now()))
 
 
+def in_use() -> Iterator[tuple[SeccompProfile, Runtime]]:
+    """Every profile in force and every enabled runtime whose sandboxes are started under it."""
+    profiles = SeccompProfile.objects.select_related("active").in_bulk()
+    clients = list(Client.objects.filter(seccomp_profile__isnull=False, enabled=True))
+    for runtime in Runtime.objects.enabled():
+        ids = {runtime.seccomp_profile_id} | {
+            client.seccomp_profile_id for client in clients if client.may_use(runtime)
+        }
+        yield from ((profiles[pk], runtime) for pk in sorted(filter(None, ids)))
+
+
 def request_probes(revision: SeccompRevision, *, by: str) -> list[Inspection]:
-    """For every enabled runtime that uses the revision's profile."""
-    used_by = Runtime.objects.enabled().filter(seccomp_profile_id=revision.profile_id)
-    return [request(InspectionKind.PROBE, revision=revision, runtime=runtime, by=by) for runtime in used_by]
+    """For every runtime that uses the revision's profile."""
+    runtimes = [runtime for profile, runtime in in_use() if profile.pk == revision.profile_id]
+    return [request(InspectionKind.PROBE, revision=revision, runtime=runtime, by=by) for runtime in runtimes]
+
+
+def without_programs(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Programs that were sent to be learnt from are kept no longer than they are needed."""
+    names = [program["name"] for program in parameters.get("programs", ())]
+    return parameters | ({"programs": names} if names else {})
+
+
+def tend(engine: Engine) -> None:
+    """What nobody asks for: probes that are due, and the remains of workers that died. Called by keepers."""
+    with alone() as nobody_inspects:
+        if nobody_inspects:
+            give_up_lost()
+            laboratory.sweep(engine)
+    forget_old()
+    for revision, runtime in due(engine):
+        request(InspectionKind.PROBE, revision=revision, runtime=runtime, node=settings.SANDBOX_NODE, by=SCHEDULE)
+    waiting = Inspection.objects.filter(state=InspectionState.QUEUED, node__in=["", settings.SANDBOX_NODE])
+    if nobody_inspects and waiting.exists():
+        enqueue()
+
+
+@contextmanager
+def alone() -> Iterator[bool]:
+    """Whether nobody makes an inspection on this node, and as long as this lasts nobody else does. One at a time:
+    the clients' runs need the others of its workers."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT pg_try_advisory_lock({LOCK})", [settings.SANDBOX_NODE])
+        mine = bool(cursor.fetchone()[0])
+    try:
+        yield mine
+    finally:
+        if mine:
+            with connection.cursor() as cursor:
+                cursor.execute(f"SELECT pg_advisory_unlock({LOCK})", [settings.SANDBOX_NODE])
+
+
+def give_up_lost() -> None:
+    """Those that run on this node although nobody makes any."""
+    lost = Inspection.objects.filter(state=InspectionState.RUNNING, node=settings.SANDBOX_NODE)
+    lost.update(
+        state=InspectionState.FAILED,
+        verdict=InspectionVerdict.ERROR,
+        details={"summary": "The worker that made it died."},
+        finished_at=timezone.now(),
+    )
+
+
+def forget_old() -> None:
+    """What the schedule asked for; what people asked for stays."""
+    old = Inspection.objects.filter(requested_by=SCHEDULE, finished_at__lt=timezone.now() - KEPT)
+    old.delete()
+
+
+def due(engine: Engine) -> Iterator[tuple[SeccompRevision, Runtime]]:
+    """What is in use and was not probed on this node lately, or not as it is now."""
+    for profile, runtime in in_use():
+        revision = profile.current
+        probes = Inspection.objects.filter(kind=InspectionKind.PROBE, revision=revision, runtime=runtime)
+        if probes.filter(state__in=OPEN).exists():
+            continue
+        last = probes.filter(node=settings.SANDBOX_NODE).exclude(state=InspectionState.CANCELLED).first()
+        try:
+            if last is None or is_stale(last, engine, runtime):
+                yield revision, runtime
+        except EngineError as e:
+            logger.warning("probe of %s under %s: %s", runtime, revision, e)
+
+
+def is_stale(probe: Inspection, engine: Engine, runtime: Runtime) -> bool:
+    """Raises EngineError."""
+    if probe.finished_at is None or probe.finished_at < timezone.now() - PROBE_EVERY:
+        return True
+    if probe.state == InspectionState.FAILED:
+        return False
+    made_on = (probe.runsc_version, probe.image_id, probe.runtime_revision)
+    return made_on != (engine.version(), engine.image_id(runtime.image), runtime.revision)
+
+
+def findings(*verdicts: str) -> list[Inspection]:
+    """The probes of what is in use whose verdict is one of these, unless a later one says otherwise: of every node
+    the newest. One query."""
+    used = Q(runtime__seccomp_profile=F("revision__profile")) | Exists(
+        Client.objects.filter(seccomp_profile=OuterRef("revision__profile"), enabled=True)
+    )
+    newest = Inspection.objects.filter(
+        used,
+        kind=InspectionKind.PROBE,
+        state=InspectionState.DONE,
+        revision=F("revision__profile__active"),
+        runtime__enabled=True,
+        finished_at__gt=timezone.now() - 2 * PROBE_EVERY,
+    )
+    newest = newest.select_related("revision__profile", "runtime")
+    newest = newest.order_by("revision", "runtime", "node", "-id").distinct("revision", "runtime", "node")
+    return [probe for probe in newest if probe.verdict in verdicts]

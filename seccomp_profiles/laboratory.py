@@ -134,7 +134,9 @@ class Laboratory:
 
     def for_traced(self) -> Limits:
         times = {
-            name: max(getattr(self.limits, name), min(TRACED_TIMES * getattr(self.limits, name), LONGEST_TRACED_MS))
+            name: max(
+                getattr(self.limits, name), min(TRACED_TIMES * getattr(self.limits, name), LONGEST_TRACED_MS)
+            )
             for name in ("wall_time_ms", "cpu_time_ms")
         }
         return replace(self.limits, **times)
@@ -167,5 +169,3 @@ def sweep(engine: Engine) -> None:
             logger.warning("container %s of inspection %s: removed", container.id[:12], container.sandbox)
             engine.remove(container.id)
     tracing.sweep()
-
-

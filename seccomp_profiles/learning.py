@@ -15,10 +15,7 @@ from seccomp_profiles.x86_64 import NUMBERS
 # What a run may come to by chance, though it did not while it was watched: the end of a worker that waited with other
 # modules loaded, the reading of artifacts, a signal's return, memory that is full, a lock that is taken.
 BY_CHANCE = frozenset(
-    "brk clock_gettime clock_nanosleep clone close exit exit_group fstat futex getdents64 getegid geteuid getgid"
-    " getpid getrandom gettid getuid ioctl kill lseek lstat madvise mmap mprotect mremap munmap nanosleep newfstatat"
-    " open openat poll read restart_syscall rt_sigaction rt_sigprocmask rt_sigreturn sched_yield setresgid setresuid"
-    " stat sysinfo tgkill wait4 write".split()
+    ["brk", "clock_gettime", "clock_nanosleep", "clone", "close", "exit", "exit_group", "fstat", "futex", "getdents64", "getegid", "geteuid", "getgid", "getpid", "getrandom", "gettid", "getuid", "ioctl", "kill", "lseek", "lstat", "madvise", "mmap", "mprotect", "mremap", "munmap", "nanosleep", "newfstatat", "open", "openat", "poll", "read", "restart_syscall", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sched_yield", "setresgid", "setresuid", "stat", "sysinfo", "tgkill", "wait4", "write"]
 )
 # A program that is watched twice does not do the same twice.
 ROUNDS = 3

@@ -11,7 +11,7 @@ from typing import Any
 
 from executions.sandbox.protocol import Job
 from executions.sandbox.tracing import TraceError
-from seccomp_profiles import semantics, smoke
+from seccomp_profiles import semantics
 from seccomp_profiles.caller import NEVER, Call
 from seccomp_profiles.laboratory import Laboratory
 from seccomp_profiles.models import InspectionVerdict
@@ -60,7 +60,9 @@ class Findings:
             names.append(name)
 
 
-def probe(laboratory: Laboratory, rules: dict[str, Any] | None, programs: list[Smoke]) -> Any:
+def probe(
+    laboratory: Laboratory, rules: dict[str, Any] | None, programs: list[Smoke]
+) -> tuple[InspectionVerdict, dict[str, Any]]:
     """Verdict and details. Raises Cancelled and EngineError."""
     findings = ask_everything(laboratory, rules)
     broken = [result for result in try_programs(laboratory, rules, programs) if result["complaint"]]
@@ -140,7 +142,8 @@ def try_programs(
     laboratory: Laboratory, rules: dict[str, Any] | None, programs: list[Smoke]
 ) -> Iterator[dict[str, Any]]:
     """What each program complains of, and at which calls it was refused. Without programs: what the runner does."""
-    for program in programs or [None]:
+    tried: list[Smoke | None] = [*programs] or [None]
+    for program in tried:
         job = program.job(laboratory.runtime, laboratory.limits) if program else None
         observed = laboratory.run(job, rules)
         complaint = observed.start_error
@@ -152,9 +155,7 @@ def try_programs(
             return  # so it will be with all of them
 
 
-def blocked_at(
-    laboratory: Laboratory, job: Job | None, rules: dict[str, Any] | None
-) -> dict[str, Any]:
+def blocked_at(laboratory: Laboratory, job: Job | None, rules: dict[str, Any] | None) -> dict[str, Any]:
     """The calls refused to it, by a second, traced run; or why they cannot be named."""
     try:
         observed = laboratory.run(job, rules, traced=True)
@@ -187,5 +188,3 @@ def summary(findings: Findings, broken: list[Any], programs: list[Smoke], rules:
 def listed(names: list[str], few: int = 8) -> str:
     more = len(names) - few
     return ", ".join(names[:few]) + (f" and {more} more" if more > 0 else "")
-
-

@@ -48,7 +48,9 @@ class Replayed:
     job: Job
 
 
-def replay(programs: list[Replayed], draft: dict[str, Any] | None, current: dict[str, Any] | None) -> dict[str, Any]:
+def replay(
+    programs: list[Replayed], draft: dict[str, Any] | None, current: dict[str, Any] | None
+) -> dict[str, Any]:
     """The details of the inspection. Raises Cancelled and EngineError."""
     until = time.monotonic() + BUDGET_S
     results: list[dict[str, Any]] = []

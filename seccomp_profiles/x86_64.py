@@ -47,7 +47,5 @@ _RUNS = {
         "landlock_restrict_self memfd_secret process_mrelease futex_waitv set_mempolicy_home_node"
     ),
 }
-NUMBERS = {
-    name: number for start, names in _RUNS.items() for number, name in enumerate(names.split(), start)
-}
+NUMBERS = {name: number for start, names in _RUNS.items() for number, name in enumerate(names.split(), start)}
 NAMES = {number: name for name, number in NUMBERS.items()}

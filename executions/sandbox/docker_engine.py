@@ -3,6 +3,7 @@
 import functools
 import io
 import json
+import os
 import re
 import shutil
 import socket
@@ -248,11 +249,14 @@ def packed(name: str, content: bytes) -> bytes:
     return archive.getvalue()
 
 
-@functools.cache
 def runsc_version() -> str:
     path = shutil.which("runsc") or shutil.which("runsc", path=HOST_BIN)
-    if not path:
-        return ""
+    # An upgrade replaces the file.
+    return _version_of(path, os.stat(path).st_mtime_ns) if path else ""
+
+
+@functools.lru_cache(maxsize=1)
+def _version_of(path: str, _changed_at: int) -> str:
     output = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
     match = re.search(r"version (\S+)", output)
     return match[1] if match else ""
