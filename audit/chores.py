@@ -1,5 +1,5 @@
-"""What keepers do beside keeping a pool; sealing and purging, every hour. Each keeper does it: whoever comes first, the
-others find it done."""
+"""What keepers do beside keeping a pool; and sealing and purging, every hour. Each keeper does it: whoever comes
+first, the others find it done."""
 
 import logging
 import time

@@ -1,8 +1,8 @@
 """A program that makes system calls, one after the other, and writes down what the kernel answers to each.
 
 It is machine code made for the occasion: it needs no interpreter, no library and no compiler, and so runs in every
-image and under every profile that lets it write. Each answer is written before the next call is made; when a filter
-kills the program, how far it came is known.
+image and under every profile that lets it write. Each answer is written before the next call is made; when a
+filter kills the program, how far it came is known.
 """
 
 import struct

@@ -58,7 +58,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Laboratory:
-    """What an inspection's sandboxes have in common: those of a runtime as it is today, or as an execution had it."""
+    """What an inspection's sandboxes have in common: a runtime's of today, or as an execution had it."""
 
     engine: Engine
     inspection: Inspection

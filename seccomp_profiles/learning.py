@@ -12,11 +12,15 @@ from seccomp_profiles.laboratory import Laboratory
 from seccomp_profiles.semantics import ALLOW, ERRNO, Rules
 from seccomp_profiles.x86_64 import NUMBERS
 
-# What a run may come to by chance, though it did not while it was watched: the end of a worker that waited with other
-# modules loaded, the reading of artifacts, a signal's return, memory that is full, a lock that is taken.
-BY_CHANCE = frozenset(
-    ["brk", "clock_gettime", "clock_nanosleep", "clone", "close", "exit", "exit_group", "fstat", "futex", "getdents64", "getegid", "geteuid", "getgid", "getpid", "getrandom", "gettid", "getuid", "ioctl", "kill", "lseek", "lstat", "madvise", "mmap", "mprotect", "mremap", "munmap", "nanosleep", "newfstatat", "open", "openat", "poll", "read", "restart_syscall", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sched_yield", "setresgid", "setresuid", "stat", "sysinfo", "tgkill", "wait4", "write"]
-)
+# What a run may come to by chance, though it did not while it was watched: the end of a worker that waited with
+# other modules loaded, the reading of artifacts, a signal's return, memory that is full, a lock that is taken.
+_BY_CHANCE = """
+    brk clock_gettime clock_nanosleep clone close exit exit_group fstat futex getdents64 getegid geteuid getgid getpid
+    getrandom gettid getuid ioctl kill lseek lstat madvise mmap mprotect mremap munmap nanosleep newfstatat open openat
+    poll read restart_syscall rt_sigaction rt_sigprocmask rt_sigreturn sched_yield setresgid setresuid stat sysinfo
+    tgkill wait4 write
+"""
+BY_CHANCE = frozenset(_BY_CHANCE.split())
 # A program that is watched twice does not do the same twice.
 ROUNDS = 3
 
@@ -30,8 +34,8 @@ class Sample:
 
 
 def learn(laboratory: Laboratory, samples: list[Sample], base: Rules | None, base_name: str) -> dict[str, Any]:
-    """The details of the inspection, with the proposed rules. Raises Cancelled and EngineError: what is not sure is
-    not proposed."""
+    """The details of the inspection, with the proposed rules. Raises Cancelled and EngineError: what is not
+    sure is not proposed."""
     called: set[str] = set()
     programs = []
     for sample in samples:

@@ -1,6 +1,6 @@
 """Does a profile hold in a runtime's sandboxes, and does the runtime still work under it?
 
-Every system call there is gets made with meaningless arguments, once without any filter and once under the profile.
+Every system call there is gets made with meaningless arguments, once without a filter and once under the profile.
 gVisor knows EPERM without a filter too: only a call whose answer differs proves anything.
 """
 
@@ -38,7 +38,7 @@ class Findings:
     not_tried: list[str] = field(default_factory=list)
 
     def judge(self, call: Call, expected: str, answer: int | None, baseline: int | None) -> None:
-        """`answer` is None where the call killed the program; `baseline` where that happens without a filter too."""
+        """`answer` is None where the call killed the program; `baseline` where that happens anyway."""
         if baseline is None:
             self.not_tried.append(call.name)
         elif expected == ALLOW:
@@ -141,7 +141,7 @@ def ask(
 def try_programs(
     laboratory: Laboratory, rules: dict[str, Any] | None, programs: list[Smoke]
 ) -> Iterator[dict[str, Any]]:
-    """What each program complains of, and at which calls it was refused. Without programs: what the runner does."""
+    """What each program complains of, and at which calls it was refused. Without programs: the runner's."""
     tried: list[Smoke | None] = [*programs] or [None]
     for program in tried:
         job = program.job(laboratory.runtime, laboratory.limits) if program else None

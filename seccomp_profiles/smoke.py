@@ -1,6 +1,6 @@
 """Small programs that a runtime must be able to run: what a profile is tried with, and learnt from.
 
-A runtime's own are `[[smoke]]` tables in images/<slug>/runtime.toml; the two that RAGFlow knows have theirs here too.
+A runtime's own are `[[smoke]]` tables in images/<slug>/runtime.toml; the two that RAGFlow knows have theirs here.
 """
 
 import json
@@ -115,7 +115,8 @@ OWN = {
         Smoke("hello", "console.log('hello')", expect={"stdout": "hello\n"}),
         Smoke(
             "function",
-            "function main({ a, b }) {\n  return { sum: b.reduce((x, y) => x + y, a), root: Math.sqrt(a + 5) };\n}\n",
+            "function main({ a, b }) {\n"
+            "  return { sum: b.reduce((x, y) => x + y, a), root: Math.sqrt(a + 5) };\n}\n",
             mode="function",
             arguments={"a": 20, "b": [1, 21]},
             expect={"result": {"sum": 42, "root": 5}},

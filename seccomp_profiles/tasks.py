@@ -25,7 +25,7 @@ NEXT = """
 
 
 def inspect() -> None:
-    """One after the other until nothing waits: the tasks of those that were asked for meanwhile came to nothing."""
+    """One after the other until nothing waits: the tasks of those asked for meanwhile came to nothing."""
     with inspections.alone() as mine:
         while mine and (inspection := take()):
             make(get_engine(), inspection)

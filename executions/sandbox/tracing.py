@@ -1,10 +1,10 @@
 """What a guest asked its kernel for, as gVisor tells it: the calls it made, and those that its filter refused.
 
-gVisor writes its log into a named pipe, and what matters is taken out while it passes. Nothing of it is stored, for
-paths and arguments of the program are in it, and a log can grow by 20 MB a second.
+gVisor writes its log into a named pipe, and what matters is taken out while it passes. Nothing of it is stored,
+for paths and arguments of the program are in it, and a log can grow by 20 MB a second.
 
-A program can write lines into its trace, as the name of a file for example. That tells no more than the calls it may
-make anyway: it adds names and cannot take any away.
+A program can write lines into its trace, as the name of a file for example. That tells no more than the calls it
+may make anyway: it adds names and cannot take any away.
 """
 
 import fcntl
