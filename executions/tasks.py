@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 KEEPER_PATIENCE_S = 15
 ANSWER_S = 0.03
 STORE_PATIENCE_S = 120
+PROFILES = ("runtime__seccomp_profile__active", "client__seccomp_profile__active")
 RAGFLOW_SUFFIXES = [".png", ".jpg", ".jpeg", ".svg", ".pdf", ".csv", ".json", ".html"]
 
 
@@ -103,7 +104,7 @@ def take(execution_id: str) -> Any:
     )
     if not taken:
         return None
-    rows = Execution.objects.select_related("runtime__seccomp_profile__active", "client__seccomp_profile__active")
+    rows = Execution.objects.select_related("runtime", "client", *PROFILES)
     return rows.annotate(redacting=redaction.anybodys()).get(pk=execution_id)
 
 
@@ -152,7 +153,7 @@ def acquire(
 ) -> tuple[Sandbox, bool, Channel]:
     """A sandbox for this execution, whether it was waiting, and its stdin and stdout. Raises EngineError."""
     if configuration.own:
-        started = pool.start(engine, configuration, execution_id=execution.pk)
+        started = start(engine, execution)
         return started, False, engine.attach(started.container_id)
     warm = True
     give_up = time.monotonic() + KEEPER_PATIENCE_S
@@ -165,8 +166,27 @@ def acquire(
             pool.discard(sandbox)
     warm = False
     kept = wait_for_keeper(configuration, execution, give_up)
-    sandbox = kept or pool.start(engine, configuration, execution_id=execution.pk)
+    sandbox = kept or start(engine, execution)
     return sandbox, warm, engine.attach(sandbox.container_id)
+
+
+def start(engine: Engine, execution: Execution) -> Sandbox:
+    """One for this execution alone, under the profile that is in force when it is ready."""
+    while True:
+        wanted = configuration_of(with_profiles_of_now(execution))
+        sandbox = pool.start(engine, wanted, execution_id=execution.pk)
+        if configuration_of(with_profiles_of_now(execution)).profile_sha256 == wanted.profile_sha256:
+            return sandbox
+        pool.discard(sandbox)
+
+
+def with_profiles_of_now(execution: Execution) -> Execution:
+    """An activation while it waited, or while its sandbox started, counts."""
+    found = Execution.objects.select_related(*PROFILES).only("id", *PROFILES).get(pk=execution.pk)
+    execution.runtime.seccomp_profile = found.runtime.seccomp_profile
+    if execution.client and found.client:
+        execution.client.seccomp_profile = found.client.seccomp_profile
+    return execution
 
 
 def wait_for_keeper(configuration: pool.Configuration, execution: Execution, give_up: float) -> Sandbox | None:

@@ -1,5 +1,6 @@
 """The profiles that come with the platform. Once created, they are the administrator's."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from seccomp_profiles import revisions
@@ -40,22 +41,53 @@ def _default_rules() -> dict[str, Any]:
     }
 
 
-PROFILES: dict[str, tuple[str, dict[str, Any] | None]] = {
-    UNCONFINED: ("No filter inside the guest: gVisor alone is the barrier.", None),
-    "default": (
+@dataclass(frozen=True)
+class Shipped:
+    """With rules of its own, or extending one above it."""
+
+    description: str
+    rules: dict[str, Any] | None = None
+    parent: str = ""
+    deny: str = ""
+
+
+PROFILES = {
+    UNCONFINED: Shipped("No filter inside the guest: gVisor alone is the barrier."),
+    "default": Shipped(
         "Refuses, with EPERM, system calls that ordinary programs do not use: tracing, mounts, namespaces, "
         "kernel modules, keys, BPF, io_uring, handles. Python and Node.js run under it unchanged; debuggers "
         "do not.",
         _default_rules(),
+    ),
+    # New processes by fork cannot be refused: the runner itself forks the program.
+    "compute": Shipped(
+        "The default profile without sockets of any kind and without the ways to start another program that "
+        "ordinary ones do not need. For programs that only compute; threads and child processes work.",
+        parent="default",
+        deny="socket socketpair connect accept accept4 bind listen sendto recvfrom sendmsg recvmsg sendmmsg "
+        "recvmmsg shutdown getsockname getpeername setsockopt getsockopt vfork execveat",
+    ),
+    "compute-alone": Shipped(
+        "The compute profile, and no other program can be started at all. For runtimes whose programs run in the "
+        "runner's own interpreter, as Python's do. Node.js cannot start under it.",
+        parent="compute",
+        deny="execve",
     ),
 }
 
 
 def create_missing() -> list[str]:
     """The names of the profiles that were not there yet."""
-    present = set(SeccompProfile.objects.values_list("name", flat=True))
+    present = {profile.name: profile for profile in SeccompProfile.objects.select_related("active")}
     missing = [name for name in PROFILES if name not in present]
     for name in missing:
-        description, rules = PROFILES[name]
-        revisions.create_profile(name, rules, description=description, note="As shipped.")
+        shipped = PROFILES[name]
+        present[name] = revisions.create_profile(
+            name,
+            shipped.rules,
+            description=shipped.description,
+            parent=present[shipped.parent] if shipped.parent else None,
+            deny=shipped.deny.split(),
+            note="As shipped.",
+        )
     return missing

@@ -90,6 +90,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
                     "image_id",
                     "runtime_revision",
                     "profile_name",
+                    "profile_revision",
                     "profile_sha256",
                     "runsc_version",
                     "code_sha256",

@@ -46,7 +46,15 @@ SMALL: dict[str, Getter] = (
     )
     | {"duration_ms": lambda execution: execution.run_ms}
     | _same("cpu_ms", "peak_memory_bytes", "warm", "batch_id", "rerun_of", "pinned")
-    | _same("image_id", "runtime_revision", "profile_name", "profile_sha256", "limits", "runsc_version")
+    | _same(
+        "image_id",
+        "runtime_revision",
+        "profile_name",
+        "profile_revision",
+        "profile_sha256",
+        "limits",
+        "runsc_version",
+    )
     | _same("node", "sandbox_id")
 )
 # Up to megabytes each: only when asked for, or of one execution.

@@ -93,6 +93,7 @@ class ExecutionSchema(serializers.Serializer):  # type: ignore[type-arg]
     image_id = serializers.CharField()
     runtime_revision = serializers.IntegerField()
     profile_name = serializers.CharField()
+    profile_revision = serializers.IntegerField(allow_null=True, help_text="Null: no profile.")
     profile_sha256 = serializers.CharField()
     limits = LimitsSchema()
     runsc_version = serializers.CharField()
@@ -163,14 +164,6 @@ class RuntimeSchema(serializers.Serializer):  # type: ignore[type-arg]
     seccomp_profile = serializers.CharField()
     environment = Texts()
     limits = LimitsSchema()
-
-
-class ProfileSchema(serializers.Serializer):  # type: ignore[type-arg]
-    name = serializers.CharField()
-    description = serializers.CharField()
-    sha256 = serializers.CharField()
-    rules = AnyJson(allow_null=True)
-    runtimes = serializers.ListField(child=serializers.CharField())
 
 
 class PercentilesSchema(serializers.Serializer):  # type: ignore[type-arg]

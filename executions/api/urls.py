@@ -7,7 +7,14 @@ from executions.api.events import EventsView
 from executions.api.export import ExportView
 from executions.api.me import MeView
 from executions.api.problems import not_found
-from executions.api.profiles import ProfilesView, ProfileView
+from executions.api.profile_revisions import (
+    ActivateView,
+    DiffView,
+    RevisionExportView,
+    RevisionsView,
+    RevisionView,
+)
+from executions.api.profiles import ProfilesView, ProfileView, ValidateView
 from executions.api.rerun import RerunView
 from executions.api.stats import StatsView
 from executions.api.views import ArtifactsView, ArtifactView, CancelView, ExecutionsView, ExecutionView
@@ -26,7 +33,13 @@ urlpatterns = [
     path("runtimes", RuntimesView.as_view()),
     path("runtimes/<slug:slug>", RuntimeView.as_view()),
     path("seccomp-profiles", ProfilesView.as_view()),
+    path("seccomp-profiles/validate", ValidateView.as_view()),
     path("seccomp-profiles/<slug:name>", ProfileView.as_view()),
+    path("seccomp-profiles/<slug:name>/diff", DiffView.as_view()),
+    path("seccomp-profiles/<slug:name>/revisions", RevisionsView.as_view()),
+    path("seccomp-profiles/<slug:name>/revisions/<int:number>", RevisionView.as_view()),
+    path("seccomp-profiles/<slug:name>/revisions/<int:number>/activate", ActivateView.as_view()),
+    path("seccomp-profiles/<slug:name>/revisions/<int:number>/export", RevisionExportView.as_view()),
     path("stats", StatsView.as_view()),
     path("me", MeView.as_view()),
     # Last: what is not there is a problem too.

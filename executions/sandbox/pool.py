@@ -18,12 +18,18 @@ from seccomp_profiles.models import UNCONFINED, SeccompRevision, hash_rules
 
 logger = logging.getLogger(__name__)
 
-# The oldest first: it has had the most time to preload.
+# The oldest first: it has had the most time to preload. The profile is the one in force at this moment, which may
+# be another than when the run began to wait; one without a revision matches no sandbox.
 CLAIM = """
     WITH picked AS (
         SELECT id FROM executions_sandbox
-        WHERE node = %s AND runtime_id = %s AND state = 'ready'
-          AND runtime_revision = %s AND profile_sha256 = %s
+        WHERE node = %s AND runtime_id = %s AND state = 'ready' AND runtime_revision = %s
+          AND profile_sha256 = (
+            SELECT CASE WHEN runtime.seccomp_profile_id IS NULL THEN %s ELSE revision.sha256 END
+            FROM runtimes_runtime runtime
+            LEFT JOIN seccomp_profiles_seccompprofile profile ON profile.id = runtime.seccomp_profile_id
+            LEFT JOIN seccomp_profiles_seccomprevision revision ON revision.id = profile.active_id
+            WHERE runtime.id = executions_sandbox.runtime_id)
         ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1
     ), claimed AS (
         UPDATE executions_sandbox s SET state = 'claimed', execution_id = %s, claimed_at = clock_timestamp()
@@ -111,7 +117,7 @@ def claim(configuration: Configuration, execution_id: UUID) -> Sandbox | None:
         settings.SANDBOX_NODE,
         runtime.pk,
         runtime.revision,
-        configuration.profile_sha256,
+        hash_rules(None),
         execution_id,
         POOL,
         f"{CLAIMED}{runtime.pk}",

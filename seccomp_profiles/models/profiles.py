@@ -63,6 +63,11 @@ class SeccompProfile(models.Model):
         return self.name
 
     @property
+    def parent_is_newer(self) -> bool:
+        """The parent says something else than what this one was derived from."""
+        return self.parent is not None and self.current.parent_revision_id != self.parent.active_id
+
+    @property
     def current(self) -> "SeccompRevision":
         """The active revision, which knows this row without asking Postgres for it."""
         if self.active is None:

@@ -90,7 +90,7 @@ def test_unused_runtime_and_profile_are_deleted(root: APIClient) -> None:
 def test_profile_is_added_changed_and_kept_while_used(root: APIClient) -> None:
     path = root.post(f"{API}/seccomp-profiles", {"name": "quiet", "rules": RULES}, format="json")["Location"]
     before = root.get(path).json()
-    after = root.patch(path, {"rules": RULES | {"defaultAction": "SCMP_ACT_ERRNO"}}, format="json").json()
+    after = root.patch(path, {"rules": RULES | {"syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]}}, format="json").json()
     assert before["sha256"] != after["sha256"]
     root.patch(f"{API}/runtimes/python", {"seccomp_profile": "quiet"}, format="json")
     assert root.delete(path).status_code == 409

@@ -1,0 +1,3 @@
+from seccomp_profiles.admin.profiles import SeccompProfileAdmin
+
+__all__ = ["SeccompProfileAdmin"]
