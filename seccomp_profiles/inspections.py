@@ -18,6 +18,7 @@ from executions.models import Client
 from executions.sandbox.engine import Engine, EngineError
 from runtimes.models import Runtime
 from seccomp_profiles import laboratory
+from seccomp_profiles.activation import runtimes_under
 from seccomp_profiles.models import (
     Inspection,
     InspectionKind,
@@ -81,19 +82,17 @@ def cancel(inspection: Inspection) -> bool:
 
 def in_use() -> Iterator[tuple[SeccompProfile, Runtime]]:
     """Every profile in force and every enabled runtime whose sandboxes are started under it."""
-    profiles = SeccompProfile.objects.select_related("active").in_bulk()
-    clients = list(Client.objects.filter(seccomp_profile__isnull=False, enabled=True))
-    for runtime in Runtime.objects.enabled():
-        ids = {runtime.seccomp_profile_id} | {
-            client.seccomp_profile_id for client in clients if client.may_use(runtime)
-        }
-        yield from ((profiles[pk], runtime) for pk in sorted(filter(None, ids)))
+    used = Q(runtimes__enabled=True) | Q(clients__enabled=True)
+    for profile in SeccompProfile.objects.select_related("active").filter(used).distinct():
+        yield from ((profile, runtime) for runtime in runtimes_under(profile))
 
 
 def request_probes(revision: SeccompRevision, *, by: str) -> list[Inspection]:
     """For every runtime that uses the revision's profile."""
-    runtimes = [runtime for profile, runtime in in_use() if profile.pk == revision.profile_id]
-    return [request(InspectionKind.PROBE, revision=revision, runtime=runtime, by=by) for runtime in runtimes]
+    return [
+        request(InspectionKind.PROBE, revision=revision, runtime=runtime, by=by)
+        for runtime in runtimes_under(revision.profile)
+    ]
 
 
 def without_programs(parameters: dict[str, Any]) -> dict[str, Any]:

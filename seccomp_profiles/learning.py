@@ -6,19 +6,18 @@ from typing import Any
 from executions.models import Status
 from executions.sandbox.engine import EngineError
 from executions.sandbox.protocol import Job
-from seccomp_profiles import semantics
-from seccomp_profiles.caller import NEVER, Call
+from seccomp_profiles.diff import diff
 from seccomp_profiles.laboratory import Laboratory
-from seccomp_profiles.semantics import ALLOW, ERRNO, Rules
+from seccomp_profiles.rules import ALLOW, DENY, Json
 from seccomp_profiles.x86_64 import NUMBERS
 
 # What a run may come to by chance, though it did not while it was watched: the end of a worker that waited with
 # other modules loaded, the reading of artifacts, a signal's return, memory that is full, a lock that is taken.
 _BY_CHANCE = """
-    brk clock_gettime clock_nanosleep clone close exit exit_group fstat futex getdents64 getegid geteuid getgid getpid
-    getrandom gettid getuid ioctl kill lseek lstat madvise mmap mprotect mremap munmap nanosleep newfstatat open openat
-    poll read restart_syscall rt_sigaction rt_sigprocmask rt_sigreturn sched_yield setresgid setresuid stat sysinfo
-    tgkill wait4 write
+    brk clock_gettime clock_nanosleep clone close exit exit_group fstat futex getdents64 getegid geteuid getgid
+    getpid getrandom gettid getuid ioctl kill lseek lstat madvise mmap mprotect mremap munmap nanosleep newfstatat
+    open openat poll read restart_syscall rt_sigaction rt_sigprocmask rt_sigreturn sched_yield setresgid setresuid
+    stat sysinfo tgkill wait4 write
 """
 BY_CHANCE = frozenset(_BY_CHANCE.split())
 # A program that is watched twice does not do the same twice.
@@ -33,7 +32,7 @@ class Sample:
     job: Job
 
 
-def learn(laboratory: Laboratory, samples: list[Sample], base: Rules | None, base_name: str) -> dict[str, Any]:
+def learn(laboratory: Laboratory, samples: list[Sample], base: Json | None, base_name: str) -> dict[str, Any]:
     """The details of the inspection, with the proposed rules. Raises Cancelled and EngineError: what is not
     sure is not proposed."""
     called: set[str] = set()
@@ -64,7 +63,7 @@ def learn(laboratory: Laboratory, samples: list[Sample], base: Rules | None, bas
         "called": sorted(called),
         "proposal": proposal,
         "base": base_name,
-        "difference": difference(base, proposal),
+        "difference": diff(base, proposal).as_dict(),
     }
 
 
@@ -80,7 +79,7 @@ def refused_to(laboratory: Laboratory, samples: list[Sample], rules: dict[str, A
 
 def allowing(called: set[str]) -> dict[str, Any]:
     return {
-        "defaultAction": ERRNO,
+        "defaultAction": DENY,
         "syscalls": [
             {"names": sorted(called), "action": ALLOW, "comment": "learnt"},
             {"names": sorted(BY_CHANCE - called), "action": ALLOW, "comment": "what a run may come to by chance"},
@@ -88,16 +87,5 @@ def allowing(called: set[str]) -> dict[str, Any]:
     }
 
 
-def named(rules: Rules) -> set[str]:
+def named(rules: Json) -> set[str]:
     return {name for rule in rules["syscalls"] for name in rule["names"]}
-
-
-def difference(base: Rules | None, proposal: Rules) -> dict[str, list[str]]:
-    """Names that would be refused and were not, and the other way round; arguments are not looked at."""
-    found: dict[str, list[str]] = {"refused": [], "allowed": []}
-    for name in sorted(NUMBERS.keys() - NEVER):
-        call = Call.harmless(name)
-        was, is_now = (semantics.action(rules, call) == ALLOW for rules in (base, proposal))
-        if was != is_now:
-            found["allowed" if is_now else "refused"].append(name)
-    return found

@@ -15,7 +15,8 @@ from seccomp_profiles import semantics
 from seccomp_profiles.caller import NEVER, Call
 from seccomp_profiles.laboratory import Laboratory
 from seccomp_profiles.models import InspectionVerdict
-from seccomp_profiles.semantics import ALLOW, ERRNO, Rules
+from seccomp_profiles.rules import ALLOW, Json, names_of
+from seccomp_profiles.rules import DENY as ERRNO
 from seccomp_profiles.smoke import Smoke
 from seccomp_profiles.x86_64 import NUMBERS
 
@@ -68,7 +69,7 @@ def probe(
     broken = [result for result in try_programs(laboratory, rules, programs) if result["complaint"]]
     details = {
         "summary": summary(findings, broken, programs, rules),
-        "calls": asdict(findings),
+        "calls": asdict(findings) | {"allowed": len(findings.allowed)},
         "programs": {"tried": [program.name for program in programs], "broken": broken},
     }
     return verdict(findings, broken, rules), details
@@ -84,7 +85,7 @@ def verdict(findings: Findings, broken: list[Any], rules: dict[str, Any] | None)
     return InspectionVerdict.ENFORCED
 
 
-def refuses(rules: Rules | None) -> bool:
+def refuses(rules: Json | None) -> bool:
     """Whether it has anything to enforce."""
     return rules is not None and any(semantics.action(rules, call) != ALLOW for call in calls_for(rules))
 
@@ -112,12 +113,12 @@ def ask_everything(laboratory: Laboratory, rules: dict[str, Any] | None) -> Find
     return findings
 
 
-def calls_for(rules: Rules) -> list[Call]:
+def calls_for(rules: Json) -> list[Call]:
     """Every call there is, and for each rule about arguments one that it is about."""
     calls = [Call.harmless(name) for name in NUMBERS if name not in NEVER]
     for rule in semantics.applying(rules):
         if rule.get("args"):
-            names = (name for name in semantics.names(rule) if name in NUMBERS and name not in NEVER)
+            names = (name for name in names_of(rule) if name in NUMBERS and name not in NEVER)
             calls += [semantics.matching(rule, Call.harmless(name)) for name in names]
     return list(dict.fromkeys(calls))
 
