@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from audit import redaction
 from executions import live, liveness, services
-from executions.models import Execution, Outcome, Sandbox, Status
+from executions.models import Client, Execution, Outcome, Sandbox, Status
 from executions.notify import POOL, READY, listening, notify
 from executions.sandbox import pool
 from executions.sandbox.docker_engine import get_engine
@@ -23,7 +23,7 @@ from executions.sandbox.engine import Channel, ContainerState, Engine, EngineErr
 from executions.sandbox.protocol import BYE, Job
 from executions.sandbox.session import EndedBy, Report, Session
 from executions.sandbox.verdict import Verdict, decide
-from runtimes.models import Limits
+from runtimes.models import Limits, Runtime
 from seccomp_profiles.models import SeccompProfile, SeccompRevision
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,10 @@ KEEPER_PATIENCE_S = 15
 ANSWER_S = 0.03
 STORE_PATIENCE_S = 120
 PROFILES = ("runtime__seccomp_profile__active", "client__seccomp_profile__active")
+# A warm sandbox is found by the hash of its rules. They have tens of kilobytes.
+NOT_FOR_A_CLAIM = [
+    f"{path}__{field}" for path in PROFILES for field in ("rules", "effective", "allow", "deny", "note")
+]
 RAGFLOW_SUFFIXES = [".png", ".jpg", ".jpeg", ".svg", ".pdf", ".csv", ".json", ".html"]
 
 
@@ -104,7 +108,7 @@ def take(execution_id: str) -> Any:
     )
     if not taken:
         return None
-    rows = Execution.objects.select_related("runtime", "client", *PROFILES)
+    rows = Execution.objects.select_related("runtime", "client", *PROFILES).defer(*NOT_FOR_A_CLAIM)
     return rows.annotate(redacting=redaction.anybodys()).get(pk=execution_id)
 
 
@@ -175,17 +179,18 @@ def start(engine: Engine, execution: Execution) -> Sandbox:
     while True:
         wanted = configuration_of(with_profiles_of_now(execution))
         sandbox = pool.start(engine, wanted, execution_id=execution.pk)
-        if configuration_of(with_profiles_of_now(execution)).profile_sha256 == wanted.profile_sha256:
+        if configuration_of(with_profiles_of_now(execution)).profile_sha256 == sandbox.profile_sha256:
             return sandbox
         pool.discard(sandbox)
 
 
 def with_profiles_of_now(execution: Execution) -> Execution:
     """An activation while it waited, or while its sandbox started, counts."""
-    found = Execution.objects.select_related(*PROFILES).only("id", *PROFILES).get(pk=execution.pk)
-    execution.runtime.seccomp_profile = found.runtime.seccomp_profile
-    if execution.client and found.client:
-        execution.client.seccomp_profile = found.client.seccomp_profile
+    runtimes = Runtime.objects.select_related("seccomp_profile__active")
+    execution.runtime.seccomp_profile = runtimes.get(pk=execution.runtime.pk).seccomp_profile
+    if execution.client:
+        clients = Client.objects.select_related("seccomp_profile__active")
+        execution.client.seccomp_profile = clients.get(pk=execution.client.pk).seccomp_profile
     return execution
 
 

@@ -12,8 +12,6 @@ from executions.notify import POOL, notify
 from runtimes.models import Runtime
 from seccomp_profiles.models import (
     Inspection,
-    InspectionKind,
-    InspectionState,
     InspectionVerdict,
     SeccompActivation,
     SeccompProfile,
@@ -45,23 +43,12 @@ def runtimes_under(profile: SeccompProfile) -> list[Runtime]:
     return list(Runtime.objects.enabled().filter(wanted))
 
 
-def newest_probes(
-    revisions: Iterable[SeccompRevision], runtimes: Iterable[Runtime]
-) -> dict[tuple[int, int], Inspection]:
-    """By the ids of revision and runtime."""
-    found = Inspection.objects.filter(
-        kind=InspectionKind.PROBE, state=InspectionState.DONE, revision__in=revisions, runtime__in=runtimes
-    )
-    newest = found.order_by("revision", "runtime", "-id").distinct("revision", "runtime")
-    return {(probe.revision_id or 0, probe.runtime_id or 0): probe for probe in newest}
-
-
 def obstacles(revision: SeccompRevision, runtimes: Iterable[Runtime] | None = None) -> list[Obstacle]:
     """Why it must not be put in force, on these runtimes or on all that would run under it."""
     if revision.effective is None:
         return []  # no filter: nothing can fail to hold
     under = runtimes_under(revision.profile) if runtimes is None else list(runtimes)
-    probes = newest_probes([revision], under)
+    probes = Inspection.objects.newest_probes([revision], under)
     found = []
     for runtime in under:
         probe = probes.get((revision.pk, runtime.pk))
@@ -85,7 +72,8 @@ def _why_not(runtime: Runtime, probe: Inspection | None) -> str:
 def activate(revision: SeccompRevision, *, by: str, override: str = "") -> SeccompActivation:
     """From its commit on, no run gets a sandbox under another revision. Raises NotProven, unless `override` says
     why it shall be in force all the same. One that is in force already stays as it is."""
-    profile = SeccompProfile.objects.select_for_update().select_related("active").get(pk=revision.profile_id)
+    profiles = SeccompProfile.objects.select_for_update(of=("self",)).select_related("active")
+    profile = profiles.get(pk=revision.profile_id)
     revision.profile = profile
     if profile.active == revision:
         return revision.activations.latest("id")

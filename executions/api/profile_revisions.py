@@ -18,7 +18,7 @@ from executions.api.profile_forms import ActivationForm, RevisionForm
 from executions.api.profiles import TAGS, in_fields, next_revision, put_in_force
 from seccomp_profiles import activation, revisions
 from seccomp_profiles.diff import diff
-from seccomp_profiles.models import SeccompProfile, SeccompRevision
+from seccomp_profiles.models import Inspection, SeccompProfile, SeccompRevision
 
 
 def revision_as_shown(revision: SeccompRevision) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def revision_in_detail(revision: SeccompRevision) -> dict[str, Any]:
 
 def verdicts(revision: SeccompRevision) -> list[dict[str, Any]]:
     runtimes = activation.runtimes_under(revision.profile)
-    probes = activation.newest_probes([revision], runtimes)
+    probes = Inspection.objects.newest_probes([revision], runtimes)
     why_not = {obstacle.runtime: obstacle.message for obstacle in activation.obstacles(revision, runtimes)}
     return [
         {

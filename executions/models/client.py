@@ -1,12 +1,13 @@
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 from django.db.models import Q
 
 from runtimes.models import MIB, Runtime
-from seccomp_profiles.models import SeccompProfile
+from seccomp_profiles.models import Inspection, SeccompProfile
 
 
 class Role(models.TextChoices):
@@ -93,6 +94,14 @@ class Client(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        chosen = self.seccomp_profile
+        if chosen is None or Client.objects.filter(pk=self.pk, seccomp_profile=chosen).exists():
+            return
+        runtimes = [runtime for runtime in Runtime.objects.enabled() if self.may_use(runtime)]
+        if problem := Inspection.objects.known_bad(chosen, runtimes):
+            raise ValidationError({"seccomp_profile": f"Not possible: {problem}."})
 
     # Django REST framework asks this of whoever is `request.user`.
     @property

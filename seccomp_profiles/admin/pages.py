@@ -45,7 +45,7 @@ class Verdict:
 def verdicts(revision: SeccompRevision) -> list[Verdict]:
     runtimes = activation.runtimes_under(revision.profile)
     why_not = {found.runtime: found.message for found in activation.obstacles(revision, runtimes)}
-    probes = activation.newest_probes([revision], runtimes)
+    probes = Inspection.objects.newest_probes([revision], runtimes)
     return [
         Verdict(runtime.slug, probes.get((revision.pk, runtime.pk)), why_not.get(runtime.slug, ""))
         for runtime in runtimes
@@ -106,7 +106,7 @@ def read(rules: Any, found: Sequence[Finding]) -> dict[str, Any]:
 
 
 @require_POST
-def check(model_admin: Admin, request: HttpRequest) -> HttpResponse:
+def check(request: HttpRequest, model_admin: Admin) -> HttpResponse:
     """A fragment for the editor: what the text in it would mean."""
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
@@ -119,7 +119,7 @@ def check(model_admin: Admin, request: HttpRequest) -> HttpResponse:
     return render(request, f"{FOLDER}/read.html", {"read": read(rules, found)})
 
 
-def _profile(model_admin: Admin, request: HttpRequest, profile_id: int, *, change: bool = False) -> SeccompProfile:
+def _profile(request: HttpRequest, model_admin: Admin, profile_id: int, *, change: bool = False) -> SeccompProfile:
     rows = SeccompProfile.objects.select_related("active", "parent__active")
     profile: SeccompProfile = get_object_or_404(rows, pk=profile_id)
     may = model_admin.has_change_permission if change else model_admin.has_view_permission
@@ -139,7 +139,7 @@ def _to(profile: SeccompProfile) -> HttpResponse:
     return redirect("admin:seccomp_profiles_seccompprofile_change", profile.pk)
 
 
-def _context(model_admin: Admin, request: HttpRequest, profile: SeccompProfile, title: str) -> dict[str, Any]:
+def _context(request: HttpRequest, model_admin: Admin, profile: SeccompProfile, title: str) -> dict[str, Any]:
     return {
         **model_admin.admin_site.each_context(request),
         "opts": model_admin.opts,
@@ -150,11 +150,11 @@ def _context(model_admin: Admin, request: HttpRequest, profile: SeccompProfile, 
 
 
 @require_safe
-def show_revision(model_admin: Admin, request: HttpRequest, profile_id: int, number: int) -> HttpResponse:
-    profile = _profile(model_admin, request, profile_id)
+def show_revision(request: HttpRequest, model_admin: Admin, profile_id: int, number: int) -> HttpResponse:
+    profile = _profile(request, model_admin, profile_id)
     revision = _revision(profile, number)
     found = revisions.check(revision.rules, parent=profile.parent, allow=revision.allow, deny=revision.deny)
-    context = _context(model_admin, request, profile, f"{profile.name}, revision {number}")
+    context = _context(request, model_admin, profile, f"{profile.name}, revision {number}")
     return render(
         request,
         f"{FOLDER}/revision.html",
@@ -163,15 +163,15 @@ def show_revision(model_admin: Admin, request: HttpRequest, profile_id: int, num
 
 
 @require_safe
-def show_diff(model_admin: Admin, request: HttpRequest, profile_id: int) -> HttpResponse:
-    profile = _profile(model_admin, request, profile_id)
+def show_diff(request: HttpRequest, model_admin: Admin, profile_id: int) -> HttpResponse:
+    profile = _profile(request, model_admin, profile_id)
     before = _asked(profile, request.GET.get("before", "")) or profile.current
     after = _asked(profile, request.GET.get("after", "")) or _revision(
         profile, profile.revisions.latest("number").number
     )
     found = diff(before.effective, after.effective)
     sections = (("Now denied", found.denied), ("Now allowed", found.allowed), ("Otherwise", found.changed))
-    context = _context(model_admin, request, profile, f"{profile.name}: {before} and {after}")
+    context = _context(request, model_admin, profile, f"{profile.name}: {before} and {after}")
     return render(
         request, f"{FOLDER}/diff.html", context | {"before": before, "after": after, "sections": sections}
     )
@@ -184,8 +184,8 @@ def _asked(profile: SeccompProfile, text: str) -> SeccompRevision | None:
 
 
 @require_safe
-def export(model_admin: Admin, request: HttpRequest, profile_id: int, number: int) -> HttpResponse:
-    profile = _profile(model_admin, request, profile_id)
+def export(request: HttpRequest, model_admin: Admin, profile_id: int, number: int) -> HttpResponse:
+    profile = _profile(request, model_admin, profile_id)
     revision = _revision(profile, number)
     content = revision.rules if request.GET.get("form") == "rules" and not profile.parent else revision.effective
     response = JsonResponse(content, safe=False, json_dumps_params={"indent": 2})
@@ -194,8 +194,8 @@ def export(model_admin: Admin, request: HttpRequest, profile_id: int, number: in
 
 
 @require_POST
-def activate(model_admin: Admin, request: HttpRequest, profile_id: int, number: int) -> HttpResponse:
-    profile = _profile(model_admin, request, profile_id, change=True)
+def activate(request: HttpRequest, model_admin: Admin, profile_id: int, number: int) -> HttpResponse:
+    profile = _profile(request, model_admin, profile_id, change=True)
     revision = _revision(profile, number)
     override = request.POST.get("override", "")[:2000].replace("\0", "")
     try:
@@ -207,9 +207,9 @@ def activate(model_admin: Admin, request: HttpRequest, profile_id: int, number: 
 
 
 @require_POST
-def follow(model_admin: Admin, request: HttpRequest, profile_id: int) -> HttpResponse:
+def follow(request: HttpRequest, model_admin: Admin, profile_id: int) -> HttpResponse:
     """A new revision with the same changes, on top of what the parent says now."""
-    profile = _profile(model_admin, request, profile_id, change=True)
+    profile = _profile(request, model_admin, profile_id, change=True)
     if profile.parent is None:
         raise Http404
     newest = profile.revisions.latest("number")

@@ -60,7 +60,7 @@ class SeccompProfileAdmin(ModelAdmin[SeccompProfile]):
 
     def get_urls(self) -> list[URLPattern]:
         def page(route: str, view: Any, name: str) -> URLPattern:
-            wrapped = self.admin_site.admin_view(lambda request, **kwargs: view(self, request, **kwargs))
+            wrapped = self.admin_site.admin_view(lambda request, **kwargs: view(request, self, **kwargs))
             return path(route, wrapped, name=f"seccomp_profiles_{name}")
 
         return [

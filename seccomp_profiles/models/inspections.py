@@ -1,7 +1,10 @@
+from collections.abc import Iterable
+from typing import Any
+
 from django.db import models
 from django.db.models import Q
 
-from seccomp_profiles.models.profiles import SeccompRevision
+from seccomp_profiles.models.profiles import SeccompProfile, SeccompRevision
 
 
 class InspectionKind(models.TextChoices):
@@ -26,7 +29,31 @@ class InspectionVerdict(models.TextChoices):
     ERROR = "error", "Could not be told"
 
 
+# That a program would run without its filter, or not at all.
+BAD = (InspectionVerdict.NOT_ENFORCED, InspectionVerdict.BREAKS_RUNTIME)
 OPEN = (InspectionState.QUEUED, InspectionState.RUNNING)
+
+
+class InspectionQuerySet(models.QuerySet["Inspection"]):
+    def newest_probes(
+        self, revisions: Iterable[SeccompRevision], runtimes: Iterable[Any]
+    ) -> dict[tuple[int, int], "Inspection"]:
+        """By the ids of revision and runtime."""
+        found = self.filter(
+            kind=InspectionKind.PROBE, state=InspectionState.DONE, revision__in=revisions, runtime__in=runtimes
+        )
+        # By the columns: a relation would sort by the other model's own order.
+        newest = found.order_by("revision_id", "runtime_id", "-id").distinct("revision_id", "runtime_id")
+        return {(probe.revision_id or 0, probe.runtime_id or 0): probe for probe in newest}
+
+    def known_bad(self, profile: SeccompProfile, runtimes: Iterable[Any]) -> str:
+        """What speaks against giving the profile to these runtimes; "" if nothing is known."""
+        probes = self.newest_probes([profile.current], runtimes).values()
+        return "; ".join(
+            f"on {probe.runtime} the newest probe of {profile} says: {probe.get_verdict_display().lower()}"
+            for probe in probes
+            if probe.verdict in BAD
+        )
 
 
 class Inspection(models.Model):
@@ -54,6 +81,8 @@ class Inspection(models.Model):
     runsc_version = models.CharField(max_length=100, blank=True)
     image_id = models.CharField(max_length=80, blank=True)
     runtime_revision = models.PositiveIntegerField(null=True, blank=True)
+
+    objects = InspectionQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]

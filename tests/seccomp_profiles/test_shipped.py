@@ -3,6 +3,7 @@ import pytest
 from sandbox_platform.doctor.live import look
 from seccomp_profiles import revisions, shipped
 from seccomp_profiles.models import SeccompProfile, docker_value
+from seccomp_profiles.rules import in_words, outcomes
 from seccomp_profiles.validators import validate_profile
 from tests.executions.sandbox.guest import engine, guest, job, spec
 
@@ -22,12 +23,20 @@ NEEDED = {
     "clone3",
     "execve",
 }
-DEFAULT = shipped.PROFILES["default"][1]
+DEFAULT = shipped.PROFILES["default"].rules
 
 
 @pytest.mark.parametrize("name", shipped.PROFILES)
-def test_shipped_profile_is_valid(name: str) -> None:
-    validate_profile(shipped.PROFILES[name][1])
+def test_shipped_profile_is_valid(db: None, name: str) -> None:
+    shipped.create_missing()
+    validate_profile(SeccompProfile.objects.get(name=name).rules)
+
+
+def test_compute_profile_refuses_what_the_default_does_and_sockets(db: None) -> None:
+    shipped.create_missing()
+    found = outcomes(SeccompProfile.objects.get(name="compute").rules)
+    assert {in_words(found[name]) for name in ("mount", "socket", "vfork")} == {"denied"}
+    assert in_words(found["clone"]) == "allowed"
 
 
 def test_default_profile_lets_the_runner_work() -> None:
@@ -36,7 +45,7 @@ def test_default_profile_lets_the_runner_work() -> None:
 
 
 def test_create_missing_creates_each_once(db: None) -> None:
-    assert shipped.create_missing() == ["unconfined", "default"]
+    assert shipped.create_missing() == list(shipped.PROFILES)
     assert shipped.create_missing() == []
 
 

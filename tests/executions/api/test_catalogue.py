@@ -16,13 +16,6 @@ RULES = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "a
 RUNTIME = {"slug": "lua", "name": "Lua 5.4", "image": "lua:1", "source_file": "main.lua"}
 
 
-@pytest.fixture
-def root(api: APIClient) -> APIClient:
-    """An administrator's token."""
-    _, token = Client.objects.create_with_token("root", role=Role.ADMINISTRATOR)
-    return APIClient(headers={"Authorization": f"Bearer {token}"})
-
-
 def test_runtime_is_added(root: APIClient) -> None:
     body = RUNTIME | {"limits": {"wall_time_ms": 2000, "cpus": 0.5}, "aliases": ["luajit"], "pool_min": 0}
     answer = root.post(f"{API}/runtimes", body, format="json")
@@ -90,7 +83,7 @@ def test_unused_runtime_and_profile_are_deleted(root: APIClient) -> None:
 def test_profile_is_added_changed_and_kept_while_used(root: APIClient) -> None:
     path = root.post(f"{API}/seccomp-profiles", {"name": "quiet", "rules": RULES}, format="json")["Location"]
     before = root.get(path).json()
-    after = root.patch(path, {"rules": RULES | {"syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]}}, format="json").json()
+    after = root.patch(path, {"rules": {"defaultAction": "SCMP_ACT_ALLOW"}}, format="json").json()
     assert before["sha256"] != after["sha256"]
     root.patch(f"{API}/runtimes/python", {"seccomp_profile": "quiet"}, format="json")
     assert root.delete(path).status_code == 409

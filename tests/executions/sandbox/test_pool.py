@@ -15,7 +15,7 @@ from executions.sandbox.engine import EngineError, ImageMissing
 from executions.sandbox.pool import Configuration
 from runtimes.models import Runtime
 from seccomp_profiles import revisions
-from seccomp_profiles.models import hash_rules
+from seccomp_profiles.models import SeccompProfile, hash_rules
 from tests.executions.sandbox.stub_engine import StubEngine
 
 NODE = "test-pool"
@@ -113,8 +113,29 @@ def test_claim_takes_none_from_before_the_profile_was_edited(
     profile = revisions.create_profile("strict", {"defaultAction": "SCMP_ACT_ALLOW"})
     Runtime.objects.update(seccomp_profile=profile)
     make_sandbox(profile_sha256=profile.sha256)
-    revisions.put_in_force(revisions.add_revision(profile, {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": []}), by="root")
+    revisions.put_in_force(revisions.add_revision(profile, None), by="root")
     assert claim(python_runtime) is None
+
+
+def test_claim_of_a_run_that_began_under_another_revision_takes_the_current(
+    python_runtime: Runtime, make_sandbox: MakeSandbox
+) -> None:
+    profile = revisions.create_profile("strict", {"defaultAction": "SCMP_ACT_ALLOW"})
+    Runtime.objects.update(seccomp_profile=profile)
+    began = Configuration(Runtime.objects.select_related("seccomp_profile__active").get())
+    make_sandbox(profile_sha256=profile.sha256)
+    revisions.put_in_force(revisions.add_revision(profile, None), by="root")
+    current = make_sandbox()
+    assert pool.claim(began, uuid.uuid4()) == current
+
+
+def test_claim_under_a_profile_without_revision_takes_none(
+    python_runtime: Runtime, make_sandbox: MakeSandbox
+) -> None:
+    make_sandbox()
+    runtime = Configuration(python_runtime)
+    Runtime.objects.update(seccomp_profile=SeccompProfile.objects.create(name="broken"))
+    assert pool.claim(runtime, uuid.uuid4()) is None
 
 
 def test_claim_takes_one_of_the_current_profile(python_runtime: Runtime, make_sandbox: MakeSandbox) -> None:
