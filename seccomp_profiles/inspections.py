@@ -14,10 +14,10 @@ from django.utils import timezone
 from django_q.tasks import async_task
 
 from executions.broker import NotifyBroker
-from executions.models import Client
+from executions.models import Client, Execution
 from executions.sandbox.engine import Engine, EngineError
 from runtimes.models import Runtime
-from seccomp_profiles import laboratory
+from seccomp_profiles import laboratory, revisions
 from seccomp_profiles.activation import runtimes_under
 from seccomp_profiles.models import (
     Inspection,
@@ -27,6 +27,19 @@ from seccomp_profiles.models import (
     SeccompProfile,
     SeccompRevision,
 )
+
+MOST_TRACES = 50
+
+
+class TooManyAsked(Exception):
+    pass
+
+
+class NothingToSave(Exception):
+    def __init__(self, why: str, remedy: str) -> None:
+        super().__init__(why)
+        self.remedy = remedy
+
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +80,35 @@ def request(
     )
     enqueue()
     return inspection
+
+
+def explain(execution: Execution, *, by: str) -> Inspection:
+    """Which calls were refused to it; one that is asked already is not asked twice. Raises TooManyAsked."""
+    traces = Inspection.objects.filter(kind=InspectionKind.TRACE, state__in=OPEN)
+    if same := traces.filter(execution_id=execution.pk).first():
+        return same
+    if traces.count() >= MOST_TRACES:
+        raise TooManyAsked(f"{MOST_TRACES} executions wait to be explained.")
+    return request(InspectionKind.TRACE, runtime=execution.runtime, execution_id=execution.pk, by=by)
+
+
+@transaction.atomic
+def save_proposal(inspection: Inspection, *, name: str, note: str = "", by: str) -> SeccompRevision:
+    """As the next revision of the profile of that name, or as a new profile. Raises NothingToSave and
+    ValidationError."""
+    rules = inspection.details.get("proposal")
+    if inspection.kind != InspectionKind.LEARN or inspection.state != InspectionState.DONE or not rules:
+        raise NothingToSave(f"{inspection} has learnt nothing (yet).", "Wait for its end, or ask for another.")
+    note = note or f"Learnt by inspection {inspection.pk}."
+    profile = SeccompProfile.objects.filter(name=name).first()
+    if profile is None:
+        SeccompProfile(name=name).full_clean()
+        return revisions.create_profile(name, rules, note=note, by=by).current
+    if profile.parent:
+        raise NothingToSave(f"{profile} extends {profile.parent}.", "Save under another name.")
+    revision = revisions.add_revision(profile, rules, note=note, by=by)
+    request_probes(revision, by=by)
+    return revision
 
 
 def enqueue() -> None:
@@ -187,5 +229,7 @@ def findings(*verdicts: str) -> list[Inspection]:
         finished_at__gt=timezone.now() - 2 * PROBE_EVERY,
     )
     newest = newest.select_related("revision__profile", "runtime")
-    newest = newest.order_by("revision", "runtime", "node", "-id").distinct("revision", "runtime", "node")
+    newest = newest.order_by("revision_id", "runtime_id", "node", "-id").distinct(
+        "revision_id", "runtime_id", "node"
+    )
     return [probe for probe in newest if probe.verdict in verdicts]

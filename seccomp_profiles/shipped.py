@@ -1,6 +1,8 @@
 """The profiles that come with the platform. Once created, they are the administrator's."""
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from seccomp_profiles import revisions
@@ -41,6 +43,19 @@ def _default_rules() -> dict[str, Any]:
     }
 
 
+# Made by `manage.py learn_strict`.
+STRICT_FILE = Path(__file__).with_name("strict.json")
+STRICT_RUNTIMES = ("python", "nodejs")
+
+
+def _strict_rules() -> dict[str, Any]:
+    allowed = json.loads(STRICT_FILE.read_text(encoding="utf-8"))
+    return {
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "syscalls": [{"names": allowed, "action": "SCMP_ACT_ALLOW", "comment": "learnt from pure functions"}],
+    }
+
+
 @dataclass(frozen=True)
 class Shipped:
     """With rules of its own, or extending one above it."""
@@ -66,6 +81,16 @@ PROFILES = {
         parent="default",
         deny="socket socketpair connect accept accept4 bind listen sendto recvfrom sendmsg recvmsg sendmmsg "
         "recvmmsg shutdown getsockname getpeername setsockopt getsockopt vfork execveat",
+    ),
+    "strict": Shipped(
+        "Refuses all but what Python and Node.js were seen to need for functions that compute a value from "
+        "values. No sockets, no child processes of another program; most libraries with native code will miss something.",
+        _strict_rules(),
+    ),
+    "strict-alone": Shipped(
+        "The strict profile, and no other program can be started at all: for Python. Node.js cannot start.",
+        parent="strict",
+        deny="execve",
     ),
     "compute-alone": Shipped(
         "The compute profile, and no other program can be started at all. For runtimes whose programs run in the "

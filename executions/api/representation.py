@@ -6,6 +6,7 @@ from typing import Any
 
 from executions.models import Execution
 from executions.sandbox.verdict import MAX_NESTING, nested_deeper_than
+from seccomp_profiles.models import UNCONFINED, Inspection
 
 Getter = Callable[[Execution], Any]
 
@@ -26,6 +27,17 @@ def _files(execution: Execution) -> list[dict[str, Any]]:
         return []
     rows = execution.input_files.extra(select={"size": "octet_length(content)"}).values("path", "size")
     return list(rows)
+
+
+def _refused_calls(execution: Execution) -> dict[str, Any] | None:
+    """What the newest trace of it says."""
+    if execution.profile_name in ("", UNCONFINED):
+        return None
+    trace = Inspection.objects.newest_trace(execution.pk)
+    if trace is None:
+        return None
+    told = {name: trace.details.get(name) for name in ("summary", "refused")}
+    return {"state": trace.state, "traced_at": trace.finished_at} | told
 
 
 def _same(*names: str) -> dict[str, Getter]:
@@ -72,7 +84,7 @@ LARGE: dict[str, Getter] = (
 )
 COLUMNS = {"environment": "variables", "runtime_environment": "environment"}
 LISTED = SMALL | LARGE
-DETAIL = LISTED | {"files": _files}
+DETAIL = LISTED | {"files": _files, "refused_calls": _refused_calls}
 
 
 def detail(execution: Execution) -> dict[str, Any]:

@@ -59,6 +59,18 @@ class ArtifactSchema(serializers.Serializer):  # type: ignore[type-arg]
     url = serializers.CharField()
 
 
+class RefusedCallSchema(serializers.Serializer):  # type: ignore[type-arg]
+    name = serializers.CharField()
+    times = serializers.IntegerField()
+
+
+class RefusedCallsSchema(serializers.Serializer):  # type: ignore[type-arg]
+    state = serializers.CharField(help_text="queued, running, done, failed or cancelled.")
+    traced_at = serializers.DateTimeField(allow_null=True)
+    summary = serializers.CharField(allow_null=True)
+    refused = RefusedCallSchema(many=True, allow_null=True)
+
+
 class ExecutionSchema(serializers.Serializer):  # type: ignore[type-arg]
     id = serializers.UUIDField()
     status = serializers.ChoiceField(Status.choices)
@@ -110,6 +122,7 @@ class ExecutionSchema(serializers.Serializer):  # type: ignore[type-arg]
     result = AnyJson(allow_null=True, help_text="What main() returned.")
     policy_violations = ViolationSchema(many=True)
     files = FileSchema(many=True)
+    refused_calls = RefusedCallsSchema(allow_null=True, help_text="By its seccomp profile; null: nobody asked.")
 
 
 class ListedExecutionSchema(ExecutionSchema):
@@ -117,7 +130,7 @@ class ListedExecutionSchema(ExecutionSchema):
 
     def get_fields(self) -> Any:
         fields = super().get_fields()
-        del fields["files"]
+        del fields["files"], fields["refused_calls"]
         for field in fields.values():
             field.required = False
         return fields

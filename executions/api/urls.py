@@ -5,6 +5,13 @@ from executions.api.batches import BatchesView, BatchView
 from executions.api.catalogue import RuntimesView, RuntimeView
 from executions.api.events import EventsView
 from executions.api.export import ExportView
+from executions.api.inspections import (
+    CancelInspectionView,
+    ExplainView,
+    InspectionsView,
+    InspectionView,
+    SaveView,
+)
 from executions.api.me import MeView
 from executions.api.problems import not_found
 from executions.api.profile_revisions import (
@@ -25,6 +32,7 @@ urlpatterns = [
     path("executions/<uuid:execution_id>", ExecutionView.as_view()),
     path("executions/<uuid:execution_id>/cancel", CancelView.as_view()),
     path("executions/<uuid:execution_id>/rerun", RerunView.as_view()),
+    path("executions/<uuid:execution_id>/explain-syscalls", ExplainView.as_view()),
     path("executions/<uuid:execution_id>/events", EventsView.as_view()),
     path("executions/<uuid:execution_id>/artifacts", ArtifactsView.as_view()),
     path("executions/<uuid:execution_id>/artifacts/<str:name>", ArtifactView.as_view()),
@@ -40,6 +48,10 @@ urlpatterns = [
     path("seccomp-profiles/<slug:name>/revisions/<int:number>", RevisionView.as_view()),
     path("seccomp-profiles/<slug:name>/revisions/<int:number>/activate", ActivateView.as_view()),
     path("seccomp-profiles/<slug:name>/revisions/<int:number>/export", RevisionExportView.as_view()),
+    path("seccomp-inspections", InspectionsView.as_view()),
+    path("seccomp-inspections/<int:number>", InspectionView.as_view()),
+    path("seccomp-inspections/<int:number>/cancel", CancelInspectionView.as_view()),
+    path("seccomp-inspections/<int:number>/save", SaveView.as_view()),
     path("stats", StatsView.as_view()),
     path("me", MeView.as_view()),
     # Last: what is not there is a problem too.

@@ -65,6 +65,7 @@ def about(profile: SeccompProfile | None) -> dict[str, Any]:
         "read": read(newest.effective, found),
         "check_url": reverse("admin:seccomp_profiles_check"),
         "rows": [(revision, verdicts_of(profile, revision)) for revision in rows],
+        "inspections": (("probe", "Probe"), ("replay", "Dry run"), ("learn", "Learn")),
         "activations": profile.activations.select_related("revision", "previous")[:20],
     }
 

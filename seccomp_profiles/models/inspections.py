@@ -1,5 +1,6 @@
 from collections.abc import Iterable
 from typing import Any
+from uuid import UUID
 
 from django.db import models
 from django.db.models import Q
@@ -45,6 +46,9 @@ class InspectionQuerySet(models.QuerySet["Inspection"]):
         # By the columns: a relation would sort by the other model's own order.
         newest = found.order_by("revision_id", "runtime_id", "-id").distinct("revision_id", "runtime_id")
         return {(probe.revision_id or 0, probe.runtime_id or 0): probe for probe in newest}
+
+    def newest_trace(self, execution_id: UUID) -> "Inspection | None":
+        return self.filter(kind=InspectionKind.TRACE, execution_id=execution_id).first()
 
     def known_bad(self, profile: SeccompProfile, runtimes: Iterable[Any]) -> str:
         """What speaks against giving the profile to these runtimes; "" if nothing is known."""

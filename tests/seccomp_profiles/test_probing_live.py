@@ -31,9 +31,9 @@ def test_a_profile_that_holds(
 def test_what_is_refused_to_a_program_is_named(
     engine: Engine, runtime: Runtime, revision_of: Callable[..., SeccompRevision]
 ) -> None:
-    probe = probed(revision_of(denying("setuid")), runtime)
+    probe = probed(revision_of(denying("clone3")), runtime)
     assert probe.verdict == "breaks_runtime", probe.details
-    assert probe.details["programs"]["broken"][0]["refused"] == ["setuid"]
+    assert probe.details["programs"]["broken"][0]["refused"] == ["clone3"]
 
 
 def test_killing_and_argument_rules(engine: Engine, revision_of: Callable[..., SeccompRevision]) -> None:
@@ -50,3 +50,17 @@ def test_shipped_profiles_hold_and_break_nothing(engine: Engine, runtime: Runtim
     shipped.create_missing()
     probe = probed(SeccompProfile.objects.get(name=name).current, runtime)
     assert probe.verdict == "enforced", probe.details
+
+
+@pytest.mark.parametrize(
+    ("slug", "name"), [("python", "strict"), ("nodejs", "strict"), ("python", "strict-alone")]
+)
+def test_the_strict_profiles_run_pure_functions_and_refuse_the_rest(
+    db: None, engine: Engine, slug: str, name: str
+) -> None:
+    shipped.create_missing()
+    probe = probed(SeccompProfile.objects.get(name=name).current, make_runtime(slug))
+    broken = {program["name"] for program in probe.details["programs"]["broken"]}
+    assert broken.isdisjoint({"hello", "function"}), probe.details
+    refused = set(probe.details["calls"]["refused"])
+    assert {"ptrace", "mount", "socket"} | ({"execve"} if name == "strict-alone" else set()) <= refused
