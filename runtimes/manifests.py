@@ -160,8 +160,8 @@ def sync(manifests: Iterable[Manifest], *, reset: Iterable[str] = ()) -> list[st
 
 
 def _filter_all() -> list[str]:
-    """SANDBOX_ENABLE_SECCOMP, also where it was set later: what has no profile gets one. An administrator who wants
-    none says so with the profile `unconfined`."""
+    """SANDBOX_ENABLE_SECCOMP, also where it was set later: what has no profile gets one. An administrator who
+    wants none says so with the profile `unconfined`."""
     profile = SeccompProfile.objects.get(name="default")
     lines = []
     for row in Runtime.objects.filter(seccomp_profile=None):

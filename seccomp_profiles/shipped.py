@@ -83,8 +83,8 @@ PROFILES = {
         "recvmmsg shutdown getsockname getpeername setsockopt getsockopt vfork execveat",
     ),
     "strict": Shipped(
-        "Refuses all but what Python and Node.js were seen to need for functions that compute a value from "
-        "values. No sockets, no child processes of another program; most libraries with native code will miss something.",
+        "Refuses all but what Python and Node.js were seen to need for functions that compute a value from values. "
+        "No sockets; most libraries with native code will miss something.",
         _strict_rules(),
     ),
     "strict-alone": Shipped(

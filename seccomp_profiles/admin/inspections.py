@@ -45,8 +45,9 @@ class InspectionAdmin(ReadOnlyAdmin[Inspection]):
 
     def get_urls(self) -> list[URLPattern]:
         def page(route: str, view: Any, name: str) -> URLPattern:
-            wrapped: Any = self.admin_site.admin_view(require_POST(view))
-            return path(route, wrapped, name=f"seccomp_profiles_{name}")
+            wrapped = self.admin_site.admin_view(require_POST(view))
+            pattern: URLPattern = path(route, wrapped, name=f"seccomp_profiles_{name}")
+            return pattern
 
         return [
             page("ask/<str:kind>/", self.ask, "inspection_ask"),
