@@ -83,7 +83,7 @@ PROFILES = {
         "recvmmsg shutdown getsockname getpeername setsockopt getsockopt vfork execveat",
     ),
     "strict": Shipped(
-        "Refuses all but what Python and Node.js were seen to need for functions that compute a value from values. "
+        "Refuses all but what Python and Node.js were seen to need for functions from values to values. "
         "No sockets; most libraries with native code will miss something.",
         _strict_rules(),
     ),
