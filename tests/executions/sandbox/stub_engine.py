@@ -75,6 +75,8 @@ class StubEngine:
         return ContainerState(running=False, exit_code=137, oom_killed=False)
 
     def containers(self, kind: str = "sandbox") -> list[Container]:
+        if kind != "sandbox":
+            return []
         self._check()
         with self._lock:
             here = dict(self.here)
