@@ -168,4 +168,3 @@ def sweep(engine: Engine) -> None:
         if not running.exists():
             logger.warning("container %s of inspection %s: removed", container.id[:12], container.sandbox)
             engine.remove(container.id)
-    tracing.sweep()

@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
+from executions.sandbox import tracing
 from executions.sandbox.docker_engine import get_engine
 from executions.sandbox.engine import Engine, EngineError
 from seccomp_profiles import inspections, studies
@@ -26,6 +27,7 @@ NEXT = """
 
 def inspect() -> None:
     """One after the other until nothing waits: the tasks of those asked for meanwhile came to nothing."""
+    tracing.sweep()  # by a worker: the keeper's container does not see the folder
     with inspections.alone() as mine:
         while mine and (inspection := take()):
             make(get_engine(), inspection)
