@@ -8,6 +8,8 @@ from django.db import OperationalError
 from executions import liveness
 from executions.models import Sandbox, SandboxState
 from runtimes.models import Runtime
+from seccomp_profiles import inspections
+from seccomp_profiles.models import InspectionVerdict
 
 
 class State(StrEnum):
@@ -44,5 +46,10 @@ def _problems() -> list[str]:
         f"Runtime {runtime.slug} has no warm sandbox."
         for runtime in runtimes
         if runtime.pool_min and runtime.pk not in ready
+    ]
+    # Not what breaks its runtime: an administrator may want that, and then it is no news.
+    found += [
+        f"The seccomp profile {probe.revision} is not enforced for {probe.runtime}."
+        for probe in inspections.findings(InspectionVerdict.NOT_ENFORCED)
     ]
     return found

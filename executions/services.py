@@ -26,7 +26,15 @@ from runtimes.models import CodePolicy, Runtime
 
 TASK = "executions.tasks.run_execution"
 # What makes a sandbox what it was; see Execution.pinned.
-PINNED = ("image_id", "runtime_revision", "profile_name", "profile_sha256", "limits", "environment")
+PINNED = (
+    "image_id",
+    "runtime_revision",
+    "profile_name",
+    "profile_revision",
+    "profile_sha256",
+    "limits",
+    "environment",
+)
 
 
 def db_text(text: str) -> str:
@@ -206,6 +214,7 @@ def _provenance(sandbox: Sandbox) -> dict[str, Any]:
         "image_id": sandbox.image_id,
         "runtime_revision": sandbox.runtime_revision,
         "profile_name": sandbox.profile_name,
+        "profile_revision": sandbox.profile_revision,
         "profile_sha256": sandbox.profile_sha256,
         "runsc_version": sandbox.runsc_version,
     }

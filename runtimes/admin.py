@@ -1,6 +1,6 @@
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Count, F, Q, QuerySet
 from django.http import HttpRequest
 
@@ -8,6 +8,7 @@ from runtimes.forms import RuntimeForm
 from runtimes.models import Runtime
 from sandbox_platform.generics import ModelAdmin
 from sandbox_platform.units import format_bytes, format_ms
+from seccomp_profiles import activation
 
 
 @admin.register(Runtime)
@@ -83,6 +84,12 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
     def has_delete_permission(self, request: HttpRequest, obj: Runtime | None = None) -> bool:
         # History names its runtime for ever. Also keeps the bulk action away, which asks without an object.
         return obj is not None and not obj.executions.exists() and super().has_delete_permission(request, obj)
+
+    def save_model(self, request: HttpRequest, obj: Runtime, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if "seccomp_profile" in form.changed_data and obj.seccomp_profile:
+            for obstacle in activation.obstacles(obj.seccomp_profile.current, [obj]):
+                messages.warning(request, f"{obj.seccomp_profile}: {obstacle.message}. Probe it.")
 
     @admin.display(description="Pool")
     def pool(self, runtime: Runtime) -> str:

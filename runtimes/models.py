@@ -11,7 +11,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from runtimes.code_policy import RULES
-from seccomp_profiles.models import SeccompProfile
+from seccomp_profiles.models import Inspection, SeccompProfile
 
 MIB = 1024**2
 
@@ -259,6 +259,16 @@ class Runtime(models.Model):
             raise ValidationError(
                 {"memory_bytes": "Files live in memory: it must hold /workspace and /tmp together."}
             )
+
+        self._refuse_bad_profile()
+
+    def _refuse_bad_profile(self) -> None:
+        """Only a newly chosen one: a verdict that came later must not keep the other fields from being changed."""
+        chosen = self.seccomp_profile
+        if chosen is None or Runtime.objects.filter(pk=self.pk, seccomp_profile=chosen).exists():
+            return
+        if problem := Inspection.objects.known_bad(chosen, [self] if self.pk else []):
+            raise ValidationError({"seccomp_profile": f"Not possible: {problem}."})
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         # An execution records the revision it ran under, so every change makes a new one.

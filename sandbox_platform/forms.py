@@ -3,6 +3,7 @@ import re
 from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
 
 # A list of texts, one a line, as json.dumps writes it. A text holds no newline: JSON escapes it.
 _TEXT = r'"(?:[^"\\]|\\.)*"'
@@ -11,6 +12,18 @@ _TEXT_LIST = re.compile(rf"\[\n\s+({_TEXT}(?:,\n\s+{_TEXT})*)\n\s+\]")
 
 class PrettyJSONField(forms.JSONField):
     """For a person who edits it: indented, short values first, lists of names in one piece."""
+
+    def to_python(self, value: Any) -> Any:
+        try:
+            return super().to_python(value)
+        except RecursionError as e:
+            raise ValidationError("Nested too deeply.", code="invalid") from e
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        try:
+            return super().bound_data(data, initial)
+        except RecursionError:
+            return forms.fields.InvalidJSONInput(data)  # shown again as it was typed
 
     def prepare_value(self, value: Any) -> Any:
         if value is None:

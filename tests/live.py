@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ import requests
 from psycopg.rows import dict_row
 
 from scripts.embedded_postgres import EmbeddedPostgres
+from seccomp_profiles.models import hash_rules
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN = "live-test-token-0123456789abcdef"
@@ -164,6 +166,34 @@ class Platform:
             *values.values(),
             slug,
         )
+
+    def create_profile(self, name: str, rules: dict[str, Any]) -> int:
+        """With one revision, in force; its id."""
+        (profile,) = self.sql(
+            "INSERT INTO seccomp_profiles_seccompprofile (name, description, created_at, updated_at)"
+            " VALUES (%s, '', now(), now()) RETURNING id",
+            name,
+        )
+        self.add_revision(profile["id"], rules)
+        return int(profile["id"])
+
+    def add_revision(self, profile: int, rules: dict[str, Any]) -> str:
+        """In force at once; the hash of its rules."""
+        sha256 = hash_rules(rules)
+        self.sql(
+            "WITH revision AS (INSERT INTO seccomp_profiles_seccomprevision"
+            " (profile_id, number, rules, effective, sha256, allow, deny, note, created_by, created_at)"
+            " SELECT %s, count(*) + 1, %s, %s, %s, '{}', '{}', '', '', now()"
+            " FROM seccomp_profiles_seccomprevision WHERE profile_id = %s RETURNING id)"
+            " UPDATE seccomp_profiles_seccompprofile SET active_id = revision.id FROM revision"
+            " WHERE seccomp_profiles_seccompprofile.id = %s",
+            profile,
+            *[json.dumps(rules)] * 2,
+            sha256,
+            profile,
+            profile,
+        )
+        return sha256
 
     def logs(self) -> str:
         return "\n".join(f"== {p.name}\n{p.read_text(errors='replace')}" for p in self.folder.glob("*.log"))

@@ -3,7 +3,9 @@ from audit.models.changes import (
     RedactionPatternEvent,
     RetentionPolicyEvent,
     RuntimeEvent,
+    SeccompActivationEvent,
     SeccompProfileEvent,
+    SeccompRevisionEvent,
     TokenEvent,
     TrailEntry,
 )
@@ -23,7 +25,9 @@ __all__ = [
     "RetentionPolicyEvent",
     "RuntimeEvent",
     "Seal",
+    "SeccompActivationEvent",
     "SeccompProfileEvent",
+    "SeccompRevisionEvent",
     "TokenEvent",
     "TrailEntry",
 ]

@@ -13,7 +13,7 @@ from audit.models.redaction import RedactionPattern
 from audit.models.retention import RetentionPolicy
 from executions.models import Client, Token
 from runtimes.models import Runtime
-from seccomp_profiles.models import SeccompProfile
+from seccomp_profiles.models import SeccompActivation, SeccompProfile, SeccompRevision
 
 INSERT, UPDATE, DELETE = "insert", "update", "delete"
 # What was there when the watching began.
@@ -40,6 +40,15 @@ class RuntimeEvent(_events_of(Runtime)):  # type: ignore[misc]
 
 
 class SeccompProfileEvent(_events_of(SeccompProfile)):  # type: ignore[misc]
+    # Of the time when a profile had no revisions; sealed, therefore here for ever.
+    rules = models.JSONField(null=True)
+
+
+class SeccompRevisionEvent(_events_of(SeccompRevision)):  # type: ignore[misc]
+    pass
+
+
+class SeccompActivationEvent(_events_of(SeccompActivation)):  # type: ignore[misc]
     pass
 
 
@@ -62,6 +71,8 @@ class RedactionPatternEvent(_events_of(RedactionPattern)):  # type: ignore[misc]
 EVENTS = (
     RuntimeEvent,
     SeccompProfileEvent,
+    SeccompRevisionEvent,
+    SeccompActivationEvent,
     ClientEvent,
     TokenEvent,
     RetentionPolicyEvent,

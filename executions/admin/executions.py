@@ -20,6 +20,7 @@ from executions.admin.readonly import ReadOnlyAdmin
 from executions.models import Artifact, Execution
 from executions.searching import newest
 from sandbox_platform.units import format_bytes, format_ms
+from seccomp_profiles.models import Inspection
 
 # Megabytes each: read for one execution, never for a list of them.
 LARGE = (
@@ -74,7 +75,10 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
                 )
             },
         ),
-        ("Outcome", {"fields": ("status_badge", "outcome_text", "message_text", "exit", "policy")}),
+        (
+            "Outcome",
+            {"fields": ("status_badge", "outcome_text", "message_text", "exit", "policy", "refused_calls")},
+        ),
         ("Output", {"fields": ("stdout_text", "stderr_text", "result_text", "artifact_list", "download")}),
         ("Phases", {"fields": ("phases",)}),
         ("Resources against limits", {"fields": ("resources", "all_limits")}),
@@ -92,6 +96,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
                     "image_id",
                     "runtime_revision",
                     "profile_name",
+                    "profile_revision",
                     "profile_sha256",
                     "runsc_version",
                     "code_sha256",
@@ -100,6 +105,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
             },
         ),
     )
+    change_form_template = "admin/executions/execution/change_form.html"
     readonly_fields = tuple(flatten_fieldsets(fieldsets))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Execution]:
@@ -221,6 +227,15 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
     @admin.display(description="Code policy")
     def policy(self, execution: Execution) -> SafeString:
         return rendering.violations(execution.policy_violations)
+
+    @admin.display(description="Refused system calls")
+    def refused_calls(self, execution: Execution) -> SafeString:
+        trace = Inspection.objects.newest_trace(execution.pk)
+        if trace is None:
+            return format_html("Nobody asked yet.{}", "")
+        url = reverse("admin:seccomp_profiles_inspection_change", args=[trace.pk])
+        told = trace.details.get("summary") or trace.get_state_display()
+        return format_html('<a href="{}">{}</a>', url, told)
 
     @admin.display(description="Standard output")
     def stdout_text(self, execution: Execution) -> SafeString:

@@ -31,6 +31,7 @@ class SandboxAdmin(ReadOnlyAdmin[Sandbox]):
         "execution",
         "image_id",
         "profile_name",
+        "profile_revision",
         "profile_sha256",
         "runsc_version",
         "created_at",

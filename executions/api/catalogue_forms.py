@@ -1,6 +1,5 @@
-"""What an administrator sends to change a runtime or a seccomp profile. The bounds are the models' own."""
+"""What an administrator sends to change a runtime. The bounds are the models' own."""
 
-import json
 from typing import Any
 
 from django.core.exceptions import ValidationError as ModelError
@@ -11,12 +10,10 @@ from rest_framework.exceptions import ValidationError
 
 from executions.api.fields import Flag, Name, Number, Strict, Text, Whole
 from executions.api.forms import Variables
-from executions.api.schema import AnyJson
-from executions.sandbox.verdict import MAX_NESTING, nested_deeper_than
+from executions.api.profile_forms import SLUG
 from runtimes.models import CodePolicy, Limits, OutputAction, Runtime
 from seccomp_profiles.models import UNCONFINED, SeccompProfile
 
-SLUG = (r"^[A-Za-z0-9_-]+\Z", "Not a slug: letters, digits, '_' and '-'.")
 WHOLE_LIMITS = tuple(name for name in Limits.__dataclass_fields__ if name not in ("cpus", "output_action"))
 
 
@@ -72,21 +69,7 @@ class RuntimeForm(Strict):
         return profile
 
 
-class ProfileForm(Strict):
-    name = Name(*SLUG, max_length=50)
-    description = Text(required=False, allow_blank=True)
-    rules = AnyJson(required=False, help_text="In Docker's (OCI) form; null: no filter.")
-
-    def validate_rules(self, rules: Any) -> Any:
-        if nested_deeper_than(MAX_NESTING, rules):
-            raise ValidationError("Nested too deeply to be a seccomp profile.")
-        text = json.dumps(rules, ensure_ascii=False)
-        if "\\u0000" in text or any("\ud800" <= character <= "\udfff" for character in text):
-            raise ValidationError("Holds NUL or lone surrogates, which no syscall's name does.")
-        return rules
-
-
-def change(row: Runtime | SeccompProfile, values: dict[str, Any]) -> None:
+def change(row: Runtime, values: dict[str, Any]) -> None:
     """Raises ValidationError with the API's names of the fields."""
     limits = values.pop("limits", {})
     for name, value in (values | limits).items():

@@ -47,6 +47,9 @@ class MeSerializer(serializers.Serializer):  # type: ignore[type-arg]
     allowed_runtimes = serializers.ListField(
         child=serializers.CharField(), allow_null=True, help_text="null: all of them."
     )
+    seccomp_profile = serializers.CharField(
+        allow_null=True, help_text="The filter of its runs; null: the runtime's."
+    )
     caps = CapsSerializer()
     runs_per_minute = AllowanceSerializer()
     runs_per_day = AllowanceSerializer()
@@ -74,6 +77,7 @@ def describe(client: Client | None, token: Token | None) -> dict[str, Any]:
         "role": client.role if client else Role.CALLER,
         "token": token,
         "allowed_runtimes": (client and client.allowed_runtimes) or None,
+        "seccomp_profile": client and client.seccomp_profile and client.seccomp_profile.name,
         "caps": {name: getattr(client, f"max_{name}", None) for name in ADJUSTABLE},
         "runs_per_minute": _allowance(client, "max_runs_per_minute", usage.minute_used, usage.minute_frees_at),
         "runs_per_day": _allowance(client, "max_runs_per_day", usage.day_used, usage.day_ends),

@@ -14,27 +14,47 @@ from executions.api.base import ApiView, validated
 from executions.api.forms import RerunForm
 from executions.api.problems import Conflict, Unavailable
 from executions.api.views import url_of
-from executions.models import Execution, Mode
-from executions.sandbox.pool import Configuration
+from executions.models import Client, Execution, Mode
+from executions.sandbox.pool import Configuration, profile_of
 from runtimes.models import Limits
-from seccomp_profiles.models import SeccompProfile
+from seccomp_profiles.models import UNCONFINED, SeccompProfile, hash_rules
 
-NAMES = ("image_id", "runtime_revision", "profile_name", "profile_sha256", "runtime_environment")
+NAMES = (
+    "image_id",
+    "runtime_revision",
+    "profile_name",
+    "profile_revision",
+    "profile_sha256",
+    "runtime_environment",
+)
 
 
 def then(execution: Execution) -> dict[str, Any]:
-    values = [execution.image_id, execution.runtime_revision, execution.profile_name, execution.profile_sha256]
-    values.append(execution.environment)
+    values = [
+        execution.image_id,
+        execution.runtime_revision,
+        execution.profile_name,
+        execution.profile_revision,
+        execution.profile_sha256,
+        execution.environment,
+    ]
     limits = {f"limits.{name}": value for name, value in execution.limits.items()}
     return dict(zip(NAMES, values, strict=True)) | limits
 
 
-def now(execution: Execution) -> dict[str, Any]:
+def now(execution: Execution, caller: Client | None) -> dict[str, Any]:
     """Raises Unavailable."""
     runtime = execution.runtime
     today = Configuration(runtime)
-    image_id = ask(runtime.image)
-    values = [image_id, runtime.revision, today.profile_name, today.profile_sha256, runtime.environment]
+    profile = (profile_of(caller) if caller else None) or today.profile
+    values = [
+        ask(runtime.image),
+        runtime.revision,
+        profile.profile.name if profile else UNCONFINED,
+        profile.number if profile else None,
+        profile.sha256 if profile else hash_rules(None),
+        runtime.environment,
+    ]
     limits = {f"limits.{name}": value for name, value in today.limits.as_dict().items()}
     return dict(zip(NAMES, values, strict=True)) | limits
 
@@ -67,9 +87,9 @@ def obstacles(execution: Execution, today: dict[str, Any]) -> list[str]:
     if today["image_id"] != execution.image_id and not ask(execution.image_id):
         found.append(f"the image {execution.image_id} is gone")
     try:
-        SeccompProfile.objects.with_sha256(execution.profile_sha256)
+        SeccompProfile.objects.with_sha256(execution.profile_sha256, name=execution.profile_name)
     except SeccompProfile.DoesNotExist:
-        found.append(f"the seccomp profile {execution.profile_name} was changed or deleted")
+        found.append(f"the seccomp profile {execution.profile_name} was deleted")
     if set(execution.limits) != set(Limits.__dataclass_fields__):
         found.append("the platform has other limits today")
     for name, value in execution.limits.items():
@@ -122,7 +142,7 @@ class RerunView(ApiView):
     def post(self, request: Request, execution_id: UUID) -> Response:
         form = validated(RerunForm, request.data)
         earlier = self.execution(execution_id)
-        before, today = then(earlier), now(earlier)
+        before, today = then(earlier), now(earlier, self.caller)
         pinned = form["configuration"] == "then"
         if pinned and (found := obstacles(earlier, today)):
             raise Conflict(

@@ -61,6 +61,18 @@ class ArtifactSchema(serializers.Serializer):  # type: ignore[type-arg]
     url = serializers.CharField()
 
 
+class RefusedCallSchema(serializers.Serializer):  # type: ignore[type-arg]
+    name = serializers.CharField()
+    times = serializers.IntegerField()
+
+
+class RefusedCallsSchema(serializers.Serializer):  # type: ignore[type-arg]
+    state = serializers.CharField(help_text="queued, running, done, failed or cancelled.")
+    traced_at = serializers.DateTimeField(allow_null=True)
+    summary = serializers.CharField(allow_null=True)
+    refused = RefusedCallSchema(many=True, allow_null=True)
+
+
 class ExecutionSchema(serializers.Serializer):  # type: ignore[type-arg]
     id = serializers.UUIDField()
     status = serializers.ChoiceField(Status.choices)
@@ -95,6 +107,7 @@ class ExecutionSchema(serializers.Serializer):  # type: ignore[type-arg]
     image_id = serializers.CharField()
     runtime_revision = serializers.IntegerField()
     profile_name = serializers.CharField()
+    profile_revision = serializers.IntegerField(allow_null=True, help_text="Null: no profile.")
     profile_sha256 = serializers.CharField()
     limits = LimitsSchema()
     runsc_version = serializers.CharField()
@@ -111,6 +124,7 @@ class ExecutionSchema(serializers.Serializer):  # type: ignore[type-arg]
     result = AnyJson(help_text="What main() returned.")
     policy_violations = ViolationSchema(many=True)
     files = FileSchema(many=True)
+    refused_calls = RefusedCallsSchema(allow_null=True, help_text="By its seccomp profile; null: nobody asked.")
 
 
 class ListedExecutionSchema(ExecutionSchema):
@@ -118,7 +132,7 @@ class ListedExecutionSchema(ExecutionSchema):
 
     def get_fields(self) -> Any:
         fields = super().get_fields()
-        del fields["files"]
+        del fields["files"], fields["refused_calls"]
         for field in fields.values():
             field.required = False
         return fields
@@ -175,14 +189,6 @@ class RuntimeSchema(serializers.Serializer):  # type: ignore[type-arg]
     seccomp_profile = serializers.CharField()
     environment = Texts()
     limits = LimitsSchema()
-
-
-class ProfileSchema(serializers.Serializer):  # type: ignore[type-arg]
-    name = serializers.CharField()
-    description = serializers.CharField()
-    sha256 = serializers.CharField()
-    rules = AnyJson()
-    runtimes = serializers.ListField(child=serializers.CharField())
 
 
 class PercentilesSchema(serializers.Serializer):  # type: ignore[type-arg]

@@ -140,6 +140,7 @@ class Execution(models.Model):
     image_id = models.CharField(max_length=80, blank=True)
     runtime_revision = models.PositiveIntegerField()
     profile_name = models.CharField(max_length=50, blank=True)
+    profile_revision = models.PositiveIntegerField(null=True)
     profile_sha256 = models.CharField(max_length=64, blank=True)
     limits = models.JSONField()
     environment = models.JSONField(default=dict)

@@ -1,11 +1,14 @@
 """The one module that talks to Docker."""
 
 import functools
+import io
 import json
+import os
 import re
 import shutil
 import socket
 import subprocess
+import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,6 +30,9 @@ ROW_LABEL = f"{settings.SANDBOX_LABEL}.sandbox"
 NOBODY = 65534
 # Where the Compose stack shows worker and keeper the host's own programs, to ask runsc for its version.
 HOST_BIN = "/host/bin"
+PROGRAM = "platform-program"
+# Only the tracing registration lets a container's annotations set runsc's flags (--allow-flag-override).
+DEBUG_LOG = "dev.gvisor.flag.debug-log"
 # The sentry's own threads and gVisor's stubs count towards Docker's pids limit: with 64 a sandbox dies
 # without a word. The limit that programs feel is nproc.
 PIDS_PER_PROCESS = 4
@@ -92,7 +98,10 @@ class DockerEngine:
 
     def create(self, spec: SandboxSpec) -> str:
         with engine_errors(f"create {spec.image}"):
-            return str(self._api.create_container_from_config(container_config(spec))["Id"])
+            container = str(self._api.create_container_from_config(container_config(spec))["Id"])
+            if spec.program:
+                self._api.put_archive(container, "/", packed(PROGRAM, spec.program))
+            return container
 
     def start(self, container_id: str) -> None:
         with engine_errors("start"):
@@ -133,8 +142,8 @@ class DockerEngine:
             state = self._api.inspect_container(container_id)["State"]
         return ContainerState(state["Running"], state["ExitCode"], state["OOMKilled"])
 
-    def containers(self) -> list[Container]:
-        filters = {"label": [f"{settings.SANDBOX_LABEL}={settings.SANDBOX_NODE}", f"{KIND_LABEL}=sandbox"]}
+    def containers(self, kind: str = "sandbox") -> list[Container]:
+        filters = {"label": [f"{settings.SANDBOX_LABEL}={settings.SANDBOX_NODE}", f"{KIND_LABEL}={kind}"]}
         with engine_errors("list"):
             found = self._api.containers(all=True, filters=filters)
         return [Container(c["Id"], c["Labels"].get(ROW_LABEL, ""), c["State"] == "running") for c in found]
@@ -182,7 +191,7 @@ def container_config(spec: SandboxSpec) -> dict[str, Any]:
     memory_tmpfs = "rw,exec,nosuid,nodev"
     return {
         "Image": spec.image,
-        **({"Entrypoint": list(spec.command)} if spec.command else {"Cmd": [json.dumps(spec.runner_config)]}),
+        **_first_process(spec),
         "Env": [f"{name}={value}" for name, value in spec.environment.items()],
         "Labels": {
             settings.SANDBOX_LABEL: settings.SANDBOX_NODE,  # how strays are found, and only ours
@@ -195,16 +204,19 @@ def container_config(spec: SandboxSpec) -> dict[str, Any]:
         "StdinOnce": False,  # the keeper attaches first and leaves; the worker comes later
         "NetworkDisabled": True,
         "HostConfig": {
-            "Runtime": settings.SANDBOX_GVISOR_RUNTIME,  # gVisor: the barrier
+            # gVisor: the barrier
+            "Runtime": settings.SANDBOX_GVISOR_TRACE_RUNTIME if spec.trace_to else settings.SANDBOX_GVISOR_RUNTIME,
+            **({"Annotations": {DEBUG_LOG: spec.trace_to}} if spec.trace_to else {}),
             "NetworkMode": "none",  # nothing to attack, nowhere to send to
-            "ReadonlyRootfs": True,  # a run cannot change what its interpreter loads
+            "ReadonlyRootfs": not spec.program,  # a run cannot change what its interpreter loads
             "Tmpfs": {
                 # The only writable places, with a size; both count towards memory.
                 "/workspace": f"{memory_tmpfs},size={limits.workspace_bytes},uid={NOBODY},gid={NOBODY},mode=0700",
                 "/tmp": f"{memory_tmpfs},size={limits.tmp_bytes},mode=1777",  # noqa: S108
             },
             "CapDrop": ["ALL"],
-            "CapAdd": ["SETUID", "SETGID", "KILL"],  # the runner becomes nobody, and ends what nobody started
+            # The runner becomes nobody, and ends what nobody started.
+            "CapAdd": ["ALL"] if spec.program and spec.capable else ["SETUID", "SETGID", "KILL"],
             "SecurityOpt": ["no-new-privileges:true", f"seccomp={spec.seccomp}"],
             "Memory": limits.memory_bytes,
             "MemorySwap": limits.memory_bytes,  # equal: no swap on top
@@ -219,11 +231,32 @@ def container_config(spec: SandboxSpec) -> dict[str, Any]:
     }
 
 
-@functools.cache
+def _first_process(spec: SandboxSpec) -> dict[str, Any]:
+    if spec.program:
+        return {"Entrypoint": [f"/{PROGRAM}"], "Cmd": []}
+    if spec.command:
+        return {"Entrypoint": list(spec.command)}
+    return {"Cmd": [json.dumps(spec.runner_config)]}
+
+
+def packed(name: str, content: bytes) -> bytes:
+    """An executable file as a tar archive, which is how Docker takes files."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        entry = tarfile.TarInfo(name)
+        entry.size, entry.mode = len(content), 0o755
+        tar.addfile(entry, io.BytesIO(content))
+    return archive.getvalue()
+
+
 def runsc_version() -> str:
     path = shutil.which("runsc") or shutil.which("runsc", path=HOST_BIN)
-    if not path:
-        return ""
+    # An upgrade replaces the file.
+    return _version_of(path, os.stat(path).st_mtime_ns) if path else ""
+
+
+@functools.lru_cache(maxsize=1)
+def _version_of(path: str, _changed_at: int) -> str:
     output = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
     match = re.search(r"version (\S+)", output)
     return match[1] if match else ""

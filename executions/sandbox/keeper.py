@@ -11,6 +11,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import psycopg
 from django.conf import settings
@@ -18,7 +19,7 @@ from django.db import InterfaceError, OperationalError, connection
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from audit.chores import Chores
+from audit.chores import Chores, run_due
 from executions import liveness
 from executions.callbacks import deliveries
 from executions.models import Execution, Sandbox, SandboxState, Status
@@ -26,6 +27,7 @@ from executions.notify import CALLBACK, CANCEL, CLAIMED, IMAGE_ASKED, POOL, USED
 from executions.sandbox import pool, reaper
 from executions.sandbox.engine import Container, Engine, EngineError, ImageMissing
 from runtimes.models import Runtime
+from seccomp_profiles import inspections
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +78,10 @@ class Keeper:
         self._removers = ThreadPoolExecutor(REMOVALS, "remove")
         self._retry_at: dict[int, float] = {}
         self._kill_again_at = math.inf
-        self._chores = Chores()
+        self._chores = (
+            Chores(run_due, "sealing and purging"),
+            Chores(partial(inspections.tend, engine), "inspections"),
+        )
         self._stop = False
 
     def stop(self) -> None:
@@ -92,7 +97,8 @@ class Keeper:
                 time.sleep(RECONNECT_S)
         self._starters.shutdown(cancel_futures=True)
         self._removers.shutdown()
-        self._chores.stop()
+        for chores in self._chores:
+            chores.stop()
 
     def _serve(self) -> None:
         with Listener(POOL, CANCEL, CALLBACK, IMAGE_ASKED) as listener:
@@ -102,7 +108,8 @@ class Keeper:
             while not self._stop:
                 if time.monotonic() >= next_tick:
                     self._tick()
-                    self._chores.tick()
+                    for chores in self._chores:
+                        chores.tick()
                     next_tick = time.monotonic() + TICK_S
                 if time.monotonic() >= next_step:
                     self._step()
@@ -183,7 +190,7 @@ class Keeper:
         waiting = Counter(runtime for pk, runtime in running.values_list("pk", "runtime") if pk not in served)
         starting = Counter(self._starts.values())
         wishes: list[tuple[bool, int, pool.Configuration]] = []
-        for runtime in Runtime.objects.select_related("seccomp_profile"):
+        for runtime in Runtime.objects.select_related("seccomp_profile__active"):
             configuration = pool.Configuration(runtime)
             ready = self._ready(configuration, rows)
             target = min(runtime.pool_max, max(runtime.pool_min, self._demand.peak(runtime.pk)))

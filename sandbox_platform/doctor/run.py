@@ -1,6 +1,6 @@
 from collections.abc import Callable, Iterator
 
-from sandbox_platform.doctor import database, docker, history, host, live, service
+from sandbox_platform.doctor import database, docker, history, host, live, profiles, service
 from sandbox_platform.doctor.check import Check, broken
 
 CHECKS: dict[str, Callable[[str], Check]] = {
@@ -10,6 +10,8 @@ CHECKS: dict[str, Callable[[str], Check]] = {
     "images": docker.images,
     "gVisor on": live.gvisor_on,
     "seccomp on": live.seccomp_on,
+    "seccomp traced": docker.tracing_registered,
+    "seccomp profiles": profiles.verdicts,
     "network dark": live.network_dark,
     "memory limit": live.memory_limit,
     "Postgres": database.reachable,

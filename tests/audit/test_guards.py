@@ -23,12 +23,16 @@ HISTORY = (
     "audit_purgerecord",
     "audit_runtimeevent",
     "audit_seccompprofileevent",
+    "audit_seccomprevisionevent",
+    "audit_seccompactivationevent",
     "audit_clientevent",
     "audit_tokenevent",
     "audit_retentionpolicyevent",
     "audit_redactionpatternevent",
     "runtimes_runtime",
     "executions_client",
+    "seccomp_profiles_seccomprevision",
+    "seccomp_profiles_seccompactivation",
 )
 
 

@@ -320,5 +320,6 @@ def test_every_page_has_a_test() -> None:
         "executions.Sandbox",
         "executions.Token",
         "runtimes.Runtime",
+        "seccomp_profiles.Inspection",
         "seccomp_profiles.SeccompProfile",
     }

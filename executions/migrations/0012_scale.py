@@ -14,7 +14,7 @@ from executions.models.lookup import WORDS
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('executions', '0009_callback_secret'),
+        ('executions', '0011_task_names_its_execution'),
         ('runtimes', '0002_changes_recorded'),
     ]
 
