@@ -21,9 +21,10 @@ from executions.sandbox import pool
 from executions.sandbox.docker_engine import get_engine
 from executions.sandbox.engine import Channel, ContainerState, Engine, EngineError
 from executions.sandbox.protocol import BYE, Job
-from executions.sandbox.session import EndedBy, Report, Session
+from executions.sandbox.session import EndedBy, Report
+from executions.sandbox.sessions import session_of
 from executions.sandbox.verdict import Verdict, decide
-from runtimes.models import Limits
+from runtimes.models import Limits, Runtime
 from seccomp_profiles.models import SeccompProfile
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,8 @@ def run(execution: Any) -> None:
     limits = limits_of(execution, configuration)
     with closing(channel):
         with watched(execution, limits) as watch:
-            report = Session(channel, sandbox.container_id, limits, watch).run(job_of(execution, limits))
+            session = session_of(execution.runtime, channel, sandbox.container_id, limits, watch)
+            report = session.run(job_of(execution, limits))
         verdict = judge(engine, sandbox, execution, report, limits)
         store(
             lambda: services.finish(
@@ -123,7 +125,7 @@ def configuration_of(execution: Execution) -> pool.Configuration:
     if (limits := limits_of(execution, today)).memory_bytes == today.limits.memory_bytes:
         return today
     # runsc cannot change the memory of a running sandbox.
-    own = pool.Own(runtime.image, limits, runtime.environment, runtime.revision, runtime.seccomp_profile)
+    own = pool.Own(runtime.live_image, limits, runtime.environment, runtime.revision, runtime.seccomp_profile)
     return pool.Configuration(runtime, own)
 
 
@@ -167,6 +169,8 @@ def wait_for_keeper(configuration: pool.Configuration, execution: Execution, giv
     with listening(READY) as wait:
         notify(POOL)
         while time.monotonic() < give_up and liveness.keeper_alive(settings.SANDBOX_NODE):
+            if not Runtime.objects.filter(pk=mine, revision=configuration.revision).exists():
+                return None  # changed meanwhile: the keeper starts no more of those
             look_again = time.monotonic() + 1.0
             while time.monotonic() < look_again:
                 if sandbox := pool.claim(configuration, execution.pk):
@@ -199,7 +203,7 @@ def job_of(execution: Execution, limits: Limits) -> Job:
 
 
 def judge(engine: Engine, sandbox: Sandbox, execution: Execution, report: Report, limits: Limits) -> Verdict:
-    if report.ended_by is not EndedBy.LOST:
+    if report.ended_by not in (EndedBy.LOST, EndedBy.STREAM):
         return decide(report, None, limits)
     return decide(report, state_of(engine, sandbox), limits, cancelled=cancel_outcome(execution))
 
@@ -219,6 +223,8 @@ def cancel_outcome(execution: Execution) -> str:
 def end(engine: Engine, sandbox: Sandbox, channel: Channel, report: Report) -> None:
     """Nothing runs in there any more when this returns, or very soon after; the keeper tidies up."""
     try:
+        if report.ended_by is EndedBy.STREAM:
+            return
         if report.ended_by is EndedBy.RUNNER:
             # Taking gVisor down costs more than the answer, which is on its way now.
             time.sleep(ANSWER_S)

@@ -170,6 +170,13 @@ SANDBOX_STARTS = envint("SANDBOX_STARTS", 2 * (os.cpu_count() or 1), minimum=1)
 # How long an accepted execution may wait for a free worker before the platform gives it up.
 SANDBOX_QUEUE_TIMEOUT_MS = envduration("SANDBOX_QUEUE_TIMEOUT", "10m")
 
+# How long a build of an image may take before it is given up.
+SANDBOX_BUILD_TIMEOUT_MS = envduration("SANDBOX_BUILD_TIMEOUT", "20m")
+# Images of a runtime's newest builds are kept, so that one click goes back to them.
+SANDBOX_KEEP_BUILDS = envint("SANDBOX_KEEP_BUILDS", 3, minimum=1)
+# Folder of the host's mirrors and certificates for builds, written by `make`.
+SANDBOX_BUILD_CONFIG = Path(os.environ.get("SANDBOX_BUILD_CONFIG") or BASE_DIR / ".build-config")
+
 # Private networks whose hosts callbacks may reach nevertheless.
 SANDBOX_CALLBACK_NETWORKS = envnetworks("SANDBOX_CALLBACK_NETWORKS")
 

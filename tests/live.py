@@ -64,6 +64,11 @@ class Platform:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def builds(self) -> str:
+        """Where the images of its builds are named."""
+        return f"sandbox-platform/build-{self.node}"
+
+    @property
     def environment(self) -> dict[str, str]:
         ours = {
             "DATABASE_URL": self.postgres.url,
@@ -76,6 +81,7 @@ class Platform:
             "ADMIN_USERNAME": "admin",
             "ADMIN_PASSWORD": "correct horse battery staple",
             "SANDBOX_WORKERS": "8",
+            "SANDBOX_BUILD_CONFIG": str(self.folder / "build-config"),
         }
         return {**os.environ, **ours, **self._environment}
 
@@ -130,6 +136,11 @@ class Platform:
         self.postgres.stop()
         for container in self.containers():
             container.remove(force=True)
+        with contextlib.closing(docker.DockerClient.from_env(environment=self.environment)) as client:
+            for image in client.images.list(self.builds):
+                for tag in image.tags:
+                    if tag.startswith(f"{self.builds}:"):
+                        client.images.remove(tag)
 
     def containers(self) -> list[Any]:
         with contextlib.closing(docker.DockerClient.from_env(environment=self.environment)) as client:

@@ -33,7 +33,7 @@ def now(execution: Execution) -> dict[str, Any]:
     """Raises Unavailable."""
     runtime = execution.runtime
     today = Configuration(runtime)
-    image_id = ask(runtime.image)
+    image_id = ask(runtime.live_image)
     values = [image_id, runtime.revision, today.profile_name, today.profile_sha256, runtime.environment]
     limits = {f"limits.{name}": value for name, value in today.limits.as_dict().items()}
     return dict(zip(NAMES, values, strict=True)) | limits

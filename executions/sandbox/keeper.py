@@ -20,6 +20,8 @@ from django.utils import timezone
 
 from audit.chores import Chores
 from executions import liveness
+from executions.builds import services as builds
+from executions.builds.collection import Collector
 from executions.callbacks import deliveries
 from executions.models import Execution, Sandbox, SandboxState, Status
 from executions.notify import CALLBACK, CANCEL, CLAIMED, IMAGE_ASKED, POOL, USED, Listener, Notification, notify
@@ -77,6 +79,7 @@ class Keeper:
         self._retry_at: dict[int, float] = {}
         self._kill_again_at = math.inf
         self._chores = Chores()
+        self._collector = Collector()
         self._stop = False
 
     def stop(self) -> None:
@@ -93,6 +96,7 @@ class Keeper:
         self._starters.shutdown(cancel_futures=True)
         self._removers.shutdown()
         self._chores.stop()
+        self._collector.stop()
 
     def _serve(self) -> None:
         with Listener(POOL, CANCEL, CALLBACK, IMAGE_ASKED) as listener:
@@ -103,6 +107,7 @@ class Keeper:
                 if time.monotonic() >= next_tick:
                     self._tick()
                     self._chores.tick()
+                    self._collector.tick()
                     next_tick = time.monotonic() + TICK_S
                 if time.monotonic() >= next_step:
                     self._step()
@@ -136,6 +141,7 @@ class Keeper:
         reaper.expire_queued()
         reaper.requeue_orphans()
         reaper.sweep_output()
+        builds.look_after()
         deliveries.enqueue_due()
         self._kill_cancelled()
         try:

@@ -10,7 +10,7 @@ import sys
 import time
 
 from scripts import smoke
-from scripts.setup import envfile
+from scripts.setup import certificates, envfile
 from scripts.setup.docker import command, docker
 from scripts.setup.host import LOG, ROOT, SetupError, run, say, step, tail
 
@@ -32,6 +32,7 @@ def in_front(*words: str) -> int:
 def start() -> None:
     with step("starting the stack (Postgres, migrations, web, worker, keeper, callbacks)"):
         check_port(envfile.settings())
+        certificates.write_build_config(group=envfile.settings().get("DOCKER_GID", ""))
         done = run(compose("up", "--detach", "--no-build", "--remove-orphans"), timeout=300)
         if done.returncode != 0:
             told = [line for line in done.stderr.splitlines() if not line.startswith(" Container ")]
