@@ -19,7 +19,7 @@ from executions.models import Execution, Outcome, Sandbox, Status
 from executions.notify import POOL, READY, listening, notify
 from executions.sandbox import pool
 from executions.sandbox.docker_engine import get_engine
-from executions.sandbox.engine import Channel, ContainerState, Engine, EngineError
+from executions.sandbox.engine import Channel, ContainerState, Engine, EngineError, ImageMissing
 from executions.sandbox.protocol import BYE, Job
 from executions.sandbox.session import EndedBy, Report
 from executions.sandbox.sessions import session_of
@@ -43,6 +43,14 @@ def run_execution(execution_id: str) -> None:
         return
     try:
         run(execution)
+    except ImageMissing:
+        slug, image = execution.runtime.slug, execution.runtime.live_image
+        give_up(
+            execution,
+            Outcome.START_FAILED,
+            f"The image {image} is not on the node {settings.SANDBOX_NODE}. If it is one of ours, "
+            f"`make build RUNTIMES={slug}` builds it.",
+        )
     except EngineError as e:
         give_up(execution, Outcome.START_FAILED, f"No sandbox could be started: {e}")
     except Exception as e:
@@ -106,6 +114,7 @@ def take(execution_id: str) -> Any:
     if not taken:
         return None
     rows = Execution.objects.select_related("runtime__seccomp_profile")
+    rows = rows.defer("runtime__smoke", "runtime__packages")
     return rows.annotate(redacting=redaction.anybodys()).get(pk=execution_id)
 
 

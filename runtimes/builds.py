@@ -41,7 +41,9 @@ class RuntimeBuild(models.Model):
     packages = models.JSONField(default=none, validators=[validate_packages])
     base = models.CharField(max_length=300, help_text="The runtime's image reference when it was asked for.")
     base_image_id = models.CharField(max_length=80, blank=True)
-    image_id = models.CharField(max_length=80, blank=True, help_text="Empty until there is one, and once collected.")
+    image_id = models.CharField(
+        max_length=80, blank=True, help_text="Empty until there is one, and once collected."
+    )
     digest = models.CharField(max_length=400, blank=True, help_text="Where a registry has it, by digest.")
     node = models.CharField(max_length=100, blank=True)
     state = models.CharField(max_length=9, choices=BuildState.choices, default=BuildState.QUEUED)

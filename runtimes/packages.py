@@ -18,9 +18,7 @@ _EXTRAS = r"\[[A-Za-z0-9._-]+(,[A-Za-z0-9._-]+)*\]"
 PATTERNS = {
     # A name that ended in "-" would remove a package.
     "apt": re.compile(r"[a-z0-9][a-z0-9+.-]*[a-z0-9+](=[A-Za-z0-9][A-Za-z0-9.+:~-]*)?"),
-    "pip": re.compile(
-        rf"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?({_EXTRAS})?({_PIP_CLAUSE}(,{_PIP_CLAUSE})*)?"
-    ),
+    "pip": re.compile(rf"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?({_EXTRAS})?({_PIP_CLAUSE}(,{_PIP_CLAUSE})*)?"),
     "npm": re.compile(r"(@[a-z0-9~][a-z0-9._~-]*/)?[a-z0-9~][a-z0-9._~-]*(@[~^]?[A-Za-z0-9][A-Za-z0-9.+-]*)?"),
 }
 EXAMPLES = {"apt": "poppler-utils", "pip": "requests==2.32.3", "npm": "lodash@^4.17.21"}
@@ -74,7 +72,9 @@ def _problem(ecosystem: Any, wanted: Any) -> str | None:
 
 def validate_packages(value: Any) -> None:
     if found := problems(value):
-        raise ValidationError([f"{ecosystem}: {problem}".removeprefix(": ") for ecosystem, problem in found.items()])
+        raise ValidationError(
+            [f"{ecosystem}: {problem}".removeprefix(": ") for ecosystem, problem in found.items()]
+        )
 
 
 def complete(packages: Mapping[str, list[str]]) -> dict[str, list[str]]:

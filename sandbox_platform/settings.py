@@ -194,6 +194,9 @@ SEED_IMAGES = {
     "nodejs": os.environ.get("SANDBOX_BASE_NODEJS_IMAGE", ""),
 }
 
+# Runtimes whose image this node has, as `make` tells; None: nobody told.
+BUILT_RUNTIMES = envlist("SANDBOX_BUILT_RUNTIMES") or None
+
 LONGEST_RUN_S = 3600
 CALLBACK_CLUSTER = "callbacks"
 

@@ -19,6 +19,7 @@ import requests
 from psycopg.rows import dict_row
 
 from scripts.embedded_postgres import EmbeddedPostgres
+from scripts.setup.images import built_runtimes
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN = "live-test-token-0123456789abcdef"
@@ -82,6 +83,7 @@ class Platform:
             "ADMIN_PASSWORD": "correct horse battery staple",
             "SANDBOX_WORKERS": "8",
             "SANDBOX_BUILD_CONFIG": str(self.folder / "build-config"),
+            "SANDBOX_BUILT_RUNTIMES": ",".join(built_runtimes()),
         }
         return {**os.environ, **ours, **self._environment}
 

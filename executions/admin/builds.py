@@ -47,14 +47,15 @@ class BuildForm(ModelForm[RuntimeBuild]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["kind"].initial = BuildKind.PACKAGES
-        runtime = Runtime.objects.filter(pk=self._chosen()).first()
+        runtime = self._chosen()
         for ecosystem in ECOSYSTEMS:
             field = self.fields[ecosystem]
             field.initial = "\n".join(runtime.packages.get(ecosystem, ())) if runtime else ""
 
-    def _chosen(self) -> int | None:
+    def _chosen(self) -> Runtime | None:
+        """The one that the address names."""
         chosen = str(self.initial.get("runtime", ""))
-        return int(chosen) if chosen.isdecimal() and len(chosen) < 10 else None
+        return Runtime.objects.filter(pk=int(chosen)).first() if chosen.isdecimal() and len(chosen) < 10 else None
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
@@ -71,16 +72,25 @@ class BuildForm(ModelForm[RuntimeBuild]):
 @admin.register(RuntimeBuild)
 class RuntimeBuildAdmin(ModelAdmin[RuntimeBuild]):
     form = BuildForm
-    list_display = ("__str__", "kind", "shown_state", "progress", "requested_by", "created_at", "finished_at", "live_at")
+    list_display = (
+        "__str__",
+        "kind",
+        "shown_state",
+        "progress",
+        "requested_by",
+        "created_at",
+        "finished_at",
+        "live_at",
+    )
     list_select_related = ("runtime",)
     list_filter = ("runtime", "state", "kind")
     add_fieldsets = (
         (
             None,
             {
-                "description": "Made in the background and proven with the runtime's smoke programs in a sandbox; only "
-                "then do runs have it. A build that fails changes nothing. Asking for a build executes what the "
-                "package mirrors deliver: name only packages you trust.",
+                "description": "Made in the background and proven with the runtime's smoke programs in a sandbox: "
+                "only then do runs have it. A build that fails changes nothing. Programs will be able to use all that "
+                "you name here: name only packages you trust.",
                 "fields": ("runtime", "kind", *ECOSYSTEMS),
             },
         ),
@@ -125,7 +135,9 @@ class RuntimeBuildAdmin(ModelAdmin[RuntimeBuild]):
             raise PermissionDenied(str(e)) from e
         obj.pk, obj.number = build.pk, build.number
 
-    def response_add(self, request: HttpRequest, obj: RuntimeBuild, post_url_continue: str | None = None) -> HttpResponse:
+    def response_add(
+        self, request: HttpRequest, obj: RuntimeBuild, post_url_continue: str | None = None
+    ) -> HttpResponse:
         return HttpResponseRedirect(page_of(obj.pk))
 
     def get_urls(self) -> list[URLPattern]:
@@ -140,7 +152,9 @@ class RuntimeBuildAdmin(ModelAdmin[RuntimeBuild]):
         ]
         return own + super().get_urls()
 
-    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> Any:
         build = self.get_object(request, object_id)
         context = {"show_save": False, "show_save_and_continue": False} | (extra_context or {})
         if build:

@@ -37,7 +37,9 @@ class AdministratorsOnly(IsAuthenticated):
 class PackagesForm(Strict):
     def get_fields(self) -> Any:
         lists = serializers.ListField
-        return {name: lists(child=Text(max_length=LONGEST), required=False, max_length=MOST) for name in ECOSYSTEMS}
+        return {
+            name: lists(child=Text(max_length=LONGEST), required=False, max_length=MOST) for name in ECOSYSTEMS
+        }
 
 
 class BuildForm(Strict):
@@ -122,7 +124,9 @@ class BuildsView(ApiView):
         form = validated(BuildForm, request.data)
         packages = form.get("packages", runtime.packages)
         for ecosystem, problem in problems(packages).items():
-            raise Invalid(f"packages.{ecosystem}".rstrip("."), problem, "Correct it; docs/builds.md has the forms.")
+            raise Invalid(
+                f"packages.{ecosystem}".rstrip("."), problem, "Correct it; docs/builds.md has the forms."
+            )
         try:
             build = services.request_build(
                 runtime, kind=BuildKind(form["kind"]), packages=packages, by=str(self.caller or "")
@@ -168,7 +172,9 @@ class CancelBuildView(ApiView):
     )
     def post(self, request: Request, slug: str, number: int) -> Response:
         if not services.cancel(build := build_of(slug, number)):
-            raise Conflict(f"It has ended: {build.state}.", remedy="Nothing is left to cancel.", code="already_ended")
+            raise Conflict(
+                f"It has ended: {build.state}.", remedy="Nothing is left to cancel.", code="already_ended"
+            )
         return Response(services.as_shown(build_of(slug, number)), status=202)
 
 
@@ -178,7 +184,7 @@ class ActivateBuildView(ApiView):
     @extend_schema(
         summary="Go back to a build",
         operation_id="activate_build",
-        description="Administrators only. Its sandboxes are warmed up, and then runs have it: its state is `live`.",
+        description="Administrators only. Its sandboxes are warmed up first; its state is `live` once runs have it.",
         request=None,
         responses=schema.answers({202: BuildSchema}, *ADMINISTRATORS, 409, 503),
         tags=["Builds"],

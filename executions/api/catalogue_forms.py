@@ -11,7 +11,8 @@ from executions.api.fields import Flag, Name, Number, Strict, Text, Whole
 from executions.api.forms import Variables
 from executions.api.schema import AnyJson
 from executions.sandbox.verdict import MAX_NESTING, nested_deeper_than
-from runtimes.models import CodePolicy, Limits, OutputAction, Runtime
+from runtimes.models import CodePolicy, Limits, OutputAction, Runner, Runtime
+from runtimes.validators import ALIAS, ALIAS_HINT, MODES
 from seccomp_profiles.models import UNCONFINED, SeccompProfile
 
 SLUG = (r"^[A-Za-z0-9_-]+\Z", "Not a slug: letters, digits, '_' and '-'.")
@@ -31,10 +32,17 @@ class RuntimeForm(Strict):
 
     slug = Name(*SLUG, max_length=50)
     name = Text(max_length=100)
-    aliases = serializers.ListField(child=Name(*SLUG, max_length=50), required=False, max_length=50)
+    aliases = serializers.ListField(child=Name(ALIAS, ALIAS_HINT, max_length=50), required=False, max_length=50)
     enabled = Flag(required=False)
     image = Text(max_length=300)
     source_file = Text(max_length=100)
+    runner = serializers.ChoiceField(Runner.choices, required=False)
+    modes = serializers.ListField(child=serializers.ChoiceField(MODES), required=False, max_length=len(MODES))
+    compile_command = Text(required=False, allow_blank=True, max_length=1000)
+    run_command = Text(required=False, allow_blank=True, max_length=1000)
+    function_command = Text(required=False, allow_blank=True, max_length=1000)
+    packages = AnyJson(required=False, help_text='E.g. {"apt": ["jq"]}; apt, pip and npm are known.')
+    smoke = AnyJson(required=False, help_text="Smoke programs, as in a manifest: see docs/runtimes.md.")
     preload = serializers.ListField(child=Text(max_length=100), required=False, max_length=100)
     preload_when_idle = serializers.ListField(child=Text(max_length=100), required=False, max_length=100)
     environment = Variables(child=Text(allow_blank=True, max_length=32_768), required=False)
@@ -45,6 +53,12 @@ class RuntimeForm(Strict):
     disabled_rules = serializers.ListField(child=Text(max_length=50), required=False, max_length=200)
     pool_min = Whole(required=False, min_value=0, max_value=200)
     pool_max = Whole(required=False, min_value=0, max_value=200)
+
+    def validate_packages(self, value: Any) -> Any:
+        return storable(value, "packages")
+
+    def validate_smoke(self, value: Any) -> Any:
+        return storable(value, "smoke programs")
 
     def validate_seccomp_profile(self, name: str) -> SeccompProfile | None:
         profile = SeccompProfile.objects.filter(name=name).first()
@@ -61,12 +75,16 @@ class ProfileForm(Strict):
     rules = AnyJson(required=False, allow_null=True, help_text="In Docker's (OCI) form; null: no filter.")
 
     def validate_rules(self, rules: Any) -> Any:
-        if nested_deeper_than(MAX_NESTING, rules):
-            raise ValidationError("Nested too deeply to be a seccomp profile.")
-        text = json.dumps(rules, ensure_ascii=False)
-        if "\\u0000" in text or any("\ud800" <= character <= "\udfff" for character in text):
-            raise ValidationError("Holds NUL or lone surrogates, which no syscall's name does.")
-        return rules
+        return storable(rules, "a seccomp profile")
+
+
+def storable(value: Any, what: str) -> Any:
+    if nested_deeper_than(MAX_NESTING, value):
+        raise ValidationError(f"Nested too deeply to be {what}.")
+    text = json.dumps(value, ensure_ascii=False)
+    if "\\u0000" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValidationError(f"Holds NUL or lone surrogates, which have no place in {what}.")
+    return value
 
 
 def change(row: Runtime | SeccompProfile, values: dict[str, Any]) -> None:

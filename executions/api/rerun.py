@@ -1,6 +1,7 @@
 """POST /api/v1/executions/{id}/rerun: the same program once more, as it was then or as things are today."""
 
 import hashlib
+from dataclasses import MISSING, fields
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +20,8 @@ from executions.sandbox.pool import Configuration
 from runtimes.models import Limits
 from seccomp_profiles.models import SeccompProfile
 
+# Those that every execution has recorded: later ones have a default.
+LIMITS_OF_ALWAYS = {field.name for field in fields(Limits) if field.default is MISSING}
 NAMES = ("image_id", "runtime_revision", "profile_name", "profile_sha256", "runtime_environment")
 
 
@@ -70,7 +73,7 @@ def obstacles(execution: Execution, today: dict[str, Any]) -> list[str]:
         SeccompProfile.objects.with_sha256(execution.profile_sha256)
     except SeccompProfile.DoesNotExist:
         found.append(f"the seccomp profile {execution.profile_name} was changed or deleted")
-    if set(execution.limits) != set(Limits.__dataclass_fields__):
+    if not LIMITS_OF_ALWAYS <= set(execution.limits) <= set(Limits.__dataclass_fields__):
         found.append("the platform has other limits today")
     for name, value in execution.limits.items():
         cap = today.get(f"limits.{name}")
@@ -124,6 +127,12 @@ class RerunView(ApiView):
         earlier = self.execution(execution_id)
         before, today = then(earlier), now(earlier)
         pinned = form["configuration"] == "then"
+        if earlier.mode not in earlier.runtime.modes:
+            raise Conflict(
+                f"The runtime {earlier.runtime} has no mode {earlier.mode} any more.",
+                remedy="An administrator can give it back to the runtime.",
+                code="mode_gone",
+            )
         if pinned and (found := obstacles(earlier, today)):
             raise Conflict(
                 f"It cannot run as it did then: {'; '.join(found)}.",

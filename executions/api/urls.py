@@ -3,7 +3,7 @@ from django.urls import path, re_path
 from executions.api import schema  # noqa: F401  teaches the OpenAPI generator our authentication
 from executions.api.batches import BatchesView, BatchView
 from executions.api.builds import ActivateBuildView, BuildsView, BuildView, CancelBuildView
-from executions.api.catalogue import ProfilesView, ProfileView, RuntimesView, RuntimeView
+from executions.api.catalogue import ProfilesView, ProfileView, RuntimeManifestView, RuntimesView, RuntimeView
 from executions.api.events import EventsView
 from executions.api.export import ExportView
 from executions.api.me import MeView
@@ -29,6 +29,7 @@ urlpatterns = [
     path("runtimes/<slug:slug>/builds/<int:number>", BuildView.as_view()),
     path("runtimes/<slug:slug>/builds/<int:number>/cancel", CancelBuildView.as_view()),
     path("runtimes/<slug:slug>/builds/<int:number>/activate", ActivateBuildView.as_view()),
+    path("runtimes/<slug:slug>/manifest", RuntimeManifestView.as_view()),
     path("seccomp-profiles", ProfilesView.as_view()),
     path("seccomp-profiles/<slug:name>", ProfileView.as_view()),
     path("stats", StatsView.as_view()),

@@ -17,8 +17,8 @@ from executions.sandbox.docker_engine import KIND_LABEL, DockerEngine, engine_er
 TIMEOUT_S = 600
 BUILD_LABEL = f"{settings.SANDBOX_LABEL}.build"
 SECRETS = "run/secrets"
-# Nothing of a package is executed by the installers (see install.sh); these are what dpkg itself and the scripts of
-# Debian's packages need to give files their owners.
+# The installers execute nothing of a package (see install.sh); these are what dpkg itself and the scripts of Debian's
+# packages need to give files their owners.
 CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETGID", "SETUID"]
 MEMORY_BYTES = 2 * 1024**3
 PIDS = 1024
@@ -28,6 +28,11 @@ CPU_SHARES = 256
 
 class BuildEngine(DockerEngine):
     timeout_s = TIMEOUT_S
+
+    @property
+    def _docker(self) -> Any:
+        """docker-py has types for some of its methods only."""
+        return self._api
 
     def pull(self, reference: str) -> Iterator[str]:
         """Pulls it; yields what Docker says of the progress, once a layer and step."""
@@ -44,7 +49,7 @@ class BuildEngine(DockerEngine):
     def image(self, reference: str) -> dict[str, Any]:
         """Docker's description of an image. Raises ImageMissing."""
         with engine_errors(f"image {reference}"):
-            return dict(self._api.inspect_image(reference))
+            return dict(self._docker.inspect_image(reference))
 
     def create_builder(self, image_id: str, build_id: int, files: Mapping[str, str]) -> str:
         """A container of the image that will run install.sh; the files lie beside it."""
@@ -77,7 +82,7 @@ class BuildEngine(DockerEngine):
             },
         }
         with engine_errors(f"create {image_id}"):
-            container_id = str(self._api.create_container_from_config(config)["Id"])
+            container_id = str(self._docker.create_container_from_config(config)["Id"])
         with engine_errors("put files"):
             self._api.put_archive(container_id, "/", _archive(files))
         return container_id
@@ -85,7 +90,10 @@ class BuildEngine(DockerEngine):
     def commit(self, container_id: str, image_id: str, repository: str, tag: str) -> str:
         """An image of what the container became, started as the one that it was made of is. Its id."""
         base = self.image(image_id)["Config"]
-        changes = [f"{word} {json.dumps(base.get(key) or [])}" for word, key in (("ENTRYPOINT", "Entrypoint"), ("CMD", "Cmd"))]
+        changes = [
+            f"{word} {json.dumps(base.get(key) or [])}"
+            for word, key in (("ENTRYPOINT", "Entrypoint"), ("CMD", "Cmd"))
+        ]
         changes.append(f"WORKDIR {base.get('WorkingDir') or '/'}")
         changes.append(f"USER {base.get('User') or '0'}")
         with engine_errors("commit"):
@@ -145,5 +153,3 @@ def _archive(files: Mapping[str, str]) -> bytes:
 @functools.cache
 def get_build_engine() -> BuildEngine:
     return BuildEngine()
-
-

@@ -11,8 +11,8 @@ from executions.builds.record import BuildFailed, Record
 from executions.sandbox import pool
 from executions.sandbox.engine import Engine
 from executions.sandbox.protocol import BYE, Job
-from executions.sandbox.sessions import session_of
 from executions.sandbox.session import EndedBy, Report
+from executions.sandbox.sessions import session_of
 from executions.sandbox.verdict import Verdict, decide
 from runtimes import smoke
 from runtimes.models import Limits, Runtime
@@ -45,7 +45,9 @@ try { require(name); process.exit(0); } catch (e) {
 IMPORTS = {"pip": ((".py",), IMPORT_PYTHON), "npm": ((".js", ".mjs", ".cjs"), IMPORT_NODE)}
 
 
-def probe(engine: Engine, runtime: Runtime, image_id: str, packages: Mapping[str, list[str]], record: Record) -> None:
+def probe(
+    engine: Engine, runtime: Runtime, image_id: str, packages: Mapping[str, list[str]], record: Record
+) -> None:
     """Raises BuildFailed with the first program that does not do what it should, and EngineError."""
     programs = [*runtime.smoke, *imports(runtime, packages)]
     if not programs:
@@ -98,7 +100,7 @@ def _run(
 
 
 def limits_of(runtime: Runtime, program: Mapping[str, Any]) -> Limits:
-    limits = runtime.limits.lowered_to(program.get("limits", {}))
+    limits = runtime.limits.lowered_to({"wall_time_ms": IMPORT_MS} | program.get("limits", {}))
     if patience_ms := program.get("patience_ms"):
         limits = replace(limits, wall_time_ms=patience_ms, cpu_time_ms=patience_ms)
     return limits

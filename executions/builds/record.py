@@ -68,14 +68,16 @@ class Record:
             self._size += len(text) + 1
 
     def beat(self, *, now: bool = False) -> None:
-        """Writes what there is, every now and then. Raises Cancelled, Lost, and BuildFailed when the time is up."""
+        """Writes what there is, now and then. Raises Cancelled, Lost, and BuildFailed when the time is up."""
         if not now and time.monotonic() < self._next:
             return
         self._next = time.monotonic() + EVERY_S
         self._write()
         if time.monotonic() > self._deadline:
             seconds = settings.SANDBOX_BUILD_TIMEOUT_MS / 1000
-            raise BuildFailed(f"Not finished after {seconds:g} s: SANDBOX_BUILD_TIMEOUT sets how long it may take.")
+            raise BuildFailed(
+                f"Not finished after {seconds:g} s: SANDBOX_BUILD_TIMEOUT sets how long it may take."
+            )
 
     def _write(self) -> None:
         open_rows = RuntimeBuild.objects.filter(pk=self._pk, state__in=WORKING)

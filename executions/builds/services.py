@@ -127,5 +127,3 @@ def as_shown(build: RuntimeBuild) -> dict[str, Any]:
         "error", "requested_by", "created_at", "started_at", "finished_at", "live_at",
     )  # fmt: skip
     return {name: getattr(build, name) for name in names}
-
-

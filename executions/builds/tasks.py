@@ -15,6 +15,7 @@ from executions.builds.making import make, repository, tag_of
 from executions.builds.probing import probe
 from executions.builds.record import BuildFailed, Cancelled, Lost, Record
 from executions.builds.swapping import go_live
+from executions.images import NobodyAnswers
 from executions.sandbox.engine import EngineError
 from executions.services import db_text
 from runtimes.builds import USABLE, WORKING, BuildState, RuntimeBuild
@@ -41,7 +42,13 @@ def run_build(build_id: int) -> None:
         # The boundary of the worker. Not the text, which may quote a row.
         frames = "".join(traceback.format_tb(e.__traceback__))
         logger.error("%s: %s\n%s", build, type(e).__name__, frames)
-        end(engine, build, record, BuildState.FAILED, f"The platform failed: {type(e).__name__}. Its log says more.")
+        end(
+            engine,
+            build,
+            record,
+            BuildState.FAILED,
+            f"The platform failed: {type(e).__name__}. Its log says more.",
+        )
     finally:
         services.start_next()
 
@@ -66,7 +73,11 @@ def carry_out(engine: BuildEngine, build: RuntimeBuild, record: Record) -> None:
         raise Lost
     probe(engine, build.runtime, build.image_id, build.packages, record)
     record.step("probes passed")
-    if problem := services.missing_on(build.image_id):
+    try:
+        problem = services.missing_on(build.image_id)
+    except NobodyAnswers:
+        problem = "No keeper answers whether every node has the image."
+    if problem:
         keep(build, f"{problem} Bring it there (docker save, docker load), then activate this build.")
         return
     record.step("warming up its sandboxes")

@@ -213,7 +213,7 @@ def container_config(spec: SandboxSpec, volumes: Sequence[str] = ()) -> dict[str
             "ReadonlyRootfs": True,  # a run cannot change what its interpreter loads
             "Tmpfs": {
                 # What the image declares as volumes would be folders of the host, as large as its disk.
-                **{path: f"{memory_tmpfs},size={limits.tmp_bytes}" for path in volumes},
+                **dict.fromkeys(volumes, f"{memory_tmpfs},size={limits.tmp_bytes}"),
                 # The only writable places, with a size; both count towards memory.
                 "/workspace": f"{memory_tmpfs},size={limits.workspace_bytes},uid={NOBODY},gid={NOBODY},mode=0700",
                 "/tmp": f"{memory_tmpfs},size={limits.tmp_bytes},mode=1777",  # noqa: S108

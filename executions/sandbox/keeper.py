@@ -189,7 +189,7 @@ class Keeper:
         waiting = Counter(runtime for pk, runtime in running.values_list("pk", "runtime") if pk not in served)
         starting = Counter(self._starts.values())
         wishes: list[tuple[bool, int, pool.Configuration]] = []
-        for runtime in Runtime.objects.select_related("seccomp_profile"):
+        for runtime in Runtime.objects.lean().select_related("seccomp_profile"):
             configuration = pool.Configuration(runtime)
             ready = self._ready(configuration, rows)
             target = min(runtime.pool_max, max(runtime.pool_min, self._demand.peak(runtime.pk)))

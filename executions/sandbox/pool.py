@@ -89,7 +89,8 @@ class Configuration:
             runner_config={
                 "preload": self.runtime.preload,
                 "preload_when_idle": self.runtime.preload_when_idle,
-            },
+            }
+            | ({"commands": self.runtime.commands} if self.runtime.commands else {}),
             environment=self.environment,
             seccomp=self.profile.docker_value if self.profile else UNCONFINED,
             labels={ROW_LABEL: str(sandbox.pk)},
@@ -116,8 +117,8 @@ def claim(configuration: Configuration, execution_id: UUID) -> Sandbox | None:
 def start(
     engine: Engine, configuration: Configuration, *, execution_id: UUID | None = None, held: bool = False
 ) -> Sandbox:
-    """A fresh sandbox: ready for anybody, claimed from birth by an execution, or `held`: then it stays in the state
-    of one that is being started, which nobody claims. Raises EngineError."""
+    """A fresh sandbox: ready for anybody, claimed from birth by an execution, or `held`: then it stays in the
+    state of one that is being started, which nobody claims. Raises EngineError."""
     runtime = configuration.runtime
     sandbox = Sandbox.objects.create(
         node=settings.SANDBOX_NODE,

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from executions.sandbox import cgroup
 from executions.sandbox.engine import Channel, EngineError
-from executions.sandbox.protocol import VERSION, End, Frames, Job, ProtocolError, parse_artifact
+from executions.sandbox.protocol import VERSION, End, Frames, Job, ProtocolError, parse_artifact, parse_compiled
 from runtimes.models import Limits
 
 # How often the CPU time is looked at; also how stale the last figures of a killed sandbox may be.
@@ -50,6 +50,10 @@ class Report:
     cpu_ms: int | None = None
     peak_memory_bytes: int | None = None
     oom_killed: bool = False
+    # Of the compile command; None while it runs, and where there is none.
+    compile_status: int | None = None
+    compile_cpu_ms: int = 0
+    compiling: bool = False
     complaint: str = ""  # the runner's own stderr, or what it did wrong
 
 
@@ -97,21 +101,26 @@ class Session:
         container_id: str,
         limits: Limits,
         watch: Callable[[Report], None] | None = None,
+        *,
+        compiles: bool = False,
     ) -> None:
         self._channel = channel
         self._container_id = container_id
         self._limits = limits
         self._watch = watch
+        self._compiles = compiles
+        self._deadline = 0.0
         self._frames = Frames()
         self._before: cgroup.Usage | None = None
 
     def run(self, job: Job) -> Report:
         self._measure_before()
-        report = Report(started_at=timezone.now())
-        deadline = time.monotonic() + self._limits.wall_time_ms / 1000
+        report = Report(started_at=timezone.now(), compiling=self._compiles)
+        allowed_ms = self._limits.compile_wall_ms if self._compiles else self._limits.wall_time_ms
+        self._deadline = time.monotonic() + allowed_ms / 1000
         try:
             self._channel.send(self._opening(job))
-            report.ended_by = self._until_end(report, deadline)
+            report.ended_by = self._until_end(report)
         except ProtocolError as e:
             report.ended_by, report.complaint = EndedBy.PROTOCOL, str(e)
         except EngineError as e:
@@ -126,23 +135,23 @@ class Session:
     def _opening(self, job: Job) -> bytes:
         return job.frame()
 
-    def _until_end(self, report: Report, deadline: float) -> EndedBy:
+    def _until_end(self, report: Report) -> EndedBy:
         next_tick = time.monotonic() + self.tick_s
         live_at = time.monotonic() + LIVE_AFTER_S
         while True:
             now = time.monotonic()
-            if now >= deadline:
+            if now >= self._deadline:
                 return EndedBy.WALL_TIME
             if now >= next_tick:
                 next_tick = now + self.tick_s
                 self._measure(report)
                 if report.oom_killed:
                     return EndedBy.MEMORY
-                if report.cpu_ms is not None and report.cpu_ms > self._limits.cpu_time_ms:
+                if self._is_over_cpu_time(report):
                     return EndedBy.CPU_TIME
                 if self._watch and now >= live_at:
                     self._watch(report)
-            if not select.select([self._channel], [], [], max(0, min(deadline, next_tick) - now))[0]:
+            if not select.select([self._channel], [], [], max(0, min(self._deadline, next_tick) - now))[0]:
                 continue
             if ended_by := self._receive(report):
                 return ended_by
@@ -179,12 +188,31 @@ class Session:
                 if any(name == taken for taken, _ in report.artifacts):
                     raise ProtocolError(f"artifact {name!r} twice")
                 report.artifacts.append((name, content))
+            case b"C":
+                self._end_of_compilation(report, payload)
             case b"X":
                 report.end = End.parse(payload)
                 return True
             case _:
                 raise ProtocolError(f"frame {kind!r} during a run")
         return False
+
+    def _end_of_compilation(self, report: Report, payload: bytes) -> None:
+        """From here on it is the program that runs, under its own limits."""
+        if not report.compiling:
+            raise ProtocolError("the end of a compilation that nobody asked for")
+        report.compile_status = parse_compiled(payload)
+        report.compiling = False
+        self._measure(report)
+        report.compile_cpu_ms = report.cpu_ms or 0
+        self._deadline = time.monotonic() + self._limits.wall_time_ms / 1000
+
+    def _is_over_cpu_time(self, report: Report) -> bool:
+        if report.cpu_ms is None:
+            return False
+        if report.compiling:
+            return report.cpu_ms > self._limits.compile_cpu_ms
+        return report.cpu_ms - report.compile_cpu_ms > self._limits.cpu_time_ms
 
     def _append(self, kept: bytearray, data: bytes) -> None:
         kept += data

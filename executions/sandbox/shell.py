@@ -1,8 +1,8 @@
 """The way of a program in an image that holds no runner, only /bin/sh: see docs/builds.md, "Any image".
 
-The sandbox's first process is that shell, as the unprivileged user. It says hello as a runner would, and then takes
-a script from its stdin that writes the files and runs the program. From there on there are no frames: what arrives
-is the program's own output, and how it ended is Docker's to say.
+The sandbox's first process is that shell, as the unprivileged user. It says hello as a runner would, and then
+takes a script from its stdin that writes the files and runs the program. From there on there are no frames: what
+arrives is the program's own output, and how it ended is Docker's to say.
 """
 
 import json

@@ -57,7 +57,7 @@ def images(name: str) -> Check:
     runtimes = list(Runtime.objects.enabled())
     for runtime in runtimes:
         try:
-            get_engine().image_id(runtime.image)
+            get_engine().image_id(runtime.live_image)
         except ImageMissing:
             missing.append(f"{runtime.image} of {runtime.slug}")
     if missing:

@@ -152,7 +152,7 @@ def apt_conf() -> str:
 
 
 def build_files() -> dict[str, str]:
-    """The machine's mirrors and certificates: ca, pip_conf, npmrc, apt_conf, and apt_sources where it is a Debian."""
+    """Mirrors and certificates: ca, pip_conf, npmrc, apt_conf, and apt_sources where the machine is a Debian."""
     pip = pip_config()
     bundle = ca_bundle(pip)
     contents = {
@@ -172,8 +172,8 @@ def proxies() -> dict[str, str]:
 
 
 def write_build_config(folder: Path = BUILD_CONFIG, *, group: str = "") -> None:
-    """The same for builds that the worker makes (executions/builds). Only its group may read it: a mirror's address
-    may hold a password."""
+    """The same for builds that the worker makes (executions/builds). Only its group may read it: a mirror's
+    address may hold a password."""
     files = build_files()
     files["apt.sources"] = files.pop("apt_sources", "")
     files["environment"] = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in proxies().items())

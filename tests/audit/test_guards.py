@@ -21,6 +21,7 @@ HISTORY = (
     "audit_leaf",
     "audit_pending",
     "audit_purgerecord",
+    "audit_runtimebuildevent",
     "audit_runtimeevent",
     "audit_seccompprofileevent",
     "audit_clientevent",
@@ -28,6 +29,7 @@ HISTORY = (
     "audit_retentionpolicyevent",
     "audit_redactionpatternevent",
     "runtimes_runtime",
+    "runtimes_runtimebuild",
     "executions_client",
 )
 
