@@ -155,7 +155,7 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
         elif live:
             shown = f"Build {live.number} was made of {live.base}: the image named above runs as it is."
         return format_html(
-            '{} <br><a href="{}?runtime__id__exact={}">All builds</a> · <a href="{}?runtime={}">Packages: build</a>',
+            '{} <br><a href="{}?runtime__id__exact={}">All builds</a> · <a href="{}?runtime={}">Add packages</a>',
             shown,
             reverse("admin:runtimes_runtimebuild_changelist"),
             runtime.pk,

@@ -89,8 +89,8 @@ class RuntimeBuildAdmin(ModelAdmin[RuntimeBuild]):
             None,
             {
                 "description": "Made in the background and proven with the runtime's smoke programs in a sandbox: "
-                "only then do runs have it. A build that fails changes nothing. Programs will be able to use all that "
-                "you name here: name only packages you trust.",
+                "only then do runs have it. A build that fails changes nothing. Programs can use all that you name here: "
+                "name only packages you trust.",
                 "fields": ("runtime", "kind", *ECOSYSTEMS),
             },
         ),
@@ -110,6 +110,10 @@ class RuntimeBuildAdmin(ModelAdmin[RuntimeBuild]):
     def get_queryset(self, request: HttpRequest) -> Any:
         # The log is fetched by itself, piece by piece.
         return super().get_queryset(request).defer("log")
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        # One that exists is only looked at.
+        return super().get_form(request, obj, change, **kwargs | ({"form": forms.ModelForm} if obj else {}))
 
     def get_fieldsets(self, request: HttpRequest, obj: RuntimeBuild | None = None) -> Any:
         return self.fieldsets if obj else self.add_fieldsets

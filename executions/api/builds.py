@@ -184,7 +184,7 @@ class ActivateBuildView(ApiView):
     @extend_schema(
         summary="Go back to a build",
         operation_id="activate_build",
-        description="Administrators only. Its sandboxes are warmed up first; its state is `live` once runs have it.",
+        description="Administrators only. Its sandboxes are warmed up; its state is `live` once runs have it.",
         request=None,
         responses=schema.answers({202: BuildSchema}, *ADMINISTRATORS, 409, 503),
         tags=["Builds"],

@@ -18,6 +18,7 @@ from runtimes.builds import BuildState, RuntimeBuild
 
 logger = logging.getLogger(__name__)
 
+FIRST_S = 60.0
 EVERY_S = 600.0
 NO_CODE = hashlib.sha256(b"").hexdigest()
 
@@ -28,7 +29,7 @@ class Collector:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "images")
         self._running: Future[None] | None = None
-        self._next = 0.0
+        self._next = time.monotonic() + FIRST_S
 
     def tick(self) -> None:
         if time.monotonic() < self._next or (self._running and not self._running.done()):
@@ -43,6 +44,8 @@ class Collector:
 def _run() -> None:
     try:
         collect(get_build_engine())
+    except EngineError as e:
+        logger.warning("collecting images: %s", e)
     except Exception:
         # The outermost frame of its thread: the next round tries again, whatever it was.
         logger.exception("collecting images failed; it is tried again")

@@ -17,8 +17,8 @@ from executions.sandbox.docker_engine import KIND_LABEL, DockerEngine, engine_er
 TIMEOUT_S = 600
 BUILD_LABEL = f"{settings.SANDBOX_LABEL}.build"
 SECRETS = "run/secrets"
-# The installers execute nothing of a package (see install.sh); these are what dpkg itself and the scripts of Debian's
-# packages need to give files their owners.
+# The installers execute nothing of a package (see install.sh); these are what dpkg itself and the scripts of
+# Debian's packages need to give files their owners.
 CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETGID", "SETUID"]
 MEMORY_BYTES = 2 * 1024**3
 PIDS = 1024

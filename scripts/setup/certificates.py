@@ -181,8 +181,9 @@ def write_build_config(folder: Path = BUILD_CONFIG, *, group: str = "") -> None:
     folder.chmod(0o750)
     for name, text in files.items():
         path = folder / name
-        path.touch(mode=0o640)
+        path.touch(mode=0o600)
         path.write_text(text, encoding="utf-8")
+        path.chmod(0o640)
     if group:
         must(["chgrp", "--recursive", group, folder], root=True, check="mirrors for builds", fix="make start")
 

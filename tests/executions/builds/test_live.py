@@ -263,7 +263,8 @@ def test_image_with_nothing_but_a_shell_runs_under_all_limits(
 
 
 def test_program_without_a_runner_is_nobody_in_gvisor_from_the_start(builder: Builder, bare: str) -> None:
-    code = "while read -r key value; do case $key in Uid:|CapEff:|CapBnd:) echo $key $value;; esac; done < /proc/1/status"
+    wanted = "Uid:|CapEff:|CapBnd:"
+    code = f"while read -r key value; do case $key in {wanted}) echo $key $value;; esac; done < /proc/1/status"
     execution = builder.execute(bare, code)
     assert execution["stdout"].split("\n")[:3] == [
         "Uid: 65534 65534 65534 65534",
