@@ -147,13 +147,10 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
     def live_build(self, runtime: Runtime) -> SafeString:
         if not runtime.pk:
             return SafeString("Save it first: then packages can be built into its image, or the image pulled.")
-        live = runtime.builds.filter(state=BuildState.LIVE).defer("log").first()
         shown: Any = "None: the image as it is on the node."
-        if live and runtime.live_image == live.image_id:
+        if live := runtime.builds.filter(state=BuildState.LIVE).defer("log").first():
             page = reverse("admin:runtimes_runtimebuild_change", args=[live.pk])
             shown = format_html('<a href="{}">Build {}</a>, {}', page, live.number, live.image_id)
-        elif live:
-            shown = f"Build {live.number} was made of {live.base}: the image named above runs as it is."
         return format_html(
             '{} <br><a href="{}?runtime__id__exact={}">All builds</a> · <a href="{}?runtime={}">Add packages</a>',
             shown,

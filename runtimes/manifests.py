@@ -199,10 +199,11 @@ def _waited_for_its_image(row: Runtime, manifest: Manifest) -> bool:
 
 def _reset(row: Runtime, manifest: Manifest) -> str:
     changes = _differences(row, manifest)
-    if not changes and row.manifest_sha256 == manifest.sha256:
+    if not changes and row.manifest_sha256 == manifest.sha256 and not row.built_image:
         return f"runtime {row.slug}: is as its manifest says"
     for name, value in _seeded(manifest).items():
         setattr(row, name, value)
+    row.drop_build()
     row.manifest_sha256 = manifest.sha256
     _save(row, manifest)
     return f"runtime {row.slug}: reset to its manifest ({'; '.join(changes) or 'nothing differed'})"

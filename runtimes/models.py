@@ -11,6 +11,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.db.models import F, Q
 
+from runtimes.builds import BuildState
 from runtimes.builds import RuntimeBuild as RuntimeBuild
 from runtimes.code_policy import RULES
 from runtimes.validators import (
@@ -363,7 +364,14 @@ class Runtime(models.Model):
         # An execution records the revision it ran under, so every change makes a new one.
         if self.pk and not kwargs.get("update_fields"):
             self.revision += 1
+            if self.built_on and self.built_on != self.image:
+                self.drop_build()
         super().save(*args, **kwargs)
+
+    def drop_build(self) -> None:
+        """Back to the image as it is, with the next save; the build stays one click away."""
+        self.built_image = self.built_on = ""
+        self.builds.filter(state=BuildState.LIVE).update(state=BuildState.READY)
 
     @property
     def commands(self) -> dict[str, list[str]] | None:

@@ -29,11 +29,6 @@ CPU_SHARES = 256
 class BuildEngine(DockerEngine):
     timeout_s = TIMEOUT_S
 
-    @property
-    def _docker(self) -> Any:
-        """docker-py has types for some of its methods only."""
-        return self._api
-
     def pull(self, reference: str) -> Iterator[str]:
         """Pulls it; yields what Docker says of the progress, once a layer and step."""
         with engine_errors(f"pull {reference}"):
@@ -49,7 +44,7 @@ class BuildEngine(DockerEngine):
     def image(self, reference: str) -> dict[str, Any]:
         """Docker's description of an image. Raises ImageMissing."""
         with engine_errors(f"image {reference}"):
-            return dict(self._docker.inspect_image(reference))
+            return dict(self._api.inspect_image(reference))
 
     def create_builder(self, image_id: str, build_id: int, files: Mapping[str, str]) -> str:
         """A container of the image that will run install.sh; the files lie beside it."""
@@ -82,7 +77,7 @@ class BuildEngine(DockerEngine):
             },
         }
         with engine_errors(f"create {image_id}"):
-            container_id = str(self._docker.create_container_from_config(config)["Id"])
+            container_id = str(self._api.create_container_from_config(config)["Id"])
         with engine_errors("put files"):
             self._api.put_archive(container_id, "/", _archive(files))
         return container_id

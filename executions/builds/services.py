@@ -77,7 +77,7 @@ def cancel(build: RuntimeBuild) -> bool:
 
 def activate(build: RuntimeBuild) -> None:
     """Makes an earlier build the one that runs, in the background. Raises Refused, and NobodyAnswers."""
-    if build.state == BuildState.LIVE and build.runtime.live_image == build.image_id:
+    if build.state == BuildState.LIVE:
         raise Refused("It is what runs now.", "There is nothing to do.", "build_is_live")
     if build.state not in USABLE or not build.image_id:
         raise Refused(

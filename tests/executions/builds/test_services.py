@@ -108,11 +108,8 @@ def test_build_that_cannot_run_is_not_activated(
 
 
 def test_live_build_is_not_activated_again(node: str, python_runtime: Runtime) -> None:
-    build = done(python_runtime, 1, node, state=BuildState.LIVE)
-    Runtime.objects.update(built_image=build.image_id, built_on=build.base)
-    build.runtime.refresh_from_db()
     with pytest.raises(Refused, match="what runs now"):
-        services.activate(build)
+        services.activate(done(python_runtime, 1, node, state=BuildState.LIVE))
 
 
 def test_activation_is_a_task(node: str, python_runtime: Runtime) -> None:

@@ -7,6 +7,7 @@ from executions.models import Sandbox, SandboxState
 from executions.sandbox import pool
 from executions.sandbox.engine import EngineError
 from executions.sandbox.pool import Configuration
+from runtimes import manifests
 from runtimes.builds import BuildState, RuntimeBuild
 from runtimes.models import Runtime
 from tests.executions.builds.conftest import done
@@ -95,8 +96,21 @@ def test_build_of_another_image_does_not_go_live(engine: StubEngine, second: Run
 
 def test_image_that_was_named_since_runs(engine: StubEngine, second: RuntimeBuild) -> None:
     go_live(engine, second)
-    Runtime.objects.update(image="another:1")
-    assert Runtime.objects.get().live_image == "another:1"
+    runtime = Runtime.objects.get()
+    runtime.image = "another:1"
+    assert runtime.live_image == "another:1"
+    runtime.save()
+    assert states(runtime) == {1: BuildState.READY, 2: BuildState.READY}
+    assert (runtime.built_image, runtime.live_image) == ("", "another:1")
+
+
+def test_runtime_that_is_reset_runs_its_image(engine: StubEngine, second: RuntimeBuild) -> None:
+    go_live(engine, second)
+    manifest = next(manifest for manifest in manifests.load_all() if manifest.slug == "python")
+    manifests.sync([manifest], reset=["python"])
+    runtime = Runtime.objects.get()
+    assert runtime.live_image == runtime.image
+    assert states(runtime) == {1: BuildState.READY, 2: BuildState.READY}
 
 
 def test_activation_that_fails_says_why(
