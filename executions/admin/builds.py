@@ -89,8 +89,8 @@ class RuntimeBuildAdmin(ModelAdmin[RuntimeBuild]):
             None,
             {
                 "description": "Made in the background and proven with the runtime's smoke programs in a sandbox: "
-                "only then do runs have it. A build that fails changes nothing. Programs can use all that you name here: "
-                "name only packages you trust.",
+                "only then do runs have it. A build that fails changes nothing. "
+                "Programs can use all that you name here: name only packages you trust.",
                 "fields": ("runtime", "kind", *ECOSYSTEMS),
             },
         ),

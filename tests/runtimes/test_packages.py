@@ -16,9 +16,9 @@ GOOD = {
     "npm": ["lodash", "lodash@^4.17.21", "@types/node@20.1.0", "left-pad@latest", "x@1.0.0-rc.1+b", "lodash.get"],
 }
 BAD = {
-    "apt": ["", "-y", "jq-", "jq;id", "jq id", "jq/sid", "$(id)", "jq\n", "./jq.deb", "Jq", "jq=", "jq=-1", "--help"],
+    "apt": ["", "-y", "jq-", "jq;id", "jq id", "jq/sid", "$(id)", "jq\n", "./jq.deb", "Jq", "jq=", "jq=-1"],
     "pip": [
-        "", "-r/etc/passwd", "--index-url=x", "./x", "/x", "x/y", "x @ file:///etc", "git+https://x", "x; y", "x y",
+        "", "-r/etc/passwd", "--index-url=x", "./x", "/x", "x/y", "x @ file:///etc", "git+https://x", "x; y",
         "x==", "x==1;a", "x==1 ", "https://x/y.whl", "x\n", "-e.", ".", "x#y", "x==$(id)", "a[b", "é",
     ],
     "npm": [

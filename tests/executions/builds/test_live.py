@@ -198,6 +198,14 @@ def test_one_goes_back_to_an_earlier_build(builder: Builder) -> None:
     assert builder.platform.run(USES_IT)["result"]["value"] == "1,234,567"
 
 
+def test_npm_package_is_added_beside_what_there_is(builder: Builder) -> None:
+    builder.platform.change_runtime("nodejs", enabled=True)
+    build = builder.build("nodejs", {"packages": {"npm": ["left-pad@1.3.0"]}})
+    assert (build["state"], build["error"]) == ("live", "")
+    code = "async function main() { return [require('left-pad')(7, 3, '0'), typeof require('axios').get] }"
+    assert builder.platform.run(code, "nodejs")["result"]["value"] == ["007", "function"]
+
+
 def test_cancelled_build_ends_and_leaves_no_container(builder: Builder) -> None:
     number = builder.call("POST", "/runtimes/python/builds", {"packages": {"apt": ["build-essential"]}}).json()[
         "number"
