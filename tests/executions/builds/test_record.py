@@ -76,7 +76,7 @@ def test_build_ends_when_its_time_is_up(build: RuntimeBuild, settings: Settings)
     ("lines", "why"),
     [
         (["E: Unable to locate package nix", "more"], "E: Unable to locate package nix"),
-        (["ERROR: Could not find", "ERROR: No matching distribution found"], "ERROR: No matching distribution found"),
+        (["ERROR: no", "ERROR: No matching distribution found"], "ERROR: No matching distribution found"),
         (["npm error code E404", "npm error 404  'x@*' is not in it"], "npm error 404  'x@*' is not in it"),
         (["ERROR: pip: this image has no python3"], "ERROR: pip: this image has no python3"),
         (["one", "two"], "one\ntwo"),
