@@ -75,11 +75,13 @@ if [ -s npm.json ]; then
             }
         }
         const wanted = JSON.parse(fs.readFileSync("npm.json"));
-        fs.writeFileSync("/package.json", JSON.stringify({ private: true, dependencies: { ...there, ...wanted } }));
+        fs.writeFileSync("package.json", JSON.stringify({ private: true, dependencies: { ...there, ...wanted } }));
     '
-    # At the root, where Node.js looks last from /workspace. No scripts: nothing of a package runs here.
-    npm install --prefix / --ignore-scripts --omit=dev --no-audit --no-fund --no-progress --no-update-notifier
-    rm -f /package.json /package-lock.json
+    # No scripts: nothing of a package runs here. npm fails at the root ("Tracker already exists"), where Node.js
+    # looks last from /workspace: hence here, and moved.
+    npm install --ignore-scripts --omit=dev --no-audit --no-fund --no-progress --no-update-notifier
+    rm -rf /node_modules
+    mv node_modules /node_modules
 fi
 
 if [ -s before ]; then
