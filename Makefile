@@ -4,6 +4,7 @@ SETUP = $(PYTHON) -m scripts.setup
 VENV = .venv/bin
 
 export PYTHONDONTWRITEBYTECODE = 1
+export RUNTIMES
 .DEFAULT_GOAL := setup
 .PHONY: setup ensure_env ensure_uv venv build start stop restart logs smoke test test-fast bench doctor clean dev lock lint help
 
@@ -19,7 +20,7 @@ ensure_uv: ## find uv, or install it into .tools
 venv: ## bring .venv up to requirements-dev.txt
 	@$(SETUP) ensure_python
 
-build: ## build the images whose content changed
+build: ## build the images whose content changed (RUNTIMES=all, or names: "go rust")
 	@$(SETUP) build
 
 start: ## start the stack and wait until it is healthy

@@ -19,9 +19,10 @@ from executions.models import Client, Execution, Outcome, Sandbox, Status
 from executions.notify import POOL, READY, listening, notify
 from executions.sandbox import pool
 from executions.sandbox.docker_engine import get_engine
-from executions.sandbox.engine import Channel, ContainerState, Engine, EngineError
+from executions.sandbox.engine import Channel, ContainerState, Engine, EngineError, ImageMissing
 from executions.sandbox.protocol import BYE, Job
-from executions.sandbox.session import EndedBy, Report, Session
+from executions.sandbox.session import EndedBy, Report
+from executions.sandbox.sessions import session_of
 from executions.sandbox.verdict import Verdict, decide
 from runtimes.models import Limits, Runtime
 from seccomp_profiles.models import SeccompProfile, SeccompRevision
@@ -35,7 +36,9 @@ STORE_PATIENCE_S = 120
 PROFILES = ("runtime__seccomp_profile__active", "client__seccomp_profile__active")
 # A warm sandbox is found by the hash of its rules. They have tens of kilobytes.
 NOT_FOR_A_CLAIM = [
-    f"{path}__{field}" for path in PROFILES for field in ("rules", "effective", "allow", "deny", "note")
+    "runtime__smoke",
+    "runtime__packages",
+    *(f"{path}__{field}" for path in PROFILES for field in ("rules", "effective", "allow", "deny", "note")),
 ]
 RAGFLOW_SUFFIXES = [".png", ".jpg", ".jpeg", ".svg", ".pdf", ".csv", ".json", ".html"]
 
@@ -47,6 +50,14 @@ def run_execution(execution_id: str) -> None:
         return
     try:
         run(execution)
+    except ImageMissing:
+        slug, image = execution.runtime.slug, execution.runtime.live_image
+        give_up(
+            execution,
+            Outcome.START_FAILED,
+            f"The image {image} is not on the node {settings.SANDBOX_NODE}. If it is one of ours, "
+            f"`make build RUNTIMES={slug}` builds it.",
+        )
     except EngineError as e:
         give_up(execution, Outcome.START_FAILED, f"No sandbox could be started: {e}")
     except Exception as e:
@@ -70,7 +81,8 @@ def run(execution: Any) -> None:
     limits = limits_of(execution, configuration)
     with closing(channel):
         with watched(execution, limits) as watch:
-            report = Session(channel, sandbox.container_id, limits, watch).run(job_of(execution, limits))
+            session = session_of(execution.runtime, channel, sandbox.container_id, limits, watch)
+            report = session.run(job_of(execution, limits))
         verdict = judge(engine, sandbox, execution, report, limits)
         store(
             lambda: services.finish(
@@ -130,7 +142,7 @@ def configuration_of(execution: Execution) -> pool.Configuration:
     if limits.memory_bytes == today.limits.memory_bytes and profile == today.profile:
         return today
     # runsc can change neither the memory nor the filter of a running sandbox.
-    own = pool.Own(runtime.image, limits, runtime.environment, runtime.revision, profile)
+    own = pool.Own(runtime.live_image, limits, runtime.environment, runtime.revision, profile)
     return pool.Configuration(runtime, own)
 
 
@@ -200,6 +212,8 @@ def wait_for_keeper(configuration: pool.Configuration, execution: Execution, giv
     with listening(READY) as wait:
         notify(POOL)
         while time.monotonic() < give_up and liveness.keeper_alive(settings.SANDBOX_NODE):
+            if not Runtime.objects.filter(pk=mine, revision=configuration.revision).exists():
+                return None  # changed meanwhile: the keeper starts no more of those
             look_again = time.monotonic() + 1.0
             while time.monotonic() < look_again:
                 if sandbox := pool.claim(configuration, execution.pk):
@@ -232,7 +246,7 @@ def job_of(execution: Execution, limits: Limits) -> Job:
 
 
 def judge(engine: Engine, sandbox: Sandbox, execution: Execution, report: Report, limits: Limits) -> Verdict:
-    if report.ended_by is not EndedBy.LOST:
+    if report.ended_by not in (EndedBy.LOST, EndedBy.STREAM):
         return decide(report, None, limits)
     return decide(report, state_of(engine, sandbox), limits, cancelled=cancel_outcome(execution))
 
@@ -252,6 +266,8 @@ def cancel_outcome(execution: Execution) -> str:
 def end(engine: Engine, sandbox: Sandbox, channel: Channel, report: Report) -> None:
     """Nothing runs in there any more when this returns, or very soon after; the keeper tidies up."""
     try:
+        if report.ended_by is EndedBy.STREAM:
+            return
         if report.ended_by is EndedBy.RUNNER:
             # Taking gVisor down costs more than the answer, which is on its way now.
             time.sleep(ANSWER_S)

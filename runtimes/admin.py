@@ -1,14 +1,27 @@
+import json
 from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import Count, F, Q, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
+from runtimes import manifests
+from runtimes.builds import BuildState
 from runtimes.forms import RuntimeForm
 from runtimes.models import Runtime
 from sandbox_platform.generics import ModelAdmin
 from sandbox_platform.units import format_bytes, format_ms
 from seccomp_profiles import activation
+
+LONGEST_SHOWN = 300
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
 @admin.register(Runtime)
@@ -29,7 +42,8 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
     list_select_related = ("seccomp_profile",)
     list_filter = ("enabled", "ragflow_code_policy", "seccomp_profile")
     search_fields = ("slug", "name", "image")
-    readonly_fields = ("revision", "created_at", "updated_at")
+    actions = ("reset_to_manifest",)
+    readonly_fields = ("live_build", "changed_against_manifest", "revision", "created_at", "updated_at")
     save_on_top = True
     fieldsets = (
         (None, {"fields": ("slug", "name", "aliases", "enabled")}),
@@ -37,7 +51,22 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
             "What runs",
             {
                 "description": "A change reaches the next run; warm sandboxes are replaced.",
-                "fields": ("image", "source_file", "environment", "preload", "preload_when_idle"),
+                "fields": ("image", "live_build", "source_file", "environment", "packages"),
+            },
+        ),
+        (
+            "How it runs",
+            {
+                "description": "A native runner has its commands in the image, and loads modules ahead.",
+                "fields": (
+                    "runner",
+                    "modes",
+                    "compile_command",
+                    "run_command",
+                    "function_command",
+                    "preload",
+                    "preload_when_idle",
+                ),
             },
         ),
         (
@@ -48,7 +77,10 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
                 "fields": (("pool_min", "pool_max"),),
             },
         ),
-        ("Time and processor", {"fields": ("wall_time_ms", "cpu_time_ms", "cpus")}),
+        (
+            "Time and processor",
+            {"fields": ("wall_time_ms", "cpu_time_ms", "compile_wall_ms", "compile_cpu_ms", "cpus")},
+        ),
         (
             "Memory, files and processes",
             {"fields": ("memory_bytes", "workspace_bytes", "tmp_bytes", "processes", "open_files")},
@@ -74,6 +106,8 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
                 "fields": ("code_policy", "ragflow_code_policy", "disabled_rules"),
             },
         ),
+        ("Smoke programs", {"classes": ("collapse",), "fields": ("smoke",)}),
+        ("Manifest", {"fields": ("changed_against_manifest",)}),
         ("Record", {"fields": ("revision", "created_at", "updated_at")}),
     )
 
@@ -90,6 +124,48 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
         if "seccomp_profile" in form.changed_data and obj.seccomp_profile:
             for obstacle in activation.obstacles(obj.seccomp_profile.current, [obj]):
                 messages.warning(request, f"{obj.seccomp_profile}: {obstacle.message}. Probe it.")
+
+    @admin.display(description="Changed against it")
+    def changed_against_manifest(self, runtime: Runtime) -> str:
+        if not runtime.slug:
+            return "It has none yet."
+        try:
+            found = manifests.differences(runtime)
+        except manifests.ManifestError as e:
+            return f"The manifest cannot be read: {e}"
+        if found is None:
+            return "It has no manifest: it was made here or over the API."
+        lines = ((name, _short(row), _short(wanted)) for name, row, wanted in found)
+        return format_html_join("", "<div>{}: <code>{}</code>, in the manifest <code>{}</code></div>", lines) or (
+            "Nothing. The action of the list, “Put back to the manifest”, undoes changes."
+        )
+
+    @admin.action(description="Put back to the manifest", permissions=["change"])
+    def reset_to_manifest(self, request: HttpRequest, queryset: QuerySet[Runtime]) -> None:
+        for runtime in queryset:
+            try:
+                self.message_user(request, manifests.reset_one(runtime), messages.SUCCESS)
+            except FileNotFoundError:
+                self.message_user(request, f"runtime {runtime.slug}: has no manifest", messages.WARNING)
+            except manifests.ManifestError as e:
+                self.message_user(request, str(e), messages.ERROR)
+
+    @admin.display(description="Build")
+    def live_build(self, runtime: Runtime) -> SafeString:
+        if not runtime.pk:
+            return SafeString("Save it first: then packages can be built into its image, or the image pulled.")
+        shown: Any = "None: the image as it is on the node."
+        if live := runtime.builds.filter(state=BuildState.LIVE).defer("log").first():
+            page = reverse("admin:runtimes_runtimebuild_change", args=[live.pk])
+            shown = format_html('<a href="{}">Build {}</a>, {}', page, live.number, live.image_id)
+        return format_html(
+            '{} <br><a href="{}?runtime__id__exact={}">All builds</a> · <a href="{}?runtime={}">Add packages</a>',
+            shown,
+            reverse("admin:runtimes_runtimebuild_changelist"),
+            runtime.pk,
+            reverse("admin:runtimes_runtimebuild_add"),
+            runtime.pk,
+        )
 
     @admin.display(description="Pool")
     def pool(self, runtime: Runtime) -> str:

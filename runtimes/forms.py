@@ -10,6 +10,7 @@ from sandbox_platform.forms import json_field
 from sandbox_platform.generics import ModelForm
 from sandbox_platform.units import format_bytes, format_ms
 
+TIMES = ("wall_time_ms", "cpu_time_ms", "compile_wall_ms", "compile_cpu_ms")
 FORMATS = {"bytes": format_bytes, "ms": format_ms}
 
 
@@ -46,6 +47,8 @@ def _describe(rule: Rule) -> SafeString:
 
 class RuntimeForm(ModelForm[Runtime]):
     environment = json_field(4, help_text=Runtime._meta.get_field("environment").help_text)
+    packages = json_field(4, help_text=Runtime._meta.get_field("packages").help_text)
+    smoke = json_field(12, help_text=Runtime._meta.get_field("smoke").help_text)
     disabled_rules = forms.MultipleChoiceField(
         widget=forms.CheckboxSelectMultiple, required=False, label="Rules switched off"
     )
@@ -57,6 +60,8 @@ class RuntimeForm(ModelForm[Runtime]):
             "source_file": "Source file",
             "wall_time_ms": "Wall time",
             "cpu_time_ms": "CPU time",
+            "compile_wall_ms": "Wall time to compile",
+            "compile_cpu_ms": "CPU time to compile",
             "cpus": "Cores",
             "memory_bytes": "Memory",
             "workspace_bytes": "/workspace",
@@ -69,7 +74,7 @@ class RuntimeForm(ModelForm[Runtime]):
             "pool_min": "At least",
             "pool_max": "At most",
         }
-        widgets = {name: UnitInput("ms") for name in ("wall_time_ms", "cpu_time_ms")} | {
+        widgets = {name: UnitInput("ms") for name in TIMES} | {
             name: UnitInput("bytes")
             for name in (
                 "memory_bytes",
@@ -94,4 +99,12 @@ class RuntimeForm(ModelForm[Runtime]):
 
     def clean_environment(self) -> dict[str, str]:
         value: dict[str, str] = self.cleaned_data["environment"] or {}
+        return value
+
+    def clean_packages(self) -> dict[str, list[str]]:
+        value: dict[str, list[str]] = self.cleaned_data["packages"] or {}
+        return value
+
+    def clean_smoke(self) -> list[dict[str, Any]]:
+        value: list[dict[str, Any]] = self.cleaned_data["smoke"] or []
         return value

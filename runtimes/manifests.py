@@ -13,18 +13,23 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from runtimes.models import MIB, Limits, Runtime
+from runtimes import smoke
+from runtimes.models import MIB, Limits, Runner, Runtime
 from seccomp_profiles.models import SeccompProfile
 
 log = logging.getLogger(__name__)
 
 REQUIRED = ("slug", "name", "image", "source_file")
-TEXT_LISTS = ("aliases", "preload", "preload_when_idle")
-TABLES = ("environment", "limits", "pool")
+TEXTS = ("runner", "compile_command", "run_command", "function_command")
+TEXT_LISTS = ("aliases", "modes", "preload", "preload_when_idle")
+TABLES = ("environment", "limits", "pool", "packages")
+# Built and offered unless somebody says otherwise; see scripts/setup/images.py.
+CORE = "core"
 POOL = {"min": "pool_min", "max": "pool_max"}
 # Warm sandboxes follow demand; a pool that cannot grow beyond what RAGFlow's would hold serves no burst.
 POOL_GROWTH = 4
 POOL_LIMIT = 200
+SHOWN = 100  # characters of a value in a message
 # RAGFlow's own base images, which hold no runner.
 FOREIGN_IMAGE = "sandbox-base-"
 SEEDED_BY = {
@@ -46,6 +51,7 @@ class Manifest:
     # Field of Runtime → value, for exactly the fields the manifest names.
     fields: dict[str, Any]
     sha256: str
+    core: bool = False
 
 
 def load_all(folder: Path | None = None) -> list[Manifest]:
@@ -69,19 +75,26 @@ def load(path: Path) -> Manifest:
         raise ManifestError(f"{path}: slug: must be the folder's name, {path.parent.name!r}")
     # Of the meaning, not of the bytes: a changed comment is no change.
     digest = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
-    return Manifest(path, fields["slug"], fields, digest)
+    return Manifest(path, fields["slug"], fields, digest, data.get(CORE, False))
 
 
 def _fields(data: dict[str, Any]) -> dict[str, Any]:
-    _refuse_unknown(data, (*REQUIRED, *TEXT_LISTS, *TABLES))
+    _refuse_unknown(data, (*REQUIRED, *TEXTS, *TEXT_LISTS, *TABLES, CORE, "smoke"))
     if missing := [key for key in REQUIRED if key not in data]:
         raise ValueError(f"{missing[0]}: is missing")
     for key in TABLES:
         _expect(isinstance(data.get(key, {}), dict), key, "must be a table")
-    fields: dict[str, Any] = {key: _text(data[key], key) for key in REQUIRED}
+    _expect(isinstance(data.get(CORE, False), bool), CORE, "must be true or false")
+    fields: dict[str, Any] = {key: _text(data[key], key) for key in (*REQUIRED, *TEXTS) if key in data}
     fields |= {key: _text_list(data[key], key) for key in TEXT_LISTS if key in data}
     if "environment" in data:
         fields["environment"] = {k: _text(v, f"environment.{k}") for k, v in data["environment"].items()}
+    if data.get("runner") == Runner.UNIVERSAL:
+        # What else there is follows from the commands.
+        fields.setdefault("modes", ["script", "function"] if "function_command" in data else ["script"])
+    fields["packages"] = {k: _text_list(v, f"packages.{k}") for k, v in data.get("packages", {}).items()}
+    smoke.check(data.get("smoke", []))
+    fields["smoke"] = data.get("smoke", [])
     limits, pool = data.get("limits", {}), data.get("pool", {})
     _refuse_unknown(limits, Limits.__dataclass_fields__, "limits.")
     _refuse_unknown(pool, POOL, "pool.")
@@ -152,7 +165,12 @@ def sync(manifests: Iterable[Manifest], *, reset: Iterable[str] = ()) -> list[st
             row = Runtime.objects.select_for_update().filter(slug=manifest.slug).first()
             if row is None:
                 lines.append(_create(manifest))
-            elif manifest.slug in reset:
+                continue
+            if _waited_for_its_image(row, manifest):
+                row.enabled = True
+                row.save()
+                lines.append(f"runtime {row.slug}: enabled, its image is here now")
+            if manifest.slug in reset:
                 lines.append(_reset(row, manifest))
             elif row.manifest_sha256 != manifest.sha256:
                 lines.append(_report(row, manifest))
@@ -172,17 +190,30 @@ def _filter_all() -> list[str]:
 
 
 def _create(manifest: Manifest) -> str:
-    row = Runtime(**_seeded(manifest), manifest_sha256=manifest.sha256)
+    row = Runtime(**_seeded(manifest), manifest_sha256=manifest.sha256, enabled=_is_built(manifest))
     _save(row, manifest)
-    return f"runtime {row.slug}: created from its manifest"
+    off = "" if row.enabled else f"; switched off until `make build RUNTIMES={row.slug}` and `make start`"
+    return f"runtime {row.slug}: created from its manifest{off}"
+
+
+def _is_built(manifest: Manifest) -> bool:
+    """Whether this node has its image, as far as `make` told: the process that asks has no Docker."""
+    built: list[str] | None = settings.BUILT_RUNTIMES
+    return manifest.core if built is None else manifest.slug in built
+
+
+def _waited_for_its_image(row: Runtime, manifest: Manifest) -> bool:
+    """Nobody has touched the row since it was created, switched off for want of an image."""
+    return not row.enabled and row.revision == 1 and _is_built(manifest)
 
 
 def _reset(row: Runtime, manifest: Manifest) -> str:
     changes = _differences(row, manifest)
-    if not changes and row.manifest_sha256 == manifest.sha256:
+    if not changes and row.manifest_sha256 == manifest.sha256 and not row.built_image:
         return f"runtime {row.slug}: is as its manifest says"
     for name, value in _seeded(manifest).items():
         setattr(row, name, value)
+    row.drop_build()
     row.manifest_sha256 = manifest.sha256
     _save(row, manifest)
     return f"runtime {row.slug}: reset to its manifest ({'; '.join(changes) or 'nothing differed'})"
@@ -194,9 +225,29 @@ def _report(row: Runtime, manifest: Manifest) -> str:
 
 
 def _differences(row: Runtime, manifest: Manifest) -> list[str]:
+    return [f"{name}: {_short(present)} → {_short(wanted)}" for name, present, wanted in _compared(row, manifest)]
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < SHOWN else f"{text[:SHOWN]}…"
+
+
+def _compared(row: Runtime, manifest: Manifest) -> list[tuple[str, Any, Any]]:
     wanted = {name: _plain(value) for name, value in _seeded(manifest).items()}
     present = {name: _plain(getattr(row, name)) for name in wanted}
-    return [f"{n}: {present[n]!r} → {wanted[n]!r}" for n in wanted if present[n] != wanted[n]]
+    return [(name, present[name], wanted[name]) for name in wanted if present[name] != wanted[name]]
+
+
+def differences(row: Runtime) -> list[tuple[str, Any, Any]] | None:
+    """Field, the row's value, and the one that a reset would give it; None for a runtime without a manifest."""
+    path = settings.BASE_DIR / "images" / row.slug / "runtime.toml"
+    return _compared(row, load(path)) if path.exists() else None
+
+
+def reset_one(row: Runtime) -> str:
+    """Raises ManifestError. What was done, in words."""
+    return sync([load(settings.BASE_DIR / "images" / row.slug / "runtime.toml")], reset=[row.slug])[-1]
 
 
 def _plain(value: Any) -> Any:
@@ -219,17 +270,21 @@ def _seeded(manifest: Manifest) -> dict[str, Any]:
     pristine = Runtime()
     fields = {name: getattr(pristine, name) for name in _determined()} | manifest.fields
     fields["wall_time_ms"] = fields["cpu_time_ms"] = settings.SEED_TIMEOUT_MS
-    fields["memory_bytes"] = settings.SEED_MEMORY_BYTES
+    # Some languages do not start in less than their manifest names.
+    fields["memory_bytes"] = max(settings.SEED_MEMORY_BYTES, manifest.fields.get("memory_bytes", 0))
     _fit_files(fields)
-    fields["pool_min"] = settings.SEED_POOL_SIZE
-    growth = min(POOL_GROWTH * settings.SEED_POOL_SIZE, POOL_LIMIT)
-    fields["pool_max"] = max(fields["pool_max"], growth)
+    # What is started on demand alone stays so: the variable is about the languages that RAGFlow knows.
+    if fields["pool_min"]:
+        fields["pool_min"] = settings.SEED_POOL_SIZE
+        growth = min(POOL_GROWTH * settings.SEED_POOL_SIZE, POOL_LIMIT)
+        fields["pool_max"] = max(fields["pool_max"], growth)
     fields["image"] = _seeded_image(manifest)
     return fields
 
 
 def _determined() -> tuple[str, ...]:
-    return (*REQUIRED, *TEXT_LISTS, "environment", *Limits.__dataclass_fields__, *POOL.values())
+    texts = (*REQUIRED, *TEXTS, *TEXT_LISTS)
+    return (*texts, "environment", "packages", "smoke", *Limits.__dataclass_fields__, *POOL.values())
 
 
 def _fit_files(fields: dict[str, Any]) -> None:

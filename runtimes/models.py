@@ -1,4 +1,5 @@
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
@@ -10,7 +11,19 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.db.models import F, Q
 
+from runtimes.builds import BuildState
+from runtimes.builds import RuntimeBuild as RuntimeBuild
 from runtimes.code_policy import RULES
+from runtimes.validators import (
+    ALIAS,
+    ALIAS_HINT,
+    MODES,
+    validate_command,
+    validate_commands,
+    validate_modes,
+    validate_packages,
+    validate_smoke,
+)
 from seccomp_profiles.models import Inspection, SeccompProfile
 
 MIB = 1024**2
@@ -20,6 +33,12 @@ class CodePolicy(models.TextChoices):
     OFF = "off", "Off"
     WARN = "warn", "Warn: run it, and record what the rules say"
     BLOCK = "block", "Block: refuse to run it"
+
+
+class Runner(models.TextChoices):
+    NATIVE = "native", "Native: a worker in the image, which becomes the program"
+    UNIVERSAL = "universal", "Universal: the commands below, run by the runner"
+    SHELL = "shell", "None in the image: the run command, run by its /bin/sh; mode script only"
 
 
 class OutputAction(models.TextChoices):
@@ -57,6 +76,9 @@ class Limits:
     result_bytes: int
     artifact_count: int
     artifact_bytes: int
+    # With a default: executions of before there was a compile step are described too.
+    compile_wall_ms: int = 30_000
+    compile_cpu_ms: int = 30_000
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -84,8 +106,16 @@ class RuntimeQuerySet(models.QuerySet["Runtime"]):
     def enabled(self) -> "RuntimeQuerySet":
         return self.filter(enabled=True)
 
+    def lean(self) -> "RuntimeQuerySet":
+        """Without what no run needs, some kilobytes of it."""
+        return self.defer("smoke", "packages")
+
     def named(self, name: str) -> "RuntimeQuerySet":
         return self.filter(Q(slug=name) | Q(aliases__contains=[name]))
+
+
+def both_modes() -> list[str]:
+    return list(MODES)
 
 
 class Runtime(models.Model):
@@ -94,7 +124,7 @@ class Runtime(models.Model):
     slug = models.SlugField(unique=True, help_text="The name callers use, e.g. python.")
     name = models.CharField(max_length=100, help_text="Shown to people, e.g. Python 3.13.")
     aliases = ArrayField(
-        models.SlugField(),
+        models.CharField(max_length=50, validators=[RegexValidator(ALIAS, ALIAS_HINT)]),
         default=list,
         blank=True,
         help_text="Other names callers may use, comma-separated.",
@@ -110,6 +140,47 @@ class Runtime(models.Model):
         max_length=100,
         validators=[RegexValidator(r"^[A-Za-z0-9_.-]+$", "A plain file name, e.g. main.py.")],
         help_text="The file in /workspace that the program is written to.",
+    )
+    runner = models.CharField(
+        max_length=9, choices=Runner.choices, default=Runner.NATIVE, help_text="What runs the program."
+    )
+    modes = ArrayField(
+        models.CharField(max_length=8),
+        default=both_modes,
+        validators=[validate_modes],
+        help_text="What callers may ask for: script, function, or both, comma-separated.",
+    )
+    compile_command = models.CharField(
+        max_length=1000,
+        blank=True,
+        validators=[validate_command],
+        help_text="Run before the program, if there is one, e.g. gcc -o {program} {source}. What it says is the "
+        "program's standard error; if it fails, the program is not run. Known: {source}, the program's file; "
+        "{folder}, where it lies; {name}, its name without the ending; {program}, a file in /tmp.",
+    )
+    run_command = models.CharField(
+        max_length=1000,
+        blank=True,
+        validators=[validate_command],
+        help_text="Becomes the program, with the caller's arguments after it, e.g. ruby {source}.",
+    )
+    function_command = models.CharField(
+        max_length=1000,
+        blank=True,
+        validators=[validate_command],
+        help_text="The same in mode function: it calls main() and sends what that returns.",
+    )
+    packages = models.JSONField(
+        default=dict,
+        blank=True,
+        validators=[validate_packages],
+        help_text='What is installed in the image, e.g. {"apt": ["jq"]}.',
+    )
+    smoke = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[validate_smoke],
+        help_text="Programs that show that the runtime works, and how they must end.",
     )
     preload = ArrayField(
         models.CharField(max_length=100),
@@ -149,6 +220,16 @@ class Runtime(models.Model):
         default=Decimal("1"),
         validators=[MinValueValidator(Decimal("0.1")), MaxValueValidator(Decimal("64"))],
         help_text="Cores a sandbox may use at a time.",
+    )
+    compile_wall_ms = models.PositiveIntegerField(
+        default=30_000,
+        validators=[MinValueValidator(100), MaxValueValidator(600_000)],
+        help_text="Milliseconds for the compile command, where there is one; the program's own begin after it.",
+    )
+    compile_cpu_ms = models.PositiveIntegerField(
+        default=30_000,
+        validators=[MinValueValidator(100), MaxValueValidator(600_000)],
+        help_text="Milliseconds of CPU for the compile command.",
     )
     memory_bytes = models.PositiveBigIntegerField(
         default=256 * MIB,
@@ -230,6 +311,10 @@ class Runtime(models.Model):
         default=8, validators=[MaxValueValidator(200)], help_text="Warm sandboxes kept under demand."
     )
 
+    built_image = models.CharField(
+        max_length=80, blank=True, editable=False, help_text="Content id of what the live build made."
+    )
+    built_on = models.CharField(max_length=300, blank=True, editable=False)
     manifest_sha256 = models.CharField(max_length=64, blank=True, editable=False)
     revision = models.PositiveIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -253,13 +338,13 @@ class Runtime(models.Model):
                 raise ValidationError(
                     {"aliases": f"{', '.join(sorted(taken))} already means the runtime {other.slug}."}
                 )
+        validate_commands(self)
         if self.pool_min > self.pool_max:
             raise ValidationError({"pool_max": "Must not be below pool_min."})
         if self.workspace_bytes + self.tmp_bytes > self.memory_bytes:
             raise ValidationError(
                 {"memory_bytes": "Files live in memory: it must hold /workspace and /tmp together."}
             )
-
         self._refuse_bad_profile()
 
     def _refuse_bad_profile(self) -> None:
@@ -274,7 +359,30 @@ class Runtime(models.Model):
         # An execution records the revision it ran under, so every change makes a new one.
         if self.pk and not kwargs.get("update_fields"):
             self.revision += 1
+            if self.built_on and self.built_on != self.image:
+                self.drop_build()
         super().save(*args, **kwargs)
+
+    def drop_build(self) -> None:
+        """Back to the image as it is, with the next save; the build stays one click away."""
+        self.built_image = self.built_on = ""
+        self.builds.filter(state=BuildState.LIVE).update(state=BuildState.READY)
+
+    @property
+    def commands(self) -> dict[str, list[str]] | None:
+        """As the runner takes them; None where a worker of the image's own runs the program."""
+        if self.runner == Runner.NATIVE:
+            return None
+        return {
+            "compile": shlex.split(self.compile_command),
+            "run": shlex.split(self.run_command),
+            "function": shlex.split(self.function_command),
+        }
+
+    @property
+    def live_image(self) -> str:
+        """What runs: the live build's, unless another image was named since."""
+        return self.built_image if self.built_image and self.built_on == self.image else self.image
 
     @property
     def limits(self) -> Limits:

@@ -180,6 +180,13 @@ SANDBOX_STARTS = envint("SANDBOX_STARTS", 2 * (os.cpu_count() or 1), minimum=1)
 # How long an accepted execution may wait for a free worker before the platform gives it up.
 SANDBOX_QUEUE_TIMEOUT_MS = envduration("SANDBOX_QUEUE_TIMEOUT", "10m")
 
+# How long a build of an image may take before it is given up.
+SANDBOX_BUILD_TIMEOUT_MS = envduration("SANDBOX_BUILD_TIMEOUT", "20m")
+# Images of a runtime's newest builds are kept, so that one click goes back to them.
+SANDBOX_KEEP_BUILDS = envint("SANDBOX_KEEP_BUILDS", 3, minimum=1)
+# Folder of the host's mirrors and certificates for builds, written by `make`.
+SANDBOX_BUILD_CONFIG = Path(os.environ.get("SANDBOX_BUILD_CONFIG") or BASE_DIR / ".build-config")
+
 # Private networks whose hosts callbacks may reach nevertheless.
 SANDBOX_CALLBACK_NETWORKS = envnetworks("SANDBOX_CALLBACK_NETWORKS")
 
@@ -196,6 +203,9 @@ SEED_IMAGES = {
     "python": os.environ.get("SANDBOX_BASE_PYTHON_IMAGE", ""),
     "nodejs": os.environ.get("SANDBOX_BASE_NODEJS_IMAGE", ""),
 }
+
+# Runtimes whose image this node has, as `make` tells; None: nobody told.
+BUILT_RUNTIMES = envlist("SANDBOX_BUILT_RUNTIMES") or None
 
 LONGEST_RUN_S = 3600
 CALLBACK_CLUSTER = "callbacks"

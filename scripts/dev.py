@@ -16,7 +16,7 @@ from types import FrameType
 from typing import IO
 
 from scripts import embedded_postgres
-from scripts.setup import envfile, stack
+from scripts.setup import certificates, envfile, images, stack
 from scripts.setup.host import ROOT
 
 DATA = ROOT / ".dev" / "postgres"
@@ -31,6 +31,7 @@ def environment() -> dict[str, str]:
     # A node of its own: beside a running stack, each keeper must see only its own sandboxes.
     values["SANDBOX_NODE"] = stack.node() + stack.DEV_SUFFIX
     env = {**values, "SANDBOX_LISTEN": "127.0.0.1", **os.environ, "PYTHONUNBUFFERED": "1"}
+    env["SANDBOX_BUILT_RUNTIMES"] = ",".join(images.built_runtimes())
     env["SANDBOX_LISTEN_PORT"] = env.get("SANDBOX_EXECUTOR_MANAGER_PORT", "9385")
     return env
 
@@ -105,6 +106,7 @@ def interrupt(signum: int, frame: FrameType | None) -> None:
 def main() -> int:
     signal.signal(signal.SIGTERM, interrupt)
     env = environment()
+    certificates.write_build_config()
     stop_postgres = None
     if not env.get("DATABASE_URL"):
         env["DATABASE_URL"], stop_postgres = embedded_postgres.start(DATA)

@@ -211,7 +211,7 @@ def is_stale(probe: Inspection, engine: Engine, runtime: Runtime) -> bool:
     if probe.state == InspectionState.FAILED:
         return False
     made_on = (probe.runsc_version, probe.image_id, probe.runtime_revision)
-    return made_on != (engine.version(), engine.image_id(runtime.image), runtime.revision)
+    return made_on != (engine.version(), engine.image_id(runtime.live_image), runtime.revision)
 
 
 def findings(*verdicts: str) -> list[Inspection]:

@@ -20,6 +20,7 @@ import requests
 from psycopg.rows import dict_row
 
 from scripts.embedded_postgres import EmbeddedPostgres
+from scripts.setup.images import built_runtimes
 from seccomp_profiles.models import hash_rules
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,6 +67,11 @@ class Platform:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def builds(self) -> str:
+        """Where the images of its builds are named."""
+        return f"sandbox-platform/build-{self.node}"
+
+    @property
     def environment(self) -> dict[str, str]:
         ours = {
             "DATABASE_URL": self.postgres.url,
@@ -78,6 +84,8 @@ class Platform:
             "ADMIN_USERNAME": "admin",
             "ADMIN_PASSWORD": "correct horse battery staple",
             "SANDBOX_WORKERS": "8",
+            "SANDBOX_BUILD_CONFIG": str(self.folder / "build-config"),
+            "SANDBOX_BUILT_RUNTIMES": ",".join(built_runtimes()),
         }
         return {**os.environ, **ours, **self._environment}
 
@@ -132,6 +140,11 @@ class Platform:
         self.postgres.stop()
         for container in self.containers():
             container.remove(force=True)
+        with contextlib.closing(docker.DockerClient.from_env(environment=self.environment)) as client:
+            for image in client.images.list(self.builds):
+                for tag in image.tags:
+                    if tag.startswith(f"{self.builds}:"):
+                        client.images.remove(tag)
 
     def containers(self) -> list[Any]:
         with contextlib.closing(docker.DockerClient.from_env(environment=self.environment)) as client:

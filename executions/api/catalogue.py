@@ -14,6 +14,7 @@ from executions.api.base import ApiView, S, validated
 from executions.api.catalogue_forms import RuntimeForm, change
 from executions.api.problems import Conflict
 from executions.permissions import MayAdminister
+from runtimes import manifests
 from runtimes.models import Runtime
 from seccomp_profiles.models import UNCONFINED, SeccompProfile
 
@@ -24,6 +25,12 @@ SHOWN = (
     "enabled",
     "image",
     "source_file",
+    "runner",
+    "modes",
+    "compile_command",
+    "run_command",
+    "function_command",
+    "packages",
     "preload",
     "preload_when_idle",
     "revision",
@@ -42,6 +49,7 @@ def runtime_as_shown(runtime: Runtime) -> dict[str, Any]:
     return {name: getattr(runtime, name) for name in SHOWN} | {
         "seccomp_profile": profile.name if profile else UNCONFINED,
         "limits": runtime.limits.as_dict(),
+        "live_image": runtime.live_image,
     }
 
 
@@ -118,6 +126,43 @@ class RuntimeView(CatalogueView):
     )
     def delete(self, request: Request, slug: str) -> Response:
         return delete(get_object_or_404(Runtime, slug=slug), 'History names it: PATCH {"enabled": false} instead.')
+
+
+class RuntimeManifestView(CatalogueView):
+    @extend_schema(
+        summary="What was changed against the runtime's manifest",
+        operation_id="get_runtime_manifest",
+        description="`images/<slug>/runtime.toml` says how a new row begins; afterwards the row is the truth. "
+        "Also the runtime's smoke programs.",
+        responses=schema.answers({200: schema.ManifestSchema}, 404),
+        tags=["Catalogue"],
+    )
+    def get(self, request: Request, slug: str) -> Response:
+        runtime = get_object_or_404(Runtime.objects.named(slug))
+        found = manifests.differences(runtime)
+        listed = [{"field": name, "row": row, "manifest": wanted} for name, row, wanted in found or ()]
+        return Response({"has_manifest": found is not None, "differences": listed, "smoke": runtime.smoke})
+
+    @extend_schema(
+        summary="Put the runtime back to its manifest",
+        operation_id="reset_runtime",
+        description="Administrators only. What a manifest does not name stays: policies, profile, enabled.",
+        request=None,
+        responses=schema.answers({200: schema.RuntimeSchema}, 403, 404, 409),
+        tags=["Catalogue"],
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        runtime = get_object_or_404(Runtime, slug=slug)
+        try:
+            manifests.reset_one(runtime)
+        except (manifests.ManifestError, FileNotFoundError) as e:
+            raise Conflict(
+                f"Not reset: {runtime.slug} has no manifest that would do.",
+                remedy="The log of `manage.py sync_runtimes --reset` says more.",
+                code="no_manifest",
+            ) from e
+        runtime.refresh_from_db()
+        return Response(runtime_as_shown(runtime))
 
 
 def partly_validated(form: type[S], data: Any) -> dict[str, Any]:

@@ -10,8 +10,10 @@ from rest_framework.exceptions import ValidationError
 
 from executions.api.fields import Flag, Name, Number, Strict, Text, Whole
 from executions.api.forms import Variables
-from executions.api.profile_forms import SLUG
-from runtimes.models import CodePolicy, Limits, OutputAction, Runtime
+from executions.api.profile_forms import SLUG, storable
+from executions.api.schema import AnyJson
+from runtimes.models import CodePolicy, Limits, OutputAction, Runner, Runtime
+from runtimes.validators import ALIAS, ALIAS_HINT, MODES
 from seccomp_profiles.models import UNCONFINED, SeccompProfile
 
 WHOLE_LIMITS = tuple(name for name in Limits.__dataclass_fields__ if name not in ("cpus", "output_action"))
@@ -45,10 +47,17 @@ class RuntimeForm(Strict):
 
     slug = Name(*SLUG, max_length=50)
     name = Text(max_length=100)
-    aliases = serializers.ListField(child=Name(*SLUG, max_length=50), required=False, max_length=50)
+    aliases = serializers.ListField(child=Name(ALIAS, ALIAS_HINT, max_length=50), required=False, max_length=50)
     enabled = Flag(required=False)
     image = Text(max_length=300)
-    source_file = Name(r"^[A-Za-z0-9_.-]+\Z", "A plain file name, e.g. main.py.", max_length=100)
+    source_file = Text(max_length=100)
+    runner = serializers.ChoiceField(Runner.choices, required=False)
+    modes = serializers.ListField(child=serializers.ChoiceField(MODES), required=False, max_length=len(MODES))
+    compile_command = Text(required=False, allow_blank=True, max_length=1000)
+    run_command = Text(required=False, allow_blank=True, max_length=1000)
+    function_command = Text(required=False, allow_blank=True, max_length=1000)
+    packages = AnyJson(required=False, help_text='E.g. {"apt": ["jq"]}; apt, pip and npm are known.')
+    smoke = AnyJson(required=False, help_text="Smoke programs, as in a manifest: see docs/runtimes.md.")
     preload = serializers.ListField(child=Text(max_length=100), required=False, max_length=100)
     preload_when_idle = serializers.ListField(child=Text(max_length=100), required=False, max_length=100)
     environment = Variables(required=False)
@@ -59,6 +68,12 @@ class RuntimeForm(Strict):
     disabled_rules = serializers.ListField(child=Text(max_length=50), required=False, max_length=200)
     pool_min = Whole(required=False, min_value=0, max_value=200)
     pool_max = Whole(required=False, min_value=0, max_value=200)
+
+    def validate_packages(self, value: Any) -> Any:
+        return storable(value, "packages")
+
+    def validate_smoke(self, value: Any) -> Any:
+        return storable(value, "smoke programs")
 
     def validate_seccomp_profile(self, name: str) -> SeccompProfile | None:
         profile = SeccompProfile.objects.filter(name=name).first()

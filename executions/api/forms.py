@@ -12,6 +12,7 @@ from executions.api.fields import Name, Number, Strict, Text, Whole
 from executions.callbacks.addresses import LONGEST_URL, Refused, check_url
 from executions.models import Mode
 from runtimes.models import ADJUSTABLE, MIB
+from runtimes.validators import ALIAS
 
 LARGEST_BATCH = 1000
 MOST_FILES = 100
@@ -112,7 +113,7 @@ class CallbackUrl(Text):
 
 
 class ExecutionForm(Strict):
-    runtime = Name(r"^[A-Za-z0-9_-]+\Z", "Not a runtime's name.", max_length=50, help_text="A slug or an alias.")
+    runtime = Name(ALIAS, "Not a runtime's name.", max_length=50, help_text="A slug or an alias.")
     mode = serializers.ChoiceField(
         Mode.choices,
         default=Mode.SCRIPT,

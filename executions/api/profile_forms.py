@@ -23,18 +23,22 @@ def _names(help_text: str) -> Any:
     )
 
 
+def storable(value: Any, what: str) -> Any:
+    if nested_deeper_than(MAX_NESTING, value):
+        raise ValidationError(f"Nested too deeply to be {what}.")
+    text = json.dumps(value, ensure_ascii=False)
+    if "\\u0000" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValidationError(f"Holds NUL or lone surrogates, which have no place in {what}.")
+    return value
+
+
 class RulesForm(Strict):
     rules = AnyJson(required=False, allow_null=True, help_text="In Docker's (OCI) form; null: no filter.")
     allow = _names("Of a profile that extends another: calls it allows beside its parent.")
     deny = _names("Of a profile that extends another: calls it denies beside its parent.")
 
     def validate_rules(self, rules: Any) -> Any:
-        if nested_deeper_than(MAX_NESTING, rules):
-            raise ValidationError("Nested too deeply to be a seccomp profile.")
-        text = json.dumps(rules, ensure_ascii=False)
-        if "\\u0000" in text or any("\ud800" <= character <= "\udfff" for character in text):
-            raise ValidationError("Holds NUL or lone surrogates, which no syscall's name does.")
-        return rules
+        return storable(rules, "a seccomp profile")
 
 
 class RevisionForm(RulesForm):

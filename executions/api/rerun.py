@@ -1,6 +1,7 @@
 """POST /api/v1/executions/{id}/rerun: the same program once more, as it was then or as things are today."""
 
 import hashlib
+from dataclasses import MISSING, fields
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +20,8 @@ from executions.sandbox.pool import Configuration, profile_of
 from runtimes.models import Limits
 from seccomp_profiles.models import UNCONFINED, SeccompProfile, hash_rules
 
+# Those that every execution has recorded: later ones have a default.
+LIMITS_OF_ALWAYS = {field.name for field in fields(Limits) if field.default is MISSING}
 NAMES = (
     "image_id",
     "runtime_revision",
@@ -48,7 +51,7 @@ def now(execution: Execution, caller: Client | None) -> dict[str, Any]:
     today = Configuration(runtime)
     profile = (profile_of(caller) if caller else None) or today.profile
     values = [
-        ask(runtime.image),
+        ask(runtime.live_image),
         runtime.revision,
         profile.profile.name if profile else UNCONFINED,
         profile.number if profile else None,
@@ -90,7 +93,7 @@ def obstacles(execution: Execution, today: dict[str, Any]) -> list[str]:
         SeccompProfile.objects.with_sha256(execution.profile_sha256, name=execution.profile_name)
     except SeccompProfile.DoesNotExist:
         found.append(f"the seccomp profile {execution.profile_name} was deleted")
-    if set(execution.limits) != set(Limits.__dataclass_fields__):
+    if not LIMITS_OF_ALWAYS <= set(execution.limits) <= set(Limits.__dataclass_fields__):
         found.append("the platform has other limits today")
     for name, value in execution.limits.items():
         cap = today.get(f"limits.{name}")
@@ -144,6 +147,12 @@ class RerunView(ApiView):
         earlier = self.execution(execution_id)
         before, today = then(earlier), now(earlier, self.caller)
         pinned = form["configuration"] == "then"
+        if earlier.mode not in earlier.runtime.modes:
+            raise Conflict(
+                f"The runtime {earlier.runtime} has no mode {earlier.mode} any more.",
+                remedy="An administrator can give it back to the runtime.",
+                code="mode_gone",
+            )
         if pinned and (found := obstacles(earlier, today)):
             raise Conflict(
                 f"It cannot run as it did then: {'; '.join(found)}.",

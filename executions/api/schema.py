@@ -9,7 +9,8 @@ from rest_framework import serializers
 
 from executions.api.problems import MEDIA_TYPE
 from executions.models import Mode, Outcome, Status
-from runtimes.models import CodePolicy, Limits, OutputAction
+from runtimes.models import CodePolicy, Limits, OutputAction, Runner
+from runtimes.validators import MODES
 
 ANY = {"type": ["object", "array", "string", "number", "boolean"], "description": "Any JSON value."}
 TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
@@ -177,7 +178,14 @@ class RuntimeSchema(serializers.Serializer):  # type: ignore[type-arg]
     aliases = serializers.ListField(child=serializers.CharField())
     enabled = serializers.BooleanField()
     image = serializers.CharField()
+    live_image = serializers.CharField(help_text="What runs: the live build's, or the image itself.")
     source_file = serializers.CharField()
+    runner = serializers.ChoiceField(Runner.choices)
+    modes = serializers.ListField(child=serializers.ChoiceField(MODES))
+    compile_command = serializers.CharField()
+    run_command = serializers.CharField()
+    function_command = serializers.CharField()
+    packages = AnyJson()
     preload = serializers.ListField(child=serializers.CharField())
     preload_when_idle = serializers.ListField(child=serializers.CharField())
     revision = serializers.IntegerField()
@@ -189,6 +197,18 @@ class RuntimeSchema(serializers.Serializer):  # type: ignore[type-arg]
     seccomp_profile = serializers.CharField()
     environment = Texts()
     limits = LimitsSchema()
+
+
+class ManifestDifferenceSchema(serializers.Serializer):  # type: ignore[type-arg]
+    field = serializers.CharField()
+    row = AnyJson()
+    manifest = AnyJson()
+
+
+class ManifestSchema(serializers.Serializer):  # type: ignore[type-arg]
+    has_manifest = serializers.BooleanField()
+    differences = ManifestDifferenceSchema(many=True)
+    smoke = AnyJson(help_text="The smoke programs of the row.")
 
 
 class PercentilesSchema(serializers.Serializer):  # type: ignore[type-arg]

@@ -25,7 +25,7 @@ IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 def runtime_named(name: str) -> Runtime:
-    runtime = Runtime.objects.named(name).first()
+    runtime = Runtime.objects.lean().named(name).first()
     if runtime is None:
         raise Invalid("runtime", f"There is no runtime {name!r}.", "GET /api/v1/runtimes lists them.")
     return runtime
@@ -35,6 +35,12 @@ def request_of(
     form: dict[str, Any], *, runtime: Runtime, client: Client | None, http: Request
 ) -> services.Request:
     """Raises Invalid."""
+    if form["mode"] not in runtime.modes:
+        raise Invalid(
+            "mode",
+            f"The runtime {runtime.slug} has no mode {form['mode']}.",
+            f"Send {' or '.join(runtime.modes)}.",
+        )
     if nested_deeper_than(MAX_NESTING, form["arguments"]):
         raise Invalid("arguments", f"Nested deeper than {MAX_NESTING} levels.", "Send it as a file.")
     given = files.contents(form.get("files", ()))

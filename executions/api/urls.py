@@ -2,7 +2,8 @@ from django.urls import path, re_path
 
 from executions.api import schema  # noqa: F401  teaches the OpenAPI generator our authentication
 from executions.api.batches import BatchesView, BatchView
-from executions.api.catalogue import RuntimesView, RuntimeView
+from executions.api.builds import ActivateBuildView, BuildsView, BuildView, CancelBuildView
+from executions.api.catalogue import RuntimeManifestView, RuntimesView, RuntimeView
 from executions.api.events import EventsView
 from executions.api.export import ExportView
 from executions.api.inspections import (
@@ -40,6 +41,11 @@ urlpatterns = [
     path("batches/<uuid:batch_id>", BatchView.as_view()),
     path("runtimes", RuntimesView.as_view()),
     path("runtimes/<slug:slug>", RuntimeView.as_view()),
+    path("runtimes/<slug:slug>/builds", BuildsView.as_view()),
+    path("runtimes/<slug:slug>/builds/<int:number>", BuildView.as_view()),
+    path("runtimes/<slug:slug>/builds/<int:number>/cancel", CancelBuildView.as_view()),
+    path("runtimes/<slug:slug>/builds/<int:number>/activate", ActivateBuildView.as_view()),
+    path("runtimes/<slug:slug>/manifest", RuntimeManifestView.as_view()),
     path("seccomp-profiles", ProfilesView.as_view()),
     path("seccomp-profiles/validate", ValidateView.as_view()),
     path("seccomp-profiles/<slug:name>", ProfileView.as_view()),

@@ -43,6 +43,8 @@ class Outcome(models.TextChoices):
 
     COMPLETED = "completed", "Completed"
     NONZERO_EXIT = "nonzero_exit", "Ended with a non-zero exit status"
+    COMPILE_FAILED = "compile_failed", "Could not be compiled"
+    COMPILE_TIME = "compile_time", "Time limit of the compilation"
     SIGNALLED = "signalled", "Killed by a signal"
     RESULT_INVALID = "result_invalid", "Returned something that is not JSON, or too large"
     WALL_TIME = "wall_time", "Wall time limit"
@@ -196,6 +198,8 @@ class Execution(models.Model):
                 models.Index(OrderBy(key, descending=True), F("id").desc(), name=f"execution_by_{name}")
                 for name, key in SORT_KEYS.items()
             ),
+            # Whether an image is needed for running one of them again.
+            models.Index(fields=["image_id"], condition=~Q(image_id=""), name="execution_image_idx"),
             models.Index(fields=["batch_id"], condition=Q(batch_id__isnull=False), name="execution_batch_idx"),
             # Partial: one without labels costs nothing here, and for the search one is indexed once, at its end.
             GinIndex(

@@ -71,7 +71,7 @@ class RunView(APIView):
         except RequestDataTooBig:
             limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
             return Response({"detail": f"The request is larger than {limit} bytes."}, status=413)
-        runtime = Runtime.objects.filter(slug=run.language).first()
+        runtime = Runtime.objects.lean().filter(slug=run.language).first()
         if runtime is None:
             detail = f"The runtime {run.language} is not installed: run `manage.py bootstrap`."
             return Response({"detail": detail}, status=503)

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -88,20 +88,30 @@ class DockerChannel:
 
 
 class DockerEngine:
+    timeout_s = API_TIMEOUT_S
+
     def __init__(self) -> None:
         with engine_errors("docker"):
             # A fixed version: negotiating it is a request of its own in every process.
             self._api = docker.APIClient(
-                base_url=settings.DOCKER_HOST, version="1.43", timeout=API_TIMEOUT_S, num_pools=8
+                base_url=settings.DOCKER_HOST, version="1.43", timeout=self.timeout_s, num_pools=8
             )
         self._image_ids: dict[str, tuple[str, float]] = {}
+        self._volumes: dict[str, list[str]] = {}
 
     def create(self, spec: SandboxSpec) -> str:
         with engine_errors(f"create {spec.image}"):
-            container = str(self._api.create_container_from_config(container_config(spec))["Id"])
+            config = container_config(spec, self._volumes_of(spec.image))
+            container = str(self._api.create_container_from_config(config)["Id"])
             if spec.program:
                 self._api.put_archive(container, "/", packed(PROGRAM, spec.program))
             return container
+
+    def _volumes_of(self, image: str) -> list[str]:
+        # Sandboxes are started by content id, which never means anything else.
+        if image not in self._volumes:
+            self._volumes[image] = list(self._api.inspect_image(image)["Config"].get("Volumes") or ())
+        return self._volumes[image]
 
     def start(self, container_id: str) -> None:
         with engine_errors("start"):
@@ -177,7 +187,13 @@ def _already_gone() -> Iterator[None]:
             raise
 
 
-def container_config(spec: SandboxSpec) -> dict[str, Any]:
+def _capabilities(spec: SandboxSpec) -> list[str]:
+    if spec.program and spec.capable:
+        return ["ALL"]
+    return [] if spec.as_nobody else ["SETUID", "SETGID", "KILL"]
+
+
+def container_config(spec: SandboxSpec, volumes: Sequence[str] = ()) -> dict[str, Any]:
     """The sandbox's flags; each has its assertion on a live container in tests/executions/sandbox."""
     limits = spec.limits
     ulimits = [
@@ -199,7 +215,10 @@ def container_config(spec: SandboxSpec) -> dict[str, Any]:
             **spec.labels,
         },
         "WorkingDir": "/workspace",
-        "User": "0:0",  # the runner; the program itself is uid 65534 (see docs/runner-protocol.md)
+        # The runner; the program itself is uid 65534 (see docs/runner-protocol.md).
+        "User": f"{NOBODY}:{NOBODY}" if spec.as_nobody else "0:0",
+        # Docker would execute the image's own inside the sandbox, beside the program.
+        "Healthcheck": {"Test": ["NONE"]},
         "OpenStdin": True,
         "StdinOnce": False,  # the keeper attaches first and leaves; the worker comes later
         "NetworkDisabled": True,
@@ -210,13 +229,15 @@ def container_config(spec: SandboxSpec) -> dict[str, Any]:
             "NetworkMode": "none",  # nothing to attack, nowhere to send to
             "ReadonlyRootfs": not spec.program,  # a run cannot change what its interpreter loads
             "Tmpfs": {
+                # What the image declares as volumes would be folders of the host, as large as its disk.
+                **dict.fromkeys(volumes, f"{memory_tmpfs},size={limits.tmp_bytes}"),
                 # The only writable places, with a size; both count towards memory.
                 "/workspace": f"{memory_tmpfs},size={limits.workspace_bytes},uid={NOBODY},gid={NOBODY},mode=0700",
                 "/tmp": f"{memory_tmpfs},size={limits.tmp_bytes},mode=1777",  # noqa: S108
             },
             "CapDrop": ["ALL"],
             # The runner becomes nobody, and ends what nobody started.
-            "CapAdd": ["ALL"] if spec.program and spec.capable else ["SETUID", "SETGID", "KILL"],
+            "CapAdd": _capabilities(spec),
             "SecurityOpt": ["no-new-privileges:true", f"seccomp={spec.seccomp}"],
             "Memory": limits.memory_bytes,
             "MemorySwap": limits.memory_bytes,  # equal: no swap on top

@@ -25,7 +25,8 @@ class SandboxSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     seccomp: str = "unconfined"  # or a profile as JSON text
     labels: Mapping[str, str] = field(default_factory=dict)
-    command: tuple[str, ...] = ()  # instead of the runner: how the doctor looks at a sandbox from within
+    command: tuple[str, ...] = ()  # instead of the runner: the image has none, or the doctor looks around
+    as_nobody: bool = False  # from the first process on: no runner that needs to change its user
     program: bytes = b""  # the platform's own, put into the image and started instead of all that is there
     # All of the guest's capabilities, for a `program` alone: what is refused to it, the profile refuses.
     capable: bool = False

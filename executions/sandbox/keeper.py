@@ -21,6 +21,8 @@ from django.utils import timezone
 
 from audit.chores import Chores, run_due
 from executions import liveness
+from executions.builds import services as builds
+from executions.builds.collection import Collector
 from executions.callbacks import deliveries
 from executions.models import Execution, Sandbox, SandboxState, Status
 from executions.notify import CALLBACK, CANCEL, CLAIMED, IMAGE_ASKED, POOL, USED, Listener, Notification, notify
@@ -82,6 +84,7 @@ class Keeper:
             Chores(run_due, "sealing and purging"),
             Chores(partial(inspections.tend, engine), "inspections"),
         )
+        self._collector = Collector()
         self._stop = False
 
     def stop(self) -> None:
@@ -99,6 +102,7 @@ class Keeper:
         self._removers.shutdown()
         for chores in self._chores:
             chores.stop()
+        self._collector.stop()
 
     def _serve(self) -> None:
         with Listener(POOL, CANCEL, CALLBACK, IMAGE_ASKED) as listener:
@@ -110,6 +114,7 @@ class Keeper:
                     self._tick()
                     for chores in self._chores:
                         chores.tick()
+                    self._collector.tick()
                     next_tick = time.monotonic() + TICK_S
                 if time.monotonic() >= next_step:
                     self._step()
@@ -143,6 +148,7 @@ class Keeper:
         reaper.expire_queued()
         reaper.requeue_orphans()
         reaper.sweep_output()
+        builds.look_after()
         deliveries.enqueue_due()
         self._kill_cancelled()
         try:
@@ -190,7 +196,7 @@ class Keeper:
         waiting = Counter(runtime for pk, runtime in running.values_list("pk", "runtime") if pk not in served)
         starting = Counter(self._starts.values())
         wishes: list[tuple[bool, int, pool.Configuration]] = []
-        for runtime in Runtime.objects.select_related("seccomp_profile__active"):
+        for runtime in Runtime.objects.lean().select_related("seccomp_profile__active"):
             configuration = pool.Configuration(runtime)
             ready = self._ready(configuration, rows)
             target = min(runtime.pool_max, max(runtime.pool_min, self._demand.peak(runtime.pk)))

@@ -10,10 +10,10 @@ from django.utils import timezone
 
 from executions.models import Client, Sandbox, SandboxState
 from executions.notify import CLAIMED, POOL, READY, notify
-from executions.sandbox import session
+from executions.sandbox import session, shell
 from executions.sandbox.docker_engine import ROW_LABEL
 from executions.sandbox.engine import Engine, EngineError, SandboxSpec
-from runtimes.models import Limits, Runtime
+from runtimes.models import Limits, Runner, Runtime
 from seccomp_profiles.models import UNCONFINED, SeccompRevision, hash_rules
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class Configuration:
 
     @property
     def image(self) -> str:
-        return self.own.image if self.own else self.runtime.image
+        return self.own.image if self.own else self.runtime.live_image
 
     @property
     def limits(self) -> Limits:
@@ -103,10 +103,13 @@ class Configuration:
             runner_config={
                 "preload": self.runtime.preload,
                 "preload_when_idle": self.runtime.preload_when_idle,
-            },
+            }
+            | ({"commands": self.runtime.commands} if self.runtime.commands else {}),
             environment=self.environment,
             seccomp=self.profile.docker_value if self.profile else UNCONFINED,
             labels={ROW_LABEL: str(sandbox.pk)},
+            command=shell.COMMAND if self.runtime.runner == Runner.SHELL else (),
+            as_nobody=self.runtime.runner == Runner.SHELL,
         )
 
 
@@ -125,8 +128,11 @@ def claim(configuration: Configuration, execution_id: UUID) -> Sandbox | None:
     return next(iter(Sandbox.objects.raw(CLAIM, parameters)), None)
 
 
-def start(engine: Engine, configuration: Configuration, *, execution_id: UUID | None = None) -> Sandbox:
-    """A fresh sandbox: ready for anybody, or claimed from birth by an execution. Raises EngineError."""
+def start(
+    engine: Engine, configuration: Configuration, *, execution_id: UUID | None = None, held: bool = False
+) -> Sandbox:
+    """A fresh sandbox: ready for anybody, claimed from birth by an execution, or `held`: then it stays in the
+    state of one that is being started, which nobody claims. Raises EngineError."""
     runtime = configuration.runtime
     sandbox = Sandbox.objects.create(
         node=settings.SANDBOX_NODE,
@@ -150,11 +156,12 @@ def start(engine: Engine, configuration: Configuration, *, execution_id: UUID | 
     except EngineError:
         retire(sandbox)
         raise
-    sandbox.state = SandboxState.CLAIMED if execution_id else SandboxState.READY
-    sandbox.ready_at = timezone.now()
+    if not held:
+        sandbox.state = SandboxState.CLAIMED if execution_id else SandboxState.READY
+        sandbox.ready_at = timezone.now()
     with transaction.atomic():
         sandbox.save(update_fields=["image_id", "container_id", "state", "ready_at"])
-        if not execution_id:
+        if sandbox.state == SandboxState.READY:
             notify(READY, str(runtime.pk))
             notify(POOL)
     return sandbox

@@ -7,7 +7,7 @@ from typing import Any
 
 VERSION = 1
 MAX_FRAME = 128 * 1024 * 1024
-FROM_RUNNER = frozenset(b"HOERAX")
+FROM_RUNNER = frozenset(b"HCOERAX")
 BYE = b"B" + bytes(4)
 
 
@@ -104,3 +104,14 @@ def parse_artifact(payload: bytes) -> tuple[str, bytes]:
     if cut or name in ("", ".", "..") or len(name) > 255 or "/" in name or "\0" in name:
         raise ProtocolError(f"artifact name {name!r}")
     return name, payload[2 + size :]
+
+
+def parse_compiled(payload: bytes) -> int:
+    """The exit status of the compile command."""
+    try:
+        status = json.loads(payload)["exit_code"]
+    except (ValueError, KeyError, TypeError) as e:
+        raise ProtocolError(f"bad frame of a compilation: {e}") from e
+    if type(status) is not int or not 0 <= status <= 255:
+        raise ProtocolError(f"the compilation ended with {status!r}")
+    return status

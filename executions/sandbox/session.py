@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from executions.sandbox import cgroup
 from executions.sandbox.engine import Channel, EngineError
-from executions.sandbox.protocol import VERSION, End, Frames, Job, ProtocolError, parse_artifact
+from executions.sandbox.protocol import VERSION, End, Frames, Job, ProtocolError, parse_artifact, parse_compiled
 from runtimes.models import Limits
 
 # How often the CPU time is looked at; also how stale the last figures of a killed sandbox may be.
@@ -26,9 +26,11 @@ LIVE_AFTER_S = 0.25
 
 class EndedBy(Enum):
     RUNNER = "the runner reported the end"
+    STREAM = "the program's own stream ended: there was no runner"
     WALL_TIME = "our deadline passed"
     CPU_TIME = "the host counted too much CPU"
     MEMORY = "the kernel killed a process of the sandbox for want of memory"
+    OUTPUT = "the program wrote more than it may"
     LOST = "the stream ended without a report"
     PROTOCOL = "the runner broke the protocol"
 
@@ -48,6 +50,10 @@ class Report:
     cpu_ms: int | None = None
     peak_memory_bytes: int | None = None
     oom_killed: bool = False
+    # Of the compile command; None while it runs, and where there is none.
+    compile_status: int | None = None
+    compile_cpu_ms: int = 0
+    compiling: bool = False
     complaint: str = ""  # the runner's own stderr, or what it did wrong
 
 
@@ -87,27 +93,34 @@ class Session:
     `watch` sees the report of a longer run grow, once a tick. It must not block: nothing is enforced meanwhile.
     """
 
+    tick_s = TICK_S
+
     def __init__(
         self,
         channel: Channel,
         container_id: str,
         limits: Limits,
         watch: Callable[[Report], None] | None = None,
+        *,
+        compiles: bool = False,
     ) -> None:
         self._channel = channel
         self._container_id = container_id
         self._limits = limits
         self._watch = watch
+        self._compiles = compiles
+        self._deadline = 0.0
         self._frames = Frames()
         self._before: cgroup.Usage | None = None
 
     def run(self, job: Job) -> Report:
         self._measure_before()
-        report = Report(started_at=timezone.now())
-        deadline = time.monotonic() + self._limits.wall_time_ms / 1000
+        report = Report(started_at=timezone.now(), compiling=self._compiles)
+        allowed_ms = self._limits.compile_wall_ms if self._compiles else self._limits.wall_time_ms
+        self._deadline = time.monotonic() + allowed_ms / 1000
         try:
-            self._channel.send(job.frame())
-            report.ended_by = self._until_end(report, deadline)
+            self._channel.send(self._opening(job))
+            report.ended_by = self._until_end(report)
         except ProtocolError as e:
             report.ended_by, report.complaint = EndedBy.PROTOCOL, str(e)
         except EngineError as e:
@@ -119,32 +132,41 @@ class Session:
                 report.ended_by = EndedBy.MEMORY
         return report
 
-    def _until_end(self, report: Report, deadline: float) -> EndedBy:
-        next_tick = time.monotonic() + TICK_S
+    def _opening(self, job: Job) -> bytes:
+        return job.frame()
+
+    def _until_end(self, report: Report) -> EndedBy:
+        next_tick = time.monotonic() + self.tick_s
         live_at = time.monotonic() + LIVE_AFTER_S
         while True:
             now = time.monotonic()
-            if now >= deadline:
+            if now >= self._deadline:
                 return EndedBy.WALL_TIME
             if now >= next_tick:
-                next_tick = now + TICK_S
+                next_tick = now + self.tick_s
                 self._measure(report)
                 if report.oom_killed:
                     return EndedBy.MEMORY
-                if report.cpu_ms is not None and report.cpu_ms > self._limits.cpu_time_ms:
+                if self._is_over_cpu_time(report):
                     return EndedBy.CPU_TIME
                 if self._watch and now >= live_at:
                     self._watch(report)
-            if not select.select([self._channel], [], [], max(0, min(deadline, next_tick) - now))[0]:
+            if not select.select([self._channel], [], [], max(0, min(self._deadline, next_tick) - now))[0]:
                 continue
-            received = self._channel.receive()
-            if received is None:
-                return EndedBy.LOST
-            stdout, stderr = received
-            report.complaint = (report.complaint + stderr.decode(errors="replace"))[-4000:]
-            for kind, payload in self._frames.feed(stdout):
-                if self._take(report, kind, payload):
-                    return EndedBy.RUNNER
+            if ended_by := self._receive(report):
+                return ended_by
+
+    def _receive(self, report: Report) -> EndedBy | None:
+        """Adds what arrived to the report; why the session is over, once it is."""
+        received = self._channel.receive()
+        if received is None:
+            return EndedBy.LOST
+        stdout, stderr = received
+        report.complaint = (report.complaint + stderr.decode(errors="replace"))[-4000:]
+        for kind, payload in self._frames.feed(stdout):
+            if self._take(report, kind, payload):
+                return EndedBy.RUNNER
+        return None
 
     def _take(self, report: Report, kind: bytes, payload: bytes) -> bool:
         """Adds a frame to the report; true for the last one."""
@@ -166,12 +188,31 @@ class Session:
                 if any(name == taken for taken, _ in report.artifacts):
                     raise ProtocolError(f"artifact {name!r} twice")
                 report.artifacts.append((name, content))
+            case b"C":
+                self._end_of_compilation(report, payload)
             case b"X":
                 report.end = End.parse(payload)
                 return True
             case _:
                 raise ProtocolError(f"frame {kind!r} during a run")
         return False
+
+    def _end_of_compilation(self, report: Report, payload: bytes) -> None:
+        """From here on it is the program that runs, under its own limits."""
+        if not report.compiling:
+            raise ProtocolError("the end of a compilation that nobody asked for")
+        report.compile_status = parse_compiled(payload)
+        report.compiling = False
+        self._measure(report)
+        report.compile_cpu_ms = report.cpu_ms or 0
+        self._deadline = time.monotonic() + self._limits.wall_time_ms / 1000
+
+    def _is_over_cpu_time(self, report: Report) -> bool:
+        if report.cpu_ms is None:
+            return False
+        if report.compiling:
+            return report.cpu_ms > self._limits.compile_cpu_ms
+        return report.cpu_ms - report.compile_cpu_ms > self._limits.cpu_time_ms
 
     def _append(self, kept: bytearray, data: bytes) -> None:
         kept += data

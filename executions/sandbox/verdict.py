@@ -11,12 +11,14 @@ from typing import Any
 
 from executions.models import Outcome, Status
 from executions.sandbox.engine import ContainerState
+from executions.sandbox.protocol import End
 from executions.sandbox.session import EndedBy, Report
 from runtimes.models import Limits, OutputAction
 
 MIB = 1024**2
 # Whoever reads the result parses it again, at a stack depth of their own: half of what Python's parser can do.
 MAX_NESTING = 500
+KILLED = 128 + signal.SIGKILL
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Verdict:
 def decide(report: Report, state: ContainerState | None, limits: Limits, *, cancelled: str = "") -> Verdict:
     """`state` is the container's, asked after the stream ended without a report; else None.
     `cancelled`: the outcome of a cancellation somebody asked for."""
+    if report.compiling and report.ended_by in (EndedBy.WALL_TIME, EndedBy.CPU_TIME):
+        return _compilation_too_long(report.ended_by, limits)
     match report.ended_by:
         case EndedBy.WALL_TIME:
             seconds = limits.wall_time_ms / 1000
@@ -48,9 +52,13 @@ def decide(report: Report, state: ContainerState | None, limits: Limits, *, canc
                 f"CPU time limit exceeded: more than {seconds:g} s of CPU, the runtime's limit.",
             )
         case EndedBy.MEMORY:
-            return _out_of_memory(limits)
+            return _out_of_memory(report, limits)
         case EndedBy.RUNNER:
             return _of_program(report, limits)
+        case EndedBy.OUTPUT:
+            return _over_output(report, limits) or _of_lost_sandbox(report, state, limits, cancelled)
+        case EndedBy.STREAM:
+            return _of_stream(report, state, limits, cancelled)
         case EndedBy.LOST:
             return _of_lost_sandbox(report, state, limits, cancelled)
         case _:
@@ -64,18 +72,29 @@ def cancellation(outcome: Outcome) -> Verdict:
     return Verdict(Status.CANCELLED, outcome, f"Cancelled: {why}.")
 
 
-def _out_of_memory(limits: Limits) -> Verdict:
+def _compilation_too_long(ended_by: EndedBy, limits: Limits) -> Verdict:
+    wall = ended_by is EndedBy.WALL_TIME
+    seconds = (limits.compile_wall_ms if wall else limits.compile_cpu_ms) / 1000
+    return Verdict(
+        Status.TIMED_OUT,
+        Outcome.COMPILE_TIME,
+        f"Not compiled after {seconds:g} s{'' if wall else ' of CPU'}, the runtime's limit for it.",
+    )
+
+
+def _out_of_memory(report: Report, limits: Limits) -> Verdict:
+    what = "compiling the program" if report.compiling else "the sandbox"
     return Verdict(
         Status.OUT_OF_MEMORY,
         Outcome.MEMORY,
-        f"Memory limit exceeded: the sandbox needed more than {limits.memory_bytes // MIB} MiB, "
+        f"Memory limit exceeded: {what} needed more than {limits.memory_bytes // MIB} MiB, "
         "files in /workspace and /tmp included, and was killed.",
     )
 
 
 def _of_lost_sandbox(report: Report, state: ContainerState | None, limits: Limits, cancelled: str) -> Verdict:
     if report.oom_killed or (state and state.oom_killed):
-        return _out_of_memory(limits)
+        return _out_of_memory(report, limits)
     if cancelled:
         return cancellation(Outcome(cancelled))
     return Verdict(
@@ -86,9 +105,17 @@ def _of_lost_sandbox(report: Report, state: ContainerState | None, limits: Limit
     )
 
 
-def _of_program(report: Report, limits: Limits) -> Verdict:
-    end = report.end
-    assert end is not None  # noqa: S101  EndedBy.RUNNER says so
+def _of_stream(report: Report, state: ContainerState | None, limits: Limits, cancelled: str) -> Verdict:
+    """There was no runner: the exit status is what gVisor told Docker."""
+    if state is None or state.running or state.exit_code is None:
+        return _of_lost_sandbox(report, state, limits, cancelled)
+    if report.oom_killed or state.oom_killed or (cancelled and state.exit_code == KILLED):
+        return _of_lost_sandbox(report, state, limits, cancelled)
+    report.end = End(state.exit_code, None, len(report.stdout), len(report.stderr), None, lingered=False)
+    return _of_program(report, limits)
+
+
+def _over_output(report: Report, limits: Limits) -> Verdict | None:
     for stream, kept, outcome in (
         ("standard output", report.stdout, Outcome.STDOUT),
         ("standard error", report.stderr, Outcome.STDERR),
@@ -99,6 +126,21 @@ def _of_program(report: Report, limits: Limits) -> Verdict:
                 outcome,
                 f"Output limit exceeded: more than {limits.output_bytes} bytes on {stream}.",
             )
+    return None
+
+
+def _of_program(report: Report, limits: Limits) -> Verdict:
+    end = report.end
+    assert end is not None  # noqa: S101  EndedBy.RUNNER says so
+    if verdict := _over_output(report, limits):
+        return verdict
+    if report.compile_status:
+        return Verdict(
+            Status.FAILED,
+            Outcome.COMPILE_FAILED,
+            f"Not compiled: the compiler ended with status {report.compile_status}; stderr holds what it says.",
+            exit_code=report.compile_status,
+        )
     if end.signal is not None:
         return Verdict(
             Status.FAILED,

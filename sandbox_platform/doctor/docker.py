@@ -5,6 +5,7 @@ from django.conf import settings
 
 from executions.sandbox.docker_engine import get_engine
 from executions.sandbox.engine import EngineError, ImageMissing
+from runtimes.builds import BuildState, RuntimeBuild
 from runtimes.models import Runtime
 from sandbox_platform.doctor.check import Check, broken, ok, warning
 
@@ -67,7 +68,7 @@ def images(name: str) -> Check:
     runtimes = list(Runtime.objects.enabled())
     for runtime in runtimes:
         try:
-            get_engine().image_id(runtime.image)
+            get_engine().image_id(runtime.live_image)
         except ImageMissing:
             missing.append(f"{runtime.image} of {runtime.slug}")
     if missing:
@@ -75,6 +76,26 @@ def images(name: str) -> Check:
     if not runtimes:
         return broken(name, "no runtime is enabled", "run `manage.py bootstrap`, or enable one in the admin")
     return ok(name, f"of {', '.join(runtime.slug for runtime in runtimes)} are here")
+
+
+def builds(name: str) -> Check:
+    """A live build stays on what its image was when it was made, updates of Debian's or not."""
+    live = RuntimeBuild.objects.filter(state=BuildState.LIVE, node=settings.SANDBOX_NODE).select_related("runtime")
+    outdated = [build.runtime.slug for build in live.defer("log") if _has_moved_on(build)]
+    if outdated:
+        return warning(
+            name,
+            f"made of an image that was renewed since: {', '.join(outdated)}",
+            "build them again: Builds in the admin",
+        )
+    return ok(name, f"{len(live)} live, made of what their images are now" if live else "none is live")
+
+
+def _has_moved_on(build: RuntimeBuild) -> bool:
+    try:
+        return get_engine().image_id(build.base) != build.base_image_id
+    except ImageMissing:
+        return False  # pulled and pinned; the name is not needed any more
 
 
 def _registration(name: str) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ CHECKS: dict[str, Callable[[str], Check]] = {
     "gVisor registered": docker.runtime_registered,
     "gVisor version": docker.runsc_version,
     "images": docker.images,
+    "builds": docker.builds,
     "gVisor on": live.gvisor_on,
     "seccomp on": live.seccomp_on,
     "seccomp traced": docker.tracing_registered,

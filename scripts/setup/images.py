@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import tomllib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from scripts.setup import apt
+from scripts.setup import apt, envfile
 from scripts.setup.certificates import build_secrets
 from scripts.setup.docker import docker
 from scripts.setup.host import LOG, ROOT, SetupError, must, release, run, step, tail
 
 BASE = "debian:trixie-slim"
 CONTENT_LABEL = "sandbox-platform.content"
+RUNTIME_TAG = "sandbox-platform/runtime-"
 IMAGES = ROOT / "images"
 # Man pages and translations: what Debian's own slim images leave out.
 SLIM = (
@@ -34,6 +37,7 @@ class Image:
     dockerfile: Path
     context: Path
     content: tuple[Path, ...]  # the files and folders whose change asks for a new build
+    arguments: tuple[str, ...] = ()  # of the build, NAME=value
 
 
 def ignored_except(dockerignore: str) -> list[str]:
@@ -53,15 +57,50 @@ def postgres_image() -> Image:
     return Image("postgres", "sandbox-platform/postgres:latest", folder / "Dockerfile", folder, (folder,))
 
 
-def runtime_images() -> list[Image]:
-    found = []
-    for manifest in sorted(IMAGES.glob("*/runtime.toml")):
-        folder = manifest.parent
-        if (folder / "Dockerfile").exists():
-            tag = f"sandbox-platform/runtime-{folder.name}:latest"
-            content = (folder, IMAGES / "runner")
-            found.append(Image(f"runtime {folder.name}", tag, folder / "Dockerfile", IMAGES, content))
-    return found
+def runtime_image(manifest: Path) -> Image:
+    """By the folder's own Dockerfile, or by the one that all languages share."""
+    folder = manifest.parent
+    name, tag = f"runtime {folder.name}", f"{RUNTIME_TAG}{folder.name}:latest"
+    # The manifest is the row's, and nothing of the image's.
+    content = (*(path for path in folder.iterdir() if path != manifest), IMAGES / "runner")
+    if (folder / "Dockerfile").exists():
+        return Image(name, tag, folder / "Dockerfile", IMAGES, content)
+    packages = tomllib.loads(manifest.read_text(encoding="utf-8")).get("packages", {})
+    arguments = (f"FOLDER={folder.name}", f"APT={' '.join(packages.get('apt', []))}")
+    return Image(name, tag, IMAGES / "runner" / "Dockerfile", IMAGES, content, arguments)
+
+
+def runtime_images(wanted: str) -> list[Image]:
+    """Those of `core`, of `all`, or of the runtimes that are named. Raises SetupError."""
+    manifests = {path.parent.name: path for path in sorted(IMAGES.glob("*/runtime.toml"))}
+    if wanted == "all":
+        names = list(manifests)
+    elif wanted == "core":
+        names = [name for name, path in manifests.items() if is_core(path)]
+    else:
+        names = wanted.replace(",", " ").split()
+    if unknown := sorted(set(names) - set(manifests)):
+        raise SetupError(
+            f"RUNTIMES={wanted}",
+            f"there is no images/{unknown[0]}/runtime.toml",
+            f"make build RUNTIMES=core, all, or some of: {' '.join(manifests)}",
+        )
+    return [runtime_image(manifests[name]) for name in names]
+
+
+def is_core(manifest: Path) -> bool:
+    return bool(tomllib.loads(manifest.read_text(encoding="utf-8")).get("core", False))
+
+
+def wanted_runtimes() -> str:
+    return os.environ.get("RUNTIMES") or envfile.settings().get("SANDBOX_RUNTIMES") or "core"
+
+
+def built_runtimes() -> list[str]:
+    """Slugs of the runtimes whose image this machine has."""
+    listed = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={RUNTIME_TAG}*")
+    tags = set(listed.stdout.split())
+    return [p.parent.name for p in IMAGES.glob("*/runtime.toml") if f"{RUNTIME_TAG}{p.parent.name}:latest" in tags]
 
 
 def fingerprint(paths: Iterable[Path], salt: str, top: Path = ROOT) -> str:
@@ -139,13 +178,14 @@ def build_all(images: Sequence[Image]) -> None:
 
 def build(image: Image, base: str, secrets: Sequence[str]) -> None:
     with step(f"image {image.tag}", among_others=True) as current:
-        content = fingerprint(image.content, salt=base)
+        content = fingerprint(image.content, salt="\0".join((base, *image.arguments)))
         if inspect(image.tag, f'{{{{index .Config.Labels "{CONTENT_LABEL}"}}}}') == content:
             current.note("unchanged")
             return
         done = docker(
             "buildx", "build", "--load", "--network=host", "--progress=plain", "--provenance=false",
             *secrets,
+            *(word for argument in image.arguments for word in ("--build-arg", argument)),
             "--label", f"{CONTENT_LABEL}={content}",
             "--tag", image.tag,
             "--file", image.dockerfile,
@@ -161,4 +201,4 @@ def build(image: Image, base: str, secrets: Sequence[str]) -> None:
 
 def ensure_all() -> None:
     ensure_base()
-    build_all([*runtime_images(), postgres_image(), platform_image()])
+    build_all([*runtime_images(wanted_runtimes()), postgres_image(), platform_image()])

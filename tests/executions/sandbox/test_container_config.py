@@ -60,6 +60,7 @@ CONFIG = {
     "OpenStdin": True,
     "StdinOnce": False,
     "NetworkDisabled": True,
+    "Healthcheck": {"Test": ["NONE"]},
 }
 
 
@@ -90,6 +91,18 @@ def test_host_config_has_no_other_flag(config: dict[str, Any]) -> None:
 def test_command_stands_in_for_the_runner() -> None:
     config = container_config(SandboxSpec(image="an/image:1", limits=LIMITS, command=("dmesg", "-T")))
     assert (config["Entrypoint"], "Cmd" in config) == (["dmesg", "-T"], False)
+
+
+def test_sandbox_without_a_runner_is_nobody_from_the_start() -> None:
+    config = container_config(SandboxSpec(image="an/image:1", limits=LIMITS, as_nobody=True))
+    assert (config["User"], config["HostConfig"]["CapAdd"]) == ("65534:65534", [])
+
+
+def test_volume_of_the_image_is_a_file_system_with_a_size() -> None:
+    config = container_config(SandboxSpec(image="an/image:1", limits=LIMITS), ["/data", "/tmp"])
+    tmpfs = config["HostConfig"]["Tmpfs"]
+    assert f"size={LIMITS.tmp_bytes}" in tmpfs["/data"]
+    assert tmpfs["/tmp"].endswith("mode=1777")
 
 
 def test_sandbox_without_a_profile_is_unconfined() -> None:

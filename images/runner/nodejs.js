@@ -22,6 +22,9 @@ function writeAll(fd, buffer) {
   for (let offset = 0; offset < buffer.length; ) offset += fs.writeSync(fd, buffer, offset);
 }
 
+// For another language than JavaScript: its module turns a file's text into JavaScript.
+const transpile = process.argv[2] ? require(process.argv[2]) : (code) => code;
+
 function fail(prefix, error) {
   const text = error && error.stack ? error.stack : String(error);
   process.stderr.write(`${prefix}${text}\n`);
@@ -35,7 +38,7 @@ function rehearse() {
   fs.unlinkSync(file);
   const program = new Module(file, null);
   program.paths = Module._nodeModulePaths(WORKSPACE);
-  program._compile('function main() {}\n;module.exports = { main };', file);
+  program._compile(transpile('function main() {}\n;module.exports = { main };', file), file);
   JSON.parse(Buffer.from(JSON.stringify([program.exports.main({})])).toString());
   clearTimeout(setTimeout(() => {}, LINGER_MS).unref());
 }
@@ -59,7 +62,7 @@ function load(job) {
   if (script) process.mainModule = require.main = program;
   // A top-level `main` of any kind counts, whatever else is exported; otherwise what the module exports.
   const tail = script ? '' : "\n\n;typeof main === 'undefined' || (module.exports = { main });";
-  program._compile(job.code + tail, file);
+  program._compile(transpile(job.code, file) + tail, file);
   program.loaded = true;
   return program.exports;
 }

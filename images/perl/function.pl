@@ -1,0 +1,23 @@
+# Calls main with the arguments as a hash reference; sends the runner what it returns.
+use strict;
+use warnings;
+use JSON::PP;
+
+my $source = shift @ARGV;
+my $arguments = do {
+    local $/;
+    open my $file, '<', delete $ENV{SANDBOX_ARGUMENTS} or die;
+    decode_json(<$file>);
+};
+$0 = $source;
+my $loaded = do $source;
+die $@ if $@;
+die "$source: $!\n" if !defined $loaded && $!;
+die "main is not defined: the program must define a sub named main.\n" unless defined &main;
+my $value = main($arguments);
+my $result = eval { JSON::PP->new->utf8->allow_nonref->canonical->encode($value) };
+die "Error: what main returned is not JSON: $@" unless defined $result;
+open my $status, '>&=', 4 or die;
+binmode $status;
+print {$status} 'R', pack('N', length $result), $result;
+close $status;

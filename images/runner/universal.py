@@ -1,0 +1,105 @@
+"""The universal worker: compiles the program if its language needs it, and becomes it.
+
+Runs inside the forked runner, already as the unprivileged user, and knows no language: the runtime's row says what
+to execute. See docs/runner-protocol.md, "The universal worker".
+"""
+
+import binascii
+import json
+import os
+import sys
+
+WORKSPACE = "/workspace"
+ARGUMENTS = "/tmp/arguments.json"
+PROGRAM = "/tmp/program"
+NOT_FOUND = 127
+
+
+def read_exactly(size):
+    parts = []
+    while size:
+        part = os.read(3, min(size, 1 << 20))
+        if not part:
+            os._exit(0)  # no job: the sandbox is being taken down
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def write_file(path, content):
+    folder = os.path.dirname(path)
+    if folder != WORKSPACE:
+        os.makedirs(folder, exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(content)
+
+
+def filled_in(words, source):
+    stem = os.path.splitext(os.path.basename(source))[0]
+    values = {"{source}": source, "{program}": PROGRAM, "{name}": stem, "{folder}": os.path.dirname(source)}
+    filled = []
+    for word in words:
+        for name, value in values.items():
+            word = word.replace(name, value)
+        filled.append(word)
+    return filled
+
+
+def complain(command, error):
+    os.write(2, f"{command[0]}: {error.strerror}\n".encode())
+
+
+def compile_program(command):
+    """Its exit status, 128 and more for a signal. What the compiler says is the program's standard error."""
+    null = os.open("/dev/null", os.O_RDONLY)
+    actions = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, 2, 1)]
+    try:
+        # Shares the memory until it executes: a fork costs more than most compilers' start.
+        pid = os.posix_spawnp(command[0], command, os.environ, file_actions=actions)
+    except OSError as e:
+        complain(command, e)
+        return NOT_FOUND
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return status if status >= 0 else 128 - status
+
+
+def become(command, environment, result):
+    os.environ.update(environment)
+    if result:
+        os.set_inheritable(4, True)
+    try:
+        os.execvp(command[0], command)  # noqa: S606
+    except OSError as e:
+        complain(command, e)
+        os._exit(NOT_FOUND)
+
+
+def main():
+    commands = json.loads(os.environ.pop("SANDBOX_COMMANDS"))
+    del os.environ["SANDBOX_PRELOAD"]
+    os.write(4, b"+")
+    job = json.loads(read_exactly(int.from_bytes(read_exactly(4), "big")))
+    for file in job.get("files") or ():
+        write_file(f"{WORKSPACE}/{file['path']}", binascii.a2b_base64(file["base64"]))
+    source = f"{WORKSPACE}/{job['source_file']}"
+    write_file(source, job["code"].encode("utf-8", "surrogatepass"))
+    environment = job["environment"]
+    function = job["mode"] == "function"
+    if function:
+        write_file(ARGUMENTS, json.dumps(job["arguments"], separators=(",", ":")).encode())
+        environment = {**environment, "SANDBOX_ARGUMENTS": ARGUMENTS}
+    if commands["compile"]:
+        status = compile_program(filled_in(commands["compile"], source))
+        os.write(4, b"C" + bytes([status]))
+        if status:
+            os._exit(status)
+    words = filled_in(commands["function" if function else "run"], source)
+    become([*words, *job["argv"]], environment, function)
+
+
+try:
+    main()
+except OSError as e:
+    # The program's files do not fit into /workspace, for instance.
+    sys.stderr.write(f"{e}\n")
+    os._exit(1)

@@ -1,0 +1,72 @@
+"""Smoke programs: what a runtime's manifest says must work, run in the tests and whenever an image changes."""
+
+from typing import Any
+
+LARGEST = 50
+# Name of a field → what its value must be. Those of a submission over the API have the same meaning as there.
+FIELDS: dict[str, tuple[type, ...]] = {
+    "name": (str,),
+    "code": (str,),
+    "mode": (str,),
+    "stdin": (str,),
+    "argv": (list,),
+    "arguments": (dict,),
+    "files": (dict,),
+    "limits": (dict,),
+    "expect": (dict,),
+}
+# What may be expected of the execution; all that is named must hold. `stderr` must be contained, the others equal.
+EXPECTED: dict[str, tuple[type, ...]] = {
+    "status": (str,),
+    "outcome": (str,),
+    "exit_code": (int,),
+    "stdout": (str,),
+    "stderr": (str,),
+    "result": (dict, list, str, int, float, bool, type(None)),
+    "artifacts": (list,),
+}
+
+
+def check(programs: Any) -> None:
+    """Raises ValueError, which names the program and the field."""
+    if not isinstance(programs, list) or len(programs) > LARGEST:
+        raise ValueError(f"smoke: must be a list of at most {LARGEST} programs")
+    names = set()
+    for number, program in enumerate(programs):
+        where = f"smoke.{number}"
+        _check_table(program, FIELDS, where)
+        for name in ("name", "code", "expect"):
+            if name not in program:
+                raise ValueError(f"{where}.{name}: is missing")
+        _check_table(program["expect"], EXPECTED, f"{where}.expect")
+        if program["name"] in names:
+            raise ValueError(f"{where}.name: {program['name']!r} is there twice")
+        names.add(program["name"])
+
+
+def _check_table(table: Any, known: dict[str, tuple[type, ...]], where: str) -> None:
+    if not isinstance(table, dict):
+        raise ValueError(f"{where}: must be a table")
+    for name, value in table.items():
+        if name not in known:
+            raise ValueError(f"{where}.{name}: unknown key; known: {', '.join(known)}")
+        if not isinstance(value, known[name]):
+            raise ValueError(f"{where}.{name}: must be of type {known[name][0].__name__}")
+
+
+def submission(program: dict[str, Any], runtime: str) -> dict[str, Any]:
+    """The program as a body for POST /api/v1/executions."""
+    body = {"runtime": runtime} | {k: v for k, v in program.items() if k not in ("name", "expect", "files")}
+    files = program.get("files", {})
+    return body | {"files": [{"path": path, "content": content} for path, content in files.items()]}
+
+
+def disagreements(program: dict[str, Any], execution: dict[str, Any], artifacts: list[str]) -> list[str]:
+    """In what an execution, as the API shows it, is not as expected; [] if it is."""
+    expected = {"status": "succeeded"} | program["expect"]
+    found = []
+    for name, wanted in expected.items():
+        got = artifacts if name == "artifacts" else execution[name]
+        if not (wanted in got if name == "stderr" else wanted == got):
+            found.append(f"{name} is {got!r}, not {wanted!r}")
+    return found
