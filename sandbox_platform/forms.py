@@ -3,6 +3,18 @@ import re
 from typing import Any
 
 from django import forms
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+)
+
+# Of fields that a form declares itself: the theme dresses only those made from a model's.
+CHECKBOXES = UnfoldAdminCheckboxSelectMultipleWidget
+SELECT = UnfoldAdminSelectWidget
+TEXTAREA = UnfoldAdminTextareaWidget
+NumberInput = UnfoldAdminIntegerFieldWidget
 
 # A list of texts, one a line, as json.dumps writes it. A text holds no newline: JSON escapes it.
 _TEXT = r'"(?:[^"\\]|\\.)*"'
@@ -27,5 +39,5 @@ def _on_one_line(match: re.Match[str]) -> str:
 
 
 def json_field(rows: int, **options: Any) -> PrettyJSONField:
-    widget = forms.Textarea(attrs={"rows": rows, "class": "json", "spellcheck": "false"})
+    widget = TEXTAREA(attrs={"rows": rows, "class": "json", "spellcheck": "false"})
     return PrettyJSONField(widget=widget, required=False, **options)

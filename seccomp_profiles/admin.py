@@ -1,9 +1,8 @@
 from django.contrib import admin
-from django.contrib.admin.widgets import AdminTextareaWidget
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from sandbox_platform.forms import json_field
+from sandbox_platform.forms import TEXTAREA, json_field
 from sandbox_platform.generics import ModelAdmin, ModelForm
 from seccomp_profiles.models import UNCONFINED, SeccompProfile
 from seccomp_profiles.validators import validate_profile
@@ -17,7 +16,7 @@ class SeccompProfileForm(ModelForm[SeccompProfile]):
     class Meta:
         model = SeccompProfile
         fields = ("name", "description", "rules")
-        widgets = {"description": AdminTextareaWidget(attrs={"rows": 3})}
+        widgets = {"description": TEXTAREA(attrs={"rows": 3})}
 
 
 @admin.register(SeccompProfile)

@@ -10,10 +10,10 @@ from executions.admin.client_forms import OVERLAPS, ClientForm, OverlapForm, Tok
 from executions.admission import usage_of
 from executions.callbacks import signing
 from executions.models import Client, Execution, Token
-from sandbox_platform.generics import ModelAdmin, ModelForm
+from sandbox_platform.generics import ModelAdmin, ModelForm, TabularInline
 
 
-class TokenInline(admin.TabularInline):  # type: ignore[type-arg]
+class TokenInline(TabularInline[Token, Client]):
     model = Token
     form = TokenForm
     fields = ("name", "prefix", "created_at", "expires_at", "last_used_at", "revoked_at")

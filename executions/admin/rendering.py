@@ -33,12 +33,14 @@ def note(words: str) -> SafeString:
 def text(value: str) -> SafeString:
     if not value:
         return note("empty")
-    shown = format_html('<pre class="text">{}</pre>', value[:SHOWN])
+    shown = format_html('<pre class="text" tabindex="0">{}</pre>', value[:SHOWN])
+    return format_html("{}{}", shown, cut_note(value))
+
+
+def cut_note(value: str) -> SafeString | str:
     if len(value) <= SHOWN:
-        return shown
-    return format_html(
-        '{}<p class="note">The first {} of {} characters.</p>', shown, f"{SHOWN:,}", f"{len(value):,}"
-    )
+        return ""
+    return format_html('<p class="note">The first {} of {} characters.</p>', f"{SHOWN:,}", f"{len(value):,}")
 
 
 def _milliseconds(execution: Execution, begin: str, end: str) -> float | None:

@@ -312,6 +312,8 @@ def test_every_page_has_a_test() -> None:
         "audit.TrailEntry",
         "auth.Group",
         "auth.User",
+        "axes.AccessAttempt",
+        "axes.AccessLog",
         "django_q.Failure",
         "django_q.OrmQ",
         "executions.Client",

@@ -1,0 +1,18 @@
+// What the theme's templates call, by name: Alpine's CSP build reads no globals.
+"use strict";
+document.addEventListener("alpine:init", () => {
+  for (const name of ["theme", "searchForm", "searchDropdown", "searchCommand"]) {
+    Alpine.data(name, (...values) => window[name](...values));
+  }
+  Alpine.data("shell", () => ({
+    activeTab: "",
+    // The theme's forms ask for it by this name.
+    window: { location: { pathname: location.pathname, search: location.search } },
+    sidebarMobileOpen: false,
+    sidebarDesktopOpen: localStorage.getItem("sidebarDesktopOpen") !== "0",
+    init() {
+      this.activeTab = (window.getCurrentTab && window.getCurrentTab()) || this.$el.dataset.tab;
+      this.$watch("sidebarDesktopOpen", (open) => localStorage.setItem("sidebarDesktopOpen", open ? "1" : "0"));
+    },
+  }));
+});
