@@ -1,4 +1,5 @@
-"""Sealing and purging, every hour. Each keeper does it: whoever comes first, the others find it done."""
+"""Sealing and purging, every hour, and counting the hours that are over. Each keeper does it: whoever comes first,
+the others find it done."""
 
 import logging
 import time
@@ -10,6 +11,7 @@ from django.utils import timezone
 
 from audit import purging, sealing
 from audit.models import RetentionPolicy
+from console import figures
 
 logger = logging.getLogger(__name__)
 
@@ -38,9 +40,10 @@ class Chores:
 def _run() -> None:
     try:
         run_due()
+        figures.roll_up()
     except Exception:
         # The outermost frame of its thread: the next tick tries again, whatever it was.
-        logger.exception("sealing or purging failed; it is tried again")
+        logger.exception("sealing, purging or counting failed; it is tried again")
     finally:
         connection.close()
 

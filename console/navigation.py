@@ -32,7 +32,11 @@ PLACES = {
 }
 APPS = {"executions": OPERATE, "audit": AUDIT, "auth": PEOPLE, "axes": AUDIT}
 # Name of the page's address, section, icon, title, and the permission it takes.
-PAGES: tuple[tuple[str, str, str, str, str], ...] = ()
+PAGES = (
+    ("playground", RUNS, "code_blocks", "Playground", "executions.run_execution"),
+    ("pool", OPERATE, "dns", "Pool", "executions.view_sandbox"),
+    ("doctor", OPERATE, "stethoscope", "Doctor", "executions.view_sandbox"),
+)
 
 
 def sections(request: HttpRequest) -> list[dict[str, Any]]:

@@ -8,7 +8,13 @@ from django.utils.module_loading import import_string
 from unfold.sites import UnfoldAdminSite
 
 # Address, name, and the view, which takes the site too. Imported when asked for: the site is made before the apps.
-PAGES: tuple[tuple[str, str, str], ...] = ()
+PAGES = (
+    ("playground/", "playground", "console.playground.page"),
+    ("playground/run/", "playground_run", "console.playground.run"),
+    ("pool/", "pool", "console.pool.page"),
+    ("doctor/", "doctor", "console.doctor.page"),
+    ("searches/", "searches", "console.searches.change"),
+)
 
 
 class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
@@ -30,5 +36,5 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
         return bound
 
     def page(self, request: HttpRequest, template: str, title: str, **context: Any) -> TemplateResponse:
-        request.current_app = self.name  # type: ignore[attr-defined]
+        request.current_app = self.name
         return TemplateResponse(request, template, {**self.each_context(request), "title": title, **context})

@@ -1,6 +1,6 @@
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from unfold.widgets import (
@@ -8,13 +8,18 @@ from unfold.widgets import (
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
 )
 
 # Of fields that a form declares itself: the theme dresses only those made from a model's.
 CHECKBOXES = UnfoldAdminCheckboxSelectMultipleWidget
 SELECT = UnfoldAdminSelectWidget
+TextInput = UnfoldAdminTextInputWidget
 TEXTAREA = UnfoldAdminTextareaWidget
-NumberInput = UnfoldAdminIntegerFieldWidget
+if TYPE_CHECKING:
+    NumberInput = forms.NumberInput
+else:
+    NumberInput = UnfoldAdminIntegerFieldWidget
 
 # A list of texts, one a line, as json.dumps writes it. A text holds no newline: JSON escapes it.
 _TEXT = r'"(?:[^"\\]|\\.)*"'

@@ -127,7 +127,8 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
-WHITENOISE_USE_FINDERS = DEBUG
+# Without the folder that the image build fills, from where they lie.
+WHITENOISE_USE_FINDERS = DEBUG or not STATIC_ROOT.exists()
 
 # --- The web UI -----------------------------------------------------------------------------------------
 
@@ -194,6 +195,7 @@ UNFOLD = {
     ],
     "STYLES": [lambda _: static("console/console.css")],
     "SCRIPTS": [lambda _: static("console/console.js")],
+    "DASHBOARD_CALLBACK": "console.dashboard.dashboard",
     "SIDEBAR": {"navigation": "console.navigation.sections"},
     "COLORS": {
         # A blue that keeps 4.5:1 on white (600) and on the dark ground (400 and 500).

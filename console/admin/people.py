@@ -7,13 +7,14 @@ from django.contrib.auth.models import Group, User
 from django.http import HttpRequest
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from sandbox_platform.forms import CHECKBOXES
 from sandbox_platform.generics import ModelAdmin
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
 
-# Whoever may set these could make himself more than he is.
-ABOVE_ROLES = ("is_superuser", "user_permissions")
+# Whoever may set this could make himself more than he is.
+ABOVE_ROLES = ("is_superuser",)
 NAMES_AND_ROLE = ("username", "usable_password", "password1", "password2", "is_staff", "groups")
 
 
@@ -27,12 +28,21 @@ class NewUserForm(UserCreationForm):  # type: ignore[misc]
 
 
 @admin.register(User)
-class UserAdmin(DjangosUserAdmin, ModelAdmin[User]):  # type: ignore[type-arg, misc]
+class UserAdmin(DjangosUserAdmin, ModelAdmin[User]):  # type: ignore[type-arg]
     form = UserChangeForm
     add_form = NewUserForm
     change_password_form = AdminPasswordChangeForm
     list_display = ("username", "roles", "is_active", "is_superuser", "last_login")
     list_filter = ("groups", "is_active", "is_superuser")
+    filter_horizontal = ()
+    # Rights come by groups: what each person may is then one word.
+    fieldsets = (
+        (None, {"fields": ("username", "password")}),
+        ("Person", {"fields": ("first_name", "last_name", "email")}),
+        ("Role", {"fields": ("groups", "is_staff", "is_active", "is_superuser")}),
+        ("Dates", {"fields": ("last_login", "date_joined")}),
+    )
+    readonly_fields = ("last_login", "date_joined")
     add_fieldsets = (
         (
             None,
@@ -63,6 +73,9 @@ class UserAdmin(DjangosUserAdmin, ModelAdmin[User]):  # type: ignore[type-arg, m
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_delete_permission(request, obj) and self._may_touch(request, obj)
 
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        return super().formfield_for_manytomany(db_field, request, **kwargs | {"widget": CHECKBOXES})
+
     @staticmethod
     def _may_touch(request: HttpRequest, user: Any) -> bool:
         # With a superuser's password one is a superuser.
@@ -70,5 +83,8 @@ class UserAdmin(DjangosUserAdmin, ModelAdmin[User]):  # type: ignore[type-arg, m
 
 
 @admin.register(Group)
-class GroupAdmin(DjangosGroupAdmin, ModelAdmin[Group]):  # type: ignore[type-arg, misc]
-    pass
+class GroupAdmin(DjangosGroupAdmin, ModelAdmin[Group]):
+    filter_horizontal = ()
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        return super().formfield_for_manytomany(db_field, request, **kwargs | {"widget": CHECKBOXES})

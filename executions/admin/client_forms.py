@@ -7,7 +7,7 @@ from django.utils import timezone
 from executions.models import Client, Token
 from runtimes.forms import UnitInput
 from runtimes.models import Runtime
-from sandbox_platform.forms import CHECKBOXES, SELECT
+from sandbox_platform.forms import CHECKBOXES, SELECT, TextInput
 from sandbox_platform.generics import ActionForm, ModelForm
 
 # None: nothing ends, the new one comes beside the old ones.
@@ -70,6 +70,8 @@ class TokenForm(ModelForm[Token]):
     class Meta:
         model = Token
         fields = ("name", "expires_at")
+        # In a table of tokens its column's title is not its label.
+        widgets = {"name": TextInput(attrs={"aria-label": "Name of the token"})}
 
     def clean_expires_at(self) -> Any:
         expires_at = self.cleaned_data["expires_at"]

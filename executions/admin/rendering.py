@@ -12,6 +12,7 @@ from sandbox_platform.units import format_bytes, format_ms
 
 # A browser lays out no more with pleasure. The rest is there to download.
 SHOWN = 100_000
+SHOWN_LABELS = 2
 
 PHASES = (
     ("Queue", "queued_at", "claimed_at", "until a worker took it"),
@@ -24,6 +25,17 @@ PHASES = (
 
 def badge(value: str, label: str) -> SafeString:
     return format_html('<span class="status status-{}">{}</span>', value, label)
+
+
+def marks(execution: Execution) -> SafeString:
+    """What else there is to it, in a word each, and its labels."""
+    counts = ((execution.input_count, "in"), (execution.artifact_count, "out"))
+    words = [f"{count} {name}" for count, name in counts if count]
+    words += ["batch"] if execution.batch_id else []
+    words += ["rerun"] if execution.rerun_of else []
+    words += ["callback"] if execution.callback_url else []
+    words += [f"{name}: {value}" for name, value in list(execution.labels.items())[:SHOWN_LABELS]]
+    return format_html_join(" ", '<span class="label">{}</span>', ((word[:60],) for word in words))
 
 
 def note(words: str) -> SafeString:

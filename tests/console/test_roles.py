@@ -4,10 +4,10 @@ from django.contrib.auth.models import Group, Permission, User
 from django.urls import reverse
 
 from console import roles
-from console.site import PAGES
+from console.navigation import PAGES
 from executions.models import Client
 from runtimes.models import Runtime
-from tests.console.conftest import Visitor
+from tests.conftest import Visitor
 
 ALL = {"administrator", "operator", "auditor"}
 MODELS = sorted(model._meta.label_lower for model in admin.site._registry)
@@ -38,10 +38,10 @@ def test_only_administrators_add(visitor: Visitor, model: str, role: str) -> Non
 
 
 @pytest.mark.parametrize("role", sorted(ALL))
-@pytest.mark.parametrize("address", ["", *(page[0] for page in PAGES if "<" not in page[0])])
-def test_role_sees_the_pages_it_should(visitor: Visitor, address: str, role: str) -> None:
-    allowed = address not in {"playground/"} or role != "auditor"
-    assert visitor(role).get(f"{reverse('admin:index')}{address}").status_code == (200 if allowed else 403)
+@pytest.mark.parametrize("name", ["index", *(page[0] for page in PAGES)])
+def test_role_sees_the_pages_it_should(visitor: Visitor, name: str, role: str) -> None:
+    allowed = name != "playground" or role != "auditor"
+    assert visitor(role).get(reverse(f"admin:{name}")).status_code == (200 if allowed else 403)
 
 
 @pytest.mark.parametrize("role", ["operator", "auditor"])
@@ -70,8 +70,8 @@ def test_a_role_is_brought_up_to_date(db: None) -> None:
 def test_administrator_makes_nobody_a_superuser(visitor: Visitor) -> None:
     victim = User.objects.create_user("victim")
     page = reverse("admin:auth_user_change", args=[victim.pk])
-    data = {"username": "victim", "is_superuser": "on", "is_active": "on", "date_joined_0": "2026-01-01"}
-    response = visitor("administrator").post(page, data | {"date_joined_1": "00:00:00"})
+    data = {"username": "victim", "is_superuser": "on", "is_active": "on"}
+    response = visitor("administrator").post(page, data)
     assert response.status_code == 302
     victim.refresh_from_db()
     assert not victim.is_superuser
