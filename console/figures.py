@@ -8,7 +8,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django.db import connection, transaction
@@ -102,6 +102,18 @@ def counts(since: datetime) -> list[dict[str, Any]]:
     stored = HourlyCount.objects.filter(hour__gte=since)
     columns = ("hour", "runtime_id", "client_id", "status", "count", "warm", "cold")
     return [*stored.values(*columns), *_live(COUNTS, since)]
+
+
+def daily(client_id: int, now: datetime, days: int) -> dict[date, int]:
+    """Executions of one client on each of the last days (UTC), the quiet ones too."""
+    today = now.astimezone(UTC).date()
+    found = {today - timedelta(days=ago): 0 for ago in range(days)}
+    begin = datetime.combine(min(found), time(), UTC)
+    for row in counts(begin):
+        day = row["hour"].astimezone(UTC).date()
+        if row["client_id"] == client_id and day in found:
+            found[day] += row["count"]
+    return found
 
 
 def times(since: datetime) -> dict[int, Times]:

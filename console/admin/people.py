@@ -86,5 +86,5 @@ class UserAdmin(DjangosUserAdmin, ModelAdmin[User]):  # type: ignore[type-arg]
 class GroupAdmin(DjangosGroupAdmin, ModelAdmin[Group]):
     filter_horizontal = ()
 
-    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest | None = None, **kwargs: Any) -> Any:
         return super().formfield_for_manytomany(db_field, request, **kwargs | {"widget": CHECKBOXES})

@@ -62,6 +62,8 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
     search_fields = ("id",)
     search_help_text = 'An id, or words of code and output. "a phrase", -not, or: as in a web search.'
     show_full_result_count = False
+    # They would count the whole history, once a choice.
+    show_facets = admin.ShowFacets.NEVER
     paginator = EstimatingPaginator
     fields = ("id",)
     readonly_fields = fields

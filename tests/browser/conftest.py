@@ -2,7 +2,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from scripts.chromium import DESKTOP, chromium, log_in
 from tests.live import Platform
@@ -23,8 +23,12 @@ def open_page(browser: Browser, platform: Platform) -> Iterator[Open]:
     """A page of somebody who has logged in. In the end nothing may have been wrong with any of them."""
     contexts, wrong = [], list[str]()
 
+    def heard(page: Page, said: ConsoleMessage) -> None:
+        if said.type == "error":
+            wrong.append(f"{page.url}: {said.text}")
+
     def watch(page: Page) -> None:
-        page.on("console", lambda said: said.type == "error" and wrong.append(f"{page.url}: {said.text}"))
+        page.on("console", lambda said: heard(page, said))
         page.on("pageerror", lambda error: wrong.append(f"{page.url}: {error}"))
 
     def went_out(address: str) -> None:

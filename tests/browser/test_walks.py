@@ -2,16 +2,20 @@
 
 import csv
 import io
+import os
 import re
+import subprocess
 
 import pytest
+import requests
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PASSWORD, Open
-from tests.live import Platform, eventually
+from tests.live import TOKEN, Platform, eventually
 
 pytestmark = pytest.mark.needs_docker
 
+HEADERS = {"Authorization": f"Bearer {TOKEN}"}
 FAILING = "raise ValueError('the zanzibar column is missing')"
 ARTIFACTS = """
 import base64, os
@@ -28,6 +32,13 @@ SLOW = "import time\nprint('first line', flush=True)\ntime.sleep(60)\nprint('nev
 @pytest.fixture
 def admin(open_page: Open) -> Page:
     return open_page()
+
+
+def run(platform: Platform, program: str) -> None:
+    """Over the API, whose code policy is off where RAGFlow's blocks."""
+    body = {"runtime": "python", "mode": "function", "code": program, "wait": 30}
+    answer = requests.post(f"{platform.url}/api/v1/executions", json=body, headers=HEADERS, timeout=60)
+    assert answer.json()["status"] == "succeeded", answer.text
 
 
 def write(page: Page, program: str) -> None:
@@ -52,11 +63,6 @@ def test_playground_runs_a_program_and_shows_the_call(admin: Page, platform: Pla
 
 
 def test_playground_s_call_can_be_copied_and_works(admin: Page, platform: Platform) -> None:
-    import os
-    import subprocess
-
-    from tests.live import TOKEN
-
     admin.goto(f"{platform.url}/admin/playground/")
     write(admin, 'def main(name):\n    return f"it\'s {name}"\n')
     command = admin.locator("#curl").text_content() or ""
@@ -100,8 +106,8 @@ def test_a_failure_is_explained_and_run_again(admin: Page, platform: Platform) -
 def test_search_marks_its_hits_and_can_be_saved_and_exported(admin: Page, platform: Platform) -> None:
     platform.run(f"def main():\n    {FAILING}")
     admin.goto(f"{platform.url}/admin/executions/execution/")
-    admin.get_by_role("searchbox").fill("zanzibar column")
-    admin.get_by_role("searchbox").press("Enter")
+    admin.locator("#searchbar").fill("zanzibar column")
+    admin.locator("#searchbar").press("Enter")
     expect(admin.locator("mark").first).to_have_text("zanzibar")
     with admin.expect_download() as download:
         admin.get_by_role("link", name="Export CSV").click()
@@ -127,7 +133,7 @@ def test_list_is_filtered_from_its_drawer(admin: Page, platform: Platform) -> No
 
 
 def test_artifacts_are_shown_and_none_of_them_runs(admin: Page, platform: Platform) -> None:
-    platform.run(ARTIFACTS)
+    run(platform, ARTIFACTS)
     last_execution(admin, platform)
     image = admin.get_by_alt_text("Preview of dot.png")
     image.scroll_into_view_if_needed()

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from console import figures
 from console.models import HourlyCount, Rollup
-from executions.models import Execution, Status
+from executions.models import Client, Execution, Status
 
 MakeExecution = Callable[..., Execution]
 NOW = timezone.now()
@@ -95,3 +95,12 @@ def test_quantile_of_nothing() -> None:
 
 def test_quantile_is_right_to_a_bucket() -> None:
     assert figures.quantile({0: 50, 20: 50}, 0.95) == pytest.approx(figures.GROWTH**20.5)
+
+
+def test_days_of_one_client(make_execution: MakeExecution) -> None:
+    ours, other = (Client.objects.create(name=name) for name in ("ours", "other"))
+    for client, days in ((ours, 0), (ours, 3), (ours, 3), (other, 3), (ours, 20)):
+        make_execution(client=client, queued_at=NOW - timedelta(days=days))
+    figures.roll_up()
+    found = figures.daily(ours.pk, NOW, 14)
+    assert list(found.values()) == [1, 0, 0, 2, *[0] * 10]

@@ -123,8 +123,8 @@
   }
 
   function watch(told) {
-    by("page").href = told.page;
-    by("page").hidden = false;
+    by("whole-page").href = told.page;
+    by("whole-page").hidden = false;
     by("cancel").onclick = () => send(told.cancel, "");
     source = new EventSource(told.events);
     for (const name of ["stdout", "stderr"]) {
