@@ -59,7 +59,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     name = name if name in RANGES else DEFAULT_RANGE
     span, step, _ = RANGES[name]
     now = timezone.now()
-    rows = figures.counts(now - span)
+    rows = figures.counts(now - span, step)
     runtimes = {runtime.pk: runtime for runtime in Runtime.objects.all()}
     empty = not rows and not Execution.objects.exists()
     return context | {

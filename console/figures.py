@@ -32,6 +32,11 @@ COUNTS = """
         count(*) FILTER (WHERE warm) AS warm, count(*) FILTER (WHERE NOT warm) AS cold
     FROM executions_execution WHERE queued_at >= %s AND queued_at < %s GROUP BY 1, 2, 3, 4
 """
+STORED = f"""
+    SELECT date_bin(%s, hour, %s) AS hour, runtime_id, client_id, status, sum(count)::int AS count,
+        sum(warm)::int AS warm, sum(cold)::int AS cold
+    FROM {HourlyCount._meta.db_table} WHERE hour >= %s GROUP BY 1, 2, 3, 4
+"""  # noqa: S608
 TIMES = f"""
     SELECT date_trunc('hour', queued_at, 'UTC') AS hour, runtime_id, kind, bucket, count(*) AS count
     FROM executions_execution, LATERAL (VALUES
@@ -96,12 +101,13 @@ class Times:
     platform: dict[int, int] = field(default_factory=lambda: defaultdict(int))
 
 
-def counts(since: datetime) -> list[dict[str, Any]]:
-    """Rows of COUNTS, the stored and the youngest."""
+def counts(since: datetime, step: timedelta = HOUR) -> list[dict[str, Any]]:
+    """Rows of COUNTS, the stored and the youngest. A stored row's `hour` is where its `step` begins."""
     since = floor_hour(since)
-    stored = HourlyCount.objects.filter(hour__gte=since)
-    columns = ("hour", "runtime_id", "client_id", "status", "count", "warm", "cold")
-    return [*stored.values(*columns), *_live(COUNTS, since)]
+    with connection.cursor() as cursor:
+        parameters: list[Any] = [step, since, since]
+        cursor.execute(STORED, parameters)
+        return [*_dicts(cursor), *_live(COUNTS, since)]
 
 
 def daily(client_id: int, now: datetime, days: int) -> dict[date, int]:
