@@ -22,7 +22,7 @@ LOOK_EVERY_S = 60.0
 class Chores:
     """In a thread of its own: a keeper has a pool to keep meanwhile."""
 
-    def __init__(self, work: Callable[[], None], name: str) -> None:
+    def __init__(self, work: Callable[[], object], name: str) -> None:
         self._work = work
         self._name = name
         self._thread = ThreadPoolExecutor(1, name)

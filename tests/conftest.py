@@ -8,12 +8,13 @@ from uuid import UUID
 
 import dj_database_url
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.test import Client as Browser
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker, Settings
 
+from console import roles
 from executions.models import Client, Execution, Outcome, Status
 from executions.models.execution import OPEN
 from executions.models.ids import first_id
@@ -22,6 +23,7 @@ from sandbox_platform.env import envsecret
 from scripts import embedded_postgres
 from tests.live import Platform
 
+Visitor = Callable[[str], Browser]
 TOKEN = "the-token-of-the-test-client"
 
 
@@ -89,6 +91,21 @@ def browser(client: Browser, administrator: User) -> Browser:
     """Logged in to the admin."""
     client.force_login(administrator)
     return client
+
+
+@pytest.fixture
+def visitor(db: None) -> Visitor:
+    """A browser in which somebody of this role is logged in."""
+    roles.ensure()
+
+    def visit(role: str) -> Browser:
+        user = User.objects.create_user(f"one {role}", is_staff=True)
+        user.groups.add(Group.objects.get(name=role))
+        browser = Browser()
+        browser.force_login(user, "django.contrib.auth.backends.ModelBackend")
+        return browser
+
+    return visit
 
 
 @pytest.fixture

@@ -148,7 +148,7 @@ class Platform:
 
     def containers(self) -> list[Any]:
         with contextlib.closing(docker.DockerClient.from_env(environment=self.environment)) as client:
-            filters = {"label": f"sandbox-platform={self.node}"}
+            filters: Any = {"label": f"sandbox-platform={self.node}"}
             return list(client.containers.list(all=True, ignore_removed=True, filters=filters))
 
     def post(self, body: Any, **headers: str) -> requests.Response:

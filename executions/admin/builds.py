@@ -17,6 +17,7 @@ from executions.images import NobodyAnswers
 from runtimes.builds import UNFINISHED, USABLE, BuildKind, BuildState, RuntimeBuild
 from runtimes.models import Runtime
 from runtimes.packages import ECOSYSTEMS, EXAMPLES, problems
+from sandbox_platform.forms import TEXTAREA
 from sandbox_platform.generics import ModelAdmin, ModelForm
 
 SHOWN = 64 * 1024
@@ -26,7 +27,7 @@ def packages_field(ecosystem: str) -> forms.CharField:
     return forms.CharField(
         label=f"{ecosystem} packages",
         required=False,
-        widget=forms.Textarea(attrs={"rows": 4, "cols": 60}),
+        widget=TEXTAREA(attrs={"rows": 4}),
         help_text=f"One a line, with a version perhaps: {EXAMPLES[ecosystem]}. All that the runtime is to have "
         "beside its image.",
     )

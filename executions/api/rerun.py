@@ -5,6 +5,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 from uuid import UUID
 
+from django.http import HttpRequest
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -102,12 +103,14 @@ def obstacles(execution: Execution, today: dict[str, Any]) -> list[str]:
     return found
 
 
-def request_of(execution: Execution, *, pinned: bool, view: ApiView, http: Request) -> services.Request:
+def request_of(
+    execution: Execution, *, pinned: bool, client: Client | None, http: HttpRequest, endpoint: str
+) -> services.Request:
     files = execution.input_files.values_list("path", "content") if execution.input_count else []
     return services.Request(
         runtime=execution.runtime,
         code=execution.code,
-        endpoint=submission.ENDPOINT,
+        endpoint=endpoint,
         mode=Mode(execution.mode),
         arguments=execution.arguments,
         stdin=execution.stdin,
@@ -116,7 +119,7 @@ def request_of(execution: Execution, *, pinned: bool, view: ApiView, http: Reque
         files={path: bytes(content) for path, content in files},
         variables=execution.variables,
         labels=execution.labels,
-        client=view.caller,
+        client=client,
         remote_address=http.META.get("REMOTE_ADDR") or None,
         rerun_of=execution.pk,
         pinned_to=execution if pinned else None,
@@ -160,7 +163,9 @@ class RerunView(ApiView):
                 remedy="Send now, to run it on today's configuration.",
                 code="configuration_gone",
             )
-        wanted = request_of(earlier, pinned=pinned, view=self, http=request)
+        wanted = request_of(
+            earlier, pinned=pinned, client=self.caller, http=request._request, endpoint=submission.ENDPOINT
+        )
         execution = services.submit(wanted, policy=earlier.runtime.code_policy)
         execution = submission.until_finished(execution, wait_s=form["wait"], http=request)
         content = {"execution": representation.detail(execution), "differences": differences(before, today)}

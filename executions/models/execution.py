@@ -160,6 +160,10 @@ class Execution(models.Model):
 
     class Meta:
         ordering = ["-queued_at"]
+        permissions = [
+            ("run_execution", "Can run programs in the playground, and executions again"),
+            ("cancel_execution", "Can cancel executions"),
+        ]
         constraints = [
             models.CheckConstraint(condition=Q(status__in=Status.values), name="execution_status_is_known"),
             models.CheckConstraint(

@@ -38,6 +38,7 @@ class Sandbox(models.Model):
     class Meta:
         ordering = ["id"]
         verbose_name_plural = "sandboxes"
+        permissions = [("drain_sandbox", "Can drain the pool and kill sandboxes")]
         constraints = [
             models.CheckConstraint(condition=Q(state__in=SandboxState.values), name="sandbox_state_is_known"),
             models.CheckConstraint(

@@ -20,6 +20,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from audit.chores import Chores, run_due
+from console import figures
 from executions import liveness
 from executions.builds import services as builds
 from executions.builds.collection import Collector
@@ -82,6 +83,7 @@ class Keeper:
         self._kill_again_at = math.inf
         self._chores = (
             Chores(run_due, "sealing and purging"),
+            Chores(figures.roll_up, "counting the hours that are over"),
             Chores(partial(inspections.tend, engine), "inspections"),
         )
         self._collector = Collector()

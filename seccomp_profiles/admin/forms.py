@@ -3,10 +3,9 @@ import re
 from typing import Any
 
 from django import forms
-from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import ValidationError
 
-from sandbox_platform.forms import json_field
+from sandbox_platform.forms import TEXTAREA, TextInput, json_field
 from sandbox_platform.generics import ModelForm
 from seccomp_profiles import revisions
 from seccomp_profiles.models import SeccompProfile, SeccompRevision
@@ -19,7 +18,7 @@ class NamesField(forms.CharField):
     """Names of system calls, apart by spaces, commas or lines."""
 
     def __init__(self, help_text: str) -> None:
-        widget = forms.Textarea(attrs={"rows": 4, "class": "json", "spellcheck": "false"})
+        widget = TEXTAREA(attrs={"rows": 4, "class": "json", "spellcheck": "false"})
         super().__init__(widget=widget, required=False, help_text=help_text)
 
     def prepare_value(self, value: Any) -> Any:
@@ -49,12 +48,14 @@ class SeccompProfileForm(ModelForm[SeccompProfile]):
     )
     allow = NamesField("System calls it allows although its parent denies them.")
     deny = NamesField("System calls it denies although its parent allows them.")
-    note = forms.CharField(required=False, max_length=2000, help_text="Why: shown in the history of revisions.")
+    note = forms.CharField(
+        required=False, max_length=2000, widget=TextInput, help_text="Why: shown in the history of revisions."
+    )
 
     class Meta:
         model = SeccompProfile
         fields = ("name", "description", "parent")
-        widgets = {"description": AdminTextareaWidget(attrs={"rows": 3})}
+        widgets = {"description": TEXTAREA(attrs={"rows": 3})}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
