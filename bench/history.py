@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -293,7 +294,7 @@ def measure(number: int, seals: int, plans: Path | None) -> dict[str, Any]:
     cases = bench.cases(number, texts)
     say("lists, filters, search, detail, admin")
     for name, (http, path) in cases.items():
-        result[name] = summary(timed(lambda http=http, path=path: bench.get(http, path)))
+        result[name] = summary(timed(partial(bench.get, http, path)))
         say(f"{name}: {result[name]}")
     result["full"] = bench.write()
     say(f"writing: empty {result['empty']}, full {result['full']}")
