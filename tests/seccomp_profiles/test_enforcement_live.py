@@ -40,5 +40,5 @@ def test_the_probe_says_so_and_readiness_turns_red(db: None, deaf: DockerEngine)
     probe = profile.current.inspections.get()
     assert probe.verdict == "not_enforced", probe.details
     assert set(probe.details["calls"]["not_refused"]) == {"ptrace", "mkdir"}
-    assert f"The seccomp profile {profile.current} is not enforced for python." in readiness.problems()
+    assert f"The seccomp profile {profile.current} is not enforced for python." in readiness.state()[1]
     assert profiles.verdicts("seccomp profiles").status == "broken"

@@ -114,9 +114,9 @@ def test_readiness_is_red_while_the_newest_probe_says_not_enforced(
 ) -> None:
     message = "The seccomp profile used 1 is not enforced for python."
     probe_of(used, python_runtime, engine, verdict="not_enforced")
-    assert message in readiness.problems()
+    assert message in readiness.state()[1]
     probe_of(used, python_runtime, engine)
-    assert message not in readiness.problems()
+    assert message not in readiness.state()[1]
 
 
 def test_a_profile_that_nobody_uses_makes_nothing_red(python_runtime: Runtime, engine: Engine) -> None:
