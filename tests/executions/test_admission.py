@@ -103,7 +103,7 @@ def test_run_of_the_last_minute_counts_whatever_the_clock_says(db: None, seconds
 def test_no_minute_holds_more_than_allowed(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     client = client_with(max_runs_per_minute=5)
     admitted = []
-    for second in range(0, 200, 7):
+    for second in range(0, 200, 5):
         monkeypatch.setattr(admission, "COUNT", COUNT.replace("now()", f"to_timestamp({10**9 + second})"))
         with suppress(OverLimit):
             for _ in range(3):

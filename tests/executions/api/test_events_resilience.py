@@ -15,6 +15,7 @@ pytestmark = pytest.mark.needs_docker
 LINES = 40
 COUNTS = f"import time\nfor i in range({LINES}):\n    print(i, flush=True)\n    time.sleep(0.25)"
 EXPECTED = "".join(f"{i}\n" for i in range(LINES))
+AWAY_S = 35  # longer than the web process waits for a connection; the program ends meanwhile
 ENOUGH = 5  # events, and it is in the midst of it
 
 
@@ -95,7 +96,7 @@ def test_stream_outlives_a_restart_of_postgres(private_platform: Platform, watch
     # The test's Postgres commits asynchronously: what is to survive has to be written.
     private_platform.sql("CHECKPOINT")
     private_platform.postgres.stop()
-    time.sleep(2)
+    time.sleep(AWAY_S)
     private_platform.postgres.start()
     assert resume(watcher, events) == 0
     assert_complete(watcher)
