@@ -190,7 +190,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
         earlier = self._execution(request, execution_id, "run")
         context: dict[str, Any] = {"execution": earlier, "title": f"Run {str(earlier.pk)[-12:]} again"}
         try:
-            before, today = rerun.then(earlier), rerun.now(earlier)
+            before, today = rerun.then(earlier), rerun.now(earlier, people.client())
             obstacles = rerun.obstacles(earlier, today)
         except Unavailable as e:
             context["error"] = str(e.detail)

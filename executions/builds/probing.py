@@ -83,7 +83,7 @@ def _run(
     engine: Engine, runtime: Runtime, image_id: str, program: Mapping[str, Any] | None
 ) -> tuple[Report, Verdict] | Any:
     limits = limits_of(runtime, program or {})
-    own = pool.Own(image_id, limits, runtime.environment, runtime.revision, runtime.seccomp_profile)
+    own = pool.Own(image_id, limits, runtime.environment, runtime.revision, pool.profile_of(runtime))
     sandbox = pool.start(engine, pool.Configuration(runtime, own), held=True)
     try:
         if program is None:

@@ -38,7 +38,7 @@ def warmed_up(engine: Engine, runtime: Runtime, build: RuntimeBuild) -> list[San
     ready = Sandbox.objects.filter(
         node=settings.SANDBOX_NODE, runtime=runtime, state=SandboxState.READY, runtime_revision=runtime.revision
     ).count()
-    own = pool.Own(build.image_id, runtime.limits, runtime.environment, runtime.revision, runtime.seccomp_profile)
+    own = pool.Own(build.image_id, runtime.limits, runtime.environment, runtime.revision, pool.profile_of(runtime))
     started: list[Sandbox] = []
     try:
         for _ in range(min(max(1, ready) if runtime.enabled else 1, MOST_WARM)):

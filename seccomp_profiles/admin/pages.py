@@ -19,7 +19,7 @@ from sandbox_platform.generics import ModelAdmin
 from seccomp_profiles import activation, revisions
 from seccomp_profiles.diff import diff
 from seccomp_profiles.findings import ERROR, Finding
-from seccomp_profiles.models import Inspection, SeccompProfile, SeccompRevision
+from seccomp_profiles.models import Inspection, InspectionVerdict, SeccompProfile, SeccompRevision
 from seccomp_profiles.rules import condition, in_words, names_of, outcomes, why_dropped
 from seccomp_profiles.syscalls import describe, table
 
@@ -36,7 +36,8 @@ class Verdict:
     @property
     def badge(self) -> SafeString:
         word = self.probe.get_verdict_display() if self.probe else "not probed"
-        kind = "bad" if self.probe and self.obstacle else "warn" if self.obstacle else "ok"
+        proven = self.probe is None or self.probe.verdict == InspectionVerdict.ENFORCED
+        kind = "warn" if self.obstacle and proven else "bad" if self.obstacle else "ok"
         return format_html(
             '<span class="verdict verdict-{}" title="{}">{}: {}</span>', kind, self.obstacle, self.runtime, word
         )
