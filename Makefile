@@ -6,7 +6,7 @@ VENV = .venv/bin
 export PYTHONDONTWRITEBYTECODE = 1
 export RUNTIMES
 .DEFAULT_GOAL := setup
-.PHONY: setup ensure_env ensure_uv venv build start stop restart logs smoke test test-fast bench doctor clean dev lock lint help
+.PHONY: setup ensure_env ensure_uv venv build start stop restart logs smoke test test-fast bench doctor screenshots clean dev lock lint help
 
 setup: ## install what is missing, build, start, smoke-test, and print how to reach it
 	@$(SETUP) setup
@@ -50,6 +50,10 @@ bench: venv ## measure the running stack over HTTP (ARGS go to the benchmark)
 
 doctor: ## check Docker, gVisor, seccomp, network, limits, database, queue and pool
 	@$(SETUP) doctor
+
+screenshots: venv ## real pages of a real platform, into docs/screenshots
+	@$(SETUP) ensure_browser
+	@$(VENV)/python -m scripts.screenshots
 
 clean: ## remove the stack, its sandboxes and its DATABASE; found by label
 	@$(SETUP) clean

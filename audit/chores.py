@@ -1,7 +1,9 @@
-"""Sealing and purging, every hour. Each keeper does it: whoever comes first, the others find it done."""
+"""What keepers do beside keeping a pool; and sealing and purging, every hour. Each keeper does it: whoever comes
+first, the others find it done."""
 
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 
@@ -20,8 +22,10 @@ LOOK_EVERY_S = 60.0
 class Chores:
     """In a thread of its own: a keeper has a pool to keep meanwhile."""
 
-    def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "audit")
+    def __init__(self, work: Callable[[], object], name: str) -> None:
+        self._work = work
+        self._name = name
+        self._thread = ThreadPoolExecutor(1, name)
         self._running: Future[None] | None = None
         self._next = 0.0
 
@@ -29,20 +33,19 @@ class Chores:
         if time.monotonic() < self._next or (self._running and not self._running.done()):
             return
         self._next = time.monotonic() + LOOK_EVERY_S
-        self._running = self._thread.submit(_run)
+        self._running = self._thread.submit(self._run)
 
     def stop(self) -> None:
         self._thread.shutdown(cancel_futures=True)
 
-
-def _run() -> None:
-    try:
-        run_due()
-    except Exception:
-        # The outermost frame of its thread: the next tick tries again, whatever it was.
-        logger.exception("sealing or purging failed; it is tried again")
-    finally:
-        connection.close()
+    def _run(self) -> None:
+        try:
+            self._work()
+        except Exception:
+            # The outermost frame of its thread: the next tick tries again, whatever it was.
+            logger.exception("%s failed; it is tried again", self._name)
+        finally:
+            connection.close()
 
 
 def run_due() -> None:

@@ -187,6 +187,35 @@ INSERT INTO audit_pending (source, row_id)
     SELECT 'executions_execution', id::text FROM executions_execution WHERE status IN {TERMINAL};
 """
 
+SECCOMP = f"""
+-- Of a row that belongs to a seccomp profile: it never changes, and goes only after its profile.
+CREATE FUNCTION audit_guard_revision() {FUNCTION} $$
+BEGIN
+    IF TG_OP = 'DELETE' AND NOT EXISTS (
+        SELECT FROM seccomp_profiles_seccompprofile WHERE id = OLD.profile_id
+    ) THEN
+        RETURN OLD;
+    END IF;
+    RAISE EXCEPTION 'Cannot update or delete rows from % table: row % is final', TG_TABLE_NAME, OLD.id;
+END $$;
+
+CREATE FUNCTION audit_remove_revisions() {FUNCTION} $$
+BEGIN
+    DELETE FROM seccomp_profiles_inspection WHERE revision_id IN (
+        SELECT id FROM seccomp_profiles_seccomprevision WHERE profile_id = OLD.id);
+    DELETE FROM seccomp_profiles_seccompactivation WHERE profile_id = OLD.id;
+    DELETE FROM seccomp_profiles_seccomprevision WHERE profile_id = OLD.id;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER audit_guard BEFORE UPDATE OR DELETE ON seccomp_profiles_seccomprevision
+    FOR EACH ROW EXECUTE FUNCTION audit_guard_revision();
+CREATE TRIGGER audit_guard BEFORE UPDATE OR DELETE ON seccomp_profiles_seccompactivation
+    FOR EACH ROW EXECUTE FUNCTION audit_guard_revision();
+CREATE TRIGGER audit_remove_revisions AFTER DELETE ON seccomp_profiles_seccompprofile
+    FOR EACH ROW EXECUTE FUNCTION audit_remove_revisions();
+"""
+
 
 def never_truncated(table: str) -> str:
     return (

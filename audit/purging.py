@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,12 +14,15 @@ from django.utils import timezone
 from audit.models import Kind, Leaf, PurgeRecord, RetentionPolicy
 from audit.sources import BLANK
 from executions.models import Artifact, Execution, InputFile
+from executions.models.ids import first_id
 
 logger = logging.getLogger(__name__)
 
 BATCH = 500
 # "0 days" still leaves a caller the time to fetch what it asked for.
 GRACE = timedelta(minutes=10)
+# Of the node that made an id and the one that ended its execution.
+CLOCKS_DIFFER = timedelta(hours=1)
 
 
 def purge() -> Iterator[PurgeRecord]:
@@ -28,17 +31,24 @@ def purge() -> Iterator[PurgeRecord]:
         # The whole record first: its parts need no purge of their own then.
         for kind in (Kind.METADATA, Kind.CODE, Kind.OUTPUT, Kind.ARTIFACTS):
             days = policy.days(kind)
-            while days is not None and (record := _purge_batch(policy, kind, days)):
+            done: UUID | None = None
+            # Each batch goes on where the last one ended: what is purged already is passed once, not by each.
+            while days is not None and (record := _purge_batch(policy, kind, days, after=done)):
+                done = record.last_id
                 logger.info("%s: %s, %s days", record, record.policy, days)
                 yield record
 
 
-def _purge_batch(policy: RetentionPolicy, kind: Kind, days: int) -> PurgeRecord | None:
+def _purge_batch(
+    policy: RetentionPolicy, kind: Kind, days: int, *, after: UUID | None = None
+) -> PurgeRecord | None:
     now = timezone.now()
     cutoff = now - max(timedelta(days=days), GRACE)
     with transaction.atomic():
         # Two purges at once would only wait for each other's rows.
-        due = _due(policy, kind).filter(finished_at__lte=cutoff).select_for_update(skip_locked=True, of=("self",))
+        due = due_by(cutoff, _due(policy, kind)).select_for_update(skip_locked=True, of=("self",))
+        if after:
+            due = due.filter(pk__gt=after)
         ids = list(due.order_by("id").values_list("id", flat=True)[:BATCH])
         if not ids:
             return None
@@ -55,6 +65,11 @@ def _purge_batch(policy: RetentionPolicy, kind: Kind, days: int) -> PurgeRecord 
         )
         _take_away(kind, ids)
     return record
+
+
+def due_by(cutoff: datetime, executions: QuerySet[Execution]) -> QuerySet[Execution]:
+    # None ends before its id is made, which bounds the walk through the primary key.
+    return executions.filter(finished_at__lte=cutoff, pk__lt=first_id(cutoff + CLOCKS_DIFFER))
 
 
 def _due(policy: RetentionPolicy, kind: Kind) -> QuerySet[Execution]:

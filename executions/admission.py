@@ -6,25 +6,32 @@ RAGFlow deployment sits behind one. A client without such limits costs no query.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 
 from django.db import connection
 from django.utils import timezone
 
 from executions.models import Client, ClientUsage, Execution
+from executions.models.usage import SECONDS
 
-# Counts, and holds the row until the end of the transaction. Minutes and days only move on: whoever waited for the
-# row may come with an earlier minute than the one that was counted meanwhile.
-COUNT = """
-    INSERT INTO executions_clientusage AS u (client_id, minute, minute_used, day, day_used)
-    VALUES (%(client)s, date_trunc('minute', now()), %(count)s, date_trunc('day', now(), 'UTC'), %(count)s)
+# Counts, and holds the row until the end of the transaction. Seconds and days only move on: whoever waited for the
+# row may come with an earlier second than the one that was counted meanwhile. The seconds that have passed since
+# the last count push as many of the oldest out.
+_PASSED = f"LEAST(GREATEST(EXCLUDED.second - u.second, 0), {SECONDS})::int"
+COUNT = f"""
+    INSERT INTO executions_clientusage AS u (client_id, second, recent, day, day_used)
+    VALUES (
+        %(client)s, floor(extract(epoch FROM now())), array_fill(0, ARRAY[{SECONDS - 1}]) || %(count)s::int,
+        date_trunc('day', now(), 'UTC'), %(count)s
+    )
     ON CONFLICT (client_id) DO UPDATE SET
-        minute = GREATEST(u.minute, EXCLUDED.minute),
-        minute_used = EXCLUDED.minute_used + CASE WHEN u.minute >= EXCLUDED.minute THEN u.minute_used ELSE 0 END,
+        second = GREATEST(u.second, EXCLUDED.second),
+        recent = (u.recent || array_fill(0, ARRAY[{SECONDS}]))[{_PASSED} + 1 : {_PASSED} + {SECONDS - 1}]
+            || (CASE {_PASSED} WHEN 0 THEN u.recent[{SECONDS}] ELSE 0 END + EXCLUDED.recent[{SECONDS}]),
         day = GREATEST(u.day, EXCLUDED.day),
         day_used = EXCLUDED.day_used + CASE WHEN u.day >= EXCLUDED.day THEN u.day_used ELSE 0 END
-    RETURNING minute, minute_used, day, day_used
-"""
-MINUTE = timedelta(minutes=1)
+    RETURNING second, recent, day, day_used
+"""  # noqa: S608
 DAY = timedelta(days=1)
 # Nobody knows when one of the open executions will end.
 TRY_AGAIN_S = 1
@@ -91,13 +98,24 @@ def admit(client: Client | None, count: int = 1) -> None:
             raise NeverFits(limit, value, count)
     with connection.cursor() as cursor:
         cursor.execute(COUNT, {"client": client.pk, "count": count})
-        minute, minute_used, day, day_used = cursor.fetchone()
+        second, recent, day, day_used = cursor.fetchone()
     # In this order: the longest wait first, so that nobody is told to come back in vain.
     _check("max_runs_per_day", client.max_runs_per_day, day_used - count, count, day + DAY)
-    _check("max_runs_per_minute", client.max_runs_per_minute, minute_used - count, count, minute + MINUTE)
+    if client.max_runs_per_minute is not None:
+        over = sum(recent) - client.max_runs_per_minute
+        frees_at = _frees_at(second, recent, over)
+        _check("max_runs_per_minute", client.max_runs_per_minute, sum(recent) - count, count, frees_at)
     if client.max_open_executions is not None:
         # A statement of its own: only now, with the row held, does it see what those before us inserted.
         _check("max_open_executions", client.max_open_executions, open_executions(client), count, None)
+
+
+def _frees_at(second: int, recent: list[int], number: int) -> datetime | None:
+    """When so many of them are a minute old; None if there are not as many."""
+    for index, gone in enumerate(accumulate(recent)):
+        if gone >= max(number, 1):
+            return datetime.fromtimestamp(second + 1 + index, UTC)
+    return None
 
 
 def _check(limit: str, value: int | None, used: int, count: int, frees_at: datetime | None) -> None:
@@ -112,21 +130,25 @@ def open_executions(client: Client | None) -> int:
 @dataclass(frozen=True)
 class Usage:
     minute_used: int
-    minute_ends: datetime
+    minute_frees_at: datetime | None  # one of them
     day_used: int
     day_ends: datetime
     open_executions: int
 
 
 def usage_of(client: Client | None) -> Usage:
-    """As it stands now. What was counted in a minute or a day that is over is no more. Runs are counted only for a
-    client with a limit on them."""
+    """As it stands now. What was counted more than a minute ago, or in a day that is over, is no more. Runs are
+    counted only for a client with a limit on them."""
     now = timezone.now().astimezone(UTC)
-    minute, day = now.replace(second=0, microsecond=0), now.replace(hour=0, minute=0, second=0, microsecond=0)
+    day = now.replace(hour=0, minute=0, second=0, microsecond=0)
     row = ClientUsage.objects.filter(client=client).first()
+    recent = list(row.recent) if row else []
+    if row:
+        passed = max(0, int(now.timestamp()) - row.second)
+        recent[:passed] = [0] * min(passed, SECONDS)
     return Usage(
-        minute_used=row.minute_used if row and row.minute >= minute else 0,
-        minute_ends=minute + MINUTE,
+        minute_used=sum(recent),
+        minute_frees_at=_frees_at(row.second, recent, 1) if row else None,
         day_used=row.day_used if row and row.day >= day else 0,
         day_ends=day + DAY,
         open_executions=open_executions(client),

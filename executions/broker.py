@@ -3,6 +3,7 @@
 import logging
 import time
 from typing import Any, Protocol
+from uuid import UUID
 
 import psycopg
 from django.conf import settings
@@ -24,7 +25,8 @@ NOBODY = 0
 
 PUT = """
     WITH queued AS (
-        INSERT INTO django_q_ormq (key, payload, lock, client_id) VALUES (%s, %s, now(), %s) RETURNING id
+        INSERT INTO django_q_ormq (key, payload, lock, client_id, execution_id)
+        VALUES (%s, %s, now(), %s, %s) RETURNING id
     )
     SELECT id, pg_notify(%s, '') FROM queued
 """
@@ -86,10 +88,16 @@ class NotifyBroker(ORM):  # type: ignore[misc]
     the Execution rows it was about (see keeper.reaper), not by delivering it a second time."""
 
     def __init__(
-        self, list_key: str | None = None, *, client_id: int | None = None, workers: Workers | None = None
+        self,
+        list_key: str | None = None,
+        *,
+        client_id: int | None = None,
+        execution_id: UUID | None = None,
+        workers: Workers | None = None,
     ) -> None:
         super().__init__(list_key)
         self._client_id = client_id or NOBODY
+        self._execution_id = execution_id
         self._workers = workers
         self._served: list[int] = []  # clients, the latest at the end
         self._listener: Listener | None = None
@@ -99,7 +107,8 @@ class NotifyBroker(ORM):  # type: ignore[misc]
 
     def enqueue(self, task: str) -> Any:
         with connection.cursor() as cursor:
-            cursor.execute(PUT, [self.list_key or Conf.CLUSTER_NAME, task, self._client_id, self._channel])
+            key = self.list_key or Conf.CLUSTER_NAME
+            cursor.execute(PUT, [key, task, self._client_id, self._execution_id, self._channel])
             return cursor.fetchone()[0]
 
     def dequeue(self) -> list[tuple[int, str]] | None:

@@ -88,6 +88,13 @@ def check_seeds(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
             "Write at least 64m.",
         ),
         (
+            # A worker that has not ended its task by then is killed.
+            longest_ms >= settings.SANDBOX_BUILD_TIMEOUT_MS,
+            "E015",
+            "SANDBOX_BUILD_TIMEOUT is longer than the longest run",
+            f"Write at most {settings.LONGEST_RUN_S}s.",
+        ),
+        (
             len(settings.SANDBOX_NODE) <= LONGEST_NODE_NAME,
             "E007",
             "SANDBOX_NODE is too long",

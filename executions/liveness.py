@@ -35,6 +35,11 @@ def keeper_alive(node: str) -> bool:
     return _holders(KEEPER, node) > 0
 
 
+def keepers_alive() -> int:
+    """One a node."""
+    return _holders(KEEPER)
+
+
 def workers_alive(node: str) -> int:
     """Worker clusters, not their processes."""
     return _holders(WORKER, node)
@@ -45,12 +50,13 @@ def callbacks_alive() -> int:
     return _holders(CALLBACKS, ANY_NODE)
 
 
-def _holders(kind: int, node: str) -> int:
+def _holders(kind: int, node: str | None = None) -> int:
+    """Of this node, or of any."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2"
-            " AND classid::bigint = %s AND objid::bigint = %s"
+            " AND classid::bigint = %s AND objid::bigint = coalesce(%s, objid::bigint)"
             " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-            [kind, _key(node) % 2**32],
+            [kind, None if node is None else _key(node) % 2**32],
         )
         return int(cursor.fetchone()[0])

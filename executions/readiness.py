@@ -1,19 +1,34 @@
 """Whether a program sent now would be run: what /readyz says."""
 
+from enum import StrEnum
+
 from django.conf import settings
 from django.db import OperationalError
 
 from executions import liveness
 from executions.models import Sandbox, SandboxState
 from runtimes.models import Runtime
+from seccomp_profiles import inspections
+from seccomp_profiles.models import InspectionVerdict
 
 
-def problems() -> list[str]:
-    """What is missing, in words; [] when ready."""
+class State(StrEnum):
+    READY = "ready"
+    # Programs run, but something beside them does not work: no reason to send callers elsewhere.
+    DEGRADED = "degraded"
+    NOT_READY = "not ready"
+
+
+def state() -> tuple[State, list[str]]:
+    """And what is missing, in words."""
     try:
-        return _problems()
+        if problems := _problems():
+            return State.NOT_READY, problems
+        if not liveness.callbacks_alive():
+            return State.DEGRADED, ["Nobody delivers callbacks: they wait."]
     except OperationalError:
-        return ["Postgres does not answer."]
+        return State.NOT_READY, ["Postgres does not answer."]
+    return State.READY, []
 
 
 def _problems() -> list[str]:
@@ -31,5 +46,10 @@ def _problems() -> list[str]:
         f"Runtime {runtime.slug} has no warm sandbox."
         for runtime in runtimes
         if runtime.pool_min and runtime.pk not in ready
+    ]
+    # Not what breaks its runtime: an administrator may want that, and then it is no news.
+    found += [
+        f"The seccomp profile {probe.revision} is not enforced for {probe.runtime}."
+        for probe in inspections.findings(InspectionVerdict.NOT_ENFORCED)
     ]
     return found

@@ -26,7 +26,15 @@ from runtimes.models import CodePolicy, Runtime
 
 TASK = "executions.tasks.run_execution"
 # What makes a sandbox what it was; see Execution.pinned.
-PINNED = ("image_id", "runtime_revision", "profile_name", "profile_sha256", "limits", "environment")
+PINNED = (
+    "image_id",
+    "runtime_revision",
+    "profile_name",
+    "profile_revision",
+    "profile_sha256",
+    "limits",
+    "environment",
+)
 
 
 def db_text(text: str) -> str:
@@ -132,9 +140,10 @@ def submit(request: Request, *, policy: str, admitted: bool = False) -> Executio
 
 
 def enqueue(execution: Execution) -> None:
-    """With its client's name on it, whose turn it will be."""
+    """With its client's name on it, whose turn it will be, and its own, by which the keeper misses it."""
     name = str(execution.pk)
-    async_task(TASK, name, task_name=name, broker=NotifyBroker(client_id=execution.client_id))
+    broker = NotifyBroker(client_id=execution.client_id, execution_id=execution.pk)
+    async_task(TASK, name, task_name=name, broker=broker)
 
 
 def _reject(
@@ -205,6 +214,7 @@ def _provenance(sandbox: Sandbox) -> dict[str, Any]:
         "image_id": sandbox.image_id,
         "runtime_revision": sandbox.runtime_revision,
         "profile_name": sandbox.profile_name,
+        "profile_revision": sandbox.profile_revision,
         "profile_sha256": sandbox.profile_sha256,
         "runsc_version": sandbox.runsc_version,
     }

@@ -15,16 +15,17 @@ from django.utils import timezone
 
 from audit import redaction
 from executions import live, liveness, services
-from executions.models import Execution, Outcome, Sandbox, Status
+from executions.models import Client, Execution, Outcome, Sandbox, Status
 from executions.notify import POOL, READY, listening, notify
 from executions.sandbox import pool
 from executions.sandbox.docker_engine import get_engine
 from executions.sandbox.engine import Channel, ContainerState, Engine, EngineError, ImageMissing
 from executions.sandbox.protocol import BYE, Job
-from executions.sandbox.session import EndedBy, Report, Session
+from executions.sandbox.session import EndedBy, Report
+from executions.sandbox.sessions import session_of
 from executions.sandbox.verdict import Verdict, decide
-from runtimes.models import Limits
-from seccomp_profiles.models import SeccompProfile
+from runtimes.models import Limits, Runtime
+from seccomp_profiles.models import SeccompProfile, SeccompRevision
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,13 @@ logger = logging.getLogger(__name__)
 KEEPER_PATIENCE_S = 15
 ANSWER_S = 0.03
 STORE_PATIENCE_S = 120
+PROFILES = ("runtime__seccomp_profile__active", "client__seccomp_profile__active")
+# A warm sandbox is found by the hash of its rules. They have tens of kilobytes.
+NOT_FOR_A_CLAIM = [
+    "runtime__smoke",
+    "runtime__packages",
+    *(f"{path}__{field}" for path in PROFILES for field in ("rules", "effective", "allow", "deny", "note")),
+]
 RAGFLOW_SUFFIXES = [".png", ".jpg", ".jpeg", ".svg", ".pdf", ".csv", ".json", ".html"]
 
 
@@ -43,7 +51,7 @@ def run_execution(execution_id: str) -> None:
     try:
         run(execution)
     except ImageMissing:
-        slug, image = execution.runtime.slug, execution.runtime.image
+        slug, image = execution.runtime.slug, execution.runtime.live_image
         give_up(
             execution,
             Outcome.START_FAILED,
@@ -73,9 +81,7 @@ def run(execution: Any) -> None:
     limits = limits_of(execution, configuration)
     with closing(channel):
         with watched(execution, limits) as watch:
-            session = Session(
-                channel, sandbox.container_id, limits, watch, compiles=bool(execution.runtime.compile_command)
-            )
+            session = session_of(execution.runtime, channel, sandbox.container_id, limits, watch)
             report = session.run(job_of(execution, limits))
         verdict = judge(engine, sandbox, execution, report, limits)
         store(
@@ -114,8 +120,7 @@ def take(execution_id: str) -> Any:
     )
     if not taken:
         return None
-    rows = Execution.objects.select_related("runtime__seccomp_profile")
-    rows = rows.defer("runtime__smoke", "runtime__packages")
+    rows = Execution.objects.select_related("runtime", "client", *PROFILES).defer(*NOT_FOR_A_CLAIM)
     return rows.annotate(redacting=redaction.anybodys()).get(pk=execution_id)
 
 
@@ -132,16 +137,24 @@ def configuration_of(execution: Execution) -> pool.Configuration:
         )
         return pool.Configuration(runtime, own)
     today = pool.Configuration(runtime)
-    if (limits := limits_of(execution, today)).memory_bytes == today.limits.memory_bytes:
+    profile = profile_for(execution, today)
+    limits = limits_of(execution, today)
+    if limits.memory_bytes == today.limits.memory_bytes and profile == today.profile:
         return today
-    # runsc cannot change the memory of a running sandbox.
-    own = pool.Own(runtime.image, limits, runtime.environment, runtime.revision, runtime.seccomp_profile)
+    # runsc can change neither the memory nor the filter of a running sandbox.
+    own = pool.Own(runtime.live_image, limits, runtime.environment, runtime.revision, profile)
     return pool.Configuration(runtime, own)
 
 
-def pinned_profile(execution: Execution) -> SeccompProfile | None:
+def profile_for(execution: Execution, today: pool.Configuration) -> SeccompRevision | None:
+    """The client's own, if it has one."""
+    client = execution.client
+    return pool.profile_of(client) if client and client.seccomp_profile else today.profile
+
+
+def pinned_profile(execution: Execution) -> SeccompRevision | None:
     try:
-        return SeccompProfile.objects.with_sha256(execution.profile_sha256)
+        return SeccompProfile.objects.with_sha256(execution.profile_sha256, name=execution.profile_name)
     except SeccompProfile.DoesNotExist as e:
         raise EngineError(f"the seccomp profile {execution.profile_name} is not what it was") from e
 
@@ -156,7 +169,7 @@ def acquire(
 ) -> tuple[Sandbox, bool, Channel]:
     """A sandbox for this execution, whether it was waiting, and its stdin and stdout. Raises EngineError."""
     if configuration.own:
-        started = pool.start(engine, configuration, execution_id=execution.pk)
+        started = start(engine, execution)
         return started, False, engine.attach(started.container_id)
     warm = True
     give_up = time.monotonic() + KEEPER_PATIENCE_S
@@ -169,8 +182,28 @@ def acquire(
             pool.discard(sandbox)
     warm = False
     kept = wait_for_keeper(configuration, execution, give_up)
-    sandbox = kept or pool.start(engine, configuration, execution_id=execution.pk)
+    sandbox = kept or start(engine, execution)
     return sandbox, warm, engine.attach(sandbox.container_id)
+
+
+def start(engine: Engine, execution: Execution) -> Sandbox:
+    """One for this execution alone, under the profile that is in force when it is ready."""
+    while True:
+        wanted = configuration_of(with_profiles_of_now(execution))
+        sandbox = pool.start(engine, wanted, execution_id=execution.pk)
+        if configuration_of(with_profiles_of_now(execution)).profile_sha256 == sandbox.profile_sha256:
+            return sandbox
+        pool.discard(sandbox)
+
+
+def with_profiles_of_now(execution: Execution) -> Execution:
+    """An activation while it waited, or while its sandbox started, counts."""
+    runtimes = Runtime.objects.select_related("seccomp_profile__active")
+    execution.runtime.seccomp_profile = runtimes.get(pk=execution.runtime.pk).seccomp_profile
+    if execution.client:
+        clients = Client.objects.select_related("seccomp_profile__active")
+        execution.client.seccomp_profile = clients.get(pk=execution.client.pk).seccomp_profile
+    return execution
 
 
 def wait_for_keeper(configuration: pool.Configuration, execution: Execution, give_up: float) -> Sandbox | None:
@@ -179,6 +212,8 @@ def wait_for_keeper(configuration: pool.Configuration, execution: Execution, giv
     with listening(READY) as wait:
         notify(POOL)
         while time.monotonic() < give_up and liveness.keeper_alive(settings.SANDBOX_NODE):
+            if not Runtime.objects.filter(pk=mine, revision=configuration.revision).exists():
+                return None  # changed meanwhile: the keeper starts no more of those
             look_again = time.monotonic() + 1.0
             while time.monotonic() < look_again:
                 if sandbox := pool.claim(configuration, execution.pk):
@@ -211,7 +246,7 @@ def job_of(execution: Execution, limits: Limits) -> Job:
 
 
 def judge(engine: Engine, sandbox: Sandbox, execution: Execution, report: Report, limits: Limits) -> Verdict:
-    if report.ended_by is not EndedBy.LOST:
+    if report.ended_by not in (EndedBy.LOST, EndedBy.STREAM):
         return decide(report, None, limits)
     return decide(report, state_of(engine, sandbox), limits, cancelled=cancel_outcome(execution))
 
@@ -231,6 +266,8 @@ def cancel_outcome(execution: Execution) -> str:
 def end(engine: Engine, sandbox: Sandbox, channel: Channel, report: Report) -> None:
     """Nothing runs in there any more when this returns, or very soon after; the keeper tidies up."""
     try:
+        if report.ended_by is EndedBy.STREAM:
+            return
         if report.ended_by is EndedBy.RUNNER:
             # Taking gVisor down costs more than the answer, which is on its way now.
             time.sleep(ANSWER_S)

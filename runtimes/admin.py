@@ -4,13 +4,17 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import Count, F, Q, QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html_join
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
 from runtimes import manifests
+from runtimes.builds import BuildState
 from runtimes.forms import RuntimeForm
 from runtimes.models import Runtime
 from sandbox_platform.generics import ModelAdmin
 from sandbox_platform.units import format_bytes, format_ms
+from seccomp_profiles import activation
 
 LONGEST_SHOWN = 300
 
@@ -39,7 +43,7 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
     list_filter = ("enabled", "ragflow_code_policy", "seccomp_profile")
     search_fields = ("slug", "name", "image")
     actions = ("reset_to_manifest",)
-    readonly_fields = ("changed_against_manifest", "revision", "created_at", "updated_at")
+    readonly_fields = ("live_build", "changed_against_manifest", "revision", "created_at", "updated_at")
     save_on_top = True
     fieldsets = (
         (None, {"fields": ("slug", "name", "aliases", "enabled")}),
@@ -47,7 +51,7 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
             "What runs",
             {
                 "description": "A change reaches the next run; warm sandboxes are replaced.",
-                "fields": ("image", "source_file", "environment", "packages"),
+                "fields": ("image", "live_build", "source_file", "environment", "packages"),
             },
         ),
         (
@@ -115,6 +119,12 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
         # History names its runtime for ever. Also keeps the bulk action away, which asks without an object.
         return obj is not None and not obj.executions.exists() and super().has_delete_permission(request, obj)
 
+    def save_model(self, request: HttpRequest, obj: Runtime, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if "seccomp_profile" in form.changed_data and obj.seccomp_profile:
+            for obstacle in activation.obstacles(obj.seccomp_profile.current, [obj]):
+                messages.warning(request, f"{obj.seccomp_profile}: {obstacle.message}. Probe it.")
+
     @admin.display(description="Changed against it")
     def changed_against_manifest(self, runtime: Runtime) -> str:
         if not runtime.slug:
@@ -139,6 +149,23 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
                 self.message_user(request, f"runtime {runtime.slug}: has no manifest", messages.WARNING)
             except manifests.ManifestError as e:
                 self.message_user(request, str(e), messages.ERROR)
+
+    @admin.display(description="Build")
+    def live_build(self, runtime: Runtime) -> SafeString:
+        if not runtime.pk:
+            return SafeString("Save it first: then packages can be built into its image, or the image pulled.")
+        shown: Any = "None: the image as it is on the node."
+        if live := runtime.builds.filter(state=BuildState.LIVE).defer("log").first():
+            page = reverse("admin:runtimes_runtimebuild_change", args=[live.pk])
+            shown = format_html('<a href="{}">Build {}</a>, {}', page, live.number, live.image_id)
+        return format_html(
+            '{} <br><a href="{}?runtime__id__exact={}">All builds</a> · <a href="{}?runtime={}">Add packages</a>',
+            shown,
+            reverse("admin:runtimes_runtimebuild_changelist"),
+            runtime.pk,
+            reverse("admin:runtimes_runtimebuild_add"),
+            runtime.pk,
+        )
 
     @admin.display(description="Pool")
     def pool(self, runtime: Runtime) -> str:

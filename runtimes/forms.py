@@ -6,7 +6,7 @@ from django.utils.safestring import SafeString
 
 from runtimes.code_policy import RULES, Rule
 from runtimes.models import Runtime
-from sandbox_platform.forms import json_field
+from sandbox_platform.forms import CHECKBOXES, NumberInput, json_field
 from sandbox_platform.generics import ModelForm
 from sandbox_platform.units import format_bytes, format_ms
 
@@ -14,12 +14,12 @@ TIMES = ("wall_time_ms", "cpu_time_ms", "compile_wall_ms", "compile_cpu_ms")
 FORMATS = {"bytes": format_bytes, "ms": format_ms}
 
 
-class UnitInput(forms.NumberInput):
+class UnitInput(NumberInput):
     """A number with its value in words beside it, which units.js keeps true."""
 
     def __init__(self, unit: str) -> None:
         self.unit = unit
-        super().__init__(attrs={"data-unit": unit, "style": "width: 11em"})
+        super().__init__(attrs={"data-unit": unit, "class": "number"})
 
     class Media:
         js = ("runtimes/units.js",)
@@ -49,9 +49,7 @@ class RuntimeForm(ModelForm[Runtime]):
     environment = json_field(4, help_text=Runtime._meta.get_field("environment").help_text)
     packages = json_field(4, help_text=Runtime._meta.get_field("packages").help_text)
     smoke = json_field(12, help_text=Runtime._meta.get_field("smoke").help_text)
-    disabled_rules = forms.MultipleChoiceField(
-        widget=forms.CheckboxSelectMultiple, required=False, label="Rules switched off"
-    )
+    disabled_rules = forms.MultipleChoiceField(widget=CHECKBOXES, required=False, label="Rules switched off")
 
     class Meta:
         model = Runtime

@@ -174,13 +174,23 @@ def sync(manifests: Iterable[Manifest], *, reset: Iterable[str] = ()) -> list[st
                 lines.append(_reset(row, manifest))
             elif row.manifest_sha256 != manifest.sha256:
                 lines.append(_report(row, manifest))
+    return lines + (_filter_all() if settings.SEED_SECCOMP else [])
+
+
+def _filter_all() -> list[str]:
+    """SANDBOX_ENABLE_SECCOMP, also where it was set later: what has no profile gets one. An administrator who
+    wants none says so with the profile `unconfined`."""
+    profile = SeccompProfile.objects.get(name="default")
+    lines = []
+    for row in Runtime.objects.filter(seccomp_profile=None):
+        row.seccomp_profile = profile
+        row.save()
+        lines.append(f"runtime {row.slug}: filtered by the profile {profile}, as SANDBOX_ENABLE_SECCOMP says")
     return lines
 
 
 def _create(manifest: Manifest) -> str:
     row = Runtime(**_seeded(manifest), manifest_sha256=manifest.sha256, enabled=_is_built(manifest))
-    if settings.SEED_SECCOMP:
-        row.seccomp_profile = SeccompProfile.objects.get(name="default")
     _save(row, manifest)
     off = "" if row.enabled else f"; switched off until `make build RUNTIMES={row.slug}` and `make start`"
     return f"runtime {row.slug}: created from its manifest{off}"
@@ -199,10 +209,11 @@ def _waited_for_its_image(row: Runtime, manifest: Manifest) -> bool:
 
 def _reset(row: Runtime, manifest: Manifest) -> str:
     changes = _differences(row, manifest)
-    if not changes and row.manifest_sha256 == manifest.sha256:
+    if not changes and row.manifest_sha256 == manifest.sha256 and not row.built_image:
         return f"runtime {row.slug}: is as its manifest says"
     for name, value in _seeded(manifest).items():
         setattr(row, name, value)
+    row.drop_build()
     row.manifest_sha256 = manifest.sha256
     _save(row, manifest)
     return f"runtime {row.slug}: reset to its manifest ({'; '.join(changes) or 'nothing differed'})"

@@ -11,17 +11,20 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.db.models import F, Q
 
+from runtimes.builds import BuildState
+from runtimes.builds import RuntimeBuild as RuntimeBuild
 from runtimes.code_policy import RULES
 from runtimes.validators import (
     ALIAS,
     ALIAS_HINT,
     MODES,
     validate_command,
+    validate_commands,
     validate_modes,
     validate_packages,
     validate_smoke,
 )
-from seccomp_profiles.models import SeccompProfile
+from seccomp_profiles.models import Inspection, SeccompProfile
 
 MIB = 1024**2
 
@@ -35,6 +38,7 @@ class CodePolicy(models.TextChoices):
 class Runner(models.TextChoices):
     NATIVE = "native", "Native: a worker in the image, which becomes the program"
     UNIVERSAL = "universal", "Universal: the commands below, run by the runner"
+    SHELL = "shell", "None in the image: the run command, run by its /bin/sh; mode script only"
 
 
 class OutputAction(models.TextChoices):
@@ -307,6 +311,10 @@ class Runtime(models.Model):
         default=8, validators=[MaxValueValidator(200)], help_text="Warm sandboxes kept under demand."
     )
 
+    built_image = models.CharField(
+        max_length=80, blank=True, editable=False, help_text="Content id of what the live build made."
+    )
+    built_on = models.CharField(max_length=300, blank=True, editable=False)
     manifest_sha256 = models.CharField(max_length=64, blank=True, editable=False)
     revision = models.PositiveIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -330,30 +338,35 @@ class Runtime(models.Model):
                 raise ValidationError(
                     {"aliases": f"{', '.join(sorted(taken))} already means the runtime {other.slug}."}
                 )
-        self._clean_commands()
+        validate_commands(self)
         if self.pool_min > self.pool_max:
             raise ValidationError({"pool_max": "Must not be below pool_min."})
         if self.workspace_bytes + self.tmp_bytes > self.memory_bytes:
             raise ValidationError(
                 {"memory_bytes": "Files live in memory: it must hold /workspace and /tmp together."}
             )
+        self._refuse_bad_profile()
 
-    def _clean_commands(self) -> None:
-        if self.runner == Runner.NATIVE:
-            for name in ("compile_command", "run_command", "function_command"):
-                if getattr(self, name):
-                    raise ValidationError({name: "A native runner has no use for it: leave it empty."})
+    def _refuse_bad_profile(self) -> None:
+        """Only a newly chosen one: a verdict that came later must not keep the other fields from being changed."""
+        chosen = self.seccomp_profile
+        if chosen is None or Runtime.objects.filter(pk=self.pk, seccomp_profile=chosen).exists():
             return
-        if not self.run_command:
-            raise ValidationError({"run_command": "The universal runner needs one, e.g. ruby {source}."})
-        if "function" in self.modes and not self.function_command:
-            raise ValidationError({"modes": "Without a function command there is only the mode script."})
+        if problem := Inspection.objects.known_bad(chosen, [self] if self.pk else []):
+            raise ValidationError({"seccomp_profile": f"Not possible: {problem}."})
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         # An execution records the revision it ran under, so every change makes a new one.
         if self.pk and not kwargs.get("update_fields"):
             self.revision += 1
+            if self.built_on and self.built_on != self.image:
+                self.drop_build()
         super().save(*args, **kwargs)
+
+    def drop_build(self) -> None:
+        """Back to the image as it is, with the next save; the build stays one click away."""
+        self.built_image = self.built_on = ""
+        self.builds.filter(state=BuildState.LIVE).update(state=BuildState.READY)
 
     @property
     def commands(self) -> dict[str, list[str]] | None:
@@ -365,6 +378,11 @@ class Runtime(models.Model):
             "run": shlex.split(self.run_command),
             "function": shlex.split(self.function_command),
         }
+
+    @property
+    def live_image(self) -> str:
+        """What runs: the live build's, unless another image was named since."""
+        return self.built_image if self.built_image and self.built_on == self.image else self.image
 
     @property
     def limits(self) -> Limits:

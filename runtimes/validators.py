@@ -47,3 +47,20 @@ def validate_smoke(value: Any) -> None:
         smoke.check(value)
     except ValueError as e:
         raise ValidationError(str(e)) from e
+
+
+def validate_commands(runtime: Any) -> None:
+    """Those that its runner needs, and no others."""
+    if runtime.runner == "native":
+        for name in ("compile_command", "run_command", "function_command"):
+            if getattr(runtime, name):
+                raise ValidationError({name: "A native runner has no use for it: leave it empty."})
+        return
+    if not runtime.run_command:
+        raise ValidationError({"run_command": f"The runner {runtime.runner} needs one, e.g. ruby {{source}}."})
+    if runtime.runner == "shell":
+        for name in ("compile_command", "function_command"):
+            if getattr(runtime, name):
+                raise ValidationError({name: "Without a runner there is only the run command."})
+    if "function" in runtime.modes and not runtime.function_command:
+        raise ValidationError({"modes": "Without a function command there is only the mode script."})

@@ -1,8 +1,26 @@
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.core.exceptions import ValidationError
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
+
+# Of fields that a form declares itself: the theme dresses only those made from a model's.
+CHECKBOXES = UnfoldAdminCheckboxSelectMultipleWidget
+SELECT = UnfoldAdminSelectWidget
+TextInput = UnfoldAdminTextInputWidget
+TEXTAREA = UnfoldAdminTextareaWidget
+if TYPE_CHECKING:
+    NumberInput = forms.NumberInput
+else:
+    NumberInput = UnfoldAdminIntegerFieldWidget
 
 # A list of texts, one a line, as json.dumps writes it. A text holds no newline: JSON escapes it.
 _TEXT = r'"(?:[^"\\]|\\.)*"'
@@ -11,6 +29,18 @@ _TEXT_LIST = re.compile(rf"\[\n\s+({_TEXT}(?:,\n\s+{_TEXT})*)\n\s+\]")
 
 class PrettyJSONField(forms.JSONField):
     """For a person who edits it: indented, short values first, lists of names in one piece."""
+
+    def to_python(self, value: Any) -> Any:
+        try:
+            return super().to_python(value)
+        except RecursionError as e:
+            raise ValidationError("Nested too deeply.", code="invalid") from e
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        try:
+            return super().bound_data(data, initial)
+        except RecursionError:
+            return forms.fields.InvalidJSONInput(data)  # shown again as it was typed
 
     def prepare_value(self, value: Any) -> Any:
         if value is None:
@@ -27,5 +57,5 @@ def _on_one_line(match: re.Match[str]) -> str:
 
 
 def json_field(rows: int, **options: Any) -> PrettyJSONField:
-    widget = forms.Textarea(attrs={"rows": rows, "class": "json", "spellcheck": "false"})
+    widget = TEXTAREA(attrs={"rows": rows, "class": "json", "spellcheck": "false"})
     return PrettyJSONField(widget=widget, required=False, **options)

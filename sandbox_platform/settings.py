@@ -4,10 +4,13 @@ import os
 import secrets
 import socket
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import dj_database_url
+from csp.constants import NONCE
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 
 from sandbox_platform.command import application_name
 from sandbox_platform.env import envbool, envduration, envint, envlist, envmemory, envnetworks, envsecret
@@ -28,7 +31,12 @@ ALLOWED_HOSTS = envlist("DJANGO_ALLOWED_HOSTS", "*")
 CSRF_TRUSTED_ORIGINS = envlist("DJANGO_CSRF_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    # Before the theme, some of whose templates and scripts it replaces.
+    "console",
+    "unfold.apps.BasicAppConfig",
+    "unfold.contrib.filters",
+    "unfold.contrib.forms",
+    "console.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -40,6 +48,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "django_q",
+    "axes",
     "seccomp_profiles",
     "runtimes",
     "executions",
@@ -56,6 +65,8 @@ MIDDLEWARE = [
     "audit.middleware.AuditMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "sandbox_platform.urls"
@@ -66,11 +77,12 @@ APPEND_SLASH = True
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "sandbox_platform" / "templates"],
+        "DIRS": [],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
                 "django.template.context_processors.request",
+                "csp.context_processors.nonce",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
             ],
@@ -115,14 +127,101 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
-WHITENOISE_USE_FINDERS = DEBUG
+# Without the folder that the image build fills, from where they lie.
+WHITENOISE_USE_FINDERS = DEBUG or not STATIC_ROOT.exists()
+
+# --- The web UI -----------------------------------------------------------------------------------------
 
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
-SESSION_COOKIE_SAMESITE = "Lax"
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = envbool("DJANGO_SECURE_COOKIES", False)
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+# A day at most; a browser that is closed has logged out.
+SESSION_COOKIE_AGE = 24 * 3600
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
+# Behind a proxy that speaks HTTPS and sets X-Forwarded-Proto. Off, because http://localhost must work, and
+# because without such a proxy anybody could send that header.
+HTTPS = envbool("DJANGO_HTTPS", False)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+if HTTPS:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_SSL_REDIRECT = True
+    # RAGFlow calls from the same Docker network, where there is no TLS: only people are sent to HTTPS.
+    SECURE_REDIRECT_EXEMPT = [r"^(?!admin/)"]
+    SECURE_HSTS_SECONDS = 365 * 24 * 3600
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+# Whether browsers should be built to know this host is for whoever owns the domain to decide.
+SILENCED_SYSTEM_CHECKS = ["security.W021"]
+
+# No script but our own files, and no string is ever made into one: hence Alpine's CSP build in console/static.
+# `style-src-attr`: the theme and its scripts position things by style attributes, which can load nothing.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'", NONCE],
+        "style-src-attr": ["'unsafe-inline'"],
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "frame-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+# After so many wrong passwords for one name from one address, both together wait.
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_TEMPLATE = "console/locked_out.html"
+AXES_ENABLE_ADMIN = False  # our own pages, read-only: console/admin/logins.py
+AXES_VERBOSE = False
+
+UNFOLD = {
+    "SITE_TITLE": "Sandbox Platform",
+    "SITE_HEADER": "Sandbox Platform",
+    "SITE_SYMBOL": "shield_lock",
+    "SITE_URL": None,
+    "SHOW_VIEW_ON_SITE": False,
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("console/icon.svg")}
+    ],
+    "STYLES": [lambda _: static("console/console.css")],
+    "SCRIPTS": [lambda _: static("console/console.js")],
+    "DASHBOARD_CALLBACK": "console.dashboard.dashboard",
+    "SIDEBAR": {"navigation": "console.navigation.sections"},
+    "COLORS": {
+        # A blue that keeps 4.5:1 on white (600) and on the dark ground (400 and 500).
+        "primary": {
+            "50": "oklch(97% .014 254.6)",
+            "100": "oklch(93.2% .032 255.6)",
+            "200": "oklch(88.2% .059 254.1)",
+            "300": "oklch(80.9% .105 251.8)",
+            "400": "oklch(75% .14 254)",
+            "500": "oklch(68% .17 257)",
+            "600": "oklch(50% .2 262)",
+            "700": "oklch(44% .19 264)",
+            "800": "oklch(39% .16 265)",
+            "900": "oklch(34% .13 266)",
+            "950": "oklch(28.2% .091 267.9)",
+        },
+        "font": {
+            "subtle-light": "var(--color-base-600)",
+            "subtle-dark": "var(--color-base-400)",
+            "default-light": "var(--color-base-700)",
+            "default-dark": "var(--color-base-300)",
+            "important-light": "var(--color-base-900)",
+            "important-dark": "var(--color-base-100)",
+        },
+    },
+}
 
 # RAGFlow sends the whole program and its arguments in one JSON body.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 32 * 1024 * 1024
@@ -139,6 +238,8 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Sandbox Platform",
     "DESCRIPTION": "Runs untrusted code in fresh gVisor sandboxes.",
     "VERSION": VERSION,
+    # 3.1 can say what the names in an object must look like.
+    "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
@@ -153,6 +254,10 @@ SPECTACULAR_SETTINGS = {
     # What may not be blank says so, in requests alone.
     "COMPONENT_SPLIT_REQUEST": True,
     "ENFORCE_NON_BLANK_FIELDS": True,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "executions.api.links.add_links",
+    ],
 }
 
 # --- The node: one Docker host with one worker and one keeper --------------------------------------------
@@ -161,6 +266,10 @@ SANDBOX_NODE = os.environ.get("SANDBOX_NODE") or socket.gethostname()
 SANDBOX_LABEL = "sandbox-platform"
 DOCKER_HOST = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
 SANDBOX_GVISOR_RUNTIME = os.environ.get("SANDBOX_GVISOR_RUNTIME") or "runsc"
+# The second registration of gVisor, which tells what its guest does, and the folder of the pipes it tells it
+# through: the same path here and on the host. No run of a client ever starts under it.
+SANDBOX_GVISOR_TRACE_RUNTIME = os.environ.get("SANDBOX_GVISOR_TRACE_RUNTIME") or "runsc-trace"
+SANDBOX_TRACE_DIR = Path(os.environ.get("SANDBOX_TRACE_DIR") or "/var/lib/sandbox-platform/trace")
 # The host's cgroup tree: where CPU time and peak memory of a sandbox are read. In a container it is a
 # read-only mount of the host's.
 SANDBOX_CGROUP_ROOT = Path(os.environ.get("SANDBOX_CGROUP_ROOT") or "/sys/fs/cgroup")
@@ -169,6 +278,13 @@ SANDBOX_WORKERS = envint("SANDBOX_WORKERS", 8, minimum=1)
 SANDBOX_STARTS = envint("SANDBOX_STARTS", 2 * (os.cpu_count() or 1), minimum=1)
 # How long an accepted execution may wait for a free worker before the platform gives it up.
 SANDBOX_QUEUE_TIMEOUT_MS = envduration("SANDBOX_QUEUE_TIMEOUT", "10m")
+
+# How long a build of an image may take before it is given up.
+SANDBOX_BUILD_TIMEOUT_MS = envduration("SANDBOX_BUILD_TIMEOUT", "20m")
+# Images of a runtime's newest builds are kept, so that one click goes back to them.
+SANDBOX_KEEP_BUILDS = envint("SANDBOX_KEEP_BUILDS", 3, minimum=1)
+# Folder of the host's mirrors and certificates for builds, written by `make`.
+SANDBOX_BUILD_CONFIG = Path(os.environ.get("SANDBOX_BUILD_CONFIG") or BASE_DIR / ".build-config")
 
 # Private networks whose hosts callbacks may reach nevertheless.
 SANDBOX_CALLBACK_NETWORKS = envnetworks("SANDBOX_CALLBACK_NETWORKS")
@@ -220,6 +336,7 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
+        "axes": {"level": "WARNING"},
         "django-q": {"handlers": ["console"], "level": "WARNING", "propagate": False},
         # A refused or failing program is a result, not a fault of the service.
         "django.request": {"level": "ERROR"},

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import IO
 
 from scripts import embedded_postgres
-from scripts.setup import envfile, images, stack
+from scripts.setup import certificates, envfile, images, stack
 from scripts.setup.host import ROOT
 
 DATA = ROOT / ".dev" / "postgres"
@@ -106,6 +106,7 @@ def interrupt(signum: int, frame: FrameType | None) -> None:
 def main() -> int:
     signal.signal(signal.SIGTERM, interrupt)
     env = environment()
+    certificates.write_build_config()
     stop_postgres = None
     if not env.get("DATABASE_URL"):
         env["DATABASE_URL"], stop_postgres = embedded_postgres.start(DATA)

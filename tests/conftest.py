@@ -1,23 +1,29 @@
+import secrets
 import tempfile
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import dj_database_url
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.test import Client as Browser
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker, Settings
 
+from console import roles
 from executions.models import Client, Execution, Outcome, Status
 from executions.models.execution import OPEN
+from executions.models.ids import first_id
 from runtimes.models import Runtime
 from sandbox_platform.env import envsecret
 from scripts import embedded_postgres
 from tests.live import Platform
 
+Visitor = Callable[[str], Browser]
 TOKEN = "the-token-of-the-test-client"
 
 
@@ -88,6 +94,21 @@ def browser(client: Browser, administrator: User) -> Browser:
 
 
 @pytest.fixture
+def visitor(db: None) -> Visitor:
+    """A browser in which somebody of this role is logged in."""
+    roles.ensure()
+
+    def visit(role: str) -> Browser:
+        user = User.objects.create_user(f"one {role}", is_staff=True)
+        user.groups.add(Group.objects.get(name=role))
+        browser = Browser()
+        browser.force_login(user, "django.contrib.auth.backends.ModelBackend")
+        return browser
+
+    return visit
+
+
+@pytest.fixture
 def make_execution(python_runtime: Runtime) -> Callable[..., Execution]:
     def make(**overrides: Any) -> Execution:
         now = timezone.now()
@@ -103,6 +124,11 @@ def make_execution(python_runtime: Runtime) -> Callable[..., Execution]:
             "runtime_revision": python_runtime.revision,
             "limits": python_runtime.limits.as_dict(),
         } | overrides
+        began = min(
+            at for at in (fields["queued_at"], fields.get("finished_at", now), now) if isinstance(at, datetime)
+        )
+        if began < now:  # ids are in the order of time
+            fields = {"id": UUID(int=first_id(began).int + secrets.randbits(74))} | fields
         if fields["status"] not in OPEN:
             fields = {"outcome": Outcome.COMPLETED, "finished_at": now} | fields
         return Execution.objects.create(**fields)

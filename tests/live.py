@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -20,6 +21,7 @@ from psycopg.rows import dict_row
 
 from scripts.embedded_postgres import EmbeddedPostgres
 from scripts.setup.images import built_runtimes
+from seccomp_profiles.models import hash_rules
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN = "live-test-token-0123456789abcdef"
@@ -65,6 +67,11 @@ class Platform:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def builds(self) -> str:
+        """Where the images of its builds are named."""
+        return f"sandbox-platform/build-{self.node}"
+
+    @property
     def environment(self) -> dict[str, str]:
         ours = {
             "DATABASE_URL": self.postgres.url,
@@ -77,6 +84,7 @@ class Platform:
             "ADMIN_USERNAME": "admin",
             "ADMIN_PASSWORD": "correct horse battery staple",
             "SANDBOX_WORKERS": "8",
+            "SANDBOX_BUILD_CONFIG": str(self.folder / "build-config"),
             "SANDBOX_BUILT_RUNTIMES": ",".join(built_runtimes()),
         }
         return {**os.environ, **ours, **self._environment}
@@ -132,10 +140,15 @@ class Platform:
         self.postgres.stop()
         for container in self.containers():
             container.remove(force=True)
+        with contextlib.closing(docker.DockerClient.from_env(environment=self.environment)) as client:
+            for image in client.images.list(self.builds):
+                for tag in image.tags:
+                    if tag.startswith(f"{self.builds}:"):
+                        client.images.remove(tag)
 
     def containers(self) -> list[Any]:
         with contextlib.closing(docker.DockerClient.from_env(environment=self.environment)) as client:
-            filters = {"label": f"sandbox-platform={self.node}"}
+            filters: Any = {"label": f"sandbox-platform={self.node}"}
             return list(client.containers.list(all=True, ignore_removed=True, filters=filters))
 
     def post(self, body: Any, **headers: str) -> requests.Response:
@@ -166,6 +179,34 @@ class Platform:
             *values.values(),
             slug,
         )
+
+    def create_profile(self, name: str, rules: dict[str, Any]) -> int:
+        """With one revision, in force; its id."""
+        (profile,) = self.sql(
+            "INSERT INTO seccomp_profiles_seccompprofile (name, description, created_at, updated_at)"
+            " VALUES (%s, '', now(), now()) RETURNING id",
+            name,
+        )
+        self.add_revision(profile["id"], rules)
+        return int(profile["id"])
+
+    def add_revision(self, profile: int, rules: dict[str, Any]) -> str:
+        """In force at once; the hash of its rules."""
+        sha256 = hash_rules(rules)
+        self.sql(
+            "WITH revision AS (INSERT INTO seccomp_profiles_seccomprevision"
+            " (profile_id, number, rules, effective, sha256, allow, deny, note, created_by, created_at)"
+            " SELECT %s, count(*) + 1, %s, %s, %s, '{}', '{}', '', '', now()"
+            " FROM seccomp_profiles_seccomprevision WHERE profile_id = %s RETURNING id)"
+            " UPDATE seccomp_profiles_seccompprofile SET active_id = revision.id FROM revision"
+            " WHERE seccomp_profiles_seccompprofile.id = %s",
+            profile,
+            *[json.dumps(rules)] * 2,
+            sha256,
+            profile,
+            profile,
+        )
+        return sha256
 
     def logs(self) -> str:
         return "\n".join(f"== {p.name}\n{p.read_text(errors='replace')}" for p in self.folder.glob("*.log"))

@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import docker
@@ -12,13 +13,14 @@ from tests.live import eventually
 
 
 class PrivateDocker:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, arguments: Sequence[str] = ("--network=none", "--oci-seccomp")) -> None:
         self._folder = folder
+        self._arguments = list(arguments)
         self._daemon: subprocess.Popen[bytes] | None = None
         self.host = f"unix://{folder}/docker.sock"
 
     def start(self) -> None:
-        runsc = {"path": shutil.which("runsc"), "runtimeArgs": ["--network=none", "--oci-seccomp"]}
+        runsc = {"path": shutil.which("runsc"), "runtimeArgs": self._arguments}
         config = self._folder / "daemon.json"
         config.write_text(json.dumps({"runtimes": {"runsc": runsc}}))
         with (self._folder / "dockerd.log").open("ab") as log:

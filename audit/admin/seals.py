@@ -1,11 +1,14 @@
+import json
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.safestring import SafeString
 
 from audit.models import PurgeRecord, Seal
 from executions.admin.readonly import ReadOnlyAdmin
+from executions.admin.rendering import text
 
 
 @admin.register(Seal)
@@ -13,7 +16,22 @@ class SealAdmin(ReadOnlyAdmin[Seal]):
     list_display = ("sequence", "period_from", "period_to", "count", "hash")
     search_fields = ("sequence", "hash")
     search_help_text = "A number or a hash. To hold the history against the seals: manage.py verify_audit."
-    fields = ("sequence", "period_from", "period_to", "count", "root", "previous", "hash", "created_at", "columns")
+    fields = (
+        "sequence",
+        "period_from",
+        "period_to",
+        "count",
+        "root",
+        "previous",
+        "hash",
+        "created_at",
+        "covered",
+    )
+    readonly_fields = ("covered",)
+
+    @admin.display(description="Columns")
+    def covered(self, seal: Seal) -> SafeString:
+        return text(json.dumps(seal.columns, indent=2))
 
 
 @admin.register(PurgeRecord)

@@ -57,10 +57,16 @@ class OriginFilter(admin.SimpleListFilter):
         return queryset.filter(url__isnull=self.value() == "other") if self.value() else queryset
 
 
+class WhenFilter(admin.DateFieldListFilter):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = "time"
+
+
 @admin.register(TrailEntry)
 class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
     list_display = ("when", "what", "change", "columns", "who", "where")
-    list_filter = (ObjectFilter, ChangeFilter, OriginFilter, ("pgh_created_at", admin.DateFieldListFilter))
+    list_filter = (ObjectFilter, ChangeFilter, OriginFilter, ("pgh_created_at", WhenFilter))
     search_fields = ("actor", "address", "pgh_obj_id", "pgh_data", "pgh_context")
     search_help_text = "A user, a client, an address, or any text of the changed row."
     actions = ("export_csv",)

@@ -12,26 +12,29 @@ from django.db import models
 from audit.models.redaction import RedactionPattern
 from audit.models.retention import RetentionPolicy
 from executions.models import Client, Token
-from runtimes.models import Runtime
-from seccomp_profiles.models import SeccompProfile
+from runtimes.models import Runtime, RuntimeBuild
+from seccomp_profiles.models import SeccompActivation, SeccompProfile, SeccompRevision
 
 INSERT, UPDATE, DELETE = "insert", "update", "delete"
 # What was there when the watching began.
 BASELINE = "baseline"
 
 
-def _events_of(model: type[models.Model], *, unwatched: tuple[str, ...] = ()) -> Any:
+def _events_of(
+    model: type[models.Model], *, unwatched: tuple[str, ...] = (), left_out: tuple[str, ...] = ()
+) -> Any:
     """A snapshot a change: the row after it, or, of a deletion, before it. No foreign keys: history must not
-    keep anybody from deleting, nor go with what was deleted."""
+    keep anybody from deleting, nor go with what was deleted. What is `left_out` is no part of it, nor watched."""
     return pghistory.create_event_model(
         model,
         pghistory.InsertEvent(INSERT),
-        pghistory.UpdateEvent(UPDATE, condition=pghistory.AnyChange(exclude=list(unwatched))),
+        pghistory.UpdateEvent(UPDATE, condition=pghistory.AnyChange(exclude=[*unwatched, *left_out])),
         pghistory.DeleteEvent(DELETE),
         obj_field=pghistory.ObjForeignKey(db_constraint=False, related_name="+"),
         context_field=pghistory.ContextJSONField(),
         context_id_field=None,  # type: ignore[arg-type]
         app_label="audit",
+        exclude=list(left_out),
     )
 
 
@@ -40,6 +43,15 @@ class RuntimeEvent(_events_of(Runtime)):  # type: ignore[misc]
 
 
 class SeccompProfileEvent(_events_of(SeccompProfile)):  # type: ignore[misc]
+    # Of the time when a profile had no revisions; sealed, therefore here for ever.
+    rules = models.JSONField(null=True)
+
+
+class SeccompRevisionEvent(_events_of(SeccompRevision)):  # type: ignore[misc]
+    pass
+
+
+class SeccompActivationEvent(_events_of(SeccompActivation)):  # type: ignore[misc]
     pass
 
 
@@ -59,9 +71,16 @@ class RedactionPatternEvent(_events_of(RedactionPattern)):  # type: ignore[misc]
     pass
 
 
+class RuntimeBuildEvent(_events_of(RuntimeBuild, left_out=("log", "progress", "worker_backend"))):  # type: ignore[misc]
+    pass
+
+
 EVENTS = (
     RuntimeEvent,
+    RuntimeBuildEvent,
     SeccompProfileEvent,
+    SeccompRevisionEvent,
+    SeccompActivationEvent,
     ClientEvent,
     TokenEvent,
     RetentionPolicyEvent,

@@ -2,13 +2,13 @@ from datetime import timedelta
 from typing import Any
 
 from django import forms
-from django.contrib.admin.helpers import ActionForm
 from django.utils import timezone
 
 from executions.models import Client, Token
 from runtimes.forms import UnitInput
 from runtimes.models import Runtime
-from sandbox_platform.generics import ModelForm
+from sandbox_platform.forms import CHECKBOXES, SELECT, TextInput
+from sandbox_platform.generics import ActionForm, ModelForm
 
 # None: nothing ends, the new one comes beside the old ones.
 OVERLAPS: dict[str, tuple[str, timedelta | None]] = {
@@ -26,12 +26,13 @@ class OverlapForm(ActionForm):
         choices=[(key, label) for key, (label, _) in OVERLAPS.items()],
         required=False,
         label="The old tokens",
+        widget=SELECT,
     )
 
 
 class ClientForm(ModelForm[Client]):
     allowed_runtimes = forms.MultipleChoiceField(
-        widget=forms.CheckboxSelectMultiple,
+        widget=CHECKBOXES,
         required=False,
         help_text=Client._meta.get_field("allowed_runtimes").help_text,
     )
@@ -69,6 +70,8 @@ class TokenForm(ModelForm[Token]):
     class Meta:
         model = Token
         fields = ("name", "expires_at")
+        # In a table of tokens its column's title is not its label.
+        widgets = {"name": TextInput(attrs={"aria-label": "Name of the token"})}
 
     def clean_expires_at(self) -> Any:
         expires_at = self.cleaned_data["expires_at"]

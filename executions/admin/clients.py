@@ -4,16 +4,22 @@ from django.contrib import admin, messages
 from django.db.models import Count, Max, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
+from console import figures
+from executions.admin import rendering
 from executions.admin.client_forms import OVERLAPS, ClientForm, OverlapForm, TokenForm
 from executions.admission import usage_of
 from executions.callbacks import signing
 from executions.models import Client, Execution, Token
-from sandbox_platform.generics import ModelAdmin, ModelForm
+from sandbox_platform.generics import ModelAdmin, ModelForm, TabularInline
+
+DAYS = 14
 
 
-class TokenInline(admin.TabularInline):  # type: ignore[type-arg]
+class TokenInline(TabularInline[Token, Client]):
     model = Token
     form = TokenForm
     fields = ("name", "prefix", "created_at", "expires_at", "last_used_at", "revoked_at")
@@ -33,7 +39,7 @@ class ClientAdmin(ModelAdmin[Client]):
     list_display = ("name", "role", "enabled", "today", "open", "last_used")
     list_filter = ("enabled", "role")
     search_fields = ("name",)
-    readonly_fields = ("created_at", "usage_now")
+    readonly_fields = ("created_at", "usage_now", "last_days")
     actions = ("issue_new_token", "show_callback_secret", "rotate_callback_secret")
     action_form = OverlapForm
     fieldsets = (
@@ -42,14 +48,20 @@ class ClientAdmin(ModelAdmin[Client]):
             {
                 "description": "The token is generated when the client is first saved, and shown once. "
                 "Only its hash is kept: a lost token is replaced with the action in the list of clients.",
-                "fields": ("name", "enabled", "role", "allowed_runtimes", "created_at"),
+                "fields": ("name", "enabled", "role", "allowed_runtimes", "seccomp_profile", "created_at"),
             },
         ),
         (
             "How many runs",
             {
                 "description": "Counted across all processes and nodes, and for the client, not for an address.",
-                "fields": ("max_runs_per_minute", "max_runs_per_day", "max_open_executions", "usage_now"),
+                "fields": (
+                    "max_runs_per_minute",
+                    "max_runs_per_day",
+                    "max_open_executions",
+                    "usage_now",
+                    "last_days",
+                ),
             },
         ),
         (
@@ -98,10 +110,18 @@ class ClientAdmin(ModelAdmin[Client]):
         usage = usage_of(client)
         parts = [f"{usage.open_executions} queued or running"]
         if client.max_runs_per_minute:
-            parts.append(f"{usage.minute_used} in this minute")
+            parts.append(f"{usage.minute_used} in the last minute")
         if client.max_runs_per_day:
             parts.append(f"{usage.day_used} today")
         return ", ".join(parts)
+
+    @admin.display(description="Last 14 days")
+    def last_days(self, client: Client) -> SafeString:
+        if client._state.adding:
+            return rendering.note("none yet")
+        days = figures.daily(client.pk, timezone.now(), DAYS)
+        most = client.max_runs_per_day or max(days.values())
+        return rendering.days(days, most, against_quota=bool(client.max_runs_per_day))
 
     def save_model(self, request: HttpRequest, obj: Client, form: ModelForm[Client], change: bool) -> None:
         super().save_model(request, obj, form, change)

@@ -1,23 +1,28 @@
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from django.contrib import admin
-from django.contrib.admin.utils import flatten_fieldsets
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
+from django.views.decorators.http import require_POST
 
-from executions.admin import rendering
+from console.searches import searches_of
+from executions import people, services
+from executions.admin import changelist, detail, previews, rendering, watching
 from executions.admin.downloads import as_attachment
-from executions.admin.filters import EndpointFilter
+from executions.admin.filters import DurationFilter, EndpointFilter, LabelFilter
 from executions.admin.paginator import EstimatingPaginator
 from executions.admin.readonly import ReadOnlyAdmin
-from executions.models import Artifact, Execution
+from executions.api import export, representation, rerun
+from executions.api.problems import Unavailable
+from executions.models import Artifact, Execution, Outcome
 from sandbox_platform.units import format_bytes, format_ms
 
 # Megabytes each: read for one execution, never for a list of them.
@@ -32,8 +37,6 @@ LARGE = (
     "policy_violations",
     "environment",
 )
-CUT = "Cut at the output limit: the program wrote more."
-TEXTS = ("code", "stdout", "stderr", "result")
 
 
 @admin.register(Execution)
@@ -48,57 +51,22 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
         "duration",
         "memory",
         "start",
+        "marks",
     )
-    list_filter = ("status", "outcome", "runtime", "client", EndpointFilter, "warm")
+    list_filter = ("status", "outcome", "runtime", "client", LabelFilter, DurationFilter, EndpointFilter, "warm")
     list_select_related = ("runtime", "client")
     list_per_page = 50
+    list_before_template = "executions/list_tools.html"
+    # Read from the address; what there is to choose from is changelist.drill_down's.
     date_hierarchy = "queued_at"
-    search_fields = ("id", "code", "stdout", "stderr")
-    search_help_text = "An id, or any text of code, standard output or standard error (slow on a long history)."
+    search_fields = ("id",)
+    search_help_text = 'An id, or words of code and output. "a phrase", -not, or: as in a web search.'
     show_full_result_count = False
+    # They would count the whole history, once a choice.
+    show_facets = admin.ShowFacets.NEVER
     paginator = EstimatingPaginator
-    fieldsets = (
-        (
-            "What ran",
-            {
-                "fields": (
-                    "runtime",
-                    "client",
-                    "endpoint",
-                    "mode",
-                    "code_text",
-                    "arguments_text",
-                    "input_text",
-                )
-            },
-        ),
-        ("Outcome", {"fields": ("status_badge", "outcome_text", "message_text", "exit", "policy")}),
-        ("Output", {"fields": ("stdout_text", "stderr_text", "result_text", "artifact_list", "download")}),
-        ("Phases", {"fields": ("phases",)}),
-        ("Resources against limits", {"fields": ("resources", "all_limits")}),
-        (
-            "Provenance",
-            {
-                "fields": (
-                    "id",
-                    "queued_at",
-                    "finished_at",
-                    "remote_address",
-                    "node",
-                    "sandbox_id",
-                    "warm",
-                    "image_id",
-                    "runtime_revision",
-                    "profile_name",
-                    "profile_sha256",
-                    "runsc_version",
-                    "code_sha256",
-                    "environment_table",
-                )
-            },
-        ),
-    )
-    readonly_fields = tuple(flatten_fieldsets(fieldsets))
+    fields = ("id",)
+    readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Execution]:
         executions = super().get_queryset(request)
@@ -110,45 +78,143 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        try:
-            # By the primary key, where the text search below would read the whole history.
-            return queryset.filter(pk=UUID(search_term.strip())), False
-        except ValueError:
-            return super().get_search_results(request, queryset, search_term)
+        found, whole = changelist.search(queryset, search_term)
+        if not whole:
+            messages.info(request, "The newest of those that match. More words find older ones.")
+        return found, False
 
-    # --- Downloads ---
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[changelist.ExecutionList]:
+        return changelist.ExecutionList
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        shown = super().get_list_display(request)
+        return (*shown[:2], "hit", *shown[2:-1]) if request.GET.get("q") else shown
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        return lookup in ("batch_id", "rerun_of") or super().lookup_allowed(lookup, value, request)
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        tools = {
+            "drill_down": changelist.drill_down(request),
+            "saved": searches_of(request),
+            "exports": [(kind, self._export_url(request, kind)) for kind in export.MEDIA_TYPES],
+        }
+        return super().changelist_view(request, tools | (extra_context or {}))
+
+    def _export_url(self, request: HttpRequest, kind: str) -> str:
+        query = request.GET.urlencode()
+        return f"{reverse('admin:executions_execution_export', args=[kind])}?{query}"
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        try:
+            found = self.get_queryset(request).filter(pk=UUID(object_id)).first()
+        except ValueError:
+            found = None
+        if found is not None and self.has_view_permission(request, found):
+            extra_context = detail.context_of(request, found) | (extra_context or {})
+        return super().change_view(request, object_id, form_url, extra_context)
+
+    # --- Beside the two pages ---
 
     def get_urls(self) -> list[URLPattern]:
-        return [
-            path(
-                "<uuid:execution_id>/artifacts/<int:artifact_id>/",
-                self.admin_site.admin_view(self.download_artifact),
-                name="executions_execution_artifact",
-            ),
-            path(
-                "<uuid:execution_id>/text/<str:field>/",
-                self.admin_site.admin_view(self.download_text),
-                name="executions_execution_text",
-            ),
-            *super().get_urls(),
+        one = "<uuid:execution_id>/"
+        views: dict[str, tuple[str, Callable[..., Any]]] = {
+            one + "artifacts/<int:artifact_id>/": ("artifact", self.download_artifact),
+            one + "artifacts/<int:artifact_id>/preview/": ("preview", self.preview_artifact),
+            one + "text/<str:field>/": ("text", self.download_text),
+            one + "events/": ("events", self.events),
+            one + "cancel/": ("cancel", require_POST(self.cancel)),
+            one + "rerun/": ("rerun", self.rerun),
+            "export.<str:kind>": ("export", self.export),
+        }
+        own = [
+            path(address, self.admin_site.admin_view(view), name=f"executions_execution_{name}")
+            for address, (name, view) in views.items()
         ]
+        return own + super().get_urls()
 
-    def _execution(self, request: HttpRequest, execution_id: UUID) -> Execution:
-        execution = get_object_or_404(Execution, pk=execution_id)
-        if not self.has_view_permission(request, execution):
+    def _execution(self, request: HttpRequest, execution_id: UUID, permission: str = "view") -> Execution:
+        execution = get_object_or_404(Execution.objects.select_related("runtime"), pk=execution_id)
+        if not request.user.has_perm(f"executions.{permission}_execution"):
             raise PermissionDenied
         return execution
 
-    def download_artifact(self, request: HttpRequest, execution_id: UUID, artifact_id: int) -> HttpResponse:
+    def _artifact(self, request: HttpRequest, execution_id: UUID, artifact_id: int) -> Artifact:
         execution = self._execution(request, execution_id)
-        artifact = get_object_or_404(Artifact, pk=artifact_id, execution=execution)
+        return get_object_or_404(Artifact, pk=artifact_id, execution=execution)
+
+    def download_artifact(self, request: HttpRequest, execution_id: UUID, artifact_id: int) -> HttpResponse:
+        artifact = self._artifact(request, execution_id, artifact_id)
         return as_attachment(artifact.name, bytes(artifact.content))
+
+    def preview_artifact(self, request: HttpRequest, execution_id: UUID, artifact_id: int) -> HttpResponse:
+        return previews.preview(request, self._artifact(request, execution_id, artifact_id))
 
     def download_text(self, request: HttpRequest, execution_id: UUID, field: str) -> HttpResponse:
         execution = self._execution(request, execution_id)
-        if field not in TEXTS:
+        if field not in detail.TEXTS:
             raise PermissionDenied
         return as_attachment(f"{execution_id}-{field}.txt", (getattr(execution, field) or "").encode())
+
+    def events(self, request: HttpRequest, execution_id: UUID) -> HttpResponseBase:
+        self._execution(request, execution_id)
+        return watching.stream(request, execution_id)
+
+    def export(self, request: HttpRequest, kind: str) -> HttpResponseBase:
+        """What the list shows, all pages of it."""
+        if kind not in export.MEDIA_TYPES:
+            raise Http404
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        fields = list(representation.SMALL)
+        rows = export.rows_of(self.get_changelist_instance(request).get_queryset(request), fields)
+        lines = export.as_csv(rows, fields) if kind == "csv" else export.as_jsonl(rows, fields)
+        headers = {
+            "Content-Disposition": f'attachment; filename="executions.{kind}"',
+            "Cache-Control": "private, no-store",
+        }
+        return StreamingHttpResponse(lines, content_type=export.MEDIA_TYPES[kind], headers=headers)
+
+    def cancel(self, request: HttpRequest, execution_id: UUID) -> HttpResponse:
+        execution = self._execution(request, execution_id, "cancel")
+        if services.cancel(execution.pk, outcome=Outcome.CANCEL_REQUESTED):
+            self.log_change(request, execution, "Cancelled.")
+            self.message_user(request, "It is being cancelled.", messages.SUCCESS)
+        else:
+            self.message_user(request, "It had ended already.", messages.WARNING)
+        return redirect("admin:executions_execution_change", execution_id)
+
+    def rerun(self, request: HttpRequest, execution_id: UUID) -> HttpResponse:
+        earlier = self._execution(request, execution_id, "run")
+        context: dict[str, Any] = {"execution": earlier, "title": f"Run {str(earlier.pk)[-12:]} again"}
+        try:
+            before, today = rerun.then(earlier), rerun.now(earlier, people.client())
+            obstacles = rerun.obstacles(earlier, today)
+        except Unavailable as e:
+            context["error"] = str(e.detail)
+        else:
+            if request.method == "POST":
+                return self._run_again(request, earlier, obstacles)
+            context |= {"differences": rerun.differences(before, today), "obstacles": obstacles}
+        site = self.admin_site.each_context(request)
+        return TemplateResponse(request, "executions/rerun.html", site | {"opts": self.opts} | context)
+
+    def _run_again(self, request: HttpRequest, earlier: Execution, obstacles: list[str]) -> HttpResponse:
+        pinned = request.POST.get("configuration") == "then"
+        if pinned and obstacles:
+            self.message_user(request, f"It cannot run as then: {'; '.join(obstacles)}.", messages.ERROR)
+            return redirect(request.path)
+        wanted = rerun.request_of(
+            earlier, pinned=pinned, client=people.client(), http=request, endpoint=people.ENDPOINT
+        )
+        try:
+            execution = people.submit(wanted, request.user)
+        except people.NotNow as e:
+            self.message_user(request, str(e), messages.ERROR)
+            return redirect(request.path)
+        return redirect("admin:executions_execution_change", execution.pk)
 
     # --- List ---
 
@@ -161,13 +227,13 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
     def status_badge(self, execution: Execution) -> SafeString:
         return rendering.badge(execution.status, execution.get_status_display())
 
+    @admin.display(description="Found")
+    def hit(self, execution: Any) -> SafeString:
+        return changelist.marked(getattr(execution, "hit", ""))
+
     @admin.display(description="Outcome", ordering="outcome", empty_value="")
     def short_outcome(self, execution: Execution) -> str:
         return execution.outcome.replace("_", " ")
-
-    @admin.display(description="Outcome")
-    def outcome_text(self, execution: Execution) -> str:
-        return execution.get_outcome_display()
 
     @admin.display(description="Queued at", ordering="queued_at")
     def queued(self, execution: Execution) -> str:
@@ -186,88 +252,6 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
     def start(self, execution: Execution) -> str:
         return {True: "warm", False: "cold", None: ""}[execution.warm]
 
-    # --- Detail ---
-
-    @admin.display(description="Code")
-    def code_text(self, execution: Execution) -> SafeString:
-        return rendering.text(execution.code)
-
-    @admin.display(description="Arguments")
-    def arguments_text(self, execution: Execution) -> SafeString:
-        return rendering.text(execution.arguments)
-
-    @admin.display(description="Command line and standard input")
-    def input_text(self, execution: Execution) -> SafeString:
-        argv = " ".join(map(str, execution.argv))
-        return rendering.text("\n".join(filter(None, (argv, execution.stdin))))
-
-    @admin.display(description="Message of the platform")
-    def message_text(self, execution: Execution) -> SafeString:
-        return rendering.text(execution.message)
-
-    @admin.display(description="Exit")
-    def exit(self, execution: Execution) -> str:
-        if execution.signal is not None:
-            return f"signal {execution.signal}"
-        return "none" if execution.exit_code is None else f"status {execution.exit_code}"
-
-    @admin.display(description="Code policy")
-    def policy(self, execution: Execution) -> SafeString:
-        return rendering.violations(execution.policy_violations)
-
-    @admin.display(description="Standard output")
-    def stdout_text(self, execution: Execution) -> SafeString:
-        return self._output(execution.stdout, execution.stdout_truncated)
-
-    @admin.display(description="Standard error")
-    def stderr_text(self, execution: Execution) -> SafeString:
-        return self._output(execution.stderr, execution.stderr_truncated)
-
-    @staticmethod
-    def _output(value: str, truncated: bool) -> SafeString:
-        shown = rendering.text(value)
-        return format_html('{}<p class="note">{}</p>', shown, CUT) if truncated else shown
-
-    @admin.display(description="Result of main()")
-    def result_text(self, execution: Execution) -> SafeString:
-        return rendering.text(execution.result or "")
-
-    @admin.display(description="Artifacts")
-    def artifact_list(self, execution: Execution) -> SafeString:
-        artifacts = execution.artifacts.defer("content")
-        return rendering.files(
-            (
-                reverse("admin:executions_execution_artifact", args=[execution.pk, artifact.pk]),
-                artifact.name,
-                artifact.size,
-            )
-            for artifact in artifacts
-        )
-
-    @admin.display(description="Download whole")
-    def download(self, execution: Execution) -> SafeString:
-        return rendering.files(
-            (
-                reverse("admin:executions_execution_text", args=[execution.pk, field]),
-                field,
-                len((getattr(execution, field) or "").encode()),
-            )
-            for field in TEXTS
-            if getattr(execution, field)
-        )
-
-    @admin.display(description="Timeline")
-    def phases(self, execution: Execution) -> SafeString:
-        return rendering.timeline(execution)
-
-    @admin.display(description="Used")
-    def resources(self, execution: Execution) -> SafeString:
-        return rendering.resources(execution)
-
-    @admin.display(description="All limits")
-    def all_limits(self, execution: Execution) -> SafeString:
-        return rendering.limits(execution)
-
-    @admin.display(description="Environment")
-    def environment_table(self, execution: Execution) -> SafeString:
-        return rendering.pairs(execution.environment)
+    @admin.display(description="Marks", empty_value="")
+    def marks(self, execution: Execution) -> SafeString:
+        return rendering.marks(execution)

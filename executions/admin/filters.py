@@ -3,10 +3,20 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from unfold.contrib.filters.admin import TextFilter
 
+from executions.api.listing import filtered
+from executions.api.problems import Invalid
 from executions.models import Execution
 
 LOOKED_AT = 1000
+DURATIONS = {
+    "100": "over 100 ms",
+    "1000": "over 1 s",
+    "5000": "over 5 s",
+    "30000": "over 30 s",
+    "300000": "over 5 min",
+}
 
 
 class EndpointFilter(admin.SimpleListFilter):
@@ -21,3 +31,29 @@ class EndpointFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(endpoint=self.value()) if self.value() else queryset
+
+
+class DurationFilter(admin.SimpleListFilter):
+    title = "run time"
+    parameter_name = "ran_over"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(DURATIONS.items())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        return filtered(queryset, {"min_duration_ms": int(value)}) if value in DURATIONS else queryset
+
+
+class LabelFilter(TextFilter):  # type: ignore[misc]
+    title = "label"
+    parameter_name = "label"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        if not value:
+            return queryset
+        try:
+            return filtered(queryset, {"label": [value]})
+        except Invalid:
+            return queryset.none()  # nothing has a label of this form

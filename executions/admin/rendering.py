@@ -1,6 +1,7 @@
 """HTML for the detail page of an execution. Everything in it may come from a stranger: format_html only."""
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import Any
 
 from django.utils.html import format_html, format_html_join
@@ -12,6 +13,8 @@ from sandbox_platform.units import format_bytes, format_ms
 
 # A browser lays out no more with pleasure. The rest is there to download.
 SHOWN = 100_000
+SHOWN_LABELS = 2
+EMPTY_BAR = SafeString('<span class="track"></span>')
 
 PHASES = (
     ("Queue", "queued_at", "claimed_at", "until a worker took it"),
@@ -26,6 +29,17 @@ def badge(value: str, label: str) -> SafeString:
     return format_html('<span class="status status-{}">{}</span>', value, label)
 
 
+def marks(execution: Execution) -> SafeString:
+    """What else there is to it, in a word each, and its labels."""
+    counts = ((execution.input_count, "in"), (execution.artifact_count, "out"))
+    words = [f"{count} {name}" for count, name in counts if count]
+    words += ["batch"] if execution.batch_id else []
+    words += ["rerun"] if execution.rerun_of else []
+    words += ["callback"] if execution.callback_url else []
+    words += [f"{name}: {value}" for name, value in list(execution.labels.items())[:SHOWN_LABELS]]
+    return format_html_join(" ", '<span class="label">{}</span>', ((word[:60],) for word in words))
+
+
 def note(words: str) -> SafeString:
     return format_html('<span class="note">{}</span>', words)
 
@@ -33,12 +47,14 @@ def note(words: str) -> SafeString:
 def text(value: str) -> SafeString:
     if not value:
         return note("empty")
-    shown = format_html('<pre class="text">{}</pre>', value[:SHOWN])
+    shown = format_html('<pre class="text" tabindex="0">{}</pre>', value[:SHOWN])
+    return format_html("{}{}", shown, cut_note(value))
+
+
+def cut_note(value: str) -> SafeString | str:
     if len(value) <= SHOWN:
-        return shown
-    return format_html(
-        '{}<p class="note">The first {} of {} characters.</p>', shown, f"{SHOWN:,}", f"{len(value):,}"
-    )
+        return ""
+    return format_html('<p class="note">The first {} of {} characters.</p>', f"{SHOWN:,}", f"{len(value):,}")
 
 
 def _milliseconds(execution: Execution, begin: str, end: str) -> float | None:
@@ -68,6 +84,8 @@ def timeline(execution: Execution) -> SafeString:
 
 def _bar(offset: float, width: float, kind: str = "") -> SafeString:
     offset, width = min(max(offset, 0), 1), min(max(width, 0), 1)
+    if not width:
+        return EMPTY_BAR
     return format_html(
         '<span class="track"><i class="{}" style="left: {}%; width: {}%"></i></span>',
         kind,
@@ -103,6 +121,26 @@ def resources(execution: Execution) -> SafeString:
         '<table class="facts"><thead><tr><th></th><th>Used</th><th>Limit</th><th></th></tr></thead>{}</table>',
         body,
     )
+
+
+def days(counts: Mapping[date, int], most: int, *, against_quota: bool) -> SafeString:
+    """How many runs each day, as bars of the quota, or of the busiest day."""
+    rows = (
+        (
+            f"{day:%a %d %b}",
+            f"{number:,}",
+            _bar(0, number / most, "full" if against_quota and number >= most else "") if most else "",
+            f"of {most:,}" if against_quota else "",
+        )
+        for day, number in counts.items()
+    )
+    body = format_html_join(
+        "",
+        '<tr><th scope="row">{}</th><td class="number">{}</td><td class="bar">{}</td>'
+        '<td class="note">{}</td></tr>',
+        rows,
+    )
+    return format_html('<table class="facts">{}</table>', body)
 
 
 def limits(execution: Execution) -> SafeString:

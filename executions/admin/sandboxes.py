@@ -1,8 +1,6 @@
 from datetime import timedelta
-from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -11,8 +9,6 @@ from django.utils.safestring import SafeString
 from executions.admin.readonly import ReadOnlyAdmin
 from executions.admin.rendering import badge
 from executions.models import Sandbox
-
-REFRESH_S = 5
 
 
 @admin.register(Sandbox)
@@ -31,6 +27,7 @@ class SandboxAdmin(ReadOnlyAdmin[Sandbox]):
         "execution",
         "image_id",
         "profile_name",
+        "profile_revision",
         "profile_sha256",
         "runsc_version",
         "created_at",
@@ -38,12 +35,6 @@ class SandboxAdmin(ReadOnlyAdmin[Sandbox]):
         "claimed_at",
     )
     readonly_fields = fields
-
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        subtitle = {"title": f"Sandboxes, live: read anew every {REFRESH_S} seconds"}
-        response = super().changelist_view(request, subtitle | (extra_context or {}))
-        response["Refresh"] = str(REFRESH_S)
-        return response
 
     @admin.display(description="Container", ordering="container_id")
     def short_id(self, sandbox: Sandbox) -> str:

@@ -85,7 +85,9 @@ class FormParser(parsers.MultiPartParser):
         refuse_oversize(parser_context["request"])
         parsed: Any = super().parse(stream, media_type, parser_context)
         texts: MultiValueDict[str, str] = parsed.data
-        data = loads(texts.get(FORM_FIELD, "{}"))
+        # With or without a file name of its own.
+        form = parsed.files.pop(FORM_FIELD, None)
+        data = loads(form[-1].read() if form else texts.get(FORM_FIELD, "{}"))
         if not isinstance(data, dict):
             raise problems.Invalid(FORM_FIELD, "Must be a JSON object.")
         files = [

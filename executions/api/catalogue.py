@@ -1,4 +1,4 @@
-"""What there is to run on: runtimes and seccomp profiles. Clients read them, administrators change them."""
+"""What there is to run on: runtimes. Clients read them, administrators change them."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from executions.api import schema
 from executions.api.base import ApiView, S, validated
-from executions.api.catalogue_forms import ProfileForm, RuntimeForm, change
+from executions.api.catalogue_forms import RuntimeForm, change
 from executions.api.problems import Conflict
 from executions.permissions import MayAdminister
 from runtimes import manifests
@@ -49,16 +49,7 @@ def runtime_as_shown(runtime: Runtime) -> dict[str, Any]:
     return {name: getattr(runtime, name) for name in SHOWN} | {
         "seccomp_profile": profile.name if profile else UNCONFINED,
         "limits": runtime.limits.as_dict(),
-    }
-
-
-def profile_as_shown(profile: SeccompProfile) -> dict[str, Any]:
-    return {
-        "name": profile.name,
-        "description": profile.description,
-        "sha256": profile.sha256,
-        "rules": profile.rules,
-        "runtimes": [runtime.slug for runtime in profile.runtimes.all()],
+        "live_image": runtime.live_image,
     }
 
 
@@ -172,67 +163,6 @@ class RuntimeManifestView(CatalogueView):
             ) from e
         runtime.refresh_from_db()
         return Response(runtime_as_shown(runtime))
-
-
-class ProfilesView(CatalogueView):
-    @extend_schema(
-        summary="Seccomp profiles",
-        operation_id="list_seccomp_profiles",
-        responses=schema.answers({200: schema.ProfileSchema(many=True)}),
-        tags=["Catalogue"],
-    )
-    def get(self, request: Request) -> Response:
-        profiles = SeccompProfile.objects.prefetch_related("runtimes")
-        return Response([profile_as_shown(profile) for profile in profiles])
-
-    @extend_schema(
-        summary="Add a seccomp profile",
-        operation_id="add_seccomp_profile",
-        description="Administrators only.",
-        request=ProfileForm,
-        responses=schema.answers({201: schema.ProfileSchema}, *CHANGING),
-        tags=["Catalogue"],
-    )
-    def post(self, request: Request) -> Response:
-        profile = SeccompProfile()
-        change(profile, validated(ProfileForm, request.data))
-        headers = {"Location": f"/api/v1/seccomp-profiles/{profile.name}"}
-        return Response(profile_as_shown(profile), status=201, headers=headers)
-
-
-class ProfileView(CatalogueView):
-    @extend_schema(
-        summary="One seccomp profile",
-        operation_id="get_seccomp_profile",
-        responses=schema.answers({200: schema.ProfileSchema}, 404),
-        tags=["Catalogue"],
-    )
-    def get(self, request: Request, name: str) -> Response:
-        return Response(profile_as_shown(get_object_or_404(SeccompProfile, name=name)))
-
-    @extend_schema(
-        summary="Change a seccomp profile",
-        operation_id="change_seccomp_profile",
-        description="Administrators only. No run starts under the old rules once this is answered.",
-        request=ProfileForm(partial=True),
-        responses=schema.answers({200: schema.ProfileSchema}, *CHANGING, 404),
-        tags=["Catalogue"],
-    )
-    def patch(self, request: Request, name: str) -> Response:
-        with transaction.atomic():
-            profile = get_object_or_404(SeccompProfile.objects.select_for_update(), name=name)
-            change(profile, partly_validated(ProfileForm, request.data))
-        return Response(profile_as_shown(profile))
-
-    @extend_schema(
-        summary="Delete a seccomp profile",
-        operation_id="delete_seccomp_profile",
-        description="Administrators only. 409 while a runtime uses it.",
-        responses=schema.answers({204: OpenApiResponse(description="Gone.")}, 403, 404, 409),
-        tags=["Catalogue"],
-    )
-    def delete(self, request: Request, name: str) -> Response:
-        return delete(get_object_or_404(SeccompProfile, name=name), "Give its runtimes another profile first.")
 
 
 def partly_validated(form: type[S], data: Any) -> dict[str, Any]:

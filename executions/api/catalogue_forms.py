@@ -1,27 +1,42 @@
-"""What an administrator sends to change a runtime or a seccomp profile. The bounds are the models' own."""
+"""What an administrator sends to change a runtime. The bounds are the models' own."""
 
-import json
 from typing import Any
 
 from django.core.exceptions import ValidationError as ModelError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db.models import PositiveIntegerField
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from executions.api.fields import Flag, Name, Number, Strict, Text, Whole
 from executions.api.forms import Variables
+from executions.api.profile_forms import SLUG, storable
 from executions.api.schema import AnyJson
-from executions.sandbox.verdict import MAX_NESTING, nested_deeper_than
 from runtimes.models import CodePolicy, Limits, OutputAction, Runner, Runtime
 from runtimes.validators import ALIAS, ALIAS_HINT, MODES
 from seccomp_profiles.models import UNCONFINED, SeccompProfile
 
-SLUG = (r"^[A-Za-z0-9_-]+\Z", "Not a slug: letters, digits, '_' and '-'.")
 WHOLE_LIMITS = tuple(name for name in Limits.__dataclass_fields__ if name not in ("cpus", "output_action"))
+
+
+def bounds_of(limit: str) -> dict[str, Any]:
+    """The model's, or what its column can hold."""
+    bounds = {"max_value": 2**31 - 1 if type(column_of(limit)) is PositiveIntegerField else 2**50, "min_value": 0}
+    for validator in column_of(limit).validators:
+        if isinstance(validator, MinValueValidator):
+            bounds["min_value"] = max(bounds["min_value"], validator.limit_value)
+        elif isinstance(validator, MaxValueValidator):
+            bounds["max_value"] = min(bounds["max_value"], validator.limit_value)
+    return bounds
+
+
+def column_of(limit: str) -> Any:
+    return Runtime._meta.get_field(limit)
 
 
 class RuntimeLimitsForm(Strict):
     def get_fields(self) -> Any:
-        return {name: Whole(required=False, min_value=0, max_value=2**50) for name in WHOLE_LIMITS} | {
+        return {name: Whole(required=False, **bounds_of(name)) for name in WHOLE_LIMITS} | {
             "cpus": Number(required=False, min_value=0.1, max_value=64),
             "output_action": serializers.ChoiceField(OutputAction.choices, required=False),
         }
@@ -45,7 +60,7 @@ class RuntimeForm(Strict):
     smoke = AnyJson(required=False, help_text="Smoke programs, as in a manifest: see docs/runtimes.md.")
     preload = serializers.ListField(child=Text(max_length=100), required=False, max_length=100)
     preload_when_idle = serializers.ListField(child=Text(max_length=100), required=False, max_length=100)
-    environment = Variables(child=Text(allow_blank=True, max_length=32_768), required=False)
+    environment = Variables(required=False)
     limits = RuntimeLimitsForm(required=False)
     seccomp_profile = Text(required=False, max_length=50, help_text=f"Its name, or {UNCONFINED}.")
     code_policy = serializers.ChoiceField(CodePolicy.choices, required=False)
@@ -69,25 +84,7 @@ class RuntimeForm(Strict):
         return profile
 
 
-class ProfileForm(Strict):
-    name = Name(*SLUG, max_length=50)
-    description = Text(required=False, allow_blank=True)
-    rules = AnyJson(required=False, allow_null=True, help_text="In Docker's (OCI) form; null: no filter.")
-
-    def validate_rules(self, rules: Any) -> Any:
-        return storable(rules, "a seccomp profile")
-
-
-def storable(value: Any, what: str) -> Any:
-    if nested_deeper_than(MAX_NESTING, value):
-        raise ValidationError(f"Nested too deeply to be {what}.")
-    text = json.dumps(value, ensure_ascii=False)
-    if "\\u0000" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValidationError(f"Holds NUL or lone surrogates, which have no place in {what}.")
-    return value
-
-
-def change(row: Runtime | SeccompProfile, values: dict[str, Any]) -> None:
+def change(row: Runtime, values: dict[str, Any]) -> None:
     """Raises ValidationError with the API's names of the fields."""
     limits = values.pop("limits", {})
     for name, value in (values | limits).items():

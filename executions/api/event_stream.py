@@ -40,7 +40,7 @@ class Phase(StrEnum):
     CLOSED = "closed"
 
 
-_ID = re.compile(r"([0-9]{1,12})\.([0-9]{1,12})\.(none|queued|running|ended|closed)")
+ID = re.compile(r"([0-9]{1,12})\.([0-9]{1,12})\.(none|queued|running|ended|closed)")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Position:
     @classmethod
     def parse(cls, text: str) -> "Position":
         """ValueError for what no stream of ours ever sent."""
-        match = _ID.fullmatch(text)
+        match = ID.fullmatch(text)
         if not match:
             raise ValueError("not an event's id")
         return cls(int(match[1]), int(match[2]), Phase(match[3]))

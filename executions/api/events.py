@@ -7,13 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.request import Request
 
 from executions.api import schema
 from executions.api.base import ApiView
-from executions.api.event_stream import Events, Phase, Position
+from executions.api.event_stream import ID, Events, Phase, Position
 from executions.api.problems import Invalid, Problem
 
 # Each stream holds one of the 128 threads of its web process, for as long as the execution takes: the others are
@@ -86,12 +85,15 @@ class EventsView(ApiView):
         "on, until the end. See docs/events.md.",
         parameters=[
             OpenApiParameter(
-                "Last-Event-ID", OpenApiTypes.STR, OpenApiParameter.HEADER, description="Resume after it."
+                "Last-Event-ID",
+                {"type": "string", "pattern": f"^(?:{ID.pattern})?$", "example": "0.0.queued"},
+                OpenApiParameter.HEADER,
+                description="Resume after it.",
             )
         ],
         responses=schema.answers(
             {
-                (200, "text/event-stream"): OpenApiTypes.STR,
+                (200, "text/event-stream"): schema.EventSchema,
                 204: OpenApiResponse(
                     description="The end was seen: nothing more will come, and a browser stops asking."
                 ),

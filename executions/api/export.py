@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.db import connection
@@ -16,8 +16,10 @@ from rest_framework.utils.encoders import JSONEncoder
 
 from executions.api import representation, schema
 from executions.api.base import ApiView, validated
-from executions.api.listing import FilterForm, fields_of, filtered
+from executions.api.listing import BY_TIME, FilterForm, Order, fields_of, filtered, parameters
+from executions.api.pages import found_windows
 from executions.models import Execution
+from executions.searching import Window
 
 CHUNK = 500
 CHUNK_OF_LARGE = 4  # tens of megabytes each, at worst
@@ -30,17 +32,30 @@ class ExportForm(FilterForm):
     format = serializers.ChoiceField(list(MEDIA_TYPES), default="csv")
 
 
-def rows_of(executions: QuerySet[Execution], fields: list[str]) -> Iterator[dict[str, Any]]:
-    """Newest first, a chunk at a time. Between two chunks no database connection is held: whoever reads slowly
-    would keep one of the few that all requests share."""
-    chunk = CHUNK_OF_LARGE if set(fields) & set(representation.LARGE) else CHUNK
+def rows_of(
+    executions: QuerySet[Execution], fields: list[str], windows: Iterable[Window] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Newest first, a chunk at a time; `windows`: only what was found in them. Between two chunks no database
+    connection is held: whoever reads slowly would keep one of the few that all requests share."""
+    size = CHUNK_OF_LARGE if set(fields) & set(representation.LARGE) else CHUNK
     executions = executions.order_by("-id").defer(*representation.unneeded_columns(fields))
-    rows = list(executions[:chunk])
-    while rows:
+    for rows in _all(executions, size) if windows is None else _found(executions, size, windows):
         connection.close()
         yield from (representation.listed(row, fields) for row in rows)
-        rows = list(executions.filter(id__lt=rows[-1].pk)[:chunk]) if len(rows) == chunk else []
     connection.close()
+
+
+def _all(executions: QuerySet[Execution], size: int) -> Iterator[list[Execution]]:
+    rows = list(executions[:size])
+    while rows:
+        yield rows
+        rows = list(executions.filter(id__lt=rows[-1].pk)[:size]) if len(rows) == size else []
+
+
+def _found(executions: QuerySet[Execution], size: int, windows: Iterable[Window]) -> Iterator[list[Execution]]:
+    for window in windows:
+        for begin in range(0, len(window.ids), size):
+            yield list(executions.filter(pk__in=window.ids[begin : begin + size]))
 
 
 class Line:
@@ -81,16 +96,17 @@ class ExportView(ApiView):
         description="Newest first. In CSV a text that a spreadsheet would take for a formula gets an apostrophe.",
         parameters=[ExportForm],
         responses={
-            **schema.answers({}, 422),
+            **schema.answers(schema.LONG_QUERY, 422),
             (200, "text/csv"): OpenApiResponse(OpenApiTypes.STR, "With a header line."),
             (200, "application/x-ndjson"): OpenApiResponse(OpenApiTypes.STR, "One JSON object a line."),
         },
         tags=["Executions"],
     )
     def get(self, request: Request) -> HttpResponseBase:
-        form = validated(ExportForm, request.query_params)
+        form = validated(ExportForm, parameters(ExportForm, request.query_params))
         fields, kind = fields_of(form), form["format"]
-        rows = rows_of(filtered(self.visible(), form), fields)
+        windows = found_windows(form, self.caller, Order(f"-{BY_TIME}")) if form.get("q") else None
+        rows = rows_of(filtered(self.visible(), form), fields, windows)
         lines = as_csv(rows, fields) if kind == "csv" else as_jsonl(rows, fields)
         headers = {
             "Content-Disposition": f'attachment; filename="executions.{kind}"',

@@ -1,7 +1,7 @@
 """Serializer fields that take what the schema says and nothing else: a number is no text, a typo no option."""
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from django.core.validators import RegexValidator
 from drf_spectacular.extensions import OpenApiSerializerExtension
@@ -10,6 +10,9 @@ from rest_framework.exceptions import ValidationError
 
 
 class Strict(serializers.Serializer):  # type: ignore[type-arg]
+    # What the schema says of the object as a whole, beside its fields.
+    also: ClassVar[dict[str, Any]] = {"additionalProperties": False}
+
     def to_internal_value(self, data: Any) -> Any:
         if hasattr(data, "keys"):
             for name in data:
@@ -24,7 +27,7 @@ class StrictSchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
 
     def map_serializer(self, auto_schema: Any, direction: Any) -> Any:
         schema = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
-        return schema | {"additionalProperties": False}
+        return schema | self.target.also
 
 
 class Text(serializers.CharField):

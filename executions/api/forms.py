@@ -1,7 +1,7 @@
 """What callers send, field by field: checked here, and described in the schema from here."""
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
@@ -9,7 +9,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from executions.api.fields import Name, Number, Strict, Text, Whole
-from executions.callbacks.addresses import Refused, check_url
+from executions.callbacks.addresses import LONGEST_URL, Refused, check_url
 from executions.models import Mode
 from runtimes.models import ADJUSTABLE, MIB
 from runtimes.validators import ALIAS
@@ -22,13 +22,21 @@ VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 # They change what the dynamic loader or the runner does, before the program has a say.
 RESERVED = re.compile(r"LD_.*|DYLD_.*|GLIBC_TUNABLES|SANDBOX_.*")
 LABEL = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+# Neither of them matches "", which the schema allows beside them.
+BASE64 = r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)\Z"
+URL = r"^[Hh][Tt][Tt][Pp][Ss]?://[!-\[\]-~]+$"
+LONGEST_VARIABLE = 32_768
+LONGEST_LABEL = 256
 LOWEST = {"memory_bytes": 64 * MIB, "wall_time_ms": 1, "cpu_time_ms": 1, "output_bytes": 1, "result_bytes": 1}
 
 
 class FileForm(Strict):
     path = Text(max_length=255, help_text="Relative to /workspace, e.g. data/in.csv.")
     content = Text(required=False, allow_blank=True, help_text="Text.")
-    content_base64 = Text(required=False, allow_blank=True, help_text="Anything, in base64.")
+    content_base64 = Name(
+        BASE64, "Not base64, with padding.", required=False, allow_blank=True, help_text="Anything, in base64."
+    )
+    also = Strict.also | {"oneOf": [{"required": ["content"]}, {"required": ["content_base64"]}]}
 
 
 @extend_schema_field({"type": "object", "additionalProperties": {}})
@@ -46,32 +54,53 @@ class LimitsForm(Strict):
         return {name: Whole(required=False, min_value=LOWEST.get(name, 0), max_value=2**40) for name in ADJUSTABLE}
 
 
-class Variables(serializers.DictField):
+class Named(serializers.DictField):
+    """Texts by names of a given form."""
+
+    pattern: ClassVar[re.Pattern[str]]
+    says: ClassVar[str]
+
     def to_internal_value(self, data: Any) -> Any:
         values = super().to_internal_value(data)
         if len(values) > MOST_NAMES:
-            raise ValidationError(f"More than {MOST_NAMES} variables.")
+            raise ValidationError(f"More than {MOST_NAMES} names.")
         for name in values:
-            if not VARIABLE.fullmatch(name):
-                raise ValidationError({name[:128]: ["Not a name: letters, digits and _, no digit first."]})
+            if not self.pattern.fullmatch(name):
+                raise ValidationError({name[:128]: [self.says]})
+        return values
+
+
+def _named(pattern: str, longest: int) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "additionalProperties": {"type": "string", "maxLength": longest},
+        "propertyNames": {"pattern": f"^{pattern}$"},
+        "maxProperties": MOST_NAMES,
+    }
+
+
+@extend_schema_field(_named(f"(?!(?:{RESERVED.pattern})$){VARIABLE.pattern}", LONGEST_VARIABLE))
+class Variables(Named):
+    child = Text(allow_blank=True, max_length=LONGEST_VARIABLE)
+    pattern = VARIABLE
+    says = "Not a name: letters, digits and _, no digit first."
+
+    def to_internal_value(self, data: Any) -> Any:
+        values = super().to_internal_value(data)
+        for name in values:
             if RESERVED.fullmatch(name):
                 raise ValidationError({name: ["Reserved: it would alter the loader or the runner."]})
         return values
 
 
-class Labels(serializers.DictField):
-    def to_internal_value(self, data: Any) -> Any:
-        values = super().to_internal_value(data)
-        if len(values) > MOST_NAMES:
-            raise ValidationError(f"More than {MOST_NAMES} labels.")
-        for name in values:
-            if not LABEL.fullmatch(name):
-                raise ValidationError(
-                    {name[:64]: ["Not a label's name: 1 to 64 of letters, digits, '_', '.', '-'."]}
-                )
-        return values
+@extend_schema_field(_named(LABEL.pattern, LONGEST_LABEL))
+class Labels(Named):
+    child = Text(allow_blank=True, max_length=LONGEST_LABEL)
+    pattern = LABEL
+    says = "Not a label's name: 1 to 64 of letters, digits, '_', '.', '-'."
 
 
+@extend_schema_field({"type": "string", "pattern": URL, "maxLength": LONGEST_URL})
 class CallbackUrl(Text):
     def to_internal_value(self, data: Any) -> str:
         url = super().to_internal_value(data)
@@ -97,14 +126,20 @@ class ExecutionForm(Strict):
     arguments = Arguments(default=dict, help_text="Given to main() in mode function.")
     stdin = Text(default="", allow_blank=True)
     argv = serializers.ListField(child=Text(allow_blank=True, max_length=32_768), default=list, max_length=1000)
-    environment = Variables(child=Text(allow_blank=True, max_length=32_768), default=dict)
+    environment = Variables(default=dict)
     limits = LimitsForm(
         required=False, help_text="Each at most the runtime's own, which counts when it is left out."
     )
-    labels = Labels(child=Text(allow_blank=True, max_length=256), default=dict)
+    labels = Labels(default=dict)
     callback_url = CallbackUrl(
-        default="", allow_blank=True, max_length=2000, help_text="Is told of the end: see docs/callbacks.md."
+        default="",
+        allow_blank=True,
+        max_length=LONGEST_URL,
+        help_text="Is told of the end: see docs/callbacks.md.",
     )
+    also = Strict.also | {
+        "anyOf": [{"required": ["code"]}, {"required": ["files"], "properties": {"files": {"minItems": 1}}}]
+    }
 
 
 class WaitingForm(Strict):
@@ -117,7 +152,26 @@ class WaitingForm(Strict):
 
 
 class SubmissionForm(WaitingForm, ExecutionForm):
-    pass
+    also = ExecutionForm.also
+
+
+class PartForm(SubmissionForm):
+    """Of a multipart form, whose other parts are the files."""
+
+    also = Strict.also
+
+
+class MultipartForm(Strict):
+    """For the schema: base.FormParser makes a SubmissionForm of it."""
+
+    execution = PartForm()
+    also: ClassVar[dict[str, Any]] = {
+        "additionalProperties": {
+            "type": "string",
+            "format": "binary",
+            "description": "A file; the part's name is its path.",
+        }
+    }
 
 
 class BatchForm(Strict):

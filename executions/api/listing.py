@@ -5,35 +5,31 @@ import binascii
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.contrib.postgres.search import SearchQuery
-from django.db.models import DurationField, ExpressionWrapper, F, Q, QuerySet, Value
-from django.db.models.functions import Coalesce
+from django.db.models import Q, QuerySet, Subquery
+from django.http import QueryDict
 from rest_framework import serializers
 
 from executions.api import representation
-from executions.api.fields import Strict
-from executions.api.forms import LABEL
+from executions.api.fields import Name, Strict, Text
+from executions.api.forms import LABEL, LONGEST_LABEL
 from executions.api.problems import Invalid
 from executions.models import Execution, Outcome, Status
-from executions.models.execution import TERMINAL, search_vector
+from executions.models.ids import first_id
+from executions.models.lookup import SORT_KEYS, ran_for
+from executions.searching import START_BLOCKS
+from runtimes.models import Runtime
 
 LARGEST_PAGE = 100
 LARGEST_NUMBER = 2**53 - 1
 MOST_LABELS = 10
 ID_IS_EARLIER = timedelta(minutes=5)
-# Sorting by these reads all that the filters leave; by id it reads one page. Unknown comes as if it were 0.
-DURATION = ExpressionWrapper(F("ended_at") - F("started_at"), output_field=DurationField())
-SORT_KEYS: dict[str, Any] = {
-    "queued_at": None,  # ids are in the order of time
-    "duration": Coalesce(DURATION, Value(timedelta(0)), output_field=DurationField()),
-    "cpu_ms": Coalesce("cpu_ms", Value(0)),
-    "peak_memory_bytes": Coalesce("peak_memory_bytes", Value(0)),
-}
-ORDERINGS = [sign + name for name in SORT_KEYS for sign in ("-", "")]
+BY_TIME = "queued_at"  # the order of ids
+_LISTED = "|".join(representation.LISTED)
+ORDERINGS = [sign + name for name in (BY_TIME, *SORT_KEYS) for sign in ("-", "")]
 
 
 def _number(says: str) -> serializers.IntegerField:
@@ -45,7 +41,9 @@ class FilterForm(Strict):
     status = serializers.ChoiceField(Status.choices, required=False)
     outcome = serializers.ChoiceField(Outcome.choices, required=False)
     label_ = serializers.ListField(
-        child=serializers.CharField(max_length=321),
+        child=Name(
+            rf"^{LABEL.pattern}:[\s\S]*\Z", "Not name:value, like canvas:demo.", max_length=64 + 1 + LONGEST_LABEL
+        ),
         required=False,
         max_length=MOST_LABELS,
         help_text="name:value. Repeated: all of them.",
@@ -57,14 +55,21 @@ class FilterForm(Strict):
     max_duration_ms = _number("The program ran at most this long.")
     min_memory_bytes = _number("Its peak was at least this.")
     max_memory_bytes = _number("Its peak was at most this.")
-    q = serializers.CharField(
+    q = Text(
         required=False,
+        allow_blank=True,
         max_length=500,
         help_text='Words in code, stdout or stderr of ended executions. "a phrase", -not, or: as in a web search. '
-        "The first 20,000 characters of each are searched.",
+        "The first 20,000 characters of each are searched. A page may be short, even empty, and still have "
+        "`next`: the search goes on there.",
     )
-    fields_ = serializers.CharField(
-        required=False, max_length=1000, help_text="Comma-separated. All but the large ones unless given."
+    fields_ = Name(
+        rf"^(?:{_LISTED})(?:,(?:{_LISTED}))*\Z",
+        f"Not a list of fields, like id,status. There are: {', '.join(representation.LISTED)}.",
+        required=False,
+        allow_blank=True,
+        max_length=1000,
+        help_text="Comma-separated. All but the large ones unless given.",
     )
 
     def get_fields(self) -> Any:
@@ -76,60 +81,58 @@ class FilterForm(Strict):
 class ListForm(FilterForm):
     ordering = serializers.ChoiceField(ORDERINGS, default="-queued_at")
     limit = serializers.IntegerField(default=50, min_value=1, max_value=LARGEST_PAGE, help_text="Of a page.")
-    cursor = serializers.CharField(required=False, max_length=500, help_text="From `next` of the page before.")
+    cursor = Text(required=False, max_length=500, help_text="From `next` of the page before.")
+
+
+def parameters(form: type[FilterForm], query: QueryDict) -> dict[str, Any]:
+    """As a form takes them. As they come, REST framework would take an empty one for none."""
+    several = {name for name, field in form().fields.items() if isinstance(field, serializers.ListField)}
+    return {name: values if name in several else values[-1] for name, values in query.lists()}
 
 
 def fields_of(form: dict[str, Any]) -> list[str]:
-    if "fields" not in form:
+    if not form.get("fields"):
         return list(representation.SMALL)
-    names = list(dict.fromkeys(name.strip() for name in form["fields"].split(",")))
-    for name in names:
-        if name not in representation.LISTED:
-            known = ", ".join(representation.LISTED)
-            raise Invalid("fields", f"There is no field {name[:50]!r}.", f"There are: {known}.")
-    return names
+    return list(dict.fromkeys(form["fields"].split(",")))
 
 
 def filtered(executions: QuerySet[Execution], form: dict[str, Any]) -> QuerySet[Execution]:
-    equal = {"runtime": "runtime__slug", "status": "status", "outcome": "outcome", "batch": "batch_id"}
+    equal = {"status": "status", "outcome": "outcome", "batch": "batch_id"}
     equal |= {"queued_after": "queued_at__gte", "queued_before": "queued_at__lt"}
     equal |= {"min_memory_bytes": "peak_memory_bytes__gte", "max_memory_bytes": "peak_memory_bytes__lte"}
     executions = executions.filter(**{lookup: form[name] for name, lookup in equal.items() if name in form})
-    executions = executions.filter(*_by_id(form))
-    if labels := form.get("label"):
-        # The second condition lets Postgres use the index, which knows only rows with labels.
-        executions = executions.filter(~Q(labels={}), labels__contains=_labels(labels))
-    for name, lookup in (("min_duration_ms", "ran__gte"), ("max_duration_ms", "ran__lte")):
+    executions = executions.filter(*_by_id(form), *labelled(form))
+    if "runtime" in form:
+        # Not by a join: as one value, Postgres can walk the runtime's own index in the order of the list.
+        executions = executions.filter(runtime=Subquery(Runtime.objects.filter(slug=form["runtime"]).values("pk")))
+    for name, lookup, at_least in (("min_duration_ms", "ran__gte", True), ("max_duration_ms", "ran__lte", False)):
         if name in form:
             ran = timedelta(milliseconds=min(form[name], 10**12))
-            executions = executions.annotate(ran=DURATION).filter(**{lookup: ran})
-    if "q" in form:
-        query = SearchQuery(form["q"], config="simple", search_type="websearch")
-        executions = executions.annotate(words=search_vector()).filter(status__in=TERMINAL, words=query)
+            executions = executions.annotate(ran=ran_for()).filter(**{lookup: ran})
+            if not (at_least and ran):  # 0 may mean unknown, which is neither long nor short
+                executions = executions.filter(started_at__isnull=False, ended_at__isnull=False)
     return executions
+
+
+def labelled(form: dict[str, Any]) -> Iterator[Q]:
+    if labels := form.get("label"):
+        # The second condition lets Postgres use the index, which knows only rows with labels.
+        yield ~Q(labels={}) & Q(labels__contains=_labels(labels))
 
 
 def _by_id(form: dict[str, Any]) -> Iterator[Q]:
     """The bounds of time once more, for the ids: lists are in their order, and Postgres begins where the time is.
     An id is made shortly before its execution is queued."""
     if "queued_after" in form:
-        yield Q(id__gte=_first_id(form["queued_after"] - ID_IS_EARLIER))
+        yield Q(id__gte=first_id(form["queued_after"] - ID_IS_EARLIER))
     if "queued_before" in form:
-        yield Q(id__lt=_first_id(form["queued_before"] + timedelta(milliseconds=1)))
-
-
-def _first_id(at: datetime) -> UUID:
-    """The lowest UUIDv7 of this millisecond."""
-    milliseconds = (at - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1)
-    return UUID(int=min(max(milliseconds, 0), 2**48 - 1) << 80)
+        yield Q(id__lt=first_id(form["queued_before"] + timedelta(milliseconds=1)))
 
 
 def _labels(pairs: list[str]) -> dict[str, str]:
     labels: dict[str, str] = {}
     for pair in pairs:
-        name, colon, value = pair.partition(":")
-        if not colon or not LABEL.fullmatch(name):
-            raise Invalid("label", f"{pair[:80]!r} is not name:value.", "Write ?label=canvas:demo.")
+        name, _, value = pair.partition(":")
         if labels.setdefault(name, value) != value:
             raise Invalid("label", f"{name!r} cannot have two values.", "Ask for one of them.")
     return labels
@@ -142,8 +145,16 @@ class Order:
     ordering: str
 
     @property
+    def is_by_time(self) -> bool:
+        return self._key is None
+
+    @property
+    def is_newest_first(self) -> bool:
+        return self.ordering == f"-{BY_TIME}"
+
+    @property
     def _key(self) -> Any:
-        return SORT_KEYS[self.ordering.removeprefix("-")]
+        return SORT_KEYS.get(self.ordering.removeprefix("-"))
 
     @property
     def _sign(self) -> str:
@@ -158,28 +169,37 @@ class Order:
         return executions.order_by(*(self._sign + name for name in names))
 
     def _after(self, cursor: str) -> Q:
-        key, row = self._decoded(cursor)
+        key, row, _ = self._decoded(cursor)
         beyond = "lt" if self._sign else "gt"
         later = Q(**{f"id__{beyond}": row})
         return later if key is None else Q(**{f"key__{beyond}": key}) | Q(key=key) & later
 
+    def position(self, cursor: str) -> tuple[UUID, int]:
+        """The id at which a page begins, without it, and how far a search looks at once. Of an order by time."""
+        _, row, span = self._decoded(cursor)
+        return row, span
+
     def cursor(self, last: Execution) -> str:
-        key = getattr(last, "key", None)
+        return self.cursor_at(last.pk, getattr(last, "key", None))
+
+    def cursor_at(self, row: UUID, key: Any = None, span: int = START_BLOCKS) -> str:
         if isinstance(key, timedelta):
             key = key // timedelta(microseconds=1)
-        raw = json.dumps([self.ordering, key, str(last.pk)], separators=(",", ":"))
+        raw = json.dumps([self.ordering, key, str(row), span], separators=(",", ":"))
         return base64.urlsafe_b64encode(raw.encode()).decode().rstrip("=")
 
-    def _decoded(self, cursor: str) -> tuple[Any, UUID]:
+    def _decoded(self, cursor: str) -> tuple[Any, UUID, int]:
         try:
             padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-            ordering, key, row = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+            ordering, key, row, span = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
             if ordering != self.ordering or (key is None) != (self._key is None):
                 raise ValueError
             if key is not None:
                 if type(key) is not int or not 0 <= key <= LARGEST_NUMBER:
                     raise ValueError
                 key = timedelta(microseconds=key) if "duration" in ordering else key
-            return key, UUID(row)
+            if type(span) is not int or not 0 < span <= LARGEST_NUMBER:
+                raise ValueError
+            return key, UUID(row), span
         except (ValueError, TypeError, AttributeError, binascii.Error, RecursionError) as e:
             raise Invalid("cursor", "Not the cursor of a page in this order.", "Take it from `next`.") from e

@@ -35,7 +35,9 @@ class AllowanceSerializer(serializers.Serializer):  # type: ignore[type-arg]
         allow_null=True, help_text="null: not counted, as runs are not without a limit."
     )
     left = serializers.IntegerField(allow_null=True, help_text="null: unlimited.")
-    frees_at = serializers.DateTimeField(allow_null=True, help_text="null: as soon as one of them ends.")
+    frees_at = serializers.DateTimeField(
+        allow_null=True, help_text="null: as soon as one of them ends, or nothing is used."
+    )
 
 
 class MeSerializer(serializers.Serializer):  # type: ignore[type-arg]
@@ -44,6 +46,9 @@ class MeSerializer(serializers.Serializer):  # type: ignore[type-arg]
     token = TokenSerializer(allow_null=True)
     allowed_runtimes = serializers.ListField(
         child=serializers.CharField(), allow_null=True, help_text="null: all of them."
+    )
+    seccomp_profile = serializers.CharField(
+        allow_null=True, help_text="The filter of its runs; null: the runtime's."
     )
     caps = CapsSerializer()
     runs_per_minute = AllowanceSerializer()
@@ -72,8 +77,9 @@ def describe(client: Client | None, token: Token | None) -> dict[str, Any]:
         "role": client.role if client else Role.CALLER,
         "token": token,
         "allowed_runtimes": (client and client.allowed_runtimes) or None,
+        "seccomp_profile": client and client.seccomp_profile and client.seccomp_profile.name,
         "caps": {name: getattr(client, f"max_{name}", None) for name in ADJUSTABLE},
-        "runs_per_minute": _allowance(client, "max_runs_per_minute", usage.minute_used, usage.minute_ends),
+        "runs_per_minute": _allowance(client, "max_runs_per_minute", usage.minute_used, usage.minute_frees_at),
         "runs_per_day": _allowance(client, "max_runs_per_day", usage.day_used, usage.day_ends),
         "open_executions": _allowance(client, "max_open_executions", usage.open_executions, None),
     }

@@ -6,6 +6,7 @@ from typing import Any
 
 from executions.models import Execution
 from executions.sandbox.verdict import MAX_NESTING, nested_deeper_than
+from seccomp_profiles.models import UNCONFINED, Inspection
 
 Getter = Callable[[Execution], Any]
 
@@ -28,6 +29,17 @@ def _files(execution: Execution) -> list[dict[str, Any]]:
     return list(rows)
 
 
+def _refused_calls(execution: Execution) -> dict[str, Any] | None:
+    """What the newest trace of it says."""
+    if execution.profile_name in ("", UNCONFINED):
+        return None
+    trace = Inspection.objects.newest_trace(execution.pk)
+    if trace is None:
+        return None
+    told = {name: trace.details.get(name) for name in ("summary", "refused")}
+    return {"state": trace.state, "traced_at": trace.finished_at} | told
+
+
 def _same(*names: str) -> dict[str, Getter]:
     def getter(name: str) -> Getter:
         return lambda execution: getattr(execution, name)
@@ -46,7 +58,15 @@ SMALL: dict[str, Getter] = (
     )
     | {"duration_ms": lambda execution: execution.run_ms}
     | _same("cpu_ms", "peak_memory_bytes", "warm", "batch_id", "rerun_of", "pinned")
-    | _same("image_id", "runtime_revision", "profile_name", "profile_sha256", "limits", "runsc_version")
+    | _same(
+        "image_id",
+        "runtime_revision",
+        "profile_name",
+        "profile_revision",
+        "profile_sha256",
+        "limits",
+        "runsc_version",
+    )
     | _same("node", "sandbox_id")
 )
 # Up to megabytes each: only when asked for, or of one execution.
@@ -64,7 +84,7 @@ LARGE: dict[str, Getter] = (
 )
 COLUMNS = {"environment": "variables", "runtime_environment": "environment"}
 LISTED = SMALL | LARGE
-DETAIL = LISTED | {"files": _files}
+DETAIL = LISTED | {"files": _files, "refused_calls": _refused_calls}
 
 
 def detail(execution: Execution) -> dict[str, Any]:

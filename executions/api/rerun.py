@@ -5,6 +5,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 from uuid import UUID
 
+from django.http import HttpRequest
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,29 +16,49 @@ from executions.api.base import ApiView, validated
 from executions.api.forms import RerunForm
 from executions.api.problems import Conflict, Unavailable
 from executions.api.views import url_of
-from executions.models import Execution, Mode
-from executions.sandbox.pool import Configuration
+from executions.models import Client, Execution, Mode
+from executions.sandbox.pool import Configuration, profile_of
 from runtimes.models import Limits
-from seccomp_profiles.models import SeccompProfile
+from seccomp_profiles.models import UNCONFINED, SeccompProfile, hash_rules
 
 # Those that every execution has recorded: later ones have a default.
 LIMITS_OF_ALWAYS = {field.name for field in fields(Limits) if field.default is MISSING}
-NAMES = ("image_id", "runtime_revision", "profile_name", "profile_sha256", "runtime_environment")
+NAMES = (
+    "image_id",
+    "runtime_revision",
+    "profile_name",
+    "profile_revision",
+    "profile_sha256",
+    "runtime_environment",
+)
 
 
 def then(execution: Execution) -> dict[str, Any]:
-    values = [execution.image_id, execution.runtime_revision, execution.profile_name, execution.profile_sha256]
-    values.append(execution.environment)
+    values = [
+        execution.image_id,
+        execution.runtime_revision,
+        execution.profile_name,
+        execution.profile_revision,
+        execution.profile_sha256,
+        execution.environment,
+    ]
     limits = {f"limits.{name}": value for name, value in execution.limits.items()}
     return dict(zip(NAMES, values, strict=True)) | limits
 
 
-def now(execution: Execution) -> dict[str, Any]:
+def now(execution: Execution, caller: Client | None) -> dict[str, Any]:
     """Raises Unavailable."""
     runtime = execution.runtime
     today = Configuration(runtime)
-    image_id = ask(runtime.image)
-    values = [image_id, runtime.revision, today.profile_name, today.profile_sha256, runtime.environment]
+    profile = (profile_of(caller) if caller else None) or today.profile
+    values = [
+        ask(runtime.live_image),
+        runtime.revision,
+        profile.profile.name if profile else UNCONFINED,
+        profile.number if profile else None,
+        profile.sha256 if profile else hash_rules(None),
+        runtime.environment,
+    ]
     limits = {f"limits.{name}": value for name, value in today.limits.as_dict().items()}
     return dict(zip(NAMES, values, strict=True)) | limits
 
@@ -70,9 +91,9 @@ def obstacles(execution: Execution, today: dict[str, Any]) -> list[str]:
     if today["image_id"] != execution.image_id and not ask(execution.image_id):
         found.append(f"the image {execution.image_id} is gone")
     try:
-        SeccompProfile.objects.with_sha256(execution.profile_sha256)
+        SeccompProfile.objects.with_sha256(execution.profile_sha256, name=execution.profile_name)
     except SeccompProfile.DoesNotExist:
-        found.append(f"the seccomp profile {execution.profile_name} was changed or deleted")
+        found.append(f"the seccomp profile {execution.profile_name} was deleted")
     if not LIMITS_OF_ALWAYS <= set(execution.limits) <= set(Limits.__dataclass_fields__):
         found.append("the platform has other limits today")
     for name, value in execution.limits.items():
@@ -82,12 +103,14 @@ def obstacles(execution: Execution, today: dict[str, Any]) -> list[str]:
     return found
 
 
-def request_of(execution: Execution, *, pinned: bool, view: ApiView, http: Request) -> services.Request:
+def request_of(
+    execution: Execution, *, pinned: bool, client: Client | None, http: HttpRequest, endpoint: str
+) -> services.Request:
     files = execution.input_files.values_list("path", "content") if execution.input_count else []
     return services.Request(
         runtime=execution.runtime,
         code=execution.code,
-        endpoint=submission.ENDPOINT,
+        endpoint=endpoint,
         mode=Mode(execution.mode),
         arguments=execution.arguments,
         stdin=execution.stdin,
@@ -96,7 +119,7 @@ def request_of(execution: Execution, *, pinned: bool, view: ApiView, http: Reque
         files={path: bytes(content) for path, content in files},
         variables=execution.variables,
         labels=execution.labels,
-        client=view.caller,
+        client=client,
         remote_address=http.META.get("REMOTE_ADDR") or None,
         rerun_of=execution.pk,
         pinned_to=execution if pinned else None,
@@ -125,7 +148,7 @@ class RerunView(ApiView):
     def post(self, request: Request, execution_id: UUID) -> Response:
         form = validated(RerunForm, request.data)
         earlier = self.execution(execution_id)
-        before, today = then(earlier), now(earlier)
+        before, today = then(earlier), now(earlier, self.caller)
         pinned = form["configuration"] == "then"
         if earlier.mode not in earlier.runtime.modes:
             raise Conflict(
@@ -140,7 +163,9 @@ class RerunView(ApiView):
                 remedy="Send now, to run it on today's configuration.",
                 code="configuration_gone",
             )
-        wanted = request_of(earlier, pinned=pinned, view=self, http=request)
+        wanted = request_of(
+            earlier, pinned=pinned, client=self.caller, http=request._request, endpoint=submission.ENDPOINT
+        )
         execution = services.submit(wanted, policy=earlier.runtime.code_policy)
         execution = submission.until_finished(execution, wait_s=form["wait"], http=request)
         content = {"execution": representation.detail(execution), "differences": differences(before, today)}

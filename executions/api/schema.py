@@ -3,6 +3,7 @@
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema_field
 from rest_framework import serializers
 
@@ -11,7 +12,7 @@ from executions.models import Mode, Outcome, Status
 from runtimes.models import CodePolicy, Limits, OutputAction, Runner
 from runtimes.validators import MODES
 
-ANY = {"description": "Any JSON value."}
+ANY = {"type": ["object", "array", "string", "number", "boolean"], "description": "Any JSON value."}
 TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
 
 
@@ -25,7 +26,8 @@ class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
 
 @extend_schema_field(ANY)
 class AnyJson(serializers.JSONField):
-    pass
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"allow_null": True} | options)
 
 
 @extend_schema_field(TEXTS)
@@ -58,6 +60,18 @@ class ArtifactSchema(serializers.Serializer):  # type: ignore[type-arg]
     size = serializers.IntegerField()
     content_type = serializers.CharField()
     url = serializers.CharField()
+
+
+class RefusedCallSchema(serializers.Serializer):  # type: ignore[type-arg]
+    name = serializers.CharField()
+    times = serializers.IntegerField()
+
+
+class RefusedCallsSchema(serializers.Serializer):  # type: ignore[type-arg]
+    state = serializers.CharField(help_text="queued, running, done, failed or cancelled.")
+    traced_at = serializers.DateTimeField(allow_null=True)
+    summary = serializers.CharField(allow_null=True)
+    refused = RefusedCallSchema(many=True, allow_null=True)
 
 
 class ExecutionSchema(serializers.Serializer):  # type: ignore[type-arg]
@@ -94,6 +108,7 @@ class ExecutionSchema(serializers.Serializer):  # type: ignore[type-arg]
     image_id = serializers.CharField()
     runtime_revision = serializers.IntegerField()
     profile_name = serializers.CharField()
+    profile_revision = serializers.IntegerField(allow_null=True, help_text="Null: no profile.")
     profile_sha256 = serializers.CharField()
     limits = LimitsSchema()
     runsc_version = serializers.CharField()
@@ -107,9 +122,10 @@ class ExecutionSchema(serializers.Serializer):  # type: ignore[type-arg]
     runtime_environment = Texts(help_text="Of its runtime.")
     stdout = serializers.CharField()
     stderr = serializers.CharField()
-    result = AnyJson(allow_null=True, help_text="What main() returned.")
+    result = AnyJson(help_text="What main() returned.")
     policy_violations = ViolationSchema(many=True)
     files = FileSchema(many=True)
+    refused_calls = RefusedCallsSchema(allow_null=True, help_text="By its seccomp profile; null: nobody asked.")
 
 
 class ListedExecutionSchema(ExecutionSchema):
@@ -117,7 +133,7 @@ class ListedExecutionSchema(ExecutionSchema):
 
     def get_fields(self) -> Any:
         fields = super().get_fields()
-        del fields["files"]
+        del fields["files"], fields["refused_calls"]
         for field in fields.values():
             field.required = False
         return fields
@@ -133,6 +149,16 @@ class BatchSchema(serializers.Serializer):  # type: ignore[type-arg]
     finished = serializers.BooleanField()
     counts = serializers.DictField(child=serializers.IntegerField(), help_text="Executions of each status.")
     executions = ListedExecutionSchema(many=True)
+
+
+class EventSchema(serializers.Serializer):  # type: ignore[type-arg]
+    """One event of the stream."""
+
+    id = serializers.CharField(help_text="Where one is after it: for Last-Event-ID.")
+    event = serializers.ChoiceField(["status", "stdout", "stderr", "end"])
+    data = serializers.CharField(  # type: ignore[assignment]
+        help_text="A JSON object: see docs/events.md."
+    )
 
 
 class DifferenceSchema(serializers.Serializer):  # type: ignore[type-arg]
@@ -152,6 +178,7 @@ class RuntimeSchema(serializers.Serializer):  # type: ignore[type-arg]
     aliases = serializers.ListField(child=serializers.CharField())
     enabled = serializers.BooleanField()
     image = serializers.CharField()
+    live_image = serializers.CharField(help_text="What runs: the live build's, or the image itself.")
     source_file = serializers.CharField()
     runner = serializers.ChoiceField(Runner.choices)
     modes = serializers.ListField(child=serializers.ChoiceField(MODES))
@@ -174,22 +201,14 @@ class RuntimeSchema(serializers.Serializer):  # type: ignore[type-arg]
 
 class ManifestDifferenceSchema(serializers.Serializer):  # type: ignore[type-arg]
     field = serializers.CharField()
-    row = AnyJson(allow_null=True)
-    manifest = AnyJson(allow_null=True)
+    row = AnyJson()
+    manifest = AnyJson()
 
 
 class ManifestSchema(serializers.Serializer):  # type: ignore[type-arg]
     has_manifest = serializers.BooleanField()
     differences = ManifestDifferenceSchema(many=True)
     smoke = AnyJson(help_text="The smoke programs of the row.")
-
-
-class ProfileSchema(serializers.Serializer):  # type: ignore[type-arg]
-    name = serializers.CharField()
-    description = serializers.CharField()
-    sha256 = serializers.CharField()
-    rules = AnyJson(allow_null=True)
-    runtimes = serializers.ListField(child=serializers.CharField())
 
 
 class PercentilesSchema(serializers.Serializer):  # type: ignore[type-arg]
@@ -257,6 +276,10 @@ def answers(success: dict[Any, Any], *problems: int) -> dict[Any, Any]:
     return {**success, **failures}
 
 
+# The web server's own, before any of our code.
+LONG_QUERY: dict[Any, Any] = {
+    (414, "text/html"): OpenApiResponse(OpenApiTypes.STR, "The request line is longer than 8190 bytes.")
+}
 IDEMPOTENCY = OpenApiParameter(
     "Idempotency-Key",
     {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21-\x7e]+$"},
@@ -300,14 +323,3 @@ EXAMPLES = [
         media_type="application/json",
     ),
 ]
-FORM_BODY = {
-    "type": "object",
-    "properties": {
-        "execution": {"type": "string", "description": "The JSON object of the application/json form."},
-    },
-    "additionalProperties": {
-        "type": "string",
-        "format": "binary",
-        "description": "A file; the part's name is its path.",
-    },
-}

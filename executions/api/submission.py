@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg.errors
 from django.db import IntegrityError
+from django.http import HttpRequest
 from rest_framework.request import Request
 
 from executions import services, waiting
@@ -32,7 +33,7 @@ def runtime_named(name: str) -> Runtime:
 
 
 def request_of(
-    form: dict[str, Any], *, runtime: Runtime, client: Client | None, http: Request
+    form: dict[str, Any], *, runtime: Runtime, client: Client | None, http: Request | HttpRequest
 ) -> services.Request:
     """Raises Invalid."""
     if form["mode"] not in runtime.modes:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.http import Http404, HttpResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiRequest, OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -16,8 +16,9 @@ from executions import services
 from executions.admin.downloads import as_attachment
 from executions.api import representation, schema, submission
 from executions.api.base import ApiView, FormParser, JsonParser, validated
-from executions.api.forms import SubmissionForm, WaitingForm
-from executions.api.listing import ListForm, Order, fields_of, filtered
+from executions.api.forms import MultipartForm, SubmissionForm, WaitingForm
+from executions.api.listing import ListForm, fields_of, parameters
+from executions.api.pages import page
 from executions.api.problems import Conflict
 from executions.models import Execution, Outcome
 
@@ -54,7 +55,12 @@ class ExecutionsView(ApiView):
         summary="Submit a program",
         operation_id="submit_execution",
         description="Runs it in a fresh sandbox. How it ends is in `status` and `outcome`, not the HTTP status.",
-        request={"application/json": SubmissionForm, "multipart/form-data": schema.FORM_BODY},
+        request={
+            "application/json": SubmissionForm,
+            "multipart/form-data": OpenApiRequest(
+                MultipartForm, encoding={"execution": {"contentType": "application/json"}}
+            ),
+        },
         parameters=[schema.IDEMPOTENCY],
         examples=schema.EXAMPLES,
         responses=schema.answers(
@@ -85,22 +91,20 @@ class ExecutionsView(ApiView):
         summary="List executions",
         operation_id="list_executions",
         parameters=[ListForm],
-        responses=schema.answers({200: schema.PageSchema}, 422),
+        responses=schema.answers({200: schema.PageSchema, **schema.LONG_QUERY}, 422),
         tags=["Executions"],
     )
     def get(self, request: Request) -> Response:
-        form = validated(ListForm, request.query_params)
-        fields, order = fields_of(form), Order(form["ordering"])
-        rows = order.apply(filtered(self.visible(), form), form.get("cursor"))
-        rows = rows.defer(*representation.unneeded_columns(fields))
-        page = list(rows[: form["limit"] + 1])
+        form = validated(ListForm, parameters(ListForm, request.query_params))
+        fields = fields_of(form)
+        visible = self.visible().defer(*representation.unneeded_columns(fields))
+        rows, cursor = page(visible, form, self.caller)
         following = None
-        if len(page) > form["limit"]:
-            page.pop()
+        if cursor:
             query = request.query_params.copy()
-            query["cursor"] = order.cursor(page[-1])
+            query["cursor"] = cursor
             following = f"{request.path}?{urlencode(list(_pairs(query)))}"
-        return Response({"next": following, "results": [representation.listed(row, fields) for row in page]})
+        return Response({"next": following, "results": [representation.listed(row, fields) for row in rows]})
 
 
 def _pairs(query: Any) -> list[tuple[str, str]]:

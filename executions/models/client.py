@@ -1,11 +1,13 @@
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 from django.db.models import Q
 
 from runtimes.models import MIB, Runtime
+from seccomp_profiles.models import Inspection, SeccompProfile
 
 
 class Role(models.TextChoices):
@@ -63,9 +65,19 @@ class Client(models.Model):
     max_artifact_count = _cap(0, 100, "Files kept from ./artifacts.")
     max_artifact_bytes = _cap(0, 64 * MIB, "Largest file kept from ./artifacts, in bytes.")
 
-    max_runs_per_minute = _allowance("Executions accepted in a minute of the clock.")
+    max_runs_per_minute = _allowance("Executions accepted within any 60 seconds.")
     max_runs_per_day = _allowance("Executions accepted in a day, from midnight UTC.")
     max_open_executions = _allowance("Executions that are queued or running at the same time.")
+
+    seccomp_profile = models.ForeignKey(
+        SeccompProfile,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="clients",
+        help_text="Filter inside the guest for its runs, instead of the runtime's. Warm sandboxes have the "
+        "runtime's: each of its runs starts a sandbox of its own. Empty: the runtime's.",
+    )
 
     created_at = models.DateTimeField(auto_now_add=True)
     # Its callbacks' secret is computed from this (see callbacks.signing), so that none is stored.
@@ -82,6 +94,14 @@ class Client(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        chosen = self.seccomp_profile
+        if chosen is None or Client.objects.filter(pk=self.pk, seccomp_profile=chosen).exists():
+            return
+        runtimes = [runtime for runtime in Runtime.objects.enabled() if self.may_use(runtime)]
+        if problem := Inspection.objects.known_bad(chosen, runtimes):
+            raise ValidationError({"seccomp_profile": f"Not possible: {problem}."})
 
     # Django REST framework asks this of whoever is `request.user`.
     @property

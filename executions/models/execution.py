@@ -1,12 +1,11 @@
 import pgtrigger
 import uuid_utils.compat
 from django.contrib.postgres.indexes import GinIndex
-from django.contrib.postgres.search import SearchVector
 from django.db import models
-from django.db.models import Q
-from django.db.models.functions import Left
+from django.db.models import F, OrderBy, Q
 
 from executions.models.client import Client
+from executions.models.lookup import SORT_KEYS, search_vector
 from executions.notify import CALLBACK, FINISHED, POOL, PROGRESS, USED
 from runtimes.models import Runtime
 
@@ -69,16 +68,6 @@ class Mode(models.TextChoices):
     SCRIPT = "script", "Script: the program runs from top to bottom"
 
 
-# A tsvector holds at most 1 MiB, and a longer one would fail the row: what lies beyond is not searched.
-SEARCHED_CHARACTERS = 20_000
-
-
-def search_vector() -> SearchVector:
-    """What full-text search looks at: the same expression in the index and in every query."""
-    texts = (Left(name, SEARCHED_CHARACTERS) for name in ("code", "stdout", "stderr"))
-    return SearchVector(*texts, config="simple")
-
-
 class ExecutionQuerySet(models.QuerySet["Execution"]):
     def open(self) -> "ExecutionQuerySet":
         return self.filter(status__in=OPEN)
@@ -98,7 +87,7 @@ class Execution(models.Model):
     client = models.ForeignKey(
         Client, on_delete=models.PROTECT, null=True, related_name="executions", db_index=False
     )
-    runtime = models.ForeignKey(Runtime, on_delete=models.PROTECT, related_name="executions")
+    runtime = models.ForeignKey(Runtime, on_delete=models.PROTECT, related_name="executions", db_index=False)
     endpoint = models.CharField(max_length=20, help_text="Where it came in.")
     mode = models.CharField(max_length=8, choices=Mode.choices)
     code = models.TextField()
@@ -153,6 +142,7 @@ class Execution(models.Model):
     image_id = models.CharField(max_length=80, blank=True)
     runtime_revision = models.PositiveIntegerField()
     profile_name = models.CharField(max_length=50, blank=True)
+    profile_revision = models.PositiveIntegerField(null=True)
     profile_sha256 = models.CharField(max_length=64, blank=True)
     limits = models.JSONField()
     environment = models.JSONField(default=dict)
@@ -170,6 +160,10 @@ class Execution(models.Model):
 
     class Meta:
         ordering = ["-queued_at"]
+        permissions = [
+            ("run_execution", "Can run programs in the playground, and executions again"),
+            ("cancel_execution", "Can cancel executions"),
+        ]
         constraints = [
             models.CheckConstraint(condition=Q(status__in=Status.values), name="execution_status_is_known"),
             models.CheckConstraint(
@@ -192,6 +186,24 @@ class Execution(models.Model):
             models.Index(fields=["client"], condition=Q(status__in=OPEN), name="execution_client_open_idx"),
             # A client's own history; ids are in the order of time.
             models.Index(fields=["client", "-id"], name="execution_client_idx"),
+            models.Index(fields=["runtime", "-id"], name="execution_runtime_idx"),
+            # What is rare must be found without a walk through what is not.
+            models.Index(
+                fields=["status", "-id"],
+                condition=~Q(status__in=[*OPEN, Status.SUCCEEDED]),
+                name="execution_status_idx",
+            ),
+            models.Index(
+                fields=["outcome", "-id"],
+                condition=~Q(outcome__in=["", Outcome.COMPLETED]),
+                name="execution_outcome_idx",
+            ),
+            *(
+                models.Index(OrderBy(key, descending=True), F("id").desc(), name=f"execution_by_{name}")
+                for name, key in SORT_KEYS.items()
+            ),
+            # Whether an image is needed for running one of them again.
+            models.Index(fields=["image_id"], condition=~Q(image_id=""), name="execution_image_idx"),
             models.Index(fields=["batch_id"], condition=Q(batch_id__isnull=False), name="execution_batch_idx"),
             # Partial: one without labels costs nothing here, and for the search one is indexed once, at its end.
             GinIndex(

@@ -25,6 +25,7 @@ class Sandbox(models.Model):
     runtime_revision = models.PositiveIntegerField()
     profile_sha256 = models.CharField(max_length=64)
     profile_name = models.CharField(max_length=50, blank=True)
+    profile_revision = models.PositiveIntegerField(null=True, blank=True)
     image_id = models.CharField(max_length=80, blank=True)
     runsc_version = models.CharField(max_length=100, blank=True)
     state = models.CharField(max_length=8, choices=SandboxState.choices, default=SandboxState.STARTING)
@@ -37,6 +38,7 @@ class Sandbox(models.Model):
     class Meta:
         ordering = ["id"]
         verbose_name_plural = "sandboxes"
+        permissions = [("drain_sandbox", "Can drain the pool and kill sandboxes")]
         constraints = [
             models.CheckConstraint(condition=Q(state__in=SandboxState.values), name="sandbox_state_is_known"),
             models.CheckConstraint(

@@ -3,13 +3,16 @@
 from rest_framework import serializers
 
 from executions.admission import LABELS
+from executions.api.fields import Name
+from executions.api.forms import BASE64
+from executions.api.schema import AnyJson
 from executions.ragflow.contract import LANGUAGES
 
 STATUSES = ["success", "program_error", "resource_limit_exceeded", "program_runner_error"]
 
 
 class RunRequestSerializer(serializers.Serializer):  # type: ignore[type-arg]
-    code_b64 = serializers.CharField(help_text="The program, UTF-8, base64-encoded.")
+    code_b64 = Name(BASE64, "Not base64.", allow_blank=True, help_text="The program, UTF-8, base64-encoded.")
     language = serializers.ChoiceField(choices=LANGUAGES, default="python")
     arguments = serializers.DictField(
         allow_null=True,
@@ -20,7 +23,7 @@ class RunRequestSerializer(serializers.Serializer):  # type: ignore[type-arg]
 
 class ResultSerializer(serializers.Serializer):  # type: ignore[type-arg]
     present = serializers.BooleanField()
-    value = serializers.JSONField(allow_null=True, help_text="What main() returned.")
+    value = AnyJson(help_text="What main() returned.")
     type = serializers.ChoiceField(choices=["json"])
 
 
@@ -48,9 +51,9 @@ class RunResultSerializer(serializers.Serializer):  # type: ignore[type-arg]
 
 class ProblemSerializer(serializers.Serializer):  # type: ignore[type-arg]
     type = serializers.CharField()
-    loc = serializers.ListField(child=serializers.JSONField())
+    loc = serializers.ListField(child=AnyJson())
     msg = serializers.CharField()
-    input = serializers.JSONField(allow_null=True)
+    input = AnyJson()
 
 
 class MalformedSerializer(serializers.Serializer):  # type: ignore[type-arg]

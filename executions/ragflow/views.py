@@ -50,13 +50,15 @@ class RunView(APIView):
     parser_classes: list[Any] = []  # the body is read as it is: DRF's own answers are not RAGFlow's
 
     @extend_schema(
-        request=schema.RunRequestSerializer,
+        request={"application/json": schema.RunRequestSerializer},
         responses={
             200: schema.RunResultSerializer,
             401: OpenApiResponse(schema.RefusedSerializer),
             403: OpenApiResponse(schema.RefusedSerializer),
+            413: OpenApiResponse(schema.RefusedSerializer),
             422: OpenApiResponse(schema.MalformedSerializer),
             429: OpenApiResponse(schema.OverLimitSerializer),
+            503: OpenApiResponse(schema.RefusedSerializer),
         },
         tags=["RAGFlow"],
     )
@@ -125,10 +127,10 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 @csrf_exempt
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Able to run something now: 200, or 503 with what is missing."""
-    problems = readiness.problems()
-    status = 503 if problems else 200
-    return JsonResponse({"status": "not ready" if problems else "ready", "problems": problems}, status=status)
+    """Able to run something now: 200, or 503; and what is missing, if only callbacks."""
+    state, problems = readiness.state()
+    status = 503 if state == readiness.State.NOT_READY else 200
+    return JsonResponse({"status": state, "problems": problems}, status=status)
 
 
 @csrf_exempt

@@ -1,13 +1,16 @@
 """The one module that talks to Docker."""
 
 import functools
+import io
 import json
+import os
 import re
 import shutil
 import socket
 import subprocess
+import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -27,6 +30,9 @@ ROW_LABEL = f"{settings.SANDBOX_LABEL}.sandbox"
 NOBODY = 65534
 # Where the Compose stack shows worker and keeper the host's own programs, to ask runsc for its version.
 HOST_BIN = "/host/bin"
+PROGRAM = "platform-program"
+# Only the tracing registration lets a container's annotations set runsc's flags (--allow-flag-override).
+DEBUG_LOG = "dev.gvisor.flag.debug-log"
 # The sentry's own threads and gVisor's stubs count towards Docker's pids limit: with 64 a sandbox dies
 # without a word. The limit that programs feel is nproc.
 PIDS_PER_PROCESS = 4
@@ -82,17 +88,30 @@ class DockerChannel:
 
 
 class DockerEngine:
+    timeout_s = API_TIMEOUT_S
+
     def __init__(self) -> None:
         with engine_errors("docker"):
             # A fixed version: negotiating it is a request of its own in every process.
             self._api = docker.APIClient(
-                base_url=settings.DOCKER_HOST, version="1.43", timeout=API_TIMEOUT_S, num_pools=8
+                base_url=settings.DOCKER_HOST, version="1.43", timeout=self.timeout_s, num_pools=8
             )
         self._image_ids: dict[str, tuple[str, float]] = {}
+        self._volumes: dict[str, list[str]] = {}
 
     def create(self, spec: SandboxSpec) -> str:
         with engine_errors(f"create {spec.image}"):
-            return str(self._api.create_container_from_config(container_config(spec))["Id"])
+            config = container_config(spec, self._volumes_of(spec.image))
+            container = str(self._api.create_container_from_config(config)["Id"])
+            if spec.program:
+                self._api.put_archive(container, "/", packed(PROGRAM, spec.program))
+            return container
+
+    def _volumes_of(self, image: str) -> list[str]:
+        # Sandboxes are started by content id, which never means anything else.
+        if image not in self._volumes:
+            self._volumes[image] = list(self._api.inspect_image(image)["Config"].get("Volumes") or ())
+        return self._volumes[image]
 
     def start(self, container_id: str) -> None:
         with engine_errors("start"):
@@ -133,8 +152,8 @@ class DockerEngine:
             state = self._api.inspect_container(container_id)["State"]
         return ContainerState(state["Running"], state["ExitCode"], state["OOMKilled"])
 
-    def containers(self) -> list[Container]:
-        filters = {"label": [f"{settings.SANDBOX_LABEL}={settings.SANDBOX_NODE}", f"{KIND_LABEL}=sandbox"]}
+    def containers(self, kind: str = "sandbox") -> list[Container]:
+        filters = {"label": [f"{settings.SANDBOX_LABEL}={settings.SANDBOX_NODE}", f"{KIND_LABEL}={kind}"]}
         with engine_errors("list"):
             found = self._api.containers(all=True, filters=filters)
         return [Container(c["Id"], c["Labels"].get(ROW_LABEL, ""), c["State"] == "running") for c in found]
@@ -168,7 +187,13 @@ def _already_gone() -> Iterator[None]:
             raise
 
 
-def container_config(spec: SandboxSpec) -> dict[str, Any]:
+def _capabilities(spec: SandboxSpec) -> list[str]:
+    if spec.program and spec.capable:
+        return ["ALL"]
+    return [] if spec.as_nobody else ["SETUID", "SETGID", "KILL"]
+
+
+def container_config(spec: SandboxSpec, volumes: Sequence[str] = ()) -> dict[str, Any]:
     """The sandbox's flags; each has its assertion on a live container in tests/executions/sandbox."""
     limits = spec.limits
     ulimits = [
@@ -182,7 +207,7 @@ def container_config(spec: SandboxSpec) -> dict[str, Any]:
     memory_tmpfs = "rw,exec,nosuid,nodev"
     return {
         "Image": spec.image,
-        **({"Entrypoint": list(spec.command)} if spec.command else {"Cmd": [json.dumps(spec.runner_config)]}),
+        **_first_process(spec),
         "Env": [f"{name}={value}" for name, value in spec.environment.items()],
         "Labels": {
             settings.SANDBOX_LABEL: settings.SANDBOX_NODE,  # how strays are found, and only ours
@@ -190,21 +215,29 @@ def container_config(spec: SandboxSpec) -> dict[str, Any]:
             **spec.labels,
         },
         "WorkingDir": "/workspace",
-        "User": "0:0",  # the runner; the program itself is uid 65534 (see docs/runner-protocol.md)
+        # The runner; the program itself is uid 65534 (see docs/runner-protocol.md).
+        "User": f"{NOBODY}:{NOBODY}" if spec.as_nobody else "0:0",
+        # Docker would execute the image's own inside the sandbox, beside the program.
+        "Healthcheck": {"Test": ["NONE"]},
         "OpenStdin": True,
         "StdinOnce": False,  # the keeper attaches first and leaves; the worker comes later
         "NetworkDisabled": True,
         "HostConfig": {
-            "Runtime": settings.SANDBOX_GVISOR_RUNTIME,  # gVisor: the barrier
+            # gVisor: the barrier
+            "Runtime": settings.SANDBOX_GVISOR_TRACE_RUNTIME if spec.trace_to else settings.SANDBOX_GVISOR_RUNTIME,
+            **({"Annotations": {DEBUG_LOG: spec.trace_to}} if spec.trace_to else {}),
             "NetworkMode": "none",  # nothing to attack, nowhere to send to
-            "ReadonlyRootfs": True,  # a run cannot change what its interpreter loads
+            "ReadonlyRootfs": not spec.program,  # a run cannot change what its interpreter loads
             "Tmpfs": {
+                # What the image declares as volumes would be folders of the host, as large as its disk.
+                **dict.fromkeys(volumes, f"{memory_tmpfs},size={limits.tmp_bytes}"),
                 # The only writable places, with a size; both count towards memory.
                 "/workspace": f"{memory_tmpfs},size={limits.workspace_bytes},uid={NOBODY},gid={NOBODY},mode=0700",
                 "/tmp": f"{memory_tmpfs},size={limits.tmp_bytes},mode=1777",  # noqa: S108
             },
             "CapDrop": ["ALL"],
-            "CapAdd": ["SETUID", "SETGID", "KILL"],  # the runner becomes nobody, and ends what nobody started
+            # The runner becomes nobody, and ends what nobody started.
+            "CapAdd": _capabilities(spec),
             "SecurityOpt": ["no-new-privileges:true", f"seccomp={spec.seccomp}"],
             "Memory": limits.memory_bytes,
             "MemorySwap": limits.memory_bytes,  # equal: no swap on top
@@ -219,11 +252,32 @@ def container_config(spec: SandboxSpec) -> dict[str, Any]:
     }
 
 
-@functools.cache
+def _first_process(spec: SandboxSpec) -> dict[str, Any]:
+    if spec.program:
+        return {"Entrypoint": [f"/{PROGRAM}"], "Cmd": []}
+    if spec.command:
+        return {"Entrypoint": list(spec.command)}
+    return {"Cmd": [json.dumps(spec.runner_config)]}
+
+
+def packed(name: str, content: bytes) -> bytes:
+    """An executable file as a tar archive, which is how Docker takes files."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        entry = tarfile.TarInfo(name)
+        entry.size, entry.mode = len(content), 0o755
+        tar.addfile(entry, io.BytesIO(content))
+    return archive.getvalue()
+
+
 def runsc_version() -> str:
     path = shutil.which("runsc") or shutil.which("runsc", path=HOST_BIN)
-    if not path:
-        return ""
+    # An upgrade replaces the file.
+    return _version_of(path, os.stat(path).st_mtime_ns) if path else ""
+
+
+@functools.lru_cache(maxsize=1)
+def _version_of(path: str, _changed_at: int) -> str:
     output = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
     match = re.search(r"version (\S+)", output)
     return match[1] if match else ""

@@ -25,7 +25,12 @@ class SandboxSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     seccomp: str = "unconfined"  # or a profile as JSON text
     labels: Mapping[str, str] = field(default_factory=dict)
-    command: tuple[str, ...] = ()  # instead of the runner: how the doctor looks at a sandbox from within
+    command: tuple[str, ...] = ()  # instead of the runner: the image has none, or the doctor looks around
+    as_nobody: bool = False  # from the first process on: no runner that needs to change its user
+    program: bytes = b""  # the platform's own, put into the image and started instead of all that is there
+    # All of the guest's capabilities, for a `program` alone: what is refused to it, the profile refuses.
+    capable: bool = False
+    trace_to: str = ""  # a path on the host that gVisor writes to what its guest does; see sandbox.tracing
 
 
 @dataclass(frozen=True)
@@ -82,8 +87,8 @@ class Engine(Protocol):
     def state_after_end(self, container_id: str) -> ContainerState:
         """Wait briefly for a container whose output ended, and say how it did."""
 
-    def containers(self) -> list[Container]:
-        """All sandboxes of this node, running or not."""
+    def containers(self, kind: str = "sandbox") -> list[Container]:
+        """All sandboxes of this node and kind, running or not."""
 
     def image_id(self, image: str) -> str:
         """Content id of an image on this node. Raises ImageMissing."""

@@ -11,6 +11,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import psycopg
 from django.conf import settings
@@ -18,14 +19,18 @@ from django.db import InterfaceError, OperationalError, connection
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from audit.chores import Chores
+from audit.chores import Chores, run_due
+from console import figures
 from executions import liveness
+from executions.builds import services as builds
+from executions.builds.collection import Collector
 from executions.callbacks import deliveries
 from executions.models import Execution, Sandbox, SandboxState, Status
 from executions.notify import CALLBACK, CANCEL, CLAIMED, IMAGE_ASKED, POOL, USED, Listener, Notification, notify
 from executions.sandbox import pool, reaper
 from executions.sandbox.engine import Container, Engine, EngineError, ImageMissing
 from runtimes.models import Runtime
+from seccomp_profiles import inspections
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +81,12 @@ class Keeper:
         self._removers = ThreadPoolExecutor(REMOVALS, "remove")
         self._retry_at: dict[int, float] = {}
         self._kill_again_at = math.inf
-        self._chores = Chores()
+        self._chores = (
+            Chores(run_due, "sealing and purging"),
+            Chores(figures.roll_up, "counting the hours that are over"),
+            Chores(partial(inspections.tend, engine), "inspections"),
+        )
+        self._collector = Collector()
         self._stop = False
 
     def stop(self) -> None:
@@ -92,7 +102,9 @@ class Keeper:
                 time.sleep(RECONNECT_S)
         self._starters.shutdown(cancel_futures=True)
         self._removers.shutdown()
-        self._chores.stop()
+        for chores in self._chores:
+            chores.stop()
+        self._collector.stop()
 
     def _serve(self) -> None:
         with Listener(POOL, CANCEL, CALLBACK, IMAGE_ASKED) as listener:
@@ -102,7 +114,9 @@ class Keeper:
             while not self._stop:
                 if time.monotonic() >= next_tick:
                     self._tick()
-                    self._chores.tick()
+                    for chores in self._chores:
+                        chores.tick()
+                    self._collector.tick()
                     next_tick = time.monotonic() + TICK_S
                 if time.monotonic() >= next_step:
                     self._step()
@@ -136,6 +150,7 @@ class Keeper:
         reaper.expire_queued()
         reaper.requeue_orphans()
         reaper.sweep_output()
+        builds.look_after()
         deliveries.enqueue_due()
         self._kill_cancelled()
         try:
@@ -183,7 +198,7 @@ class Keeper:
         waiting = Counter(runtime for pk, runtime in running.values_list("pk", "runtime") if pk not in served)
         starting = Counter(self._starts.values())
         wishes: list[tuple[bool, int, pool.Configuration]] = []
-        for runtime in Runtime.objects.lean().select_related("seccomp_profile"):
+        for runtime in Runtime.objects.lean().select_related("seccomp_profile__active"):
             configuration = pool.Configuration(runtime)
             ready = self._ready(configuration, rows)
             target = min(runtime.pool_max, max(runtime.pool_min, self._demand.peak(runtime.pk)))

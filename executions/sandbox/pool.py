@@ -8,22 +8,28 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from executions.models import Sandbox, SandboxState
+from executions.models import Client, Sandbox, SandboxState
 from executions.notify import CLAIMED, POOL, READY, notify
-from executions.sandbox import session
+from executions.sandbox import session, shell
 from executions.sandbox.docker_engine import ROW_LABEL
 from executions.sandbox.engine import Engine, EngineError, SandboxSpec
-from runtimes.models import Limits, Runtime
-from seccomp_profiles.models import UNCONFINED, SeccompProfile, hash_rules
+from runtimes.models import Limits, Runner, Runtime
+from seccomp_profiles.models import UNCONFINED, SeccompRevision, hash_rules
 
 logger = logging.getLogger(__name__)
 
-# The oldest first: it has had the most time to preload.
+# The oldest first: it has had the most time to preload. The profile is the one in force at this moment, which may
+# be another than when the run began to wait; one without a revision matches no sandbox.
 CLAIM = """
     WITH picked AS (
         SELECT id FROM executions_sandbox
-        WHERE node = %s AND runtime_id = %s AND state = 'ready'
-          AND runtime_revision = %s AND profile_sha256 = %s
+        WHERE node = %s AND runtime_id = %s AND state = 'ready' AND runtime_revision = %s
+          AND profile_sha256 = (
+            SELECT CASE WHEN runtime.seccomp_profile_id IS NULL THEN %s ELSE revision.sha256 END
+            FROM runtimes_runtime runtime
+            LEFT JOIN seccomp_profiles_seccompprofile profile ON profile.id = runtime.seccomp_profile_id
+            LEFT JOIN seccomp_profiles_seccomprevision revision ON revision.id = profile.active_id
+            WHERE runtime.id = executions_sandbox.runtime_id)
         ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1
     ), claimed AS (
         UPDATE executions_sandbox s SET state = 'claimed', execution_id = %s, claimed_at = clock_timestamp()
@@ -41,7 +47,11 @@ class Own:
     limits: Limits
     environment: dict[str, str]
     revision: int
-    profile: SeccompProfile | None
+    profile: SeccompRevision | None
+
+
+def profile_of(owner: Runtime | Client) -> SeccompRevision | None:
+    return owner.seccomp_profile.current if owner.seccomp_profile else None
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,7 @@ class Configuration:
 
     @property
     def image(self) -> str:
-        return self.own.image if self.own else self.runtime.image
+        return self.own.image if self.own else self.runtime.live_image
 
     @property
     def limits(self) -> Limits:
@@ -71,12 +81,16 @@ class Configuration:
         return self.own.revision if self.own else self.runtime.revision
 
     @property
-    def profile(self) -> SeccompProfile | None:
-        return self.own.profile if self.own else self.runtime.seccomp_profile
+    def profile(self) -> SeccompRevision | None:
+        return self.own.profile if self.own else profile_of(self.runtime)
 
     @property
     def profile_name(self) -> str:
-        return self.profile.name if self.profile else UNCONFINED
+        return self.profile.profile.name if self.profile else UNCONFINED
+
+    @property
+    def profile_revision(self) -> int | None:
+        return self.profile.number if self.profile else None
 
     @property
     def profile_sha256(self) -> str:
@@ -94,6 +108,8 @@ class Configuration:
             environment=self.environment,
             seccomp=self.profile.docker_value if self.profile else UNCONFINED,
             labels={ROW_LABEL: str(sandbox.pk)},
+            command=shell.COMMAND if self.runtime.runner == Runner.SHELL else (),
+            as_nobody=self.runtime.runner == Runner.SHELL,
         )
 
 
@@ -104,7 +120,7 @@ def claim(configuration: Configuration, execution_id: UUID) -> Sandbox | None:
         settings.SANDBOX_NODE,
         runtime.pk,
         runtime.revision,
-        configuration.profile_sha256,
+        hash_rules(None),
         execution_id,
         POOL,
         f"{CLAIMED}{runtime.pk}",
@@ -112,14 +128,18 @@ def claim(configuration: Configuration, execution_id: UUID) -> Sandbox | None:
     return next(iter(Sandbox.objects.raw(CLAIM, parameters)), None)
 
 
-def start(engine: Engine, configuration: Configuration, *, execution_id: UUID | None = None) -> Sandbox:
-    """A fresh sandbox: ready for anybody, or claimed from birth by an execution. Raises EngineError."""
+def start(
+    engine: Engine, configuration: Configuration, *, execution_id: UUID | None = None, held: bool = False
+) -> Sandbox:
+    """A fresh sandbox: ready for anybody, claimed from birth by an execution, or `held`: then it stays in the
+    state of one that is being started, which nobody claims. Raises EngineError."""
     runtime = configuration.runtime
     sandbox = Sandbox.objects.create(
         node=settings.SANDBOX_NODE,
         runtime=runtime,
         runtime_revision=configuration.revision,
         profile_name=configuration.profile_name,
+        profile_revision=configuration.profile_revision,
         profile_sha256=configuration.profile_sha256,
         runsc_version=engine.version(),
         execution_id=execution_id,
@@ -136,11 +156,12 @@ def start(engine: Engine, configuration: Configuration, *, execution_id: UUID | 
     except EngineError:
         retire(sandbox)
         raise
-    sandbox.state = SandboxState.CLAIMED if execution_id else SandboxState.READY
-    sandbox.ready_at = timezone.now()
+    if not held:
+        sandbox.state = SandboxState.CLAIMED if execution_id else SandboxState.READY
+        sandbox.ready_at = timezone.now()
     with transaction.atomic():
         sandbox.save(update_fields=["image_id", "container_id", "state", "ready_at"])
-        if not execution_id:
+        if sandbox.state == SandboxState.READY:
             notify(READY, str(runtime.pk))
             notify(POOL)
     return sandbox

@@ -7,7 +7,6 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
-from django_q.models import OrmQ
 
 from executions import services
 from executions.models import Execution, Outcome, OutputChunk, Status
@@ -17,6 +16,14 @@ logger = logging.getLogger(__name__)
 
 # A task taken out of the queue reaches a worker at once: see cluster.HandOver.
 REQUEUE_AFTER = timedelta(seconds=10)
+# Each costs a transaction, and the keeper has other work; the next ones come with the next tick.
+REQUEUE_AT_ONCE = 500
+ORPHANS = """
+    SELECT e.id, e.client_id, e.enqueued_at FROM executions_execution e
+    WHERE e.status = 'queued' AND e.enqueued_at < %s
+      AND NOT EXISTS (SELECT FROM django_q_ormq q WHERE q.execution_id = e.id)
+    ORDER BY e.id LIMIT %s
+"""
 # Starting a sandbox, storing the result through a restart of Postgres: what a run may need beside its own time.
 SLACK = timedelta(seconds=150)
 # Far longer than a chunk can be on its way after the end of its run.
@@ -63,11 +70,7 @@ def expire_queued() -> int:
 
 def requeue_orphans() -> int:
     """Queued executions whose task went down with a cluster. A task too many does no harm: see tasks.take."""
-    waiting = Execution.objects.filter(status=Status.QUEUED, enqueued_at__lt=timezone.now() - REQUEUE_AFTER)
-    if not waiting.exists():
-        return 0
-    in_queue = {task.name() for task in OrmQ.objects.all().iterator()}
-    orphans = [row for row in waiting if str(row.pk) not in in_queue]
+    orphans = list(Execution.objects.raw(ORPHANS, [timezone.now() - REQUEUE_AFTER, REQUEUE_AT_ONCE]))
     for orphan in orphans:
         with transaction.atomic():
             claimed = Execution.objects.filter(

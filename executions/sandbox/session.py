@@ -26,9 +26,11 @@ LIVE_AFTER_S = 0.25
 
 class EndedBy(Enum):
     RUNNER = "the runner reported the end"
+    STREAM = "the program's own stream ended: there was no runner"
     WALL_TIME = "our deadline passed"
     CPU_TIME = "the host counted too much CPU"
     MEMORY = "the kernel killed a process of the sandbox for want of memory"
+    OUTPUT = "the program wrote more than it may"
     LOST = "the stream ended without a report"
     PROTOCOL = "the runner broke the protocol"
 
@@ -91,6 +93,8 @@ class Session:
     `watch` sees the report of a longer run grow, once a tick. It must not block: nothing is enforced meanwhile.
     """
 
+    tick_s = TICK_S
+
     def __init__(
         self,
         channel: Channel,
@@ -115,7 +119,7 @@ class Session:
         allowed_ms = self._limits.compile_wall_ms if self._compiles else self._limits.wall_time_ms
         self._deadline = time.monotonic() + allowed_ms / 1000
         try:
-            self._channel.send(job.frame())
+            self._channel.send(self._opening(job))
             report.ended_by = self._until_end(report)
         except ProtocolError as e:
             report.ended_by, report.complaint = EndedBy.PROTOCOL, str(e)
@@ -128,15 +132,18 @@ class Session:
                 report.ended_by = EndedBy.MEMORY
         return report
 
+    def _opening(self, job: Job) -> bytes:
+        return job.frame()
+
     def _until_end(self, report: Report) -> EndedBy:
-        next_tick = time.monotonic() + TICK_S
+        next_tick = time.monotonic() + self.tick_s
         live_at = time.monotonic() + LIVE_AFTER_S
         while True:
             now = time.monotonic()
             if now >= self._deadline:
                 return EndedBy.WALL_TIME
             if now >= next_tick:
-                next_tick = now + TICK_S
+                next_tick = now + self.tick_s
                 self._measure(report)
                 if report.oom_killed:
                     return EndedBy.MEMORY
@@ -146,14 +153,20 @@ class Session:
                     self._watch(report)
             if not select.select([self._channel], [], [], max(0, min(self._deadline, next_tick) - now))[0]:
                 continue
-            received = self._channel.receive()
-            if received is None:
-                return EndedBy.LOST
-            stdout, stderr = received
-            report.complaint = (report.complaint + stderr.decode(errors="replace"))[-4000:]
-            for kind, payload in self._frames.feed(stdout):
-                if self._take(report, kind, payload):
-                    return EndedBy.RUNNER
+            if ended_by := self._receive(report):
+                return ended_by
+
+    def _receive(self, report: Report) -> EndedBy | None:
+        """Adds what arrived to the report; why the session is over, once it is."""
+        received = self._channel.receive()
+        if received is None:
+            return EndedBy.LOST
+        stdout, stderr = received
+        report.complaint = (report.complaint + stderr.decode(errors="replace"))[-4000:]
+        for kind, payload in self._frames.feed(stdout):
+            if self._take(report, kind, payload):
+                return EndedBy.RUNNER
+        return None
 
     def _take(self, report: Report, kind: bytes, payload: bytes) -> bool:
         """Adds a frame to the report; true for the last one."""

@@ -11,12 +11,14 @@ from typing import Any
 
 from executions.models import Outcome, Status
 from executions.sandbox.engine import ContainerState
+from executions.sandbox.protocol import End
 from executions.sandbox.session import EndedBy, Report
 from runtimes.models import Limits, OutputAction
 
 MIB = 1024**2
 # Whoever reads the result parses it again, at a stack depth of their own: half of what Python's parser can do.
 MAX_NESTING = 500
+KILLED = 128 + signal.SIGKILL
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,10 @@ def decide(report: Report, state: ContainerState | None, limits: Limits, *, canc
             return _out_of_memory(report, limits)
         case EndedBy.RUNNER:
             return _of_program(report, limits)
+        case EndedBy.OUTPUT:
+            return _over_output(report, limits) or _of_lost_sandbox(report, state, limits, cancelled)
+        case EndedBy.STREAM:
+            return _of_stream(report, state, limits, cancelled)
         case EndedBy.LOST:
             return _of_lost_sandbox(report, state, limits, cancelled)
         case _:
@@ -99,9 +105,17 @@ def _of_lost_sandbox(report: Report, state: ContainerState | None, limits: Limit
     )
 
 
-def _of_program(report: Report, limits: Limits) -> Verdict:
-    end = report.end
-    assert end is not None  # noqa: S101  EndedBy.RUNNER says so
+def _of_stream(report: Report, state: ContainerState | None, limits: Limits, cancelled: str) -> Verdict:
+    """There was no runner: the exit status is what gVisor told Docker."""
+    if state is None or state.running or state.exit_code is None:
+        return _of_lost_sandbox(report, state, limits, cancelled)
+    if report.oom_killed or state.oom_killed or (cancelled and state.exit_code == KILLED):
+        return _of_lost_sandbox(report, state, limits, cancelled)
+    report.end = End(state.exit_code, None, len(report.stdout), len(report.stderr), None, lingered=False)
+    return _of_program(report, limits)
+
+
+def _over_output(report: Report, limits: Limits) -> Verdict | None:
     for stream, kept, outcome in (
         ("standard output", report.stdout, Outcome.STDOUT),
         ("standard error", report.stderr, Outcome.STDERR),
@@ -112,6 +126,14 @@ def _of_program(report: Report, limits: Limits) -> Verdict:
                 outcome,
                 f"Output limit exceeded: more than {limits.output_bytes} bytes on {stream}.",
             )
+    return None
+
+
+def _of_program(report: Report, limits: Limits) -> Verdict:
+    end = report.end
+    assert end is not None  # noqa: S101  EndedBy.RUNNER says so
+    if verdict := _over_output(report, limits):
+        return verdict
     if report.compile_status:
         return Verdict(
             Status.FAILED,

@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('runtimes', '0002_changes_recorded'),
         # The columns that the triggers write to.
-        ('audit', '0004_languages'),
+        ('audit', '0006_languages'),
     ]
 
     operations = [

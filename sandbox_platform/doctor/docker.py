@@ -5,6 +5,7 @@ from django.conf import settings
 
 from executions.sandbox.docker_engine import get_engine
 from executions.sandbox.engine import EngineError, ImageMissing
+from runtimes.builds import BuildState, RuntimeBuild
 from runtimes.models import Runtime
 from sandbox_platform.doctor.check import Check, broken, ok, warning
 
@@ -14,6 +15,7 @@ FIXED_IN = {20250319: "CVE-2025-2713, a local privilege escalation in runsc"}
 # Not here: CVE-2026-96812, an escape to host root, needs a character device passed into the sandbox, and none
 # ever is: tests/executions/sandbox assert it.
 UPDATE = "install gVisor's own release (https://gvisor.dev/docs/user_guide/install/) over the package"
+TRACING = ("--oci-seccomp", "--allow-flag-override", "--debug", "--strace", "--strace-log-size=1")
 DATE = re.compile(r"(20\d{6})")
 
 
@@ -29,8 +31,8 @@ def engine(name: str) -> Check:
 
 
 def runtime_registered(name: str) -> Check:
-    runtime = _registration()
     wanted = settings.SANDBOX_GVISOR_RUNTIME
+    runtime = _registration(wanted)
     if runtime is None:
         return broken(name, f"Docker has no runtime called {wanted}", "run `make setup`: it registers gVisor")
     arguments = runtime.get("runtimeArgs") or []
@@ -39,6 +41,15 @@ def runtime_registered(name: str) -> Check:
     if "--network=none" not in arguments:
         return warning(name, f"{wanted} lacks --network=none, the second lock on the network", "run `make setup`")
     return ok(name, f"{wanted} → {runtime.get('path')} {' '.join(arguments)}")
+
+
+def tracing_registered(name: str) -> Check:
+    wanted = settings.SANDBOX_GVISOR_TRACE_RUNTIME
+    arguments = (_registration(wanted) or {}).get("runtimeArgs") or []
+    if missing := [flag for flag in TRACING if flag not in arguments]:
+        detail = f"{wanted} lacks {' '.join(missing)}: which call was refused cannot be told"
+        return warning(name, detail, "run `make setup`")
+    return ok(name, f"{wanted} tells which calls a guest makes")
 
 
 def runsc_version(name: str) -> Check:
@@ -57,7 +68,7 @@ def images(name: str) -> Check:
     runtimes = list(Runtime.objects.enabled())
     for runtime in runtimes:
         try:
-            get_engine().image_id(runtime.image)
+            get_engine().image_id(runtime.live_image)
         except ImageMissing:
             missing.append(f"{runtime.image} of {runtime.slug}")
     if missing:
@@ -67,6 +78,26 @@ def images(name: str) -> Check:
     return ok(name, f"of {', '.join(runtime.slug for runtime in runtimes)} are here")
 
 
-def _registration() -> dict[str, Any] | None:
+def builds(name: str) -> Check:
+    """A live build stays on what its image was when it was made, updates of Debian's or not."""
+    live = RuntimeBuild.objects.filter(state=BuildState.LIVE, node=settings.SANDBOX_NODE).select_related("runtime")
+    outdated = [build.runtime.slug for build in live.defer("log") if _has_moved_on(build)]
+    if outdated:
+        return warning(
+            name,
+            f"made of an image that was renewed since: {', '.join(outdated)}",
+            "build them again: Builds in the admin",
+        )
+    return ok(name, f"{len(live)} live, made of what their images are now" if live else "none is live")
+
+
+def _has_moved_on(build: RuntimeBuild) -> bool:
+    try:
+        return get_engine().image_id(build.base) != build.base_image_id
+    except ImageMissing:
+        return False  # pulled and pinned; the name is not needed any more
+
+
+def _registration(name: str) -> dict[str, Any] | None:
     runtimes: dict[str, dict[str, Any]] = get_engine().info()["Runtimes"]
-    return runtimes.get(settings.SANDBOX_GVISOR_RUNTIME)
+    return runtimes.get(name)

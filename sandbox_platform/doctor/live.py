@@ -128,10 +128,10 @@ def _read_all(channel: Channel) -> bytes:
 def _image() -> str:
     for runtime in Runtime.objects.enabled():
         try:
-            get_engine().image_id(runtime.image)
+            get_engine().image_id(runtime.live_image)
         except ImageMissing:
             continue
-        return runtime.image
+        return runtime.live_image
     raise EngineError(f"no image of an enabled runtime is on node {settings.SANDBOX_NODE}")
 
 

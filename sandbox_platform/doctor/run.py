@@ -1,6 +1,6 @@
 from collections.abc import Callable, Iterator
 
-from sandbox_platform.doctor import database, docker, history, host, live, service
+from sandbox_platform.doctor import database, docker, history, host, live, profiles, service
 from sandbox_platform.doctor.check import Check, broken
 
 CHECKS: dict[str, Callable[[str], Check]] = {
@@ -8,8 +8,11 @@ CHECKS: dict[str, Callable[[str], Check]] = {
     "gVisor registered": docker.runtime_registered,
     "gVisor version": docker.runsc_version,
     "images": docker.images,
+    "builds": docker.builds,
     "gVisor on": live.gvisor_on,
     "seccomp on": live.seccomp_on,
+    "seccomp traced": docker.tracing_registered,
+    "seccomp profiles": profiles.verdicts,
     "network dark": live.network_dark,
     "memory limit": live.memory_limit,
     "Postgres": database.reachable,

@@ -55,7 +55,7 @@ def callbacks(name: str) -> Check:
 def pool(name: str) -> Check:
     counts = {
         runtime.slug: (_ready(runtime), runtime.pool_min)
-        for runtime in Runtime.objects.enabled().select_related("seccomp_profile")
+        for runtime in Runtime.objects.enabled().select_related("seccomp_profile__active")
     }
     detail = ", ".join(f"{slug} {ready} of {wanted}" for slug, (ready, wanted) in counts.items())
     if any(ready < wanted for ready, wanted in counts.values()):

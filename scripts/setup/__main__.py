@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from scripts.setup import docker, envfile, images, python_env, stack
+from scripts.setup import browser, docker, envfile, images, python_env, stack
 from scripts.setup.host import SUPPORTED, SetupError, fail, release, say
 
 
@@ -60,6 +60,7 @@ def prepare_tests() -> None:
     docker.ensure()
     envfile.ensure()
     ensure_python()
+    browser.ensure()
     images.ensure_all()
 
 
@@ -73,6 +74,7 @@ COMMANDS: dict[str, Callable[[], int | None]] = {
     "ensure_uv": python_env.ensure_uv,
     "ensure_python": ensure_python,
     "ensure_docker": docker.ensure,
+    "ensure_browser": browser.ensure,
     "build": build,
     "start": start,
     "stop": stack.stop,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import configparser
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from scripts.setup import apt
-from scripts.setup.host import run
+from scripts.setup.host import ROOT, must, run
 
 IN_BUILD_CA = "/run/secrets/ca"
+BUILD_CONFIG = ROOT / ".build-config"
 BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
 
@@ -149,12 +151,8 @@ def apt_conf() -> str:
     return "".join(line + "\n" for line in proxies)
 
 
-@contextmanager
-def build_secrets() -> Iterator[list[str]]:
-    """`docker build` options that hand the machine's mirrors and certificates to a build, for its duration.
-
-    ids: ca, pip_conf, npmrc, apt_conf, and apt_sources where the machine is a Debian.
-    """
+def build_files() -> dict[str, str]:
+    """Mirrors and certificates: ca, pip_conf, npmrc, apt_conf, and apt_sources where the machine is a Debian."""
     pip = pip_config()
     bundle = ca_bundle(pip)
     contents = {
@@ -165,14 +163,42 @@ def build_secrets() -> Iterator[list[str]]:
     }
     if sources := apt.trixie_sources():
         contents["apt_sources"] = "\n".join(source.render() for source in sources)
+    return contents
+
+
+def proxies() -> dict[str, str]:
+    names = ("http_proxy", "https_proxy", "no_proxy")
+    return {name: value for name in names if (value := os.environ.get(name) or os.environ.get(name.upper()))}
+
+
+def write_build_config(folder: Path = BUILD_CONFIG, *, group: str = "") -> None:
+    """The same for builds that the worker makes (executions/builds). Only its group may read it: a mirror's
+    address may hold a password."""
+    files = build_files()
+    files["apt.sources"] = files.pop("apt_sources", "")
+    files["environment"] = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in proxies().items())
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o750)
+    for name, text in files.items():
+        path = folder / name
+        path.touch(mode=0o600)
+        path.write_text(text, encoding="utf-8")
+        path.chmod(0o640)
+    if group:
+        must(["chgrp", "--recursive", group, folder], root=True, check="mirrors for builds", fix="make start")
+
+
+@contextmanager
+def build_secrets() -> Iterator[list[str]]:
+    """`docker build` options that hand them to a build, for its duration."""
+    contents = build_files()
     with TemporaryDirectory(prefix="sandbox-platform-build-") as folder:
         options = []
         for name, text in contents.items():
             path = Path(folder) / name
             path.write_text(text, encoding="utf-8")
             options += ["--secret", f"id={name},src={path}"]
-        for proxy in ("http_proxy", "https_proxy", "no_proxy"):
-            if value := os.environ.get(proxy) or os.environ.get(proxy.upper()):
-                # Docker predefines these build arguments and keeps them out of the image's history.
-                options += ["--build-arg", f"{proxy}={value}"]
+        for proxy, value in proxies().items():
+            # Docker predefines these build arguments and keeps them out of the image's history.
+            options += ["--build-arg", f"{proxy}={value}"]
         yield options

@@ -31,8 +31,12 @@ from scripts.setup.host import (
 
 ENGINE_FLOOR = (24,)
 COMPOSE_FLOOR = (2, 26, 1)
+OURS = ("runsc", "runsc-egress", "runsc-trace")
 DAEMON_JSON = Path("/etc/docker/daemon.json")
 DAEMON_LOG = Path("/var/log/dockerd.log")
+# Where worker and gVisor meet for a trace: pipes, never a file. The worker's user is the platform image's.
+TRACE_FOLDER = Path("/var/lib/sandbox-platform/trace")
+TRACE_OWNER = 10001
 PID_FILES = (Path("/var/run/docker.pid"), Path("/var/run/docker/containerd/containerd.pid"))
 
 
@@ -147,6 +151,20 @@ def install(missing: list[str]) -> None:
     apt.install(apt.package_names([*missing, *extra], here))
 
 
+# Tells every system call of the guest, with as little of its arguments as gVisor can be brought to. Where to, the
+# annotation of each container says, which is what --allow-flag-override is for: whoever can set an annotation is
+# root on this host already.
+TRACE_ARGUMENTS = [
+    "--network=none",
+    "--oci-seccomp",
+    "--allow-flag-override",
+    "--debug",
+    "--debug-command=boot",
+    "--strace",
+    "--strace-log-size=1",
+]
+
+
 def desired_runtimes(runsc: str, kernel: tuple[int, ...]) -> dict[str, dict[str, Any]]:
     # From this kernel on, the packaged gVisor refuses its own network stack ("cannot run with network enabled
     # in root network namespace"); the container's own namespace is the boundary then.
@@ -154,11 +172,12 @@ def desired_runtimes(runsc: str, kernel: tuple[int, ...]) -> dict[str, dict[str,
     return {
         "runsc": {"path": runsc, "runtimeArgs": ["--network=none", "--oci-seccomp"]},
         "runsc-egress": {"path": runsc, "runtimeArgs": [f"--network={egress}", "--oci-seccomp"]},
+        "runsc-trace": {"path": runsc, "runtimeArgs": TRACE_ARGUMENTS},
     }
 
 
 def merge_runtimes(config: dict[str, Any], wanted: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Our two runtimes added; everything else, and any further runsc flag of the operator's, stays.
+    """Our runtimes added; everything else, and any further runsc flag of the operator's, stays.
 
     A registered `runsc` keeps its path (gVisor's own package has another) but must have our flags:
     without --oci-seccomp a seccomp profile is accepted and ignored.
@@ -209,7 +228,7 @@ def ensure_registered() -> None:
             if not backup.exists():
                 write_root_file(backup, DAEMON_JSON.read_text(encoding="utf-8"))
         write_root_file(DAEMON_JSON, json.dumps(after, indent=2) + "\n")
-        current.note("registered runsc and runsc-egress")
+        current.note(f"registered {', '.join(OURS)}")
         if is_running():
             # SIGHUP re-reads the runtimes and leaves running containers alone; a restart would not.
             if has_systemd():
@@ -222,8 +241,16 @@ def ensure_registered() -> None:
             current.note("Docker reloaded")
 
 
+def ensure_trace_folder() -> None:
+    with step("folder for gVisor's traces") as current:
+        for line in (["mkdir", "-p"], ["chown", f"{TRACE_OWNER}:{TRACE_OWNER}"], ["chmod", "700"]):
+            fix = f"make {TRACE_FOLDER} by hand, owned by uid {TRACE_OWNER}"
+            must([*line, TRACE_FOLDER], root=True, check=str(TRACE_FOLDER), fix=fix)
+        current.note(str(TRACE_FOLDER))
+
+
 def _runtimes_known() -> bool:
-    return {"runsc", "runsc-egress"} <= registered_runtimes().keys()
+    return set(OURS) <= registered_runtimes().keys()
 
 
 def registered_runtimes() -> dict[str, Any]:
@@ -308,3 +335,4 @@ def ensure() -> None:
     ensure_installed()
     ensure_running()
     ensure_registered()
+    ensure_trace_folder()

@@ -10,7 +10,7 @@ import sys
 import time
 
 from scripts import smoke
-from scripts.setup import envfile, images
+from scripts.setup import certificates, envfile, images
 from scripts.setup.docker import command, docker
 from scripts.setup.host import LOG, ROOT, SetupError, run, say, step, tail
 
@@ -32,6 +32,7 @@ def in_front(*words: str) -> int:
 def start() -> None:
     with step("starting the stack (Postgres, migrations, web, worker, keeper, callbacks)"):
         check_port(envfile.settings())
+        certificates.write_build_config(group=envfile.settings().get("DOCKER_GID", ""))
         # The platform offers what is built; the process that creates the runtimes has no Docker to ask.
         built = {"SANDBOX_BUILT_RUNTIMES": ",".join(images.built_runtimes())}
         done = run(compose("up", "--detach", "--no-build", "--remove-orphans"), env=built, timeout=300)

@@ -10,7 +10,7 @@ from audit import sealing
 from audit.models import RetentionPolicy, TrailEntry
 from executions.models import Client, Execution, hash_token
 from runtimes.models import Runtime
-from seccomp_profiles.models import SeccompProfile
+from seccomp_profiles import revisions
 
 LIST = reverse("admin:audit_trailentry_changelist")
 
@@ -91,8 +91,8 @@ def test_export_has_a_line_for_each_column(browser: Browser, changed: TrailEntry
 
 
 def test_export_holds_no_formula(browser: Browser) -> None:
-    profile = SeccompProfile.objects.create(name="x", description="=1+1")
-    entry = TrailEntry.objects.get(pgh_obj_model="seccomp_profiles.SeccompProfile", pgh_obj_id=str(profile.pk))
+    revisions.create_profile("x", description="=1+1")
+    entry = TrailEntry.objects.get(pgh_obj_model="seccomp_profiles.SeccompProfile", pgh_label="insert")
     assert "'=1+1" in [line["after"] for line in exported(browser, entry)]
 
 

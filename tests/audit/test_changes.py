@@ -11,7 +11,7 @@ from audit.middleware import actor_of
 from audit.models import RuntimeEvent, TokenEvent, TrailEntry
 from executions.models import Client, Token, hash_token
 from runtimes.models import Runtime
-from seccomp_profiles.models import SeccompProfile
+from seccomp_profiles import revisions
 from tests.audit.conftest import execute
 
 
@@ -41,17 +41,19 @@ def test_change_by_sql_names_the_session(python_runtime: Runtime) -> None:
 
 
 def test_creation_is_recorded(db: None) -> None:
-    SeccompProfile.objects.create(name="strict", rules={"defaultAction": "SCMP_ACT_ALLOW"})
-    entry = latest()
-    assert (entry.what, entry.pgh_label) == ("SeccompProfile strict", "insert")
+    revisions.create_profile("strict", {"defaultAction": "SCMP_ACT_ALLOW"})
+    entry = TrailEntry.objects.get(pgh_obj_model="seccomp_profiles.SeccompProfile", pgh_label="insert")
+    assert entry.what == "SeccompProfile strict"
+    entry = TrailEntry.objects.get(pgh_obj_model="seccomp_profiles.SeccompRevision")
     assert entry.changes["rules"] == (None, {"defaultAction": "SCMP_ACT_ALLOW"})
 
 
 def test_deletion_is_recorded_with_what_was_there(db: None) -> None:
-    SeccompProfile.objects.create(name="strict").delete()
-    entry = latest()
-    assert entry.pgh_label == "delete"
+    revisions.create_profile("strict").delete()
+    entry = TrailEntry.objects.get(pgh_obj_model="seccomp_profiles.SeccompProfile", pgh_label="delete")
     assert entry.changes["name"] == ("strict", None)
+    entry = TrailEntry.objects.get(pgh_obj_model="seccomp_profiles.SeccompRevision", pgh_label="delete")
+    assert entry.changes["number"] == (1, None)
 
 
 def test_change_that_is_rolled_back_is_not_recorded(python_runtime: Runtime) -> None:

@@ -21,14 +21,20 @@ HISTORY = (
     "audit_leaf",
     "audit_pending",
     "audit_purgerecord",
+    "audit_runtimebuildevent",
     "audit_runtimeevent",
     "audit_seccompprofileevent",
+    "audit_seccomprevisionevent",
+    "audit_seccompactivationevent",
     "audit_clientevent",
     "audit_tokenevent",
     "audit_retentionpolicyevent",
     "audit_redactionpatternevent",
     "runtimes_runtime",
+    "runtimes_runtimebuild",
     "executions_client",
+    "seccomp_profiles_seccomprevision",
+    "seccomp_profiles_seccompactivation",
 )
 
 

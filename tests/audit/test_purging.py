@@ -3,12 +3,15 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from audit import purging, sealing
 from audit.models import Kind, PurgeRecord, RetentionPolicy
 from audit.verification import verify
 from executions.models import Artifact, Client, Execution, InputFile, Status
+from executions.searching import newest
 from tests.audit.conftest import tamper
 
 MakeExecution = Callable[..., Execution]
@@ -69,6 +72,35 @@ def test_output_goes_and_the_rest_stays(old: MakeExecution, make_policy: MakePol
     purge()
     execution.refresh_from_db()
     assert (execution.code, execution.stdout, execution.stderr, execution.result) == ("secret", "", "", None)
+
+
+def test_purged_text_is_not_found_any_more(old: MakeExecution, make_policy: MakePolicy) -> None:
+    execution = old()
+    assert newest("secret", Execution.objects.all())[0] == [execution.pk]
+    make_policy(keep_code_days=9)
+    purge()
+    assert newest("secret", Execution.objects.all())[0] == []
+    assert newest("out", Execution.objects.all())[0] == [execution.pk]
+
+
+def test_batch_goes_on_where_the_last_one_ended(
+    old: MakeExecution, make_policy: MakePolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(purging, "BATCH", 1)
+    rows = [old(days=20 - i) for i in range(3)]
+    make_policy(keep_code_days=9)
+    with CaptureQueriesContext(connection) as queries:
+        assert [record.last_id for record in purge()] == [row.pk for row in rows]
+    walks = [query["sql"] for query in queries if "SKIP LOCKED" in query["sql"]]
+    assert f"\"id\" > '{rows[-1].pk.hex}'" in walks[-1]
+
+
+def test_walk_ends_at_what_is_too_young(old: MakeExecution) -> None:
+    old(days=1)
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+    due = purging.due_by(timezone.now() - timedelta(days=9), Execution.objects.order_by("id"))
+    assert "Index Cond: (id <" in due.explain()
 
 
 def test_artifacts_go_and_the_rest_stays(old: MakeExecution, make_policy: MakePolicy) -> None:

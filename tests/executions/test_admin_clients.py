@@ -115,7 +115,7 @@ def test_page_shows_usage(browser: Browser, existing: Client) -> None:
     existing.max_runs_per_minute = existing.max_runs_per_day = 9
     existing.save()
     admit(existing, 4)
-    assert "0 queued or running, 4 in this minute, 4 today" in html_of(browser, page(existing))
+    assert "0 queued or running, 4 in the last minute, 4 today" in html_of(browser, page(existing))
 
 
 def test_client_with_history_cannot_be_deleted(

@@ -5,12 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection, transaction
+from django.db.models import F
 from django.utils import timezone
 from django_q.models import OrmQ
 
 from executions import admission, services
-from executions.admission import NeverFits, OverLimit, admit, usage_of
+from executions.admission import COUNT, NeverFits, OverLimit, admit, usage_of
 from executions.models import Client, ClientUsage, Execution, Status
+from executions.models.usage import SECONDS
 from runtimes.models import Runtime
 
 MakeExecution = Callable[..., Execution]
@@ -68,38 +70,88 @@ def test_refused_one_is_not_counted(db: None) -> None:
     assert usage_of(client).day_used == 1
 
 
-@pytest.mark.parametrize(("limit", "span"), [(RATES[0], timedelta(minutes=1)), (RATES[1], timedelta(days=1))])
-def test_next_minute_or_day_counts_anew(db: None, limit: str, span: timedelta) -> None:
-    client = client_with(**{limit: 1})
+def seconds_pass(number: int) -> None:
+    ClientUsage.objects.update(second=F("second") - number)
+
+
+def test_next_day_counts_anew(db: None) -> None:
+    client = client_with(max_runs_per_day=1)
     admit(client)
-    row = ClientUsage.objects.get()
-    ClientUsage.objects.update(minute=row.minute - span, day=row.day - span)
+    ClientUsage.objects.update(day=F("day") - timedelta(days=1))
     admit(client)
     assert refusal(client).used == 1
+
+
+@pytest.mark.parametrize("seconds", [SECONDS, SECONDS + 1, 10**6])
+def test_run_of_more_than_a_minute_ago_is_no_more(db: None, seconds: int) -> None:
+    client = client_with(max_runs_per_minute=1)
+    admit(client)
+    seconds_pass(seconds)
+    assert usage_of(client).minute_used == 0
+    admit(client)
+    assert refusal(client).used == 1
+
+
+@pytest.mark.parametrize("seconds", [1, 30, 58])
+def test_run_of_the_last_minute_counts_whatever_the_clock_says(db: None, seconds: int) -> None:
+    client = client_with(max_runs_per_minute=1)
+    admit(client)
+    seconds_pass(seconds)
+    assert refusal(client).used == usage_of(client).minute_used == 1
+
+
+def test_no_minute_holds_more_than_allowed(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = client_with(max_runs_per_minute=5)
+    admitted = []
+    for second in range(0, 200, 5):
+        monkeypatch.setattr(admission, "COUNT", COUNT.replace("now()", f"to_timestamp({10**9 + second})"))
+        with suppress(OverLimit):
+            for _ in range(3):
+                with transaction.atomic():
+                    admit(client)
+                admitted.append(second)
+    assert max(sum(at <= other <= at + 60 for other in admitted) for at in admitted) == 5
+    assert len(admitted) > 12
 
 
 def test_day_goes_on_when_the_minute_is_over(db: None) -> None:
     client = client_with(max_runs_per_day=1)
     admit(client)
-    ClientUsage.objects.update(minute=ClientUsage.objects.get().minute - timedelta(minutes=1))
+    seconds_pass(SECONDS)
     refusal(client)
 
 
-def test_call_that_waited_since_an_earlier_minute_counts_in_the_present_one(db: None) -> None:
+def test_call_that_waited_since_an_earlier_second_counts_in_the_present_one(db: None) -> None:
     client = client_with(max_runs_per_minute=2)
     admit(client)
-    ahead = ClientUsage.objects.get().minute + timedelta(minutes=1)
-    ClientUsage.objects.update(minute=ahead)
+    seconds_pass(-30)
+    ahead = ClientUsage.objects.get().second
     admit(client)
-    assert (ClientUsage.objects.get().minute, refusal(client).used) == (ahead, 2)
+    assert (ClientUsage.objects.get().second, refusal(client).used) == (ahead, 2)
 
 
-def test_minute_frees_at_its_end(db: None) -> None:
+def test_place_frees_a_minute_after_it_was_taken(db: None) -> None:
     client = client_with(max_runs_per_minute=1)
     admit(client)
     refused = refusal(client)
-    assert refused.frees_at == ClientUsage.objects.get().minute + timedelta(minutes=1)
-    assert 1 <= refused.retry_after_s <= 60
+    assert refused.frees_at == datetime.fromtimestamp(ClientUsage.objects.get().second + SECONDS, UTC)
+    assert 59 <= refused.retry_after_s <= SECONDS
+
+
+def test_time_to_come_again_is_when_as_many_as_asked_for_have_gone(db: None) -> None:
+    client = client_with(max_runs_per_minute=3)
+    admit(client)
+    seconds_pass(40)
+    admit(client, 2)
+    frees = [refusal(client, count).retry_after_s for count in (1, 2, 3)]
+    assert frees[0] <= SECONDS - 40 < 55 <= frees[1] == frees[2]
+
+
+def test_called_again_in_time_the_refused_one_is_admitted(db: None) -> None:
+    client = client_with(max_runs_per_minute=2)
+    admit(client, 2)
+    seconds_pass(refusal(client).retry_after_s)
+    admit(client)
 
 
 def test_day_frees_at_midnight_utc(db: None) -> None:
@@ -146,7 +198,7 @@ def test_usage_of_a_client_that_never_called_is_nothing(db: None) -> None:
 def test_usage_of_a_past_day_is_nothing(db: None) -> None:
     client = client_with(max_runs_per_day=5)
     long_ago = datetime(2020, 1, 1, tzinfo=UTC)
-    ClientUsage.objects.create(client=client, minute=long_ago, minute_used=3, day=long_ago, day_used=3)
+    ClientUsage.objects.create(client=client, second=1, recent=[1] * SECONDS, day=long_ago, day_used=3)
     usage = usage_of(client)
     assert (usage.minute_used, usage.day_used) == (0, 0)
 

@@ -6,6 +6,7 @@ from django.core.management import call_command
 
 from executions.models import Client, Token, hash_token
 from runtimes.models import Runtime
+from seccomp_profiles import shipped
 from seccomp_profiles.models import SeccompProfile
 
 TOKEN, PASSWORD = "token-of-the-environment", "password-of-the-environment"
@@ -27,7 +28,7 @@ def bootstrap() -> str:
 
 def test_creates_everything() -> None:
     bootstrap()
-    assert set(SeccompProfile.objects.values_list("name", flat=True)) == {"default", "unconfined"}
+    assert set(SeccompProfile.objects.values_list("name", flat=True)) == set(shipped.PROFILES)
     assert Runtime.objects.filter(slug__in=["python", "nodejs"]).count() == 2
     assert User.objects.get().is_superuser
     assert Token.objects.get().token_sha256 == hash_token(TOKEN)

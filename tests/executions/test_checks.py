@@ -55,6 +55,7 @@ def test_queue_that_would_run_twice_is_an_error(settings, change: dict[str, obje
         ("SEED_TIMEOUT_MS", LONGEST * 1000 + 1, "E005"),
         ("SEED_MEMORY_BYTES", 64 * 1024**2 - 1, "E006"),
         ("SANDBOX_NODE", "n" * 101, "E007"),
+        ("SANDBOX_BUILD_TIMEOUT_MS", LONGEST * 1000 + 1, "E015"),
     ],
 )
 def test_impossible_seed_is_an_error(settings, name: str, value: object, number: str) -> None:

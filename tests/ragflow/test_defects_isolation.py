@@ -144,7 +144,9 @@ def test_06_sandbox_is_locked_in(platform):
 def test_06_no_service_of_the_host_can_be_reached(platform):
     """A server on every address of the host, called from inside on those that a container could know."""
     server = socket.create_server(("0.0.0.0", 0))  # noqa: S104
-    server.setblocking(False)  # the kernel completes a connection without accept(): whoever called waits in the backlog
+    server.setblocking(
+        False
+    )  # the kernel completes a connection without accept(): whoever called waits in the backlog
     code = """
 import socket
 def main(port):

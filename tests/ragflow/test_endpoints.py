@@ -65,4 +65,4 @@ def test_openapi_describes_run(ask):
 
 
 def test_ready_is_green_while_the_platform_runs(ask):
-    assert ask("GET", "/readyz").json() == {"status": "ready", "problems": []}
+    assert ask("GET", "/readyz").status_code == 200

@@ -6,6 +6,7 @@ from django.core.management import CommandError, call_command
 from runtimes.manifests import ManifestError, load, load_all, sync
 from runtimes.models import MIB, Runtime
 from seccomp_profiles import shipped
+from seccomp_profiles.models import SeccompProfile
 
 PYTHON = """
 slug = "python"
@@ -114,6 +115,22 @@ def test_seccomp_seed_takes_the_default_profile(db: None, write, settings) -> No
     shipped.create_missing()
     synced(write())
     assert str(Runtime.objects.get().seccomp_profile) == "default"
+
+
+def test_seccomp_that_is_switched_on_later_filters_what_has_no_profile(db: None, write, settings) -> None:
+    shipped.create_missing()
+    synced(write())
+    settings.SEED_SECCOMP = True
+    assert "filtered by the profile default" in synced(write())[0]
+    assert str(Runtime.objects.get().seccomp_profile) == "default"
+
+
+def test_a_runtime_that_shall_have_no_filter_keeps_none(db: None, write, settings) -> None:
+    shipped.create_missing()
+    synced(write())
+    Runtime.objects.update(seccomp_profile=SeccompProfile.objects.get(name="unconfined"))
+    settings.SEED_SECCOMP = True
+    assert synced(write()) == []
 
 
 def test_unchanged_manifest_is_silent(db: None, write) -> None:

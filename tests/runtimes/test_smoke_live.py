@@ -1,7 +1,7 @@
 """Every shipped runtime's smoke programs, through the API, in real sandboxes.
 
-Those of the core set, or what SANDBOX_TEST_RUNTIMES says: `all`, or names separated by commas. Their images must be
-built: `make build RUNTIMES=all`.
+Those of the core set, or what SANDBOX_TEST_RUNTIMES says: `all`, or names separated by commas. Their images
+must be built: `make build RUNTIMES=all`.
 """
 
 import os

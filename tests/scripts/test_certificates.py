@@ -1,6 +1,15 @@
+import subprocess
 from pathlib import Path
 
-from scripts.setup.certificates import PipConfig, pip_config_files, read_npmrc, read_pip_config
+import pytest
+
+from scripts.setup.certificates import (
+    PipConfig,
+    pip_config_files,
+    read_npmrc,
+    read_pip_config,
+    write_build_config,
+)
 
 
 def pip_conf(tmp_path: Path, name: str, text: str) -> Path:
@@ -75,3 +84,22 @@ def test_npm_keeps_registry_and_login_and_gets_the_builds_certificates() -> None
 def test_npms_environment_variable_wins() -> None:
     environ = {"NPM_CONFIG_REGISTRY": "https://env.example/"}
     assert read_npmrc(["registry=https://file.example/\n"], environ, "") == "registry=https://env.example/\n"
+
+
+def test_builds_configuration_is_readable_by_its_owner_and_group_only(tmp_path: Path) -> None:
+    write_build_config(tmp_path / "config")
+    assert {"ca", "pip_conf", "npmrc", "apt_conf", "apt.sources", "environment"} == {
+        path.name for path in (tmp_path / "config").iterdir()
+    }
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "config").iterdir()}
+    assert (modes, (tmp_path / "config").stat().st_mode & 0o777) == ({0o640}, 0o750)
+
+
+def test_builds_proxies_are_words_of_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://a:'$(id)'@proxy.example")
+    write_build_config(tmp_path / "config")
+    script = '. ./environment; printf %s "$http_proxy"'
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=tmp_path / "config", capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "http://a:'$(id)'@proxy.example"

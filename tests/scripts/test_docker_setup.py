@@ -15,7 +15,7 @@ def test_other_settings_and_runtimes_stay() -> None:
     after = merge_runtimes(before, WANTED)
     assert after["log-driver"] == "local"
     assert after["runtimes"]["nvidia"] == {"path": "/usr/bin/nvidia"}
-    assert after["runtimes"].keys() == {"nvidia", "runsc", "runsc-egress"}
+    assert after["runtimes"].keys() == {"nvidia", "runsc", "runsc-egress", "runsc-trace"}
 
 
 def test_gvisors_own_registration_keeps_its_path_and_gets_our_flags() -> None:

@@ -1,54 +1,232 @@
+import json
+from typing import Any
+
 import pytest
+from django.contrib.auth.models import Permission, User
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client as Browser
 from django.urls import reverse
 
-from seccomp_profiles import shipped
-from seccomp_profiles.models import SeccompProfile
+from executions.models import Client
+from runtimes.models import Runtime
+from seccomp_profiles import revisions, shipped
+from seccomp_profiles.models import SeccompActivation, SeccompProfile
+from tests.pages import cells
+from tests.seccomp_profiles.test_validators import ALLOW, deny, profile
 
 LIST = reverse("admin:seccomp_profiles_seccompprofile_changelist")
 ADD = reverse("admin:seccomp_profiles_seccompprofile_add")
+NO_MKDIR = profile(deny("mkdir"))
 
 
-@pytest.fixture(autouse=True)
-def shipped_profiles(db: None) -> None:
-    shipped.create_missing()
+@pytest.fixture
+def quiet(db: None) -> SeccompProfile:
+    return revisions.create_profile("quiet", NO_MKDIR)
 
 
-def test_list_says_who_uses_it(browser: Browser, python_runtime) -> None:
-    python_runtime.seccomp_profile = SeccompProfile.objects.get(name="default")
+@pytest.fixture
+def used(quiet: SeccompProfile, python_runtime: Runtime) -> SeccompProfile:
+    python_runtime.seccomp_profile = quiet
     python_runtime.save()
-    html = browser.get(LIST).content.decode()
-    assert '<td class="field-used_by">python</td>' in html
+    return quiet
+
+
+def page(name: str, *args: Any, query: str = "") -> str:
+    return reverse(f"admin:seccomp_profiles_{name}", args=args) + query
+
+
+def change_page(of: SeccompProfile) -> str:
+    return page("seccompprofile_change", of.pk)
+
+
+def save(browser: Browser, of: SeccompProfile, **changes: Any) -> Any:
+    form = browser.get(change_page(of)).context["adminform"].form
+    values = {name: form[name].value() for name in form.fields}
+    values = {name: value for name, value in values.items() if value is not None} | changes
+    return browser.post(change_page(of), values, follow=True)
+
+
+def html_of(response: Any) -> str:
+    assert response.status_code == 200
+    return str(response.content.decode())
+
+
+def test_list_says_who_uses_it(browser: Browser, used: SeccompProfile) -> None:
+    shipped.create_missing()
+    Client.objects.create(name="picky", seccomp_profile=used)
+    html = html_of(browser.get(LIST))
+    assert "python, client picky" in cells(html, "used_by")
     assert "runtimes without a profile" in html
 
 
-def test_page_of_each_shipped_profile_loads(browser: Browser) -> None:
-    for profile in SeccompProfile.objects.all():
-        url = reverse("admin:seccomp_profiles_seccompprofile_change", args=[profile.pk])
-        assert browser.get(url).status_code == 200
+def test_list_says_where_it_is_proven(browser: Browser, used: SeccompProfile) -> None:
+    assert "python: not probed" in html_of(browser.get(LIST))
 
 
-def test_save_unchanged_keeps_the_rules(browser: Browser) -> None:
-    profile = SeccompProfile.objects.get(name="default")
-    url = reverse("admin:seccomp_profiles_seccompprofile_change", args=[profile.pk])
-    form = browser.get(url).context["adminform"].form
-    browser.post(url, {name: form[name].value() for name in form.fields})
-    assert SeccompProfile.objects.get(name="default").sha256 == profile.sha256
+@pytest.mark.parametrize("name", shipped.PROFILES)
+def test_page_of_each_shipped_profile_loads(browser: Browser, db: None, name: str) -> None:
+    shipped.create_missing()
+    html_of(browser.get(change_page(SeccompProfile.objects.get(name=name))))
 
 
-def test_empty_rules_mean_no_filter(browser: Browser) -> None:
+def test_save_unchanged_makes_no_revision(browser: Browser, quiet: SeccompProfile) -> None:
+    save(browser, quiet)
+    assert quiet.revisions.count() == 1
+
+
+def test_save_makes_a_revision_with_its_author_and_reason(browser: Browser, quiet: SeccompProfile) -> None:
+    save(browser, quiet, rules=json.dumps(profile(deny("rmdir"))), note="why not")
+    revision = quiet.revisions.latest("number")
+    assert (revision.number, revision.created_by, revision.note) == (2, "user admin", "why not")
+
+
+def test_revision_of_a_profile_that_nobody_uses_is_in_force_at_once(
+    browser: Browser, quiet: SeccompProfile
+) -> None:
+    save(browser, quiet, rules=json.dumps(profile(deny("rmdir"))))
+    assert SeccompProfile.objects.get().rules == profile(deny("rmdir"))
+
+
+def test_revision_that_is_not_proven_stays_a_draft(browser: Browser, used: SeccompProfile) -> None:
+    html = html_of(save(browser, used, rules=json.dumps(profile(deny("rmdir")))))
+    assert "never probed on python" in html
+    assert SeccompProfile.objects.get().rules == NO_MKDIR
+
+
+def test_draft_is_gone_on_with(browser: Browser, used: SeccompProfile) -> None:
+    revisions.add_revision(used, profile(deny("rmdir")))
+    form = browser.get(change_page(used)).context["adminform"].form
+    assert form["rules"].initial == profile(deny("rmdir"))
+
+
+def test_new_profile_is_added_with_its_rules(browser: Browser, db: None) -> None:
     browser.post(ADD, {"name": "none", "rules": ""})
     assert SeccompProfile.objects.get(name="none").rules is None
 
 
-def test_action_that_gvisor_refuses_is_refused(browser: Browser) -> None:
-    response = browser.post(ADD, {"name": "bad", "rules": '{"defaultAction": "SCMP_ACT_KILL_PROCESS"}'})
-    assert "gVisor does not start with SCMP_ACT_KILL_PROCESS" in response.content.decode()
+def test_new_profile_extends_another(browser: Browser, quiet: SeccompProfile) -> None:
+    browser.post(ADD, {"name": "child", "parent": quiet.pk, "deny": "rmdir, mount\nmkdir", "allow": ""})
+    child = SeccompProfile.objects.get(name="child")
+    assert child.current.deny == ["mkdir", "mount", "rmdir"]
 
 
-def test_profile_in_use_cannot_be_deleted(browser: Browser, python_runtime) -> None:
-    profile = SeccompProfile.objects.get(name="default")
-    python_runtime.seccomp_profile = profile
-    python_runtime.save()
-    url = reverse("admin:seccomp_profiles_seccompprofile_delete", args=[profile.pk])
-    assert browser.post(url, {"post": "yes"}).status_code == 403
+def test_error_is_shown_with_its_rule(browser: Browser, quiet: SeccompProfile) -> None:
+    html = html_of(
+        save(browser, quiet, rules=json.dumps(profile(deny("mkdir"), deny("x", action="SCMP_ACT_LOG"))))
+    )
+    assert "syscalls, rule 2: action: gVisor does not start with SCMP_ACT_LOG" in html
+    assert quiet.revisions.count() == 1
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"defaultAction": "\\u0000"}', "[" * 100_000])
+def test_text_that_is_no_profile_is_answered_with_an_error(
+    browser: Browser, quiet: SeccompProfile, text: str
+) -> None:
+    assert 'class="errorlist"' in html_of(save(browser, quiet, rules=text))
+
+
+def test_warning_is_shown_at_its_rule(browser: Browser, db: None) -> None:
+    of = revisions.create_profile("odd", profile(deny("mkdri")))
+    html = html_of(browser.get(change_page(of)))
+    row = html.partition('id="rule-1"')[2].partition("</tr>")[0]
+    assert "Did you mean mkdir?" in row
+
+
+def test_text_in_the_editor_is_checked_while_it_is_typed(browser: Browser, db: None) -> None:
+    html = html_of(browser.post(page("check"), {"rules": json.dumps(profile(deny("mkdri")))}))
+    assert "Did you mean mkdir?" in html
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "nope", "", "[" * 100_000])
+def test_any_text_in_the_editor_is_answered(browser: Browser, db: None, text: str) -> None:
+    html_of(browser.post(page("check"), {"rules": text}))
+
+
+def test_what_others_wrote_is_escaped(browser: Browser, db: None) -> None:
+    of = revisions.create_profile("odd", profile(deny("<b>x", comment="<i>y")), note="<u>z")
+    html = html_of(browser.get(change_page(of)))
+    assert not [tag for tag in ("<b>x", "<i>y", "<u>z") if tag in html]
+
+
+def test_dockers_file_is_imported_as_it_is(browser: Browser, quiet: SeccompProfile) -> None:
+    rules = profile({"name": "mkdir", "action": "SCMP_ACT_ERRNO"}, archMap=[])
+    file = SimpleUploadedFile("docker.json", json.dumps(rules).encode())
+    save(browser, quiet, imported=file)
+    assert quiet.revisions.latest("number").rules == rules
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"{", b"[" * 100_000])
+def test_file_that_is_no_json_is_refused(browser: Browser, quiet: SeccompProfile, content: bytes) -> None:
+    assert "Not a JSON file" in html_of(save(browser, quiet, imported=SimpleUploadedFile("x", content)))
+
+
+def test_export_is_what_docker_gets(browser: Browser, quiet: SeccompProfile) -> None:
+    response = browser.get(page("export", quiet.pk, 1))
+    assert (response.json(), response["Content-Disposition"]) == (NO_MKDIR, 'attachment; filename="quiet-1.json"')
+
+
+def test_button_activates_with_a_reason(browser: Browser, used: SeccompProfile) -> None:
+    revisions.add_revision(used, profile(deny("rmdir")))
+    url = page("activate", used.pk, 2)
+    assert "never probed" in html_of(browser.post(url, {"override": ""}, follow=True))
+    browser.post(url, {"override": "an incident"})
+    done = SeccompActivation.objects.latest("id")
+    assert (done.revision.number, done.activated_by, done.override) == (2, "user admin", "an incident")
+
+
+def test_following_the_parent_makes_a_revision(browser: Browser, quiet: SeccompProfile) -> None:
+    child = revisions.create_profile("child", parent=quiet, deny=["rmdir"])
+    revisions.put_in_force(revisions.add_revision(quiet, profile(deny("mount"))), by="x")
+    assert "Take over" in html_of(browser.get(change_page(child)))
+    browser.post(page("follow", child.pk))
+    child = SeccompProfile.objects.get(name="child")
+    assert (child.current.number, child.parent_is_newer) == (2, False)
+
+
+def test_profile_without_a_parent_follows_nobody(browser: Browser, quiet: SeccompProfile) -> None:
+    assert browser.post(page("follow", quiet.pk)).status_code == 404
+
+
+def test_diff_shows_what_changes_for_programs(browser: Browser, quiet: SeccompProfile) -> None:
+    revisions.add_revision(quiet, profile(deny("rmdir")))
+    html = html_of(browser.get(page("diff", quiet.pk)))
+    assert ("Now denied: 1" in html, "Now allowed: 1" in html) == (True, True)
+
+
+@pytest.mark.parametrize("query", ["?before=9", "?before=parent", "?after=x", "?after=99999999999"])
+def test_diff_with_what_is_not_there_is_no_fault(browser: Browser, quiet: SeccompProfile, query: str) -> None:
+    assert browser.get(page("diff", quiet.pk, query=query)).status_code in (200, 404)
+
+
+def test_revision_has_a_page(browser: Browser, quiet: SeccompProfile) -> None:
+    assert quiet.sha256 in html_of(browser.get(page("revision", quiet.pk, 1)))
+
+
+@pytest.mark.parametrize("name", ["activate", "follow"])
+def test_who_may_only_look_changes_nothing(used: SeccompProfile, name: str) -> None:
+    viewer = User.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_seccompprofile"))
+    revisions.add_revision(used, profile(deny("rmdir")))
+    browser = Browser()
+    browser.force_login(viewer)
+    url = page(name, used.pk, *([2] if name == "activate" else []))
+    assert browser.post(url, {"override": "x"}).status_code == 403
+    assert "Activate</button>" not in html_of(browser.get(change_page(used)))
+
+
+def test_activation_takes_no_link(browser: Browser, used: SeccompProfile) -> None:
+    assert browser.get(page("activate", used.pk, 1)).status_code == 405
+
+
+def test_profile_in_use_cannot_be_deleted(browser: Browser, used: SeccompProfile) -> None:
+    assert browser.post(page("seccompprofile_delete", used.pk), {"post": "yes"}).status_code == 403
+
+
+def test_unused_profile_is_deleted_with_its_revisions(browser: Browser, quiet: SeccompProfile) -> None:
+    browser.post(page("seccompprofile_delete", quiet.pk), {"post": "yes"})
+    assert not SeccompProfile.objects.exists()
+
+
+def test_default_of_a_profile_is_named_in_the_list(browser: Browser, db: None) -> None:
+    revisions.create_profile("x", {"defaultAction": ALLOW})
+    assert "allowed" in cells(html_of(browser.get(LIST)), "default_action")

@@ -1,8 +1,10 @@
 import pytest
 
 from sandbox_platform.doctor.live import look
-from seccomp_profiles import shipped
-from seccomp_profiles.models import SeccompProfile
+from seccomp_profiles import revisions, shipped
+from seccomp_profiles.advice import ALWAYS_NEEDED
+from seccomp_profiles.models import SeccompProfile, docker_value
+from seccomp_profiles.rules import in_words, outcomes
 from seccomp_profiles.validators import validate_profile
 from tests.executions.sandbox.guest import engine, guest, job, spec
 
@@ -22,12 +24,20 @@ NEEDED = {
     "clone3",
     "execve",
 }
-DEFAULT = shipped.PROFILES["default"][1]
+DEFAULT = shipped.PROFILES["default"].rules
 
 
 @pytest.mark.parametrize("name", shipped.PROFILES)
-def test_shipped_profile_is_valid(name: str) -> None:
-    validate_profile(shipped.PROFILES[name][1])
+def test_shipped_profile_is_valid(db: None, name: str) -> None:
+    shipped.create_missing()
+    validate_profile(SeccompProfile.objects.get(name=name).rules)
+
+
+def test_compute_profile_refuses_what_the_default_does_and_sockets(db: None) -> None:
+    shipped.create_missing()
+    found = outcomes(SeccompProfile.objects.get(name="compute").rules)
+    assert {in_words(found[name]) for name in ("mount", "socket", "vfork")} == {"denied"}
+    assert in_words(found["clone"]) == "allowed"
 
 
 def test_default_profile_lets_the_runner_work() -> None:
@@ -36,12 +46,12 @@ def test_default_profile_lets_the_runner_work() -> None:
 
 
 def test_create_missing_creates_each_once(db: None) -> None:
-    assert shipped.create_missing() == ["unconfined", "default"]
+    assert shipped.create_missing() == list(shipped.PROFILES)
     assert shipped.create_missing() == []
 
 
 def test_create_missing_keeps_an_administrators_rules(db: None) -> None:
-    SeccompProfile.objects.create(name="default", rules={"defaultAction": "SCMP_ACT_ALLOW"})
+    revisions.create_profile("default", {"defaultAction": "SCMP_ACT_ALLOW"})
     shipped.create_missing()
     assert SeccompProfile.objects.get(name="default").rules == {"defaultAction": "SCMP_ACT_ALLOW"}
 
@@ -79,7 +89,7 @@ async function main() {
 @pytest.mark.needs_docker
 @pytest.mark.parametrize("language", PROGRAMS)
 def test_default_profile_lets_programs_work(engine, language: str) -> None:
-    filtered = spec(language, seccomp=SeccompProfile(rules=DEFAULT).docker_value)
+    filtered = spec(language, seccomp=docker_value(DEFAULT))
     with guest(engine, filtered) as it:
         seen = it.run(job(PROGRAMS[language], language))
     assert (seen.result, seen.stderr) == (b"65537", b"")
@@ -89,6 +99,70 @@ def test_default_profile_lets_programs_work(engine, language: str) -> None:
 @pytest.mark.needs_docker
 def test_default_profile_is_enforced(python_runtime) -> None:
     # unshare(0) asks for nothing and succeeds anywhere but under a filter.
-    profile = SeccompProfile(rules=DEFAULT)
     assert look("python3", "-c", UNSHARE).output.split() == ["0", "0"]
-    assert look("python3", "-c", UNSHARE, seccomp=profile.docker_value).output.split() == ["-1", "1"]
+    assert look("python3", "-c", UNSHARE, seccomp=docker_value(DEFAULT)).output.split() == ["-1", "1"]
+
+
+def rules_of(name: str) -> str:
+    shipped.create_missing()
+    return SeccompProfile.objects.get(name=name).docker_value
+
+
+SOCKETS = {
+    "python": """
+import socket
+def main():
+    try:
+        socket.socket()
+    except OSError as e:
+        return e.errno
+""",
+    "nodejs": """
+const net = require('net');
+function main() {
+  return new Promise((resolve) => net.createServer().on('error', (e) => resolve(e.errno)).listen(0));
+}
+""",
+}
+OTHER_PROGRAM = """
+import subprocess
+def main():
+    try:
+        subprocess.check_output(["id"])
+    except OSError as e:
+        return e.errno
+"""
+
+
+@pytest.mark.needs_docker
+@pytest.mark.parametrize("language", PROGRAMS)
+def test_compute_profile_lets_programs_work(engine, db: None, language: str) -> None:
+    with guest(engine, spec(language, seccomp=rules_of("compute"))) as it:
+        seen = it.run(job(PROGRAMS[language], language))
+    assert (seen.result, seen.stderr) == (b"65537", b"")
+
+
+@pytest.mark.needs_docker
+@pytest.mark.parametrize("language", SOCKETS)
+def test_compute_profile_refuses_sockets(engine, db: None, language: str) -> None:
+    with guest(engine, spec(language, seccomp=rules_of("compute"))) as it:
+        seen = it.run(job(SOCKETS[language], language))
+    assert (seen.result or b"").lstrip(b"-") == b"1"
+
+
+@pytest.mark.needs_docker
+def test_compute_alone_profile_refuses_other_programs(engine, db: None) -> None:
+    with guest(engine, spec("python", seccomp=rules_of("compute-alone"))) as it:
+        seen = it.run(job(OTHER_PROGRAM))
+    assert seen.result == b"1"
+
+
+@pytest.mark.needs_docker
+@pytest.mark.parametrize("name", sorted(ALWAYS_NEEDED))
+def test_call_that_validation_calls_indispensable_is(engine, name: str) -> None:
+    rules = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": [name], "action": "SCMP_ACT_ERRNO"}]}
+    with (
+        pytest.raises(AssertionError, match="the sandbox ended"),
+        guest(engine, spec(seccomp=docker_value(rules))),
+    ):
+        pass

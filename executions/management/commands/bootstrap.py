@@ -8,6 +8,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
 from audit import redaction
+from console import roles
 from executions.models import Client, Token, hash_token
 from sandbox_platform.env import envsecret
 from seccomp_profiles import shipped
@@ -24,6 +25,8 @@ class Command(BaseCommand):
         for name in redaction.create_missing():
             self.stdout.write(f"redaction pattern {name}: created")
         call_command("sync_runtimes", stdout=self.stdout)
+        for name in roles.ensure():
+            self.stdout.write(f"role {name}: brought up to date")
         self.stdout.write(ensure_administrator())
         self.stdout.write(ensure_first_client())
 

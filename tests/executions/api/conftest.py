@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 from rest_framework.test import APIClient
 
-from executions.models import Client, Execution
+from executions.models import Client, Execution, Role
 from runtimes.models import Runtime
 
 API = "/api/v1"
@@ -34,6 +34,13 @@ def api(client_with_token: tuple[Client, str], python_runtime: Runtime) -> APICl
     api = APIClient(headers={"Authorization": f"Bearer {client_with_token[1]}"})
     api.raise_request_exception = True
     return api
+
+
+@pytest.fixture
+def root(api: APIClient) -> APIClient:
+    """An administrator's token."""
+    _, token = Client.objects.create_with_token("root", role=Role.ADMINISTRATOR)
+    return APIClient(headers={"Authorization": f"Bearer {token}"})
 
 
 @pytest.fixture

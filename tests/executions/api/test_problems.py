@@ -95,7 +95,8 @@ def test_accept_header_does_not_matter(api: APIClient) -> None:
     [
         "limit=0", "limit=101", "limit=x", "limit=9999999999999999999999", "cursor=x", "cursor=%00",
         "cursor=bnVsbA", "cursor=W1tbW1s", "cursor=" + "a" * 501, "ordering=id", "fields=nothing", "status=x",
-        "label=x", "label=a:1&label=a:2", "label=%00:x", "queued_after=x", "runtime=%00", "batch=x", "nothing=1",
+        "status=", "label=x",
+        "label=a:1&label=a:2", "label=%00:x", "queued_after=x", "runtime=%00", "batch=x", "nothing=1",
         "queued_after=0001-01-01T00:00:00%2B23:59", "min_duration_ms=-1", "min_memory_bytes=1e400", "q=%00",
     ],
 )  # fmt: skip

@@ -9,6 +9,7 @@ from django.utils import timezone
 from executions.callbacks import deliveries, signing
 from executions.callbacks.sender import Answer
 from executions.models import Client, Delivery, Execution
+from tests.pages import words
 
 LIST = reverse("admin:executions_delivery_changelist")
 CLIENTS = reverse("admin:executions_client_changelist")
@@ -39,8 +40,7 @@ def test_page_shows_the_attempts(browser: Browser, delivery: Delivery) -> None:
     url = reverse("admin:executions_delivery_change", args=[delivery.pk])
     html = browser.get(url).content.decode()
     assert "https://example.com/&lt;b&gt;hook" in html
-    assert '<td class="field-status_code">' in html
-    assert "503" in html
+    assert "503" in words(html)
 
 
 def test_nothing_can_be_added_changed_or_deleted(browser: Browser, delivery: Delivery) -> None:

@@ -10,6 +10,7 @@ from django.test import Client as Http
 from django.utils import timezone
 
 from executions.models import Client, ClientUsage, Execution, Role, Status
+from executions.models.usage import SECONDS
 from executions.waiting import Hub
 from runtimes.models import Runtime
 from tests.conftest import TOKEN
@@ -50,9 +51,10 @@ def test_runtime_that_is_not_allowed_is_403_and_named(client: Http, caller: Clie
 @pytest.mark.parametrize("limit", ["max_runs_per_minute", "max_runs_per_day"])
 def test_client_over_its_limit_is_told_when_to_come_again(client: Http, caller: Client, limit: str) -> None:
     Client.objects.update(**{limit: 2})
-    # Ahead, so that the test may pass a minute's end.
+    # Ahead, so that the test may pass midnight.
     now = timezone.now() + timedelta(minutes=5)
-    ClientUsage.objects.create(client=caller, minute=now, minute_used=2, day=now, day_used=2)
+    recent = [0] * (SECONDS - 1) + [2]
+    ClientUsage.objects.create(client=caller, second=now.timestamp(), recent=recent, day=now, day_used=2)
     answer = run(client)
     assert answer.status_code == 429
     body = answer.json()

@@ -74,7 +74,9 @@ class StubEngine:
         self._check()
         return ContainerState(running=False, exit_code=137, oom_killed=False)
 
-    def containers(self) -> list[Container]:
+    def containers(self, kind: str = "sandbox") -> list[Container]:
+        if kind != "sandbox":
+            return []
         self._check()
         with self._lock:
             here = dict(self.here)

@@ -1,6 +1,7 @@
 """Every flag of a sandbox, by name. A flag that is added, lost or changed has to be written down here too."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -59,6 +60,7 @@ CONFIG = {
     "OpenStdin": True,
     "StdinOnce": False,
     "NetworkDisabled": True,
+    "Healthcheck": {"Test": ["NONE"]},
 }
 
 
@@ -91,7 +93,37 @@ def test_command_stands_in_for_the_runner() -> None:
     assert (config["Entrypoint"], "Cmd" in config) == (["dmesg", "-T"], False)
 
 
+def test_sandbox_without_a_runner_is_nobody_from_the_start() -> None:
+    config = container_config(SandboxSpec(image="an/image:1", limits=LIMITS, as_nobody=True))
+    assert (config["User"], config["HostConfig"]["CapAdd"]) == ("65534:65534", [])
+
+
+def test_volume_of_the_image_is_a_file_system_with_a_size() -> None:
+    config = container_config(SandboxSpec(image="an/image:1", limits=LIMITS), ["/data", "/tmp"])
+    tmpfs = config["HostConfig"]["Tmpfs"]
+    assert f"size={LIMITS.tmp_bytes}" in tmpfs["/data"]
+    assert tmpfs["/tmp"].endswith("mode=1777")
+
+
 def test_sandbox_without_a_profile_is_unconfined() -> None:
     # Docker's own default profile breaks Node.js once runsc applies it.
     config = container_config(SandboxSpec(image="an/image:1", limits=LIMITS))
     assert "seccomp=unconfined" in config["HostConfig"]["SecurityOpt"]
+
+
+def test_a_traced_sandbox_has_the_registration_that_tells_and_says_where_to() -> None:
+    config = container_config(replace(SPEC, trace_to="/a/pipe"))["HostConfig"]
+    assert config.pop("Annotations") == {"dev.gvisor.flag.debug-log": "/a/pipe"}
+    assert config == HOST_CONFIG | {"Runtime": "runsc-trace"}
+
+
+@pytest.mark.parametrize(("capable", "capabilities"), [(True, ["ALL"]), (False, ["SETUID", "SETGID", "KILL"])])
+def test_a_program_of_ours_is_the_first_process(capable: bool, capabilities: list[str]) -> None:
+    config = container_config(replace(SPEC, program=b"\x7fELF", capable=capable))
+    assert (config["Entrypoint"], config["Cmd"]) == (["/platform-program"], [])
+    # Docker writes into no container whose root is read-only, not even before it starts.
+    assert config["HostConfig"] == HOST_CONFIG | {"ReadonlyRootfs": False, "CapAdd": capabilities}
+
+
+def test_nobody_elses_program_gets_capabilities() -> None:
+    assert container_config(replace(SPEC, capable=True))["HostConfig"] == HOST_CONFIG

@@ -26,7 +26,8 @@ from executions.sandbox.engine import SandboxSpec
 from executions.sandbox.keeper import DEMAND_WINDOW_S, START_GRACE_S, Demand, Keeper
 from executions.sandbox.pool import Configuration
 from runtimes.models import Runtime
-from seccomp_profiles.models import SeccompProfile, hash_rules
+from seccomp_profiles import revisions
+from seccomp_profiles.models import hash_rules
 from tests.executions.sandbox.conftest import Clock
 from tests.executions.sandbox.guest import LIMITS
 from tests.executions.sandbox.stub_engine import StubEngine
@@ -173,12 +174,11 @@ def test_changed_runtime_retires_its_warm_ones(runtime: Runtime, engine: StubEng
 
 
 def test_changed_profile_retires_the_warm_ones(runtime: Runtime, engine: StubEngine) -> None:
-    profile = SeccompProfile.objects.create(name="strict", rules={"defaultAction": "SCMP_ACT_ALLOW"})
+    profile = revisions.create_profile("strict", {"defaultAction": "SCMP_ACT_ALLOW"})
     Runtime.objects.update(seccomp_profile=profile)
     with keeping(engine):
         eventually(ready(2), "two are ready")
-        profile.rules = {"defaultAction": "SCMP_ACT_ERRNO"}
-        profile.save()
+        revisions.put_in_force(revisions.add_revision(profile, None), by="root")
         eventually(
             lambda: ready(2)() and {s.profile_sha256 for s in Sandbox.objects.all()} == {profile.sha256},
             "two under the new rules, and no other",

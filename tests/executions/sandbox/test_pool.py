@@ -14,6 +14,7 @@ from executions.sandbox import pool
 from executions.sandbox.engine import EngineError, ImageMissing
 from executions.sandbox.pool import Configuration
 from runtimes.models import Runtime
+from seccomp_profiles import revisions
 from seccomp_profiles.models import SeccompProfile, hash_rules
 from tests.executions.sandbox.stub_engine import StubEngine
 
@@ -50,7 +51,7 @@ def engine() -> Iterator[StubEngine]:
 
 
 def claim(runtime: Runtime, execution_id: uuid.UUID | None = None) -> Sandbox | None:
-    runtime = Runtime.objects.select_related("seccomp_profile").get(pk=runtime.pk)
+    runtime = Runtime.objects.select_related("seccomp_profile__active").get(pk=runtime.pk)
     return pool.claim(Configuration(runtime), execution_id or uuid.uuid4())
 
 
@@ -101,7 +102,7 @@ def test_claim_takes_none_of_an_older_revision(python_runtime: Runtime, make_san
 
 def test_claim_takes_none_of_another_profile(python_runtime: Runtime, make_sandbox: MakeSandbox) -> None:
     make_sandbox()
-    profile = SeccompProfile.objects.create(name="strict", rules={"defaultAction": "SCMP_ACT_ALLOW"})
+    profile = revisions.create_profile("strict", {"defaultAction": "SCMP_ACT_ALLOW"})
     Runtime.objects.update(seccomp_profile=profile)
     assert claim(python_runtime) is None
 
@@ -109,16 +110,36 @@ def test_claim_takes_none_of_another_profile(python_runtime: Runtime, make_sandb
 def test_claim_takes_none_from_before_the_profile_was_edited(
     python_runtime: Runtime, make_sandbox: MakeSandbox
 ) -> None:
-    profile = SeccompProfile.objects.create(name="strict", rules={"defaultAction": "SCMP_ACT_ALLOW"})
+    profile = revisions.create_profile("strict", {"defaultAction": "SCMP_ACT_ALLOW"})
     Runtime.objects.update(seccomp_profile=profile)
     make_sandbox(profile_sha256=profile.sha256)
-    profile.rules = {"defaultAction": "SCMP_ACT_ERRNO"}
-    profile.save()
+    revisions.put_in_force(revisions.add_revision(profile, None), by="root")
     assert claim(python_runtime) is None
 
 
+def test_claim_of_a_run_that_began_under_another_revision_takes_the_current(
+    python_runtime: Runtime, make_sandbox: MakeSandbox
+) -> None:
+    profile = revisions.create_profile("strict", {"defaultAction": "SCMP_ACT_ALLOW"})
+    Runtime.objects.update(seccomp_profile=profile)
+    began = Configuration(Runtime.objects.select_related("seccomp_profile__active").get())
+    make_sandbox(profile_sha256=profile.sha256)
+    revisions.put_in_force(revisions.add_revision(profile, None), by="root")
+    current = make_sandbox()
+    assert pool.claim(began, uuid.uuid4()) == current
+
+
+def test_claim_under_a_profile_without_revision_takes_none(
+    python_runtime: Runtime, make_sandbox: MakeSandbox
+) -> None:
+    make_sandbox()
+    runtime = Configuration(python_runtime)
+    Runtime.objects.update(seccomp_profile=SeccompProfile.objects.create(name="broken"))
+    assert pool.claim(runtime, uuid.uuid4()) is None
+
+
 def test_claim_takes_one_of_the_current_profile(python_runtime: Runtime, make_sandbox: MakeSandbox) -> None:
-    profile = SeccompProfile.objects.create(name="strict", rules={"defaultAction": "SCMP_ACT_ALLOW"})
+    profile = revisions.create_profile("strict", {"defaultAction": "SCMP_ACT_ALLOW"})
     Runtime.objects.update(seccomp_profile=profile)
     sandbox = make_sandbox(profile_sha256=profile.sha256)
     assert claim(python_runtime) == sandbox
@@ -196,7 +217,7 @@ def test_start_uses_the_image_it_records(python_runtime: Runtime, engine: StubEn
 
 
 def test_start_applies_the_runtimes_profile(python_runtime: Runtime, engine: StubEngine) -> None:
-    profile = SeccompProfile.objects.create(name="strict", rules={"defaultAction": "SCMP_ACT_ALLOW"})
+    profile = revisions.create_profile("strict", {"defaultAction": "SCMP_ACT_ALLOW"})
     python_runtime.seccomp_profile = profile
     pool.start(engine, Configuration(python_runtime))
     assert engine.created[0].seccomp == '{"defaultAction": "SCMP_ACT_ALLOW"}'

@@ -27,6 +27,10 @@ def end(exit_code: int | None = 0, **fields: Any) -> End:
     return replace(defaults, **fields)
 
 
+def ended(exit_code: int) -> ContainerState:
+    return ContainerState(running=False, exit_code=exit_code, oom_killed=False)
+
+
 def report(by: EndedBy = EndedBy.RUNNER, **fields: Any) -> Report:
     return Report(started_at=timezone.now(), ended_by=by, **fields)
 
@@ -57,6 +61,17 @@ def killed(number: int) -> Report:
         (report(EndedBy.CPU_TIME), None, LIMITS, "", Status.TIMED_OUT, Outcome.CPU_TIME),
         (report(EndedBy.MEMORY), None, LIMITS, "", Status.OUT_OF_MEMORY, Outcome.MEMORY),
         (report(EndedBy.LOST), OOM, LIMITS, "", Status.OUT_OF_MEMORY, Outcome.MEMORY),
+        # Without a runner it is Docker that says how the program ended.
+        (report(EndedBy.STREAM), ended(0), LIMITS, "", Status.SUCCEEDED, Outcome.COMPLETED),
+        (report(EndedBy.STREAM), ended(3), LIMITS, "", Status.FAILED, Outcome.NONZERO_EXIT),
+        (report(EndedBy.STREAM), ended(3), LIMITS, "caller_gone", Status.FAILED, Outcome.NONZERO_EXIT),
+        (report(EndedBy.STREAM), KILLED, LIMITS, "", Status.FAILED, Outcome.NONZERO_EXIT),
+        (report(EndedBy.STREAM), KILLED, LIMITS, "caller_gone", Status.CANCELLED, Outcome.CALLER_GONE),
+        (report(EndedBy.STREAM), OOM, LIMITS, "", Status.OUT_OF_MEMORY, Outcome.MEMORY),
+        (report(EndedBy.STREAM), None, LIMITS, "", Status.PLATFORM_ERROR, Outcome.SANDBOX_LOST),
+        (report(EndedBy.STREAM), GONE, LIMITS, "", Status.PLATFORM_ERROR, Outcome.SANDBOX_LOST),
+        (report(EndedBy.STREAM, stdout=bytearray(11)), ended(0), CUT, "", Status.SUCCEEDED, Outcome.COMPLETED),
+        (report(EndedBy.OUTPUT, stdout=bytearray(11)), None, KILL, "", Status.OUTPUT_LIMIT, Outcome.STDOUT),
         (report(EndedBy.LOST, oom_killed=True), KILLED, LIMITS, "", Status.OUT_OF_MEMORY, Outcome.MEMORY),
         # The kernel's word is stronger than a cancellation that came at the same time.
         (report(EndedBy.LOST), OOM, LIMITS, Outcome.CALLER_GONE, Status.OUT_OF_MEMORY, Outcome.MEMORY),

@@ -15,7 +15,7 @@ from django.utils import timezone
 from executions.liveness import hold_callbacks, hold_keeper, hold_worker
 from executions.models import Execution, Sandbox, SandboxState, Status
 from executions.sandbox.engine import EngineError, ImageMissing
-from runtimes.models import Runtime
+from runtimes.models import Runtime, RuntimeBuild
 from sandbox_platform.doctor import Status as Finding
 from sandbox_platform.doctor import database, docker, host, service
 from seccomp_profiles.models import hash_rules
@@ -131,6 +131,30 @@ def test_images_of_disabled_runtimes_do_not_matter(engine: StubEngine, python_ru
 
 def test_images_without_any_runtime(engine: StubEngine, db: None) -> None:
     assert docker.images("images").status is Finding.BROKEN
+
+
+def live_build(runtime: Runtime, base_image_id: str) -> RuntimeBuild:
+    return RuntimeBuild.objects.create(
+        runtime=runtime, number=1, kind="packages", base=runtime.image, state="live",
+        base_image_id=base_image_id, image_id="sha256:2", node=django_settings.SANDBOX_NODE,
+    )  # fmt: skip
+
+
+def test_build_of_what_the_image_is_now(engine: StubEngine, python_runtime: Runtime) -> None:
+    live_build(python_runtime, "sha256:1")
+    assert docker.builds("builds").status is Finding.OK
+
+
+def test_build_of_an_image_that_was_renewed_since(engine: StubEngine, python_runtime: Runtime) -> None:
+    live_build(python_runtime, "sha256:0")
+    found = docker.builds("builds")
+    assert (found.status, "python" in found.detail) == (Finding.WARNING, True)
+
+
+def test_build_of_an_image_whose_name_is_gone(engine: StubEngine, python_runtime: Runtime) -> None:
+    live_build(python_runtime, "sha256:0")
+    engine.images = set()
+    assert docker.builds("builds").status is Finding.OK
 
 
 # --- Database ---

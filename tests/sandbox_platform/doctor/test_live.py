@@ -33,8 +33,8 @@ def sandboxes_differ(monkeypatch: pytest.MonkeyPatch):
     original = docker_engine.container_config
 
     def differ(**changes: object) -> None:
-        def container_config(spec):
-            config = original(spec)
+        def container_config(*arguments):
+            config = original(*arguments)
             config["NetworkDisabled"] = False
             config["HostConfig"] |= changes
             return config

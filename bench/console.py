@@ -1,0 +1,137 @@
+"""The web UI on a long history: `python -m bench.console --rows 1000000` fills a database of its own by COPY,
+counts its hours, and measures what each page takes the server. Needs about 4 KB of disk a row."""
+
+import argparse
+import json
+import os
+import random
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench.client import load
+from bench.history import SEARCH_INDEX, SEED, Texts, rows, say, summary, timed
+from scripts.embedded_postgres import EmbeddedPostgres
+
+RUNS = 15
+
+
+def fill(number: int) -> Texts:
+    from django.db import connection
+
+    chance = random.Random(SEED)
+    texts = Texts(chance)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM executions_execution LIMIT 1")
+        names = [column.name for column in cursor.description]
+        template = dict(zip(names, cursor.fetchone(), strict=True))
+        cursor.execute("SELECT indexdef FROM pg_indexes WHERE indexname = %s", [SEARCH_INDEX])
+        (search_index,) = cursor.fetchone()
+        cursor.execute(f"DROP INDEX {SEARCH_INDEX}")
+    template = {name: json.dumps(v) if isinstance(v, dict | list) else v for name, v in template.items()}
+    say(f"{number} rows by COPY")
+    with connection.connection.cursor() as cursor:
+        copied = ", ".join(f'"{name}"' for name in names)
+        with cursor.copy(f"COPY executions_execution ({copied}) FROM STDIN") as copy:
+            for row in rows(number, template, texts, chance):
+                copy.write_row(row)
+    say("the search index")
+    with connection.cursor() as cursor:
+        cursor.execute("SET maintenance_work_mem = '1GB'")
+        cursor.execute(search_index)
+        cursor.execute("ANALYZE")
+    return texts
+
+
+def measure(number: int) -> dict[str, Any]:
+    from django.contrib.auth.models import User
+    from django.core.management import call_command
+    from django.test import Client as Http
+
+    from console import figures
+    from executions import services
+    from executions.models import Client, Execution
+    from runtimes.models import Runtime
+
+    call_command("migrate", verbosity=0)
+    runtime = Runtime.objects.create(slug="python", name="Python", image="none", source_file="main.py")
+    client, _token = Client.objects.create_with_token("bench")
+    request = services.Request(runtime=runtime, code="def main(): return 1", endpoint="api", client=client)
+    services.cancel(services.submit(request, policy="off").pk)
+    texts = fill(number)
+    result: dict[str, Any] = {"rows": number, "load before": load()}
+    say("counting the hours")
+    started = time.monotonic()
+    result["hours counted"] = figures.roll_up()
+    result["counting_s"] = round(time.monotonic() - started, 1)
+    http = Http()
+    http.force_login(User.objects.create_superuser("bench"))
+
+    def get(path: str) -> Callable[[], Any]:
+        def get() -> None:
+            assert http.get(path).status_code == 200, path  # noqa: S101
+
+        return get
+
+    middle = Execution.objects.order_by("id")[number // 2 : number // 2 + 1].get().pk
+    executions = "/admin/executions/execution/"
+    pages = {
+        "dashboard, 24 hours": "/admin/?range=24h",
+        "dashboard, 30 days": "/admin/?range=30d",
+        "dashboard, a year": "/admin/?range=1y",
+        "executions": executions,
+        "executions, page 3": f"{executions}?p=3",
+        "executions, failed": f"{executions}?status__exact=failed",
+        "executions, one month": f"{executions}?queued_at__year={middle_year(middle)}&queued_at__month=6",
+        "executions, one label": f"{executions}?label=canvas:c7",
+        "executions, over 5 s": f"{executions}?ran_over=5000",
+        "executions, rare word": f"{executions}?q={texts.rare}",
+        "executions, common word": f"{executions}?q={texts.common}",
+        "execution": f"{executions}{middle}/change/",
+        "playground": "/admin/playground/",
+        "pool": "/admin/pool/",
+        "doctor": "/admin/doctor/",
+        "runtimes": "/admin/runtimes/runtime/",
+        "clients": "/admin/executions/client/",
+        "client": f"/admin/executions/client/{client.pk}/change/",
+        "deliveries": "/admin/executions/delivery/",
+        "audit trail": "/admin/audit/trailentry/",
+        "seals": "/admin/audit/seal/",
+    }
+    for name, path in pages.items():
+        get(path)()
+        result[name] = summary(timed(get(path), RUNS))
+        say(f"{name}: {result[name]}")
+    return result | {"load after": load()}
+
+
+def middle_year(key: uuid.UUID) -> int:
+    return time.gmtime((key.int >> 80) / 1000).tm_year
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bench-console-") as folder:
+        postgres = EmbeddedPostgres(Path(folder))
+        postgres.start()
+        try:
+            os.environ |= {"DATABASE_URL": postgres.url, "DJANGO_SECRET_KEY": uuid.uuid4().hex}
+            os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sandbox_platform.settings")
+            import django
+
+            django.setup()
+            from django.conf import settings
+
+            settings.ALLOWED_HOSTS = ["*"]
+            print(json.dumps(measure(options.rows), indent=1))
+        finally:
+            postgres.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+from console.admin.logins import AccessAttemptAdmin, AccessLogAdmin
+from console.admin.people import GroupAdmin, UserAdmin
+from console.admin.queue import FailureAdmin, QueueAdmin
+
+__all__ = ["AccessAttemptAdmin", "AccessLogAdmin", "FailureAdmin", "GroupAdmin", "QueueAdmin", "UserAdmin"]

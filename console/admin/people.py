@@ -1,0 +1,90 @@
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as DjangosGroupAdmin
+from django.contrib.auth.admin import UserAdmin as DjangosUserAdmin
+from django.contrib.auth.models import Group, User
+from django.http import HttpRequest
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from sandbox_platform.forms import CHECKBOXES
+from sandbox_platform.generics import ModelAdmin
+
+admin.site.unregister(User)
+admin.site.unregister(Group)
+
+# Whoever may set this could make himself more than he is.
+ABOVE_ROLES = ("is_superuser",)
+NAMES_AND_ROLE = ("username", "usable_password", "password1", "password2", "is_staff", "groups")
+
+
+class NewUserForm(UserCreationForm):  # type: ignore[misc]
+    class Meta(UserCreationForm.Meta):  # type: ignore[misc]
+        fields = ("username", "is_staff", "groups")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["is_staff"].initial = True
+
+
+@admin.register(User)
+class UserAdmin(DjangosUserAdmin, ModelAdmin[User]):  # type: ignore[type-arg]
+    form = UserChangeForm
+    add_form = NewUserForm
+    change_password_form = AdminPasswordChangeForm
+    list_display = ("username", "roles", "is_active", "is_superuser", "last_login")
+    list_filter = ("groups", "is_active", "is_superuser")
+    filter_horizontal = ()
+    # Rights come by groups: what each person may is then one word.
+    fieldsets = (
+        (None, {"fields": ("username", "password")}),
+        ("Person", {"fields": ("first_name", "last_name", "email")}),
+        ("Role", {"fields": ("groups", "is_staff", "is_active", "is_superuser")}),
+        ("Dates", {"fields": ("last_login", "date_joined")}),
+    )
+    readonly_fields = ("last_login", "date_joined")
+    add_fieldsets = (
+        (
+            None,
+            {
+                "fields": NAMES_AND_ROLE,
+                "description": "The group is the role: administrator, operator or auditor. "
+                "Without “staff status” nobody gets in here.",
+            },
+        ),
+    )
+
+    @admin.display(description="Roles")
+    def roles(self, user: User) -> str:
+        return ", ".join(group.name for group in user.groups.all()) or (
+            "superuser" if user.is_superuser else "none"
+        )
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).prefetch_related("groups")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        fields = super().get_readonly_fields(request, obj)
+        return fields if request.user.is_superuser else (*fields, *ABOVE_ROLES)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and self._may_touch(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_delete_permission(request, obj) and self._may_touch(request, obj)
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        return super().formfield_for_manytomany(db_field, request, **kwargs | {"widget": CHECKBOXES})
+
+    @staticmethod
+    def _may_touch(request: HttpRequest, user: Any) -> bool:
+        # With a superuser's password one is a superuser.
+        return bool(request.user.is_superuser or user is None or not user.is_superuser)
+
+
+@admin.register(Group)
+class GroupAdmin(DjangosGroupAdmin, ModelAdmin[Group]):
+    filter_horizontal = ()
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest | None = None, **kwargs: Any) -> Any:
+        return super().formfield_for_manytomany(db_field, request, **kwargs | {"widget": CHECKBOXES})

@@ -1,0 +1,19 @@
+from django.apps import AppConfig
+from django.contrib.admin.apps import SimpleAdminConfig
+
+
+class ConsoleConfig(AppConfig):
+    """What the web UI has beside the tables' own pages: dashboard, playground, pool, doctor, roles and looks."""
+
+    name = "console"
+    verbose_name = "Console"
+    default = True
+
+
+class AdminConfig(SimpleAdminConfig):
+    default_site = "console.site.ConsoleSite"
+    default = False
+
+    def ready(self) -> None:
+        super().ready()
+        self.module.autodiscover()  # type: ignore[union-attr]

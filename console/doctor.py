@@ -1,0 +1,71 @@
+"""The doctor's checks on a page. They need Docker, which the web process has not got: a worker makes them and
+writes down what it saw."""
+
+from dataclasses import asdict
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils import timezone
+from django_q.tasks import async_task
+
+from console.models import DoctorReport
+from console.site import ConsoleSite
+from executions import liveness
+from sandbox_platform.doctor import Status, run_all
+
+TASK = "console.doctor.examine"
+# So long a report counts as on its way.
+PATIENCE_S = 120
+REFRESH_S = 3
+
+
+def examine(asked_by: str) -> None:
+    """In the worker's process."""
+    node = settings.SANDBOX_NODE
+    asked = {"asked_at": timezone.now(), "asked_by": asked_by, "finished_at": None}
+    DoctorReport.objects.update_or_create(node=node, defaults=asked)
+    checks = [asdict(check) for check in run_all()]
+    DoctorReport.objects.filter(node=node).update(checks=checks, finished_at=timezone.now())
+
+
+def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:
+    if not request.user.has_perm("executions.view_sandbox"):
+        raise PermissionDenied
+    if request.method == "POST":
+        # Looking changes nothing: whoever sees the page may have it brought up to date.
+        asked_by = request.user.get_username()
+        defaults = {"asked_at": timezone.now(), "asked_by": asked_by, "finished_at": None}
+        DoctorReport.objects.update_or_create(node=settings.SANDBOX_NODE, defaults=defaults)
+        async_task(TASK, asked_by, task_name="doctor")
+        messages.success(request, "A worker looks.")
+        return redirect(request.path)
+    reports = [_report(report) for report in DoctorReport.objects.order_by("node")]
+    return site.page(
+        request,
+        "console/doctor.html",
+        "Doctor",
+        reports=reports,
+        waits=any(report["waits"] for report in reports),
+        refresh=REFRESH_S,
+        worker=liveness.workers_alive(settings.SANDBOX_NODE),
+        keeper=liveness.keeper_alive(settings.SANDBOX_NODE),
+        node=settings.SANDBOX_NODE,
+    )
+
+
+def _report(report: DoctorReport) -> dict[str, Any]:
+    unfinished = report.asked_at and report.finished_at is None
+    recent = report.asked_at and (timezone.now() - report.asked_at).total_seconds() < PATIENCE_S
+    order = [Status.BROKEN, Status.WARNING, Status.OK]
+    checks = sorted(report.checks, key=lambda check: order.index(check["status"]))
+    return {
+        "report": report,
+        "checks": checks,
+        "waits": bool(unfinished and recent),
+        "lost": bool(unfinished and not recent),
+        "bad": sum(check["status"] != Status.OK for check in checks),
+    }

@@ -1,0 +1,79 @@
+"""The menu: by what people come for, and only what they may see."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.urls import reverse
+
+RUNS, OPERATE, CONFIGURE, AUDIT, PEOPLE = "Runs", "Operation", "Configuration", "Audit", "People"
+SECTIONS = (RUNS, OPERATE, CONFIGURE, AUDIT, PEOPLE)
+# Model: section, icon. Those not named here go to their app's section, in the order of their names.
+PLACES = {
+    "executions.Execution": (RUNS, "play_circle"),
+    "executions.Sandbox": (OPERATE, "deployed_code"),
+    "executions.Delivery": (OPERATE, "outgoing_mail"),
+    "django_q.OrmQ": (OPERATE, "stacks"),
+    "django_q.Failure": (OPERATE, "error"),
+    "runtimes.Runtime": (CONFIGURE, "terminal"),
+    "runtimes.RuntimeBuild": (CONFIGURE, "package_2"),
+    "seccomp_profiles.SeccompProfile": (CONFIGURE, "policy"),
+    "seccomp_profiles.Inspection": (CONFIGURE, "troubleshoot"),
+    "executions.Client": (CONFIGURE, "smart_toy"),
+    "executions.Token": (CONFIGURE, "key"),
+    "audit.TrailEntry": (AUDIT, "history"),
+    "axes.AccessLog": (AUDIT, "login"),
+    "axes.AccessAttempt": (AUDIT, "gpp_maybe"),
+    "audit.Seal": (AUDIT, "verified"),
+    "audit.PurgeRecord": (AUDIT, "delete_sweep"),
+    "audit.RetentionPolicy": (AUDIT, "schedule"),
+    "audit.RedactionPattern": (AUDIT, "visibility_off"),
+    "auth.User": (PEOPLE, "person"),
+    "auth.Group": (PEOPLE, "group"),
+}
+APPS = {"executions": OPERATE, "audit": AUDIT, "auth": PEOPLE, "axes": AUDIT}
+# Name of the page's address, section, icon, title, and the permission it takes.
+PAGES = (
+    ("playground", RUNS, "code_blocks", "Playground", "executions.run_execution"),
+    ("pool", OPERATE, "dns", "Pool", "executions.view_sandbox"),
+    ("doctor", OPERATE, "stethoscope", "Doctor", "executions.view_sandbox"),
+)
+
+
+def sections(request: HttpRequest) -> list[dict[str, Any]]:
+    items: dict[str, list[dict[str, Any]]] = {section: [] for section in SECTIONS}
+    items[RUNS].append(_item("Dashboard", "space_dashboard", reverse("admin:index")))
+    for section, item in [*_pages(request), *_models(request)]:
+        items[section].append(item)
+    return [
+        {"title": section, "separator": True, "items": items[section]} for section in SECTIONS if items[section]
+    ]
+
+
+def _pages(request: HttpRequest) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, section, icon, title, permission in PAGES:
+        if request.user.has_perm(permission):
+            yield section, _item(title, icon, reverse(f"admin:{name}"))
+
+
+def _models(request: HttpRequest) -> Iterator[tuple[str, dict[str, Any]]]:
+    known = list(PLACES)
+    registered = {model._meta.label: page for model, page in admin.site._registry.items()}
+    for label in sorted(
+        registered, key=lambda label: (known.index(label) if label in known else len(known), label)
+    ):
+        page = registered[label]
+        options = page.model._meta
+        if page.has_view_permission(request) and page.has_module_permission(request):
+            section, icon = PLACES.get(label, (APPS.get(options.app_label, CONFIGURE), "table"))
+            link = reverse(f"admin:{options.app_label}_{options.model_name}_changelist")
+            yield section, _item(_capitalised(str(options.verbose_name_plural)), icon, link)
+
+
+def _capitalised(name: str) -> str:
+    return name[:1].upper() + name[1:]
+
+
+def _item(title: str, icon: str, link: str) -> dict[str, Any]:
+    return {"title": title, "icon": icon, "link": link}

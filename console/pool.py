@@ -1,0 +1,114 @@
+"""The pool: every sandbox there is, what it costs and what it is worth, and the levers."""
+
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Avg, F
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.utils import timezone
+
+from console import figures
+from console.site import ConsoleSite
+from executions import pooling
+from executions.models import Sandbox, SandboxState
+from runtimes.models import Runtime
+from sandbox_platform.units import format_bytes, format_ms
+
+REFRESH_S = 5
+RECENT = timedelta(hours=24)
+
+
+class SizeForm(forms.Form):
+    pool_min = forms.IntegerField(min_value=0, max_value=200, label="at least")
+    pool_max = forms.IntegerField(min_value=0, max_value=200, label="at most")
+
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or {}
+        if data.get("pool_min", 0) > data.get("pool_max", 0):
+            raise forms.ValidationError("At least is above at most.")
+        return data
+
+
+def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:
+    if not request.user.has_perm("executions.view_sandbox"):
+        raise PermissionDenied
+    if request.method == "POST":
+        _act(request)
+        return redirect(request.path)
+    sandboxes = Sandbox.objects.select_related("runtime").order_by("runtime__slug", "node", "id")
+    return site.page(
+        request,
+        "console/pool.html",
+        "Pool",
+        runtimes=_runtimes(),
+        sandboxes=[_row(sandbox) for sandbox in sandboxes],
+        refresh=REFRESH_S,
+        may_drain=request.user.has_perm("executions.drain_sandbox"),
+        may_resize=request.user.has_perm("runtimes.change_runtime"),
+    )
+
+
+def _act(request: HttpRequest) -> None:
+    what = request.POST.get("action")
+    permission = "runtimes.change_runtime" if what == "resize" else "executions.drain_sandbox"
+    if not request.user.has_perm(permission):
+        raise PermissionDenied
+    if what == "kill":
+        sandbox = Sandbox.objects.filter(pk=_number(request, "sandbox")).first()
+        killed = sandbox is not None and pooling.kill(sandbox)
+        told = "It is being removed." if killed else "It was gone already."
+        return messages.success(request, told)
+    runtime = get_object_or_404(Runtime, pk=_number(request, "runtime"))
+    if what == "drain":
+        number = pooling.drain(runtime)
+        return messages.success(request, f"{number} warm sandboxes of {runtime} are replaced by fresh ones.")
+    form = SizeForm(request.POST)
+    if what != "resize" or not form.is_valid():
+        return messages.error(request, " ".join(str(error) for errors in form.errors.values() for error in errors))
+    pooling.resize(runtime, **form.cleaned_data)
+    return messages.success(request, f"The pool of {runtime} holds {runtime.pool_min} to {runtime.pool_max}.")
+
+
+def _number(request: HttpRequest, name: str) -> int:
+    value = request.POST.get(name, "")
+    return int(value) if value.isascii() and value.isdigit() and len(value) < 16 else 0
+
+
+def _runtimes() -> list[dict[str, Any]]:
+    rows = figures.counts(timezone.now() - RECENT)
+    took = F("ready_at") - F("created_at")
+    refill = dict(
+        Sandbox.objects.filter(ready_at__isnull=False).values_list("runtime").annotate(took=Avg(took)).order_by()
+    )
+    shown = []
+    for runtime in Runtime.objects.all():
+        mine = [row for row in rows if row["runtime_id"] == runtime.pk]
+        warm, cold = sum(row["warm"] for row in mine), sum(row["cold"] for row in mine)
+        states = list(runtime.sandboxes.values_list("state", "runtime_revision"))
+        shown.append(
+            {
+                "runtime": runtime,
+                "ready": sum(state == SandboxState.READY and of == runtime.revision for state, of in states),
+                "all": len(states),
+                "hit_rate": f"{100 * warm / (warm + cold):.0f} %" if warm + cold else "no run",
+                "refill": format_ms(refill[runtime.pk].total_seconds() * 1000)
+                if runtime.pk in refill
+                else "unknown",
+                "memory": format_bytes(runtime.memory_bytes),
+                "worst": format_bytes(runtime.memory_bytes * runtime.pool_max),
+            }
+        )
+    return shown
+
+
+def _row(sandbox: Sandbox) -> dict[str, Any]:
+    return {
+        "sandbox": sandbox,
+        "old": sandbox.runtime_revision != sandbox.runtime.revision,
+        "age": format_ms(max(0, (timezone.now() - sandbox.created_at) // timedelta(seconds=1)) * 1000),
+        "killable": sandbox.state in (SandboxState.READY, SandboxState.CLAIMED),
+    }

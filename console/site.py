@@ -1,0 +1,40 @@
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils.module_loading import import_string
+from unfold.sites import UnfoldAdminSite
+
+# Address, name, and the view, which takes the site too. Imported when asked for: the site is made before the apps.
+PAGES = (
+    ("playground/", "playground", "console.playground.page"),
+    ("playground/run/", "playground_run", "console.playground.run"),
+    ("pool/", "pool", "console.pool.page"),
+    ("doctor/", "doctor", "console.doctor.page"),
+    ("searches/", "searches", "console.searches.change"),
+)
+
+
+class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
+    """The tables' pages, and those of the platform as a whole."""
+
+    index_title = "Overview"
+    enable_nav_sidebar = True
+
+    def extra_urls(self) -> list[URLPattern]:
+        return [
+            path(address, self.admin_view(self._bound(import_string(view))), name=name)
+            for address, name, view in PAGES
+        ]
+
+    def _bound(self, view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+        def bound(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            return view(request, *args, site=self, **kwargs)
+
+        return bound
+
+    def page(self, request: HttpRequest, template: str, title: str, **context: Any) -> TemplateResponse:
+        request.current_app = self.name
+        return TemplateResponse(request, template, {**self.each_context(request), "title": title, **context})

@@ -1,0 +1,182 @@
+// The playground: an editor, a run watched while it goes on, and the same call to copy.
+"use strict";
+(() => {
+  const form = document.getElementById("playground");
+  const data = JSON.parse(document.getElementById("playground-data").textContent);
+  const by = (id) => document.getElementById(id);
+  const fields = form.elements;
+  const runtimes = Object.fromEntries(data.runtimes.map((runtime) => [runtime.slug, runtime]));
+  const FILES = { javascript: "javascript", "text/typescript": "javascript", "text/x-php": "php", "text/x-ocaml": "mllike", "text/x-fsharp": "mllike" };
+  let source = null;
+  let files = [];
+
+  const editor = CodeMirror.fromTextArea(by("code"), {
+    lineNumbers: true, indentUnit: 4, matchBrackets: true, viewportMargin: Infinity, screenReaderLabel: "Program",
+    extraKeys: {
+      "Ctrl-Enter": run, "Cmd-Enter": run,
+      // Tab indents; after Escape it leaves the editor, for whoever has no mouse.
+      Esc: (cm) => cm.setOption("extraKeys", { ...cm.getOption("extraKeys"), Tab: false, "Shift-Tab": false }),
+      Tab: (cm) => (cm.somethingSelected() ? cm.indentSelection("add") : cm.replaceSelection("    ")),
+    },
+  });
+
+  const loaded = {};
+  function load(name) {
+    loaded[name] ??= new Promise((resolve) => {
+      const script = document.createElement("script");
+      script.src = `${form.dataset.modes}${name}.js`;
+      script.onload = script.onerror = resolve;
+      document.head.append(script);
+    });
+    return loaded[name];
+  }
+  async function setMode(mode) {
+    if (mode !== "text/plain") {
+      const file = FILES[mode] || (mode.startsWith("text/") ? "clike" : mode);
+      if (file === "php") await load("clike");
+      await load(file);
+    }
+    editor.setOption("mode", mode);
+  }
+
+  let untouched = true;
+  function chooseRuntime() {
+    const runtime = runtimes[fields.runtime.value];
+    if (!runtime) return;
+    if (untouched) {
+      editor.setValue(runtime.example);
+      fields.mode.value = runtime.example ? "function" : "script";
+      untouched = true;
+    }
+    by("most").textContent = runtime.most;
+    setMode(runtime.mode);
+    showCall();
+  }
+
+  function request() {
+    const wanted = { runtime: fields.runtime.value, mode: fields.mode.value, code: editor.getValue() };
+    if (wanted.mode === "function" && fields.arguments.value.trim()) wanted.arguments = JSON.parse(fields.arguments.value);
+    if (fields.stdin.value) wanted.stdin = fields.stdin.value;
+    if (files.length) wanted.files = files;
+    const limits = {};
+    if (fields.wall_time_ms.value) limits.wall_time_ms = Number(fields.wall_time_ms.value);
+    if (fields.cpu_time_ms.value) limits.cpu_time_ms = Number(fields.cpu_time_ms.value);
+    if (fields.memory_mib.value) limits.memory_bytes = Number(fields.memory_mib.value) * 2 ** 20;
+    if (Object.keys(limits).length) wanted.limits = limits;
+    return wanted;
+  }
+
+  function showCall() {
+    let wanted;
+    try { wanted = { ...request(), wait: 60 }; } catch { return; }
+    const json = JSON.stringify(wanted, null, 2);
+    by("curl").textContent =
+      `curl -s ${data.api} \\\n  -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\\n  -d '${json.replaceAll("'", "'\\''")}'`;
+    by("python").textContent =
+      `import json, os, requests\n\nwanted = json.loads(r"""${JSON.stringify(wanted).replaceAll('"""', '\\u0022""')}""")\n` +
+      `answer = requests.post(\n    "${data.api}",\n    json=wanted,\n    headers={"Authorization": f"Bearer {os.environ['TOKEN']}"},\n    timeout=90,\n)\n` +
+      `answer.raise_for_status()\nprint(answer.json()["status"], answer.json()["result"])`;
+  }
+
+  function show(name, text) {
+    by(`${name}-part`).hidden = !text;
+    by(name).textContent = text;
+  }
+  function badge(status) {
+    const mark = document.createElement("span");
+    mark.className = `status status-${status}`;
+    mark.textContent = status.replaceAll("_", " ");
+    by("state").replaceChildren(mark);
+  }
+  function problem(text) {
+    by("problem").hidden = !text;
+    by("problem").textContent = text;
+  }
+  function busy(is) {
+    by("run").disabled = is;
+    by("cancel").hidden = !is;
+  }
+
+  async function run(event) {
+    event?.preventDefault?.();
+    if (by("run").disabled) return;
+    for (const name of ["result", "stdout", "stderr"]) show(name, "");
+    by("hint").hidden = true;
+    by("times").textContent = "";
+    by("state").replaceChildren();
+    problem("");
+    let wanted;
+    try { wanted = request(); } catch (error) { return problem(`The arguments are not JSON: ${error.message}`); }
+    busy(true);
+    try {
+      const answer = await send(data.run, JSON.stringify(wanted), { "Content-Type": "application/json" });
+      const told = await answer.json();
+      if (!answer.ok) throw new Error([told.detail, told.remedy].filter(Boolean).join(" "));
+      watch(told);
+    } catch (error) {
+      problem(error.message);
+      busy(false);
+    }
+  }
+  function send(address, body, headers = {}) {
+    return fetch(address, { method: "POST", body, headers: { ...headers, "X-CSRFToken": fields.csrfmiddlewaretoken.value } });
+  }
+
+  function watch(told) {
+    by("whole-page").href = told.page;
+    by("whole-page").hidden = false;
+    by("cancel").onclick = () => send(told.cancel, "");
+    source = new EventSource(told.events);
+    for (const name of ["stdout", "stderr"]) {
+      source.addEventListener(name, ({ data: text }) => {
+        by(`${name}-part`).hidden = false;
+        by(name).append(JSON.parse(text).text.replace(/\x1b\[[0-9;]*[A-Za-z]/g, ""));
+      });
+    }
+    source.addEventListener("status", ({ data: text }) => badge(JSON.parse(text).status));
+    source.addEventListener("end", async () => {
+      source.close();
+      const answer = await fetch(`${data.run}?id=${told.id}`);
+      const end = await answer.json();
+      badge(end.status);
+      problem(end.status === "succeeded" ? "" : [end.outcome.replaceAll("_", " "), end.message].filter(Boolean).join(": "));
+      if (end.mode === "function" && end.result !== undefined && end.status === "succeeded") show("result", JSON.stringify(end.result, null, 2));
+      const phases = Object.entries(end.phases_ms).map(([name, ms]) => `${name} ${ms} ms`);
+      by("times").textContent = [...phases, end.warm ? "warm" : "cold", `${end.artifact_count} artifacts`].join(" · ");
+      busy(false);
+    });
+  }
+
+  by("files").addEventListener("change", async ({ target }) => {
+    files = await Promise.all([...target.files].map(async (file) => {
+      const bytes = new Uint8Array(await file.arrayBuffer());
+      let text = "";
+      for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192));
+      return { path: file.name, content_base64: btoa(text) };
+    }));
+    showCall();
+  });
+  form.addEventListener("submit", run);
+  form.addEventListener("input", showCall);
+  fields.runtime.addEventListener("change", chooseRuntime);
+  fields.mode.addEventListener("change", showCall);
+  editor.on("change", (_, change) => { if (change.origin !== "setValue") untouched = false; showCall(); });
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(by(button.dataset.copy).textContent);
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    });
+  }
+  if (data.start) {
+    untouched = false;
+    fields.runtime.value = data.start.runtime;
+    fields.mode.value = data.start.mode;
+    fields.arguments.value = data.start.arguments;
+    fields.stdin.value = data.start.stdin;
+    editor.setValue(data.start.code);
+  } else if (runtimes.python) {
+    fields.runtime.value = "python";
+  }
+  chooseRuntime();
+})();

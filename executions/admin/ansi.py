@@ -1,0 +1,72 @@
+"""Terminal colours as HTML. The text is a stranger's: what is no colour is shown as it is, escaped."""
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+SGR = re.compile(r"\x1b\[([0-9;]{0,40})m")
+# Whatever else moves the cursor or names a window: it has no meaning on a page.
+OTHER = re.compile(r"\x1b(?:\[[0-?]{0,40}[ -/]{0,8}[@-~]|\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)|[@-Z\\-_])")
+NAMES = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
+# A program may change its colour at every letter, and each change is an element of the page.
+MOST_PIECES = 5000
+
+
+@dataclass(frozen=True)
+class Style:
+    bold: bool = False
+    italic: bool = False
+    underline: bool = False
+    colour: str = ""
+    ground: str = ""
+
+    @property
+    def classes(self) -> str:
+        flags = (("b", self.bold), ("i", self.italic), ("u", self.underline))
+        names = [name for name, on in flags if on]
+        names += [f"fg-{self.colour}"] if self.colour else []
+        names += [f"bg-{self.ground}"] if self.ground else []
+        return " ".join(f"ansi-{name}" for name in names)
+
+    def after(self, codes: list[int]) -> "Style":
+        style = self
+        rest = iter(codes or [0])
+        for code in rest:
+            if code in (38, 48):  # 256 or true colours: not among the eight
+                for _ in range({5: 1, 2: 3}.get(next(rest, 0), 0)):
+                    next(rest, None)
+                continue
+            style = style._after(code)
+        return style
+
+    def _after(self, code: int) -> "Style":
+        changes: dict[int, dict[str, Any]] = {
+            1: {"bold": True}, 3: {"italic": True}, 4: {"underline": True},
+            22: {"bold": False}, 23: {"italic": False}, 24: {"underline": False},
+            39: {"colour": ""}, 49: {"ground": ""},
+        }  # fmt: skip
+        if code == 0:
+            return Style()
+        if 30 <= code <= 37 or 90 <= code <= 97:
+            return replace(self, colour=NAMES[code % 10])
+        if 40 <= code <= 47 or 100 <= code <= 107:
+            return replace(self, ground=NAMES[code % 10])
+        return replace(self, **changes.get(code, {}))
+
+
+def to_html(text: str) -> SafeString:
+    if "\x1b" not in text:
+        return format_html("{}", text)
+    pieces, style, at = [], Style(), 0
+    for match in SGR.finditer(text):
+        pieces.append((style.classes, text[at : match.start()]))
+        style = style.after([int(code) for code in match[1].split(";") if code])
+        at = match.end()
+        if len(pieces) >= MOST_PIECES:
+            break
+    pieces.append((style.classes, SGR.sub("", text[at:])))
+    cleaned = ((classes, OTHER.sub("", piece)) for classes, piece in pieces)
+    return format_html_join("", '<span class="{}">{}</span>', ((c, p) for c, p in cleaned if p))

@@ -1,0 +1,127 @@
+"""What the page of one execution shows."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from executions.admin import ansi, rendering
+from executions.admin.explain import explain
+from executions.admin.highlight import highlight
+from executions.admin.json_tree import tree
+from executions.admin.previews import kind_of
+from executions.models import Execution
+from executions.models.execution import OPEN
+from seccomp_profiles.models import Inspection
+
+TEXTS = ("code", "stdout", "stderr", "result")
+# Longer output is folded: its page would be all that one sees.
+FOLDED = 4_000
+
+
+@dataclass(frozen=True)
+class File:
+    name: str
+    size: int
+    address: str
+    preview: str = ""
+    image: bool = False
+
+
+def context_of(request: HttpRequest, execution: Execution) -> dict[str, Any]:
+    may = request.user.has_perm
+    is_open = execution.status in OPEN
+    return {
+        "execution": execution,
+        "badge": rendering.badge(execution.status, execution.get_status_display()),
+        "explanation": explain(execution),
+        "code": highlight(execution.code, source_file=execution.source_file, language=execution.runtime.slug),
+        "arguments": tree(execution.arguments) if execution.arguments != "{}" else None,
+        "stdin": execution.stdin and rendering.text(execution.stdin),
+        "variables": execution.variables and rendering.pairs(execution.variables),
+        "inputs": _inputs(execution),
+        "outputs": [_output(execution, name) for name in ("stdout", "stderr")],
+        "result": None if execution.result is None else tree(execution.result),
+        "artifacts": list(_artifacts(execution)),
+        "violations": execution.policy_violations and rendering.violations(execution.policy_violations),
+        "timeline": rendering.timeline(execution),
+        "resources": rendering.resources(execution),
+        "limits": rendering.limits(execution),
+        "runtime_environment": rendering.pairs(execution.environment),
+        "downloads": _downloads(execution),
+        "message": execution.message and rendering.text(execution.message),
+        "links": _links(execution),
+        "is_open": is_open,
+        "events_url": reverse("admin:executions_execution_events", args=[execution.pk]),
+        "may_cancel": is_open and may("executions.cancel_execution"),
+        "may_run": may("executions.run_execution"),
+        "trace": Inspection.objects.newest_trace(execution.pk),
+        "may_explain": bool(execution.image_id) and not is_open and may("seccomp_profiles.change_seccompprofile"),
+    }
+
+
+def _output(execution: Execution, name: str) -> dict[str, Any]:
+    text: str = getattr(execution, name)
+    shown = text[: rendering.SHOWN]
+    return {
+        "name": name,
+        "title": {"stdout": "Standard output", "stderr": "Standard error"}[name],
+        "html": ansi.to_html(shown),
+        "empty": not text,
+        "folded": len(text) > FOLDED,
+        "lines": text.count("\n") + 1,
+        "note": rendering.cut_note(text),
+        "truncated": getattr(execution, f"{name}_truncated"),
+    }
+
+
+def _inputs(execution: Execution) -> list[tuple[str, int]]:
+    if not execution.input_count:
+        return []
+    sizes = execution.input_files.extra(select={"size": "octet_length(content)"})
+    return [(file["path"], file["size"]) for file in sizes.values("path", "size")]
+
+
+def _artifacts(execution: Execution) -> list[File]:
+    if not execution.artifact_count:
+        return []
+    files = []
+    heads = execution.artifacts.extra(select={"head": "substring(content from 1 for 16)"}).defer("content")
+    for artifact in heads:
+        arguments = [execution.pk, artifact.pk]
+        kind = kind_of(artifact.name, bytes(artifact.head))
+        preview = reverse("admin:executions_execution_preview", args=arguments) if kind else ""
+        address = reverse("admin:executions_execution_artifact", args=arguments)
+        files.append(File(artifact.name, artifact.size, address, preview, kind.startswith("image/")))
+    return files
+
+
+def _downloads(execution: Execution) -> list[tuple[str, str]]:
+    return [
+        (reverse("admin:executions_execution_text", args=[execution.pk, name]), name)
+        for name in TEXTS
+        if getattr(execution, name)
+    ]
+
+
+def _links(execution: Execution) -> dict[str, SafeString]:
+    """To the pages of what this came from and belongs to."""
+    links = {"Runtime": _link("runtimes_runtime_change", execution.runtime_id, execution.runtime)}
+    if execution.client:
+        links["Client"] = _link("executions_client_change", execution.client_id, execution.client)
+    if execution.rerun_of:
+        links["Again, of"] = _link("executions_execution_change", execution.rerun_of, execution.rerun_of)
+    if execution.batch_id:
+        address = f"{reverse('admin:executions_execution_changelist')}?batch_id={execution.batch_id}"
+        links["Batch"] = format_html('<a href="{}"><code class="id">{}</code></a>', address, execution.batch_id)
+    if execution.callback_url:
+        address = f"{reverse('admin:executions_delivery_changelist')}?q={execution.pk}"
+        links["Callback"] = format_html('<a href="{}">{}</a>', address, execution.callback_url)
+    return links
+
+
+def _link(name: str, key: Any, label: object) -> SafeString:
+    return format_html('<a href="{}">{}</a>', reverse(f"admin:{name}", args=[key]), label)

@@ -1,0 +1,1 @@
+"""Builds: a runtime's next image, made and proven in the background. See docs/builds.md."""

@@ -1,0 +1,36 @@
+// Follows the log of a build until its end, and then shows the page as it is after it.
+"use strict";
+
+(() => {
+  const log = document.getElementById("build-log");
+  const progress = document.getElementById("build-progress");
+  let since = 0;
+  let watched = false;
+
+  async function look() {
+    let wait = 1000;
+    try {
+      const answer = await fetch(`${log.dataset.url}?since=${since}`, { headers: { Accept: "application/json" } });
+      if (answer.ok) {
+        const build = await answer.json();
+        const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 20;
+        log.append(build.log);
+        if (atEnd) log.scrollTop = log.scrollHeight;
+        since = build.next;
+        progress.textContent = build.unfinished ? `${build.label}: ${build.progress}` : build.label;
+        if (build.more) wait = 0;
+        else if (!build.unfinished) {
+          if (watched) location.reload();
+          return;
+        }
+        watched ||= build.unfinished;
+      }
+    } catch {
+      // The web process restarts now and then.
+      wait = 3000;
+    }
+    setTimeout(look, wait);
+  }
+
+  look();
+})();

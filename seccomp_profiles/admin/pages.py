@@ -1,0 +1,228 @@
+"""What the editor of a profile shows beside its fields, and the pages behind it; views get the ModelAdmin too."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST, require_safe
+
+from audit.middleware import actor_of
+from sandbox_platform.generics import ModelAdmin
+from seccomp_profiles import activation, revisions
+from seccomp_profiles.diff import diff
+from seccomp_profiles.findings import ERROR, Finding
+from seccomp_profiles.models import Inspection, InspectionVerdict, SeccompProfile, SeccompRevision
+from seccomp_profiles.rules import condition, in_words, names_of, outcomes, why_dropped
+from seccomp_profiles.syscalls import describe, table
+
+FOLDER = "admin/seccomp_profiles/seccompprofile"
+Admin = ModelAdmin[SeccompProfile]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    runtime: str
+    probe: Inspection | None
+    obstacle: str
+
+    @property
+    def badge(self) -> SafeString:
+        word = self.probe.get_verdict_display() if self.probe else "not probed"
+        proven = self.probe is None or self.probe.verdict == InspectionVerdict.ENFORCED
+        kind = "warn" if self.obstacle and proven else "bad" if self.obstacle else "ok"
+        return format_html(
+            '<span class="verdict verdict-{}" title="{}">{}: {}</span>', kind, self.obstacle, self.runtime, word
+        )
+
+
+def verdicts(revision: SeccompRevision) -> list[Verdict]:
+    runtimes = activation.runtimes_under(revision.profile)
+    why_not = {found.runtime: found.message for found in activation.obstacles(revision, runtimes)}
+    probes = Inspection.objects.newest_probes([revision], runtimes)
+    return [
+        Verdict(runtime.slug, probes.get((revision.pk, runtime.pk)), why_not.get(runtime.slug, ""))
+        for runtime in runtimes
+    ]
+
+
+def about(profile: SeccompProfile | None) -> dict[str, Any]:
+    """For the change form: the rules as read, every call's outcome, and the history."""
+    if profile is None or profile.active is None:
+        return {"read": read(None, []), "check_url": reverse("admin:seccomp_profiles_check")}
+    newest = profile.revisions.latest("number")
+    newest.profile = profile
+    found = revisions.check(newest.rules, parent=profile.parent, allow=newest.allow, deny=newest.deny)
+    rows = profile.revisions.select_related("parent_revision__profile")
+    return {
+        "profile": profile,
+        "read": read(newest.effective, found),
+        "check_url": reverse("admin:seccomp_profiles_check"),
+        "rows": [(revision, verdicts_of(profile, revision)) for revision in rows],
+        "inspections": (("probe", "Probe"), ("replay", "Dry run"), ("learn", "Learn")),
+        "activations": profile.activations.select_related("revision", "previous")[:20],
+    }
+
+
+def verdicts_of(profile: SeccompProfile, revision: SeccompRevision) -> list[Verdict]:
+    revision.profile = profile
+    return verdicts(revision)
+
+
+def read(rules: Any, found: Sequence[Finding]) -> dict[str, Any]:
+    """How a profile is understood: rule by rule with what is to be said of each, then call by call."""
+    of_rule: dict[int | None, list[Finding]] = {}
+    for finding in found:
+        of_rule.setdefault(finding.rule, []).append(finding)
+    whole = any(finding.level == ERROR for finding in found)
+    context: dict[str, Any] = {"general": of_rule.get(None, []), "broken": whole}
+    if whole:
+        return context | {"others": [finding for finding in found if finding.rule]}
+    steps = outcomes(rules)
+    return context | {
+        "default": (rules or {}).get("defaultAction", "SCMP_ACT_ALLOW"),
+        "rules": [
+            {
+                "number": number,
+                "action": rule["action"],
+                "names": [(name, describe(name)) for name in names_of(rule)],
+                "condition": condition(rule.get("args") or ()),
+                "comment": rule.get("comment") or "",
+                "dropped": why_dropped(rule),
+                "findings": of_rule.get(number, []),
+            }
+            for number, rule in enumerate((rules or {}).get("syscalls") or (), 1)
+        ],
+        "calls": [
+            (call, in_words(steps[call.name]) if call.name in steps else "unknown to gVisor")
+            for call in table().values()
+        ],
+    }
+
+
+@require_POST
+def check(request: HttpRequest, model_admin: Admin) -> HttpResponse:
+    """A fragment for the editor: what the text in it would mean."""
+    if not model_admin.has_view_permission(request):
+        raise PermissionDenied
+    text = request.POST.get("rules", "").strip()
+    try:
+        rules = json.loads(text) if text else None
+        found = revisions.check(rules)
+    except (ValueError, RecursionError) as e:
+        rules, found = None, [Finding(ERROR, "", f"Not JSON: {e}")]
+    return render(request, f"{FOLDER}/read.html", {"read": read(rules, found)})
+
+
+def _profile(request: HttpRequest, model_admin: Admin, profile_id: int, *, change: bool = False) -> SeccompProfile:
+    rows = SeccompProfile.objects.select_related("active", "parent__active")
+    profile: SeccompProfile = get_object_or_404(rows, pk=profile_id)
+    may = model_admin.has_change_permission if change else model_admin.has_view_permission
+    if not may(request, profile):
+        raise PermissionDenied
+    return profile
+
+
+def _revision(profile: SeccompProfile, number: int) -> SeccompRevision:
+    rows = profile.revisions.select_related("parent_revision__profile")
+    revision: SeccompRevision = get_object_or_404(rows, number=min(number, 2**31 - 1))
+    revision.profile = profile
+    return revision
+
+
+def _to(profile: SeccompProfile) -> HttpResponse:
+    return redirect("admin:seccomp_profiles_seccompprofile_change", profile.pk)
+
+
+def _context(request: HttpRequest, model_admin: Admin, profile: SeccompProfile, title: str) -> dict[str, Any]:
+    return {
+        **model_admin.admin_site.each_context(request),
+        "opts": model_admin.opts,
+        "original": profile,
+        "profile": profile,
+        "title": title,
+    }
+
+
+@require_safe
+def show_revision(request: HttpRequest, model_admin: Admin, profile_id: int, number: int) -> HttpResponse:
+    profile = _profile(request, model_admin, profile_id)
+    revision = _revision(profile, number)
+    found = revisions.check(revision.rules, parent=profile.parent, allow=revision.allow, deny=revision.deny)
+    context = _context(request, model_admin, profile, f"{profile.name}, revision {number}")
+    return render(
+        request,
+        f"{FOLDER}/revision.html",
+        context | {"revision": revision, "read": read(revision.effective, found)},
+    )
+
+
+@require_safe
+def show_diff(request: HttpRequest, model_admin: Admin, profile_id: int) -> HttpResponse:
+    profile = _profile(request, model_admin, profile_id)
+    before = _asked(profile, request.GET.get("before", "")) or profile.current
+    after = _asked(profile, request.GET.get("after", "")) or _revision(
+        profile, profile.revisions.latest("number").number
+    )
+    found = diff(before.effective, after.effective)
+    sections = (("Now denied", found.denied), ("Now allowed", found.allowed), ("Otherwise", found.changed))
+    context = _context(request, model_admin, profile, f"{profile.name}: {before} and {after}")
+    return render(
+        request, f"{FOLDER}/diff.html", context | {"before": before, "after": after, "sections": sections}
+    )
+
+
+def _asked(profile: SeccompProfile, text: str) -> SeccompRevision | None:
+    if text == "parent" and profile.parent:
+        return profile.parent.current
+    return _revision(profile, int(text)) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+@require_safe
+def export(request: HttpRequest, model_admin: Admin, profile_id: int, number: int) -> HttpResponse:
+    profile = _profile(request, model_admin, profile_id)
+    revision = _revision(profile, number)
+    content = revision.rules if request.GET.get("form") == "rules" and not profile.parent else revision.effective
+    response = JsonResponse(content, safe=False, json_dumps_params={"indent": 2})
+    response["Content-Disposition"] = f'attachment; filename="{profile.name}-{number}.json"'
+    return response
+
+
+@require_POST
+def activate(request: HttpRequest, model_admin: Admin, profile_id: int, number: int) -> HttpResponse:
+    profile = _profile(request, model_admin, profile_id, change=True)
+    revision = _revision(profile, number)
+    override = request.POST.get("override", "")[:2000].replace("\0", "")
+    try:
+        activation.activate(revision, by=actor_of(request.user) or "", override=override)
+        messages.success(request, f"Revision {number} is in force.")
+    except activation.NotProven as e:
+        messages.error(request, f"{e} Probe it, or say why it shall be in force all the same.")
+    return _to(profile)
+
+
+@require_POST
+def follow(request: HttpRequest, model_admin: Admin, profile_id: int) -> HttpResponse:
+    """A new revision with the same changes, on top of what the parent says now."""
+    profile = _profile(request, model_admin, profile_id, change=True)
+    if profile.parent is None:
+        raise Http404
+    newest = profile.revisions.latest("number")
+    by = actor_of(request.user) or ""
+    try:
+        note = f"Takes over {profile.parent.current}."
+        revision = revisions.add_revision(profile, allow=newest.allow, deny=newest.deny, note=note, by=by)
+        activation.activate(revision, by=by)
+        messages.success(request, f"Revision {revision.number} is in force.")
+    except ValidationError as e:
+        messages.error(request, " ".join(e.messages))
+    except activation.NotProven as e:
+        messages.warning(request, f"{e} It is a draft until it is activated below.")
+    return _to(profile)

@@ -1,0 +1,140 @@
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db import transaction
+from django.db.models import Max, QuerySet
+from django.http import HttpRequest
+from django.urls import URLPattern, path
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+
+from audit.middleware import actor_of
+from sandbox_platform.generics import ModelAdmin
+from seccomp_profiles import activation, revisions
+from seccomp_profiles.admin import pages
+from seccomp_profiles.admin.forms import SeccompProfileForm
+from seccomp_profiles.models import UNCONFINED, SeccompProfile
+from seccomp_profiles.rules import WORDS
+
+
+@admin.register(SeccompProfile)
+class SeccompProfileAdmin(ModelAdmin[SeccompProfile]):
+    form = SeccompProfileForm
+    list_display = ("name", "description", "extends", "default_action", "in_force", "proven", "used_by")
+    search_fields = ("name", "description")
+    readonly_fields = ("used_by", "fingerprint", "created_at", "updated_at")
+
+    class Media:
+        js = ("seccomp_profiles/editor.js",)
+        css = {"all": ("seccomp_profiles/editor.css",)}
+
+    def get_fieldsets(self, request: HttpRequest, obj: SeccompProfile | None = None) -> Any:
+        own, changes = ("rules", "imported"), ("allow", "deny")
+        if obj is None:
+            edited: tuple[str, ...] = ("parent", *own, *changes)
+        else:
+            edited = changes if obj.parent else own
+        return (
+            (None, {"fields": ("name", "description", "used_by")}),
+            (
+                "Rules",
+                {
+                    "description": "They hold for the runner and the program, inside gVisor. Saving makes a new "
+                    "revision; it is in force once it is activated, at once if nobody uses the profile.",
+                    "fields": (*edited, "note"),
+                },
+            ),
+            ("Record", {"fields": ("fingerprint", "created_at", "updated_at")}),
+        )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: SeccompProfile | None = None) -> Any:
+        # What its revisions were derived from stays true.
+        return (*super().get_readonly_fields(request, obj), *(("parent",) if obj else ()))
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[SeccompProfile]:
+        rows = super().get_queryset(request).select_related("active", "parent")
+        return rows.prefetch_related("runtimes", "clients").annotate(newest=Max("revisions__number"))
+
+    def has_delete_permission(self, request: HttpRequest, obj: SeccompProfile | None = None) -> bool:
+        return obj is not None and not in_use(obj) and super().has_delete_permission(request, obj)
+
+    def get_urls(self) -> list[URLPattern]:
+        def page(route: str, view: Any, name: str) -> URLPattern:
+            wrapped = self.admin_site.admin_view(lambda request, **kwargs: view(request, self, **kwargs))
+            return path(route, wrapped, name=f"seccomp_profiles_{name}")
+
+        return [
+            page("check/", pages.check, "check"),
+            page("<int:profile_id>/diff/", pages.show_diff, "diff"),
+            page("<int:profile_id>/follow/", pages.follow, "follow"),
+            page("<int:profile_id>/revisions/<int:number>/", pages.show_revision, "revision"),
+            page("<int:profile_id>/revisions/<int:number>/activate/", pages.activate, "activate"),
+            page("<int:profile_id>/revisions/<int:number>/export/", pages.export, "export"),
+            *super().get_urls(),
+        ]
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **options: Any) -> Any:
+        context |= pages.about(options.get("obj"))
+        return super().render_change_form(request, context, *args, **options)
+
+    def save_model(self, request: HttpRequest, obj: SeccompProfile, form: Any, change: bool) -> None:
+        by = actor_of(request.user) or ""
+        with transaction.atomic():
+            super().save_model(request, obj, form, change)
+            if not form.is_changed:
+                return
+            values = form.cleaned_data
+            revision = revisions.add_revision(
+                obj,
+                None if obj.parent else values.get("rules"),
+                allow=values.get("allow") or () if obj.parent else (),
+                deny=values.get("deny") or () if obj.parent else (),
+                note=values["note"],
+                by=by,
+            )
+            if obj.active is None:
+                revisions.put_in_force(revision, by=by)
+                return
+        try:
+            activation.activate(revision, by=by)
+            messages.success(request, f"Revision {revision.number} is in force.")
+        except activation.NotProven as e:
+            messages.warning(request, f"{e} It is a draft until it is activated below.")
+
+    @admin.display(description="Extends", empty_value="–")
+    def extends(self, profile: SeccompProfile) -> str | None:
+        if profile.parent is None:
+            return None
+        return f"{profile.parent}{' (changed since)' if profile.parent_is_newer else ''}"
+
+    @admin.display(description="By default")
+    def default_action(self, profile: SeccompProfile) -> str:
+        return WORDS[profile.rules["defaultAction"]] if profile.rules else "allowed"
+
+    @admin.display(description="Revision")
+    def in_force(self, profile: Any) -> str:
+        number = profile.current.number
+        return f"{number} of {profile.newest}" if profile.newest != number else str(number)
+
+    @admin.display(description="Proven on", empty_value="–")
+    def proven(self, profile: SeccompProfile) -> SafeString | None:
+        verdicts = pages.verdicts(profile.current)
+        return format_html_join(" ", "{}", ((verdict.badge,) for verdict in verdicts)) or None
+
+    @admin.display(description="Used by")
+    def used_by(self, profile: SeccompProfile) -> str:
+        if profile._state.adding:
+            return "no runtime yet"
+        names = [runtime.slug for runtime in profile.runtimes.all()]
+        names += [f"client {client.name}" for client in profile.clients.all()]
+        if profile.name == UNCONFINED:
+            names.append("runtimes without a profile")
+        return ", ".join(names) or "no runtime"
+
+    @admin.display(description="SHA-256 of the rules in force")
+    def fingerprint(self, profile: SeccompProfile) -> str:
+        return profile.sha256
+
+
+def in_use(profile: SeccompProfile) -> bool:
+    return profile.runtimes.exists() or profile.clients.exists() or profile.children.exists()

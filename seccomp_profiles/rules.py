@@ -1,0 +1,132 @@
+"""What a profile in Docker's form means in a sandbox: which rules Docker leaves, and what gVisor makes of them.
+
+Measured with Docker 26.1.5 and runsc 20240729: Docker drops rules by their includes and excludes; of the rest, the
+first that names a call and whose arguments match decides, else the default.
+"""
+
+import platform
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from seccomp_profiles.syscalls import known
+
+Json = dict[str, Any]
+
+ALLOW, DENY = "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO"
+# What a sandbox keeps of its capabilities: see executions/sandbox/docker_engine.py.
+CAPABILITIES = frozenset({"CAP_SETUID", "CAP_SETGID", "CAP_KILL"})
+GO_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+WORDS = {
+    ALLOW: "allowed",
+    DENY: "denied",
+    "SCMP_ACT_TRAP": "SIGSYS",
+    "SCMP_ACT_KILL": "killed",
+    "SCMP_ACT_TRACE": "traced",
+}
+OPERATORS = {
+    "SCMP_CMP_NE": "≠",
+    "SCMP_CMP_LT": "<",
+    "SCMP_CMP_LE": "≤",
+    "SCMP_CMP_EQ": "=",
+    "SCMP_CMP_GE": "≥",
+    "SCMP_CMP_GT": ">",
+    "SCMP_CMP_MASKED_EQ": "&",
+}
+
+
+def names_of(rule: Json) -> list[str]:
+    """Docker's older form has one name."""
+    return [*(rule.get("names") or ()), *([rule["name"]] if rule.get("name") else ())]
+
+
+def why_dropped(rule: Json) -> str:
+    """Why Docker leaves this rule out for a sandbox on this machine; "" if it does not."""
+    excludes, includes = rule.get("excludes") or {}, rule.get("includes") or {}
+    machine = GO_ARCHITECTURES.get(platform.machine(), platform.machine())
+    if machine in (arches := excludes.get("arches") or ()):
+        return f"excluded on {machine}"
+    if has := CAPABILITIES & set(excludes.get("caps") or ()):
+        return f"excluded with {', '.join(sorted(has))}, which sandboxes have"
+    if (kernel := excludes.get("minKernel")) and _kernel_is_at_least(kernel):
+        return f"excluded from kernel {kernel} on"
+    if (arches := includes.get("arches")) and machine not in arches:
+        return f"only for {', '.join(arches)}"
+    if lacks := set(includes.get("caps") or ()) - CAPABILITIES:
+        return f"only with {', '.join(sorted(lacks))}, which no sandbox has"
+    if (kernel := includes.get("minKernel")) and not _kernel_is_at_least(kernel):
+        return f"only from kernel {kernel} on"
+    return ""
+
+
+def _kernel_is_at_least(wanted: str) -> bool:
+    """The host's kernel, which is the one that Docker asks."""
+    host = re.match(r"(\d+)\.(\d+)", platform.release())
+    numbers = tuple(int(number) for number in wanted.split(".")[:2])
+    return bool(host) and tuple(int(number) for number in host.groups()) >= numbers if host else False
+
+
+@dataclass(frozen=True)
+class Step:
+    """One rule on one call, in the order in which they are tried."""
+
+    action: str
+    condition: str = ""  # "" if it always matches
+
+    def __str__(self) -> str:
+        word = WORDS.get(self.action, self.action)
+        return f"{word} if {self.condition}" if self.condition else word
+
+
+Outcome = tuple[Step, ...]
+
+
+def outcomes(rules: Json | None) -> dict[str, Outcome]:
+    """Of every call that gVisor knows. `rules` must be free of errors."""
+    if rules is None:
+        rules = {"defaultAction": ALLOW}
+    steps: dict[str, list[Step]] = {name: [] for name in known()}
+    for rule in rules.get("syscalls") or ():
+        if why_dropped(rule):
+            continue
+        step = Step(rule["action"], condition(rule.get("args") or ()))
+        for name in names_of(rule):
+            # What comes after one that always matches is never reached.
+            if name in steps and not (steps[name] and not steps[name][-1].condition):
+                steps[name].append(step)
+    default = Step(rules["defaultAction"])
+    return {name: _completed(found, default) for name, found in steps.items()}
+
+
+def _completed(steps: list[Step], default: Step) -> Outcome:
+    if not steps or steps[-1].condition:
+        steps = [*steps, default]
+    # Conditions whose outcome is what follows anyway say nothing.
+    while len(steps) > 1 and steps[-2].action == steps[-1].action:
+        steps = [*steps[:-2], steps[-1]]
+    return tuple(steps)
+
+
+def always_denied(outcome: Outcome) -> bool:
+    return all(step.action != ALLOW for step in outcome)
+
+
+def in_words(outcome: Outcome) -> str:
+    *conditions, last = (str(step) for step in outcome)
+    return f"{', '.join(conditions)}, else {last}" if conditions else last
+
+
+def condition(args: Iterable[Json]) -> str:
+    args = list(args)
+    indexes = [arg.get("index", 0) for arg in args]
+    # runc's habit, which gVisor keeps: two conditions on one argument are alternatives, and then all are.
+    joint = " or " if len(set(indexes)) < len(indexes) else " and "
+    return joint.join(_comparison(arg) for arg in args)
+
+
+def _comparison(arg: Json) -> str:
+    index, value, operator = arg.get("index", 0), arg.get("value", 0), OPERATORS[arg["op"]]
+    if operator == "&":
+        return f"argument {index} & {value:#x} = {arg.get('valueTwo', 0):#x}"
+    return f"argument {index} {operator} {value:#x}"

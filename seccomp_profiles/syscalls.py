@@ -1,0 +1,43 @@
+"""Linux's system calls, and which of them gVisor knows. The table itself is syscalls.tsv."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+TABLE = Path(__file__).with_suffix(".tsv")
+
+
+@dataclass(frozen=True)
+class Syscall:
+    name: str
+    architectures: tuple[str, ...]  # on which gVisor knows the name; it skips others without a word
+    support: str  # full, partial, none: what gVisor answers without any filter; "" if it does not know the name
+    description: str
+
+    @property
+    def known(self) -> bool:
+        return bool(self.architectures)
+
+
+@functools.cache
+def table() -> Mapping[str, Syscall]:
+    rows = (line.split("\t") for line in TABLE.read_text("utf-8").splitlines() if not line.startswith("#"))
+    return MappingProxyType(
+        {
+            name: Syscall(name, tuple(architectures.replace("-", "").split()), support.strip("-"), description)
+            for name, architectures, support, description in rows
+        }
+    )
+
+
+@functools.cache
+def known() -> frozenset[str]:
+    """The names that gVisor knows."""
+    return frozenset(name for name, syscall in table().items() if syscall.known)
+
+
+def describe(name: str) -> str:
+    syscall = table().get(name)
+    return syscall.description if syscall else ""

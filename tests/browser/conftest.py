@@ -1,0 +1,63 @@
+from collections.abc import Callable, Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, ConsoleMessage, Page
+
+from scripts.chromium import DESKTOP, chromium, log_in
+from tests.live import Platform
+
+PASSWORD = "correct horse battery staple"
+Open = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A module's: while Playwright's event loop runs, Django refuses its database to this thread."""
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def open_page(browser: Browser, platform: Platform) -> Iterator[Open]:
+    """A page of somebody who has logged in. In the end nothing may have been wrong with any of them."""
+    contexts, wrong = [], list[str]()
+
+    def heard(page: Page, said: ConsoleMessage) -> None:
+        if said.type == "error":
+            wrong.append(f"{page.url}: {said.text}")
+
+    def watch(page: Page) -> None:
+        page.on("console", lambda said: heard(page, said))
+        page.on("pageerror", lambda error: wrong.append(f"{page.url}: {error}"))
+
+    def went_out(address: str) -> None:
+        if not address.startswith((platform.url, "data:", "blob:")):
+            wrong.append(f"a request to {address}")
+
+    def opened(user: str = "admin", size: tuple[int, int] = DESKTOP, scheme: str = "light") -> Page:
+        viewport = {"width": size[0], "height": size[1]}
+        context = browser.new_context(viewport=viewport, color_scheme=scheme)  # type: ignore[arg-type]
+        contexts.append(context)
+        context.set_default_timeout(20_000)
+        context.on("request", lambda request: went_out(request.url))
+        page = context.new_page()
+        watch(page)
+        if user:
+            log_in(page, platform.url, user, PASSWORD)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not wrong, "\n".join(wrong)
+
+
+def violations(page: Page) -> list[str]:
+    """What axe calls serious or critical."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{page.url}: {each['id']}: {each['help']}: {each['nodes'][0]['html'][:200]}"
+        for each in found
+        if each["impact"] in ("serious", "critical")
+    ]

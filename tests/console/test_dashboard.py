@@ -1,0 +1,85 @@
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test import Client as Browser
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from audit import sealing
+from executions.models import Client, Execution, Status
+from tests.conftest import Visitor
+from tests.pages import words
+
+MakeExecution = Callable[..., Execution]
+INDEX = reverse("admin:index")
+
+
+def text(browser: Browser, **query: str) -> str:
+    response = browser.get(INDEX, query)
+    assert response.status_code == 200
+    return words(response.content.decode())
+
+
+def test_an_empty_system_says_what_to_do_first(browser: Browser) -> None:
+    shown = text(browser)
+    assert "Nothing has run here yet" in shown
+    assert "Run a program here" in shown
+
+
+def test_counts_and_shares(browser: Browser, make_execution: MakeExecution) -> None:
+    make_execution(warm=True)
+    make_execution(warm=False, status=Status.FAILED, outcome="nonzero_exit")
+    shown = text(browser)
+    assert "Executions 2 50.0 % succeeded" in shown
+    assert "Warm starts 50.0 % 1 cold" in shown
+    assert "50 % 1 failed" in shown
+
+
+def test_queue_is_shown_with_its_oldest(browser: Browser, make_execution: MakeExecution) -> None:
+    make_execution(status=Status.QUEUED, queued_at=timezone.now() - timedelta(minutes=5))
+    assert "Queue 1 the oldest for 5 min" in text(browser)
+
+
+def test_busiest_clients_come_first(browser: Browser, make_execution: MakeExecution) -> None:
+    quiet, busy = (Client.objects.create(name=name) for name in ("quiet", "busy"))
+    for client in (quiet, busy, busy):
+        make_execution(client=client)
+    assert "busy 2 quiet 1" in text(browser).partition("Busiest clients")[2]
+
+
+@pytest.mark.parametrize("days, shown", [("24h", "Executions 1 "), ("30d", "Executions 2 ")])
+def test_range_is_chosen(browser: Browser, make_execution: MakeExecution, days: str, shown: str) -> None:
+    make_execution()
+    make_execution(queued_at=timezone.now() - timedelta(days=10))
+    assert shown in text(browser, range=days)
+
+
+def test_unknown_range_is_the_default(browser: Browser, make_execution: MakeExecution) -> None:
+    make_execution()
+    assert text(browser, range="x'") == text(browser)
+
+
+def test_service_that_is_down_is_said(browser: Browser) -> None:
+    assert "Service down no keeper and no worker" in text(browser)
+
+
+def test_seals_are_for_those_who_may_see_them(visitor: Visitor, make_execution: MakeExecution) -> None:
+    make_execution()
+    sealing.seal()
+    assert "Audit seals #" in text(visitor("auditor"))
+    assert "Audit seals" not in text(visitor("operator"))
+
+
+def test_as_many_queries_for_a_long_history(browser: Browser, make_execution: MakeExecution) -> None:
+    make_execution()
+    browser.get(INDEX)
+    with CaptureQueriesContext(connection) as few:
+        browser.get(INDEX)
+    for days in range(5):
+        make_execution(queued_at=timezone.now() - timedelta(days=days))
+    with CaptureQueriesContext(connection) as many:
+        browser.get(INDEX, {"range": "30d"})
+    assert len(many) == len(few)

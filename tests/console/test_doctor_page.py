@@ -1,0 +1,42 @@
+import pytest
+from django.test import Client as Browser
+from django.urls import reverse
+from django_q.models import OrmQ
+
+from console import doctor
+from console.models import DoctorReport
+from sandbox_platform.doctor.check import broken, ok
+from tests.pages import words
+
+DOCTOR = reverse("admin:doctor")
+
+
+def shown(browser: Browser) -> str:
+    return words(browser.get(DOCTOR).content.decode())
+
+
+def test_checks_are_a_worker_s_task(browser: Browser) -> None:
+    browser.post(DOCTOR)
+    assert [queued.func() for queued in OrmQ.objects.all()] == [doctor.TASK]
+    assert "asked by admin, a worker looks" in shown(browser)
+
+
+def test_what_the_worker_saw_is_shown_with_its_fix(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [ok("Postgres", "answers"), broken("gVisor", "is <not> there", "install runsc")]
+    monkeypatch.setattr(doctor, "run_all", lambda: iter(found))
+    doctor.examine("admin")
+    assert "broken gVisor is &lt;not&gt; there To mend it: install runsc ok Postgres answers" in shown(browser)
+    assert "as seen at" in shown(browser)
+
+
+def test_the_real_checks_can_be_written_down(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")
+    checks = {"Postgres": __import__("sandbox_platform.doctor.run", fromlist=["CHECKS"]).CHECKS["Postgres"]}
+    monkeypatch.setattr("sandbox_platform.doctor.run.CHECKS", checks)
+    doctor.examine("admin")
+    (check,) = DoctorReport.objects.get().checks
+    assert (check["name"], check["status"]) == ("Postgres", "ok")
+
+
+def test_nobody_to_look_is_said(browser: Browser) -> None:
+    assert "No worker is alive" in shown(browser)

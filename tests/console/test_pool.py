@@ -1,0 +1,74 @@
+from collections.abc import Callable
+
+import pytest
+from django.test import Client as Browser
+from django.urls import reverse
+
+from executions.models import Execution, Outcome, Sandbox, SandboxState, Status
+from runtimes.models import Runtime
+from tests.conftest import Visitor
+from tests.pages import words
+
+POOL = reverse("admin:pool")
+
+
+def sandbox(runtime: Runtime, state: SandboxState = SandboxState.READY, **fields: object) -> Sandbox:
+    return Sandbox.objects.create(
+        runtime=runtime, runtime_revision=runtime.revision, node="n", profile_sha256="", state=state,
+        container_id="abcdef0123456789", **fields,
+    )  # fmt: skip
+
+
+def test_board_shows_every_sandbox(browser: Browser, python_runtime: Runtime) -> None:
+    sandbox(python_runtime)
+    shown = words(browser.get(POOL).content.decode())
+    assert "Ready 1 of 1 there are" in shown
+    assert "abcdef012345 Ready python" in shown
+
+
+def test_draining_retires_the_warm_ones(visitor: Visitor, python_runtime: Runtime) -> None:
+    warm, starting = sandbox(python_runtime), sandbox(python_runtime, SandboxState.STARTING)
+    visitor("operator").post(POOL, {"action": "drain", "runtime": python_runtime.pk})
+    warm.refresh_from_db()
+    starting.refresh_from_db()
+    assert (warm.state, starting.state) == (SandboxState.USED, SandboxState.STARTING)
+
+
+def test_killing_a_busy_one_cancels_its_execution(
+    visitor: Visitor, python_runtime: Runtime, make_execution: Callable[..., Execution]
+) -> None:
+    execution = make_execution(status=Status.RUNNING)
+    busy = sandbox(python_runtime, SandboxState.CLAIMED, execution_id=execution.pk)
+    visitor("operator").post(POOL, {"action": "kill", "sandbox": busy.pk})
+    execution.refresh_from_db()
+    assert execution.cancel_outcome == Outcome.CANCEL_REQUESTED
+
+
+def test_resizing_keeps_the_revision_and_so_the_warm_ones(browser: Browser, python_runtime: Runtime) -> None:
+    browser.post(POOL, {"action": "resize", "runtime": python_runtime.pk, "pool_min": "2", "pool_max": "5"})
+    revision = python_runtime.revision
+    python_runtime.refresh_from_db()
+    assert (python_runtime.pool_min, python_runtime.pool_max, python_runtime.revision) == (2, 5, revision)
+
+
+@pytest.mark.parametrize("least, most", [("5", "2"), ("x", "2"), ("-1", "2"), ("1", "201"), ("", "")])
+def test_nonsense_sizes_are_refused(browser: Browser, python_runtime: Runtime, least: str, most: str) -> None:
+    data = {"action": "resize", "runtime": python_runtime.pk, "pool_min": least, "pool_max": most}
+    assert browser.post(POOL, data, follow=True).status_code == 200
+    python_runtime.refresh_from_db()
+    assert (python_runtime.pool_min, python_runtime.pool_max) == (1, 8)
+
+
+@pytest.mark.parametrize("role, action", [("operator", "resize"), ("auditor", "drain"), ("auditor", "kill")])
+def test_others_pull_no_lever(visitor: Visitor, python_runtime: Runtime, role: str, action: str) -> None:
+    warm = sandbox(python_runtime)
+    data = {"action": action, "runtime": python_runtime.pk, "sandbox": warm.pk, "pool_min": 0, "pool_max": 0}
+    assert visitor(role).post(POOL, data).status_code == 403
+    warm.refresh_from_db()
+    assert warm.state == SandboxState.READY
+
+
+@pytest.mark.parametrize("number", ["", "x", "9" * 40, "²"])
+def test_what_is_not_there_is_not_killed(browser: Browser, number: str) -> None:
+    response = browser.post(POOL, {"action": "kill", "sandbox": number}, follow=True)
+    assert "It was gone already." in response.content.decode()

@@ -1,0 +1,79 @@
+import os
+import subprocess
+import sys
+
+import pytest
+from axes.models import AccessAttempt
+from django.contrib.auth.models import User
+from django.test import Client as Browser
+from django.urls import reverse
+
+from tests.live import ROOT
+
+LOGIN = reverse("admin:login")
+PASSWORD = "correct horse battery staple"
+
+
+def log_in(browser: Browser, password: str) -> int:
+    return browser.post(LOGIN, {"username": "admin", "password": password}).status_code
+
+
+def test_no_script_but_our_own_files_runs(browser: Browser) -> None:
+    policy = browser.get(reverse("admin:index"))["Content-Security-Policy"]
+    directives = dict(directive.split(" ", 1) for directive in policy.split("; "))
+    assert directives["script-src"] == "'self'"
+    assert directives["default-src"] == "'none'"
+    assert "unsafe-inline" not in directives["style-src"]
+
+
+def test_a_nonce_is_used_once(browser: Browser) -> None:
+    first, second = (browser.get(reverse("admin:index"))["Content-Security-Policy"] for _ in range(2))
+    assert first != second
+
+
+def test_wrong_passwords_come_to_an_end(client: Browser, administrator: User) -> None:
+    assert [log_in(client, "wrong") for _ in range(5)] == [200, 200, 200, 200, 429]
+    assert log_in(client, PASSWORD) == 429
+
+
+def test_others_can_still_log_in(client: Browser, administrator: User) -> None:
+    for _ in range(5):
+        log_in(client, "wrong")
+    assert (
+        Browser(REMOTE_ADDR="192.0.2.7").post(LOGIN, {"username": "admin", "password": PASSWORD}).status_code
+        == 302
+    )
+
+
+def test_right_password_forgets_the_wrong_ones(client: Browser, administrator: User) -> None:
+    for _ in range(4):
+        log_in(client, "wrong")
+    assert log_in(client, PASSWORD) == 302
+    assert not AccessAttempt.objects.exists()
+
+
+def test_no_password_is_kept(client: Browser, administrator: User) -> None:
+    log_in(client, "nearly-my-password")
+    assert "nearly-my-password" not in str(AccessAttempt.objects.values())
+
+
+@pytest.mark.parametrize("https", ["True", "False"])
+def test_deployment_check(https: str) -> None:
+    env = os.environ | {
+        "DJANGO_HTTPS": https,
+        "DJANGO_SECRET_KEY": "Unguessable-0123456789" * 3,
+        "DJANGO_DEBUG": "False",
+    }
+    command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    complaints = {word for word in done.stderr.split() if "security." in word}
+    # Without a proxy for HTTPS these four are the price of http://localhost.
+    plain = {"(security.W004)", "(security.W008)", "(security.W012)", "(security.W016)"}
+    assert complaints == (set() if https == "True" else plain), done.stderr
+
+
+def test_plain_http_is_for_machines_only(client: Browser, db: None, settings: object) -> None:
+    settings.SECURE_SSL_REDIRECT = True  # type: ignore[attr-defined]
+    settings.SECURE_REDIRECT_EXEMPT = [r"^(?!admin/)"]  # type: ignore[attr-defined]
+    assert client.get("/healthz").status_code == 200
+    assert client.get(LOGIN)["Location"] == f"https://testserver{LOGIN}"
