@@ -184,7 +184,11 @@ def _filter_all() -> list[str]:
     lines = []
     for row in Runtime.objects.filter(seccomp_profile=None):
         row.seccomp_profile = profile
-        row.save()
+        if row.enabled or row.revision > 1:
+            row.save()
+        else:
+            # Switched off since it was created: no run knows that revision, and its image may still come.
+            row.save(update_fields=["seccomp_profile"])
         lines.append(f"runtime {row.slug}: filtered by the profile {profile}, as SANDBOX_ENABLE_SECCOMP says")
     return lines
 
@@ -246,8 +250,10 @@ def differences(row: Runtime) -> list[tuple[str, Any, Any]] | None:
 
 
 def reset_one(row: Runtime) -> str:
-    """Raises ManifestError. What was done, in words."""
-    return sync([load(settings.BASE_DIR / "images" / row.slug / "runtime.toml")], reset=[row.slug])[-1]
+    """Raises ManifestError, and FileNotFoundError where there is no manifest. What was done, in words."""
+    manifest = load(settings.BASE_DIR / "images" / row.slug / "runtime.toml")
+    with transaction.atomic():
+        return _reset(Runtime.objects.select_for_update().get(pk=row.pk), manifest)
 
 
 def _plain(value: Any) -> Any:

@@ -12,7 +12,7 @@ ALIAS = r"^[A-Za-z0-9_+#-]+\Z"  # C++ and C# have names of their own
 ALIAS_HINT = "Letters, digits and _ - + # only."
 MODES = ("script", "function")
 INSTALLERS = ("apt", "pip", "npm")
-# Of a package, with a version perhaps: no option, no path, nothing a shell understands.
+# Of a package, with a version perhaps: no option, and one word.
 PACKAGE = re.compile(r"[A-Za-z0-9@][A-Za-z0-9@._+~:/\[\]=<>!,-]*")
 
 

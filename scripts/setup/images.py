@@ -103,7 +103,7 @@ def built_runtimes() -> list[str]:
     return [p.parent.name for p in IMAGES.glob("*/runtime.toml") if f"{RUNTIME_TAG}{p.parent.name}:latest" in tags]
 
 
-def fingerprint(paths: Iterable[Path], salt: str, top: Path = ROOT) -> str:
+def fingerprint(paths: Iterable[Path], salt: str, top: Path) -> str:
     digest = hashlib.sha256(salt.encode())
     files: set[Path] = set()
     for path in paths:
@@ -178,7 +178,7 @@ def build_all(images: Sequence[Image]) -> None:
 
 def build(image: Image, base: str, secrets: Sequence[str]) -> None:
     with step(f"image {image.tag}", among_others=True) as current:
-        content = fingerprint(image.content, salt="\0".join((base, *image.arguments)))
+        content = fingerprint(image.content, "\0".join((base, *image.arguments)), image.context)
         if inspect(image.tag, f'{{{{index .Config.Labels "{CONTENT_LABEL}"}}}}') == content:
             current.note("unchanged")
             return

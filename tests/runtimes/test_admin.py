@@ -1,9 +1,11 @@
 import pytest
+from django.conf import settings
 from django.test import Client as Browser
 from django.urls import reverse
 
 from executions.models import Sandbox, SandboxState
 from runtimes.admin import RuntimeAdmin
+from runtimes.manifests import load, sync
 from runtimes.models import Runtime
 from tests.pages import cells
 
@@ -105,3 +107,43 @@ def test_every_field_of_the_model_is_on_the_page() -> None:
     }
     unseen = {"id", "manifest_sha256", "built_image", "built_on"}
     assert {field.name for field in Runtime._meta.fields} - shown == unseen
+
+
+@pytest.fixture
+def bash(db: None) -> Runtime:
+    sync([load(settings.BASE_DIR / "images" / "bash" / "runtime.toml")])
+    return Runtime.objects.get(slug="bash")
+
+
+def test_page_shows_what_was_changed_against_the_manifest(browser: Browser, bash: Runtime) -> None:
+    Runtime.objects.update(run_command="bash -x {source}")
+    html = browser.get(page(bash)).content.decode()
+    assert "bash -x {source}" in html
+    assert "in the manifest <code>&quot;bash {source}&quot;</code>" in html
+
+
+def test_page_of_an_unchanged_runtime_says_so(browser: Browser, bash: Runtime) -> None:
+    assert "Nothing. The action of the list" in browser.get(page(bash)).content.decode()
+
+
+def test_action_puts_a_runtime_back_to_its_manifest(browser: Browser, bash: Runtime) -> None:
+    Runtime.objects.update(run_command="bash -x {source}")
+    browser.post(LIST, {"action": "reset_to_manifest", "_selected_action": [bash.pk]})
+    bash.refresh_from_db()
+    assert (bash.run_command, bash.revision) == ("bash {source}", 2)
+
+
+def test_action_on_a_runtime_without_a_manifest_says_so(browser: Browser, python_runtime: Runtime) -> None:
+    Runtime.objects.update(slug="cobol")
+    answer = browser.post(
+        LIST, {"action": "reset_to_manifest", "_selected_action": [python_runtime.pk]}, follow=True
+    )
+    assert "has no manifest" in answer.content.decode()
+
+
+def test_commands_and_smoke_programs_are_saved(browser: Browser, bash: Runtime) -> None:
+    data = form_data(browser, bash, run_command="bash -u {source}", modes="script", function_command="")
+    answer = browser.post(page(bash), data)
+    assert answer.status_code == 302, answer.context["adminform"].form.errors
+    bash.refresh_from_db()
+    assert (bash.run_command, bash.modes, len(bash.smoke)) == ("bash -u {source}", ["script"], 8)

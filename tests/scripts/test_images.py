@@ -1,6 +1,10 @@
 from pathlib import Path
 
-from scripts.setup.images import fingerprint, ignored_except
+import pytest
+
+from scripts.setup import images
+from scripts.setup.host import SetupError
+from scripts.setup.images import fingerprint, ignored_except, runtime_images
 
 
 def test_only_what_the_dockerignore_lets_through_counts() -> None:
@@ -39,3 +43,55 @@ def test_bytecode_does_not_ask_for_a_build(tmp_path: Path) -> None:
 
 def test_a_folder_that_does_not_exist_yet_is_no_error(tmp_path: Path) -> None:
     assert fingerprint([tmp_path / "runner"], "", tmp_path) == fingerprint([], "", tmp_path)
+
+
+@pytest.fixture
+def languages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three runtimes: one of the core set, one beside it, one with a Dockerfile of its own."""
+    monkeypatch.setattr(images, "IMAGES", tmp_path)
+    for name, manifest in {
+        "forth": 'core = true\n[packages]\napt = ["gforth", "jq"]',
+        "j": "",
+        "k": "",
+    }.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "runtime.toml").write_text(manifest)
+    (tmp_path / "k" / "Dockerfile").write_text("FROM scratch")
+    return tmp_path
+
+
+def test_core_set_is_what_the_manifests_say(languages: Path) -> None:
+    assert [image.name for image in runtime_images("core")] == ["runtime forth"]
+
+
+def test_every_folder_with_a_manifest_is_a_runtime(languages: Path) -> None:
+    assert [image.name for image in runtime_images("all")] == ["runtime forth", "runtime j", "runtime k"]
+
+
+@pytest.mark.parametrize("wanted", ["k j", "k,j"])
+def test_runtimes_are_chosen_by_name(languages: Path, wanted: str) -> None:
+    assert [image.name for image in runtime_images(wanted)] == ["runtime k", "runtime j"]
+
+
+def test_unknown_runtime_is_refused_with_those_there_are(languages: Path) -> None:
+    with pytest.raises(SetupError, match="images/cobol") as raised:
+        runtime_images("cobol")
+    assert "forth j k" in raised.value.fix
+
+
+def test_language_without_a_dockerfile_shares_one_and_names_its_packages(languages: Path) -> None:
+    (image,) = runtime_images("forth")
+    assert image.dockerfile == languages / "runner" / "Dockerfile"
+    assert image.arguments == ("FOLDER=forth", "APT=gforth jq")
+
+
+def test_language_may_have_a_dockerfile_of_its_own(languages: Path) -> None:
+    (image,) = runtime_images("k")
+    assert (image.dockerfile, image.arguments) == (languages / "k" / "Dockerfile", ())
+
+
+def test_manifest_is_not_content_of_an_image(languages: Path) -> None:
+    (image,) = runtime_images("forth")
+    before = fingerprint(image.content, "", languages)
+    (languages / "forth" / "runtime.toml").write_text("# more")
+    assert fingerprint(image.content, "", languages) == before

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -17,9 +18,13 @@ class Command(BaseCommand):
             help="put this runtime's values back to its manifest's; may be repeated",
         )
 
-    def handle(self, *, reset: list[str], **options: Any) -> None:
+        parser.add_argument(
+            "--folder", type=Path, help="where the runtimes' folders are, if not in images/: those of your own"
+        )
+
+    def handle(self, *, reset: list[str], folder: Path | None = None, **options: Any) -> None:
         try:
-            manifests = load_all()
+            manifests = load_all(folder)
             if unknown := sorted(set(reset) - {manifest.slug for manifest in manifests}):
                 raise CommandError(f"--reset: no manifest for {', '.join(unknown)}")
             lines = sync(manifests, reset=reset)

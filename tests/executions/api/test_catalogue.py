@@ -4,10 +4,12 @@ import json
 from typing import Any
 
 import pytest
+from django.conf import settings
 from rest_framework.test import APIClient
 
 from audit.models import TrailEntry
 from executions.models import Client, Role
+from runtimes.manifests import load, sync
 from runtimes.models import Runtime
 from seccomp_profiles import revisions
 from tests.executions.api.conftest import API
@@ -120,3 +122,70 @@ def test_change_is_in_the_trail_with_its_client(root: APIClient) -> None:
     root.patch(f"{API}/runtimes/python", {"name": "Snake"}, format="json")
     entry = TrailEntry.objects.filter(pgh_obj_model="runtimes.Runtime", pgh_label="update").get()
     assert (entry.who, entry.changes["name"]) == ("client root", ("Python 3.13", "Snake"))
+
+
+# -- languages ----------------------------------------------------------------------------------------------
+
+UNIVERSAL = RUNTIME | {"runner": "universal", "run_command": "lua {source}", "modes": ["script"]}
+
+
+def test_language_is_added_with_its_commands(root: APIClient) -> None:
+    wanted = UNIVERSAL | {"aliases": ["c++"], "compile_command": "luac -o {program} {source}"}
+    answer = root.post(f"{API}/runtimes", wanted, format="json")
+    assert answer.status_code == 201, answer.content
+    assert {name: answer.json()[name] for name in wanted} == wanted
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"run_command": ""}, "run_command"),
+        ({"run_command": "lua '"}, "run_command"),
+        ({"runner": "magic"}, "runner"),
+        ({"runner": "native"}, "run_command"),
+        ({"modes": []}, "modes"),
+        ({"modes": ["function"]}, "modes"),
+        ({"modes": ["dance"]}, "modes[0]"),
+        ({"packages": {"gem": []}}, "packages"),
+        ({"packages": {"apt": ["--yes"]}}, "packages"),
+        ({"packages": ["\ud800"]}, "packages"),
+        ({"smoke": [{"name": "x"}]}, "smoke"),
+        ({"smoke": "\0"}, "smoke"),
+        ({"aliases": ["c/c"]}, "aliases[0]"),
+    ],
+)
+def test_wrong_field_of_a_language_is_named(root: APIClient, change: Any, field: str) -> None:
+    answer = root.post(f"{API}/runtimes", json.dumps(UNIVERSAL | change), content_type="application/json")
+    assert (answer.status_code, answer.json()["field"]) == (422, field)
+
+
+@pytest.fixture
+def bash(db: None) -> Runtime:
+    sync([load(settings.BASE_DIR / "images" / "bash" / "runtime.toml")])
+    return Runtime.objects.get(slug="bash")
+
+
+def test_what_was_changed_against_the_manifest_is_told(root: APIClient, bash: Runtime) -> None:
+    root.patch(f"{API}/runtimes/bash", {"run_command": "bash -x {source}"}, format="json")
+    told = root.get(f"{API}/runtimes/bash/manifest").json()
+    assert told["differences"] == [
+        {"field": "run_command", "row": "bash -x {source}", "manifest": "bash {source}"}
+    ]
+    assert (told["has_manifest"], told["smoke"]) == (True, bash.smoke)
+
+
+def test_runtime_without_a_manifest_says_so(root: APIClient) -> None:
+    Runtime.objects.update(slug="cobol")
+    told = root.get(f"{API}/runtimes/cobol/manifest").json()
+    assert (told["has_manifest"], told["differences"]) == (False, [])
+    assert root.post(f"{API}/runtimes/cobol/manifest").status_code == 409
+
+
+def test_runtime_is_put_back_to_its_manifest(root: APIClient, bash: Runtime) -> None:
+    root.patch(f"{API}/runtimes/bash", {"run_command": "bash -x {source}"}, format="json")
+    answer = root.post(f"{API}/runtimes/bash/manifest")
+    assert (answer.status_code, answer.json()["run_command"]) == (200, "bash {source}")
+
+
+def test_only_an_administrator_puts_a_runtime_back(api: APIClient, bash: Runtime) -> None:
+    assert api.post(f"{API}/runtimes/bash/manifest").status_code == 403

@@ -98,3 +98,16 @@ def test_without_a_keeper_it_is_503(
 
     monkeypatch.setattr(images, "image_id", nobody)
     assert rerun(api, ended()).status_code == 503
+
+
+def test_mode_that_the_runtime_has_no_more_is_a_conflict(api: APIClient, ended: Callable[..., Execution]) -> None:
+    Runtime.objects.update(modes=["script"])
+    answer = rerun(api, ended(mode="function"), "now")
+    assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (409, "mode_gone")
+
+
+def test_execution_of_before_there_was_a_compile_step_can_be_rerun(
+    api: APIClient, ended: Callable[..., Execution], python_runtime: Runtime
+) -> None:
+    limits = {n: v for n, v in python_runtime.limits.as_dict().items() if not n.startswith("compile_")}
+    assert rerun(api, ended(limits=limits)).status_code == 202

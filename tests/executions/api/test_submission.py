@@ -225,3 +225,10 @@ def test_simultaneous_repeats_make_one_execution(
     for thread in threads:
         thread.join()
     assert (len(ids), len(set(ids)), Execution.objects.count()) == (6, 1, 1)
+
+
+def test_mode_that_the_runtime_has_not_is_refused(submit: Submit) -> None:
+    Runtime.objects.update(modes=["script"])
+    answer = submit(mode="function")
+    told = answer.json()
+    assert (answer.status_code, told["field"], told["remedy"]) == (422, "mode", "Send script.")

@@ -13,7 +13,7 @@ from django.test import override_settings
 
 from executions.sandbox.docker_engine import DockerEngine
 from executions.sandbox.engine import SandboxSpec
-from executions.sandbox.protocol import End, Frames, Job, parse_artifact
+from executions.sandbox.protocol import End, Frames, Job, parse_artifact, parse_compiled
 from runtimes.models import MIB, Limits
 
 # Only so that a hung guest ends a test: nothing here is expected to take long.
@@ -82,6 +82,7 @@ class Seen:
     kinds: str = ""
     stdout: bytes = b""
     stderr: bytes = b""
+    compiled: int | None = None  # the exit status of the compile command
     result: bytes | None = None
     artifacts: dict[str, bytes] = field(default_factory=dict)
     end: End | None = None
@@ -128,6 +129,8 @@ class Guest:
                     seen.stdout += payload
                 case b"E":
                     seen.stderr += payload
+                case b"C":
+                    seen.compiled = parse_compiled(payload)
                 case b"R":
                     assert seen.result is None, "a second result"
                     seen.result = payload

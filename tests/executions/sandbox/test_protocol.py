@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from executions.sandbox.protocol import FROM_RUNNER, End, Frames, ProtocolError, parse_artifact
+from executions.sandbox.protocol import FROM_RUNNER, End, Frames, ProtocolError, parse_artifact, parse_compiled
 from tests.executions.sandbox.guest import job
 
 
@@ -113,3 +113,16 @@ def test_job_is_one_frame_with_its_arguments_as_json_values() -> None:
     sent = job("code", arguments='{"a": [1]}').frame()
     assert (sent[:1], int.from_bytes(sent[1:5], "big")) == (b"J", len(sent) - 5)
     assert json.loads(sent[5:])["arguments"] == {"a": [1]}
+
+
+@pytest.mark.parametrize("status", [0, 255])
+def test_end_of_a_compilation_is_its_exit_status(status: int) -> None:
+    assert parse_compiled(json.dumps({"exit_code": status}).encode()) == status
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"{}", b"[]", b"1", b'{"exit_code": true}', b'{"exit_code": 256}', b"\xff"]
+)
+def test_end_of_a_compilation_without_a_status_is_an_error(payload: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        parse_compiled(payload)

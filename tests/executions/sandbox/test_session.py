@@ -82,11 +82,11 @@ def run(ends: tuple[Runner, DockerChannel]) -> Iterator[Callable[..., Report]]:
         except OSError:
             pass  # the session has hung up
 
-    def run(said: bytes = b"", *, limits: Limits = LIMITS, leave: bool = False) -> Report:
+    def run(said: bytes = b"", *, limits: Limits = LIMITS, leave: bool = False, compiles: bool = False) -> Report:
         thread = threading.Thread(target=play, args=(said, limits, leave))
         threads.append(thread)
         thread.start()
-        return Session(channel, CONTAINER, limits).run(job("code"))
+        return Session(channel, CONTAINER, limits, compiles=compiles).run(job("code"))
 
     yield run
     channel._sock.shutdown(socket.SHUT_RDWR)

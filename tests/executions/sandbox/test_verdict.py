@@ -46,6 +46,13 @@ def killed(number: int) -> Report:
         (report(end=end(), result=b"1"), None, LIMITS, "", Status.SUCCEEDED, Outcome.COMPLETED),
         (report(end=end(lingered=True), result=b"1"), None, LIMITS, "", Status.SUCCEEDED, Outcome.COMPLETED),
         (report(end=end(1)), None, LIMITS, "", Status.FAILED, Outcome.NONZERO_EXIT),
+        (report(end=end(2), compile_status=2), None, LIMITS, "", Status.FAILED, Outcome.COMPILE_FAILED),
+        # What is left of a compiler that failed decides nothing any more.
+        (report(end=end(0), compile_status=2), None, LIMITS, "", Status.FAILED, Outcome.COMPILE_FAILED),
+        (report(end=end(2), compile_status=0), None, LIMITS, "", Status.FAILED, Outcome.NONZERO_EXIT),
+        (report(EndedBy.WALL_TIME, compiling=True), None, LIMITS, "", Status.TIMED_OUT, Outcome.COMPILE_TIME),
+        (report(EndedBy.CPU_TIME, compiling=True), None, LIMITS, "", Status.TIMED_OUT, Outcome.COMPILE_TIME),
+        (report(EndedBy.MEMORY, compiling=True), None, LIMITS, "", Status.OUT_OF_MEMORY, Outcome.MEMORY),
         # What a program says of itself is no fact about the host.
         (report(end=end(124)), None, LIMITS, "", Status.FAILED, Outcome.NONZERO_EXIT),
         (report(end=end(137)), None, LIMITS, "", Status.FAILED, Outcome.NONZERO_EXIT),
@@ -142,3 +149,8 @@ def test_result_that_is_no_json_is_the_programs_failure(raw: bytes) -> None:
 
 def test_result_may_be_nested() -> None:
     assert result_of(b"[" * MAX_NESTING + b"]" * MAX_NESTING).outcome == Outcome.COMPLETED
+
+
+def test_time_limit_of_a_compilation_is_the_one_that_is_named() -> None:
+    limits = replace(LIMITS, wall_time_ms=1000, compile_wall_ms=7000)
+    assert "7 s" in decide(report(EndedBy.WALL_TIME, compiling=True), None, limits).message

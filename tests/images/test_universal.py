@@ -1,0 +1,130 @@
+"""The universal worker as a contract (docs/runner-protocol.md), driven directly through the engine."""
+
+import base64
+from typing import Any
+
+import pytest
+
+from executions.sandbox.docker_engine import DockerEngine
+from tests.executions.sandbox.guest import Seen, guest, job, spec
+
+pytestmark = pytest.mark.needs_docker
+
+COMMANDS = {
+    "compile": [],
+    "run": ["bash", "{source}"],
+    "function": ["bash", "/opt/sandbox/function.bash", "{source}"],
+}
+
+
+def run(engine: DockerEngine, code: str, commands: dict[str, list[str]] | None = None, **job_fields: Any) -> Seen:
+    """What a job in the bash image did, whose commands a test may replace."""
+    fields = {"mode": "script", "source_file": "main.sh"} | job_fields
+    config = {"commands": COMMANDS | (commands or {})}
+    with guest(engine, spec("bash", runner_config=config)) as it:
+        return it.run(job(code, **fields))
+
+
+def test_program_gets_arguments_stdin_environment_and_workspace(engine: DockerEngine) -> None:
+    code = 'printf "%s|" "$0" "$@" "$NAME" "$PWD"; cat'
+    seen = run(engine, code, argv=["-a", "b c"], stdin="line é\n", environment={"NAME": "value"})
+    assert seen.stdout.decode() == "/workspace/main.sh|-a|b c|value|/workspace|line é\n"
+
+
+def test_programs_exit_status_and_signal_are_the_kernels(engine: DockerEngine) -> None:
+    assert getattr(run(engine, "exit 7").end, "exit_code", None) == 7
+    assert getattr(run(engine, "kill -9 $$").end, "signal", None) == 9
+
+
+def test_program_in_a_folder_finds_its_files(engine: DockerEngine) -> None:
+    files = [{"path": "app/data.bin", "base64": base64.b64encode(b"\xff\0").decode()}]
+    seen = run(engine, 'cat "$(dirname "$0")/data.bin"', source_file="app/run.sh", files=files)
+    assert seen.stdout == b"\xff\0"
+
+
+def test_program_can_open_its_own_streams_by_name(engine: DockerEngine) -> None:
+    # They are pipes of the runner's making, which is another user.
+    seen = run(engine, "cat /dev/stdin > /dev/stdout; echo bad > /dev/stderr", stdin="word")
+    assert (seen.stdout, seen.stderr) == (b"word", b"bad\n")
+
+
+def test_script_holds_no_descriptor_of_the_runners(engine: DockerEngine) -> None:
+    paths = run(engine, "echo /proc/$$/fd/*").stdout.split()
+    # 255 is bash's own: the script.
+    assert {path.rpartition(b"/")[2] for path in paths} == {b"0", b"1", b"2", b"255"}
+
+
+def test_program_sees_nothing_of_the_runners_configuration(engine: DockerEngine) -> None:
+    assert b"SANDBOX_" not in run(engine, "env").stdout
+
+
+def test_command_that_is_not_in_the_image_is_named(engine: DockerEngine) -> None:
+    seen = run(engine, "", {"run": ["cobol", "{source}"]})
+    assert seen.end is not None
+    assert (seen.end.exit_code, seen.stderr) == (127, b"cobol: No such file or directory\n")
+
+
+# -- compiling ----------------------------------------------------------------------------------------------
+
+COMPILE = [
+    "bash",
+    "-c",
+    'echo "compiling $1"; cp "$0" "$1"; test "$(cat "$0")" != broken',
+    "{source}",
+    "{program}",
+]
+
+
+def test_compiled_program_is_run(engine: DockerEngine) -> None:
+    seen = run(engine, "echo ran", {"compile": COMPILE, "run": ["bash", "{program}"]})
+    assert (seen.stdout, seen.compiled) == (b"ran\n", 0)
+
+
+def test_what_the_compiler_says_is_standard_error(engine: DockerEngine) -> None:
+    seen = run(engine, "echo ran", {"compile": COMPILE, "run": ["bash", "{program}"]})
+    assert seen.stderr == b"compiling /tmp/program\n"
+
+
+def test_program_that_does_not_compile_is_not_run(engine: DockerEngine) -> None:
+    seen = run(engine, "broken", {"compile": COMPILE, "run": ["bash", "-c", "echo ran"]})
+    assert (seen.stdout, seen.compiled) == (b"", 1)
+
+
+def test_compiler_does_not_get_the_programs_stdin(engine: DockerEngine) -> None:
+    seen = run(engine, "cat", {"compile": ["bash", "-c", "cat > /dev/null"]}, stdin="word")
+    assert seen.stdout == b"word"
+
+
+def test_compiler_killed_by_a_signal_has_the_shells_status(engine: DockerEngine) -> None:
+    assert run(engine, "", {"compile": ["bash", "-c", "kill -9 $$"]}).compiled == 137
+
+
+def test_compiler_that_is_not_in_the_image_is_named(engine: DockerEngine) -> None:
+    seen = run(engine, "", {"compile": ["cobc"]})
+    assert (seen.compiled, seen.stderr) == (127, b"cobc: No such file or directory\n")
+
+
+def test_program_cannot_say_that_it_was_compiled(engine: DockerEngine) -> None:
+    # In mode function it holds the descriptor on which the worker says so.
+    code = "main() { printf 'C\\x01' >&5; echo 1; }"
+    seen = run(engine, code, {"compile": ["true"]}, mode="function")
+    assert (seen.kinds.count("C"), seen.compiled) == (1, 0)
+
+
+# -- function mode of the smallest of the wrappers ----------------------------------------------------------
+
+
+def test_function_gets_its_arguments_and_its_result_is_kept(engine: DockerEngine) -> None:
+    seen = run(engine, 'main() { echo "$1"; }', mode="function", arguments='{"a": "\\u00e9"}')
+    assert (seen.result, seen.stdout) == ('{"a":"é"}'.encode(), b"")
+
+
+@pytest.mark.parametrize("code", ["main() { echo 1 2; }", "main() { echo no json; }", "main() { :; }"])
+def test_function_that_does_not_print_one_json_value_fails(engine: DockerEngine, code: str) -> None:
+    seen = run(engine, code, mode="function")
+    assert seen.end is not None
+    assert (seen.end.exit_code, seen.result, b"one JSON value" in seen.stderr) == (1, None, True)
+
+
+def test_program_without_a_function_is_told_so(engine: DockerEngine) -> None:
+    assert b"must define a function named main" in run(engine, "echo 1", mode="function").stderr
