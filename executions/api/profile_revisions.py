@@ -33,8 +33,7 @@ def revision_as_shown(revision: SeccompRevision) -> dict[str, Any]:
 
 
 def revision_in_detail(revision: SeccompRevision) -> dict[str, Any]:
-    parent = revision.profile.parent
-    found = revisions.check(revision.rules, parent=parent, allow=revision.allow, deny=revision.deny)
+    found = revisions.about(revision)
     return revision_as_shown(revision) | {
         "rules": revision.rules,
         "effective": revision.effective,
