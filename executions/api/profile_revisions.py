@@ -172,12 +172,12 @@ class DiffView(CatalogueView):
         parameters=[
             OpenApiParameter(
                 "before",
-                {"type": "string", "pattern": "^([0-9]{1,9}|parent)$"},
+                {"type": "string", "pattern": "^([0-9]{1,9}|parent)?$"},
                 description="A number, or `parent`. Default: the active revision.",
             ),
             OpenApiParameter(
                 "after",
-                {"type": "string", "pattern": "^[0-9]{1,9}$"},
+                {"type": "string", "pattern": "^([0-9]{1,9})?$"},
                 description="A number. Default: the newest revision.",
             ),
         ],
