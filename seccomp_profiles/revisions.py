@@ -34,6 +34,13 @@ def check(
     return findings(rules)
 
 
+def about(revision: SeccompRevision) -> list[Finding]:
+    """What there is to say about one that was made: its parent may have changed since, it has not."""
+    if revision.parent_revision_id:
+        return for_changes(revision.allow, revision.deny, revision.effective)
+    return findings(revision.rules)
+
+
 def validate(rules: Any = None, **changes: Any) -> list[Finding]:
     """Warnings and remarks; raises ValidationError of the fields rules, allow and deny."""
     found = check(rules, **changes)

@@ -144,7 +144,13 @@ class BuildView(ApiView):
         summary="One build, with its log",
         operation_id="get_build",
         description="Administrators only. To follow one: ask again with the `log_size` of the answer as `since`.",
-        parameters=[OpenApiParameter("since", int, description="Characters of the log you have already.")],
+        parameters=[
+            OpenApiParameter(
+                "since",
+                {"type": "integer", "minimum": 0, "maximum": 2**40},
+                description="Characters of the log you have already.",
+            )
+        ],
         responses=schema.answers({200: BuildWithLogSchema}, *ADMINISTRATORS, 422),
         tags=["Builds"],
     )

@@ -52,7 +52,9 @@ class RuntimeForm(Strict):
     image = Text(max_length=300)
     source_file = Text(max_length=100)
     runner = serializers.ChoiceField(Runner.choices, required=False)
-    modes = serializers.ListField(child=serializers.ChoiceField(MODES), required=False, max_length=len(MODES))
+    modes = serializers.ListField(
+        child=serializers.ChoiceField(MODES), required=False, min_length=1, max_length=len(MODES)
+    )
     compile_command = Text(required=False, allow_blank=True, max_length=1000)
     run_command = Text(required=False, allow_blank=True, max_length=1000)
     function_command = Text(required=False, allow_blank=True, max_length=1000)
@@ -70,10 +72,10 @@ class RuntimeForm(Strict):
     pool_max = Whole(required=False, min_value=0, max_value=200)
 
     def validate_packages(self, value: Any) -> Any:
-        return storable(value, "packages")
+        return {} if value is None else storable(value, "packages")
 
     def validate_smoke(self, value: Any) -> Any:
-        return storable(value, "smoke programs")
+        return [] if value is None else storable(value, "smoke programs")
 
     def validate_seccomp_profile(self, name: str) -> SeccompProfile | None:
         profile = SeccompProfile.objects.filter(name=name).first()

@@ -33,8 +33,7 @@ def revision_as_shown(revision: SeccompRevision) -> dict[str, Any]:
 
 
 def revision_in_detail(revision: SeccompRevision) -> dict[str, Any]:
-    parent = revision.profile.parent
-    found = revisions.check(revision.rules, parent=parent, allow=revision.allow, deny=revision.deny)
+    found = revisions.about(revision)
     return revision_as_shown(revision) | {
         "rules": revision.rules,
         "effective": revision.effective,
@@ -141,7 +140,7 @@ class RevisionExportView(CatalogueView):
         description="For `docker run --security-opt seccomp=FILE`. `rules`: as it was written or imported; of one "
         "that extends another there is `effective` alone.",
         parameters=[OpenApiParameter("form", enum=["effective", "rules"], default="effective")],
-        responses=schema.answers({200: schema.ANY}, 404, 422),
+        responses=schema.answers({200: schema.ANY}, 404, 409, 422),
         tags=TAGS,
     )
     def get(self, request: Request, name: str, number: int) -> HttpResponse:
@@ -171,8 +170,16 @@ class DiffView(CatalogueView):
         operation_id="diff_seccomp_revisions",
         description="By effect: which calls became allowed, denied, or depend otherwise on their arguments.",
         parameters=[
-            OpenApiParameter("before", description="A number, or `parent`. Default: the active revision."),
-            OpenApiParameter("after", description="A number. Default: the newest revision."),
+            OpenApiParameter(
+                "before",
+                {"type": "string", "pattern": "^([0-9]{1,9}|parent)?$"},
+                description="A number, or `parent`. Default: the active revision.",
+            ),
+            OpenApiParameter(
+                "after",
+                {"type": "string", "pattern": "^([0-9]{1,9})?$"},
+                description="A number. Default: the newest revision.",
+            ),
         ],
         responses=schema.answers({200: profile_schema.DiffSchema}, 404, 422),
         tags=TAGS,

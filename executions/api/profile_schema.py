@@ -71,7 +71,7 @@ class ProfileSchema(serializers.Serializer):  # type: ignore[type-arg]
     sha256 = serializers.CharField()
     rules = AnyJson(allow_null=True, help_text="What Docker is given.")
     runtimes = Names()
-    clients = Names()
+    clients = Names(help_text="For those who see every execution; empty for others.")
 
 
 class ChangeSchema(serializers.Serializer):  # type: ignore[type-arg]

@@ -37,7 +37,10 @@ def profiles() -> QuerySet[SeccompProfile]:
     return rows.annotate(newest=Max("revisions__number"))
 
 
-def profile_as_shown(profile: Any) -> dict[str, Any]:
+def profile_as_shown(profile: Any, request: Request) -> dict[str, Any]:
+    # One client's name is none of another's business.
+    caller: object = request.user
+    sees_clients = isinstance(caller, Client) and caller.sees_everything
     return {
         "name": profile.name,
         "description": profile.description,
@@ -48,7 +51,7 @@ def profile_as_shown(profile: Any) -> dict[str, Any]:
         "sha256": profile.sha256,
         "rules": profile.rules,
         "runtimes": [runtime.slug for runtime in profile.runtimes.all()],
-        "clients": [client.name for client in profile.clients.all()],
+        "clients": [client.name for client in profile.clients.all()] if sees_clients else [],
     }
 
 
@@ -81,7 +84,7 @@ class ProfilesView(CatalogueView):
         tags=TAGS,
     )
     def get(self, request: Request) -> Response:
-        return Response([profile_as_shown(profile) for profile in profiles()])
+        return Response([profile_as_shown(profile, request) for profile in profiles()])
 
     @extend_schema(
         summary="Add a seccomp profile",
@@ -102,7 +105,7 @@ class ProfilesView(CatalogueView):
         except ModelError as e:
             raise in_fields(e) from e
         headers = {"Location": f"/api/v1/seccomp-profiles/{profile.name}"}
-        return Response(profile_as_shown(profiles().get(pk=profile.pk)), status=201, headers=headers)
+        return Response(profile_as_shown(profiles().get(pk=profile.pk), request), status=201, headers=headers)
 
 
 class ProfileView(CatalogueView):
@@ -113,7 +116,7 @@ class ProfileView(CatalogueView):
         tags=TAGS,
     )
     def get(self, request: Request, name: str) -> Response:
-        return Response(profile_as_shown(get_object_or_404(profiles(), name=name)))
+        return Response(profile_as_shown(get_object_or_404(profiles(), name=name), request))
 
     @extend_schema(
         summary="Change a seccomp profile",
@@ -129,7 +132,7 @@ class ProfileView(CatalogueView):
         with transaction.atomic():
             profile = get_object_or_404(SeccompProfile.objects.select_for_update(), name=name)
             self._change(profile, partly_validated(ProfileChangeForm, request.data), request)
-        return Response(profile_as_shown(profiles().get(pk=profile.pk)))
+        return Response(profile_as_shown(profiles().get(pk=profile.pk), request))
 
     def _change(self, profile: SeccompProfile, values: dict[str, Any], request: Request) -> None:
         for field in values.keys() & {"name", "description"}:

@@ -133,6 +133,7 @@ def render(execution: Execution, artifacts: list[Artifact]) -> dict[str, Any]:
 
 _LIMITS: dict[str, str] = {
     Outcome.WALL_TIME: "time",
+    Outcome.COMPILE_TIME: "time",
     Outcome.CPU_TIME: "time",
     Outcome.COMPILE_TIME: "time",
     Outcome.MEMORY: "memory",

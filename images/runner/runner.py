@@ -60,14 +60,16 @@ class Worker:
     """The unprivileged process that becomes the program, and our ends of its pipes."""
 
     def __init__(self, command, preload, commands=None):
-        # Made as the program's user, who can then open /dev/stdin and the like.
-        os.seteuid(UID)
+        if commands:
+            # Made as the program's user, who can then open /dev/stdin and the like, which some languages need.
+            # It can open our ends in /proc/1/fd too: of these three alone, which are its own anyway.
+            os.seteuid(UID)
         stdin, self.stdin = os.pipe()
         self.stdout, stdout = os.pipe()
         self.stderr, stderr = os.pipe()
+        os.seteuid(0)
         job, self.job = os.pipe()
         self.status, status = os.pipe()
-        os.seteuid(0)
         theirs = (stdin, stdout, stderr, job, status)
         self.ours = (self.stdin, self.stdout, self.stderr, self.job, self.status)
         self.pid = os.fork()

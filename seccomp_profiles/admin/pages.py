@@ -59,7 +59,7 @@ def about(profile: SeccompProfile | None) -> dict[str, Any]:
         return {"read": read(None, []), "check_url": reverse("admin:seccomp_profiles_check")}
     newest = profile.revisions.latest("number")
     newest.profile = profile
-    found = revisions.check(newest.rules, parent=profile.parent, allow=newest.allow, deny=newest.deny)
+    found = revisions.about(newest)
     rows = profile.revisions.select_related("parent_revision__profile")
     return {
         "profile": profile,
@@ -155,7 +155,7 @@ def _context(request: HttpRequest, model_admin: Admin, profile: SeccompProfile, 
 def show_revision(request: HttpRequest, model_admin: Admin, profile_id: int, number: int) -> HttpResponse:
     profile = _profile(request, model_admin, profile_id)
     revision = _revision(profile, number)
-    found = revisions.check(revision.rules, parent=profile.parent, allow=revision.allow, deny=revision.deny)
+    found = revisions.about(revision)
     context = _context(request, model_admin, profile, f"{profile.name}, revision {number}")
     return render(
         request,

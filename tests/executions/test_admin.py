@@ -321,6 +321,7 @@ def test_every_page_has_a_test() -> None:
         "executions.Sandbox",
         "executions.Token",
         "runtimes.Runtime",
+        "runtimes.RuntimeBuild",
         "seccomp_profiles.Inspection",
         "seccomp_profiles.SeccompProfile",
     }

@@ -33,14 +33,14 @@ request = services.Request(
     code="def main():\\n    print('hello')\\n    return 1",
     endpoint="api",
     callback_url="{url}",
-    client=Client.objects.get(),
+    client=Client.objects.earliest("pk"),
 )
 print(services.submit(request, policy="off").pk)
 """
 SECRET = """
 from executions.callbacks import signing
 from executions.models import Client
-print(signing.secret_of(Client.objects.get()))
+print(signing.secret_of(Client.objects.earliest("pk")))
 """
 
 

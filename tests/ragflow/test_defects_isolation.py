@@ -204,15 +204,15 @@ DENY_SOCKET = (
 
 @pytest.fixture
 def profile_without_sockets(platform):
-    (row,) = platform.sql(
-        "INSERT INTO seccomp_profiles_seccompprofile (name, description, rules, created_at, updated_at)"
-        " VALUES ('no-sockets', '', %s, now(), now()) RETURNING id",
-        DENY_SOCKET,
-    )
+    platform.manage(
+        "shell", "-c",
+        "import json; from seccomp_profiles import revisions;"
+        f" revisions.create_profile('no-sockets', json.loads({DENY_SOCKET!r}))",
+    )  # fmt: skip
+    (row,) = platform.sql("SELECT id FROM seccomp_profiles_seccompprofile WHERE name = 'no-sockets'")
     platform.change_runtime("python", seccomp_profile_id=row["id"])
     yield
     platform.change_runtime("python", seccomp_profile_id=None)
-    platform.sql("DELETE FROM seccomp_profiles_seccompprofile WHERE id = %s", row["id"])
 
 
 def test_09_seccomp_profile_of_a_runtime_really_holds(platform, profile_without_sockets):

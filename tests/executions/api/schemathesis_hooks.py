@@ -15,6 +15,8 @@ MOST_WARM = 2
 MEANINGS = re.compile(
     r"(executions\[\d+\]\.)?(runtime|code|entry|files|files\[\d+\]\.path|callback_url|limits\.\w+)"
     r"|executions|cursor|label|slug|name|aliases|seccomp_profile|disabled_rules|rules|pool_max"
+    r"|modes|compile_command|run_command|function_command|smoke(\..+)?|packages(\..+)?"
+    r"|before|after|parent|allow|deny|revision|execution|programs(\..+)?|last"
 )
 # Of a text; no schema says it of every text there is.
 NUL = "Null characters are not allowed."

@@ -42,6 +42,11 @@ def test_profile_tells_what_is_in_force_and_who_uses_it(root: APIClient, used: S
     assert (shown["runtimes"], shown["clients"]) == (["python"], ["picky"])
 
 
+def test_client_does_not_see_which_others_use_a_profile(api: APIClient, used: SeccompProfile) -> None:
+    Client.objects.create(name="picky", seccomp_profile=used)
+    assert api.get(f"{PROFILES}/quiet").json()["clients"] == []
+
+
 def test_added_profile_says_who_made_it_and_why(root: APIClient) -> None:
     post(root, "", {"name": "quiet", "rules": NO_MKDIR, "note": "why"}, 201)
     shown = root.get(f"{PROFILES}/quiet/revisions/1").json()

@@ -147,11 +147,10 @@ def test_package_is_added_under_load_without_one_failed_run(builder: Builder) ->
 
 def test_pool_was_never_empty_at_the_swap(builder: Builder) -> None:
     at = "SELECT live_at FROM runtimes_runtimebuild WHERE number = 1"
-    runs = builder.platform.sql(
-        f"SELECT warm FROM executions_execution WHERE queued_at BETWEEN ({at}) AND ({at}) + interval '2 seconds'"
+    (first,) = builder.platform.sql(
+        f"SELECT warm FROM executions_execution WHERE queued_at > ({at}) ORDER BY queued_at LIMIT 1"
     )
-    assert runs
-    assert all(run["warm"] for run in runs)
+    assert first["warm"]
 
 
 def test_image_holds_nothing_of_the_hosts_configuration(builder: Builder) -> None:

@@ -133,6 +133,8 @@ def success(**fields: Any) -> dict[str, Any]:
 ENDS = [
     # status, outcome, fields, then: RAGFlow's status, exit code, detail, limit, error
     (Status.FAILED, Outcome.NONZERO_EXIT, {"exit_code": 3}, "program_error", 3, None, None, "nonzero_exit"),
+    (Status.FAILED, Outcome.COMPILE_FAILED, {"exit_code": 1}, "program_error", 1, None, None, "nonzero_exit"),
+    (Status.TIMED_OUT, Outcome.COMPILE_TIME, {}, "resource_limit_exceeded", -124, None, "time", None),
     (Status.FAILED, Outcome.SIGNALLED, {"exit_code": 139}, "program_error", 139, None, None, "nonzero_exit"),
     (Status.FAILED, Outcome.RESULT_INVALID, {"exit_code": 1}, "program_error", 1, None, None, "nonzero_exit"),
     (Status.FAILED, Outcome.COMPILE_FAILED, {"exit_code": 1}, "program_error", 1, None, None, "nonzero_exit"),
