@@ -17,7 +17,8 @@ def run(engine: DockerEngine, language: str, code: str, **fields: object) -> See
 
 MAIN_PROGRAM = {
     "ruby": ("puts __FILE__ == $0, DATA.read, ENV['A']\n__END__\nrest\n", b"true\nrest\nb\n"),
-    "php": ("<?php\n$x = 1;\nfunction f() { global $x; return $x; }\necho __FILE__, f(), getenv('A');", b"/workspace/main.php1b"),
+    "php": ("<?php\n$x = 1;\nfunction f() { global $x; return $x; }\necho __FILE__, f(), getenv('A');",
+            b"/workspace/main.php1b"),
     "r": ("1 + 1\nx <- 3\ncat(Sys.getenv('A'), grep('^--file=', commandArgs(), value = TRUE), exists('job'))",
           b"[1] 2\nb --file=/workspace/main.R FALSE"),
 }  # fmt: skip
