@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from audit import purging, sealing
 from audit.models import RetentionPolicy
+from sandbox_platform.failures import without_text
 
 logger = logging.getLogger(__name__)
 
@@ -22,17 +23,20 @@ LOOK_EVERY_S = 60.0
 class Chores:
     """In a thread of its own: a keeper has a pool to keep meanwhile."""
 
-    def __init__(self, work: Callable[[], object], name: str) -> None:
+    def __init__(
+        self, work: Callable[[], object], name: str, *, every_s: float = LOOK_EVERY_S, first_s: float = 0.0
+    ) -> None:
         self._work = work
         self._name = name
+        self._every_s = every_s
         self._thread = ThreadPoolExecutor(1, name)
         self._running: Future[None] | None = None
-        self._next = 0.0
+        self._next = time.monotonic() + first_s
 
     def tick(self) -> None:
         if time.monotonic() < self._next or (self._running and not self._running.done()):
             return
-        self._next = time.monotonic() + LOOK_EVERY_S
+        self._next = time.monotonic() + self._every_s
         self._running = self._thread.submit(self._run)
 
     def stop(self) -> None:
@@ -41,9 +45,9 @@ class Chores:
     def _run(self) -> None:
         try:
             self._work()
-        except Exception:
+        except Exception as e:
             # The outermost frame of its thread: the next tick tries again, whatever it was.
-            logger.exception("%s failed; it is tried again", self._name)
+            logger.error("%s failed; it is tried again: %s", self._name, without_text(e))
         finally:
             connection.close()
 

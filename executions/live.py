@@ -19,6 +19,7 @@ from django.db import Error, connection
 
 from executions.notify import PROGRESS
 from executions.sandbox.session import Report
+from sandbox_platform.failures import without_text
 
 logger = logging.getLogger(__name__)
 
@@ -112,9 +113,9 @@ class Writer:
                 # Five times a second: others say it aloud.
                 logger.debug("live output: Postgres is away (%s)", type(e).__name__)
                 connection.close()
-            except Exception:
+            except Exception as e:
                 # The thread's outermost frame: without it no run of this process would be seen any more.
-                logger.exception("live output")
+                logger.error("live output: %s", without_text(e))
         connection.close()
 
 

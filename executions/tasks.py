@@ -2,7 +2,6 @@
 
 import logging
 import time
-import traceback
 from base64 import b64encode
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -25,6 +24,7 @@ from executions.sandbox.session import EndedBy, Report
 from executions.sandbox.sessions import session_of
 from executions.sandbox.verdict import Verdict, decide
 from runtimes.models import Limits, Runtime
+from sandbox_platform.failures import without_text
 from seccomp_profiles.models import SeccompProfile, SeccompRevision
 
 logger = logging.getLogger(__name__)
@@ -62,9 +62,7 @@ def run_execution(execution_id: str) -> None:
         give_up(execution, Outcome.START_FAILED, f"No sandbox could be started: {e}")
     except Exception as e:
         # The boundary of the worker: whatever it is, the caller must hear of it and the sandbox must go.
-        # Its type and where, not its text: Postgres quotes the row it refuses, and with it the program.
-        frames = "".join(traceback.format_tb(e.__traceback__))
-        logger.error("execution %s: %s\n%s", execution_id, type(e).__name__, frames)
+        logger.error("execution %s: %s", execution_id, without_text(e))
         give_up(execution, Outcome.INTERNAL, f"The platform failed: {type(e).__name__}. Its log says more.")
 
 

@@ -1,7 +1,6 @@
 """The background task: makes the inspection that has waited longest, if this node makes none at the moment."""
 
 import logging
-import traceback
 from typing import Any
 
 from django.conf import settings
@@ -10,6 +9,7 @@ from django.utils import timezone
 from executions.sandbox import tracing
 from executions.sandbox.docker_engine import get_engine
 from executions.sandbox.engine import Engine, EngineError
+from sandbox_platform.failures import without_text
 from seccomp_profiles import inspections, studies
 from seccomp_profiles.laboratory import Cancelled
 from seccomp_profiles.models import Inspection, InspectionKind, InspectionState, InspectionVerdict
@@ -47,9 +47,8 @@ def make(engine: Engine, inspection: Inspection) -> None:
     except EngineError as e:
         finish(inspection, InspectionState.FAILED, InspectionVerdict.ERROR, {"summary": str(e)})
     except Exception as e:
-        # The boundary of the worker. Its type and where, not its text, which may quote a program.
-        frames = "".join(traceback.format_tb(e.__traceback__))
-        logger.error("inspection %s: %s\n%s", inspection.pk, type(e).__name__, frames)
+        # The boundary of the worker: the inspection must end, whatever it was.
+        logger.error("inspection %s: %s", inspection.pk, without_text(e))
         told = f"The platform failed: {type(e).__name__}. The worker's log says more."
         finish(inspection, InspectionState.FAILED, InspectionVerdict.ERROR, {"summary": told})
 

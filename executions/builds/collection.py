@@ -2,12 +2,9 @@
 
 import hashlib
 import logging
-import time
-from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
 
 from django.conf import settings
-from django.db import connection
 from django.db.models import Q
 
 from executions.builds.engine import BuildEngine, get_build_engine
@@ -23,34 +20,11 @@ EVERY_S = 600.0
 NO_CODE = hashlib.sha256(b"").hexdigest()
 
 
-class Collector:
-    """In a thread of its own: deleting an image takes a while, and a keeper has a pool to keep."""
-
-    def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "images")
-        self._running: Future[None] | None = None
-        self._next = time.monotonic() + FIRST_S
-
-    def tick(self) -> None:
-        if time.monotonic() < self._next or (self._running and not self._running.done()):
-            return
-        self._next = time.monotonic() + EVERY_S
-        self._running = self._thread.submit(_run)
-
-    def stop(self) -> None:
-        self._thread.shutdown(cancel_futures=True)
-
-
-def _run() -> None:
+def collect_here() -> None:
     try:
         collect(get_build_engine())
     except EngineError as e:
         logger.warning("collecting images: %s", e)
-    except Exception:
-        # The outermost frame of its thread: the next round tries again, whatever it was.
-        logger.exception("collecting images failed; it is tried again")
-    finally:
-        connection.close()
 
 
 def collect(engine: BuildEngine) -> list[str]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import traceback
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -19,6 +18,7 @@ from executions.images import NobodyAnswers
 from executions.sandbox.engine import EngineError
 from executions.services import db_text
 from runtimes.builds import USABLE, WORKING, BuildState, RuntimeBuild
+from sandbox_platform.failures import without_text
 
 logger = logging.getLogger(__name__)
 
@@ -39,9 +39,8 @@ def run_build(build_id: int) -> None:
         logger.warning("%s: somebody ended it meanwhile", build)
         remove_image(engine, build)
     except Exception as e:
-        # The boundary of the worker. Not the text, which may quote a row.
-        frames = "".join(traceback.format_tb(e.__traceback__))
-        logger.error("%s: %s\n%s", build, type(e).__name__, frames)
+        # The boundary of the worker: the build must end, whatever it was.
+        logger.error("%s: %s", build, without_text(e))
         end(
             engine,
             build,

@@ -135,7 +135,6 @@ _LIMITS: dict[str, str] = {
     Outcome.WALL_TIME: "time",
     Outcome.COMPILE_TIME: "time",
     Outcome.CPU_TIME: "time",
-    Outcome.COMPILE_TIME: "time",
     Outcome.MEMORY: "memory",
     Outcome.STDOUT: "output",
     Outcome.STDERR: "output",

@@ -22,14 +22,15 @@ from django.utils import timezone
 from audit.chores import Chores, run_due
 from console import figures
 from executions import liveness
+from executions.builds import collection
 from executions.builds import services as builds
-from executions.builds.collection import Collector
 from executions.callbacks import deliveries
 from executions.models import Execution, Sandbox, SandboxState, Status
 from executions.notify import CALLBACK, CANCEL, CLAIMED, IMAGE_ASKED, POOL, USED, Listener, Notification, notify
 from executions.sandbox import pool, reaper
 from executions.sandbox.engine import Container, Engine, EngineError, ImageMissing
 from runtimes.models import Runtime
+from sandbox_platform.failures import without_text
 from seccomp_profiles import inspections
 
 logger = logging.getLogger(__name__)
@@ -85,8 +86,13 @@ class Keeper:
             Chores(run_due, "sealing and purging"),
             Chores(figures.roll_up, "counting the hours that are over"),
             Chores(partial(inspections.tend, engine), "inspections"),
+            Chores(
+                collection.collect_here,
+                "collecting images",
+                every_s=collection.EVERY_S,
+                first_s=collection.FIRST_S,
+            ),
         )
-        self._collector = Collector()
         self._stop = False
 
     def stop(self) -> None:
@@ -104,7 +110,6 @@ class Keeper:
         self._removers.shutdown()
         for chores in self._chores:
             chores.stop()
-        self._collector.stop()
 
     def _serve(self) -> None:
         with Listener(POOL, CANCEL, CALLBACK, IMAGE_ASKED) as listener:
@@ -116,7 +121,6 @@ class Keeper:
                     self._tick()
                     for chores in self._chores:
                         chores.tick()
-                    self._collector.tick()
                     next_tick = time.monotonic() + TICK_S
                 if time.monotonic() >= next_step:
                     self._step()
@@ -293,6 +297,6 @@ def in_thread(work: Callable[..., None], argument: object) -> None:
     except (OperationalError, InterfaceError) as e:
         logger.warning("Postgres is away (%s)", type(e).__name__)
         connection.close()
-    except Exception:
+    except Exception as e:
         # A thread must not die in silence: the next round tries again.
-        logger.exception("keeper")
+        logger.error("keeper: %s", without_text(e))

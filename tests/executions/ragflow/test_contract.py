@@ -137,8 +137,6 @@ ENDS = [
     (Status.TIMED_OUT, Outcome.COMPILE_TIME, {}, "resource_limit_exceeded", -124, None, "time", None),
     (Status.FAILED, Outcome.SIGNALLED, {"exit_code": 139}, "program_error", 139, None, None, "nonzero_exit"),
     (Status.FAILED, Outcome.RESULT_INVALID, {"exit_code": 1}, "program_error", 1, None, None, "nonzero_exit"),
-    (Status.FAILED, Outcome.COMPILE_FAILED, {"exit_code": 1}, "program_error", 1, None, None, "nonzero_exit"),
-    (Status.TIMED_OUT, Outcome.COMPILE_TIME, {}, "resource_limit_exceeded", -124, None, "time", None),
     (Status.TIMED_OUT, Outcome.WALL_TIME, {}, "resource_limit_exceeded", -124, None, "time", None),
     (Status.TIMED_OUT, Outcome.CPU_TIME, {}, "resource_limit_exceeded", -124, None, "time", None),
     (Status.OUT_OF_MEMORY, Outcome.MEMORY, {}, "resource_limit_exceeded", -137, None, "memory", None),
