@@ -4,25 +4,18 @@ Those of the core set, or what SANDBOX_TEST_RUNTIMES says: `all`, or names separ
 must be built: `make build RUNTIMES=all`.
 """
 
-import os
 from typing import Any
 
 import pytest
 import requests
 
 from runtimes import smoke
-from runtimes.manifests import Manifest, load_all
+from tests.images.chosen import chosen
 from tests.live import TOKEN, Platform
 
 pytestmark = pytest.mark.needs_docker
 
 WAIT_S = 120
-
-
-def chosen() -> list[Manifest]:
-    wanted = os.environ.get("SANDBOX_TEST_RUNTIMES") or "core"
-    names = wanted.split(",")
-    return [m for m in load_all() if wanted == "all" or (m.core if wanted == "core" else m.slug in names)]
 
 
 PROGRAMS = [
