@@ -127,6 +127,8 @@ def test_the_callback_of_a_real_run_arrives(platform: Platform, receiver: Receiv
         # As the API does it: by services.submit, in a process of the platform.
         execution_id = platform.manage("shell", "-c", SUBMIT.format(url=receiver.url)).split()[-1]
         got = eventually(lambda: receiver.received, "the callback", 30)[0]
+        status = "SELECT status FROM executions_delivery WHERE execution_id = %s"
+        eventually(lambda: platform.sql(status, execution_id)[0]["status"] == "delivered", "its row says so")
     finally:
         platform.kill("callbacks")
     told = json.loads(got.body)["data"]
@@ -135,6 +137,4 @@ def test_the_callback_of_a_real_run_arrives(platform: Platform, receiver: Receiv
     )  # fmt: skip
     secret = platform.manage("shell", "-c", SECRET).split()[-1]
     assert documented_check()(secret, got.headers, got.body)
-    status = "SELECT status FROM executions_delivery WHERE execution_id = %s"
-    eventually(lambda: platform.sql(status, execution_id)[0]["status"] == "delivered", "its row says so")
     assert len(receiver.received) == 1
