@@ -10,6 +10,7 @@ from rest_framework.exceptions import APIException, AuthenticationFailed
 from rest_framework.request import Request
 
 from executions.models import Client, Token, hash_token
+from executions.prepared import prepared
 
 logger = logging.getLogger(__name__)
 
@@ -49,11 +50,15 @@ def token_of(request: Request) -> str:
     return request.headers.get("X-Sandbox-Token", "").strip()
 
 
+def token_with(text: str) -> Token | None:
+    with prepared():
+        return Token.objects.select_related("client").filter(token_sha256=hash_token(text)).first()
+
+
 class TokenAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[Client | Anyone, Token | None]:
         text = token_of(request)
-        by_hash = Token.objects.select_related("client").filter(token_sha256=hash_token(text))
-        if text and (token := by_hash.first()):
+        if text and (token := token_with(text)):
             # Said to nobody but the holder of a token that was real once.
             if refusal := token.refusal():
                 raise AuthenticationFailed(refusal)

@@ -14,6 +14,7 @@ from django_q.conf import Conf
 
 from executions import liveness
 from executions.notify import CALLBACK_QUEUED, QUEUED, Listener
+from executions.prepared import prepared
 
 logger = logging.getLogger(__name__)
 
@@ -158,13 +159,9 @@ class NotifyBroker(ORM):  # type: ignore[misc]
         return self._listener
 
     def _take(self) -> list[tuple[int, str]]:
-        connection.ensure_connection()
-        # Not by Django's cursor, which prepares nothing: planning takes longer than taking. Django also switches
-        # preparing off for the whole connection, whatever the statement says.
-        connection.connection.prepare_threshold = 1
-        with psycopg.Cursor(connection.connection) as cursor:
+        with prepared(), connection.cursor() as cursor:
             key = self.list_key or Conf.CLUSTER_NAME
-            cursor.execute(TAKE.encode(), {"key": key, "few": FEW, "served": self._served}, prepare=True)
+            cursor.execute(TAKE, {"key": key, "few": FEW, "served": self._served})
             taken = cursor.fetchall()
         for _, _, client_id in taken:
             others = [served for served in self._served if served != client_id]

@@ -8,6 +8,8 @@ import zlib
 import psycopg
 from django.db import connection
 
+from executions.prepared import prepared
+
 KEEPER = 7385001
 WORKER = 7385002
 CALLBACKS = 7385003
@@ -52,7 +54,7 @@ def callbacks_alive() -> int:
 
 def _holders(kind: int, node: str | None = None) -> int:
     """Of this node, or of any."""
-    with connection.cursor() as cursor:
+    with prepared(), connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2"
             " AND classid::bigint = %s AND objid::bigint = coalesce(%s, objid::bigint)"

@@ -20,10 +20,16 @@ PROGRESS = "execution_progress"  # execution id: it has begun to run, or there i
 CANCEL = "execution_cancel"  # execution id
 IMAGE_ASKED = "image_asked"  # JSON: an image, and the channel for the answer; see executions.images
 CALLBACK = "callback_due"  # no payload: a delivery is due
-POOL = "sandbox_pool"  # CLAIMED and the runtime's id; USED; or "": somebody waits for the keeper
+# CLAIMED or WAITS, the runtime's id, a colon and the execution's; USED; or "": the pool should be looked at
+POOL = "sandbox_pool"
 CLAIMED = "claimed:"
+WAITS = "waits:"
 USED = "used"
-READY = "sandbox_ready"  # runtime id
+
+
+def ready_channel(execution_id: object) -> str:
+    """Of one execution that waits for a sandbox: on a channel of all, each call would wake every worker."""
+    return f"sandbox_ready_{str(execution_id).replace('-', '')}"
 
 
 class Notification(NamedTuple):

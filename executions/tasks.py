@@ -15,7 +15,8 @@ from django.utils import timezone
 from audit import redaction
 from executions import live, liveness, services
 from executions.models import Client, Execution, Outcome, Sandbox, Status
-from executions.notify import POOL, READY, listening, notify
+from executions.notify import POOL, WAITS, listening, notify, ready_channel
+from executions.prepared import prepared
 from executions.sandbox import pool
 from executions.sandbox.docker_engine import get_engine
 from executions.sandbox.engine import Channel, ContainerState, Engine, EngineError, ImageMissing
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 # The keeper starts sandboxes, many wishes weighed against each other. When it is away, the worker does.
 KEEPER_PATIENCE_S = 15
+# A call may be lost, or another claim what it was about.
+LOOK_AGAIN_S = 2.0
 ANSWER_S = 0.03
 STORE_PATIENCE_S = 120
 PROFILES = ("runtime__seccomp_profile__active", "client__seccomp_profile__active")
@@ -109,17 +112,18 @@ def watched(execution: Any, limits: Limits) -> AbstractContextManager[Callable[[
 def take(execution_id: str) -> Any:
     """Only one worker can turn queued into running. The execution, with `redacting`: whether any policy redacts;
     None for the others."""
-    taken = Execution.objects.filter(pk=execution_id, status=Status.QUEUED).update(
-        status=Status.RUNNING,
-        node=settings.SANDBOX_NODE,
-        # Asked of Postgres in the UPDATE itself: the session known here may be dead, and replaced by it.
-        worker_backend=Func(function="pg_backend_pid", output_field=PositiveIntegerField()),
-        claimed_at=timezone.now(),
-    )
-    if not taken:
-        return None
-    rows = Execution.objects.select_related("runtime", "client", *PROFILES).defer(*NOT_FOR_A_CLAIM)
-    return rows.annotate(redacting=redaction.anybodys()).get(pk=execution_id)
+    with prepared():
+        taken = Execution.objects.filter(pk=execution_id, status=Status.QUEUED).update(
+            status=Status.RUNNING,
+            node=settings.SANDBOX_NODE,
+            # Asked of Postgres in the UPDATE itself: the session known here may be dead, and replaced by it.
+            worker_backend=Func(function="pg_backend_pid", output_field=PositiveIntegerField()),
+            claimed_at=timezone.now(),
+        )
+        if not taken:
+            return None
+        rows = Execution.objects.select_related("runtime", "client", *PROFILES).defer(*NOT_FOR_A_CLAIM)
+        return rows.annotate(redacting=redaction.anybodys()).get(pk=execution_id)
 
 
 def configuration_of(execution: Execution) -> pool.Configuration:
@@ -206,20 +210,15 @@ def with_profiles_of_now(execution: Execution) -> Execution:
 
 def wait_for_keeper(configuration: pool.Configuration, execution: Execution, give_up: float) -> Sandbox | None:
     """The sandbox that the keeper starts for us; None if it is dead, or too slow."""
-    mine = str(configuration.runtime.pk)
-    with listening(READY) as wait:
-        notify(POOL)
-        while time.monotonic() < give_up and liveness.keeper_alive(settings.SANDBOX_NODE):
-            if not Runtime.objects.filter(pk=mine, revision=configuration.revision).exists():
-                return None  # changed meanwhile: the keeper starts no more of those
-            look_again = time.monotonic() + 1.0
-            while time.monotonic() < look_again:
-                if sandbox := pool.claim(configuration, execution.pk):
-                    return sandbox
-                # Other runtimes' sandboxes are none of our business.
-                while (left := look_again - time.monotonic()) > 0:
-                    if any(heard.payload == mine for heard in wait(left)):
-                        break
+    runtime = Runtime.objects.filter(pk=configuration.runtime.pk, revision=configuration.revision)
+    with listening(ready_channel(execution.pk)) as wait:
+        # Of one that was changed meanwhile the keeper starts no more.
+        while time.monotonic() < give_up and liveness.keeper_alive(settings.SANDBOX_NODE) and runtime.exists():
+            notify(POOL, f"{WAITS}{configuration.runtime.pk}:{execution.pk}")
+            if sandbox := pool.claim(configuration, execution.pk):
+                return sandbox
+            if wait(LOOK_AGAIN_S) and (sandbox := pool.claim(configuration, execution.pk)):
+                return sandbox
     return None
 
 

@@ -16,6 +16,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 from executions.models import Execution
 from executions.notify import FINISHED, PROGRESS, Listener
+from executions.prepared import prepared
 
 # A notification that was sent while the connection was down is lost, so a waiter looks by itself now and then.
 LOOK_AGAIN_S = 5.0
@@ -128,7 +129,8 @@ class Waiter:
                 return GaveUp.CALLER_GONE
             pause = LOOK_AGAIN_S
             try:
-                execution = Execution.objects.select_related("runtime").get(pk=self.execution_id)
+                with prepared():
+                    execution = Execution.objects.select_related("runtime").get(pk=self.execution_id)
                 if execution.is_finished:
                     return execution
             except (OperationalError, InterfaceError):

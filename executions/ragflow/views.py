@@ -17,6 +17,7 @@ from executions import readiness, services, waiting
 from executions.admission import OverLimit
 from executions.models import Client, Execution
 from executions.permissions import MayRun
+from executions.prepared import prepared
 from executions.ragflow import contract, schema
 from executions.waiting import GaveUp, Waiter
 from runtimes.models import Runtime
@@ -71,7 +72,8 @@ class RunView(APIView):
         except RequestDataTooBig:
             limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
             return Response({"detail": f"The request is larger than {limit} bytes."}, status=413)
-        runtime = Runtime.objects.lean().filter(slug=run.language).first()
+        with prepared():
+            runtime = Runtime.objects.lean().filter(slug=run.language).first()
         if runtime is None:
             detail = f"The runtime {run.language} is not installed: run `manage.py bootstrap`."
             return Response({"detail": detail}, status=503)

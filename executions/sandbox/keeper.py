@@ -11,7 +11,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import psycopg
 from django.conf import settings
@@ -26,12 +28,27 @@ from executions.builds import collection
 from executions.builds import services as builds
 from executions.callbacks import deliveries
 from executions.models import Execution, Sandbox, SandboxState, Status
-from executions.notify import CALLBACK, CANCEL, CLAIMED, IMAGE_ASKED, POOL, USED, Listener, Notification, notify
+from executions.notify import (
+    CALLBACK,
+    CANCEL,
+    CLAIMED,
+    IMAGE_ASKED,
+    POOL,
+    USED,
+    WAITS,
+    Listener,
+    Notification,
+    notify,
+    ready_channel,
+)
+from executions.prepared import prepared
 from executions.sandbox import pool, reaper
+from executions.sandbox.calls import Calls
 from executions.sandbox.engine import Container, Engine, EngineError, ImageMissing
 from runtimes.models import Runtime
 from sandbox_platform.failures import without_text
 from seccomp_profiles import inspections
+from seccomp_profiles.models import hash_rules
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +67,18 @@ KILL_AGAIN_S = 0.2
 # A row without a container this long belongs to a process that died while starting it.
 START_GRACE_S = 90
 REMOVALS = 4
+# Whoever is called for a sandbox claims it within this time, or is not coming.
+CALL_AGAIN = timedelta(seconds=0.1)
+# What a look at the pool needs of each runtime; under load there are several looks a run.
+POOLED = (
+    "pk",
+    "enabled",
+    "pool_min",
+    "pool_max",
+    "revision",
+    "seccomp_profile",
+    "seccomp_profile__active__sha256",
+)
 # A sandbox that was told to go needs a moment; ending by itself costs less than being killed.
 GOODBYE_S = 2
 
@@ -76,6 +105,7 @@ class Keeper:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._demand = Demand()
+        self._calls = Calls()
         self._starts: dict[Future[None], int] = {}
         self._removals: dict[int, Future[None]] = {}
         self._starters = ThreadPoolExecutor(settings.SANDBOX_STARTS, "start")
@@ -142,11 +172,21 @@ class Keeper:
             deliveries.enqueue_due()
             return TICK_S
         elif notification.payload.startswith(CLAIMED):
-            self._demand.claimed(int(notification.payload.removeprefix(CLAIMED)))
-            return PAUSE_S
+            runtime, _, execution = notification.payload.removeprefix(CLAIMED).partition(":")
+            self._demand.claimed(int(runtime))
+            self._calls.served(int(runtime), execution)
+            return PAUSE_S if self._can_start() else TICK_S
+        elif notification.payload.startswith(WAITS):
+            runtime, _, execution = notification.payload.removeprefix(WAITS).partition(":")
+            if not self._calls.waits(int(runtime), execution) or not self._can_start():
+                return TICK_S
         elif notification.payload == USED:
             return PAUSE_S
         return COALESCE_S
+
+    def _can_start(self) -> bool:
+        """If not, the next sandbox that is ready says when."""
+        return sum(not future.done() for future in self._starts) < settings.SANDBOX_STARTS
 
     def _tick(self) -> None:
         """What no notification announces: deaths."""
@@ -165,11 +205,12 @@ class Keeper:
     def _step(self) -> None:
         self._starts = {future: runtime for future, runtime in self._starts.items() if not future.done()}
         self._removals = {pk: future for pk, future in self._removals.items() if not future.done()}
-        rows = list(self._mine())
-        for sandbox in rows:
-            if sandbox.state == SandboxState.USED and sandbox.pk not in self._removals:
-                self._removals[sandbox.pk] = self._removers.submit(in_thread, self._remove, sandbox)
-        self._refill(rows)
+        with prepared():
+            rows = list(self._mine())
+            for sandbox in rows:
+                if sandbox.state == SandboxState.USED and sandbox.pk not in self._removals:
+                    self._removals[sandbox.pk] = self._removers.submit(in_thread, self._remove, sandbox)
+            self._refill(rows)
 
     def _mine(self) -> QuerySet[Sandbox]:
         return Sandbox.objects.filter(node=settings.SANDBOX_NODE)
@@ -201,28 +242,38 @@ class Keeper:
         served = {row.execution_id for row in rows}
         waiting = Counter(runtime for pk, runtime in running.values_list("pk", "runtime") if pk not in served)
         starting = Counter(self._starts.values())
-        wishes: list[tuple[bool, int, pool.Configuration]] = []
-        for runtime in Runtime.objects.lean().select_related("seccomp_profile__active"):
-            configuration = pool.Configuration(runtime)
-            ready = self._ready(configuration, rows)
+        wishes: list[tuple[bool, int, int]] = []
+        for runtime in Runtime.objects.values_list(*POOLED, named=True):
+            ready = self._ready(runtime, rows)
+            self._call_again(ready)
             target = min(runtime.pool_max, max(runtime.pool_min, self._demand.peak(runtime.pk)))
             if len(ready) > target + waiting[runtime.pk]:
                 retire_ready(self._mine().filter(pk__in=[row.pk for row in ready[target:]]))
             if runtime.enabled and self._retry_at.get(runtime.pk, 0) <= time.monotonic():
                 owed = waiting[runtime.pk] - len(ready) - starting[runtime.pk]
                 wanted = max(target, waiting[runtime.pk]) - len(ready) - starting[runtime.pk]
-                wishes += [(number >= owed, number, configuration) for number in range(wanted)]
+                wishes += [(number >= owed, number, runtime.pk) for number in range(wanted)]
         # Whom somebody waits for comes first; then the runtimes take turns.
         wishes.sort(key=lambda wish: wish[:2])
-        for _, _, configuration in wishes[: max(0, settings.SANDBOX_STARTS - len(self._starts))]:
-            future = self._starters.submit(in_thread, self._start, configuration)
-            self._starts[future] = configuration.runtime.pk
+        chosen = [pk for _, _, pk in wishes[: max(0, settings.SANDBOX_STARTS - len(self._starts))]]
+        configured = Runtime.objects.lean().select_related("seccomp_profile__active").in_bulk(chosen)
+        for pk in chosen:
+            if pk in configured:
+                future = self._starters.submit(in_thread, self._start, pool.Configuration(configured[pk]))
+                self._starts[future] = pk
 
-    def _ready(self, configuration: pool.Configuration, rows: list[Sandbox]) -> list[Sandbox]:
-        """The runtime's ready sandboxes, oldest first. Those of an old configuration are retired."""
-        runtime = configuration.runtime
+    def _call_again(self, ready: list[Sandbox]) -> None:
+        """Whom it was for did not come: it died, or had found another."""
+        since = timezone.now() - CALL_AGAIN
+        for sandbox in ready:
+            if sandbox.ready_at and sandbox.ready_at < since and (called := self._calls.next(sandbox.runtime_id)):
+                notify(ready_channel(called))
+
+    def _ready(self, runtime: Any, rows: list[Sandbox]) -> list[Sandbox]:
+        """The ready sandboxes of a row of POOLED, oldest first. Those of an old configuration are retired."""
         ready = [row for row in rows if row.runtime_id == runtime.pk and row.state == SandboxState.READY]
-        key = (runtime.revision, configuration.profile_sha256)
+        filtered = runtime.seccomp_profile__active__sha256 if runtime.seccomp_profile else hash_rules(None)
+        key = (runtime.revision, filtered)
         current = [row for row in ready if (row.runtime_revision, row.profile_sha256) == key and runtime.enabled]
         if len(current) < len(ready):
             retire_ready(self._mine().filter(pk__in=[row.pk for row in ready if row not in current]))
@@ -231,7 +282,7 @@ class Keeper:
     def _start(self, configuration: pool.Configuration) -> None:
         runtime = configuration.runtime
         try:
-            pool.start(self._engine, configuration)
+            pool.start(self._engine, configuration, call=self._calls.next)
             self._retry_at.pop(runtime.pk, None)
         except EngineError as e:
             # An image that cannot start must not keep the node busy; a caller hears of it from its own run.

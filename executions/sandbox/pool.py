@@ -1,6 +1,7 @@
 """Claiming a warm sandbox, and the rows the pool is made of."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -9,8 +10,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from executions.models import Client, Sandbox, SandboxState
-from executions.notify import CLAIMED, POOL, READY, notify
+from executions.notify import CLAIMED, POOL, notify, ready_channel
+from executions.prepared import prepared
 from executions.sandbox import session, shell
+from executions.sandbox.calls import nobody
 from executions.sandbox.docker_engine import ROW_LABEL
 from executions.sandbox.engine import Engine, EngineError, SandboxSpec
 from runtimes.models import Limits, Runner, Runtime
@@ -123,16 +126,23 @@ def claim(configuration: Configuration, execution_id: UUID) -> Sandbox | None:
         hash_rules(None),
         execution_id,
         POOL,
-        f"{CLAIMED}{runtime.pk}",
+        f"{CLAIMED}{runtime.pk}:{execution_id}",
     ]
-    return next(iter(Sandbox.objects.raw(CLAIM, parameters)), None)
+    with prepared():
+        return next(iter(Sandbox.objects.raw(CLAIM, parameters)), None)
 
 
 def start(
-    engine: Engine, configuration: Configuration, *, execution_id: UUID | None = None, held: bool = False
+    engine: Engine,
+    configuration: Configuration,
+    *,
+    execution_id: UUID | None = None,
+    held: bool = False,
+    call: Callable[[int], str] = nobody,
 ) -> Sandbox:
     """A fresh sandbox: ready for anybody, claimed from birth by an execution, or `held`: then it stays in the
-    state of one that is being started, which nobody claims. Raises EngineError."""
+    state of one that is being started, which nobody claims. `call`: which execution is told that it is ready, by
+    the runtime's id; "" for none (see Calls.next). Raises EngineError."""
     runtime = configuration.runtime
     sandbox = Sandbox.objects.create(
         node=settings.SANDBOX_NODE,
@@ -162,7 +172,8 @@ def start(
     with transaction.atomic():
         sandbox.save(update_fields=["image_id", "container_id", "state", "ready_at"])
         if sandbox.state == SandboxState.READY:
-            notify(READY, str(runtime.pk))
+            if called := call(runtime.pk):
+                notify(ready_channel(called))
             notify(POOL)
     return sandbox
 

@@ -9,7 +9,7 @@ from django.db import connection
 from pytest_django import Settings
 
 from executions.models import Sandbox, SandboxState
-from executions.notify import POOL, READY, Listener
+from executions.notify import POOL, Listener, ready_channel
 from executions.sandbox import pool
 from executions.sandbox.engine import EngineError, ImageMissing
 from executions.sandbox.pool import Configuration
@@ -179,9 +179,10 @@ def test_claim_does_not_wait_for_another_that_has_not_committed(
 @pytest.mark.django_db(transaction=True)
 def test_claim_tells_the_keeper(python_runtime: Runtime, make_sandbox: MakeSandbox) -> None:
     make_sandbox()
+    execution_id = uuid.uuid4()
     with Listener(POOL) as listener:
-        claim(python_runtime)
-        assert (POOL, f"claimed:{python_runtime.pk}") in listener.wait(10)
+        pool.claim(Configuration(python_runtime), execution_id)
+        assert (POOL, f"claimed:{python_runtime.pk}:{execution_id}") in listener.wait(10)
 
 
 def test_start_makes_a_ready_one(python_runtime: Runtime, engine: StubEngine) -> None:
@@ -194,9 +195,10 @@ def test_start_makes_a_ready_one(python_runtime: Runtime, engine: StubEngine) ->
 
 @pytest.mark.django_db(transaction=True)
 def test_start_tells_who_waits_for_one(python_runtime: Runtime, engine: StubEngine) -> None:
-    with Listener(READY) as listener:
-        pool.start(engine, Configuration(python_runtime))
-        assert (READY, str(python_runtime.pk)) in listener.wait(10)
+    channel = ready_channel("e-1")
+    with Listener(channel) as listener:
+        pool.start(engine, Configuration(python_runtime), call={python_runtime.pk: "e-1"}.__getitem__)
+        assert (channel, "") in listener.wait(10)
 
 
 def test_start_for_an_execution_is_nobody_elses(python_runtime: Runtime, engine: StubEngine) -> None:

@@ -1,0 +1,46 @@
+import pytest
+
+from executions.sandbox.calls import STALE_S, Calls
+from tests.executions.sandbox.conftest import Clock
+
+PYTHON, NODEJS = 1, 2
+
+
+@pytest.fixture
+def calls(clock: Clock) -> Calls:
+    return Calls(clock)
+
+
+def test_nobody_waits_at_first(calls: Calls) -> None:
+    assert calls.next(PYTHON) == ""
+
+
+def test_who_was_submitted_first_is_called_first_whenever_it_said_so(calls: Calls) -> None:
+    calls.waits(PYTHON, "b")
+    calls.waits(PYTHON, "a")
+    assert [calls.next(PYTHON), calls.next(PYTHON), calls.next(PYTHON)] == ["a", "b", ""]
+
+
+def test_each_runtime_has_its_own(calls: Calls) -> None:
+    calls.waits(PYTHON, "a")
+    assert (calls.next(NODEJS), calls.next(PYTHON)) == ("", "a")
+
+
+def test_who_was_served_is_not_called(calls: Calls) -> None:
+    calls.waits(PYTHON, "a")
+    calls.served(PYTHON, "a")
+    assert calls.next(PYTHON) == ""
+
+
+def test_who_was_served_without_waiting_changes_nothing(calls: Calls) -> None:
+    calls.served(PYTHON, "b")
+    calls.waits(PYTHON, "a")
+    assert calls.next(PYTHON) == "a"
+
+
+def test_who_has_not_been_heard_of_for_a_while_is_not_called(calls: Calls, clock: Clock) -> None:
+    calls.waits(PYTHON, "dead")
+    clock.now += STALE_S / 2
+    calls.waits(PYTHON, "e")
+    clock.now += STALE_S / 2 + 0.1
+    assert calls.next(PYTHON) == "e"
