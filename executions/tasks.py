@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from audit import redaction
 from executions import live, liveness, services
+from executions.egress import policy
 from executions.models import Client, Execution, Outcome, Sandbox, Status
 from executions.notify import POOL, READY, listening, notify
 from executions.sandbox import pool
@@ -73,6 +74,7 @@ def give_up(execution: Execution, outcome: Outcome, message: str) -> None:
 def run(execution: Any) -> None:
     claimed_at = timezone.now()
     engine = get_engine()
+    policy.settle(execution)
     configuration = configuration_of(execution)
     sandbox, warm, channel = acquire(engine, configuration, execution)
     sandbox_at = timezone.now()
@@ -133,15 +135,15 @@ def configuration_of(execution: Execution) -> pool.Configuration:
             revision=execution.runtime_revision,
             profile=pinned_profile(execution),
         )
-        return pool.Configuration(runtime, own)
-    today = pool.Configuration(runtime)
+        return pool.Configuration(runtime, own, execution.network)
+    today = pool.Configuration(runtime, network=execution.network)
     profile = profile_for(execution, today)
     limits = limits_of(execution, today)
     if limits.memory_bytes == today.limits.memory_bytes and profile == today.profile:
         return today
     # runsc can change neither the memory nor the filter of a running sandbox.
     own = pool.Own(runtime.live_image, limits, runtime.environment, runtime.revision, profile)
-    return pool.Configuration(runtime, own)
+    return pool.Configuration(runtime, own, execution.network)
 
 
 def profile_for(execution: Execution, today: pool.Configuration) -> SeccompRevision | None:

@@ -31,6 +31,7 @@ COMMANDS = {
     "worker": ["manage.py", "worker"],
     "keeper": ["manage.py", "keeper"],
     "callbacks": ["manage.py", "callbacks"],
+    "egress": ["manage.py", "egress"],
 }
 STARTED = ("web", "worker", "keeper")  # the others by whoever needs them
 

@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
@@ -25,11 +25,11 @@ from executions import liveness
 from executions.builds import collection
 from executions.builds import services as builds
 from executions.callbacks import deliveries
-from executions.models import Execution, Sandbox, SandboxState, Status
+from executions.models import Client, Execution, Sandbox, SandboxState, Status
 from executions.notify import CALLBACK, CANCEL, CLAIMED, IMAGE_ASKED, POOL, USED, Listener, Notification, notify
 from executions.sandbox import pool, reaper
 from executions.sandbox.engine import Container, Engine, EngineError, ImageMissing
-from runtimes.models import Runtime
+from runtimes.models import Network, Runtime
 from sandbox_platform.failures import without_text
 from seccomp_profiles import inspections
 
@@ -54,21 +54,25 @@ REMOVALS = 4
 GOODBYE_S = 2
 
 
+# What the pool is kept by: a runtime, and whether its sandboxes have a door.
+Kind = tuple[int, str]
+
+
 class Demand:
-    """How many sandboxes of each runtime were claimed lately."""
+    """How many sandboxes of each kind were claimed lately."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._claims: deque[tuple[float, int]] = deque()
+        self._claims: deque[tuple[float, Kind]] = deque()
 
-    def claimed(self, runtime_id: int) -> None:
-        self._claims.append((self._clock(), runtime_id))
+    def claimed(self, kind: Kind) -> None:
+        self._claims.append((self._clock(), kind))
 
-    def peak(self, runtime_id: int) -> int:
+    def peak(self, kind: Kind) -> int:
         since = self._clock() - DEMAND_WINDOW_S
         while self._claims and self._claims[0][0] < since:
             self._claims.popleft()
-        slots = Counter(int(at // DEMAND_SLOT_S) for at, of in self._claims if of == runtime_id)
+        slots = Counter(int(at // DEMAND_SLOT_S) for at, of in self._claims if of == kind)
         return max(slots.values(), default=0)
 
 
@@ -76,11 +80,11 @@ class Keeper:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._demand = Demand()
-        self._starts: dict[Future[None], int] = {}
+        self._starts: dict[Future[None], Kind] = {}
         self._removals: dict[int, Future[None]] = {}
         self._starters = ThreadPoolExecutor(settings.SANDBOX_STARTS, "start")
         self._removers = ThreadPoolExecutor(REMOVALS, "remove")
-        self._retry_at: dict[int, float] = {}
+        self._retry_at: dict[Kind, float] = {}
         self._kill_again_at = math.inf
         self._chores = (
             Chores(run_due, "sealing and purging"),
@@ -142,7 +146,8 @@ class Keeper:
             deliveries.enqueue_due()
             return TICK_S
         elif notification.payload.startswith(CLAIMED):
-            self._demand.claimed(int(notification.payload.removeprefix(CLAIMED)))
+            runtime, _, network = notification.payload.removeprefix(CLAIMED).partition(":")
+            self._demand.claimed((int(runtime), network))
             return PAUSE_S
         elif notification.payload == USED:
             return PAUSE_S
@@ -163,7 +168,7 @@ class Keeper:
             logger.warning("Docker is away: %s", e)
 
     def _step(self) -> None:
-        self._starts = {future: runtime for future, runtime in self._starts.items() if not future.done()}
+        self._starts = {future: kind for future, kind in self._starts.items() if not future.done()}
         self._removals = {pk: future for pk, future in self._removals.items() if not future.done()}
         rows = list(self._mine())
         for sandbox in rows:
@@ -199,29 +204,33 @@ class Keeper:
     def _refill(self, rows: list[Sandbox]) -> None:
         running = Execution.objects.filter(status=Status.RUNNING, node=settings.SANDBOX_NODE)
         served = {row.execution_id for row in rows}
-        waiting = Counter(runtime for pk, runtime in running.values_list("pk", "runtime") if pk not in served)
+        waiting: Counter[Kind] = Counter(
+            (runtime, network)
+            for pk, runtime, network in running.values_list("pk", "runtime", "network")
+            if pk not in served
+        )
         starting = Counter(self._starts.values())
         wishes: list[tuple[bool, int, pool.Configuration]] = []
-        for runtime in Runtime.objects.lean().select_related("seccomp_profile__active"):
-            configuration = pool.Configuration(runtime)
+        for configuration in configurations():
+            runtime, kind = configuration.runtime, (configuration.runtime.pk, configuration.network)
             ready = self._ready(configuration, rows)
-            target = min(runtime.pool_max, max(runtime.pool_min, self._demand.peak(runtime.pk)))
-            if len(ready) > target + waiting[runtime.pk]:
+            target = min(runtime.pool_max, max(runtime.pool_min, self._demand.peak(kind)))
+            if len(ready) > target + waiting[kind]:
                 retire_ready(self._mine().filter(pk__in=[row.pk for row in ready[target:]]))
-            if runtime.enabled and self._retry_at.get(runtime.pk, 0) <= time.monotonic():
-                owed = waiting[runtime.pk] - len(ready) - starting[runtime.pk]
-                wanted = max(target, waiting[runtime.pk]) - len(ready) - starting[runtime.pk]
+            if runtime.enabled and self._retry_at.get(kind, 0) <= time.monotonic():
+                owed = waiting[kind] - len(ready) - starting[kind]
+                wanted = max(target, waiting[kind]) - len(ready) - starting[kind]
                 wishes += [(number >= owed, number, configuration) for number in range(wanted)]
         # Whom somebody waits for comes first; then the runtimes take turns.
         wishes.sort(key=lambda wish: wish[:2])
         for _, _, configuration in wishes[: max(0, settings.SANDBOX_STARTS - len(self._starts))]:
             future = self._starters.submit(in_thread, self._start, configuration)
-            self._starts[future] = configuration.runtime.pk
+            self._starts[future] = (configuration.runtime.pk, configuration.network)
 
     def _ready(self, configuration: pool.Configuration, rows: list[Sandbox]) -> list[Sandbox]:
-        """The runtime's ready sandboxes, oldest first. Those of an old configuration are retired."""
-        runtime = configuration.runtime
-        ready = [row for row in rows if row.runtime_id == runtime.pk and row.state == SandboxState.READY]
+        """The ready sandboxes of its kind, oldest first. Those of an old configuration are retired."""
+        runtime, kind = configuration.runtime, (configuration.runtime.pk, configuration.network)
+        ready = [row for row in rows if (row.runtime_id, row.network) == kind and row.state == SandboxState.READY]
         key = (runtime.revision, configuration.profile_sha256)
         current = [row for row in ready if (row.runtime_revision, row.profile_sha256) == key and runtime.enabled]
         if len(current) < len(ready):
@@ -229,14 +238,14 @@ class Keeper:
         return current
 
     def _start(self, configuration: pool.Configuration) -> None:
-        runtime = configuration.runtime
+        runtime, kind = configuration.runtime, (configuration.runtime.pk, configuration.network)
         try:
             pool.start(self._engine, configuration)
-            self._retry_at.pop(runtime.pk, None)
+            self._retry_at.pop(kind, None)
         except EngineError as e:
             # An image that cannot start must not keep the node busy; a caller hears of it from its own run.
             pause = 10 if isinstance(e, ImageMissing) else 2
-            self._retry_at[runtime.pk] = time.monotonic() + pause
+            self._retry_at[kind] = time.monotonic() + pause
             logger.error("runtime %s: no warm sandbox: %s", runtime, e)
 
     # -- removal --------------------------------------------------------------------------------------
@@ -283,6 +292,18 @@ class Keeper:
         for container in containers:
             if container.sandbox == str(row.pk) and not row.container_id:
                 self._mine().filter(pk=row.pk).update(container_id=container.id)
+
+
+def configurations() -> Iterator[pool.Configuration]:
+    """What warm sandboxes are kept of: of each runtime, and once more with a door where somebody may call out."""
+    clients = Client.objects.filter(enabled=True, network=Network.EGRESS).exists()
+    for runtime in Runtime.objects.lean().select_related("seccomp_profile__active"):
+        yield pool.Configuration(runtime)
+        if clients and runtime.network == Network.EGRESS:
+            yield pool.Configuration(runtime, network=Network.EGRESS)
+        else:
+            # None is claimed any more: its kind has no place in the pool.
+            retire_ready(runtime.sandboxes.filter(node=settings.SANDBOX_NODE, network=Network.EGRESS))
 
 
 def retire_ready(sandboxes: QuerySet[Sandbox]) -> None:
