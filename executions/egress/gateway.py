@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 CHUNK = 65536
 MOST_OF_A_DOOR = 64
 MOST = 2000
+# Of one door, one after the other: each costs a look into Postgres.
+MOST_EVER = 5 * policy.MOST_REQUESTS
 SWEEP_S = 10
 THREADS = 8
 CONNECT_S = 10
@@ -48,6 +50,7 @@ class Gateway:
         self._database = ThreadPoolExecutor(THREADS, "egress")
         self._doors: dict[int, asyncio.Server] = {}
         self._connections: Counter[int] = Counter()
+        self._comers: Counter[int] = Counter()
         self._seen: OrderedDict[UUID, int] = OrderedDict()
         # Whose requests are the doctor's. It has no execution, and nobody can guess it.
         self._trial = UUID(bytes=secrets.token_bytes(16))
@@ -103,6 +106,7 @@ class Gateway:
             return
         for sandbox_id in set(self._doors) - known:
             self._doors.pop(sandbox_id).close()
+            del self._comers[sandbox_id]
             folder = self.root / str(sandbox_id)
             (folder / doors.SOCKET).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
@@ -131,7 +135,9 @@ class Gateway:
     async def _pass(self, sandbox_id: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection of a guest."""
         try:
-            if self._connections[sandbox_id] >= MOST_OF_A_DOOR or self._connections.total() >= MOST:
+            self._comers[sandbox_id] += 1
+            crowd = self._connections[sandbox_id] >= MOST_OF_A_DOOR or self._connections.total() >= MOST
+            if crowd or self._comers[sandbox_id] > MOST_EVER:
                 return
             self._connections[sandbox_id] += 1
             try:

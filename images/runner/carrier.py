@@ -1,5 +1,6 @@
 """Carries what programs send to 127.0.0.1:3128, as to an HTTP proxy, through the door of the sandbox: a Unix
-socket of the host, behind which the real proxy is. There is no other way out, and this is no part of what guards it.
+socket of the host, behind which the real proxy is. There is no other way out, and this is no part of what guards
+it.
 
 Started by the runner in sandboxes with egress, under a user of its own. Standard library only.
 """

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import subprocess
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ INSIDE = {
     "relay6.inside.test": "64:ff9b::a01:203",
 }
 SERVER = """
-import http.server, json
+import http.server, json, os, ssl, threading
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
@@ -40,6 +41,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body.encode())
     do_POST = do_GET
+with open("/tmp/pem", "w") as file:
+    file.write(os.environ["PEM"])
+secure = http.server.ThreadingHTTPServer(("", 443), Handler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("/tmp/pem")
+secure.socket = context.wrap_socket(secure.socket, server_side=True)
+threading.Thread(target=secure.serve_forever, daemon=True).start()
 http.server.ThreadingHTTPServer(("", 80), Handler).serve_forever()
 """
 
@@ -85,6 +93,16 @@ class World:
         self.platform.sql("DELETE FROM executions_egressrule WHERE domain = %s", domain)
 
 
+def certificate() -> str:
+    """Key and self-signed certificate of the internet's server."""
+    made = subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={ALLOWED}",
+         "-addext", f"subjectAltName=DNS:{ALLOWED}", "-keyout", "-", "-out", "-"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return made.stdout
+
+
 @contextlib.contextmanager
 def internet(client: Any, label: dict[str, str]) -> Iterator[str]:
     """Its server's address."""
@@ -92,7 +110,7 @@ def internet(client: Any, label: dict[str, str]) -> Iterator[str]:
     try:
         server = client.containers.run(
             "sandbox-platform/egress:latest", ["-c", SERVER], entrypoint=["python3"], user="root",
-            network=network.name, labels=label, detach=True,
+            environment={"PEM": certificate()}, network=network.name, labels=label, detach=True,
         )  # fmt: skip
         try:
             server.reload()
