@@ -25,7 +25,7 @@ from seccomp_profiles.models import hash_rules
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN = "live-test-token-0123456789abcdef"
-READY_S = 90
+READY_S = 180
 COMMANDS = {
     "web": ["-m", "gunicorn", "sandbox_platform.wsgi", "-c", "sandbox_platform/gunicorn.py"],
     "worker": ["manage.py", "worker"],

@@ -301,6 +301,8 @@ def execution_behind(sandbox_id: int) -> UUID | None:
         pk=sandbox_id, node=settings.SANDBOX_NODE, state=SandboxState.CLAIMED, network=Network.EGRESS
     )
     execution_id = claimed.values_list("execution_id", flat=True).first()
+    if execution_id is None:
+        return None
     running = Execution.objects.filter(pk=execution_id, status=Status.RUNNING, network=Network.EGRESS)
     return execution_id if running.exists() else None
 

@@ -13,7 +13,7 @@ import docker
 import pytest
 import requests
 
-from tests.live import TOKEN, Platform, eventually, free_port
+from tests.live import READY_S, TOKEN, Platform, eventually, free_port
 
 ALLOWED, SUB, OTHER = "allowed.example.test", "deep.sub.example.test", "other.example.test"
 # Names that the proxy takes for addresses where nothing may get to; all of them are on the allow-list.
@@ -142,6 +142,7 @@ def world(folder: Path, **more: str) -> Iterator[World]:
         folder,
         SANDBOX_TIMEOUT="20s",
         SANDBOX_EXECUTOR_MANAGER_POOL_SIZE="1",
+        SANDBOX_WORKERS="2",
         SANDBOX_EGRESS_DIR=str(folder / "doors"),
         SANDBOX_EGRESS_PROXY=listen,
         SANDBOX_EGRESS_LISTEN=gateway,
@@ -160,6 +161,7 @@ def world(folder: Path, **more: str) -> Iterator[World]:
         stack.callback(running.stop)
         running.start("python", "nodejs")
         running.spawn("egress")
+        eventually(lambda: "doors in" in (folder / "egress.log").read_text(), "the gateway is up", READY_S)
         it = World(running, squid, address)
         running.change_runtime("python", network="egress")
         running.change_runtime("nodejs", network="egress")
