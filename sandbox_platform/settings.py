@@ -274,6 +274,8 @@ SANDBOX_TRACE_DIR = Path(os.environ.get("SANDBOX_TRACE_DIR") or "/var/lib/sandbo
 # lie: the same path here and on the host. See executions/egress.
 SANDBOX_GVISOR_EGRESS_RUNTIME = os.environ.get("SANDBOX_GVISOR_EGRESS_RUNTIME") or "runsc-egress"
 SANDBOX_EGRESS_DIR = Path(os.environ.get("SANDBOX_EGRESS_DIR") or "/var/lib/sandbox-platform/doors")
+# A program in a loop must not fill the history.
+SANDBOX_EGRESS_REQUESTS = envint("SANDBOX_EGRESS_REQUESTS", 1000, minimum=1)
 # Where the proxy is, and where it asks and tells: host:port.
 SANDBOX_EGRESS_PROXY = os.environ.get("SANDBOX_EGRESS_PROXY") or "127.0.0.1:3128"
 SANDBOX_EGRESS_LISTEN = os.environ.get("SANDBOX_EGRESS_LISTEN") or "127.0.0.1:3129"

@@ -33,7 +33,7 @@ CHUNK = 65536
 MOST_OF_A_DOOR = 64
 MOST = 2000
 # Of one door, one after the other: each costs a look into Postgres.
-MOST_EVER = 5 * policy.MOST_REQUESTS
+MOST_EVER = 5 * settings.SANDBOX_EGRESS_REQUESTS
 SWEEP_S = 10
 THREADS = 8
 CONNECT_S = 10
@@ -242,7 +242,10 @@ class Gateway:
         if ended.asked.execution_id == self._trial or not ended.asked.execution_id.int:
             return
         # It may have been refused without a row of its own.
-        if ended.request_id is None and self._seen.get(ended.asked.execution_id, 0) > policy.MOST_REQUESTS:
+        if (
+            ended.request_id is None
+            and self._seen.get(ended.asked.execution_id, 0) > settings.SANDBOX_EGRESS_REQUESTS
+        ):
             return
         if ended.request_id is None:
             self._count(ended.asked.execution_id)

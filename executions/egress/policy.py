@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
@@ -10,8 +11,6 @@ from executions.models import Client, EgressRequest, EgressRule, Execution, Refu
 from executions.models.egress import PORTS, covers, normal_domain
 from runtimes.models import Network, Runtime
 
-# A program in a loop must not fill the history.
-MOST_REQUESTS = 1000
 LONGEST = {"method": 20, "host": 255}
 HIGHEST_PORT = 65535
 
@@ -65,9 +64,9 @@ def decide(asked: Asked, seen: int = 0) -> EgressRequest | None:
     execution = Execution.objects.select_related("runtime", "client").defer("code", "stdin").filter(
         pk=asked.execution_id
     ).first()  # fmt: skip
-    if execution is None or seen > MOST_REQUESTS:
+    if execution is None or seen > settings.SANDBOX_EGRESS_REQUESTS:
         return None
-    return record(asked, Refusal.LIMIT if seen == MOST_REQUESTS else _reason(asked, execution))
+    return record(asked, Refusal.LIMIT if seen == settings.SANDBOX_EGRESS_REQUESTS else _reason(asked, execution))
 
 
 def _reason(asked: Asked, execution: Execution) -> str:

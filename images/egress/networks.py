@@ -42,10 +42,10 @@ def without(networks, opened):
     return networks
 
 
-def refused(opened=(), own=()):
-    """All that is refused, as networks: the private ones less those the operator opened, those of the proxy's own
-    interfaces, and those that nobody can open."""
-    never = [ipaddress.ip_network(network) for network in NEVER]
+def refused(opened=(), own=(), stack=()):
+    """All that is refused, as networks: the private ones and those of the proxy's own interfaces, less those the
+    operator opened; the stack's, and what nobody can open."""
+    never = [*map(ipaddress.ip_network, NEVER), *stack]
     private = [ipaddress.ip_network(network) for network in PRIVATE]
     private += outside(ipaddress.ip_network("::/0"), GLOBAL_IPV6)
     found = [*never, *without([*private, *own], list(opened))]

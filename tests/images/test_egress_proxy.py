@@ -40,8 +40,8 @@ def networks() -> ModuleType:
 # --- What is refused ---
 
 
-def is_refused(address: str, *opened: str, own: tuple[str, ...] = ()) -> bool:
-    listed = networks().refused([ipaddress.ip_network(n) for n in opened], [ipaddress.ip_network(n) for n in own])
+def is_refused(address: str, *opened: str, own: tuple[str, ...] = (), stack: tuple[str, ...] = ()) -> bool:
+    listed = networks().refused(*([ipaddress.ip_network(n) for n in some] for some in (opened, own, stack)))
     one = ipaddress.ip_address(address)
     return any(one in network for network in listed if network.version == one.version)
 
@@ -84,6 +84,10 @@ def test_nobody_opens_loopback_and_metadata(address: str) -> None:
 
 def test_networks_of_the_proxy_itself_are_refused() -> None:
     assert is_refused("203.0.112.7", own=("203.0.112.0/24",))
+
+
+def test_nobody_opens_the_network_where_the_gateway_is() -> None:
+    assert is_refused("172.30.0.2", "172.16.0.0/12", stack=("172.30.0.0/16",))
 
 
 def test_no_network_holds_all_of_ipv4_in_disguise() -> None:

@@ -29,6 +29,7 @@ INSIDE = {
     "loopback6.inside.test": "::1",
     "relay6.inside.test": "64:ff9b::a01:203",
 }
+MOST = 100  # requests of one run
 SERVER = """
 import http.server, json, os, ssl, threading
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -143,6 +144,7 @@ def world(folder: Path, **more: str) -> Iterator[World]:
         SANDBOX_TIMEOUT="20s",
         SANDBOX_EXECUTOR_MANAGER_POOL_SIZE="1",
         SANDBOX_WORKERS="2",
+        SANDBOX_EGRESS_REQUESTS=str(MOST),
         SANDBOX_EGRESS_DIR=str(folder / "doors"),
         SANDBOX_EGRESS_PROXY=listen,
         SANDBOX_EGRESS_LISTEN=gateway,

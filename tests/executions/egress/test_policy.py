@@ -3,8 +3,8 @@ from dataclasses import replace
 from uuid import uuid4
 
 import pytest
+from django.conf import settings
 
-from executions.egress import policy
 from executions.egress.policy import Asked, Ended, complete, decide, network_of, settle
 from executions.models import Client, EgressRequest, EgressRule, Execution, Refusal, Status
 from runtimes.models import Network, Runtime
@@ -129,7 +129,7 @@ def test_nobody_s_request_is_refused_without_a_row(rule: EgressRule) -> None:
 
 def test_one_run_makes_only_so_many_requests(execution: Execution, rule: EgressRule) -> None:
     asked = Asked.of(execution.pk, "GET", HOST, "80")
-    rows = [decide(asked, policy.MOST_REQUESTS + more) for more in (-1, 0, 1)]
+    rows = [decide(asked, settings.SANDBOX_EGRESS_REQUESTS + more) for more in (-1, 0, 1)]
     assert [row and row.reason for row in rows] == ["", Refusal.LIMIT, None]
 
 
