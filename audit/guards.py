@@ -7,6 +7,7 @@ otherwise be found first.
 
 from django.db.migrations.operations import RunSQL
 
+SEAL_LOCK = 7385003
 FUNCTION = "RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS"
 
 REFUSE = f"""
@@ -214,6 +215,41 @@ CREATE TRIGGER audit_guard BEFORE UPDATE OR DELETE ON seccomp_profiles_seccompac
     FOR EACH ROW EXECUTE FUNCTION audit_guard_revision();
 CREATE TRIGGER audit_remove_revisions AFTER DELETE ON seccomp_profiles_seccompprofile
     FOR EACH ROW EXECUTE FUNCTION audit_remove_revisions();
+"""
+
+
+EGRESS = f"""
+-- Of a request that an execution's program made: its second half is filled in once, and then it is final.
+CREATE FUNCTION audit_guard_request() {FUNCTION} $$
+DECLARE
+    sealed boolean;
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        IF audit_purging('metadata', OLD.execution_id) THEN RETURN OLD; END IF;
+        RAISE EXCEPTION 'Cannot update or delete rows from % table: row % is final', TG_TABLE_NAME, OLD.id;
+    END IF;
+    -- What ends after its execution may meet the seal that is being made: one of them waits.
+    IF EXISTS (SELECT FROM executions_execution WHERE id = NEW.execution_id AND finished_at IS NOT NULL) THEN
+        PERFORM pg_advisory_xact_lock_shared({SEAL_LOCK});
+    END IF;
+    SELECT EXISTS (
+        SELECT FROM audit_leaf WHERE source = 'executions_execution' AND row_id = NEW.execution_id::text
+    ) INTO sealed;
+    IF sealed THEN
+        RAISE EXCEPTION 'Cannot write to %: execution % is sealed', TG_TABLE_NAME, NEW.execution_id;
+    END IF;
+    IF TG_OP = 'UPDATE' AND (
+        OLD.ended_at IS NOT NULL OR NOT OLD.allowed AND NEW.allowed
+        OR (OLD.id, OLD.execution_id, OLD.at, OLD.method, OLD.host, OLD.port)
+            IS DISTINCT FROM (NEW.id, NEW.execution_id, NEW.at, NEW.method, NEW.host, NEW.port)
+    ) THEN
+        RAISE EXCEPTION 'Cannot update or delete rows from % table: row % is final', TG_TABLE_NAME, OLD.id;
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER audit_guard BEFORE INSERT OR UPDATE OR DELETE ON executions_egressrequest
+    FOR EACH ROW EXECUTE FUNCTION audit_guard_request();
 """
 
 

@@ -9,12 +9,12 @@ from typing import Any
 from django.db import connection, transaction
 from django.utils import timezone
 
+from audit.guards import SEAL_LOCK
 from audit.models import Leaf, Seal
 from audit.sources import PARTS, SOURCES, Columns, Source
 
 logger = logging.getLogger(__name__)
 
-LOCK = 7385003
 # Rows under one seal: a longer queue, as after an import, makes several.
 ROWS = 100_000
 FETCH = 1000
@@ -41,7 +41,7 @@ def seal(*, older_than: datetime | None = None) -> list[Seal]:
 def _lock(*, wait: bool) -> bool:
     function = "pg_advisory_xact_lock" if wait else "pg_try_advisory_xact_lock"
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {function}(%s)", [LOCK])
+        cursor.execute(f"SELECT {function}(%s)", [SEAL_LOCK])
         return wait or bool(cursor.fetchone()[0])
 
 

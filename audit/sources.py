@@ -14,7 +14,8 @@ from django.db import models
 
 from audit.models import Kind, PurgeRecord
 from audit.models.changes import EVENTS
-from executions.models import Artifact, Execution, InputFile
+from executions.models import Artifact, EgressRequest, Execution, InputFile
+from runtimes.models import Network
 
 Columns = dict[str, list[str]]
 
@@ -26,7 +27,9 @@ BLANK: dict[str, dict[str, Any]] = {
     Kind.OUTPUT: {"stdout": "", "stderr": "", "result": None},
 }
 # Tables whose rows belong to an execution, and count as part of it.
-BESIDE: dict[str, type[models.Model]] = {"artifacts": Artifact, "inputs": InputFile}
+BESIDE: dict[str, type[models.Model]] = {"artifacts": Artifact, "inputs": InputFile, "requests": EgressRequest}
+# Seals of before there was egress do not cover them.
+LATER = {"requests"}
 NOTHING = hashlib.sha256(b"").digest()
 # jsonb_build_array() takes a hundred arguments at most.
 CHUNK = 50
@@ -82,8 +85,13 @@ class ExecutionSource(Source):
         }
 
     def hashes(self, columns: Columns) -> list[str]:
+        metadata = _row_hash("t", columns["metadata"])
+        if "requests" in columns:
+            # Most have none: they are not looked for.
+            beside = f"sha256({metadata} || {_hash_beside('requests', columns)})"
+            metadata = f"CASE WHEN t.network = '{Network.NONE}' THEN {metadata} ELSE {beside} END"
         return [
-            _row_hash("t", columns["metadata"]),
+            metadata,
             f"sha256({_large_hash(columns['code'])} || {_hash_beside('inputs', columns)})",
             _large_hash(columns["output"]),
             _hash_beside("artifacts", columns),
@@ -112,7 +120,9 @@ def _large_hash(columns: list[str]) -> str:
 
 
 def _hash_beside(name: str, columns: Columns) -> str:
-    row = f"{_row_hash('b', columns[name])} || sha256(b.content)"
+    row = _row_hash("b", columns[name])
+    if any(field.name == "content" for field in BESIDE[name]._meta.concrete_fields):
+        row += " || sha256(b.content)"
     return (
         f"(SELECT sha256(coalesce(string_agg({row}, ''::bytea ORDER BY b.id), ''::bytea))"
         f" FROM {BESIDE[name]._meta.db_table} b WHERE b.execution_id = t.id)"

@@ -20,6 +20,7 @@ PLACES = {
     "runtimes.RuntimeBuild": (CONFIGURE, "package_2"),
     "seccomp_profiles.SeccompProfile": (CONFIGURE, "policy"),
     "seccomp_profiles.Inspection": (CONFIGURE, "troubleshoot"),
+    "executions.EgressRule": (CONFIGURE, "public"),
     "executions.Client": (CONFIGURE, "smart_toy"),
     "executions.Token": (CONFIGURE, "key"),
     "audit.TrailEntry": (AUDIT, "history"),

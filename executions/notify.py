@@ -20,7 +20,7 @@ PROGRESS = "execution_progress"  # execution id: it has begun to run, or there i
 CANCEL = "execution_cancel"  # execution id
 IMAGE_ASKED = "image_asked"  # JSON: an image, and the channel for the answer; see executions.images
 CALLBACK = "callback_due"  # no payload: a delivery is due
-# CLAIMED or WAITS, the runtime's id, a colon and the execution's; USED; or "": the pool should be looked at
+# CLAIMED or WAITS, the runtime's id, the network and the execution's id, by colons; USED; or "": look at the pool
 POOL = "sandbox_pool"
 CLAIMED = "claimed:"
 WAITS = "waits:"

@@ -32,6 +32,7 @@ PINNED = (
     "profile_name",
     "profile_revision",
     "profile_sha256",
+    "network",
     "limits",
     "environment",
 )

@@ -14,10 +14,12 @@ from django.utils import timezone
 
 from audit import redaction
 from executions import live, liveness, services
+from executions.egress import policy
 from executions.models import Client, Execution, Outcome, Sandbox, Status
 from executions.notify import POOL, WAITS, listening, notify, ready_channel
 from executions.prepared import prepared
 from executions.sandbox import pool
+from executions.sandbox.calls import as_payload
 from executions.sandbox.docker_engine import get_engine
 from executions.sandbox.engine import Channel, ContainerState, Engine, EngineError, ImageMissing
 from executions.sandbox.protocol import BYE, Job
@@ -76,6 +78,7 @@ def give_up(execution: Execution, outcome: Outcome, message: str) -> None:
 def run(execution: Any) -> None:
     claimed_at = timezone.now()
     engine = get_engine()
+    policy.settle(execution)
     configuration = configuration_of(execution)
     sandbox, warm, channel = acquire(engine, configuration, execution)
     sandbox_at = timezone.now()
@@ -137,15 +140,15 @@ def configuration_of(execution: Execution) -> pool.Configuration:
             revision=execution.runtime_revision,
             profile=pinned_profile(execution),
         )
-        return pool.Configuration(runtime, own)
-    today = pool.Configuration(runtime)
+        return pool.Configuration(runtime, own, execution.network)
+    today = pool.Configuration(runtime, network=execution.network)
     profile = profile_for(execution, today)
     limits = limits_of(execution, today)
     if limits.memory_bytes == today.limits.memory_bytes and profile == today.profile:
         return today
     # runsc can change neither the memory nor the filter of a running sandbox.
     own = pool.Own(runtime.live_image, limits, runtime.environment, runtime.revision, profile)
-    return pool.Configuration(runtime, own)
+    return pool.Configuration(runtime, own, execution.network)
 
 
 def profile_for(execution: Execution, today: pool.Configuration) -> SeccompRevision | None:
@@ -214,7 +217,7 @@ def wait_for_keeper(configuration: pool.Configuration, execution: Execution, giv
     with listening(ready_channel(execution.pk)) as wait:
         # Of one that was changed meanwhile the keeper starts no more.
         while time.monotonic() < give_up and liveness.keeper_alive(settings.SANDBOX_NODE) and runtime.exists():
-            notify(POOL, f"{WAITS}{configuration.runtime.pk}:{execution.pk}")
+            notify(POOL, f"{WAITS}{as_payload(configuration.kind, execution.pk)}")
             if sandbox := pool.claim(configuration, execution.pk):
                 return sandbox
             if wait(LOOK_AGAIN_S) and (sandbox := pool.claim(configuration, execution.pk)):

@@ -98,6 +98,7 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
             },
         ),
         ("Filter inside the guest", {"fields": ("seccomp_profile",)}),
+        ("Network", {"fields": ("network",)}),
         (
             "Code policy",
             {

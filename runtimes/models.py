@@ -13,6 +13,10 @@ from django.db.models import F, Q
 
 from runtimes.builds import BuildState
 from runtimes.builds import RuntimeBuild as RuntimeBuild
+from runtimes.choices import CodePolicy as CodePolicy
+from runtimes.choices import Network as Network
+from runtimes.choices import OutputAction as OutputAction
+from runtimes.choices import Runner as Runner
 from runtimes.code_policy import RULES
 from runtimes.validators import (
     ALIAS,
@@ -27,23 +31,6 @@ from runtimes.validators import (
 from seccomp_profiles.models import Inspection, SeccompProfile
 
 MIB = 1024**2
-
-
-class CodePolicy(models.TextChoices):
-    OFF = "off", "Off"
-    WARN = "warn", "Warn: run it, and record what the rules say"
-    BLOCK = "block", "Block: refuse to run it"
-
-
-class Runner(models.TextChoices):
-    NATIVE = "native", "Native: a worker in the image, which becomes the program"
-    UNIVERSAL = "universal", "Universal: the commands below, run by the runner"
-    SHELL = "shell", "None in the image: the run command, run by its /bin/sh; mode script only"
-
-
-class OutputAction(models.TextChoices):
-    CUT = "cut", "Cut the output and let the run go on"
-    KILL = "kill", "End the run"
 
 
 # What a caller may ask to be lower for one execution: the session and the job enforce it, not the container's
@@ -281,6 +268,12 @@ class Runtime(models.Model):
         blank=True,
         related_name="runtimes",
         help_text="Filter inside the guest, on top of gVisor. Empty: unconfined.",
+    )
+    network = models.CharField(
+        max_length=6,
+        choices=Network.choices,
+        default=Network.NONE,
+        help_text="Egress only for clients that have it too; which hosts, the egress rules say.",
     )
     code_policy = models.CharField(
         max_length=5,

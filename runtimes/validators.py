@@ -59,6 +59,8 @@ def validate_commands(runtime: Any) -> None:
     if not runtime.run_command:
         raise ValidationError({"run_command": f"The runner {runtime.runner} needs one, e.g. ruby {{source}}."})
     if runtime.runner == "shell":
+        if runtime.network != "none":
+            raise ValidationError({"network": "Without a runner in the image nothing can carry requests out."})
         for name in ("compile_command", "function_command"):
             if getattr(runtime, name):
                 raise ValidationError({name: "Without a runner there is only the run command."})

@@ -23,7 +23,7 @@ SECRET_KEY = envsecret("DJANGO_SECRET_KEY")
 if not SECRET_KEY:
     # Commands that need no shared key (makemigrations, collectstatic, check) may run on a random one;
     # a server may not, because web and worker sign the queue's messages with it.
-    if {"worker", "keeper", "callbacks", "gunicorn"} & {Path(sys.argv[0]).name, *sys.argv[1:]}:
+    if {"worker", "keeper", "callbacks", "egress", "gunicorn"} & {Path(sys.argv[0]).name, *sys.argv[1:]}:
         raise ImproperlyConfigured("DJANGO_SECRET_KEY is not set: run `make ensure_env`")
     SECRET_KEY = secrets.token_urlsafe(50)
 
@@ -270,6 +270,15 @@ SANDBOX_GVISOR_RUNTIME = os.environ.get("SANDBOX_GVISOR_RUNTIME") or "runsc"
 # through: the same path here and on the host. No run of a client ever starts under it.
 SANDBOX_GVISOR_TRACE_RUNTIME = os.environ.get("SANDBOX_GVISOR_TRACE_RUNTIME") or "runsc-trace"
 SANDBOX_TRACE_DIR = Path(os.environ.get("SANDBOX_TRACE_DIR") or "/var/lib/sandbox-platform/trace")
+# The third registration, which lets its guest open a Unix socket of the host, and the folder where such sockets
+# lie: the same path here and on the host. See executions/egress.
+SANDBOX_GVISOR_EGRESS_RUNTIME = os.environ.get("SANDBOX_GVISOR_EGRESS_RUNTIME") or "runsc-egress"
+SANDBOX_EGRESS_DIR = Path(os.environ.get("SANDBOX_EGRESS_DIR") or "/var/lib/sandbox-platform/doors")
+# A program in a loop must not fill the history.
+SANDBOX_EGRESS_REQUESTS = envint("SANDBOX_EGRESS_REQUESTS", 1000, minimum=1)
+# Where the proxy is, and where it asks and tells: host:port.
+SANDBOX_EGRESS_PROXY = os.environ.get("SANDBOX_EGRESS_PROXY") or "127.0.0.1:3128"
+SANDBOX_EGRESS_LISTEN = os.environ.get("SANDBOX_EGRESS_LISTEN") or "127.0.0.1:3129"
 # The host's cgroup tree: where CPU time and peak memory of a sandbox are read. In a container it is a
 # read-only mount of the host's.
 SANDBOX_CGROUP_ROOT = Path(os.environ.get("SANDBOX_CGROUP_ROOT") or "/sys/fs/cgroup")

@@ -1,4 +1,4 @@
-"""`make dev`: web, worker, keeper and callbacks as plain processes.
+"""`make dev`: web, worker, keeper, callbacks and egress as plain processes.
 
 The database is an embedded Postgres, unless DATABASE_URL names another.
 """
@@ -28,6 +28,8 @@ def environment() -> dict[str, str]:
     values = {name: value for name, value in envfile.read().items() if value}
     values.setdefault("DJANGO_SECRET_KEY", "development-only")
     values["DJANGO_DEBUG"] = "True"
+    # The stack's own folder belongs to another user.
+    values["SANDBOX_EGRESS_DIR"] = str(ROOT / ".dev" / "doors")
     # A node of its own: beside a running stack, each keeper must see only its own sandboxes.
     values["SANDBOX_NODE"] = stack.node() + stack.DEV_SUFFIX
     env = {**values, "SANDBOX_LISTEN": "127.0.0.1", **os.environ, "PYTHONUNBUFFERED": "1"}
@@ -44,6 +46,7 @@ def commands() -> dict[str, list[str]]:
         "worker": [python, "manage.py", "worker"],
         "keeper": [python, "manage.py", "keeper"],
         "callbacks": [python, "manage.py", "callbacks"],
+        "egress": [python, "manage.py", "egress"],
     }
 
 

@@ -8,6 +8,7 @@ from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from executions.egress import doors
 from executions.models import Sandbox
 from executions.sandbox import tracing
 from executions.sandbox.docker_engine import KIND_LABEL, ROW_LABEL
@@ -17,7 +18,7 @@ from executions.sandbox.protocol import BYE, Job
 from executions.sandbox.session import EndedBy, Report, Session, wait_until_ready
 from executions.sandbox.tracing import Trace
 from executions.sandbox.verdict import Verdict, decide
-from runtimes.models import Limits, Runtime
+from runtimes.models import Limits, Network, Runtime
 from seccomp_profiles import caller
 from seccomp_profiles.caller import Call
 from seccomp_profiles.models import Inspection, InspectionState, docker_value
@@ -69,7 +70,10 @@ class Laboratory:
     def of(cls, engine: Engine, inspection: Inspection, configuration: Configuration) -> "Laboratory":
         """Raises EngineError, if the image is missing for one."""
         image_id = engine.image_id(configuration.image)
-        spec = configuration.spec(Sandbox(image_id=image_id))
+        # As the runtime's runs are started, with a door where those have one: it leads nowhere.
+        configuration = replace(configuration, network=configuration.runtime.network)
+        door = doors.make(None) if configuration.network == Network.EGRESS else ""
+        spec = configuration.spec(Sandbox(image_id=image_id), door)
         labels = {KIND_LABEL: KIND, ROW_LABEL: str(inspection.pk)}
         return cls(engine, inspection, configuration.runtime, replace(spec, labels=labels))
 

@@ -25,12 +25,13 @@ from seccomp_profiles.models import hash_rules
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN = "live-test-token-0123456789abcdef"
-READY_S = 90
+READY_S = 180
 COMMANDS = {
     "web": ["-m", "gunicorn", "sandbox_platform.wsgi", "-c", "sandbox_platform/gunicorn.py"],
     "worker": ["manage.py", "worker"],
     "keeper": ["manage.py", "keeper"],
     "callbacks": ["manage.py", "callbacks"],
+    "egress": ["manage.py", "egress"],
 }
 STARTED = ("web", "worker", "keeper")  # the others by whoever needs them
 

@@ -1,5 +1,6 @@
 from audit.models.changes import (
     ClientEvent,
+    EgressRuleEvent,
     RedactionPatternEvent,
     RetentionPolicyEvent,
     RuntimeBuildEvent,
@@ -16,6 +17,7 @@ from audit.models.seals import Leaf, Pending, Seal
 
 __all__ = [
     "ClientEvent",
+    "EgressRuleEvent",
     "Kind",
     "Leaf",
     "Pending",

@@ -11,7 +11,7 @@ from django.db import models
 
 from audit.models.redaction import RedactionPattern
 from audit.models.retention import RetentionPolicy
-from executions.models import Client, Token
+from executions.models import Client, EgressRule, Token
 from runtimes.models import Runtime, RuntimeBuild
 from seccomp_profiles.models import SeccompActivation, SeccompProfile, SeccompRevision
 
@@ -75,6 +75,10 @@ class RuntimeBuildEvent(_events_of(RuntimeBuild, left_out=("log", "progress", "w
     pass
 
 
+class EgressRuleEvent(_events_of(EgressRule)):  # type: ignore[misc]
+    pass
+
+
 EVENTS = (
     RuntimeEvent,
     RuntimeBuildEvent,
@@ -82,6 +86,7 @@ EVENTS = (
     SeccompRevisionEvent,
     SeccompActivationEvent,
     ClientEvent,
+    EgressRuleEvent,
     TokenEvent,
     RetentionPolicyEvent,
     RedactionPatternEvent,
@@ -106,7 +111,7 @@ class TrailEntry(pghistory.models.Events):
     @property
     def what(self) -> str:
         data = self.pgh_data or {}
-        name = data.get("slug") or data.get("name") or self.pgh_obj_id
+        name = data.get("slug") or data.get("name") or data.get("domain") or self.pgh_obj_id
         return f"{self.pgh_obj_model.rpartition('.')[2]} {name}"
 
     @property

@@ -48,7 +48,15 @@ class ClientAdmin(ModelAdmin[Client]):
             {
                 "description": "The token is generated when the client is first saved, and shown once. "
                 "Only its hash is kept: a lost token is replaced with the action in the list of clients.",
-                "fields": ("name", "enabled", "role", "allowed_runtimes", "seccomp_profile", "created_at"),
+                "fields": (
+                    "name",
+                    "enabled",
+                    "role",
+                    "allowed_runtimes",
+                    "network",
+                    "seccomp_profile",
+                    "created_at",
+                ),
             },
         ),
         (

@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from executions.admin import ansi, rendering
+from executions.admin import ansi, egress, rendering
 from executions.admin.explain import explain
 from executions.admin.highlight import highlight
 from executions.admin.json_tree import tree
@@ -47,6 +47,7 @@ def context_of(request: HttpRequest, execution: Execution) -> dict[str, Any]:
         "result": None if execution.result is None else tree(execution.result),
         "artifacts": list(_artifacts(execution)),
         "violations": execution.policy_violations and rendering.violations(execution.policy_violations),
+        "egress": egress.card(execution),
         "timeline": rendering.timeline(execution),
         "resources": rendering.resources(execution),
         "limits": rendering.limits(execution),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from executions.models import Execution, Outcome, Status
+from runtimes.models import Network
 from sandbox_platform.units import format_bytes, format_ms
 
 
@@ -16,6 +17,7 @@ class Explanation:
 PROGRAM, LIMIT, CALLER, PLATFORM = "The program", "A limit", "The caller", "The platform"
 MISSING_MODULE = ("ModuleNotFoundError", "Cannot find module", "ERR_MODULE_NOT_FOUND")
 NO_NETWORK = ("Network is unreachable", "Temporary failure in name resolution", "ENETUNREACH", "EAI_AGAIN")
+MOST_HOSTS = 3
 READ_ONLY = ("Read-only file system", "EROFS")
 NOT_PERMITTED = ("Operation not permitted", "EPERM")
 
@@ -50,7 +52,8 @@ def explain(execution: Execution) -> Explanation | None:
             )
             return Explanation(
                 f"The program ran longer than {_ms(limits.get('wall_time_ms'))} and was ended by the host.",
-                [idle if busy else "It was computing all the time: make it do less, or ask for more time.",
+                [*_refused_hosts(execution),
+                 idle if busy else "It was computing all the time: make it do less, or ask for more time.",
                  "More time: the request's limits, up to the runtime's; above that an administrator raises it."],
                 LIMIT,
             )  # fmt: skip
@@ -115,8 +118,13 @@ def _seen(execution: Execution) -> list[str]:
     found = []
     if any(sign in tail for sign in MISSING_MODULE):
         found.append("It seems to need a package that the runtime has not got: an administrator can add it.")
-    if any(sign in tail for sign in NO_NETWORK):
-        found.append("It seems to want the network, which the runtime does not allow.")
+    found += _refused_hosts(execution)
+    if not found and any(sign in tail for sign in NO_NETWORK):
+        found.append(
+            "It seems to want the network beside its proxy: only HTTP and HTTPS go out, and names are its to find."
+            if execution.network == Network.EGRESS
+            else "It seems to want the network, which the runtime or the client has not got."
+        )
     if any(sign in tail for sign in READ_ONLY):
         found.append("It seems to write outside /workspace and /tmp, where nothing can be written.")
     if any(sign in tail for sign in NOT_PERMITTED) and execution.profile_name:
@@ -124,6 +132,15 @@ def _seen(execution: Execution) -> list[str]:
     if execution.status == Status.FAILED and not execution.stderr:
         found.append("It wrote nothing to standard error: sys.exit() and process.exit() end like this.")
     return found or ["The end of standard error says why."]
+
+
+def _refused_hosts(execution: Execution) -> list[str]:
+    """Of a program with egress: what it asked for and was not given, each once."""
+    if execution.network == Network.NONE:
+        return []
+    refused = execution.egress_requests.filter(allowed=False).order_by("id")
+    asked = dict.fromkeys((request.host, request.port, request.get_reason_display()) for request in refused[:100])
+    return [f"Its request to {host}:{port} was refused: {why}." for host, port, why in list(asked)[:MOST_HOSTS]]
 
 
 def _ms(value: object) -> str:

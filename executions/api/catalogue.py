@@ -40,6 +40,7 @@ SHOWN = (
     "environment",
     "pool_min",
     "pool_max",
+    "network",
 )
 CHANGING = (*schema.BODY, 403)
 

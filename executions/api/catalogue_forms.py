@@ -12,7 +12,7 @@ from executions.api.fields import Flag, Name, Number, Strict, Text, Whole
 from executions.api.forms import Variables
 from executions.api.profile_forms import SLUG, storable
 from executions.api.schema import AnyJson
-from runtimes.models import CodePolicy, Limits, OutputAction, Runner, Runtime
+from runtimes.models import CodePolicy, Limits, Network, OutputAction, Runner, Runtime
 from runtimes.validators import ALIAS, ALIAS_HINT, MODES
 from seccomp_profiles.models import UNCONFINED, SeccompProfile
 
@@ -65,6 +65,7 @@ class RuntimeForm(Strict):
     environment = Variables(required=False)
     limits = RuntimeLimitsForm(required=False)
     seccomp_profile = Text(required=False, max_length=50, help_text=f"Its name, or {UNCONFINED}.")
+    network = serializers.ChoiceField(Network.choices, required=False)
     code_policy = serializers.ChoiceField(CodePolicy.choices, required=False)
     ragflow_code_policy = serializers.ChoiceField(CodePolicy.choices, required=False)
     disabled_rules = serializers.ListField(child=Text(max_length=50), required=False, max_length=200)

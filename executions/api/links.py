@@ -15,7 +15,14 @@ class Link:
 
 
 def _to_execution(source: str, execution_id: str) -> Link:
-    targets = ("get_execution", "cancel_execution", "rerun_execution", "watch_execution", "list_artifacts")
+    targets = (
+        "get_execution",
+        "cancel_execution",
+        "rerun_execution",
+        "watch_execution",
+        "list_artifacts",
+        "list_requests",
+    )
     return Link(source, {"execution_id": f"$response.body#/{execution_id}"}, targets)
 
 

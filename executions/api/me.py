@@ -12,7 +12,7 @@ from executions.admission import usage_of
 from executions.api import schema
 from executions.api.base import ApiView
 from executions.models import Client, Role, Token
-from runtimes.models import ADJUSTABLE
+from runtimes.models import ADJUSTABLE, Network
 
 
 class TokenSerializer(serializers.Serializer):  # type: ignore[type-arg]
@@ -50,6 +50,10 @@ class MeSerializer(serializers.Serializer):  # type: ignore[type-arg]
     seccomp_profile = serializers.CharField(
         allow_null=True, help_text="The filter of its runs; null: the runtime's."
     )
+    network = serializers.ChoiceField(
+        Network.choices,
+        help_text="egress: on runtimes that have it, its programs may call hosts on the allow-list.",
+    )
     caps = CapsSerializer()
     runs_per_minute = AllowanceSerializer()
     runs_per_day = AllowanceSerializer()
@@ -78,6 +82,7 @@ def describe(client: Client | None, token: Token | None) -> dict[str, Any]:
         "token": token,
         "allowed_runtimes": (client and client.allowed_runtimes) or None,
         "seccomp_profile": client and client.seccomp_profile and client.seccomp_profile.name,
+        "network": client.network if client else Network.NONE,
         "caps": {name: getattr(client, f"max_{name}", None) for name in ADJUSTABLE},
         "runs_per_minute": _allowance(client, "max_runs_per_minute", usage.minute_used, usage.minute_frees_at),
         "runs_per_day": _allowance(client, "max_runs_per_day", usage.day_used, usage.day_ends),

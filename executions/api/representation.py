@@ -6,6 +6,7 @@ from typing import Any
 
 from executions.models import Execution
 from executions.sandbox.verdict import MAX_NESTING, nested_deeper_than
+from runtimes.models import Network
 from seccomp_profiles.models import UNCONFINED, Inspection
 
 Getter = Callable[[Execution], Any]
@@ -40,6 +41,14 @@ def _refused_calls(execution: Execution) -> dict[str, Any] | None:
     return {"state": trace.state, "traced_at": trace.finished_at} | told
 
 
+def _egress(execution: Execution) -> dict[str, int] | None:
+    """How many requests its program made; null where it could make none."""
+    if execution.network == Network.NONE:
+        return None
+    allowed = list(execution.egress_requests.values_list("allowed", flat=True))
+    return {"requests": len(allowed), "refused": allowed.count(False)}
+
+
 def _same(*names: str) -> dict[str, Getter]:
     def getter(name: str) -> Getter:
         return lambda execution: getattr(execution, name)
@@ -64,6 +73,7 @@ SMALL: dict[str, Getter] = (
         "profile_name",
         "profile_revision",
         "profile_sha256",
+        "network",
         "limits",
         "runsc_version",
     )
@@ -80,11 +90,17 @@ LARGE: dict[str, Getter] = (
     }
     | _same("stdout", "stderr")
     | {"result": lambda execution: json_value(execution.result)}
-    | _same("policy_violations")
+    | _same("policy_violations", "egress_rules")
 )
 COLUMNS = {"environment": "variables", "runtime_environment": "environment"}
 LISTED = SMALL | LARGE
-DETAIL = LISTED | {"files": _files, "refused_calls": _refused_calls}
+DETAIL = LISTED | {"files": _files, "refused_calls": _refused_calls, "egress": _egress}
+
+
+REQUEST = (
+    *("at", "method", "host", "port", "allowed", "reason"),
+    *("ended_at", "status", "address", "bytes_sent", "bytes_received"),
+)
 
 
 def detail(execution: Execution) -> dict[str, Any]:

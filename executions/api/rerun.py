@@ -16,9 +16,10 @@ from executions.api.base import ApiView, validated
 from executions.api.forms import RerunForm
 from executions.api.problems import Conflict, Unavailable
 from executions.api.views import url_of
+from executions.egress.policy import network_of
 from executions.models import Client, Execution, Mode
 from executions.sandbox.pool import Configuration, profile_of
-from runtimes.models import Limits
+from runtimes.models import Limits, Network
 from seccomp_profiles.models import UNCONFINED, SeccompProfile, hash_rules
 
 # Those that every execution has recorded: later ones have a default.
@@ -30,6 +31,7 @@ NAMES = (
     "profile_revision",
     "profile_sha256",
     "runtime_environment",
+    "network",
 )
 
 
@@ -41,6 +43,7 @@ def then(execution: Execution) -> dict[str, Any]:
         execution.profile_revision,
         execution.profile_sha256,
         execution.environment,
+        execution.network,
     ]
     limits = {f"limits.{name}": value for name, value in execution.limits.items()}
     return dict(zip(NAMES, values, strict=True)) | limits
@@ -58,6 +61,7 @@ def now(execution: Execution, caller: Client | None) -> dict[str, Any]:
         profile.number if profile else None,
         profile.sha256 if profile else hash_rules(None),
         runtime.environment,
+        network_of(runtime, caller),
     ]
     limits = {f"limits.{name}": value for name, value in today.limits.as_dict().items()}
     return dict(zip(NAMES, values, strict=True)) | limits
@@ -96,6 +100,8 @@ def obstacles(execution: Execution, today: dict[str, Any]) -> list[str]:
         found.append(f"the seccomp profile {execution.profile_name} was deleted")
     if not LIMITS_OF_ALWAYS <= set(execution.limits) <= set(Limits.__dataclass_fields__):
         found.append("the platform has other limits today")
+    if execution.network == Network.EGRESS != today["network"]:
+        found.append("it had egress, which its runtime or this client has not got today")
     for name, value in execution.limits.items():
         cap = today.get(f"limits.{name}")
         if isinstance(value, int | float) and isinstance(cap, int | float) and value > cap:

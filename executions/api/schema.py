@@ -8,8 +8,8 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiRespo
 from rest_framework import serializers
 
 from executions.api.problems import MEDIA_TYPE
-from executions.models import Mode, Outcome, Status
-from runtimes.models import CodePolicy, Limits, OutputAction, Runner
+from executions.models import Mode, Outcome, Refusal, Status
+from runtimes.models import CodePolicy, Limits, Network, OutputAction, Runner
 from runtimes.validators import MODES
 
 ANY = {"type": ["object", "array", "string", "number", "boolean"], "description": "Any JSON value."}
@@ -74,6 +74,31 @@ class RefusedCallsSchema(serializers.Serializer):  # type: ignore[type-arg]
     refused = RefusedCallSchema(many=True, allow_null=True)
 
 
+class EgressSchema(serializers.Serializer):  # type: ignore[type-arg]
+    requests = serializers.IntegerField(help_text="GET …/requests lists them.")
+    refused = serializers.IntegerField()
+
+
+class EgressRuleSchema(serializers.Serializer):  # type: ignore[type-arg]
+    domain = serializers.CharField(help_text="With a leading dot: and all below it.")
+    runtime = serializers.CharField(allow_null=True, help_text="Null: of every runtime.")
+    client = serializers.CharField(allow_null=True, help_text="Null: of every client.")
+
+
+class EgressRequestSchema(serializers.Serializer):  # type: ignore[type-arg]
+    at = serializers.DateTimeField()
+    method = serializers.CharField(help_text="CONNECT: a tunnel, of which no more is known than its size.")
+    host = serializers.CharField()
+    port = serializers.IntegerField()
+    allowed = serializers.BooleanField()
+    reason = serializers.ChoiceField([("", "Allowed"), *Refusal.choices], help_text="Why it was refused.")
+    ended_at = serializers.DateTimeField(allow_null=True)
+    status = serializers.IntegerField(allow_null=True, help_text="HTTP status that the program was given.")
+    address = serializers.CharField(allow_null=True, help_text="What was connected to.")
+    bytes_sent = serializers.IntegerField(allow_null=True)
+    bytes_received = serializers.IntegerField(allow_null=True)
+
+
 class ExecutionSchema(serializers.Serializer):  # type: ignore[type-arg]
     id = serializers.UUIDField()
     status = serializers.ChoiceField(Status.choices)
@@ -110,6 +135,7 @@ class ExecutionSchema(serializers.Serializer):  # type: ignore[type-arg]
     profile_name = serializers.CharField()
     profile_revision = serializers.IntegerField(allow_null=True, help_text="Null: no profile.")
     profile_sha256 = serializers.CharField()
+    network = serializers.ChoiceField(Network.choices)
     limits = LimitsSchema()
     runsc_version = serializers.CharField()
     node = serializers.CharField()
@@ -124,8 +150,10 @@ class ExecutionSchema(serializers.Serializer):  # type: ignore[type-arg]
     stderr = serializers.CharField()
     result = AnyJson(help_text="What main() returned.")
     policy_violations = ViolationSchema(many=True)
+    egress_rules = EgressRuleSchema(many=True, help_text="The allow-list that applied when it began.")
     files = FileSchema(many=True)
     refused_calls = RefusedCallsSchema(allow_null=True, help_text="By its seccomp profile; null: nobody asked.")
+    egress = EgressSchema(allow_null=True, help_text="Null: it could make no request.")
 
 
 class ListedExecutionSchema(ExecutionSchema):
@@ -133,7 +161,7 @@ class ListedExecutionSchema(ExecutionSchema):
 
     def get_fields(self) -> Any:
         fields = super().get_fields()
-        del fields["files"], fields["refused_calls"]
+        del fields["files"], fields["refused_calls"], fields["egress"]
         for field in fields.values():
             field.required = False
         return fields
@@ -194,6 +222,7 @@ class RuntimeSchema(serializers.Serializer):  # type: ignore[type-arg]
     disabled_rules = serializers.ListField(child=serializers.CharField())
     pool_min = serializers.IntegerField()
     pool_max = serializers.IntegerField()
+    network = serializers.ChoiceField(Network.choices)
     seccomp_profile = serializers.CharField()
     environment = Texts()
     limits = LimitsSchema()

@@ -25,7 +25,14 @@ from executions.api.profile_revisions import (
 from executions.api.profiles import ProfilesView, ProfileView, ValidateView
 from executions.api.rerun import RerunView
 from executions.api.stats import StatsView
-from executions.api.views import ArtifactsView, ArtifactView, CancelView, ExecutionsView, ExecutionView
+from executions.api.views import (
+    ArtifactsView,
+    ArtifactView,
+    CancelView,
+    ExecutionsView,
+    ExecutionView,
+    RequestsView,
+)
 
 urlpatterns = [
     path("executions", ExecutionsView.as_view()),
@@ -35,6 +42,7 @@ urlpatterns = [
     path("executions/<uuid:execution_id>/rerun", RerunView.as_view()),
     path("executions/<uuid:execution_id>/explain-syscalls", ExplainView.as_view()),
     path("executions/<uuid:execution_id>/events", EventsView.as_view()),
+    path("executions/<uuid:execution_id>/requests", RequestsView.as_view()),
     path("executions/<uuid:execution_id>/artifacts", ArtifactsView.as_view()),
     path("executions/<uuid:execution_id>/artifacts/<str:name>", ArtifactView.as_view()),
     path("batches", BatchesView.as_view()),

@@ -21,6 +21,7 @@ from executions.api.listing import ListForm, fields_of, parameters
 from executions.api.pages import page
 from executions.api.problems import Conflict
 from executions.models import Execution, Outcome
+from runtimes.models import Network
 
 # Harmless wherever they are opened; everything else is bytes. All of them are sent as attachments.
 CONTENT_TYPES = {
@@ -164,6 +165,21 @@ class CancelView(ApiView):
                 code="already_ended",
             )
         return Response(representation.detail(execution), status=200 if execution.is_finished else 202)
+
+
+class RequestsView(ApiView):
+    @extend_schema(
+        summary="Requests that an execution's program made",
+        operation_id="list_requests",
+        description="The allowed and the refused, in their order, also while it runs: at most about a thousand.",
+        responses=schema.answers({200: schema.EgressRequestSchema(many=True)}, 404),
+        tags=["Executions"],
+    )
+    def get(self, request: Request, execution_id: UUID) -> Response:
+        execution = self.execution(execution_id)
+        if execution.network == Network.NONE:
+            return Response([])
+        return Response(list(execution.egress_requests.values(*representation.REQUEST)))
 
 
 class ArtifactsView(ApiView):

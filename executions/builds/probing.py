@@ -84,7 +84,7 @@ def _run(
 ) -> tuple[Report, Verdict] | Any:
     limits = limits_of(runtime, program or {})
     own = pool.Own(image_id, limits, runtime.environment, runtime.revision, pool.profile_of(runtime))
-    sandbox = pool.start(engine, pool.Configuration(runtime, own), held=True)
+    sandbox = pool.start(engine, pool.Configuration(runtime, own, runtime.network), held=True)
     try:
         if program is None:
             return None

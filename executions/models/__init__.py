@@ -1,5 +1,6 @@
 from executions.models.client import Client, Role
 from executions.models.delivery import Delivery, DeliveryAttempt, DeliveryStatus
+from executions.models.egress import EgressRequest, EgressRule, Refusal
 from executions.models.execution import Artifact, Execution, InputFile, Mode, Outcome, Status
 from executions.models.output import OutputChunk
 from executions.models.sandbox import Sandbox, SandboxState
@@ -13,11 +14,14 @@ __all__ = [
     "Delivery",
     "DeliveryAttempt",
     "DeliveryStatus",
+    "EgressRequest",
+    "EgressRule",
     "Execution",
     "InputFile",
     "Mode",
     "Outcome",
     "OutputChunk",
+    "Refusal",
     "Role",
     "Sandbox",
     "SandboxState",

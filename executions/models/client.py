@@ -6,7 +6,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 from django.db.models import Q
 
-from runtimes.models import MIB, Runtime
+from runtimes.models import MIB, Network, Runtime
 from seccomp_profiles.models import Inspection, SeccompProfile
 
 
@@ -77,6 +77,13 @@ class Client(models.Model):
         related_name="clients",
         help_text="Filter inside the guest for its runs, instead of the runtime's. Warm sandboxes have the "
         "runtime's: each of its runs starts a sandbox of its own. Empty: the runtime's.",
+    )
+
+    network = models.CharField(
+        max_length=6,
+        choices=Network.choices,
+        default=Network.NONE,
+        help_text="Egress: its programs may call hosts on the allow-list, on runtimes that have egress too.",
     )
 
     created_at = models.DateTimeField(auto_now_add=True)

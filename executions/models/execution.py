@@ -7,7 +7,7 @@ from django.db.models import F, OrderBy, Q
 from executions.models.client import Client
 from executions.models.lookup import SORT_KEYS, search_vector
 from executions.notify import CALLBACK, FINISHED, POOL, PROGRESS, USED
-from runtimes.models import Runtime
+from runtimes.models import Network, Runtime
 
 
 class Status(models.TextChoices):
@@ -144,6 +144,8 @@ class Execution(models.Model):
     profile_name = models.CharField(max_length=50, blank=True)
     profile_revision = models.PositiveIntegerField(null=True)
     profile_sha256 = models.CharField(max_length=64, blank=True)
+    network = models.CharField(max_length=6, choices=Network.choices, default=Network.NONE)
+    egress_rules = models.JSONField(default=list, help_text="The allow-list that applied when it began.")
     limits = models.JSONField()
     environment = models.JSONField(default=dict)
     runsc_version = models.CharField(max_length=100, blank=True)

@@ -1,7 +1,7 @@
 from django.db import models
 from django.db.models import Q
 
-from runtimes.models import Runtime
+from runtimes.models import Network, Runtime
 
 
 class SandboxState(models.TextChoices):
@@ -26,6 +26,8 @@ class Sandbox(models.Model):
     profile_sha256 = models.CharField(max_length=64)
     profile_name = models.CharField(max_length=50, blank=True)
     profile_revision = models.PositiveIntegerField(null=True, blank=True)
+    # Egress: it was started with a door. No run without egress gets it, and no run with egress another.
+    network = models.CharField(max_length=6, choices=Network.choices, default=Network.NONE)
     image_id = models.CharField(max_length=80, blank=True)
     runsc_version = models.CharField(max_length=100, blank=True)
     state = models.CharField(max_length=8, choices=SandboxState.choices, default=SandboxState.STARTING)

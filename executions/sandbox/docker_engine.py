@@ -31,6 +31,8 @@ NOBODY = 65534
 # Where the Compose stack shows worker and keeper the host's own programs, to ask runsc for its version.
 HOST_BIN = "/host/bin"
 PROGRAM = "platform-program"
+# Where a sandbox with egress sees its door: images/runner/carrier.py knows it too.
+DOOR = "/run/egress"
 # Only the tracing registration lets a container's annotations set runsc's flags (--allow-flag-override).
 DEBUG_LOG = "dev.gvisor.flag.debug-log"
 # The sentry's own threads and gVisor's stubs count towards Docker's pids limit: with 64 a sandbox dies
@@ -224,8 +226,10 @@ def container_config(spec: SandboxSpec, volumes: Sequence[str] = ()) -> dict[str
         "NetworkDisabled": True,
         "HostConfig": {
             # gVisor: the barrier
-            "Runtime": settings.SANDBOX_GVISOR_TRACE_RUNTIME if spec.trace_to else settings.SANDBOX_GVISOR_RUNTIME,
+            "Runtime": _registration(spec),
             **({"Annotations": {DEBUG_LOG: spec.trace_to}} if spec.trace_to else {}),
+            # All that it sees of the host: its own door. A bind mount's source must be there: Docker makes none.
+            **({"Mounts": [_door(spec.door)]} if spec.door else {}),
             "NetworkMode": "none",  # nothing to attack, nowhere to send to
             "ReadonlyRootfs": not spec.program,  # a run cannot change what its interpreter loads
             "Tmpfs": {
@@ -250,6 +254,16 @@ def container_config(spec: SandboxSpec, volumes: Sequence[str] = ()) -> dict[str
             "AutoRemove": False,  # how it ended must still be there to be asked
         },
     }
+
+
+def _registration(spec: SandboxSpec) -> str:
+    if spec.trace_to:
+        return settings.SANDBOX_GVISOR_TRACE_RUNTIME  # opens no door: a traced program stays in the dark
+    return settings.SANDBOX_GVISOR_EGRESS_RUNTIME if spec.door else settings.SANDBOX_GVISOR_RUNTIME
+
+
+def _door(folder: str) -> dict[str, Any]:
+    return {"Type": "bind", "Source": folder, "Target": DOOR, "ReadOnly": True}
 
 
 def _first_process(spec: SandboxSpec) -> dict[str, Any]:

@@ -30,6 +30,8 @@ class SandboxSpec:
     program: bytes = b""  # the platform's own, put into the image and started instead of all that is there
     # All of the guest's capabilities, for a `program` alone: what is refused to it, the profile refuses.
     capable: bool = False
+    # A folder on the host with the socket that leads out, for a sandbox with egress; see executions.egress.
+    door: str = ""
     trace_to: str = ""  # a path on the host that gVisor writes to what its guest does; see sandbox.tracing
 
 

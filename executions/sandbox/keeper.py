@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
@@ -27,7 +27,7 @@ from executions import liveness
 from executions.builds import collection
 from executions.builds import services as builds
 from executions.callbacks import deliveries
-from executions.models import Execution, Sandbox, SandboxState, Status
+from executions.models import Client, Execution, Sandbox, SandboxState, Status
 from executions.notify import (
     CALLBACK,
     CANCEL,
@@ -43,9 +43,9 @@ from executions.notify import (
 )
 from executions.prepared import prepared
 from executions.sandbox import pool, reaper
-from executions.sandbox.calls import Calls
+from executions.sandbox.calls import Calls, Kind, of_payload
 from executions.sandbox.engine import Container, Engine, EngineError, ImageMissing
-from runtimes.models import Runtime
+from runtimes.models import Network, Runtime
 from sandbox_platform.failures import without_text
 from seccomp_profiles import inspections
 from seccomp_profiles.models import hash_rules
@@ -76,6 +76,7 @@ POOLED = (
     "pool_min",
     "pool_max",
     "revision",
+    "network",
     "seccomp_profile",
     "seccomp_profile__active__sha256",
 )
@@ -84,20 +85,20 @@ GOODBYE_S = 2
 
 
 class Demand:
-    """How many sandboxes of each runtime were claimed lately."""
+    """How many sandboxes of each kind were claimed lately."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._claims: deque[tuple[float, int]] = deque()
+        self._claims: deque[tuple[float, Kind]] = deque()
 
-    def claimed(self, runtime_id: int) -> None:
-        self._claims.append((self._clock(), runtime_id))
+    def claimed(self, kind: Kind) -> None:
+        self._claims.append((self._clock(), kind))
 
-    def peak(self, runtime_id: int) -> int:
+    def peak(self, kind: Kind) -> int:
         since = self._clock() - DEMAND_WINDOW_S
         while self._claims and self._claims[0][0] < since:
             self._claims.popleft()
-        slots = Counter(int(at // DEMAND_SLOT_S) for at, of in self._claims if of == runtime_id)
+        slots = Counter(int(at // DEMAND_SLOT_S) for at, of in self._claims if of == kind)
         return max(slots.values(), default=0)
 
 
@@ -106,11 +107,11 @@ class Keeper:
         self._engine = engine
         self._demand = Demand()
         self._calls = Calls()
-        self._starts: dict[Future[None], int] = {}
+        self._starts: dict[Future[None], Kind] = {}
         self._removals: dict[int, Future[None]] = {}
         self._starters = ThreadPoolExecutor(settings.SANDBOX_STARTS, "start")
         self._removers = ThreadPoolExecutor(REMOVALS, "remove")
-        self._retry_at: dict[int, float] = {}
+        self._retry_at: dict[Kind, float] = {}
         self._kill_again_at = math.inf
         self._chores = (
             Chores(run_due, "sealing and purging"),
@@ -172,13 +173,13 @@ class Keeper:
             deliveries.enqueue_due()
             return TICK_S
         elif notification.payload.startswith(CLAIMED):
-            runtime, _, execution = notification.payload.removeprefix(CLAIMED).partition(":")
-            self._demand.claimed(int(runtime))
-            self._calls.served(int(runtime), execution)
+            kind, execution = of_payload(notification.payload.removeprefix(CLAIMED))
+            self._demand.claimed(kind)
+            self._calls.served(kind, execution)
             return PAUSE_S if self._can_start() else TICK_S
         elif notification.payload.startswith(WAITS):
-            runtime, _, execution = notification.payload.removeprefix(WAITS).partition(":")
-            if not self._calls.waits(int(runtime), execution) or not self._can_start():
+            kind, execution = of_payload(notification.payload.removeprefix(WAITS))
+            if not self._calls.waits(kind, execution) or not self._can_start():
                 return TICK_S
         elif notification.payload == USED:
             return PAUSE_S
@@ -203,7 +204,7 @@ class Keeper:
             logger.warning("Docker is away: %s", e)
 
     def _step(self) -> None:
-        self._starts = {future: runtime for future, runtime in self._starts.items() if not future.done()}
+        self._starts = {future: kind for future, kind in self._starts.items() if not future.done()}
         self._removals = {pk: future for pk, future in self._removals.items() if not future.done()}
         with prepared():
             rows = list(self._mine())
@@ -240,38 +241,47 @@ class Keeper:
     def _refill(self, rows: list[Sandbox]) -> None:
         running = Execution.objects.filter(status=Status.RUNNING, node=settings.SANDBOX_NODE)
         served = {row.execution_id for row in rows}
-        waiting = Counter(runtime for pk, runtime in running.values_list("pk", "runtime") if pk not in served)
+        waiting: Counter[Kind] = Counter(
+            (runtime, network)
+            for pk, runtime, network in running.values_list("pk", "runtime", "network")
+            if pk not in served
+        )
         starting = Counter(self._starts.values())
-        wishes: list[tuple[bool, int, int]] = []
-        for runtime in Runtime.objects.values_list(*POOLED, named=True):
-            ready = self._ready(runtime, rows)
-            self._call_again(ready)
-            target = min(runtime.pool_max, max(runtime.pool_min, self._demand.peak(runtime.pk)))
-            if len(ready) > target + waiting[runtime.pk]:
+        wishes: list[tuple[bool, int, Kind]] = []
+        pooled = {(runtime.pk, network): runtime for runtime, network in kinds()}
+        # None of those is claimed any more.
+        if gone := [row.pk for row in rows if row.state == SandboxState.READY and kind_of(row) not in pooled]:
+            retire_ready(self._mine().filter(pk__in=gone))
+        for kind, runtime in pooled.items():
+            ready = self._ready(kind, runtime, rows)
+            self._call_again(kind, ready)
+            target = min(runtime.pool_max, max(runtime.pool_min, self._demand.peak(kind)))
+            if len(ready) > target + waiting[kind]:
                 retire_ready(self._mine().filter(pk__in=[row.pk for row in ready[target:]]))
-            if runtime.enabled and self._retry_at.get(runtime.pk, 0) <= time.monotonic():
-                owed = waiting[runtime.pk] - len(ready) - starting[runtime.pk]
-                wanted = max(target, waiting[runtime.pk]) - len(ready) - starting[runtime.pk]
-                wishes += [(number >= owed, number, runtime.pk) for number in range(wanted)]
+            if runtime.enabled and self._retry_at.get(kind, 0) <= time.monotonic():
+                owed = waiting[kind] - len(ready) - starting[kind]
+                wanted = max(target, waiting[kind]) - len(ready) - starting[kind]
+                wishes += [(number >= owed, number, kind) for number in range(wanted)]
         # Whom somebody waits for comes first; then the runtimes take turns.
         wishes.sort(key=lambda wish: wish[:2])
-        chosen = [pk for _, _, pk in wishes[: max(0, settings.SANDBOX_STARTS - len(self._starts))]]
-        configured = Runtime.objects.lean().select_related("seccomp_profile__active").in_bulk(chosen)
-        for pk in chosen:
+        chosen = [kind for _, _, kind in wishes[: max(0, settings.SANDBOX_STARTS - len(self._starts))]]
+        runtimes = Runtime.objects.lean().select_related("seccomp_profile__active")
+        configured = runtimes.in_bulk({pk for pk, _ in chosen})
+        for pk, network in chosen:
             if pk in configured:
-                future = self._starters.submit(in_thread, self._start, pool.Configuration(configured[pk]))
-                self._starts[future] = pk
+                configuration = pool.Configuration(configured[pk], network=network)
+                self._starts[self._starters.submit(in_thread, self._start, configuration)] = configuration.kind
 
-    def _call_again(self, ready: list[Sandbox]) -> None:
+    def _call_again(self, kind: Kind, ready: list[Sandbox]) -> None:
         """Whom it was for did not come: it died, or had found another."""
         since = timezone.now() - CALL_AGAIN
         for sandbox in ready:
-            if sandbox.ready_at and sandbox.ready_at < since and (called := self._calls.next(sandbox.runtime_id)):
+            if sandbox.ready_at and sandbox.ready_at < since and (called := self._calls.next(kind)):
                 notify(ready_channel(called))
 
-    def _ready(self, runtime: Any, rows: list[Sandbox]) -> list[Sandbox]:
-        """The ready sandboxes of a row of POOLED, oldest first. Those of an old configuration are retired."""
-        ready = [row for row in rows if row.runtime_id == runtime.pk and row.state == SandboxState.READY]
+    def _ready(self, kind: Kind, runtime: Any, rows: list[Sandbox]) -> list[Sandbox]:
+        """The ready sandboxes of a kind, oldest first. Those of an old configuration are retired."""
+        ready = [row for row in rows if kind_of(row) == kind and row.state == SandboxState.READY]
         filtered = runtime.seccomp_profile__active__sha256 if runtime.seccomp_profile else hash_rules(None)
         key = (runtime.revision, filtered)
         current = [row for row in ready if (row.runtime_revision, row.profile_sha256) == key and runtime.enabled]
@@ -280,14 +290,14 @@ class Keeper:
         return current
 
     def _start(self, configuration: pool.Configuration) -> None:
-        runtime = configuration.runtime
+        runtime, kind = configuration.runtime, configuration.kind
         try:
             pool.start(self._engine, configuration, call=self._calls.next)
-            self._retry_at.pop(runtime.pk, None)
+            self._retry_at.pop(kind, None)
         except EngineError as e:
             # An image that cannot start must not keep the node busy; a caller hears of it from its own run.
             pause = 10 if isinstance(e, ImageMissing) else 2
-            self._retry_at[runtime.pk] = time.monotonic() + pause
+            self._retry_at[kind] = time.monotonic() + pause
             logger.error("runtime %s: no warm sandbox: %s", runtime, e)
 
     # -- removal --------------------------------------------------------------------------------------
@@ -334,6 +344,20 @@ class Keeper:
         for container in containers:
             if container.sandbox == str(row.pk) and not row.container_id:
                 self._mine().filter(pk=row.pk).update(container_id=container.id)
+
+
+def kinds() -> Iterator[tuple[Any, str]]:
+    """What warm sandboxes are kept of, as rows of POOLED and networks: of each runtime, and once more with a door
+    where somebody may call out."""
+    clients = Client.objects.filter(enabled=True, network=Network.EGRESS).exists()
+    for runtime in Runtime.objects.values_list(*POOLED, named=True):
+        yield runtime, Network.NONE
+        if clients and runtime.network == Network.EGRESS:
+            yield runtime, Network.EGRESS
+
+
+def kind_of(sandbox: Sandbox) -> Kind:
+    return sandbox.runtime_id, sandbox.network
 
 
 def retire_ready(sandboxes: QuerySet[Sandbox]) -> None:

@@ -9,14 +9,15 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from executions.egress import doors
 from executions.models import Client, Sandbox, SandboxState
 from executions.notify import CLAIMED, POOL, notify, ready_channel
 from executions.prepared import prepared
 from executions.sandbox import session, shell
-from executions.sandbox.calls import nobody
+from executions.sandbox.calls import Kind, as_payload, nobody
 from executions.sandbox.docker_engine import ROW_LABEL
 from executions.sandbox.engine import Engine, EngineError, SandboxSpec
-from runtimes.models import Limits, Runner, Runtime
+from runtimes.models import Limits, Network, Runner, Runtime
 from seccomp_profiles.models import UNCONFINED, SeccompRevision, hash_rules
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ CLAIM = """
     WITH picked AS (
         SELECT id FROM executions_sandbox
         WHERE node = %s AND runtime_id = %s AND state = 'ready' AND runtime_revision = %s
-          AND profile_sha256 = (
+          AND network = %s AND profile_sha256 = (
             SELECT CASE WHEN runtime.seccomp_profile_id IS NULL THEN %s ELSE revision.sha256 END
             FROM runtimes_runtime runtime
             LEFT JOIN seccomp_profiles_seccompprofile profile ON profile.id = runtime.seccomp_profile_id
@@ -40,6 +41,13 @@ CLAIM = """
     )
     SELECT claimed.*, pg_notify(%s, %s) AS notified FROM claimed
 """
+
+
+# Where images/runner/carrier.py listens inside, in the variables that programs and their libraries look at.
+CARRIER = "http://127.0.0.1:3128"
+PROXIED = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), CARRIER) | dict.fromkeys(
+    ("NO_PROXY", "no_proxy"), "localhost,127.0.0.1"
+)
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,11 @@ class Configuration:
 
     runtime: Runtime
     own: Own | None = None
+    network: str = Network.NONE  # egress: started with a door
+
+    @property
+    def kind(self) -> Kind:
+        return self.runtime.pk, self.network
 
     @property
     def image(self) -> str:
@@ -99,7 +112,8 @@ class Configuration:
     def profile_sha256(self) -> str:
         return self.profile.sha256 if self.profile else hash_rules(None)
 
-    def spec(self, sandbox: Sandbox) -> SandboxSpec:
+    def spec(self, sandbox: Sandbox, door: str = "") -> SandboxSpec:
+        egress = self.network == Network.EGRESS
         return SandboxSpec(
             image=sandbox.image_id,
             limits=self.limits,
@@ -107,12 +121,14 @@ class Configuration:
                 "preload": self.runtime.preload,
                 "preload_when_idle": self.runtime.preload_when_idle,
             }
-            | ({"commands": self.runtime.commands} if self.runtime.commands else {}),
-            environment=self.environment,
+            | ({"commands": self.runtime.commands} if self.runtime.commands else {})
+            | ({"egress": True} if egress else {}),
+            environment=self.environment | (PROXIED if egress else {}),
             seccomp=self.profile.docker_value if self.profile else UNCONFINED,
             labels={ROW_LABEL: str(sandbox.pk)},
             command=shell.COMMAND if self.runtime.runner == Runner.SHELL else (),
             as_nobody=self.runtime.runner == Runner.SHELL,
+            door=door,
         )
 
 
@@ -123,10 +139,11 @@ def claim(configuration: Configuration, execution_id: UUID) -> Sandbox | None:
         settings.SANDBOX_NODE,
         runtime.pk,
         runtime.revision,
+        configuration.network,
         hash_rules(None),
         execution_id,
         POOL,
-        f"{CLAIMED}{runtime.pk}:{execution_id}",
+        f"{CLAIMED}{as_payload(configuration.kind, execution_id)}",
     ]
     with prepared():
         return next(iter(Sandbox.objects.raw(CLAIM, parameters)), None)
@@ -138,11 +155,11 @@ def start(
     *,
     execution_id: UUID | None = None,
     held: bool = False,
-    call: Callable[[int], str] = nobody,
+    call: Callable[[Kind], str] = nobody,
 ) -> Sandbox:
     """A fresh sandbox: ready for anybody, claimed from birth by an execution, or `held`: then it stays in the
-    state of one that is being started, which nobody claims. `call`: which execution is told that it is ready, by
-    the runtime's id; "" for none (see Calls.next). Raises EngineError."""
+    state of one that is being started, which nobody claims. `call`: which execution is told that it is ready;
+    "" for none (see Calls.next). Raises EngineError."""
     runtime = configuration.runtime
     sandbox = Sandbox.objects.create(
         node=settings.SANDBOX_NODE,
@@ -151,12 +168,15 @@ def start(
         profile_name=configuration.profile_name,
         profile_revision=configuration.profile_revision,
         profile_sha256=configuration.profile_sha256,
+        network=configuration.network,
         runsc_version=engine.version(),
         execution_id=execution_id,
     )
     try:
         sandbox.image_id = engine.image_id(configuration.image)
-        sandbox.container_id = engine.create(configuration.spec(sandbox))
+        # One that is held runs nobody's program: its door leads nowhere.
+        door = doors.make(None if held else sandbox.pk) if configuration.network == Network.EGRESS else ""
+        sandbox.container_id = engine.create(configuration.spec(sandbox, door))
         channel = engine.attach(sandbox.container_id)
         try:
             engine.start(sandbox.container_id)
@@ -172,7 +192,7 @@ def start(
     with transaction.atomic():
         sandbox.save(update_fields=["image_id", "container_id", "state", "ready_at"])
         if sandbox.state == SandboxState.READY:
-            if called := call(runtime.pk):
+            if called := call(configuration.kind):
                 notify(ready_channel(called))
             notify(POOL)
     return sandbox

@@ -118,6 +118,7 @@ function runFunction(job) {
 
 // Otherwise process.exit() drops what the pipe had no room for yet, and fs.writeSync() fails with EAGAIN.
 for (const stream of [process.stdout, process.stderr]) stream._handle.setBlocking(true);
+if (process.env.HTTPS_PROXY) require('/opt/sandbox/egress.js');
 for (const name of JSON.parse(process.env.SANDBOX_PRELOAD)) {
   require(require.resolve(name, { paths: [WORKSPACE] }));
 }

@@ -16,6 +16,8 @@ WORKSPACE = "/workspace"
 WORKER_FILE = "/opt/sandbox/worker.json"
 UNIVERSAL = "/opt/sandbox/universal.py"
 LIBRARY = "/opt/sandbox"
+CARRIER = "/opt/sandbox/carrier.py"
+CARRIER_UID = 65533  # nobody else's: the program can neither end it nor spend its processes
 IDLE_BEFORE_PRELOAD_S = 0.5
 LINGER_S = 1.0
 CHUNK = 65536
@@ -121,6 +123,27 @@ def become_worker(pipes, command, preload, commands):
     with open(command[0]) as file:
         code = compile(file.read(), command[0], "exec")
     exec(code, {"__name__": "__main__", "__builtins__": __builtins__})
+
+
+def start_carrier():
+    """What carries the program's requests to the door of its sandbox; see carrier.py. Its end is no run's end."""
+    if os.fork():
+        return
+    try:
+        null = os.open("/dev/null", os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(null, fd)
+        os.closerange(3, 256)
+        os.setsid()
+        os.setgroups([])
+        os.setgid(CARRIER_UID)
+        os.setuid(CARRIER_UID)
+        os.chdir("/")
+        with open(CARRIER) as file:
+            code = compile(file.read(), CARRIER, "exec")
+        exec(code, {"__name__": "__main__", "__builtins__": __builtins__})
+    finally:
+        os._exit(70)
 
 
 def wait_until_ready(worker):
@@ -340,6 +363,8 @@ def main():
     os.set_blocking(wake, False)
     os.set_blocking(wake_end, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    if config.get("egress"):
+        start_carrier()
     worker = Worker(command, config["preload"], commands)
     wait_until_ready(worker)
     send(b"H", json.dumps({"protocol": PROTOCOL}).encode())

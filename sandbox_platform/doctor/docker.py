@@ -16,6 +16,7 @@ FIXED_IN = {20250319: "CVE-2025-2713, a local privilege escalation in runsc"}
 # ever is: tests/executions/sandbox assert it.
 UPDATE = "install gVisor's own release (https://gvisor.dev/docs/user_guide/install/) over the package"
 TRACING = ("--oci-seccomp", "--allow-flag-override", "--debug", "--strace", "--strace-log-size=1")
+EGRESS = ("--network=none", "--oci-seccomp", "--host-uds=open")
 DATE = re.compile(r"(20\d{6})")
 
 
@@ -50,6 +51,16 @@ def tracing_registered(name: str) -> Check:
         detail = f"{wanted} lacks {' '.join(missing)}: which call was refused cannot be told"
         return warning(name, detail, "run `make setup`")
     return ok(name, f"{wanted} tells which calls a guest makes")
+
+
+def egress_registered(name: str) -> Check:
+    wanted = settings.SANDBOX_GVISOR_EGRESS_RUNTIME
+    arguments = (_registration(wanted) or {}).get("runtimeArgs") or []
+    if missing := [flag for flag in EGRESS if flag not in arguments]:
+        detail = f"{wanted} lacks {' '.join(missing)}: runs with egress do not start, or not behind their door"
+        state = broken if "--network=none" in missing and arguments else warning
+        return state(name, detail, "run `make setup`")
+    return ok(name, f"{wanted} opens the doors of sandboxes with egress, and no network")
 
 
 def runsc_version(name: str) -> Check:

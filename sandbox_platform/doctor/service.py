@@ -5,13 +5,16 @@ from django.conf import settings
 from django.db.models import Min
 from django.utils import timezone
 
+from executions.egress import doors
 from executions.liveness import callbacks_alive, keeper_alive, workers_alive
 from executions.models import Execution, Sandbox, SandboxState, Status
+from executions.sandbox.engine import EngineError
 from executions.sandbox.pool import Configuration
-from runtimes.models import Runtime
+from runtimes.models import Network, Runtime
 from sandbox_platform.doctor.check import Check, broken, ok, warning
 
 LONG_WAIT_S = 60
+REFUSED_ADDRESS = "ERR_EGRESS_ADDRESS"
 # Where the web process answers: on the host, in the stack's network, and behind the name RAGFlow uses.
 ADDRESSES = (
     f"http://127.0.0.1:{settings.RAGFLOW_PORT}",
@@ -52,6 +55,20 @@ def callbacks(name: str) -> Check:
     return warning(name, "nobody delivers them: they wait", "run `make start`, then `make logs SERVICE=callbacks`")
 
 
+def egress(name: str) -> Check:
+    """The gateway and the proxy are alive, and the proxy goes to no address inside, whoever allows the host."""
+    wanted = Runtime.objects.enabled().filter(network=Network.EGRESS).exists()
+    try:
+        tried: dict[str, str] = doors.ask({"try": True}, patience_s=30)["tried"]
+    except EngineError as e:
+        state = broken if wanted else warning
+        return state(name, str(e), "run `make start`, then `make logs SERVICE=egress`")
+    if wrong := {host: answer for host, answer in tried.items() if answer != REFUSED_ADDRESS}:
+        host, answer = next(iter(wrong.items()))
+        return broken(name, f"asked for {host}, the proxy says: {answer}", "see `make logs SERVICE=proxy`")
+    return ok(name, f"the proxy answers, and refuses {', '.join(tried)}")
+
+
 def pool(name: str) -> Check:
     counts = {
         runtime.slug: (_ready(runtime), runtime.pool_min)
@@ -70,6 +87,7 @@ def _ready(runtime: Runtime) -> int:
         runtime=runtime,
         runtime_revision=runtime.revision,
         profile_sha256=Configuration(runtime).profile_sha256,
+        network=Network.NONE,
         state=SandboxState.READY,
     ).count()
 

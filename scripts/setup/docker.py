@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import platform
 import shutil
 import subprocess
 import time
@@ -34,9 +33,10 @@ COMPOSE_FLOOR = (2, 26, 1)
 OURS = ("runsc", "runsc-egress", "runsc-trace")
 DAEMON_JSON = Path("/etc/docker/daemon.json")
 DAEMON_LOG = Path("/var/log/dockerd.log")
-# Where worker and gVisor meet for a trace: pipes, never a file. The worker's user is the platform image's.
-TRACE_FOLDER = Path("/var/lib/sandbox-platform/trace")
-TRACE_OWNER = 10001
+# Where worker and gVisor meet for a trace, and guests and the egress service for a request: pipes and sockets,
+# never a file. The same paths on the host and in the containers; the owner is the platform image's user.
+FOLDERS = (Path("/var/lib/sandbox-platform/trace"), Path("/var/lib/sandbox-platform/doors"))
+OWNER = 10001
 PID_FILES = (Path("/var/run/docker.pid"), Path("/var/run/docker/containerd/containerd.pid"))
 
 
@@ -165,13 +165,12 @@ TRACE_ARGUMENTS = [
 ]
 
 
-def desired_runtimes(runsc: str, kernel: tuple[int, ...]) -> dict[str, dict[str, Any]]:
-    # From this kernel on, the packaged gVisor refuses its own network stack ("cannot run with network enabled
-    # in root network namespace"); the container's own namespace is the boundary then.
-    egress = "host" if kernel >= (6, 14) else "sandbox"
+def desired_runtimes(runsc: str) -> dict[str, dict[str, Any]]:
     return {
         "runsc": {"path": runsc, "runtimeArgs": ["--network=none", "--oci-seccomp"]},
-        "runsc-egress": {"path": runsc, "runtimeArgs": [f"--network={egress}", "--oci-seccomp"]},
+        # No network either: the way out is one Unix socket of the host, in a folder that is mounted. Opened, never
+        # made: see docs/egress.md.
+        "runsc-egress": {"path": runsc, "runtimeArgs": ["--network=none", "--oci-seccomp", "--host-uds=open"]},
         "runsc-trace": {"path": runsc, "runtimeArgs": TRACE_ARGUMENTS},
     }
 
@@ -186,9 +185,6 @@ def merge_runtimes(config: dict[str, Any], wanted: dict[str, dict[str, Any]]) ->
     for name, ours in wanted.items():
         theirs = runtimes.get(name, {})
         flags = {flag.split("=", 1)[0] for flag in ours["runtimeArgs"]}
-        # A deliberate choice of the outward network survives; darkness of the other runtime is not a choice.
-        if name == "runsc-egress":
-            flags.discard("--network")
         kept = [flag for flag in theirs.get("runtimeArgs", []) if flag.split("=", 1)[0] not in flags]
         known = {flag.split("=", 1)[0] for flag in kept}
         added = [flag for flag in ours["runtimeArgs"] if flag.split("=", 1)[0] not in known]
@@ -218,8 +214,7 @@ def ensure_registered() -> None:
                 raise SetupError(
                     str(DAEMON_JSON), f"not valid JSON: {error}", f"mend {DAEMON_JSON}, then run `make`"
                 ) from error
-        kernel = parse_version(platform.release())
-        after = merge_runtimes(before, desired_runtimes(runsc_path(), kernel))
+        after = merge_runtimes(before, desired_runtimes(runsc_path()))
         if same_runtimes(before, after):
             current.note("already registered")
             return
@@ -241,12 +236,13 @@ def ensure_registered() -> None:
             current.note("Docker reloaded")
 
 
-def ensure_trace_folder() -> None:
-    with step("folder for gVisor's traces") as current:
-        for line in (["mkdir", "-p"], ["chown", f"{TRACE_OWNER}:{TRACE_OWNER}"], ["chmod", "700"]):
-            fix = f"make {TRACE_FOLDER} by hand, owned by uid {TRACE_OWNER}"
-            must([*line, TRACE_FOLDER], root=True, check=str(TRACE_FOLDER), fix=fix)
-        current.note(str(TRACE_FOLDER))
+def ensure_folders() -> None:
+    with step("folders for gVisor's traces and for doors") as current:
+        for folder in FOLDERS:
+            for line in (["mkdir", "-p"], ["chown", f"{OWNER}:{OWNER}"], ["chmod", "700"]):
+                fix = f"make {folder} by hand, owned by uid {OWNER}"
+                must([*line, folder], root=True, check=str(folder), fix=fix)
+        current.note(", ".join(map(str, FOLDERS)))
 
 
 def _runtimes_known() -> bool:
@@ -335,4 +331,4 @@ def ensure() -> None:
     ensure_installed()
     ensure_running()
     ensure_registered()
-    ensure_trace_folder()
+    ensure_folders()

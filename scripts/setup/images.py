@@ -57,6 +57,11 @@ def postgres_image() -> Image:
     return Image("postgres", "sandbox-platform/postgres:latest", folder / "Dockerfile", folder, (folder,))
 
 
+def egress_image() -> Image:
+    folder = IMAGES / "egress"
+    return Image("egress", "sandbox-platform/egress:latest", folder / "Dockerfile", folder, (folder,))
+
+
 def runtime_image(manifest: Path) -> Image:
     """By the folder's own Dockerfile, or by the one that all languages share."""
     folder = manifest.parent
@@ -201,4 +206,4 @@ def build(image: Image, base: str, secrets: Sequence[str]) -> None:
 
 def ensure_all() -> None:
     ensure_base()
-    build_all([*runtime_images(wanted_runtimes()), postgres_image(), platform_image()])
+    build_all([*runtime_images(wanted_runtimes()), postgres_image(), egress_image(), platform_image()])

@@ -30,7 +30,7 @@ def in_front(*words: str) -> int:
 
 
 def start() -> None:
-    with step("starting the stack (Postgres, migrations, web, worker, keeper, callbacks)"):
+    with step("starting the stack (Postgres, migrations, web, worker, keeper, callbacks, egress, proxy)"):
         check_port(envfile.settings())
         certificates.write_build_config(group=envfile.settings().get("DOCKER_GID", ""))
         # The platform offers what is built; the process that creates the runtimes has no Docker to ask.
@@ -82,7 +82,7 @@ def wait_healthy(seconds: float = 120) -> None:
 
 
 def not_ready(found: dict[str, dict[str, str]]) -> list[str]:
-    wanted = ("postgres", "web", "worker", "keeper", "callbacks")
+    wanted = ("postgres", "web", "worker", "keeper", "callbacks", "egress", "proxy")
     return [
         name
         for name in wanted

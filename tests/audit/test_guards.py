@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from audit import sealing
 from audit.models import Kind, Leaf, Pending, PurgeRecord, RetentionPolicy, RuntimeEvent, Seal
-from executions.models import Artifact, Execution, Status
+from executions.models import Artifact, EgressRequest, Execution, Status
 from runtimes.models import Runtime
 from tests.audit.conftest import execute
 
@@ -33,6 +33,9 @@ HISTORY = (
     "runtimes_runtime",
     "runtimes_runtimebuild",
     "executions_client",
+    "executions_egressrule",
+    "executions_egressrequest",
+    "audit_egressruleevent",
     "seccomp_profiles_seccomprevision",
     "seccomp_profiles_seccompactivation",
 )
@@ -188,3 +191,45 @@ def test_record_of_an_earlier_transaction_allows_nothing(sealed: Execution) -> N
 def test_seal_survives_nothing_being_there(db: None) -> None:
     sealing.seal()
     assert (Seal.objects.count(), Leaf.objects.count()) == (1, 0)
+
+
+# --- Requests of programs ---
+
+
+@pytest.fixture
+def request_row(make_execution: MakeExecution) -> EgressRequest:
+    """Under way."""
+    execution = make_execution(status=Status.RUNNING, network="egress")
+    return EgressRequest.objects.create(
+        execution=execution, at=timezone.now(), method="GET", host="example.com", port=80, allowed=True
+    )
+
+
+def test_request_is_completed_once(request_row: EgressRequest) -> None:
+    end = "UPDATE executions_egressrequest SET ended_at = now(), status = 200"
+    assert execute(end) == 1
+    refused(end)
+
+
+@pytest.mark.parametrize("change", ["host = 'other.com'", "port = 443", "method = 'PUT'", "at = now()"])
+def test_request_keeps_what_was_asked(request_row: EgressRequest, change: str) -> None:
+    refused(f"UPDATE executions_egressrequest SET {change}")
+
+
+def test_refused_request_is_never_an_allowed_one(request_row: EgressRequest) -> None:
+    execute("UPDATE executions_egressrequest SET allowed = false, reason = 'address'")
+    refused("UPDATE executions_egressrequest SET allowed = true, reason = ''")
+
+
+def test_request_is_not_deleted(request_row: EgressRequest) -> None:
+    refused("DELETE FROM executions_egressrequest")
+
+
+def test_request_of_a_sealed_execution_is_neither_completed_nor_added(request_row: EgressRequest) -> None:
+    execute("UPDATE executions_execution SET status = 'succeeded', outcome = 'completed', finished_at = now()")
+    sealing.seal()
+    refused("UPDATE executions_egressrequest SET ended_at = now()")
+    refused(
+        "INSERT INTO executions_egressrequest (execution_id, at, method, host, port, allowed, reason)"
+        " SELECT execution_id, at, method, host, port, allowed, reason FROM executions_egressrequest"
+    )

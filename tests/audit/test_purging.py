@@ -10,7 +10,7 @@ from django.utils import timezone
 from audit import purging, sealing
 from audit.models import Kind, PurgeRecord, RetentionPolicy
 from audit.verification import verify
-from executions.models import Artifact, Client, Execution, InputFile, Status
+from executions.models import Artifact, Client, EgressRequest, Execution, InputFile, Status
 from executions.searching import newest
 from tests.audit.conftest import tamper
 
@@ -239,3 +239,16 @@ def test_change_of_a_policy_is_in_the_trail(make_policy: MakePolicy) -> None:
         90,
         0,
     ]
+
+
+def test_requests_go_with_the_record(make_execution: MakeExecution, make_policy: MakePolicy) -> None:
+    then = timezone.now() - timedelta(days=10)
+    execution = make_execution(queued_at=then, finished_at=then, network="egress")
+    EgressRequest.objects.create(
+        execution=execution, at=then, method="GET", host="example.com", port=80, allowed=True
+    )
+    sealing.seal()
+    make_policy(keep_metadata_days=9)
+    purge()
+    assert not EgressRequest.objects.exists()
+    assert list(verify()) == []

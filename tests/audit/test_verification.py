@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from audit import purging, sealing
 from audit.models import RetentionPolicy, Seal
-from audit.sources import BESIDE
+from audit.sources import BESIDE, SOURCES
 from audit.verification import verify
-from executions.models import Artifact, Execution, InputFile
+from executions.models import Artifact, EgressRequest, Execution, InputFile
 from runtimes.models import Runtime
 from tests.audit.conftest import tamper
 
@@ -269,3 +269,41 @@ def test_seal_that_names_no_columns_cannot_inject_sql(history: list[Execution]) 
     tamper("UPDATE audit_seal SET columns = %s, hash = %s WHERE sequence = 3", columns, seal.computed_hash())
     (problem,) = problems()
     assert "cannot be verified: its columns" in problem
+
+
+# --- Requests of programs ---
+
+
+@pytest.fixture
+def called_out(make_execution: MakeExecution) -> Execution:
+    execution = make_execution(network="egress")
+    EgressRequest.objects.create(
+        execution=execution, at=timezone.now(), method="GET", host="example.com", port=80, allowed=True
+    )
+    sealing.seal()
+    assert problems() == []
+    return execution
+
+
+@pytest.mark.parametrize("change", [
+    "UPDATE executions_egressrequest SET host = 'other.com'", "DELETE FROM executions_egressrequest",
+    "UPDATE executions_execution SET network = 'none'",
+])  # fmt: skip
+def test_changed_request_is_found(called_out: Execution, change: str) -> None:
+    tamper(change)
+    (problem,) = problems()
+    assert f"{called_out.pk}" in problem
+    assert "changed: metadata" in problem
+
+
+def test_seal_of_before_there_were_requests_verifies(
+    make_execution: MakeExecution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_execution()
+    columns = {table: dict(of) for table, of in ((s.table, s.columns()) for s in SOURCES)}
+    del columns["executions_execution"]["requests"]
+    with monkeypatch.context() as patch:
+        patch.setattr(type(SOURCES[0]), "columns", lambda self: columns[self.table])
+        sealing.seal()
+    assert "requests" not in Seal.objects.get().columns["executions_execution"]
+    assert problems() == []

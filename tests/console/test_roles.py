@@ -15,7 +15,7 @@ MODELS = sorted(model._meta.label_lower for model in admin.site._registry)
 NOT_FOR_OPERATORS = {"audit", "auth", "axes"}
 ADDABLE = {
     "audit.redactionpattern", "audit.retentionpolicy", "auth.group", "auth.user", "executions.client",
-    "runtimes.runtime", "runtimes.runtimebuild", "seccomp_profiles.seccompprofile",
+    "executions.egressrule", "runtimes.runtime", "runtimes.runtimebuild", "seccomp_profiles.seccompprofile",
 }  # fmt: skip
 
 

@@ -1,14 +1,18 @@
 """The Compose stack as `make` starts it."""
 
 import base64
+import json
+import subprocess
 
 import pytest
 import requests
 
+from scripts.setup.docker import command
 from tests.live import eventually
 
 pytestmark = [pytest.mark.needs_docker, pytest.mark.needs_stack]
 
+SERVICES = ("postgres", "web", "worker", "keeper", "callbacks", "egress", "proxy")
 PROGRAMS = {
     "python": "def main(name): return 'hello ' + name",
     "nodejs": "async function main({ name }) { return 'hello ' + name }",
@@ -78,3 +82,36 @@ def test_a_cluster_whose_sentinel_died_is_started_anew(stack):
     stack.compose("exec", "-T", "worker", "sh", "-c", f"kill -9 {before}")
     eventually(lambda: sentinel() not in ("", before), "another sentinel")
     eventually(stack.is_ready, "the stack is ready again")
+
+
+def test_the_proxy_reaches_of_the_stack_the_gateway_alone(stack):
+    attached = {service: set(stack.inspect(service)["NetworkSettings"]["Networks"]) for service in SERVICES}
+    others = set().union(*(attached[service] for service in SERVICES if service not in ("egress", "proxy")))
+    assert attached["proxy"] & others == set()
+    assert attached["proxy"] & attached["egress"] == {f"{stack.node}_doors"}
+
+
+def test_the_gateway_has_no_way_out(stack):
+    for network in stack.inspect("egress")["NetworkSettings"]["Networks"]:
+        found = subprocess.run(command("network", "inspect", network), capture_output=True, text=True, check=True)
+        assert json.loads(found.stdout)[0]["Internal"] is True
+
+
+@pytest.mark.parametrize("service", ["egress", "proxy"])
+def test_who_stands_behind_the_doors_has_no_docker(stack, service):
+    assert not any("docker.sock" in mount["Source"] for mount in stack.inspect(service)["Mounts"])
+
+
+def test_the_proxy_knows_no_secret(stack):
+    told = stack.inspect("proxy")["Config"]["Env"]
+    assert not any(word in entry for entry in told for word in ("PASSWORD", "SECRET", "TOKEN", "DATABASE"))
+
+
+def test_worker_gets_doors_and_the_proxy_refuses_addresses_inside(stack):
+    code = "from sandbox_platform.doctor import service; print(service.egress('egress'))"
+
+    def answers():
+        said = stack.compose("exec", "-T", "worker", "python3", "manage.py", "shell", "-c", code).stdout
+        return said if "<Status.OK" in said else None
+
+    eventually(answers, "the gateway and the proxy answer", 60)

@@ -1,9 +1,9 @@
 import pytest
 
-from executions.sandbox.calls import STALE_S, Calls
+from executions.sandbox.calls import STALE_S, Calls, as_payload, of_payload
 from tests.executions.sandbox.conftest import Clock
 
-PYTHON, NODEJS = 1, 2
+PYTHON, NODEJS = (1, "none"), (2, "none")
 
 
 @pytest.fixture
@@ -24,6 +24,15 @@ def test_who_was_submitted_first_is_called_first_whenever_it_said_so(calls: Call
 def test_each_runtime_has_its_own(calls: Calls) -> None:
     calls.waits(PYTHON, "a")
     assert (calls.next(NODEJS), calls.next(PYTHON)) == ("", "a")
+
+
+def test_who_may_call_out_waits_for_another_kind(calls: Calls) -> None:
+    calls.waits((1, "egress"), "a")
+    assert calls.next((1, "none")) == ""
+
+
+def test_payload_says_what_was_put_in() -> None:
+    assert of_payload(as_payload((1, "egress"), "a")) == ((1, "egress"), "a")
 
 
 def test_who_was_served_is_not_called(calls: Calls) -> None:

@@ -111,6 +111,19 @@ def test_sandbox_without_a_profile_is_unconfined() -> None:
     assert "seccomp=unconfined" in config["HostConfig"]["SecurityOpt"]
 
 
+def test_a_sandbox_with_a_door_has_the_registration_that_opens_it_and_nothing_else() -> None:
+    config = container_config(replace(SPEC, door="/doors/17"))["HostConfig"]
+    assert config.pop("Mounts") == [
+        {"Type": "bind", "Source": "/doors/17", "Target": "/run/egress", "ReadOnly": True}
+    ]
+    assert config == HOST_CONFIG | {"Runtime": "runsc-egress"}
+
+
+def test_a_traced_sandbox_opens_no_door() -> None:
+    config = container_config(replace(SPEC, door="/doors/17", trace_to="/a/pipe"))["HostConfig"]
+    assert config["Runtime"] == "runsc-trace"
+
+
 def test_a_traced_sandbox_has_the_registration_that_tells_and_says_where_to() -> None:
     config = container_config(replace(SPEC, trace_to="/a/pipe"))["HostConfig"]
     assert config.pop("Annotations") == {"dev.gvisor.flag.debug-log": "/a/pipe"}

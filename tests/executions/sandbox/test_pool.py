@@ -1,6 +1,7 @@
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -100,6 +101,53 @@ def test_claim_takes_none_of_an_older_revision(python_runtime: Runtime, make_san
     assert claim(python_runtime) is None
 
 
+@pytest.mark.parametrize(("has", "wants"), [("none", "egress"), ("egress", "none")])
+def test_claim_takes_none_of_another_network(
+    python_runtime: Runtime, make_sandbox: MakeSandbox, has: str, wants: str
+) -> None:
+    make_sandbox(network=has)
+    assert pool.claim(Configuration(python_runtime, network=wants), uuid.uuid4()) is None
+
+
+def test_claim_with_egress_takes_one_with_a_door(python_runtime: Runtime, make_sandbox: MakeSandbox) -> None:
+    made = make_sandbox(network="egress")
+    assert pool.claim(Configuration(python_runtime, network="egress"), uuid.uuid4()) == made
+
+
+def test_sandbox_with_egress_is_started_with_its_own_door(
+    python_runtime: Runtime, engine: StubEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("executions.egress.doors.make", lambda sandbox: f"/doors/{sandbox}")
+    sandbox = pool.start(engine, Configuration(python_runtime, network="egress"))
+    (spec,) = engine.created
+    assert (spec.door, sandbox.network) == (f"/doors/{sandbox.pk}", "egress")
+    assert spec.environment["HTTPS_PROXY"] == "http://127.0.0.1:3128"
+    assert spec.runner_config["egress"] is True
+
+
+def test_sandbox_that_is_held_has_a_door_that_leads_nowhere(
+    python_runtime: Runtime, engine: StubEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("executions.egress.doors.make", lambda sandbox: f"/doors/{sandbox}")
+    pool.start(engine, Configuration(python_runtime, network="egress"), held=True)
+    assert engine.created[0].door == "/doors/None"
+
+
+def test_sandbox_without_egress_has_no_door_and_no_proxy(python_runtime: Runtime, engine: StubEngine) -> None:
+    pool.start(engine, Configuration(python_runtime))
+    (spec,) = engine.created
+    assert (spec.door, "egress" in spec.runner_config, "HTTPS_PROXY" in spec.environment) == ("", False, False)
+
+
+def test_sandbox_is_not_started_when_nobody_makes_its_door(
+    python_runtime: Runtime, engine: StubEngine, settings: Settings, tmp_path: Path
+) -> None:
+    settings.SANDBOX_EGRESS_DIR = tmp_path
+    with pytest.raises(EngineError, match="egress service"):
+        pool.start(engine, Configuration(python_runtime, network="egress"))
+    assert engine.created == []
+
+
 def test_claim_takes_none_of_another_profile(python_runtime: Runtime, make_sandbox: MakeSandbox) -> None:
     make_sandbox()
     profile = revisions.create_profile("strict", {"defaultAction": "SCMP_ACT_ALLOW"})
@@ -182,7 +230,7 @@ def test_claim_tells_the_keeper(python_runtime: Runtime, make_sandbox: MakeSandb
     execution_id = uuid.uuid4()
     with Listener(POOL) as listener:
         pool.claim(Configuration(python_runtime), execution_id)
-        assert (POOL, f"claimed:{python_runtime.pk}:{execution_id}") in listener.wait(10)
+        assert (POOL, f"claimed:{python_runtime.pk}:none:{execution_id}") in listener.wait(10)
 
 
 def test_start_makes_a_ready_one(python_runtime: Runtime, engine: StubEngine) -> None:
@@ -197,7 +245,7 @@ def test_start_makes_a_ready_one(python_runtime: Runtime, engine: StubEngine) ->
 def test_start_tells_who_waits_for_one(python_runtime: Runtime, engine: StubEngine) -> None:
     channel = ready_channel("e-1")
     with Listener(channel) as listener:
-        pool.start(engine, Configuration(python_runtime), call={python_runtime.pk: "e-1"}.__getitem__)
+        pool.start(engine, Configuration(python_runtime), call={(python_runtime.pk, "none"): "e-1"}.__getitem__)
         assert (channel, "") in listener.wait(10)
 
 

@@ -2,6 +2,7 @@ from collections import namedtuple
 from collections.abc import Callable
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -91,6 +92,42 @@ def test_runtime_absent(engine: StubEngine) -> None:
 def test_runtime_without_its_arguments(engine: StubEngine, arguments: list[str] | None, finding: Finding) -> None:
     engine.facts["Runtimes"] = {"runsc": {"runtimeArgs": arguments}}
     assert docker.runtime_registered("gVisor").status is finding
+
+
+EGRESS = ["--network=none", "--oci-seccomp", "--host-uds=open"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "finding"),
+    [
+        (EGRESS, Finding.OK),
+        (["--network=host", *EGRESS[1:]], Finding.BROKEN),
+        (EGRESS[:2], Finding.WARNING),
+        (None, Finding.WARNING),
+    ],
+)
+def test_egress_with_these_arguments(engine: StubEngine, arguments: list[str] | None, finding: Finding) -> None:
+    engine.facts["Runtimes"] = {"runsc-egress": {"runtimeArgs": arguments}}
+    assert docker.egress_registered("egress").status is finding
+
+
+@pytest.mark.parametrize(("network", "finding"), [("none", Finding.WARNING), ("egress", Finding.BROKEN)])
+def test_nobody_behind_the_doors(
+    settings, tmp_path: Path, python_runtime: Runtime, network: str, finding: Finding
+) -> None:
+    settings.SANDBOX_EGRESS_DIR = tmp_path
+    Runtime.objects.update(network=network)
+    assert service.egress("egress").status is finding
+
+
+@pytest.mark.parametrize(
+    ("answer", "finding"), [("ERR_EGRESS_ADDRESS", Finding.OK), ("HTTP/1.1 200 OK", Finding.BROKEN)]
+)
+def test_proxy_that_is_asked_for_an_address_inside(
+    monkeypatch: pytest.MonkeyPatch, db: None, answer: str, finding: Finding
+) -> None:
+    monkeypatch.setattr(service.doors, "ask", lambda *_, **__: {"tried": {"private.egress.invalid": answer}})
+    assert service.egress("egress").status is finding
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,143 @@
+"""Who may call out, and to where."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+
+from executions.models import Client, EgressRequest, EgressRule, Execution, Refusal, Status
+from executions.models.egress import PORTS, covers, normal_domain
+from runtimes.models import Network, Runtime
+
+LONGEST = {"method": 20, "host": 255}
+HIGHEST_PORT = 65535
+
+
+def network_of(runtime: Runtime, client: Client | None) -> Network:
+    """What holds for the client's runs: egress only where both have it."""
+    both = client is not None and client.network == runtime.network == Network.EGRESS
+    return Network.EGRESS if both else Network.NONE
+
+
+def network_for(execution: Execution) -> Network:
+    """For one that is about to run. One that runs as it did then gets no more than it had then."""
+    if execution.pinned and execution.network == Network.NONE:
+        return Network.NONE
+    return network_of(execution.runtime, execution.client)
+
+
+def rules_for(execution: Execution) -> list[dict[str, object]]:
+    """As they stand now, for the record."""
+    rules = EgressRule.objects.applying(runtime_id=execution.runtime_id, client_id=execution.client_id)
+    return [rule.as_recorded() for rule in rules.select_related("runtime", "client")]
+
+
+def settle(execution: Execution) -> None:
+    """Once a worker has taken it: what it may do is in its row before its program begins."""
+    network = network_for(execution)
+    rules = rules_for(execution) if network == Network.EGRESS else []
+    if (execution.network, execution.egress_rules) != (network, rules):
+        execution.network, execution.egress_rules = network, rules
+        Execution.objects.open().filter(pk=execution.pk).update(network=network, egress_rules=rules)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a program asks the proxy for."""
+
+    execution_id: UUID
+    method: str
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, execution_id: UUID, method: str, host: str, port: str) -> "Asked":
+        number = int(port) if port.isascii() and port.isdigit() and len(port) < 6 else 0
+        return cls(execution_id, method, host, min(number, HIGHEST_PORT))
+
+
+def decide(asked: Asked, seen: int = 0) -> EgressRequest | None:
+    """The request's row, which says whether it is passed on; None where there is no such execution, or one that
+    has asked for far too much. `seen`: requests of the same execution before it."""
+    execution = Execution.objects.select_related("runtime", "client").defer("code", "stdin").filter(
+        pk=asked.execution_id
+    ).first()  # fmt: skip
+    if execution is None or seen > settings.SANDBOX_EGRESS_REQUESTS:
+        return None
+    return record(asked, Refusal.LIMIT if seen == settings.SANDBOX_EGRESS_REQUESTS else _reason(asked, execution))
+
+
+def _reason(asked: Asked, execution: Execution) -> str:
+    """Why it is refused, as things stand at this moment; "" if it is not."""
+    if execution.status != Status.RUNNING or execution.network != Network.EGRESS:
+        return Refusal.NO_EGRESS
+    if network_of(execution.runtime, execution.client) != Network.EGRESS:
+        return Refusal.NO_EGRESS
+    if asked.port not in PORTS:
+        return Refusal.PORT
+    try:
+        host = normal_domain(asked.host)
+    except ValidationError:
+        return Refusal.NOT_ALLOWED
+    rules = EgressRule.objects.applying(runtime_id=execution.runtime_id, client_id=execution.client_id)
+    if any(covers(domain, host) for domain in rules.values_list("domain", flat=True)):
+        return ""
+    return Refusal.NOT_ALLOWED
+
+
+def record(asked: Asked, reason: str) -> EgressRequest:
+    return EgressRequest.objects.create(
+        execution_id=asked.execution_id,
+        at=timezone.now(),
+        method=_shown(asked.method, LONGEST["method"]),
+        host=_shown(asked.host, LONGEST["host"]),
+        port=asked.port,
+        allowed=not reason,
+        reason=reason,
+    )
+
+
+def _shown(text: str, longest: int) -> str:
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)[:longest]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What the proxy says when a request is over."""
+
+    asked: Asked
+    request_id: int | None  # None: it was refused before anybody was asked about it
+    denied: bool
+    reason: str
+    status: int | None
+    address: str | None
+    bytes_sent: int | None
+    bytes_received: int | None
+
+
+def complete(ended: Ended) -> bool:
+    """False if the row cannot be completed (any more)."""
+    request_id = ended.request_id
+    if request_id is None:
+        if not Execution.objects.filter(pk=ended.asked.execution_id).exists():
+            return False
+        known = ended.reason in Refusal.values
+        request_id = record(ended.asked, ended.reason if known else Refusal.MALFORMED).pk
+    rows = EgressRequest.objects.filter(
+        pk=request_id, execution_id=ended.asked.execution_id, ended_at__isnull=True
+    )
+    values = {
+        "ended_at": timezone.now(),
+        "status": ended.status,
+        "address": ended.address,
+        "bytes_sent": ended.bytes_sent,
+        "bytes_received": ended.bytes_received,
+    }
+    if ended.denied and ended.reason in Refusal.values:
+        # Allowed by the rules, and then found to lead where nothing may.
+        found = rows.filter(allowed=True).update(**values, allowed=False, reason=ended.reason)
+        if found:
+            return True
+    return bool(rows.update(**values))

@@ -1,0 +1,24 @@
+import asyncio
+import contextlib
+import signal
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from executions.egress.gateway import Gateway
+
+
+class Command(BaseCommand):
+    help = "Stand behind the doors of this node's sandboxes with egress. Runs until it is told to stop."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            asyncio.run(serve())
+
+
+async def serve() -> None:
+    task = asyncio.ensure_future(Gateway().run())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    await task

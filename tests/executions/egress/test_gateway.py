@@ -1,0 +1,92 @@
+import uuid
+from typing import Any
+
+import pytest
+from pytest_django import Settings
+
+from executions.egress import doors
+from executions.egress.gateway import execution_behind, execution_of, parse_ended
+from executions.models import Sandbox, SandboxState, Status
+from executions.sandbox.engine import EngineError
+from runtimes.models import Network, Runtime
+from seccomp_profiles.models import hash_rules
+
+ADDRESS = "19a:c1e2:0:7000:8000::1"
+
+
+def test_address_is_the_execution() -> None:
+    assert execution_of(ADDRESS) == uuid.UUID("019ac1e2-0000-7000-8000-000000000001")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "-", "", "x"])
+def test_other_addresses_are_no_execution(address: str) -> None:
+    with pytest.raises(ValueError):
+        execution_of(address)
+
+
+def test_line_of_a_request_that_went_well() -> None:
+    ended = parse_ended(f"7 {ADDRESS} CONNECT example.com 443 TCP_TUNNEL 200 - 203.0.113.9 120 4000")
+    assert (ended.request_id, ended.denied, ended.reason, ended.status) == (7, False, "", 200)
+    assert (ended.asked.host, ended.address, ended.bytes_sent, ended.bytes_received) == (
+        "example.com", "203.0.113.9", 120, 4000,
+    )  # fmt: skip
+
+
+def test_line_of_a_refused_request() -> None:
+    ended = parse_ended(f"7 {ADDRESS} GET inside.test 80 TCP_DENIED 403 address - 120 400")
+    assert (ended.denied, ended.reason, ended.address) == (True, "address", None)
+
+
+def test_line_of_what_was_no_request() -> None:
+    ended = parse_ended(f"- {ADDRESS} NONE - - NONE_NONE 400 - - 30 0")
+    assert (ended.request_id, ended.asked.method, ended.asked.port) == (None, "NONE", 0)
+
+
+@pytest.mark.parametrize(
+    "line", ["", "7", f"7 {ADDRESS} GET a 80 X 200 - nonsense 1 1", "a b c d e f g h i j k l m"]
+)
+def test_line_that_is_none_is_refused(line: str) -> None:
+    with pytest.raises(ValueError):
+        parse_ended(line)
+
+
+@pytest.fixture
+def behind(settings: Settings, python_runtime: Runtime, make_execution: Any) -> Any:
+    """Who is behind the door of a sandbox that is like this."""
+    settings.SANDBOX_NODE = "this-node"
+
+    def found(execution: dict[str, Any], **sandbox: Any) -> bool:
+        row = make_execution(**{"status": Status.RUNNING, "network": Network.EGRESS} | execution)
+        fields = {
+            "node": "this-node", "runtime": python_runtime, "runtime_revision": 1,
+            "profile_sha256": hash_rules(None), "network": Network.EGRESS,
+            "state": SandboxState.CLAIMED, "execution_id": row.pk,
+        }  # fmt: skip
+        behind = execution_behind(Sandbox.objects.create(**fields | sandbox).pk)
+        assert behind in (None, row.pk)
+        return behind is not None
+
+    return found
+
+
+def test_behind_a_door_is_who_runs_there(behind: Any) -> None:
+    assert behind({})
+
+
+@pytest.mark.parametrize("sandbox", [
+    {"state": SandboxState.READY, "execution_id": None}, {"state": SandboxState.STARTING},
+    {"state": SandboxState.USED}, {"node": "another"}, {"network": Network.NONE},
+])  # fmt: skip
+def test_behind_another_door_is_nobody(behind: Any, sandbox: dict[str, Any]) -> None:
+    assert not behind({}, **sandbox)
+
+
+@pytest.mark.parametrize("execution", [{"status": Status.SUCCEEDED}, {"network": Network.NONE}])
+def test_who_does_not_run_or_has_no_egress_is_nobody(behind: Any, execution: dict[str, Any]) -> None:
+    assert not behind(execution)
+
+
+def test_without_a_gateway_there_is_no_door(settings: Settings, tmp_path: Any) -> None:
+    settings.SANDBOX_EGRESS_DIR = tmp_path
+    with pytest.raises(EngineError, match="egress service does not answer"):
+        doors.make(1)
