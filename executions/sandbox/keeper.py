@@ -211,7 +211,12 @@ class Keeper:
         )
         starting = Counter(self._starts.values())
         wishes: list[tuple[bool, int, pool.Configuration]] = []
-        for configuration in configurations():
+        kept = list(configurations())
+        kinds = {(configuration.runtime.pk, configuration.network) for configuration in kept}
+        unwanted = [row.pk for row in rows if (row.runtime_id, row.network) not in kinds]
+        if unwanted:
+            retire_ready(self._mine().filter(pk__in=unwanted))
+        for configuration in kept:
             runtime, kind = configuration.runtime, (configuration.runtime.pk, configuration.network)
             ready = self._ready(configuration, rows)
             target = min(runtime.pool_max, max(runtime.pool_min, self._demand.peak(kind)))
@@ -301,9 +306,6 @@ def configurations() -> Iterator[pool.Configuration]:
         yield pool.Configuration(runtime)
         if clients and runtime.network == Network.EGRESS:
             yield pool.Configuration(runtime, network=Network.EGRESS)
-        else:
-            # None is claimed any more: its kind has no place in the pool.
-            retire_ready(runtime.sandboxes.filter(node=settings.SANDBOX_NODE, network=Network.EGRESS))
 
 
 def retire_ready(sandboxes: QuerySet[Sandbox]) -> None:
