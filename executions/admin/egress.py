@@ -67,7 +67,7 @@ def _table(requests: list[EgressRequest]) -> SafeString:
 def _cells(request: EgressRequest) -> SafeString:
     duration = request.duration_ms
     return format_html(
-        '<td>{}</td><td>{}</td><td><code>{} {}:{}</code></td><td class="number">{}</td>'
+        '<td class="number">{}</td><td>{}</td><td><code>{} {}:{}</code></td><td class="number">{}</td>'
         '<td class="number">{}</td><td class="number">{}</td><td class="number">{}</td>',
         f"{request.at:%H:%M:%S.%f}"[:-3],
         badge("ok", "Allowed") if request.allowed else _refusal(request),
