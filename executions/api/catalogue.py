@@ -41,7 +41,7 @@ SHOWN = (
     "pool_min",
     "pool_max",
 )
-CHANGING = (*schema.BODY, 403)
+CHANGING = (*schema.BODY, 403, 409)
 
 
 def runtime_as_shown(runtime: Runtime) -> dict[str, Any]:
