@@ -21,7 +21,7 @@ from tests.live import ROOT, Platform
 pytestmark = [pytest.mark.needs_docker, pytest.mark.timeout(3600)]
 
 SEED = os.environ.get("FUZZ_SEED", "1")
-EXAMPLES = os.environ.get("FUZZ_EXAMPLES", "5")  # of each operation, beside those of its examples and bounds
+EXAMPLES = os.environ.get("FUZZ_EXAMPLES", "2")  # of each operation, beside those of its examples and bounds
 # The administrator last: it changes what the others run on.
 ROLES = ("caller", "auditor", "administrator")
 AT_LEAST = 5000  # by all of them together
@@ -32,7 +32,7 @@ CLIENTS = """
 from executions.models import Client, Role
 for role in Role:
     Client.objects.create_with_token(
-        role, role.value * 4, role=role, max_runs_per_minute=120, max_open_executions=12, max_wall_time_ms=2000
+        role, role.value * 4, role=role, max_runs_per_minute=30, max_open_executions=12, max_wall_time_ms=2000
     )
 """
 # One build at a time on a node, and this one lasts as long as Postgres: what is asked for are random names of
