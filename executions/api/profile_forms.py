@@ -63,7 +63,9 @@ class _Parented(Strict):
 
 
 class ValidateForm(_Parented, RulesForm):
-    rules = AnyJson(required=False, help_text="Whatever it is; null: no filter.")
+    rules = AnyJson(  # type: ignore[assignment]
+        required=False, help_text="Whatever it is; null: no filter."
+    )
 
 
 class ProfileForm(_Parented, RevisionForm):

@@ -140,7 +140,8 @@ def run_on_known(form: Any) -> None:
 def fitting_runtime(form: dict[str, Any], number: int) -> None:
     """What names something names what there is, what must be new is new, and its fields go together."""
     form |= {"seccomp_profile": "unconfined"} if "seccomp_profile" in form else {}
-    form |= {"slug": f"r{number}"} if "slug" in form else {}
+    # Switched off, as no keeper can warm an image of a random name.
+    form |= {"slug": f"r{number}", "enabled": False} if "slug" in form else {}
     form |= {"aliases": [f"a{number}"]} if form.get("aliases") else {}
     if any(name in form for name in ("runner", *COMMANDS)):
         given = form.get("runner", "native"), form.get("modes", ["script"])
