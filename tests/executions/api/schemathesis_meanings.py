@@ -76,6 +76,7 @@ MEANINGS = [
     Meaning(SUBMIT, f"{IN_BATCH}mode", "The runtime .* has no mode "),
     # A path below /workspace, whose parts count in bytes.
     Meaning(SUBMIT, rf"{IN_BATCH}files\[\d+\]\.path", "(?s)The path |.* is there twice"),
+    Meaning(INSPECT, r"programs\[\d+\]\.files", "(?s)The path |.* is a file and a folder"),
     # Which of the files is the program, and that it is one.
     Meaning(
         SUBMIT, f"{IN_BATCH}entry", "(?s)It names a file, but|.* is not among the files|Several files, and none"
