@@ -331,6 +331,9 @@ class Runtime(models.Model):
                 raise ValidationError(
                     {"aliases": f"{', '.join(sorted(taken))} already means the runtime {other.slug}."}
                 )
+        # The field's own pattern lets these pass.
+        if self.source_file in (".", "..") or self.source_file.endswith("\n"):
+            raise ValidationError({"source_file": "A plain file name, e.g. main.py."})
         validate_commands(self)
         if self.pool_min > self.pool_max:
             raise ValidationError({"pool_max": "Must not be below pool_min."})

@@ -50,7 +50,8 @@ def _check_table(table: Any, known: dict[str, tuple[type, ...]], where: str) -> 
     for name, value in table.items():
         if name not in known:
             raise ValueError(f"{where}.{name}: unknown key; known: {', '.join(known)}")
-        if not isinstance(value, known[name]):
+        # A truth value is an int to Python, and to nobody else.
+        if not isinstance(value, known[name]) or (isinstance(value, bool) and bool not in known[name]):
             raise ValueError(f"{where}.{name}: must be of type {known[name][0].__name__}")
 
 

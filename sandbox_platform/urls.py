@@ -7,6 +7,7 @@ from drf_spectacular.views import SpectacularJSONAPIView, SpectacularRedocView, 
 
 from executions.api.problems import not_found
 from executions.ragflow.views import RunView, healthz, readyz, run_with_slash
+from sandbox_platform.redoc import redoc_script
 
 handler404 = "executions.ragflow.views.not_found"
 
@@ -23,6 +24,7 @@ urlpatterns = [
     path("openapi.json", SpectacularJSONAPIView.as_view(**OPEN), name="schema"),
     path("docs", documentation(SpectacularSwaggerSplitView.as_view(**OPEN, url_name="schema"))),
     path("redoc", documentation(SpectacularRedocView.as_view(**OPEN, url_name="schema"))),
+    path("redoc/redoc.js", redoc_script, name="redoc-script"),
     path("api/v1", not_found),
     path("api/v1/", include("executions.api.urls")),
     path("admin/", admin.site.urls),

@@ -14,6 +14,7 @@ from seccomp_profiles.findings import ERROR, LEVELS, WARNING, Finding
 from seccomp_profiles.rules import OPERATORS, WORDS
 
 UINT64 = 2**64
+KERNEL = re.compile(r"[0-9]{1,5}\.[0-9]{1,5}")
 # These make the container fail to start ("invalid action").
 REFUSED_ACTIONS = {
     "SCMP_ACT_KILL_PROCESS",
@@ -25,6 +26,7 @@ TOP_KEYS = (
     "defaultAction", "defaultErrnoRet", "architectures", "archMap", "flags", "listenerPath", "listenerMetadata",
     "syscalls",
 )  # fmt: skip
+ARCHITECTURE_KEYS = ("architecture", "subArchitectures")
 RULE_KEYS = ("names", "name", "action", "errnoRet", "args", "comment", "includes", "excludes")
 ARG_KEYS = ("index", "value", "valueTwo", "op")
 FILTER_KEYS = ("arches", "caps", "minKernel")
@@ -58,8 +60,7 @@ def _profile(rules: Any) -> Iterator[Finding]:
         yield from _texts(rules.get(key), key, None)
     for key in ("listenerPath", "listenerMetadata"):
         yield from _text(rules.get(key), key, None)
-    if not isinstance(rules.get("archMap") or [], list):
-        yield Finding(ERROR, "archMap", "must be a list.")
+    yield from _architectures(rules.get("archMap"))
     if rules.get("architectures") and rules.get("archMap"):
         yield Finding(ERROR, "archMap", "Docker takes either architectures or archMap.", "Leave one out.")
     syscalls = rules.get("syscalls")
@@ -68,6 +69,19 @@ def _profile(rules: Any) -> Iterator[Finding]:
         return
     for number, rule in enumerate(syscalls or (), 1):
         yield from _rule(rule, number)
+
+
+def _architectures(value: Any) -> Iterator[Finding]:
+    if value is None:
+        return
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        yield Finding(ERROR, "archMap", "must be a list of objects with architecture and subArchitectures.")
+        return
+    for index, entry in enumerate(value):
+        path = f"archMap[{index}]"
+        yield from _keys(entry, ARCHITECTURE_KEYS, f"{path}.", None)
+        yield from _text(entry.get("architecture"), f"{path}.architecture", None)
+        yield from _texts(entry.get("subArchitectures"), f"{path}.subArchitectures", None)
 
 
 def _rule(rule: Any, number: int) -> Iterator[Finding]:
@@ -96,8 +110,12 @@ def _names(rule: dict[str, Any], path: str, number: int) -> Iterator[Finding]:
         yield Finding(ERROR, f"{path}.name", "must be a syscall's name.", rule=number)
     elif name and names:
         yield Finding(ERROR, f"{path}.name", "Docker takes either name or names.", "Put it into names.", number)
-    elif not name and not (isinstance(names, list) and names and all(isinstance(n, str) and n for n in names)):
+    elif (names is not None or not name) and not _is_list_of_names(names, empty=bool(name)):
         yield Finding(ERROR, f"{path}.names", "must be a list of syscall names.", rule=number)
+
+
+def _is_list_of_names(names: Any, *, empty: bool) -> bool:
+    return isinstance(names, list) and (bool(names) or empty) and all(isinstance(n, str) and n for n in names)
 
 
 def _arg(arg: Any, path: str, number: int) -> Iterator[Finding]:
@@ -124,7 +142,7 @@ def _filter(value: Any, path: str, number: int) -> Iterator[Finding]:
     for key in ("arches", "caps"):
         yield from _texts(value.get(key), f"{path}.{key}", number)
     kernel = value.get("minKernel")
-    if kernel is not None and not (isinstance(kernel, str) and re.fullmatch(r"[0-9]{1,5}\.[0-9]{1,5}", kernel)):
+    if kernel is not None and not (isinstance(kernel, str) and KERNEL.fullmatch(kernel)):
         yield Finding(ERROR, f"{path}.minKernel", 'must be a text like "4.8".', rule=number)
 
 

@@ -118,7 +118,7 @@ class ApiView(APIView):
         return user if isinstance(user, Client) else None
 
     def visible(self) -> QuerySet[Execution]:
-        return Execution.objects.visible_to(self.caller).select_related("runtime")
+        return Execution.objects.visible_to(self.caller).select_related("runtime", "client")
 
     def execution(self, execution_id: UUID) -> Execution:
         """Raises Http404 for another client's as for none."""

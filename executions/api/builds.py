@@ -12,13 +12,13 @@ from rest_framework.views import APIView
 
 from executions.api import schema
 from executions.api.base import ApiView, validated
-from executions.api.fields import Strict, Text, Whole
+from executions.api.fields import Name, Strict, Whole
 from executions.api.problems import Conflict, Invalid, Unavailable
 from executions.builds import services
 from executions.images import NobodyAnswers
 from runtimes.builds import BuildKind, BuildState, RuntimeBuild
 from runtimes.models import Runtime
-from runtimes.packages import ECOSYSTEMS, LONGEST, MOST, problems
+from runtimes.packages import EXAMPLES, LONGEST, MOST, PATTERNS, problems
 
 ADMINISTRATORS = (401, 403, 404)
 SHOWN = 64 * 1024
@@ -36,9 +36,17 @@ class AdministratorsOnly(IsAuthenticated):
 
 class PackagesForm(Strict):
     def get_fields(self) -> Any:
-        lists = serializers.ListField
         return {
-            name: lists(child=Text(max_length=LONGEST), required=False, max_length=MOST) for name in ECOSYSTEMS
+            ecosystem: serializers.ListField(
+                child=Name(
+                    rf"^(?:{pattern.pattern})\Z",
+                    f"Not the name of a package, with or without a version: write it like {EXAMPLES[ecosystem]}.",
+                    max_length=LONGEST,
+                ),
+                required=False,
+                max_length=MOST,
+            )
+            for ecosystem, pattern in PATTERNS.items()
         }
 
 

@@ -42,7 +42,7 @@ SHOWN = (
     "pool_max",
     "network",
 )
-CHANGING = (*schema.BODY, 403)
+CHANGING = (*schema.BODY, 403, 409)
 
 
 def runtime_as_shown(runtime: Runtime) -> dict[str, Any]:

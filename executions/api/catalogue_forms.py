@@ -1,10 +1,13 @@
 """What an administrator sends to change a runtime. The bounds are the models' own."""
 
+from copy import copy
+from decimal import Decimal
 from typing import Any
 
 from django.core.exceptions import ValidationError as ModelError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.models import PositiveIntegerField
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
@@ -12,10 +15,15 @@ from executions.api.fields import Flag, Name, Number, Strict, Text, Whole
 from executions.api.forms import Variables
 from executions.api.profile_forms import SLUG, storable
 from executions.api.schema import AnyJson
+from runtimes import smoke
+from runtimes.code_policy import RULES
 from runtimes.models import CodePolicy, Limits, Network, OutputAction, Runner, Runtime
-from runtimes.validators import ALIAS, ALIAS_HINT, MODES
+from runtimes.validators import ALIAS, ALIAS_HINT, INSTALLERS, MODES, PACKAGE
 from seccomp_profiles.models import UNCONFINED, SeccompProfile
 
+# Hundredths of a core: what the column holds.
+CPUS_DIGITS = 2
+PLAIN_FILE = r"^(?!\.{1,2}\Z)[A-Za-z0-9_.-]+\Z"
 WHOLE_LIMITS = tuple(name for name in Limits.__dataclass_fields__ if name not in ("cpus", "output_action"))
 
 
@@ -37,9 +45,59 @@ def column_of(limit: str) -> Any:
 class RuntimeLimitsForm(Strict):
     def get_fields(self) -> Any:
         return {name: Whole(required=False, **bounds_of(name)) for name in WHOLE_LIMITS} | {
-            "cpus": Number(required=False, min_value=0.1, max_value=64),
+            "cpus": Number(required=False, min_value=0.1, max_value=64, help_text="Cores, rounded to hundredths."),
             "output_action": serializers.ChoiceField(OutputAction.choices, required=False),
         }
+
+    def validate_cpus(self, cpus: float) -> Decimal:
+        return Decimal(f"{cpus:.{CPUS_DIGITS}f}")
+
+
+class InstalledForm(Strict):
+    def get_fields(self) -> Any:
+        name = Name(f"^(?:{PACKAGE.pattern})\\Z", "Not the name of a package, with a version perhaps.")
+        return {installer: serializers.ListField(child=copy(name), required=False) for installer in INSTALLERS}
+
+
+@extend_schema_field(
+    {
+        "type": "array",
+        "items": {"type": "string", "enum": list(MODES)},
+        "minItems": 1,
+        "maxItems": len(MODES),
+        "uniqueItems": True,
+    }
+)
+class Modes(serializers.ListField):
+    child = serializers.ChoiceField(MODES)
+
+    def to_internal_value(self, data: Any) -> list[str]:
+        values: list[str] = super().to_internal_value(data)
+        if len(set(values)) < len(values):
+            raise ValidationError("Names a mode twice.")
+        return values
+
+
+JSON_TYPES = {dict: "object", list: "array", str: "string", int: "integer"}
+
+
+def _table(known: dict[str, tuple[type, ...]], **described: dict[str, Any]) -> dict[str, Any]:
+    anything: dict[str, Any] = {}
+    properties = {
+        name: {"type": JSON_TYPES[types[0]]} if len(types) == 1 else anything for name, types in known.items()
+    }
+    return {"type": "object", "properties": properties | described, "additionalProperties": False}
+
+
+@extend_schema_field(
+    {
+        "type": "array",
+        "items": _table(smoke.FIELDS, expect=_table(smoke.EXPECTED)) | {"required": ["name", "code", "expect"]},
+        "maxItems": smoke.LARGEST,
+    }
+)
+class SmokePrograms(AnyJson):
+    pass
 
 
 class RuntimeForm(Strict):
@@ -50,16 +108,14 @@ class RuntimeForm(Strict):
     aliases = serializers.ListField(child=Name(ALIAS, ALIAS_HINT, max_length=50), required=False, max_length=50)
     enabled = Flag(required=False)
     image = Text(max_length=300)
-    source_file = Text(max_length=100)
+    source_file = Name(PLAIN_FILE, "A plain file name, e.g. main.py.", max_length=100)
     runner = serializers.ChoiceField(Runner.choices, required=False)
-    modes = serializers.ListField(
-        child=serializers.ChoiceField(MODES), required=False, min_length=1, max_length=len(MODES)
-    )
+    modes = Modes(required=False, min_length=1, max_length=len(MODES))
     compile_command = Text(required=False, allow_blank=True, max_length=1000)
     run_command = Text(required=False, allow_blank=True, max_length=1000)
     function_command = Text(required=False, allow_blank=True, max_length=1000)
-    packages = AnyJson(required=False, help_text='E.g. {"apt": ["jq"]}; apt, pip and npm are known.')
-    smoke = AnyJson(required=False, help_text="Smoke programs, as in a manifest: see docs/runtimes.md.")
+    packages = InstalledForm(required=False, allow_null=True, help_text='E.g. {"apt": ["jq"]}.')
+    smoke = SmokePrograms(required=False, help_text="Smoke programs, as in a manifest: see docs/runtimes.md.")
     preload = serializers.ListField(child=Text(max_length=100), required=False, max_length=100)
     preload_when_idle = serializers.ListField(child=Text(max_length=100), required=False, max_length=100)
     environment = Variables(required=False)
@@ -68,12 +124,14 @@ class RuntimeForm(Strict):
     network = serializers.ChoiceField(Network.choices, required=False)
     code_policy = serializers.ChoiceField(CodePolicy.choices, required=False)
     ragflow_code_policy = serializers.ChoiceField(CodePolicy.choices, required=False)
-    disabled_rules = serializers.ListField(child=Text(max_length=50), required=False, max_length=200)
+    disabled_rules = serializers.ListField(
+        child=serializers.ChoiceField(sorted(RULES)), required=False, max_length=200
+    )
     pool_min = Whole(required=False, min_value=0, max_value=200)
     pool_max = Whole(required=False, min_value=0, max_value=200)
 
     def validate_packages(self, value: Any) -> Any:
-        return {} if value is None else storable(value, "packages")
+        return value or {}
 
     def validate_smoke(self, value: Any) -> Any:
         return [] if value is None else storable(value, "smoke programs")

@@ -137,8 +137,12 @@ class ExecutionForm(Strict):
         max_length=LONGEST_URL,
         help_text="Is told of the end: see docs/callbacks.md.",
     )
+    # The program is code, or one of files, which entry may name.
     also = Strict.also | {
-        "anyOf": [{"required": ["code"]}, {"required": ["files"], "properties": {"files": {"minItems": 1}}}]
+        "anyOf": [
+            {"required": ["code"], "not": {"required": ["entry"]}},
+            {"required": ["files"], "properties": {"files": {"minItems": 1}}, "not": {"required": ["code"]}},
+        ]
     }
 
 
@@ -158,7 +162,7 @@ class SubmissionForm(WaitingForm, ExecutionForm):
 class PartForm(SubmissionForm):
     """Of a multipart form, whose other parts are the files."""
 
-    also = Strict.also
+    also = Strict.also | {"not": {"required": ["code", "entry"]}}
 
 
 class MultipartForm(Strict):

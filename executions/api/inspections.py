@@ -5,45 +5,73 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError as ModelError
 from django.shortcuts import get_object_or_404
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from audit.middleware import actor_of
-from executions.api import schema
+from executions.api import files, schema
 from executions.api.base import ApiView, validated
 from executions.api.catalogue import CHANGING, CatalogueView
 from executions.api.fields import Flag, Name, Strict, Text, Whole
-from executions.api.forms import Arguments, Variables
-from executions.api.problems import Conflict, TooMany
+from executions.api.forms import MOST_FILES, Arguments
+from executions.api.problems import Conflict, Invalid, TooMany
 from executions.api.profile_forms import SLUG
 from executions.api.profiles import TAGS, in_fields
 from executions.api.views import url_of
 from executions.models import Execution, Mode
 from runtimes.models import Runtime
+from runtimes.validators import ALIAS
 from seccomp_profiles import inspections, studies
 from seccomp_profiles.models import Inspection, InspectionKind, InspectionState, SeccompProfile, SeccompRevision
 
 MOST_PROGRAMS = 20
+LONGEST_FILE = 1_000_000
 LISTED = 100
 ASKED = (InspectionKind.PROBE, InspectionKind.LEARN, InspectionKind.REPLAY)
 
 
+@extend_schema_field(
+    {
+        "type": "object",
+        "additionalProperties": {"type": "string", "maxLength": LONGEST_FILE},
+        "propertyNames": {"minLength": 1, "maxLength": files.LONGEST_PATH},
+        "maxProperties": MOST_FILES,
+    }
+)
+class ProgramFiles(serializers.DictField):
+    """Texts by their paths in /workspace."""
+
+    child = Text(allow_blank=True, max_length=LONGEST_FILE)
+
+    def to_internal_value(self, data: Any) -> Any:
+        texts = super().to_internal_value(data)
+        if len(texts) > MOST_FILES:
+            raise ValidationError(f"More than {MOST_FILES} files.")
+        try:
+            for path in texts:
+                files.checked_path(path, "")
+            files.refuse_clashes(texts)
+        except Invalid as e:
+            raise ValidationError(e.text) from e
+        return texts
+
+
 class ProgramForm(Strict):
     name = Text(max_length=100)
-    code = Text(max_length=1_000_000)
+    code = Text(max_length=LONGEST_FILE)
     mode = serializers.ChoiceField(Mode.choices, default=Mode.SCRIPT)
     arguments = Arguments(default=dict)
     stdin = Text(default="", allow_blank=True)
     argv = serializers.ListField(child=Text(allow_blank=True, max_length=32_768), default=list, max_length=1000)
-    files = Variables(child=Text(allow_blank=True, max_length=1_000_000), default=dict)
+    files = ProgramFiles(default=dict, help_text="Texts by their paths in /workspace.")
 
 
 class InspectionForm(Strict):
     kind = serializers.ChoiceField([(kind.value, kind.label) for kind in ASKED])
-    runtime = Name(r"^[A-Za-z0-9_-]+\Z", "Not a runtime's name.", max_length=50)
+    runtime = Name(ALIAS, "Not a runtime's name.", max_length=50, help_text="A slug or an alias.")
     profile = Name(
         *SLUG, required=False, max_length=50, help_text="Probed, replayed under, or compared with what is learnt."
     )
@@ -157,7 +185,7 @@ class InspectionsView(SeeInspections):
     def get(self, request: Request) -> Response:
         found = rows()
         for field, known in (("kind", InspectionKind.values), ("state", InspectionState.values)):
-            if value := request.query_params.get(field):
+            if (value := request.query_params.get(field)) is not None:
                 if value not in known:
                     raise ValidationError({field: [f"Must be one of {', '.join(known)}."]})
                 found = found.filter(**{field: value})

@@ -17,7 +17,7 @@ from executions.api import representation
 from executions.api.fields import Name, Strict, Text
 from executions.api.forms import LABEL, LONGEST_LABEL
 from executions.api.problems import Invalid
-from executions.models import Execution, Outcome, Status
+from executions.models import Client, Execution, Outcome, Status
 from executions.models.ids import first_id
 from executions.models.lookup import SORT_KEYS, ran_for
 from executions.searching import START_BLOCKS
@@ -37,6 +37,7 @@ def _number(says: str) -> serializers.IntegerField:
 
 
 class FilterForm(Strict):
+    client = Text(required=False, max_length=100, help_text="Name of whose they are, for who sees all of them.")
     runtime = serializers.SlugField(required=False, max_length=50, help_text="Slug.")
     status = serializers.ChoiceField(Status.choices, required=False)
     outcome = serializers.ChoiceField(Outcome.choices, required=False)
@@ -102,6 +103,8 @@ def filtered(executions: QuerySet[Execution], form: dict[str, Any]) -> QuerySet[
     equal |= {"min_memory_bytes": "peak_memory_bytes__gte", "max_memory_bytes": "peak_memory_bytes__lte"}
     executions = executions.filter(**{lookup: form[name] for name, lookup in equal.items() if name in form})
     executions = executions.filter(*_by_id(form), *labelled(form))
+    if "client" in form:
+        executions = executions.filter(client=Subquery(Client.objects.filter(name=form["client"]).values("pk")))
     if "runtime" in form:
         # Not by a join: as one value, Postgres can walk the runtime's own index in the order of the list.
         executions = executions.filter(runtime=Subquery(Runtime.objects.filter(slug=form["runtime"]).values("pk")))

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
+import psycopg.errors
 from django.core.exceptions import (
     PermissionDenied,
     RequestDataTooBig,
@@ -11,6 +12,7 @@ from django.core.exceptions import (
     TooManyFieldsSent,
     TooManyFilesSent,
 )
+from django.db import IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
@@ -21,6 +23,8 @@ from executions.admission import NeverFits, OverLimit
 from executions.limits import LimitTooHigh
 from executions.services import RuntimeNotAllowed
 
+# What was looked up before a change was no longer true when it was made.
+AT_THE_SAME_TIME = (psycopg.errors.UniqueViolation, psycopg.errors.ForeignKeyViolation)
 MEDIA_TYPE = "application/problem+json"
 TYPE = "urn:sandbox-platform:problem:"
 UNPROCESSABLE = 422
@@ -132,6 +136,10 @@ def _translated(error: Exception) -> Exception:
             return Invalid("executions", str(error), "Send smaller batches.")
         case OverLimit():
             return TooMany(str(error), wait=error.retry_after_s, remedy="Come back after Retry-After seconds.")
+        case IntegrityError() if isinstance(error.__cause__, AT_THE_SAME_TIME):
+            return Conflict(
+                "Somebody else changed the same thing at this moment.", remedy="Look at it, and try again."
+            )
         case SuspiciousOperation():
             return Malformed("The request is malformed.")
     return error

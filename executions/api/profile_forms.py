@@ -7,6 +7,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from executions.api.fields import Name, Strict, Text
+from executions.api.profile_rules import Rules
 from executions.api.schema import AnyJson
 from executions.sandbox.verdict import MAX_NESTING, nested_deeper_than
 from seccomp_profiles.models import SeccompProfile
@@ -33,7 +34,7 @@ def storable(value: Any, what: str) -> Any:
 
 
 class RulesForm(Strict):
-    rules = AnyJson(required=False, allow_null=True, help_text="In Docker's (OCI) form; null: no filter.")
+    rules = Rules(required=False, help_text="In Docker's (OCI) form; null: no filter.")
     allow = _names("Of a profile that extends another: calls it allows beside its parent.")
     deny = _names("Of a profile that extends another: calls it denies beside its parent.")
 
@@ -62,7 +63,9 @@ class _Parented(Strict):
 
 
 class ValidateForm(_Parented, RulesForm):
-    pass
+    rules = AnyJson(  # type: ignore[assignment]
+        required=False, help_text="Whatever it is; null: no filter."
+    )
 
 
 class ProfileForm(_Parented, RevisionForm):

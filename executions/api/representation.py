@@ -59,7 +59,10 @@ def _same(*names: str) -> dict[str, Getter]:
 # Of a bounded size: what a list shows.
 SMALL: dict[str, Getter] = (
     _same("id", "status", "outcome", "message")
-    | {"runtime": lambda execution: execution.runtime.slug}
+    | {
+        "client": lambda execution: execution.client and execution.client.name,
+        "runtime": lambda execution: execution.runtime.slug,
+    }
     | _same("mode", "endpoint", "labels", "exit_code", "signal", "stdout_truncated", "stderr_truncated")
     | _same("artifact_count", "input_count", "source_file", "code_sha256")
     | _same(

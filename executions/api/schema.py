@@ -104,6 +104,7 @@ class ExecutionSchema(serializers.Serializer):  # type: ignore[type-arg]
     status = serializers.ChoiceField(Status.choices)
     outcome = serializers.ChoiceField([("", "Not ended yet"), *Outcome.choices], help_text="Why it ended so.")
     message = serializers.CharField(help_text="What the platform has to say about the outcome.")
+    client = serializers.CharField(allow_null=True, help_text="Whose it is; null: it came without a token.")
     runtime = serializers.CharField()
     mode = serializers.ChoiceField(Mode.choices)
     endpoint = serializers.CharField(help_text="Where it came in.")

@@ -133,6 +133,7 @@ def until_finished(execution: Execution, *, wait_s: float, http: Request) -> Exe
     with waiting.hub.waiter(execution.pk) as waiter:
         caller = http.META.get("gunicorn.socket")
         done = waiter.wait(timeout_s=wait_s, caller=caller, look_first=True)
-    if isinstance(done, Execution):
-        return done
-    return Execution.objects.select_related("runtime").get(pk=execution.pk)
+    if not isinstance(done, Execution):
+        done = Execution.objects.select_related("runtime").get(pk=execution.pk)
+    done.client = execution.client  # known already
+    return done

@@ -19,6 +19,7 @@ EXECUTION = {"status": "succeeded", "exit_code": 0, "stdout": "1\n", "stderr": "
         ([{"name": "x", "code": ""}], "smoke.0.expect: is missing"),
         ([PROGRAM | {"expect": {"exit": 1}}], "smoke.0.expect.exit: unknown key"),
         ([PROGRAM | {"expect": {"exit_code": "1"}}], "smoke.0.expect.exit_code: must be of type int"),
+        ([PROGRAM | {"expect": {"exit_code": True}}], "smoke.0.expect.exit_code: must be of type int"),
         ([PROGRAM, PROGRAM], "'hello' is there twice"),
     ],
 )

@@ -53,6 +53,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "filter of another type": (deny("mkdir", includes=[]), "includes"),
     "comment": (deny("mkdir", comment=1), "comment"),
     "both forms of names": (deny("mkdir", name="rmdir"), "name"),
+    "names of another type beside a name": ({"name": "mkdir", "names": "", "action": DENY}, "names"),
     "key in another case, which Docker takes": (deny("mkdir", ARGS=[]), "ARGS"),
 }
 
@@ -68,6 +69,9 @@ def test_what_docker_or_gvisor_refuses_is_an_error_with_its_path(case: str) -> N
     [
         ({"architectures": "SCMP_ARCH_X86_64"}, "architectures"),
         ({"architectures": ["SCMP_ARCH_X86"], "archMap": [{}]}, "archMap"),
+        ({"archMap": ""}, "archMap"),
+        ({"archMap": ["SCMP_ARCH_X86"]}, "archMap"),
+        ({"archMap": [{"subArchitectures": "SCMP_ARCH_X86"}]}, "archMap[0].subArchitectures"),
         ({"defaultErrnoRet": True}, "defaultErrnoRet"),
         ({"flags": [1]}, "flags"),
         ({"defaultAction": ["x"]}, "defaultAction"),

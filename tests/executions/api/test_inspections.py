@@ -70,6 +70,18 @@ def test_a_wrong_field_is_named(boss: APIClient, profile: SeccompProfile, body: 
     assert (answer.status_code, answer.json()["field"]) == (422, field)
 
 
+@pytest.mark.parametrize("path", ["../x", "/etc/passwd", "", "a\nb"])
+def test_a_program_s_file_lies_in_the_workspace(boss: APIClient, path: str) -> None:
+    program = {"name": "a", "code": "print(1)", "files": {path: "text"}}
+    answer = post(boss, URL, kind="learn", runtime="python", programs=[program])
+    assert (answer.status_code, answer.json()["field"]) == (422, "programs[0].files")
+
+
+def test_a_program_s_file_may_lie_in_a_folder(boss: APIClient) -> None:
+    program = {"name": "a", "code": "print(1)", "files": {"data/in.csv": "1,2"}}
+    assert post(boss, URL, kind="learn", runtime="python", programs=[program]).status_code == 202
+
+
 def test_an_auditor_reads_and_does_not_ask(api: APIClient, profile: SeccompProfile) -> None:
     auditor = with_role(Role.AUDITOR)
     Inspection.objects.create(kind="probe", revision=profile.current)

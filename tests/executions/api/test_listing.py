@@ -12,7 +12,7 @@ from rest_framework.test import APIClient
 from executions.api import representation, schema
 from executions.api.base import validated
 from executions.api.listing import ListForm, Order, filtered
-from executions.models import Execution, Status
+from executions.models import Client, Execution, Role, Status
 from executions.models.lookup import SEARCHED_CHARACTERS
 from tests.executions.api.conftest import API
 
@@ -93,7 +93,22 @@ def test_filter_finds_the_one(api: APIClient, mine: Mine, fields: dict[str, Any]
     assert ids(api, f"?{query}") == [str(wanted.pk)]
 
 
+def test_auditor_finds_what_is_of_one_client(api: APIClient, mine: Mine, make_execution: Mine) -> None:
+    _, token = Client.objects.create_with_token("auditor", role=Role.AUDITOR)
+    auditor = APIClient(headers={"Authorization": f"Bearer {token}"})
+    wanted = mine()
+    make_execution()
+    assert ids(auditor, "?client=ragflow") == [str(wanted.pk)]
+    assert ids(auditor, "?client=nobody") == []
+
+
+def test_caller_finds_nothing_of_another_client(stranger: APIClient, mine: Mine) -> None:
+    mine()
+    assert ids(stranger, "?client=ragflow") == []
+
+
 INDEXES = {
+    "client=ragflow": "execution_client_idx",
     "label=a:b": "execution_labels_idx",
     "runtime=python": "execution_runtime_idx",
     "status=platform_error": "execution_status_idx",
