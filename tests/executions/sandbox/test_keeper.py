@@ -19,7 +19,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from executions import images, liveness, services
-from executions.models import Client, Execution, Sandbox, SandboxState, Status
+from executions.models import Execution, Sandbox, SandboxState, Status
 from executions.notify import POOL, WAITS, Listener, notify, ready_channel
 from executions.sandbox import pool
 from executions.sandbox.docker_engine import ROW_LABEL
@@ -406,38 +406,3 @@ def test_keeper_outlives_the_absence_of_its_engine(runtime: Runtime, engine: Stu
         eventually(lambda: states()["used"], "it cannot remove it")
         engine.away = False
         eventually(ready(2), "it works again")
-
-
-# -- doors --------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def with_egress(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Runtime:
-    monkeypatch.setattr("executions.egress.doors.make", lambda sandbox: f"/doors/{sandbox}")
-    Client.objects.create(name="agent", network="egress")
-    Runtime.objects.update(network="egress")
-    runtime.refresh_from_db()
-    return runtime
-
-
-def by_network() -> Counter[str]:
-    return Counter(Sandbox.objects.filter(state="ready").values_list("network", flat=True))
-
-
-def test_keeper_keeps_both_kinds_where_somebody_may_call_out(engine: StubEngine, with_egress: Runtime) -> None:
-    with keeping(engine):
-        eventually(lambda: by_network() == {"none": 2, "egress": 2}, "two of each")
-
-
-@pytest.mark.parametrize("change", [
-    lambda: Client.objects.update(network="none"), lambda: Client.objects.update(enabled=False),
-    lambda: Runtime.objects.update(network="none"),
-])  # fmt: skip
-def test_keeper_retires_doors_that_nobody_needs(
-    engine: StubEngine, with_egress: Runtime, change: Callable[[], object]
-) -> None:
-    with keeping(engine):
-        eventually(lambda: by_network() == {"none": 2, "egress": 2}, "two of each")
-        change()
-        notify(POOL)
-        eventually(lambda: by_network() == {"none": 2}, "the doors are gone")
