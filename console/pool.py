@@ -14,6 +14,7 @@ from django.utils import timezone
 from console import figures
 from console.site import ConsoleSite
 from executions import pooling
+from executions.idle import idle_memory
 from executions.models import Sandbox, SandboxState
 from runtimes.models import Runtime
 from sandbox_platform.units import format_bytes, format_ms
@@ -98,11 +99,22 @@ def _runtimes() -> list[dict[str, Any]]:
                 "refill": format_ms(refill[runtime.pk].total_seconds() * 1000)
                 if runtime.pk in refill
                 else "unknown",
-                "memory": format_bytes(runtime.memory_bytes),
-                "worst": format_bytes(runtime.memory_bytes * runtime.pool_max),
+                **_memory(runtime),
             }
         )
     return shown
+
+
+def _memory(runtime: Runtime) -> dict[str, str]:
+    idle = idle_memory(runtime)
+    return {
+        "memory": format_bytes(runtime.memory_bytes),
+        "idle": format_bytes(idle.bytes),
+        "source": idle.source,
+        "rest": format_bytes(idle.bytes * runtime.pool_min),
+        "full": format_bytes(idle.bytes * runtime.pool_max),
+        "worst": format_bytes(runtime.memory_bytes * runtime.pool_max),
+    }
 
 
 def _row(sandbox: Sandbox) -> dict[str, Any]:
@@ -110,5 +122,7 @@ def _row(sandbox: Sandbox) -> dict[str, Any]:
         "sandbox": sandbox,
         "old": sandbox.runtime_revision != sandbox.runtime.revision,
         "age": format_ms(max(0, (timezone.now() - sandbox.created_at) // timedelta(seconds=1)) * 1000),
+        # What it holds is its node's to know; what it may hold is known here.
+        "memory": format_bytes(sandbox.runtime.memory_bytes),
         "killable": sandbox.state in (SandboxState.READY, SandboxState.CLAIMED),
     }
