@@ -45,7 +45,8 @@ def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:
         request,
         "console/pool.html",
         "Pool",
-        runtimes=_runtimes(),
+        runtimes=(runtimes := _runtimes()),
+        off=[row for row in runtimes if not row["runtime"].enabled],
         sandboxes=[_row(sandbox) for sandbox in sandboxes],
         refresh=REFRESH_S,
         may_drain=request.user.has_perm("executions.drain_sandbox"),
@@ -86,7 +87,7 @@ def _runtimes() -> list[dict[str, Any]]:
         Sandbox.objects.filter(ready_at__isnull=False).values_list("runtime").annotate(took=Avg(took)).order_by()
     )
     shown = []
-    for runtime in Runtime.objects.all():
+    for runtime in Runtime.objects.order_by("-enabled", "slug"):
         mine = [row for row in rows if row["runtime_id"] == runtime.pk]
         warm, cold = sum(row["warm"] for row in mine), sum(row["cold"] for row in mine)
         states = list(runtime.sandboxes.values_list("state", "runtime_revision"))
@@ -96,9 +97,9 @@ def _runtimes() -> list[dict[str, Any]]:
                 "ready": sum(state == SandboxState.READY and of == runtime.revision for state, of in states),
                 "all": len(states),
                 "hit_rate": f"{100 * warm / (warm + cold):.0f} %" if warm + cold else "no run",
-                "refill": format_ms(refill[runtime.pk].total_seconds() * 1000)
+                "refill": f"{format_ms(refill[runtime.pk].total_seconds() * 1000)} a sandbox, on average"
                 if runtime.pk in refill
-                else "unknown",
+                else "unknown: none is warm",
                 **_memory(runtime),
             }
         )

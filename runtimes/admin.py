@@ -66,7 +66,7 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
             {
                 "description": "The pool follows demand between the two. "
                 "An empty pool means a cold start of about half a second, never an error.",
-                "fields": (("pool_min", "pool_max"),),
+                "fields": ("pool_min", "pool_max"),
             },
         ),
         (

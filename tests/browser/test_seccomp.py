@@ -60,7 +60,7 @@ def test_saving_what_nobody_touched_changes_nothing(
     for turn in range(turns):
         page.get_by_label(("JSON", "Rows")[turn % 2], exact=True).check()
         expect(page.locator(f".rules-editor[data-mode={('json', 'form')[turn % 2]}]")).to_be_visible()
-    page.get_by_label("Description").fill("Only its description changes.")
+    page.locator("#id_description").fill("Only its description changes.")
     save(page)
     assert (newest(platform, profile)["number"], newest(platform, profile)["rules"]) == (1, RULES)
 

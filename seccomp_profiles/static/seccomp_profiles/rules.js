@@ -16,7 +16,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const counts = (rule) => {
     if (field(rule, "remove").checked) return false;
     if (!rule.classList.contains("new")) return true;
-    const filled = (input) => input.type !== "hidden" && !/-(place|remove)$/.test(input.name) && input.value.trim();
+    const filled = (input) => input.name && input.type !== "hidden" && !/-(place|remove)$/.test(input.name) && input.value.trim();
     return [...rule.querySelectorAll("input, select, textarea")].some(filled);
   };
 
@@ -59,6 +59,9 @@ document.addEventListener("DOMContentLoaded", () => {
 
   const suggest = (input) => {
     const wanted = input.value.trim().toLowerCase();
+    // Half a word is looked for, and not sent.
+    input.dataset.add ||= input.name;
+    input.name = calls().some(([name]) => name === wanted) ? input.dataset.add : "";
     const found = wanted ? calls().filter((call) => call.join(" ").toLowerCase().includes(wanted)) : [];
     // Those whose name begins so come first.
     found.sort((a, b) => b[0].startsWith(wanted) - a[0].startsWith(wanted));
@@ -77,7 +80,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const names = field(rule, "names");
     const there = names.value.split(/[\s,]+/).filter(Boolean);
     if (name && !there.includes(name)) names.value = [...there, name].join(" ");
-    const input = field(rule, "add");
+    const input = rule.querySelector("[data-add]");
     input.value = "";
     suggest(input);
     explain(rule);
