@@ -148,10 +148,11 @@ def _probe_tile(probed: list[Standing]) -> Tile:
 
 
 def _probe(standing: Standing) -> dict[str, Any]:
-    age = standing.age
+    age = standing.age or timedelta()
+    unit = timedelta(minutes=1) if age > timedelta(minutes=1) else timedelta(seconds=1)
     return {
         "standing": standing,
-        "age": f"{format_ms(age // timedelta(seconds=1) * 1000)} ago" if age else "",
+        "age": f"{format_ms(age // unit * unit // timedelta(milliseconds=1))} ago",
         "summary": standing.probe.details.get("summary", "") if standing.probe else "",
     }
 
