@@ -20,8 +20,9 @@ class Idle:
 
 def idle_memory(runtime: Runtime) -> Idle:
     """Never more than its limit."""
-    peaks = Execution.objects.filter(runtime_id=runtime.pk, peak_memory_bytes__gt=0).order_by("-id")
-    seen = [peak for peak in peaks.values_list("peak_memory_bytes", flat=True)[:LOOKED_AT] if peak]
+    # Those without a figure are left out afterwards: a history that has none must not be read to its begin.
+    last = Execution.objects.filter(runtime_id=runtime.pk).order_by("-id")[:LOOKED_AT]
+    seen = [peak for peak in last.values_list("peak_memory_bytes", flat=True) if peak]
     if seen:
         return Idle(min(runtime.memory_bytes, *seen), f"the least that one of its last {len(seen)} runs took")
     known = MEASURED.get(runtime.slug)
