@@ -36,6 +36,14 @@ def test_board_says_what_a_pool_costs_in_memory(
     assert "n up to 256 MiB" in shown
 
 
+def test_switched_off_ones_stand_apart(browser: Browser, python_runtime: Runtime) -> None:
+    Runtime.objects.create(slug="awk", name="GNU awk", image="x", source_file="main.awk", enabled=False)
+    shown = words(browser.get(POOL).content.decode())
+    before, _, after = shown.partition("Switched off: 1 runtime,")
+    assert "Python 3.13" in before and "GNU awk" not in before
+    assert "GNU awk" in after
+
+
 def test_draining_retires_the_warm_ones(visitor: Visitor, python_runtime: Runtime) -> None:
     warm, starting = sandbox(python_runtime), sandbox(python_runtime, SandboxState.STARTING)
     visitor("operator").post(POOL, {"action": "drain", "runtime": python_runtime.pk})
