@@ -69,13 +69,13 @@ def test_a_field_is_put_back_to_its_manifest(open_page: Open, platform: Platform
 def test_limits_are_written_with_their_units(open_page: Open, platform: Platform) -> None:
     page = open_page()
     open_runtime(page, platform, "bash")
-    memory = page.get_by_label("Memory", exact=True)
+    memory = page.locator("#id_memory_bytes")
     memory.fill("0.5 GiB")
     expect(page.locator("#id_memory_bytes + .unit-hint")).to_have_text("= 536,870,912 bytes")
     memory.fill("half")
     expect(page.locator("#id_memory_bytes + .unit-hint")).to_have_text("not a number of bytes")
     memory.fill("512 MiB")
-    page.get_by_label("At most").fill("10")
+    page.locator("#id_pool_max").fill("10")
     expect(page.locator("[data-of=pool_max][data-each=memory]")).to_have_text("5 GiB")
 
 
@@ -114,7 +114,7 @@ def test_a_package_is_built_watched_and_cancelled(browser: Browser, builder: Pla
     expect(page.locator("#build-progress")).to_contain_text(re.compile("Queued|Building"))
     assert not violations(page)
     expect(page.locator("#build-log")).to_contain_text("humanize", timeout=240_000)
-    expect(page.locator(".field-shown_state, #content").first).to_contain_text("Live", timeout=240_000)
+    expect(page.locator(".status-live")).to_be_visible(timeout=240_000)
     assert not violations(page)
     result = builder.run("def main():\n    import humanize\n    return humanize.intcomma(1234567)")
     assert result["result"]["value"] == "1,234,567"
@@ -127,6 +127,5 @@ def test_a_package_is_built_watched_and_cancelled(browser: Browser, builder: Pla
     page.get_by_role("button", name="Cancel").click()
     state = "SELECT state FROM runtimes_runtimebuild ORDER BY id DESC LIMIT 1"
     eventually(lambda: builder.sql(state)[0]["state"] == "cancelled", "the build is cancelled", 60)
-    page.reload()
-    expect(page.locator("#content")).to_contain_text("Cancelled")
+    expect(page.locator(".status-cancelled")).to_be_visible(timeout=60_000)
     page.close()
