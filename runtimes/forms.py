@@ -28,7 +28,11 @@ class UnitInput(TextInput):  # type: ignore[misc]
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
         quantity = super().render(name, value, attrs, renderer)
-        return format_html('{}<span class="unit-hint">{}</span>', quantity, self._in_numbers(value))
+        return format_html(
+            '<div class="quantity-field">{}<span class="unit-hint">{}</span></div>',
+            quantity,
+            self._in_numbers(value),
+        )
 
     def _in_numbers(self, value: Any) -> str:
         try:

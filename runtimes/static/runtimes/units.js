@@ -30,7 +30,7 @@
     const kind = target.dataset?.unit;
     if (kind) {
       const value = number(target.value, kind);
-      target.nextElementSibling.textContent = !target.value.trim() ? "" : Number.isNaN(value) ? `not a number of ${kind}` : `= ${value.toLocaleString("en")} ${kind}`;
+      target.closest(".quantity-field").querySelector(".unit-hint").textContent = !target.value.trim() ? "" : Number.isNaN(value) ? `not a number of ${kind}` : `= ${value.toLocaleString("en")} ${kind}`;
     }
     if (["id_pool_min", "id_pool_max", "id_memory_bytes"].includes(target.id)) pool();
   });
