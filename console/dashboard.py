@@ -18,6 +18,7 @@ from executions import liveness
 from executions.models import Client, Execution, Sandbox, SandboxState, Status
 from runtimes.models import Runtime
 from sandbox_platform.units import format_ms
+from seccomp_profiles.standing import Standing, standings
 
 # Name: how far back, and how wide a bar of the chart.
 RANGES = {
@@ -62,10 +63,12 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     rows = figures.counts(now - span, step)
     runtimes = {runtime.pk: runtime for runtime in Runtime.objects.all()}
     empty = not rows and not Execution.objects.exists()
+    probed = standings() if request.user.has_perm("seccomp_profiles.view_inspection") else None
     return context | {
         "range": name,
         "ranges": [(key, words) for key, (_, _, words) in RANGES.items()],
-        "tiles": [*_live_tiles(request, runtimes), *_range_tiles(rows)],
+        "tiles": [*_live_tiles(request, runtimes, probed), *_range_tiles(rows)],
+        "probes": [_probe(standing) for standing in probed or ()],
         "chart": _chart(rows, now, span, step),
         "latencies": _latencies(now - span, runtimes),
         "clients": _busiest(rows),
@@ -75,7 +78,9 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _live_tiles(request: HttpRequest, runtimes: dict[int, Runtime]) -> Iterable[Tile]:
+def _live_tiles(
+    request: HttpRequest, runtimes: dict[int, Runtime], probed: list[Standing] | None
+) -> Iterable[Tile]:
     queue = Execution.objects.filter(status=Status.QUEUED).aggregate(number=Count("pk"), oldest=Min("queued_at"))
     age = (timezone.now() - queue["oldest"]).total_seconds() * 1000 if queue["oldest"] else 0
     waits = f"the oldest for {format_ms(age)}" if queue["number"] else "nothing waits"
@@ -110,6 +115,8 @@ def _live_tiles(request: HttpRequest, runtimes: dict[int, Runtime]) -> Iterable[
     )  # fmt: skip
     if request.user.has_perm("audit.view_seal"):
         yield _seal_tile()
+    if probed is not None:
+        yield _probe_tile(probed)
 
 
 def _seal_tile() -> Tile:
@@ -125,6 +132,29 @@ def _seal_tile() -> Tile:
         "Audit seals", f"#{last.sequence}", f"{format_ms(age.total_seconds() * 1000)} ago, {pending} rows wait",
         link, "warning" if late else "ok",
     )  # fmt: skip
+
+
+def _probe_tile(probed: list[Standing]) -> Tile:
+    if not probed:
+        profiles = reverse("admin:seccomp_profiles_seccompprofile_changelist")
+        return Tile("Seccomp probes", "none", "no runtime has a profile", profiles)
+    states = Counter(standing.state for standing in probed)
+    worst = probed[0]
+    others = f"{worst.profile} on {worst.runtime}: {worst.words.lower()}"
+    return Tile(
+        "Seccomp probes", f"{states['ok']} of {len(probed)}", "enforced" if worst.state == "ok" else others,
+        "#probes", worst.state,
+    )  # fmt: skip
+
+
+def _probe(standing: Standing) -> dict[str, Any]:
+    age = standing.age or timedelta()
+    unit = timedelta(minutes=1) if age > timedelta(minutes=1) else timedelta(seconds=1)
+    return {
+        "standing": standing,
+        "age": f"{format_ms(age // unit * unit // timedelta(milliseconds=1))} ago",
+        "summary": standing.probe.details.get("summary", "") if standing.probe else "",
+    }
 
 
 def _range_tiles(rows: list[dict[str, Any]]) -> Iterable[Tile]:

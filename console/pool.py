@@ -14,6 +14,7 @@ from django.utils import timezone
 from console import figures
 from console.site import ConsoleSite
 from executions import pooling
+from executions.idle import idle_memory
 from executions.models import Sandbox, SandboxState
 from runtimes.models import Runtime
 from sandbox_platform.units import format_bytes, format_ms
@@ -44,7 +45,8 @@ def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:
         request,
         "console/pool.html",
         "Pool",
-        runtimes=_runtimes(),
+        runtimes=(runtimes := _runtimes()),
+        off=[row for row in runtimes if not row["runtime"].enabled],
         sandboxes=[_row(sandbox) for sandbox in sandboxes],
         refresh=REFRESH_S,
         may_drain=request.user.has_perm("executions.drain_sandbox"),
@@ -85,7 +87,7 @@ def _runtimes() -> list[dict[str, Any]]:
         Sandbox.objects.filter(ready_at__isnull=False).values_list("runtime").annotate(took=Avg(took)).order_by()
     )
     shown = []
-    for runtime in Runtime.objects.all():
+    for runtime in Runtime.objects.order_by("-enabled", "slug"):
         mine = [row for row in rows if row["runtime_id"] == runtime.pk]
         warm, cold = sum(row["warm"] for row in mine), sum(row["cold"] for row in mine)
         states = list(runtime.sandboxes.values_list("state", "runtime_revision"))
@@ -95,14 +97,25 @@ def _runtimes() -> list[dict[str, Any]]:
                 "ready": sum(state == SandboxState.READY and of == runtime.revision for state, of in states),
                 "all": len(states),
                 "hit_rate": f"{100 * warm / (warm + cold):.0f} %" if warm + cold else "no run",
-                "refill": format_ms(refill[runtime.pk].total_seconds() * 1000)
+                "refill": f"{format_ms(refill[runtime.pk].total_seconds() * 1000)} a sandbox, on average"
                 if runtime.pk in refill
-                else "unknown",
-                "memory": format_bytes(runtime.memory_bytes),
-                "worst": format_bytes(runtime.memory_bytes * runtime.pool_max),
+                else "unknown: none is warm",
+                **_memory(runtime),
             }
         )
     return shown
+
+
+def _memory(runtime: Runtime) -> dict[str, str]:
+    idle = idle_memory(runtime)
+    return {
+        "memory": format_bytes(runtime.memory_bytes),
+        "idle": format_bytes(idle.bytes),
+        "source": idle.source,
+        "rest": format_bytes(idle.bytes * runtime.pool_min),
+        "full": format_bytes(idle.bytes * runtime.pool_max),
+        "worst": format_bytes(runtime.memory_bytes * runtime.pool_max),
+    }
 
 
 def _row(sandbox: Sandbox) -> dict[str, Any]:
@@ -110,5 +123,7 @@ def _row(sandbox: Sandbox) -> dict[str, Any]:
         "sandbox": sandbox,
         "old": sandbox.runtime_revision != sandbox.runtime.revision,
         "age": format_ms(max(0, (timezone.now() - sandbox.created_at) // timedelta(seconds=1)) * 1000),
+        # What it holds is its node's to know; what it may hold is known here.
+        "memory": format_bytes(sandbox.runtime.memory_bytes),
         "killable": sandbox.state in (SandboxState.READY, SandboxState.CLAIMED),
     }

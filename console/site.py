@@ -13,6 +13,7 @@ PAGES = (
     ("playground/run/", "playground_run", "console.playground.run"),
     ("pool/", "pool", "console.pool.page"),
     ("doctor/", "doctor", "console.doctor.page"),
+    ("trials/<int:runtime_id>/", "trial", "console.trials.page"),
     ("searches/", "searches", "console.searches.change"),
 )
 

@@ -1,27 +1,19 @@
-import json
 from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import Count, F, Q, QuerySet
-from django.http import HttpRequest
-from django.urls import reverse
-from django.utils.html import format_html, format_html_join
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from runtimes import manifests
+from runtimes import manifests, resets
 from runtimes.builds import BuildState
 from runtimes.forms import RuntimeForm
 from runtimes.models import Runtime
 from sandbox_platform.generics import ModelAdmin
 from sandbox_platform.units import format_bytes, format_ms
 from seccomp_profiles import activation
-
-LONGEST_SHOWN = 300
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
 @admin.register(Runtime)
@@ -43,7 +35,7 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
     list_filter = ("enabled", "ragflow_code_policy", "seccomp_profile")
     search_fields = ("slug", "name", "image")
     actions = ("reset_to_manifest",)
-    readonly_fields = ("live_build", "changed_against_manifest", "revision", "created_at", "updated_at")
+    readonly_fields = ("live_build", "revision", "created_at", "updated_at")
     save_on_top = True
     fieldsets = (
         (None, {"fields": ("slug", "name", "aliases", "enabled")}),
@@ -74,7 +66,7 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
             {
                 "description": "The pool follows demand between the two. "
                 "An empty pool means a cold start of about half a second, never an error.",
-                "fields": (("pool_min", "pool_max"),),
+                "fields": ("pool_min", "pool_max"),
             },
         ),
         (
@@ -108,13 +100,28 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
             },
         ),
         ("Smoke programs", {"classes": ("collapse",), "fields": ("smoke",)}),
-        ("Manifest", {"fields": ("changed_against_manifest",)}),
         ("Record", {"fields": ("revision", "created_at", "updated_at")}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Runtime]:
         current = Q(sandboxes__state="ready", sandboxes__runtime_revision=F("revision"))
         return super().get_queryset(request).annotate(ready=Count("sandboxes", filter=current))
+
+    def get_urls(self) -> list[URLPattern]:
+        def reset(request: HttpRequest, runtime_id: int) -> HttpResponse:
+            return resets.reset(request, self, runtime_id)
+
+        wrapped = self.admin_site.admin_view(reset)
+        return [path("<int:runtime_id>/reset/", wrapped, name="runtimes_runtime_reset"), *super().get_urls()]
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **options: Any) -> Any:
+        if runtime := options.get("obj"):
+            context |= {
+                "comparison": resets.compare(runtime),
+                "has_live_build": runtime.builds.filter(state=BuildState.LIVE).exists(),
+                "may_run": request.user.has_perm("executions.run_execution"),
+            }
+        return super().render_change_form(request, context, *args, **options)
 
     def has_delete_permission(self, request: HttpRequest, obj: Runtime | None = None) -> bool:
         # History names its runtime for ever. Also keeps the bulk action away, which asks without an object.
@@ -125,21 +132,6 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
         if "seccomp_profile" in form.changed_data and obj.seccomp_profile:
             for obstacle in activation.obstacles(obj.seccomp_profile.current, [obj]):
                 messages.warning(request, f"{obj.seccomp_profile}: {obstacle.message}. Probe it.")
-
-    @admin.display(description="Changed against it")
-    def changed_against_manifest(self, runtime: Runtime) -> str:
-        if not runtime.slug:
-            return "It has none yet."
-        try:
-            found = manifests.differences(runtime)
-        except manifests.ManifestError as e:
-            return f"The manifest cannot be read: {e}"
-        if found is None:
-            return "It has no manifest: it was made here or over the API."
-        lines = ((name, _short(row), _short(wanted)) for name, row, wanted in found)
-        return format_html_join("", "<div>{}: <code>{}</code>, in the manifest <code>{}</code></div>", lines) or (
-            "Nothing. The action of the list, “Put back to the manifest”, undoes changes."
-        )
 
     @admin.action(description="Put back to the manifest", permissions=["change"])
     def reset_to_manifest(self, request: HttpRequest, queryset: QuerySet[Runtime]) -> None:

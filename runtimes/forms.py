@@ -1,38 +1,107 @@
 from typing import Any
 
 from django import forms
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from executions.idle import idle_memory
 from runtimes.code_policy import RULES, Rule
 from runtimes.models import Runtime
-from sandbox_platform.forms import CHECKBOXES, NumberInput, json_field
+from sandbox_platform import units
+from sandbox_platform.forms import CHECKBOXES, TextInput, json_field
 from sandbox_platform.generics import ModelForm
-from sandbox_platform.units import format_bytes, format_ms
 
 TIMES = ("wall_time_ms", "cpu_time_ms", "compile_wall_ms", "compile_cpu_ms")
-FORMATS = {"bytes": format_bytes, "ms": format_ms}
+SIZES = ("memory_bytes", "workspace_bytes", "tmp_bytes", "output_bytes", "result_bytes", "artifact_bytes")
 
 
-class UnitInput(NumberInput):
-    """A number with its value in words beside it, which units.js keeps true."""
+class UnitInput(TextInput):  # type: ignore[misc]
+    """A quantity with its unit, and beside it what the API calls it, which units.js keeps true."""
 
     def __init__(self, unit: str) -> None:
         self.unit = unit
-        super().__init__(attrs={"data-unit": unit, "class": "number"})
+        super().__init__(attrs={"data-unit": unit, "class": "quantity", "spellcheck": "false"})
 
     class Media:
         js = ("runtimes/units.js",)
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
-        number = super().render(name, value, attrs, renderer)
-        return format_html('{}<span class="unit-hint">{}</span>', number, self._in_words(value))
+        quantity = super().render(name, value, attrs, renderer)
+        return format_html(
+            '<div class="quantity-field">{}<span class="unit-hint">{}</span></div>',
+            quantity,
+            self._in_numbers(value),
+        )
 
-    def _in_words(self, value: Any) -> str:
+    def _in_numbers(self, value: Any) -> str:
         try:
-            return f"= {FORMATS[self.unit](int(value))}"
-        except (TypeError, ValueError):
+            number = units.parse(str(value), self.unit)
+        except ValueError:
             return ""
+        return f"= {number:,} {self.unit}"
+
+
+class QuantityField(forms.IntegerField):
+    """Written as people do, `256 MiB`; a mere number is bytes or milliseconds."""
+
+    unit = ""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options | {"widget": UnitInput(self.unit)})
+
+    def prepare_value(self, value: Any) -> Any:
+        return units.exact(value, self.unit) if isinstance(value, int) else value
+
+    def to_python(self, value: Any) -> Any:
+        if value in self.empty_values:
+            return None
+        try:
+            return units.parse(str(value), self.unit)
+        except ValueError as e:
+            raise forms.ValidationError(str(e), code="invalid") from e
+
+
+class BytesField(QuantityField):
+    unit = "bytes"
+
+
+class TimeField(QuantityField):
+    unit = "ms"
+
+
+def bounds(name: str, unit: str) -> str:
+    """The model's own, in words."""
+    column: Any = Runtime._meta.get_field(name)
+    least = [v.limit_value for v in column.validators if isinstance(v, MinValueValidator) and v.limit_value]
+    # What the column could hold is no bound that anybody set.
+    most = [
+        v.limit_value for v in column.validators if isinstance(v, MaxValueValidator) and v.limit_value < 2**31 - 1
+    ]
+    words = [f"at least {units.exact(value, unit)}" for value in least]
+    words += [f"at most {units.exact(value, unit)}" for value in most]
+    text = " and ".join(words)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def pool_cost(runtime: Runtime) -> SafeString:
+    """Of its sizes as they are; units.js does the sums again when they are changed."""
+    idle = idle_memory(runtime)
+
+    def part(of: str, each: str, one: int) -> SafeString:
+        total = units.format_bytes(getattr(runtime, of) * one)
+        return format_html('<strong data-of="{}" data-each="{}">{}</strong>', of, each, total)
+
+    return format_html(
+        '<span data-pool-idle="{}">In memory, on each node: {} when nobody calls, {} once the pool is full, '
+        "and {} if every one of those used its limit. One that waits takes {}, {}.</span>",
+        idle.bytes,
+        part("pool_min", "idle", idle.bytes),
+        part("pool_max", "idle", idle.bytes),
+        part("pool_max", "memory", runtime.memory_bytes),
+        units.format_bytes(idle.bytes),
+        idle.source,
+    )
 
 
 def rule_choices(slug: str | None) -> list[tuple[str, SafeString]]:
@@ -72,20 +141,28 @@ class RuntimeForm(ModelForm[Runtime]):
             "pool_min": "At least",
             "pool_max": "At most",
         }
-        widgets = {name: UnitInput("ms") for name in TIMES} | {
-            name: UnitInput("bytes")
-            for name in (
-                "memory_bytes",
-                "workspace_bytes",
-                "tmp_bytes",
-                "output_bytes",
-                "result_bytes",
-                "artifact_bytes",
-            )
+        field_classes = dict.fromkeys(TIMES, TimeField) | dict.fromkeys(SIZES, BytesField)
+        help_texts = {
+            "wall_time_ms": "From handing over the job to its end. The host ends the run, not the guest.",
+            "cpu_time_ms": "CPU time of the whole sandbox, all processes together.",
+            "compile_wall_ms": "For the compile command, where there is one; the program's own begin after it.",
+            "compile_cpu_ms": "CPU time of the compile command.",
+            "memory_bytes": "Of the whole sandbox, its files included (they live in memory). "
+            "Going over it kills the sandbox.",
+            "workspace_bytes": "Size of /workspace, where the program runs.",
+            "tmp_bytes": "Size of /tmp.",
+            "output_bytes": "Kept of stdout, and as much of stderr.",
+            "result_bytes": "Largest JSON that main() may return.",
+            "artifact_bytes": "Largest file kept from ./artifacts; a larger one is left out.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for name in (*TIMES, *SIZES):
+            if isinstance(limit := self.fields.get(name), QuantityField):
+                limit.help_text = f"{limit.help_text} {bounds(name, limit.unit)}"
+        if most := self.fields.get("pool_max"):
+            most.help_text = pool_cost(self.instance)
         field = self.fields.get("disabled_rules")
         if isinstance(field, forms.MultipleChoiceField):
             field.choices = rule_choices(self.instance.slug or None)

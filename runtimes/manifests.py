@@ -211,6 +211,20 @@ def _waited_for_its_image(row: Runtime, manifest: Manifest) -> bool:
     return not row.enabled and row.revision == 1 and _is_built(manifest)
 
 
+def _reset_fields(row: Runtime, manifest: Manifest, names: Iterable[str]) -> str:
+    names = set(names)
+    changes = [change for change in _compared(row, manifest) if change[0] in names]
+    if not changes:
+        return f"runtime {row.slug}: is as its manifest says"
+    wanted = _seeded(manifest)
+    for name, _, _ in changes:
+        setattr(row, name, wanted[name])
+    if not _differences(row, manifest):
+        row.manifest_sha256 = manifest.sha256
+    _save(row, manifest)
+    return f"runtime {row.slug}: as its manifest says again ({'; '.join(map(_in_words, changes))})"
+
+
 def _reset(row: Runtime, manifest: Manifest) -> str:
     changes = _differences(row, manifest)
     if not changes and row.manifest_sha256 == manifest.sha256 and not row.built_image:
@@ -229,7 +243,12 @@ def _report(row: Runtime, manifest: Manifest) -> str:
 
 
 def _differences(row: Runtime, manifest: Manifest) -> list[str]:
-    return [f"{name}: {_short(present)} → {_short(wanted)}" for name, present, wanted in _compared(row, manifest)]
+    return [_in_words(change) for change in _compared(row, manifest)]
+
+
+def _in_words(change: tuple[str, Any, Any]) -> str:
+    name, present, wanted = change
+    return f"{name}: {_short(present)} → {_short(wanted)}"
 
 
 def _short(value: Any) -> str:
@@ -249,11 +268,13 @@ def differences(row: Runtime) -> list[tuple[str, Any, Any]] | None:
     return _compared(row, load(path)) if path.exists() else None
 
 
-def reset_one(row: Runtime) -> str:
-    """Raises ManifestError, and FileNotFoundError where there is no manifest. What was done, in words."""
+def reset_one(row: Runtime, names: Iterable[str] | None = None) -> str:
+    """These fields, or all that a manifest determines; what was done, in words. Raises ManifestError, and
+    FileNotFoundError where there is no manifest."""
     manifest = load(settings.BASE_DIR / "images" / row.slug / "runtime.toml")
     with transaction.atomic():
-        return _reset(Runtime.objects.select_for_update().get(pk=row.pk), manifest)
+        row = Runtime.objects.select_for_update().get(pk=row.pk)
+        return _reset(row, manifest) if names is None else _reset_fields(row, manifest, names)
 
 
 def _plain(value: Any) -> Any:
@@ -274,7 +295,7 @@ def _save(row: Runtime, manifest: Manifest) -> None:
 def _seeded(manifest: Manifest) -> dict[str, Any]:
     """The manifest's values; RAGFlow's variables win, being the operator's word."""
     pristine = Runtime()
-    fields = {name: getattr(pristine, name) for name in _determined()} | manifest.fields
+    fields = {name: getattr(pristine, name) for name in determined()} | manifest.fields
     fields["wall_time_ms"] = fields["cpu_time_ms"] = settings.SEED_TIMEOUT_MS
     # Some languages do not start in less than their manifest names.
     fields["memory_bytes"] = max(settings.SEED_MEMORY_BYTES, manifest.fields.get("memory_bytes", 0))
@@ -288,7 +309,8 @@ def _seeded(manifest: Manifest) -> dict[str, Any]:
     return fields
 
 
-def _determined() -> tuple[str, ...]:
+def determined() -> tuple[str, ...]:
+    """The fields of a runtime that a manifest says something about, if only that they are the default."""
     texts = (*REQUIRED, *TEXTS, *TEXT_LISTS)
     return (*texts, "environment", "packages", "smoke", *Limits.__dataclass_fields__, *POOL.values())
 

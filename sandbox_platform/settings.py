@@ -193,7 +193,7 @@ UNFOLD = {
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("console/icon.svg")}
     ],
-    "STYLES": [lambda _: static("console/console.css")],
+    "STYLES": [lambda _: static("console/console.css"), lambda _: static("console/configure.css")],
     "SCRIPTS": [lambda _: static("console/console.js")],
     "DASHBOARD_CALLBACK": "console.dashboard.dashboard",
     "SIDEBAR": {"navigation": "console.navigation.sections"},

@@ -5,7 +5,7 @@ from django import forms
 from django.utils import timezone
 
 from executions.models import Client, Token
-from runtimes.forms import UnitInput
+from runtimes.forms import BytesField, TimeField
 from runtimes.models import Runtime
 from sandbox_platform.forms import CHECKBOXES, SELECT, TextInput
 from sandbox_platform.generics import ActionForm, ModelForm
@@ -52,10 +52,20 @@ class ClientForm(ModelForm[Client]):
             "max_runs_per_day": "Runs per day",
             "max_open_executions": "Queued or running at once",
         }
-        widgets = {name: UnitInput("ms") for name in ("max_wall_time_ms", "max_cpu_time_ms")} | {
-            name: UnitInput("bytes")
-            for name in ("max_memory_bytes", "max_output_bytes", "max_result_bytes", "max_artifact_bytes")
+        help_texts = {
+            name: f"{what} Empty: the runtime's limit alone."
+            for name, what in (
+                ("max_wall_time_ms", "How long a run may take."),
+                ("max_cpu_time_ms", "CPU time of a run."),
+                ("max_memory_bytes", "Of the whole sandbox of a run."),
+                ("max_output_bytes", "Kept of stdout, and as much of stderr."),
+                ("max_result_bytes", "Largest JSON that main() may return."),
+                ("max_artifact_bytes", "Largest file kept from ./artifacts."),
+            )
         }
+        field_classes = {"max_wall_time_ms": TimeField, "max_cpu_time_ms": TimeField} | dict.fromkeys(
+            ("max_memory_bytes", "max_output_bytes", "max_result_bytes", "max_artifact_bytes"), BytesField
+        )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

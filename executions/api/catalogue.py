@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from executions.api import schema
 from executions.api.base import ApiView, S, validated
-from executions.api.catalogue_forms import RuntimeForm, change
+from executions.api.catalogue_forms import ResetForm, RuntimeForm, change
 from executions.api.problems import Conflict
 from executions.permissions import MayAdminister
 from runtimes import manifests
@@ -147,15 +147,17 @@ class RuntimeManifestView(CatalogueView):
     @extend_schema(
         summary="Put the runtime back to its manifest",
         operation_id="reset_runtime",
-        description="Administrators only. What a manifest does not name stays: policies, profile, enabled.",
-        request=None,
-        responses=schema.answers({200: schema.RuntimeSchema}, 403, 404, 409),
+        description="Administrators only. What a manifest does not name stays: policies, profile, enabled. "
+        "With `fields`, only these are put back; without, all, and a live build is live no more.",
+        request=ResetForm,
+        responses=schema.answers({200: schema.RuntimeSchema}, *CHANGING, 404, 409),
         tags=["Catalogue"],
     )
     def post(self, request: Request, slug: str) -> Response:
         runtime = get_object_or_404(Runtime, slug=slug)
+        form = validated(ResetForm, request.data)
         try:
-            manifests.reset_one(runtime)
+            manifests.reset_one(runtime, form.get("fields"))
         except (manifests.ManifestError, FileNotFoundError) as e:
             raise Conflict(
                 f"Not reset: {runtime.slug} has no manifest that would do.",

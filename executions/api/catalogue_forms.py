@@ -15,7 +15,7 @@ from executions.api.fields import Flag, Name, Number, Strict, Text, Whole
 from executions.api.forms import Variables
 from executions.api.profile_forms import SLUG, storable
 from executions.api.schema import AnyJson
-from runtimes import smoke
+from runtimes import manifests, smoke
 from runtimes.code_policy import RULES
 from runtimes.models import CodePolicy, Limits, Network, OutputAction, Runner, Runtime
 from runtimes.validators import ALIAS, ALIAS_HINT, INSTALLERS, MODES, PACKAGE
@@ -143,6 +143,12 @@ class RuntimeForm(Strict):
                 f"There is no seccomp profile {name!r}; GET /api/v1/seccomp-profiles lists them."
             )
         return profile
+
+
+class ResetForm(Strict):
+    def get_fields(self) -> Any:
+        choice = serializers.ChoiceField(manifests.determined())
+        return {"fields": serializers.ListField(child=choice, required=False, min_length=1, max_length=100)}
 
 
 def change(row: Runtime, values: dict[str, Any]) -> None:

@@ -5,9 +5,10 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
-from sandbox_platform.forms import TEXTAREA, TextInput, json_field
+from sandbox_platform.forms import TEXTAREA, PrettyJSONField, TextInput
 from sandbox_platform.generics import ModelForm
 from seccomp_profiles import revisions
+from seccomp_profiles.admin.widgets import RulesWidget
 from seccomp_profiles.models import SeccompProfile, SeccompRevision
 
 LARGEST_IMPORT = 1_000_000
@@ -40,7 +41,13 @@ class NamesField(forms.CharField):
 class SeccompProfileForm(ModelForm[SeccompProfile]):
     """Rules or, of a profile that extends another, what it changes: saved as the next revision."""
 
-    rules = json_field(28, help_text=SeccompRevision._meta.get_field("rules").help_text)
+    rules = PrettyJSONField(
+        widget=RulesWidget(
+            attrs={"rows": 28, "class": "json", "spellcheck": "false", "aria-label": "Rules as JSON"}
+        ),
+        required=False,
+        help_text=SeccompRevision._meta.get_field("rules").help_text,
+    )
     imported = forms.FileField(
         required=False,
         label="Import",

@@ -1,5 +1,7 @@
 """What the editor of a profile shows beside its fields, and the pages behind it; views get the ModelAdmin too."""
 
+import contextlib
+import copy
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +11,7 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import reverse
+from django.urls import reverse_lazy
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST, require_safe
@@ -17,6 +19,8 @@ from django.views.decorators.http import require_POST, require_safe
 from audit.middleware import actor_of
 from sandbox_platform.generics import ModelAdmin
 from seccomp_profiles import activation, revisions
+from seccomp_profiles.admin.forms import SeccompProfileForm
+from seccomp_profiles.admin.widgets import FORM, JSON, RulesWidget
 from seccomp_profiles.diff import diff
 from seccomp_profiles.findings import ERROR, Finding
 from seccomp_profiles.models import Inspection, InspectionVerdict, SeccompProfile, SeccompRevision
@@ -25,6 +29,9 @@ from seccomp_profiles.syscalls import describe, table
 
 FOLDER = "admin/seccomp_profiles/seccompprofile"
 Admin = ModelAdmin[SeccompProfile]
+
+
+URLS = {name: reverse_lazy(f"admin:seccomp_profiles_{name[:-4]}") for name in ("check_url", "editor_url")}
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,7 @@ def verdicts(revision: SeccompRevision) -> list[Verdict]:
 def about(profile: SeccompProfile | None) -> dict[str, Any]:
     """For the change form: the rules as read, every call's outcome, and the history."""
     if profile is None or profile.active is None:
-        return {"read": read(None, []), "check_url": reverse("admin:seccomp_profiles_check")}
+        return {"read": read(None, []), **URLS}
     newest = profile.revisions.latest("number")
     newest.profile = profile
     found = revisions.about(newest)
@@ -64,7 +71,7 @@ def about(profile: SeccompProfile | None) -> dict[str, Any]:
     return {
         "profile": profile,
         "read": read(newest.effective, found),
-        "check_url": reverse("admin:seccomp_profiles_check"),
+        **URLS,
         "rows": [(revision, verdicts_of(profile, revision)) for revision in rows],
         "inspections": (("probe", "Probe"), ("replay", "Dry run"), ("learn", "Learn")),
         "activations": profile.activations.select_related("revision", "previous")[:20],
@@ -109,16 +116,30 @@ def read(rules: Any, found: Sequence[Finding]) -> dict[str, Any]:
 
 @require_POST
 def check(request: HttpRequest, model_admin: Admin) -> HttpResponse:
-    """A fragment for the editor: what the text in it would mean."""
+    """A fragment for the editor: what the rules in it would mean."""
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
-    text = request.POST.get("rules", "").strip()
+    text = (RulesWidget().value_from_datadict(request.POST, {}, "rules") or "").strip()
     try:
         rules = json.loads(text) if text else None
         found = revisions.check(rules)
     except (ValueError, RecursionError) as e:
         rules, found = None, [Finding(ERROR, "", f"Not JSON: {e}")]
     return render(request, f"{FOLDER}/read.html", {"read": read(rules, found)})
+
+
+@require_POST
+def editor(request: HttpRequest, model_admin: Admin) -> HttpResponse:
+    """The editor anew, with the same rules, as rows or as JSON: what `to` says."""
+    if not model_admin.has_view_permission(request):
+        raise PermissionDenied
+    field: Any = SeccompProfileForm.base_fields["rules"]
+    widget = copy.deepcopy(field.widget)
+    text = widget.value_from_datadict(request.POST, {}, "rules") or ""
+    with contextlib.suppress(ValueError, RecursionError):
+        text = field.prepare_value(json.loads(text))
+    widget.mode = FORM if request.POST.get("to") == FORM else JSON
+    return HttpResponse(widget.render("rules", text, {"id": "id_rules"}))
 
 
 def _profile(request: HttpRequest, model_admin: Admin, profile_id: int, *, change: bool = False) -> SeccompProfile:

@@ -65,6 +65,7 @@ class SeccompProfileAdmin(ModelAdmin[SeccompProfile]):
 
         return [
             page("check/", pages.check, "check"),
+            page("editor/", pages.editor, "editor"),
             page("<int:profile_id>/diff/", pages.show_diff, "diff"),
             page("<int:profile_id>/follow/", pages.follow, "follow"),
             page("<int:profile_id>/revisions/<int:number>/", pages.show_revision, "revision"),

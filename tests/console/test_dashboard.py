@@ -10,8 +10,12 @@ from django.utils import timezone
 
 from audit import sealing
 from executions.models import Client, Execution, Status
+from runtimes.models import Runtime
+from seccomp_profiles import revisions
+from seccomp_profiles.models import Inspection
 from tests.conftest import Visitor
 from tests.pages import words
+from tests.seccomp_profiles.conftest import denying
 
 MakeExecution = Callable[..., Execution]
 INDEX = reverse("admin:index")
@@ -83,3 +87,20 @@ def test_as_many_queries_for_a_long_history(browser: Browser, make_execution: Ma
     with CaptureQueriesContext(connection) as many:
         browser.get(INDEX, {"range": "30d"})
     assert len(many) == len(few)
+
+
+def test_probes_of_what_is_in_use_are_shown(browser: Browser, python_runtime: Runtime) -> None:
+    python_runtime.seccomp_profile = revisions.create_profile("quiet", denying("ptrace"))
+    python_runtime.save()
+    assert "Seccomp probes 0 of 1 quiet on python: never probed" in text(browser)
+    Inspection.objects.create(
+        kind="probe", revision=python_runtime.seccomp_profile.current, runtime=python_runtime, state="done",
+        verdict="not_enforced", finished_at=timezone.now() - timedelta(minutes=5), node="n", runtime_revision=2,
+        details={"summary": "<b>ptrace went through"},
+    )  # fmt: skip
+    shown = text(browser).partition("does each profile in force hold")[2]
+    assert "quiet 1 python Not enforced 5 min ago on n &lt;b&gt;ptrace went through" in shown
+
+
+def test_no_profile_in_use_is_said(browser: Browser, python_runtime: Runtime) -> None:
+    assert "Seccomp probes none no runtime has a profile" in text(browser)

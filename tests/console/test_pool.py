@@ -5,7 +5,7 @@ from django.test import Client as Browser
 from django.urls import reverse
 
 from executions.models import Execution, Outcome, Sandbox, SandboxState, Status
-from runtimes.models import Runtime
+from runtimes.models import MIB, Runtime
 from tests.conftest import Visitor
 from tests.pages import words
 
@@ -24,6 +24,24 @@ def test_board_shows_every_sandbox(browser: Browser, python_runtime: Runtime) ->
     shown = words(browser.get(POOL).content.decode())
     assert "Ready 1 of 1 there are" in shown
     assert "abcdef012345 Ready python" in shown
+
+
+def test_board_says_what_a_pool_costs_in_memory(
+    browser: Browser, python_runtime: Runtime, make_execution: Callable[..., Execution]
+) -> None:
+    make_execution(peak_memory_bytes=30 * MIB)
+    sandbox(python_runtime)
+    shown = words(browser.get(POOL).content.decode())
+    assert "30 MiB each while it waits: 30 MiB when nobody calls, 240 MiB for a full pool; 2 GiB if" in shown
+    assert "n up to 256 MiB" in shown
+
+
+def test_switched_off_ones_stand_apart(browser: Browser, python_runtime: Runtime) -> None:
+    Runtime.objects.create(slug="awk", name="GNU awk", image="x", source_file="main.awk", enabled=False)
+    shown = words(browser.get(POOL).content.decode())
+    before, _, after = shown.partition("Switched off: 1 runtime,")
+    assert "Python 3.13" in before and "GNU awk" not in before
+    assert "GNU awk" in after
 
 
 def test_draining_retires_the_warm_ones(visitor: Visitor, python_runtime: Runtime) -> None:

@@ -73,6 +73,13 @@ def test_limits_are_saved(browser: Browser, existing: Client) -> None:
     assert (existing.max_wall_time_ms, existing.max_runs_per_day, existing.max_runs_per_minute) == (500, 7, None)
 
 
+def test_caps_are_written_with_their_units(browser: Browser, existing: Client) -> None:
+    save(browser, page(existing), max_wall_time_ms="1.5 s", max_memory_bytes="128 MiB")
+    existing.refresh_from_db()
+    assert (existing.max_wall_time_ms, existing.max_memory_bytes) == (1500, 128 * 2**20)
+    assert 'value="128 MiB"' in html_of(browser, page(existing))
+
+
 @pytest.mark.parametrize(
     "field", ["max_wall_time_ms", "max_memory_bytes", "max_runs_per_minute", "max_open_executions"]
 )

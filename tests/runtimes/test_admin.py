@@ -1,13 +1,15 @@
+from collections.abc import Callable
+
 import pytest
 from django.conf import settings
 from django.test import Client as Browser
 from django.urls import reverse
 
-from executions.models import Sandbox, SandboxState
+from executions.models import Execution, Sandbox, SandboxState
 from runtimes.admin import RuntimeAdmin
 from runtimes.manifests import load, sync
-from runtimes.models import Runtime
-from tests.pages import cells
+from runtimes.models import MIB, Runtime
+from tests.pages import cells, words
 
 LIST = reverse("admin:runtimes_runtime_changelist")
 
@@ -36,10 +38,41 @@ def test_list_shows_pool_and_ready_sandboxes(browser: Browser, python_runtime: R
     assert cells(html, "ready") == ["1"]
 
 
-def test_page_says_bytes_and_milliseconds_in_words(browser: Browser, python_runtime: Runtime) -> None:
+def test_limits_are_shown_with_their_units_and_bounds(browser: Browser, python_runtime: Runtime) -> None:
     html = browser.get(page(python_runtime)).content.decode()
-    assert "= 256 MiB" in html
-    assert "= 10 s" in html
+    assert 'value="256 MiB"' in html
+    assert "= 268,435,456 bytes" in html
+    assert "At least 100 ms and at most 1 h." in html
+
+
+def test_limits_are_read_with_their_units(browser: Browser, python_runtime: Runtime) -> None:
+    data = form_data(browser, python_runtime, wall_time_ms="1.5 min", memory_bytes="0.5 GiB", tmp_bytes="1048576")
+    assert browser.post(page(python_runtime), data).status_code == 302
+    python_runtime.refresh_from_db()
+    limits = python_runtime.limits
+    assert (limits.wall_time_ms, limits.memory_bytes, limits.tmp_bytes) == (90_000, 2**29, 2**20)
+
+
+def test_saving_what_was_shown_changes_no_limit(browser: Browser, python_runtime: Runtime) -> None:
+    Runtime.objects.update(memory_bytes=268_435_457, wall_time_ms=1234)
+    before = Runtime.objects.get().limits
+    browser.post(page(python_runtime), form_data(browser, python_runtime))
+    assert Runtime.objects.get().limits == before
+
+
+def test_pool_says_what_it_costs_in_memory(
+    browser: Browser, python_runtime: Runtime, make_execution: Callable[..., Execution]
+) -> None:
+    make_execution(peak_memory_bytes=40 * MIB)
+    make_execution(peak_memory_bytes=30 * MIB)
+    shown = words(browser.get(page(python_runtime)).content.decode())
+    assert "30 MiB when nobody calls, 240 MiB once the pool is full, and 2 GiB if every one" in shown
+    assert "One that waits takes 30 MiB, the least that one of its last 2 runs took." in shown
+
+
+def test_pool_that_nothing_ran_in_costs_what_the_docs_say(browser: Browser, python_runtime: Runtime) -> None:
+    shown = words(browser.get(page(python_runtime)).content.decode())
+    assert "One that waits takes 70 MiB, as docs/performance.md has it: nothing has run on it yet." in shown
 
 
 def test_page_describes_the_rules_of_its_language_only(browser: Browser, python_runtime: Runtime) -> None:
@@ -70,6 +103,8 @@ def test_save_stores_and_makes_a_revision(browser: Browser, python_runtime: Runt
     [
         ({"pool_max": 0}, "Must not be below pool_min."),
         ({"memory_bytes": 1}, "greater than or equal to"),
+        ({"memory_bytes": "256 MB"}, "Write a number and bytes, KiB, MiB or GiB."),
+        ({"wall_time_ms": ""}, "This field is required."),
         ({"environment": "{"}, "Enter a valid JSON."),
         ({"environment": '{"A": 1}'}, "Must be a JSON object of strings"),
         ({"source_file": "a/b"}, "A plain file name"),
@@ -113,17 +148,6 @@ def test_every_field_of_the_model_is_on_the_page() -> None:
 def bash(db: None) -> Runtime:
     sync([load(settings.BASE_DIR / "images" / "bash" / "runtime.toml")])
     return Runtime.objects.get(slug="bash")
-
-
-def test_page_shows_what_was_changed_against_the_manifest(browser: Browser, bash: Runtime) -> None:
-    Runtime.objects.update(run_command="bash -x {source}")
-    html = browser.get(page(bash)).content.decode()
-    assert "bash -x {source}" in html
-    assert "in the manifest <code>&quot;bash {source}&quot;</code>" in html
-
-
-def test_page_of_an_unchanged_runtime_says_so(browser: Browser, bash: Runtime) -> None:
-    assert "Nothing. The action of the list" in browser.get(page(bash)).content.decode()
 
 
 def test_action_puts_a_runtime_back_to_its_manifest(browser: Browser, bash: Runtime) -> None:

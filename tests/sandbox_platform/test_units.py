@@ -1,6 +1,6 @@
 import pytest
 
-from sandbox_platform.units import format_bytes, format_ms
+from sandbox_platform.units import exact, format_bytes, format_ms, parse
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,53 @@ def test_bytes(value: int, words: str) -> None:
 )
 def test_ms(value: float, words: str) -> None:
     assert format_ms(value) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "words"),
+    [
+        (0, "bytes", "0 bytes"),
+        (256 * 1024**2, "bytes", "256 MiB"),
+        (1536 * 1024**2, "bytes", "1536 MiB"),
+        (1025, "bytes", "1025 bytes"),
+        (1500, "ms", "1500 ms"),
+        (90_000, "ms", "90 s"),
+        (3_600_000, "ms", "1 h"),
+    ],
+)
+def test_exact_words_mean_the_same_value_again(value: int, unit: str, words: str) -> None:
+    assert exact(value, unit) == words
+    assert parse(words, unit) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "value"),
+    [
+        ("0.5 GiB", "bytes", 2**29),
+        ("512m", "bytes", 2**29),
+        ("10", "bytes", 10),
+        (" 1.5 s ", "ms", 1500),
+        ("2 MIN", "ms", 120_000),
+    ],
+)
+def test_parse(text: str, unit: str, value: int) -> None:
+    assert parse(text, unit) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "unit"),
+    [
+        ("", "bytes"),
+        ("x", "bytes"),
+        ("-1", "ms"),
+        ("1 MB", "bytes"),
+        ("1 KiB", "ms"),
+        ("0.1 KiB", "bytes"),
+        ("1e3", "ms"),
+        ("²", "ms"),
+        ("9" * 40, "ms"),
+    ],
+)
+def test_parse_refuses(text: str, unit: str) -> None:
+    with pytest.raises(ValueError):
+        parse(text, unit)

@@ -11,7 +11,7 @@ from executions.models import Client
 from runtimes.models import Runtime
 from seccomp_profiles import revisions, shipped
 from seccomp_profiles.models import SeccompActivation, SeccompProfile
-from tests.pages import cells
+from tests.pages import cells, fields
 from tests.seccomp_profiles.test_validators import ALLOW, deny, profile
 
 LIST = reverse("admin:seccomp_profiles_seccompprofile_changelist")
@@ -230,3 +230,79 @@ def test_unused_profile_is_deleted_with_its_revisions(browser: Browser, quiet: S
 def test_default_of_a_profile_is_named_in_the_list(browser: Browser, db: None) -> None:
     revisions.create_profile("x", {"defaultAction": ALLOW})
     assert "allowed" in cells(html_of(browser.get(LIST)), "default_action")
+
+
+def save_rows(browser: Browser, of: SeccompProfile, **changes: str) -> Any:
+    """By the rows of the editor, as a browser without scripts sends them."""
+    data = fields(html_of(browser.get(change_page(of))))
+    return browser.post(
+        change_page(of), data | {f"rules-{name}": text for name, text in changes.items()}, follow=True
+    )
+
+
+def test_rows_saved_untouched_make_no_revision(browser: Browser, quiet: SeccompProfile) -> None:
+    save_rows(browser, quiet)
+    assert quiet.revisions.count() == 1
+
+
+def test_row_that_was_changed_makes_a_revision(browser: Browser, quiet: SeccompProfile) -> None:
+    save_rows(browser, quiet, **{"0-add": "rmdir"})
+    assert quiet.revisions.latest("number").rules == profile(deny("mkdir", "rmdir"))
+
+
+def test_new_profile_is_made_of_rows(browser: Browser, db: None) -> None:
+    data = fields(html_of(browser.get(ADD))) | {
+        "name": "rows",
+        "rules-default": "SCMP_ACT_ALLOW",
+        "rules-0-action": "SCMP_ACT_ERRNO",
+        "rules-0-names": "mkdir",
+    }
+    browser.post(ADD, data)
+    assert SeccompProfile.objects.get(name="rows").rules == {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"action": "SCMP_ACT_ERRNO", "names": ["mkdir"]}],
+    }
+
+
+def test_child_needs_no_rows(browser: Browser, quiet: SeccompProfile) -> None:
+    browser.post(ADD, fields(html_of(browser.get(ADD))) | {"name": "child", "parent": quiet.pk, "deny": "rmdir"})
+    assert SeccompProfile.objects.get(name="child").current.deny == ["rmdir"]
+
+
+def test_error_is_shown_at_its_row(browser: Browser, quiet: SeccompProfile) -> None:
+    html = html_of(
+        save_rows(browser, quiet, **{"1-action": "SCMP_ACT_ERRNO", "1-names": "rmdir", "1-arg-0-value": "x"})
+    )
+    first, second = html.split('<fieldset class="rule">')[1:3]
+    assert "seccomp-error" not in first
+    assert "must be a whole number" in second
+    assert fields(html)["rules-1-arg-0-value"] == "x"
+    assert quiet.revisions.count() == 1
+
+
+def test_fields_that_are_no_rules_are_an_error(browser: Browser, quiet: SeccompProfile) -> None:
+    html = html_of(save_rows(browser, quiet, **{"was": "{"}))
+    assert 'class="errorlist' in html
+    assert quiet.revisions.count() == 1
+
+
+def test_rows_are_checked_while_they_are_edited(browser: Browser, quiet: SeccompProfile) -> None:
+    data = fields(html_of(browser.get(change_page(quiet)))) | {"rules-0-names": "mkdri"}
+    html = html_of(browser.post(page("check"), data))
+    assert "Did you mean mkdir?" in html
+    assert 'data-rule="1"' in html
+
+
+@pytest.mark.parametrize("mode", ["form", "json"])
+def test_editor_turns_from_one_form_to_the_other(browser: Browser, quiet: SeccompProfile, mode: str) -> None:
+    data = fields(html_of(browser.get(change_page(quiet)))) | {"rules-0-add": "rmdir", "to": mode}
+    html = html_of(browser.post(page("editor"), data))
+    sent = fields(html)
+    assert sent["rules-editor"] == mode
+    assert json.loads(sent["rules"]) == profile(deny("mkdir", "rmdir"))
+    assert sent["rules-0-names"] == "mkdir rmdir"
+
+
+def test_editor_without_a_permission(client: Browser, db: None) -> None:
+    client.force_login(User.objects.create_user("nobody", is_staff=True))
+    assert client.post(page("editor"), {"rules": ""}).status_code == 403

@@ -1,26 +1,44 @@
 "use strict";
 
-// Says beneath the editor what the text in it means, while it is typed; and searches the table of system calls.
+// Says beneath the editor, and at each rule, what the rules in it mean, while they are edited; and searches the
+// table of system calls. rules.js has the rows themselves.
 document.addEventListener("DOMContentLoaded", () => {
-  const rules = document.getElementById("id_rules");
   const read = document.getElementById("seccomp-read");
+  const editor = () => document.querySelector(".rules-editor");
   let waiting, asked = 0;
+
+  // What the server said of rule 1, 2, … goes to the rows, which count as it did: without those that are empty or out.
+  const distribute = () => {
+    const rows = [...editor().querySelectorAll(".rules-list > .rule")].filter((rule) => rule.counts);
+    for (const place of editor().querySelectorAll(".rule-findings")) place.replaceChildren();
+    for (const said of read.querySelectorAll("li[data-rule]")) {
+      const place = rows[Number(said.dataset.rule) - 1]?.querySelector(".rule-findings");
+      if (!place) continue;
+      if (!place.firstChild) place.append(Object.assign(document.createElement("ul"), { className: "seccomp-findings" }));
+      place.firstChild.append(said.cloneNode(true));
+    }
+  };
 
   const check = async () => {
     const mine = ++asked;
-    const body = new FormData();
-    body.append("rules", rules.value);
-    body.append("csrfmiddlewaretoken", rules.form.elements.csrfmiddlewaretoken.value);
+    const body = new FormData(editor().closest("form"));
+    body.delete("imported");
     const answer = await fetch(read.dataset.check, { method: "POST", body });
     const html = await answer.text();
-    if (answer.ok && mine === asked) document.getElementById("seccomp-read-content").innerHTML = html;
+    if (!answer.ok || mine !== asked) return;
+    document.getElementById("seccomp-read-content").innerHTML = html;
+    distribute();
   };
 
-  if (rules && read) {
-    rules.addEventListener("input", () => {
+  if (read && editor()) {
+    const soon = (event) => {
+      if (!event.target.closest?.(".rules-editor") || event.target.matches("[data-add], .rules-mode input")) return;
       clearTimeout(waiting);
       waiting = setTimeout(check, 400);
-    });
+    };
+    document.addEventListener("input", soon);
+    document.addEventListener("change", soon);
+    document.addEventListener("rules-changed", soon);
     if (document.querySelector(".errorlist")) check();
   }
 

@@ -208,5 +208,17 @@ def test_runtime_is_put_back_to_its_manifest(root: APIClient, bash: Runtime) -> 
     assert (answer.status_code, answer.json()["run_command"]) == (200, "bash {source}")
 
 
+def test_one_field_is_put_back(root: APIClient, bash: Runtime) -> None:
+    root.patch(f"{API}/runtimes/bash", {"run_command": "bash -x {source}", "pool_max": 9}, format="json")
+    answer = root.post(f"{API}/runtimes/bash/manifest", {"fields": ["pool_max"]}, format="json")
+    assert (answer.json()["run_command"], answer.json()["pool_max"]) == ("bash -x {source}", 4)
+
+
+@pytest.mark.parametrize("fields", [["code_policy"], [], "pool_max", [1]])
+def test_only_what_a_manifest_says_is_put_back(root: APIClient, bash: Runtime, fields: Any) -> None:
+    answer = root.post(f"{API}/runtimes/bash/manifest", {"fields": fields}, format="json")
+    assert answer.status_code == 422
+
+
 def test_only_an_administrator_puts_a_runtime_back(api: APIClient, bash: Runtime) -> None:
     assert api.post(f"{API}/runtimes/bash/manifest").status_code == 403

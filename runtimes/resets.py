@@ -1,0 +1,115 @@
+"""What was changed against a runtime's manifest, on its page, and the way back: shown first, then done."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from django.views.decorators.http import require_POST
+
+from runtimes import manifests
+from runtimes.builds import BuildState
+from runtimes.forms import SIZES, TIMES, RuntimeForm
+from runtimes.models import Runtime
+from sandbox_platform import units
+from sandbox_platform.generics import ModelAdmin
+
+LONGEST_SHOWN = 300
+COUNTED = {"cpus": "cores", "pool_min": "sandboxes", "pool_max": "sandboxes", "artifact_count": "files"}
+
+
+@dataclass(frozen=True)
+class Difference:
+    name: str
+    label: str
+    row: str
+    manifest: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Of a runtime and its manifest."""
+
+    path: str
+    found: list[tuple[str, Any, Any]] | None  # None: there is no manifest
+    problem: str = ""
+
+    @property
+    def differences(self) -> list[Difference]:
+        return [
+            Difference(name, label(name), in_words(name, row), in_words(name, manifest))
+            for name, row, manifest in self.found or ()
+        ]
+
+    @property
+    def stamp(self) -> str:
+        """Of what was shown: what has changed since is shown anew before it is done."""
+        return hashlib.sha256(json.dumps(self.found, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def compare(runtime: Runtime) -> Comparison:
+    path = f"images/{runtime.slug}/runtime.toml"
+    try:
+        return Comparison(path, manifests.differences(runtime))
+    except manifests.ManifestError as e:
+        return Comparison(path, None, f"It cannot be read: {e}")
+
+
+def label(name: str) -> str:
+    form_labels: dict[str, str] = RuntimeForm.Meta.labels
+    return form_labels.get(name) or name.replace("_", " ").capitalize()
+
+
+def in_words(name: str, value: Any) -> str:
+    if name in SIZES or name in TIMES:
+        return units.exact(value, "bytes" if name in SIZES else "ms")
+    if name in COUNTED:
+        return f"{value:g} {COUNTED[name]}"
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        text = ", ".join(value)
+    else:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return (text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…") or "nothing"
+
+
+@require_POST
+def reset(request: HttpRequest, model_admin: ModelAdmin[Runtime], runtime_id: int) -> HttpResponse:
+    """Of one `field`, or of all: asked for without `confirmed`, it says what will happen."""
+    runtime = get_object_or_404(Runtime, pk=runtime_id)
+    if not model_admin.has_change_permission(request, runtime):
+        raise PermissionDenied
+    page = redirect("admin:runtimes_runtime_change", runtime.pk)
+    comparison = compare(runtime)
+    if comparison.found is None:
+        messages.error(request, comparison.problem or "It has no manifest.")
+        return page
+    field = request.POST.get("field", "")
+    chosen = [difference for difference in comparison.differences if field in ("", difference.name)]
+    build = runtime.builds.filter(state=BuildState.LIVE).defer("log").first()
+    if not chosen and not (build and not field):
+        messages.info(request, f"Nothing to do: it is as {comparison.path} says.")
+        return page
+    if request.POST.get("confirmed") != comparison.stamp:
+        context = {
+            **model_admin.admin_site.each_context(request),
+            "opts": model_admin.opts,
+            "original": runtime,
+            "title": f"Put {runtime} back",
+            "runtime": runtime,
+            "comparison": comparison,
+            "chosen": chosen,
+            "field": field,
+            "revision": runtime.revision + 1,
+            "lost_build": build if not field or field == "image" else None,
+        }
+        return TemplateResponse(request, "admin/runtimes/runtime/reset.html", context)
+    try:
+        messages.success(request, manifests.reset_one(runtime, [field] if field else None))
+    except (manifests.ManifestError, FileNotFoundError) as e:
+        messages.error(request, f"Nothing was changed: {e}")
+    return page

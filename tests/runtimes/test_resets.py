@@ -1,0 +1,143 @@
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.test import Client as Browser
+from django.urls import reverse
+
+from audit.models import TrailEntry
+from runtimes import manifests, resets
+from runtimes.builds import BuildKind, BuildState, RuntimeBuild
+from runtimes.manifests import load, sync
+from runtimes.models import MIB, Runtime
+from tests.conftest import Visitor
+from tests.pages import words
+
+
+@pytest.fixture
+def bash(db: None) -> Runtime:
+    sync([load(settings.BASE_DIR / "images" / "bash" / "runtime.toml")])
+    Runtime.objects.update(run_command="bash -x {source}", memory_bytes=300 * MIB, pool_max=5)
+    return Runtime.objects.get()
+
+
+def page(runtime: Runtime) -> str:
+    return reverse("admin:runtimes_runtime_change", args=[runtime.pk])
+
+
+def address(runtime: Runtime) -> str:
+    return reverse("admin:runtimes_runtime_reset", args=[runtime.pk])
+
+
+def text(response: Any) -> str:
+    assert response.status_code == 200
+    return words(response.content.decode())
+
+
+def confirm(browser: Browser, runtime: Runtime, **data: str) -> str:
+    """Asked, read, and agreed to; what the page says then."""
+    asked = browser.post(address(runtime), data)
+    stamp = asked.context["comparison"].stamp
+    return text(browser.post(address(runtime), data | {"confirmed": stamp}, follow=True))
+
+
+def live_build(runtime: Runtime) -> RuntimeBuild:
+    runtime.built_image, runtime.built_on = "sha256:1", runtime.image
+    runtime.save()
+    return RuntimeBuild.objects.create(
+        runtime=runtime, number=1, kind=BuildKind.PACKAGES, base=runtime.image, state=BuildState.LIVE, image_id="x"
+    )
+
+
+def test_page_lists_what_differs_in_its_units(browser: Browser, bash: Runtime) -> None:
+    shown = text(browser.get(page(bash)))
+    assert "Changed against its manifest: 3" in shown
+    assert "Run command bash -x {source} bash {source} Put back" in shown
+    assert "Memory 300 MiB 256 MiB Put back" in shown
+    assert "At most 5 sandboxes 4 sandboxes Put back" in shown
+
+
+def test_unchanged_one_says_so(browser: Browser, bash: Runtime) -> None:
+    manifests.reset_one(bash)
+    shown = text(browser.get(page(bash)))
+    assert "It is as images/bash/runtime.toml says" in shown
+    assert "Put all back" not in shown
+
+
+def test_one_without_a_manifest_says_so(browser: Browser, python_runtime: Runtime) -> None:
+    Runtime.objects.update(slug="cobol")
+    assert "It has none: it was made here" in text(browser.get(page(python_runtime)))
+
+
+def test_what_differs_is_escaped(browser: Browser, bash: Runtime) -> None:
+    Runtime.objects.update(run_command="<b>x")
+    assert "<b>x" not in browser.get(page(bash)).content.decode()
+
+
+def test_nothing_is_done_before_it_was_shown(browser: Browser, bash: Runtime) -> None:
+    shown = text(browser.post(address(bash), {"field": "memory_bytes"}))
+    assert "Memory 300 MiB 256 MiB" in shown
+    assert "Run command" not in shown
+    assert "The runtime gets revision 2" in shown
+    assert Runtime.objects.get().memory_bytes == 300 * MIB
+
+
+def test_one_field_is_put_back(browser: Browser, bash: Runtime) -> None:
+    confirm(browser, bash, field="memory_bytes")
+    bash.refresh_from_db()
+    assert (bash.memory_bytes, bash.pool_max, bash.revision) == (256 * MIB, 5, 2)
+
+
+def test_all_are_put_back(browser: Browser, bash: Runtime) -> None:
+    confirm(browser, bash)
+    bash.refresh_from_db()
+    assert (bash.memory_bytes, bash.pool_max, bash.run_command) == (256 * MIB, 4, "bash {source}")
+
+
+def test_it_is_in_the_trail(browser: Browser, bash: Runtime) -> None:
+    confirm(browser, bash, field="memory_bytes")
+    assert [300 * MIB, 256 * MIB] in [
+        (entry.pgh_diff or {}).get("memory_bytes") for entry in TrailEntry.objects.all()
+    ]
+
+
+def test_what_has_changed_since_it_was_shown_is_shown_again(browser: Browser, bash: Runtime) -> None:
+    stamp = browser.post(address(bash)).context["comparison"].stamp
+    Runtime.objects.update(memory_bytes=400 * MIB)
+    assert "400 MiB" in text(browser.post(address(bash), {"confirmed": stamp}))
+    assert Runtime.objects.get().memory_bytes == 400 * MIB
+
+
+def test_live_build_that_would_be_lost_is_named(browser: Browser, bash: Runtime) -> None:
+    build = live_build(bash)
+    assert f"{build} is live no more" in text(browser.post(address(bash)))
+    assert "is live no more" not in text(browser.post(address(bash), {"field": "memory_bytes"}))
+    confirm(browser, bash)
+    build.refresh_from_db()
+    assert build.state == BuildState.READY
+
+
+def test_value_that_does_not_fit_the_others_is_refused(browser: Browser, bash: Runtime) -> None:
+    Runtime.objects.update(pool_max=9, pool_min=7)
+    assert "Nothing was changed: " in confirm(browser, bash, field="pool_max")
+    assert Runtime.objects.get().pool_max == 9
+
+
+@pytest.mark.parametrize("field", ["seccomp_profile", "x", "slug"])
+def test_field_that_does_not_differ_is_left(browser: Browser, bash: Runtime, field: str) -> None:
+    assert "Nothing to do" in text(browser.post(address(bash), {"field": field}, follow=True))
+
+
+@pytest.mark.parametrize("role", ["operator", "auditor"])
+def test_others_see_it_and_change_nothing(visitor: Visitor, bash: Runtime, role: str) -> None:
+    browser = visitor(role)
+    shown = text(browser.get(page(bash)))
+    assert "Memory 300 MiB 256 MiB" in shown
+    assert "Put back" not in shown
+    stamp = resets.compare(bash).stamp
+    assert browser.post(address(bash), {"confirmed": stamp}).status_code == 403
+    assert Runtime.objects.get().memory_bytes == 300 * MIB
+
+
+def test_it_takes_a_post(browser: Browser, bash: Runtime) -> None:
+    assert browser.get(address(bash)).status_code == 405
