@@ -13,6 +13,7 @@ PAGES = (
     ("playground/run/", "playground_run", "console.playground.run"),
     ("pool/", "pool", "console.pool.page"),
     ("doctor/", "doctor", "console.doctor.page"),
+    ("schedule/", "schedule", "console.schedule.page"),
     ("searches/", "searches", "console.searches.change"),
 )
 
