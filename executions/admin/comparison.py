@@ -143,13 +143,19 @@ def diff(name: str, title: str, then: str, now: str) -> Diff:
         note = (
             f"Only the first {MOST_LINES} lines that may differ, and {MOST_CHARACTERS:,} characters, are compared."
         )
+    if before == after:
+        return Diff(
+            name, title, [], note or ("" if name == "result" else "They differ in colours or line ends alone.")
+        )
     same = _alike(before, after)
     begin = max(0, same - CONTEXT)
-    lines = [Line("gap", f"{begin} lines alike")] if begin else []
+    lines = [_gap(begin)] if begin else []
     lines += _compared(before[begin : begin + MOST_LINES], after[begin : begin + MOST_LINES])
-    if not any(line.kind in ("delete", "insert") for line in lines):
-        note = note or "They differ in colours or line ends alone."
     return Diff(name, title, lines, note)
+
+
+def _gap(lines: int) -> Line:
+    return Line("gap", f"{lines} line{'' if lines == 1 else 's'} alike")
 
 
 def _lines(name: str, text: str) -> list[str]:
@@ -172,7 +178,7 @@ def _compared(before: list[str], after: list[str]) -> Iterator[Line]:
     end = 0
     for group in difflib.SequenceMatcher(None, before, after).get_grouped_opcodes(CONTEXT):
         if left_out := group[0][1] - end:
-            yield Line("gap", f"{left_out} lines alike")
+            yield _gap(left_out)
         end = group[-1][2]
         for tag, i1, i2, j1, j2 in group:
             if tag == "equal":
