@@ -91,7 +91,7 @@ def test_what_waits_is_seen_and_cancelled(open_page: Open, platform: Platform) -
         expect(row).to_contain_text("Waits for a worker")
         assert not violations(page)
         row.get_by_role("checkbox").check()
-        page.get_by_label("Action").select_option("cancel")
+        page.get_by_label("Select action to run").select_option("cancel")
         page.get_by_role("button", name="Run", exact=True).click()
         expect(page.locator("#main")).to_contain_text("1 cancelled.")
         expect(page.get_by_role("row", name=re.compile(execution))).to_contain_text("Cancelled")
