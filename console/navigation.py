@@ -39,6 +39,7 @@ PAGES = (
     ("playground", RUNS, "code_blocks", "Playground", "executions.run_execution"),
     ("pool", OPERATE, "dns", "Pool", "executions.view_sandbox"),
     ("doctor", OPERATE, "stethoscope", "Doctor", "executions.view_sandbox"),
+    ("schedule", OPERATE, "schedule", "Schedule", "executions.view_sandbox"),
 )
 
 

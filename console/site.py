@@ -14,6 +14,7 @@ PAGES = (
     ("pool/", "pool", "console.pool.page"),
     ("doctor/", "doctor", "console.doctor.page"),
     ("trials/<int:runtime_id>/", "trial", "console.trials.page"),
+    ("schedule/", "schedule", "console.schedule.page"),
     ("searches/", "searches", "console.searches.change"),
 )
 

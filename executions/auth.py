@@ -21,6 +21,7 @@ class Anyone:
     is_authenticated = True
     may_run = True
     may_administer = False
+    sees_everything = False
 
 
 class NotConfigured(APIException):

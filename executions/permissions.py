@@ -25,3 +25,11 @@ class MayAdminister(IsAuthenticated):
     def has_permission(self, request: Request, view: APIView) -> bool:
         caller: Any = request.user
         return super().has_permission(request, view) and (request.method in SAFE_METHODS or caller.may_administer)
+
+
+class MayAudit(IsAuthenticated):
+    message = "Only a client whose role is auditor or administrator may read this."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        caller: Any = request.user
+        return super().has_permission(request, view) and caller.sees_everything

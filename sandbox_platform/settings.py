@@ -328,6 +328,8 @@ Q_CLUSTER = {
     "timeout": LONGEST_RUN_S + 120,
     "retry": LONGEST_RUN_S + 240,
     "max_attempts": 1,
+    # A row of its table names any Python function: whoever could write one would have Docker's socket.
+    "scheduler": False,
     "ack_failures": True,
     # Results live in the Execution row.
     "save_limit": -1,

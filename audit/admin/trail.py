@@ -1,26 +1,28 @@
-import csv
 import json
-from collections.abc import Iterator
+from datetime import MAXYEAR, UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
+from unfold.contrib.filters.admin import TextFilter
 
+from audit import export
 from audit.models import TrailEntry
 from audit.models.changes import BASELINE, DELETE, EVENTS, INSERT, UPDATE
+from executions.admin import comparison
 from executions.admin.readonly import ReadOnlyAdmin
 
 LABELS = {INSERT: "created", UPDATE: "changed", DELETE: "deleted", BASELINE: "there when recording began"}
-CSV_COLUMNS = (
-    "time", "object", "object_id", "change", "column", "before", "after",
-    "who", "where", "url", "database_role", "application",
-)  # fmt: skip
-# A spreadsheet takes a cell that begins so for a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# Longer values are shown by the lines that differ.
+LINES_BESIDE = 12
 
 
 class ObjectFilter(admin.SimpleListFilter):
@@ -57,6 +59,43 @@ class OriginFilter(admin.SimpleListFilter):
         return queryset.filter(url__isnull=self.value() == "other") if self.value() else queryset
 
 
+class WhoFilter(TextFilter):  # type: ignore[misc]
+    title = "who"
+    parameter_name = "who"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(export.made_by(self.value())) if self.value() else queryset
+
+
+class SinceFilter(TextFilter):  # type: ignore[misc]
+    """The first day; and its twin the last. In UTC, like all times here."""
+
+    title = "first day (YYYY-MM-DD)"
+    parameter_name = "since"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        day = _day(self.value())
+        return queryset.filter(export.within(day, None)) if day else queryset
+
+
+class UntilFilter(TextFilter):  # type: ignore[misc]
+    title = "last day (YYYY-MM-DD)"
+    parameter_name = "until"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        day = _day(self.value())
+        return queryset.filter(export.within(None, day + timedelta(days=1))) if day else queryset
+
+
+def _day(text: str | None) -> datetime | None:
+    """Midnight; None for what is no day."""
+    try:
+        day = date.fromisoformat((text or "").strip())
+    except ValueError:
+        return None
+    return datetime.combine(day, time(), UTC) if day.year < MAXYEAR else None
+
+
 class WhenFilter(admin.DateFieldListFilter):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -66,19 +105,28 @@ class WhenFilter(admin.DateFieldListFilter):
 @admin.register(TrailEntry)
 class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
     list_display = ("when", "what", "change", "columns", "who", "where")
-    list_filter = (ObjectFilter, ChangeFilter, OriginFilter, ("pgh_created_at", WhenFilter))
+    list_filter = (
+        WhoFilter,
+        ObjectFilter,
+        ChangeFilter,
+        OriginFilter,
+        SinceFilter,
+        UntilFilter,
+        ("pgh_created_at", WhenFilter),
+    )
     search_fields = ("actor", "address", "pgh_obj_id", "pgh_data", "pgh_context")
     search_help_text = "A user, a client, an address, or any text of the changed row."
     actions = ("export_csv",)
     list_per_page = 50
+    list_before_template = "audit/list_tools.html"
     fieldsets = (
-        ("What", {"fields": ("when", "what", "pgh_obj_id", "change", "difference")}),
+        ("What", {"fields": ("when", "what", "object_id", "change", "difference")}),
         ("Who and from where", {"fields": ("who", "where", "url", "database_session")}),
     )
     readonly_fields = (
         "when",
         "what",
-        "pgh_obj_id",
+        "object_id",
         "change",
         "difference",
         "who",
@@ -88,8 +136,7 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TrailEntry]:
-        # The default manager finds nothing, for the sake of Django's own commands.
-        return TrailEntry.objects.order_by("-pgh_created_at", "-pgh_slug")
+        return export.trail()
 
     @admin.display(description="When", ordering="pgh_created_at")
     def when(self, entry: TrailEntry) -> str:
@@ -98,6 +145,10 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
     @admin.display(description="What", ordering="pgh_obj_model")
     def what(self, entry: TrailEntry) -> str:
         return entry.what
+
+    @admin.display(description="Its id")
+    def object_id(self, entry: TrailEntry) -> str | None:
+        return entry.pgh_obj_id
 
     @admin.display(description="Change", ordering="pgh_label")
     def change(self, entry: TrailEntry) -> str:
@@ -117,12 +168,15 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
 
     @admin.display(description="Before and after")
     def difference(self, entry: TrailEntry) -> SafeString:
-        rows = ((name, _text(old), _text(new)) for name, (old, new) in entry.changes.items())
-        body = format_html_join(
-            "", '<tr><th scope="row">{}</th><td><pre>{}</pre></td><td><pre>{}</pre></td></tr>', rows
-        )
-        head = format_html("<tr><th></th><th>{}</th><th>{}</th></tr>", "Before", "After")
-        return format_html('<table class="facts"><thead>{}</thead>{}</table>', head, body)
+        rows = []
+        for name, (old, new) in entry.changes.items():
+            before, after = _text(old), _text(new)
+            lines = max(before.count("\n"), after.count("\n"))
+            long = None not in (old, new) and lines > LINES_BESIDE
+            rows.append(_line_by_line(name, before, after) if long else _side_by_side(name, before, after))
+        head = format_html("<tr><td></td><th>{}</th><th>{}</th></tr>", "Before", "After")
+        body = format_html_join("", "{}", ((row,) for row in rows))
+        return format_html('<table class="facts compared"><thead>{}</thead>{}</table>', head, body)
 
     @admin.display(description="The database's session")
     def database_session(self, entry: TrailEntry) -> SafeString:
@@ -131,9 +185,39 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
 
     @admin.action(description="Export as CSV, one line a changed column")
     def export_csv(self, request: HttpRequest, entries: QuerySet[TrailEntry]) -> StreamingHttpResponse:
-        response = StreamingHttpResponse(csv_lines(entries.iterator(chunk_size=500)), content_type="text/csv")
-        response["Content-Disposition"] = 'attachment; filename="audit-trail.csv"'
-        return response
+        return _download(entries, "csv")
+
+    # --- All that the list shows ---
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        query = request.GET.urlencode()
+        addresses = {kind: reverse("admin:audit_trailentry_export", args=[kind]) for kind in export.MEDIA_TYPES}
+        exports = [(kind, f"{address}?{query}") for kind, address in addresses.items()]
+        return super().changelist_view(request, {"exports": exports} | (extra_context or {}))
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.export)
+        return [path("export.<str:kind>", view, name="audit_trailentry_export"), *super().get_urls()]
+
+    def export(self, request: HttpRequest, kind: str) -> HttpResponse | StreamingHttpResponse:
+        if kind not in export.MEDIA_TYPES:
+            raise Http404
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            entries = self.get_changelist_instance(request).get_queryset(request)
+        except IncorrectLookupParameters:
+            return redirect("admin:audit_trailentry_changelist")
+        return _download(entries, kind)
+
+
+def _download(entries: QuerySet[TrailEntry], kind: str) -> StreamingHttpResponse:
+    headers = {
+        "Content-Disposition": f'attachment; filename="audit-trail.{kind}"',
+        "Cache-Control": "private, no-store",
+    }
+    lines = export.lines(export.in_order(entries), kind)
+    return StreamingHttpResponse(lines, content_type=export.MEDIA_TYPES[kind], headers=headers)
 
 
 def _text(value: Any) -> str:
@@ -142,29 +226,20 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
 
 
-class _Echo:
-    def write(self, line: str) -> str:
-        return line
+def _side_by_side(name: str, old: str, new: str) -> SafeString:
+    cells = [text and format_html('<pre class="text" tabindex="0">{}</pre>', text) for text in (old, new)]
+    return format_html('<tr><th scope="row">{}</th><td>{}</td><td>{}</td></tr>', name, *cells)
 
 
-def csv_lines(entries: Iterator[TrailEntry]) -> Iterator[str]:
-    writer = csv.writer(_Echo())
-    yield writer.writerow(CSV_COLUMNS)
-    for entry in entries:
-        session = entry.session
-        for column, (old, new) in entry.changes.items():
-            cells = (
-                entry.pgh_created_at.isoformat(), entry.what, entry.pgh_obj_id, entry.pgh_label,
-                column, _cell(old), _cell(new),
-                entry.who, entry.where, entry.url, session.get("role"), session.get("application"),
-            )  # fmt: skip
-            yield writer.writerow([_harmless(cell) for cell in cells])
-
-
-def _cell(value: Any) -> str:
-    return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
-
-
-def _harmless(cell: Any) -> str:
-    text = "" if cell is None else str(cell)
-    return f"'{text}" if text.startswith(FORMULA) else text
+def _line_by_line(name: str, old: str, new: str) -> SafeString:
+    diff = comparison.diff(name, name, old, new)
+    lines = format_html_join(
+        "",
+        '<div class="diff-{}"><span class="diff-sign">{}</span>{}</div>',
+        ((line.kind, line.sign, line.text) for line in diff.lines),
+    )
+    return format_html(
+        '<tr><th scope="row">{}</th><td colspan="2">{}'
+        '<div class="diff" tabindex="0" role="region" aria-label="{}">{}</div></td></tr>',
+        name, diff.note and format_html('<p class="note">{}</p>', diff.note), f"Change of {name}", lines,
+    )  # fmt: skip

@@ -10,6 +10,9 @@ from django.utils.safestring import SafeString
 SGR = re.compile(r"\x1b\[([0-9;]{0,40})m")
 # Whatever else moves the cursor or names a window: it has no meaning on a page.
 OTHER = re.compile(r"\x1b(?:\[[0-?]{0,40}[ -/]{0,8}[@-~]|\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)|[@-Z\\-_])")
+# What may be the beginning of one of them, when more is to come.
+BEGUN = re.compile(r"\x1b(?:\[[0-?]{0,40}[ -/]{0,8}|\][^\x07\x1b]{0,200}\x1b?)?\Z")
+LONGEST_CODE = 210
 NAMES = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
 # A program may change its colour at every letter, and each change is an element of the page.
 MOST_PIECES = 5000
@@ -57,16 +60,48 @@ class Style:
         return replace(self, **changes.get(code, {}))
 
 
+Piece = tuple[str, str]  # classes, and the text as it is
+
+
+class Painter:
+    """Text on its way, in pieces: a colour holds until the next one, and a code may be cut in two."""
+
+    def __init__(self) -> None:
+        self._style = Style()
+        self._begun = ""
+        self._left = MOST_PIECES
+
+    def paint(self, text: str) -> list[Piece]:
+        text = self._begun + text
+        begun = BEGUN.search(text, max(0, len(text) - LONGEST_CODE))
+        self._begun = text[begun.start() :] if begun else ""
+        return self._pieces(text[: len(text) - len(self._begun)])
+
+    def finish(self) -> list[Piece]:
+        begun, self._begun = self._begun, ""
+        return self._pieces(begun)
+
+    def _pieces(self, text: str) -> list[Piece]:
+        pieces, at = [], 0
+        for match in SGR.finditer(text):
+            if self._left <= 0:
+                break
+            pieces.append((self._style.classes, text[at : match.start()]))
+            self._style = self._style.after([int(code) for code in match[1].split(";") if code])
+            at = match.end()
+            self._left -= 1
+        pieces.append((self._style.classes, SGR.sub("", text[at:])))
+        cleaned = ((classes, OTHER.sub("", piece)) for classes, piece in pieces)
+        return [(classes, piece) for classes, piece in cleaned if piece]
+
+
 def to_html(text: str) -> SafeString:
     if "\x1b" not in text:
         return format_html("{}", text)
-    pieces, style, at = [], Style(), 0
-    for match in SGR.finditer(text):
-        pieces.append((style.classes, text[at : match.start()]))
-        style = style.after([int(code) for code in match[1].split(";") if code])
-        at = match.end()
-        if len(pieces) >= MOST_PIECES:
-            break
-    pieces.append((style.classes, SGR.sub("", text[at:])))
-    cleaned = ((classes, OTHER.sub("", piece)) for classes, piece in pieces)
-    return format_html_join("", '<span class="{}">{}</span>', ((c, p) for c, p in cleaned if p))
+    painter = Painter()
+    pieces = painter.paint(text) + painter.finish()
+    return format_html_join("", '<span class="{}">{}</span>', pieces)
+
+
+def plain(text: str) -> str:
+    return OTHER.sub("", SGR.sub("", text))

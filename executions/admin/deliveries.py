@@ -1,17 +1,22 @@
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.timezone import localtime
 
 from executions.admin.readonly import ReadOnlyAdmin
 from executions.admin.rendering import badge
 from executions.callbacks import deliveries
 from executions.models import Delivery, DeliveryAttempt
+from executions.models.execution import LARGE
 from sandbox_platform.generics import TabularInline
+from sandbox_platform.units import format_ms
 
 
 class AttemptInline(TabularInline[DeliveryAttempt, Delivery]):
@@ -31,14 +36,14 @@ class AttemptInline(TabularInline[DeliveryAttempt, Delivery]):
 class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
     actions = ("send_again",)
     list_display = (
+        "receiver",
         "execution_link",
-        "status_badge",
-        "attempt_count",
-        "last_status_code",
-        "last_error",
         "client",
-        "next_attempt_at",
-        "finished_at",
+        "status_badge",
+        "attempts_made",
+        "answer",
+        "next_try",
+        "finished",
     )
     list_filter = ("status", "execution__client")
     list_select_related = ("execution__client",)
@@ -46,19 +51,28 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
     search_fields = ("=execution__id",)
     search_help_text = "An execution's id."
     inlines = (AttemptInline,)
+    change_form_outer_before_template = "console/act_on_one.html"
     fields = (
         "execution_link",
         "url",
         "client",
         "status_badge",
-        "attempt_count",
-        "last_status_code",
-        "last_error",
+        "attempts_made",
+        "answer",
         "created_at",
-        "next_attempt_at",
-        "finished_at",
+        "next_try",
+        "finished",
     )
     readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
+        return super().get_queryset(request).defer(*(f"execution__{name}" for name in LARGE))
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        act = {"action": "send_again", "label": "Send again now", "may": self.has_send_permission(request)}
+        return super().changeform_view(request, object_id, form_url, {"act": act} | (extra_context or {}))
 
     @admin.display(description="Status", ordering="status")
     def status_badge(self, delivery: Delivery) -> SafeString:
@@ -68,6 +82,34 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
     def execution_link(self, delivery: Delivery) -> SafeString:
         url = reverse("admin:executions_execution_change", args=[delivery.execution_id])
         return format_html('<a href="{}"><code class="id">{}</code></a>', url, delivery.execution_id)
+
+    @admin.display(description="Receiver")
+    def receiver(self, delivery: Delivery) -> str:
+        """Without what comes before and after the host: those may be secrets of its owner's."""
+        address = urlsplit(delivery.execution.callback_url)
+        return f"{address.scheme}://{address.netloc.rpartition('@')[2]}"[:80]
+
+    @admin.display(description="Attempts", ordering="attempt_count")
+    def attempts_made(self, delivery: Delivery) -> str:
+        return f"{delivery.attempt_count} of {deliveries.MAX_ATTEMPTS}"
+
+    @admin.display(description="Last answer", empty_value="")
+    def answer(self, delivery: Delivery) -> str | None:
+        return " ".join(str(part) for part in (delivery.last_status_code, delivery.last_error) if part) or None
+
+    @admin.display(description="Next try", ordering="next_attempt_at", empty_value="")
+    def next_try(self, delivery: Delivery) -> str | None:
+        at = delivery.next_attempt_at
+        if at is None:
+            return None
+        left = (at - timezone.now()).total_seconds()
+        when = f"in {format_ms(round(left) * 1000)}" if left >= 1 else "now"
+        return f"{localtime(at):%Y-%m-%d %H:%M:%S}, {when}"
+
+    @admin.display(description="Ended at", ordering="finished_at", empty_value="")
+    def finished(self, delivery: Delivery) -> str | None:
+        at = delivery.finished_at
+        return f"{localtime(at):%Y-%m-%d %H:%M:%S}" if at else None
 
     @admin.display(description="URL")
     def url(self, delivery: Delivery) -> str:

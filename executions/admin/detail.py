@@ -8,14 +8,14 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from executions.admin import ansi, egress, rendering
+from executions.admin import ansi, comparison, egress, rendering
 from executions.admin.explain import explain
 from executions.admin.highlight import highlight
 from executions.admin.json_tree import tree
-from executions.admin.previews import kind_of
+from executions.admin.previews import PDF, kind_of
 from executions.models import Execution
 from executions.models.execution import OPEN
-from seccomp_profiles.models import Inspection
+from seccomp_profiles.models import UNCONFINED, Inspection, SeccompProfile
 
 TEXTS = ("code", "stdout", "stderr", "result")
 # Longer output is folded: its page would be all that one sees.
@@ -29,6 +29,7 @@ class File:
     address: str
     preview: str = ""
     image: bool = False
+    pdf: bool = False
 
 
 def context_of(request: HttpRequest, execution: Execution) -> dict[str, Any]:
@@ -51,10 +52,13 @@ def context_of(request: HttpRequest, execution: Execution) -> dict[str, Any]:
         "timeline": rendering.timeline(execution),
         "resources": rendering.resources(execution),
         "limits": rendering.limits(execution),
+        "exit": rendering.exit_of(execution),
         "runtime_environment": rendering.pairs(execution.environment),
         "downloads": _downloads(execution),
         "message": execution.message and rendering.text(execution.message),
         "links": _links(execution),
+        "profile": _profile(execution),
+        "comparison": comparison.context_of(execution) if execution.rerun_of else None,
         "is_open": is_open,
         "events_url": reverse("admin:executions_execution_events", args=[execution.pk]),
         "may_cancel": is_open and may("executions.cancel_execution"),
@@ -96,7 +100,7 @@ def _artifacts(execution: Execution) -> list[File]:
         kind = kind_of(artifact.name, bytes(artifact.head))
         preview = reverse("admin:executions_execution_preview", args=arguments) if kind else ""
         address = reverse("admin:executions_execution_artifact", args=arguments)
-        files.append(File(artifact.name, artifact.size, address, preview, kind.startswith("image/")))
+        files.append(File(artifact.name, artifact.size, address, preview, kind.startswith("image/"), kind == PDF))
     return files
 
 
@@ -122,6 +126,14 @@ def _links(execution: Execution) -> dict[str, SafeString]:
         address = f"{reverse('admin:executions_delivery_changelist')}?q={execution.pk}"
         links["Callback"] = format_html('<a href="{}">{}</a>', address, execution.callback_url)
     return links
+
+
+def _profile(execution: Execution) -> SafeString | str:
+    """To the profile of that name, if there still is one."""
+    profile = SeccompProfile.objects.filter(name=execution.profile_name).first()
+    if profile is None:
+        return execution.profile_name or UNCONFINED
+    return _link("seccomp_profiles_seccompprofile_change", profile.pk, profile.name)
 
 
 def _link(name: str, key: Any, label: object) -> SafeString:

@@ -15,28 +15,16 @@ from django.views.decorators.http import require_POST
 
 from console.searches import searches_of
 from executions import people, services
-from executions.admin import changelist, detail, previews, rendering, watching
+from executions.admin import changelist, comparison, detail, previews, rendering, watching
 from executions.admin.downloads import as_attachment
 from executions.admin.filters import DurationFilter, EndpointFilter, LabelFilter
 from executions.admin.paginator import EstimatingPaginator
 from executions.admin.readonly import ReadOnlyAdmin
 from executions.api import export, representation, rerun
-from executions.api.problems import Unavailable
+from executions.api.problems import Conflict, Unavailable
 from executions.models import Artifact, Execution, Outcome
+from executions.models.execution import LARGE
 from sandbox_platform.units import format_bytes, format_ms
-
-# Megabytes each: read for one execution, never for a list of them.
-LARGE = (
-    "code",
-    "arguments",
-    "stdin",
-    "argv",
-    "stdout",
-    "stderr",
-    "result",
-    "policy_violations",
-    "environment",
-)
 
 
 @admin.register(Execution)
@@ -127,6 +115,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
             one + "events/": ("events", self.events),
             one + "cancel/": ("cancel", require_POST(self.cancel)),
             one + "rerun/": ("rerun", self.rerun),
+            one + "comparison/": ("comparison", self.compare),
             "export.<str:kind>": ("export", self.export),
         }
         own = [
@@ -190,14 +179,20 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
         earlier = self._execution(request, execution_id, "run")
         context: dict[str, Any] = {"execution": earlier, "title": f"Run {str(earlier.pk)[-12:]} again"}
         try:
+            rerun.refuse_gone_mode(earlier)
             before, today = rerun.then(earlier), rerun.now(earlier, people.client())
             obstacles = rerun.obstacles(earlier, today)
-        except Unavailable as e:
-            context["error"] = str(e.detail)
+        except (Conflict, Unavailable) as e:
+            context["error"] = f"{e.text} {e.remedy}"
         else:
             if request.method == "POST":
                 return self._run_again(request, earlier, obstacles)
-            context |= {"differences": rerun.differences(before, today), "obstacles": obstacles}
+            differences = [
+                {"field": row["field"]}
+                | {side: rendering.setting(row["field"], row[side]) for side in ("then", "now")}
+                for row in rerun.differences(before, today)
+            ]
+            context |= {"differences": differences, "obstacles": obstacles}
         site = self.admin_site.each_context(request)
         return TemplateResponse(request, "executions/rerun.html", site | {"opts": self.opts} | context)
 
@@ -215,6 +210,19 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
             self.message_user(request, str(e), messages.ERROR)
             return redirect(request.path)
         return redirect("admin:executions_execution_change", execution.pk)
+
+    def compare(self, request: HttpRequest, execution_id: UUID) -> HttpResponse:
+        later = self._execution(request, execution_id)
+        if later.rerun_of is None:
+            raise Http404
+        context = {
+            "title": f"{str(later.rerun_of)[-12:]} and {str(later.pk)[-12:]} compared",
+            "badge": rendering.badge(later.status, later.get_status_display()),
+            "events_url": reverse("admin:executions_execution_events", args=[later.pk]),
+        }
+        site = self.admin_site.each_context(request)
+        context |= site | comparison.context_of(later)
+        return TemplateResponse(request, "executions/comparison.html", context)
 
     # --- List ---
 

@@ -32,6 +32,21 @@ def explain(execution: Execution) -> Explanation | None:
             return Explanation(
                 f"The program ended by itself with exit status {execution.exit_code}.", _seen(execution), PROGRAM
             )
+        case Outcome.COMPILE_FAILED:
+            return Explanation(
+                "The program could not be compiled, so it never ran.",
+                ["Standard error has what the compiler says; the first error is often the cause of the others."],
+                PROGRAM,
+            )
+        case Outcome.COMPILE_TIME:
+            return Explanation(
+                f"The compiler was not done after {_ms(limits.get('compile_wall_ms'))}, so the program never ran.",
+                [
+                    "Use fewer or smaller dependencies and templates.",
+                    "An administrator can raise the runtime's limit.",
+                ],
+                LIMIT,
+            )
         case Outcome.SIGNALLED:
             return Explanation(
                 f"The program was killed by signal {execution.signal}, which it or its runtime brought about.",

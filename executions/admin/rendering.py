@@ -1,5 +1,6 @@
 """HTML for the detail page of an execution. Everything in it may come from a stranger: format_html only."""
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
@@ -153,6 +154,19 @@ def _limit(name: str, value: Any) -> str:
     if isinstance(value, int) and name.endswith("_ms"):
         return format_ms(value)
     return str(value)
+
+
+def setting(name: str, value: Any) -> str:
+    """One of a configuration, by the API's name of it."""
+    if name.startswith("limits."):
+        return _limit(name, value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+
+
+def exit_of(execution: Execution) -> str:
+    if execution.signal is not None:
+        return f"signal {execution.signal}"
+    return "none" if execution.exit_code is None else f"status {execution.exit_code}"
 
 
 def pairs(values: Mapping[str, object]) -> SafeString:

@@ -1,20 +1,35 @@
-"""The events of one execution, for a person who is logged in. The API's clients have /api/v1/…/events."""
+"""The events of one execution, for a person who is logged in. The API's clients have /api/v1/…/events.
 
+Output comes divided by its colours, as the page of an ended one shows it. Which colour was on where a lost
+connection ended, nobody has kept: so whoever comes back is told all of it from the beginning.
+"""
+
+from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
-from executions.api.event_stream import Events, Phase, Position
+from executions.admin.ansi import Painter
+from executions.api.event_stream import STREAMS, Events, Phase, Position
 from executions.api.events import RETRY_AFTER_S, Stream, places, socket_of
+
+
+class PaintedEvents(Events):
+    def __init__(self, execution_id: UUID, caller: Any = None) -> None:
+        super().__init__(execution_id, Position(), caller)
+        self._painters = {name: Painter() for name in STREAMS}
+
+    def _told(self, stream: str, text: str) -> dict[str, Any]:
+        return {"pieces": self._painters[stream].paint(text)}
 
 
 def stream(request: HttpRequest, execution_id: UUID) -> HttpResponseBase:
     """Whoever asks has been let in already."""
     try:
-        position = Position.parse(request.headers.get("Last-Event-ID", "").strip())
+        seen = Position.parse(request.headers.get("Last-Event-ID", "").strip())
     except ValueError:
-        position = Position()
-    if position.phase == Phase.CLOSED:
+        seen = Position()
+    if seen.phase == Phase.CLOSED:
         return HttpResponse(status=204)
     # Places are counted by client; people are the negative numbers.
     watcher = -(request.user.pk or 0)
@@ -23,7 +38,7 @@ def stream(request: HttpRequest, execution_id: UUID) -> HttpResponseBase:
             "Too many event streams are open.", status=503, headers={"Retry-After": str(RETRY_AFTER_S)}
         )
     return StreamingHttpResponse(
-        Stream(Events(execution_id, position, socket_of(request)), watcher),
+        Stream(PaintedEvents(execution_id, socket_of(request)), watcher),
         content_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )

@@ -179,7 +179,10 @@ class Events:
 
     def _output(self, stream: str, text: str) -> bytes:
         self._at = self._at.moved(stream, self._at.of(stream) + len(text))
-        return self._event(stream, {"text": text})
+        return self._event(stream, self._told(stream, text))
+
+    def _told(self, stream: str, text: str) -> dict[str, Any]:
+        return {"text": text}
 
     def _event(self, name: str, data: dict[str, Any]) -> bytes:
         # JSON escapes line ends, so the data is one line.

@@ -109,6 +109,15 @@ def obstacles(execution: Execution, today: dict[str, Any]) -> list[str]:
     return found
 
 
+def refuse_gone_mode(execution: Execution) -> None:
+    if execution.mode not in execution.runtime.modes:
+        raise Conflict(
+            f"The runtime {execution.runtime} has no mode {execution.mode} any more.",
+            remedy="An administrator can give it back to the runtime.",
+            code="mode_gone",
+        )
+
+
 def request_of(
     execution: Execution, *, pinned: bool, client: Client | None, http: HttpRequest, endpoint: str
 ) -> services.Request:
@@ -156,12 +165,7 @@ class RerunView(ApiView):
         earlier = self.execution(execution_id)
         before, today = then(earlier), now(earlier, self.caller)
         pinned = form["configuration"] == "then"
-        if earlier.mode not in earlier.runtime.modes:
-            raise Conflict(
-                f"The runtime {earlier.runtime} has no mode {earlier.mode} any more.",
-                remedy="An administrator can give it back to the runtime.",
-                code="mode_gone",
-            )
+        refuse_gone_mode(earlier)
         if pinned and (found := obstacles(earlier, today)):
             raise Conflict(
                 f"It cannot run as it did then: {'; '.join(found)}.",

@@ -1,6 +1,7 @@
 from django.urls import path, re_path
 
 from executions.api import schema  # noqa: F401  teaches the OpenAPI generator our authentication
+from executions.api.audit_trail import TrailExportView
 from executions.api.batches import BatchesView, BatchView
 from executions.api.builds import ActivateBuildView, BuildsView, BuildView, CancelBuildView
 from executions.api.catalogue import RuntimeManifestView, RuntimesView, RuntimeView
@@ -66,6 +67,7 @@ urlpatterns = [
     path("seccomp-inspections/<int:number>", InspectionView.as_view()),
     path("seccomp-inspections/<int:number>/cancel", CancelInspectionView.as_view()),
     path("seccomp-inspections/<int:number>/save", SaveView.as_view()),
+    path("audit-trail/export", TrailExportView.as_view()),
     path("stats", StatsView.as_view()),
     path("me", MeView.as_view()),
     # Last: what is not there is a problem too.

@@ -23,6 +23,8 @@ class Status(models.TextChoices):
     PLATFORM_ERROR = "platform_error", "Platform error"  # our doing
 
 
+# Megabytes each: read for one execution, never for a list of them.
+LARGE = ("code", "arguments", "stdin", "argv", "stdout", "stderr", "result", "policy_violations", "environment")
 OPEN = (Status.QUEUED, Status.RUNNING)
 IDEMPOTENCY_CONSTRAINT = "execution_idempotency_once"
 TERMINAL = tuple(status for status in Status if status not in OPEN)

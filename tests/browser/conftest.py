@@ -8,6 +8,8 @@ from scripts.chromium import DESKTOP, chromium, log_in
 from tests.live import Platform
 
 PASSWORD = "correct horse battery staple"
+# Its viewer of PDFs.
+THE_BROWSER_ITSELF = ("chrome:", "chrome-extension:")
 Open = Callable[..., Page]
 
 
@@ -32,7 +34,7 @@ def open_page(browser: Browser, platform: Platform) -> Iterator[Open]:
         page.on("pageerror", lambda error: wrong.append(f"{page.url}: {error}"))
 
     def went_out(address: str) -> None:
-        if not address.startswith((platform.url, "data:", "blob:")):
+        if not address.startswith((platform.url, "data:", "blob:", *THE_BROWSER_ITSELF)):
             wrong.append(f"a request to {address}")
 
     def opened(user: str = "admin", size: tuple[int, int] = DESKTOP, scheme: str = "light") -> Page:

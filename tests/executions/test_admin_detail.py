@@ -128,7 +128,20 @@ def test_pdf_comes_as_pdf_and_nothing_else(browser: Browser, make_execution: Mak
     response = browser.get(address(execution, "preview", artifact(execution, "x.html", b"%PDF-1.7 ...").pk))
     assert response["Content-Type"] == "application/pdf"
     assert "script-src" not in response["Content-Security-Policy"]
-    assert "default-src 'none'" in response["Content-Security-Policy"]
+    assert response["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
+    assert response["X-Content-Type-Options"] == "nosniff"
+
+
+def test_only_a_pdf_is_framed_without_the_attribute(browser: Browser, make_execution: MakeExecution) -> None:
+    """Chromium's viewer is not shown in a frame that has it."""
+    execution = make_execution(artifact_count=2)
+    artifact(execution, "report.html", b"%PDF-1.7 ...")
+    artifact(execution, "report.pdf", b"<script>")
+    artifact(execution, "table.csv", b"a,b")
+    html = page(browser, execution)
+    assert html.count('<iframe title="Preview of report.html"') == 1
+    assert html.count("<iframe sandbox ") == 1
+    assert "Preview of report.pdf" not in html
 
 
 def test_csv_is_a_table(browser: Browser, make_execution: MakeExecution) -> None:

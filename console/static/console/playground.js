@@ -127,10 +127,12 @@
     by("whole-page").hidden = false;
     by("cancel").onclick = () => send(told.cancel, "");
     source = new EventSource(told.events);
+    // Each connection begins at the beginning.
+    source.addEventListener("open", () => { for (const name of ["stdout", "stderr"]) liveOutput.clear(by(name)); });
     for (const name of ["stdout", "stderr"]) {
       source.addEventListener(name, ({ data: text }) => {
         by(`${name}-part`).hidden = false;
-        by(name).append(JSON.parse(text).text.replace(/\x1b\[[0-9;]*[A-Za-z]/g, ""));
+        liveOutput.append(by(name), JSON.parse(text).pieces);
       });
     }
     source.addEventListener("status", ({ data: text }) => badge(JSON.parse(text).status));

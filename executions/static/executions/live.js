@@ -10,15 +10,18 @@
     });
   }
   if (!page || !page.dataset.events) return;
-  for (const name of ["stdout", "stderr"]) document.getElementById(name).textContent = "";
+  const outputs = ["stdout", "stderr"].filter((name) => document.getElementById(name));
   const source = new EventSource(page.dataset.events);
-  for (const name of ["stdout", "stderr"]) {
+  // Each connection begins at the beginning.
+  source.addEventListener("open", () => {
+    for (const name of outputs) liveOutput.clear(document.getElementById(name));
+  });
+  for (const name of outputs) {
     source.addEventListener(name, (event) => {
       const output = document.getElementById(name);
       output.hidden = false;
       document.querySelector(`[data-empty=${name}]`)?.remove();
-      output.append(JSON.parse(event.data).text.replace(/\x1b\[[0-9;]*[A-Za-z]/g, ""));
-      output.scrollTop = output.scrollHeight;
+      liveOutput.append(output, JSON.parse(event.data).pieces);
     });
   }
   source.addEventListener("status", (event) => {

@@ -1,0 +1,177 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client as Browser
+from django.urls import reverse
+from django.utils import timezone
+from django_q.models import Failure, OrmQ, Task
+from django_q.tasks import async_task
+
+from console import doctor
+from console.admin.queue import reason
+from executions import services
+from executions.callbacks import deliveries
+from executions.models import Client, Delivery, Execution, Status
+from tests.conftest import Visitor
+from tests.pages import cells, words
+
+MakeExecution = Callable[..., Execution]
+QUEUE = reverse("admin:django_q_ormq_changelist")
+FAILED = reverse("admin:django_q_failure_changelist")
+
+
+@pytest.fixture
+def queued(make_execution: MakeExecution, client_with_token: tuple[Client, str]) -> Execution:
+    execution = make_execution(status=Status.QUEUED, client=client_with_token[0])
+    services.enqueue(execution)
+    return execution
+
+
+def fail(function: str = services.TASK, name: str = "", *arguments: Any, error: str = "boom") -> Failure:
+    now = timezone.now()
+    task = Task.objects.create(
+        id=f"{Task.objects.count():032}", func=function, name=name, args=arguments, result=error,
+        started=now, stopped=now, success=False, attempt_count=1,
+    )  # fmt: skip
+    return Failure.objects.get(pk=task.pk)
+
+
+def html_of(browser: Browser, address: str, **query: str) -> str:
+    response = browser.get(address, query)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def act(browser: Browser, address: str, action: str, row: Any) -> str:
+    response = browser.post(address, {"action": action, "_selected_action": [row.pk]}, follow=True)
+    return words(response.content.decode())
+
+
+# --- What waits ---
+
+
+def test_queue_says_what_waits_for_whom(browser: Browser, queued: Execution) -> None:
+    html = html_of(browser, QUEUE)
+    assert cells(html, "kind") == ["Run a program"]
+    assert cells(html, "subject") == [str(queued.pk)]
+    assert cells(html, "client") == ["ragflow"]
+    assert cells(html, "state") == ["Waits for a worker"]
+
+
+def test_queue_knows_callbacks(browser: Browser, make_execution: MakeExecution) -> None:
+    execution = make_execution(callback_url="https://example.com/hook")
+    deliveries.enqueue_due()
+    html = html_of(browser, QUEUE)
+    assert cells(html, "kind") == ["Call back"]
+    assert cells(html, "subject") == [str(execution.pk)]
+    assert cells(html, "queue") == ["callbacks"]
+
+
+def test_queue_is_filtered_by_client(browser: Browser, queued: Execution) -> None:
+    assert cells(html_of(browser, QUEUE, client=str(queued.client_id)), "kind") == ["Run a program"]
+    assert cells(html_of(browser, QUEUE, client="0"), "kind") == []
+    assert cells(html_of(browser, QUEUE, client="nonsense"), "kind") == []
+
+
+def test_forged_task_is_unknown_and_harmless(browser: Browser, db: None) -> None:
+    OrmQ.objects.create(key="sandbox-platform", payload="forged", lock=timezone.now())
+    assert "No task of this platform" in html_of(browser, QUEUE)
+
+
+def test_operator_cancels_what_waits(visitor: Visitor, queued: Execution) -> None:
+    assert "1 cancelled" in act(visitor("operator"), QUEUE, "cancel", OrmQ.objects.get())
+    queued.refresh_from_db()
+    assert queued.status == Status.CANCELLED
+
+
+def test_only_programs_are_cancelled(browser: Browser, db: None) -> None:
+    async_task(doctor.TASK, "admin", task_name="doctor")
+    assert "1 left alone" in act(browser, QUEUE, "cancel", OrmQ.objects.get())
+
+
+def test_auditor_cancels_nothing(visitor: Visitor, queued: Execution) -> None:
+    act(visitor("auditor"), QUEUE, "cancel", OrmQ.objects.get())
+    queued.refresh_from_db()
+    assert queued.status == Status.QUEUED
+
+
+# --- What failed ---
+
+
+def test_failed_tasks_say_why(browser: Browser, queued: Execution) -> None:
+    error = "x : Traceback (most recent call last):\n  File x\n    f()\nValueError: <b>no</b> such thing\n"
+    fail(services.TASK, str(queued.pk), str(queued.pk), error=error)
+    html = html_of(browser, FAILED)
+    assert cells(html, "error") == ["ValueError: &lt;b&gt;no&lt;/b&gt; such thing"]
+    assert cells(html, "subject") == [str(queued.pk)]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("", "nothing was said"),
+        ("short", "short"),
+        ("a\nb", "a"),
+        ("e : Traceback (most recent call last):\n  File x\nKeyError", "KeyError"),
+    ],
+)
+def test_reason_is_one_line(db: None, error: str, said: str) -> None:
+    assert reason(fail(error=error)) == said
+
+
+def test_failed_task_s_page_has_its_traceback(browser: Browser, db: None) -> None:
+    failure = fail(doctor.TASK, "doctor", "admin", error="e : Traceback\n  <i>line</i>")
+    html = html_of(browser, reverse("admin:django_q_failure_change", args=[failure.pk]))
+    assert "&lt;i&gt;line&lt;/i&gt;" in html
+    assert "Try again" in html
+
+
+def test_lost_run_is_put_back(visitor: Visitor, queued: Execution) -> None:
+    OrmQ.objects.all().delete()
+    failure = fail(services.TASK, str(queued.pk), str(queued.pk))
+    assert "1 put into the queue" in act(visitor("operator"), FAILED, "run_again", failure)
+    assert [row.name() for row in OrmQ.objects.all()] == [str(queued.pk)]
+    assert not Failure.objects.exists()
+
+
+def test_one_that_has_begun_never_runs_twice(browser: Browser, make_execution: MakeExecution) -> None:
+    execution = make_execution()
+    failure = fail(services.TASK, str(execution.pk), str(execution.pk))
+    assert "The execution is succeeded: run it again from its page." in act(browser, FAILED, "run_again", failure)
+    assert not OrmQ.objects.exists()
+    assert Failure.objects.exists()
+
+
+def test_callback_is_made_again_where_docker_is_not(browser: Browser, make_execution: MakeExecution) -> None:
+    execution = make_execution(callback_url="https://example.com/hook")
+    delivery = Delivery.objects.get(execution=execution)
+    act(browser, FAILED, "run_again", fail(deliveries.TASK, "some-words", delivery.pk, 0))
+    delivery.refresh_from_db()
+    assert delivery.status == "pending"
+    assert not OrmQ.objects.exists()  # whoever delivers queues it for itself
+
+
+@pytest.mark.parametrize("function", ["os.system", "console.doctor.page", "executions.tasks.run"])
+def test_no_other_function_is_ever_called(browser: Browser, db: None, function: str) -> None:
+    failure = fail(function, "x", "touch /tmp/x")
+    assert "It is no task of this platform" in act(browser, FAILED, "run_again", failure)
+    assert not OrmQ.objects.exists()
+
+
+def test_arguments_of_a_row_are_not_passed_on(browser: Browser, db: None) -> None:
+    act(browser, FAILED, "run_again", fail(doctor.TASK, "doctor", "somebody else"))
+    assert [row.args() for row in OrmQ.objects.all()] == [("admin",)]
+
+
+def test_operator_builds_nothing_again(visitor: Visitor, db: None) -> None:
+    failure = fail("executions.builds.tasks.run_build", "build 1", 1)
+    assert "Your role may not do this" in act(visitor("operator"), FAILED, "run_again", failure)
+
+
+def test_auditor_tries_nothing_again(visitor: Visitor, db: None) -> None:
+    failure = fail(doctor.TASK, "doctor", "admin")
+    auditor = visitor("auditor")
+    act(auditor, FAILED, "run_again", failure)
+    assert not OrmQ.objects.exists()
+    assert "Try again" not in html_of(auditor, reverse("admin:django_q_failure_change", args=[failure.pk]))
