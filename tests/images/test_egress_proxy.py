@@ -164,7 +164,7 @@ class Squid:
             answer = http.client.HTTPResponse(sock)
             answer.begin()
             error = (answer.headers.get("X-Squid-Error") or "").split()
-            return answer.status, error[0] if error else "", b"" if answer.status == 200 else answer.read()
+            return answer.status, error[0] if error else "", answer.read()
 
     def get(self, url: str, more: str = "") -> tuple[int, str, bytes]:
         host = url.split("/")[2]

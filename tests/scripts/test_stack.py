@@ -8,7 +8,9 @@ from scripts.setup.stack import base_url, not_ready
 
 UP = {"State": "running", "Health": ""}
 HEALTHY = {"State": "running", "Health": "healthy"}
-ALL_UP = {"postgres": HEALTHY, "web": HEALTHY, "worker": UP, "keeper": UP, "callbacks": UP}
+ALL_UP = {"postgres": HEALTHY, "web": HEALTHY} | dict.fromkeys(
+    ("worker", "keeper", "callbacks", "egress", "proxy"), UP
+)
 
 
 def test_a_running_stack_is_ready() -> None:
