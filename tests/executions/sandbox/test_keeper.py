@@ -12,7 +12,6 @@ from typing import Any
 
 import psycopg
 import pytest
-import uuid_utils.compat
 from django.conf import settings
 from django.db import connection
 from django.utils import timezone
@@ -20,11 +19,11 @@ from pytest_django import Settings
 
 from executions import images, liveness, services
 from executions.models import Execution, Sandbox, SandboxState, Status
-from executions.notify import POOL, WAITS, Listener, notify, ready_channel
+from executions.notify import POOL, notify
 from executions.sandbox import pool
 from executions.sandbox.docker_engine import ROW_LABEL
 from executions.sandbox.engine import SandboxSpec
-from executions.sandbox.keeper import CALL_AGAIN, DEMAND_WINDOW_S, START_GRACE_S, Demand, Keeper
+from executions.sandbox.keeper import DEMAND_WINDOW_S, START_GRACE_S, Demand, Keeper
 from executions.sandbox.pool import Configuration
 from runtimes.models import Runtime
 from seccomp_profiles import revisions
@@ -151,29 +150,6 @@ def test_pool_shrinks_when_nobody_calls_any_more(
         eventually(lambda: states()["ready"] == 4, "it has grown")
         clock_of_demand.now += DEMAND_WINDOW_S + 1
         eventually(lambda: states()["ready"] == 2, "it has shrunk")
-
-
-def test_fresh_one_calls_only_who_was_submitted_first(runtime: Runtime, engine: StubEngine) -> None:
-    Runtime.objects.update(pool_min=0)
-    first, second = (str(uuid_utils.compat.uuid7()) for _ in range(2))
-    with keeping(engine), Listener(ready_channel(first), ready_channel(second)) as listener:
-        eventually(lambda: not states(), "none is left")
-        heard: list[str] = []
-        for execution in (second, first):
-            notify(POOL, f"{WAITS}{runtime.pk}:none:{execution}")
-        Runtime.objects.update(pool_min=1)
-        notify(POOL)
-        eventually(lambda: heard.extend(n.channel for n in listener.wait(0.1)) or heard, "somebody is called")
-        assert heard == [ready_channel(first)]
-
-
-def test_one_that_nobody_came_for_is_called_out_again(runtime: Runtime, engine: StubEngine) -> None:
-    execution = str(uuid_utils.compat.uuid7())
-    with keeping(engine), Listener(ready_channel(execution)) as listener:
-        eventually(ready(2), "two are ready")
-        time.sleep(CALL_AGAIN.total_seconds())
-        notify(POOL, f"{WAITS}{runtime.pk}:none:{execution}")
-        assert listener.wait(10)
 
 
 def test_used_one_is_removed_with_its_row(runtime: Runtime, engine: StubEngine) -> None:

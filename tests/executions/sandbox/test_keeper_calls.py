@@ -1,0 +1,37 @@
+"""Who waits for a sandbox is called when one is ready."""
+
+import time
+
+import uuid_utils.compat
+
+from executions.notify import POOL, WAITS, Listener, notify, ready_channel
+from executions.sandbox.keeper import CALL_AGAIN
+from runtimes.models import Runtime
+from tests.executions.sandbox.stub_engine import StubEngine
+from tests.executions.sandbox.test_keeper import engine, keeping, node, ready, runtime, states
+from tests.live import eventually
+
+__all__ = ["engine", "node", "runtime"]
+
+
+def test_fresh_one_calls_only_who_was_submitted_first(runtime: Runtime, engine: StubEngine) -> None:
+    Runtime.objects.update(pool_min=0)
+    first, second = (str(uuid_utils.compat.uuid7()) for _ in range(2))
+    with keeping(engine), Listener(ready_channel(first), ready_channel(second)) as listener:
+        eventually(lambda: not states(), "none is left")
+        heard: list[str] = []
+        for execution in (second, first):
+            notify(POOL, f"{WAITS}{runtime.pk}:none:{execution}")
+        Runtime.objects.update(pool_min=1)
+        notify(POOL)
+        eventually(lambda: heard.extend(n.channel for n in listener.wait(0.1)) or heard, "somebody is called")
+        assert heard == [ready_channel(first)]
+
+
+def test_one_that_nobody_came_for_is_called_out_again(runtime: Runtime, engine: StubEngine) -> None:
+    execution = str(uuid_utils.compat.uuid7())
+    with keeping(engine), Listener(ready_channel(execution)) as listener:
+        eventually(ready(2), "two are ready")
+        time.sleep(CALL_AGAIN.total_seconds())
+        notify(POOL, f"{WAITS}{runtime.pk}:none:{execution}")
+        assert listener.wait(10)
