@@ -317,6 +317,7 @@ def test_every_page_has_a_test() -> None:
         "django_q.OrmQ",
         "executions.Client",
         "executions.Delivery",
+        "executions.EgressRule",
         "executions.Execution",
         "executions.Sandbox",
         "executions.Token",

@@ -37,7 +37,7 @@ def token_in(html: str) -> str:
 
 
 def save(browser: Browser, url: str, **fields: object) -> str:
-    data = {"name": "dify", "enabled": "on", "role": "caller", **NO_INLINES, **fields}
+    data = {"name": "dify", "enabled": "on", "role": "caller", "network": "none", **NO_INLINES, **fields}
     return browser.post(url, data, follow=True).content.decode()
 
 
