@@ -1,6 +1,7 @@
 """The allow-list in the browser, and what an execution's page says of its requests."""
 
 import pytest
+import uuid_utils.compat
 from playwright.sync_api import expect
 
 from scripts.chromium import PHONE
@@ -18,11 +19,11 @@ def called_out(platform: Platform) -> str:
     # As a run with egress leaves it, before it has ended.
     (row,) = platform.sql(
         "INSERT INTO executions_execution SELECT (jsonb_populate_record(e, jsonb_build_object("
-        "'id', gen_random_uuid(), 'network', 'egress', 'status', 'running', 'outcome', '', 'finished_at', NULL,"
+        "'id', %s::text, 'network', 'egress', 'status', 'running', 'outcome', '', 'finished_at', NULL,"
         " 'egress_rules', '[{\"domain\": \"pypi.org\"}]'::jsonb))).* FROM executions_execution e WHERE id = %s"
         " RETURNING id",
-        execution,
-    )
+        str(uuid_utils.compat.uuid7()), execution,
+    )  # fmt: skip
     for host, reason in (("pypi.org", ""), ("evil.example", "not_allowed")):
         platform.sql(
             "INSERT INTO executions_egressrequest (execution_id, at, method, host, port, allowed, reason)"

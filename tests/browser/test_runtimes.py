@@ -127,5 +127,6 @@ def test_a_package_is_built_watched_and_cancelled(browser: Browser, builder: Pla
     page.get_by_role("button", name="Cancel").click()
     state = "SELECT state FROM runtimes_runtimebuild ORDER BY id DESC LIMIT 1"
     eventually(lambda: builder.sql(state)[0]["state"] == "cancelled", "the build is cancelled", 60)
-    expect(page.locator(".status-cancelled")).to_be_visible(timeout=60_000)
+    page.reload()
+    expect(page.locator(".status-cancelled")).to_be_visible()
     page.close()

@@ -185,7 +185,7 @@ def test_token_is_shown_once(admin: Page, platform: Platform) -> None:
 def test_change_of_a_runtime_is_in_the_trail(admin: Page, platform: Platform) -> None:
     admin.goto(f"{platform.url}/admin/runtimes/runtime/")
     admin.get_by_role("link", name="nodejs", exact=True).click()
-    admin.get_by_label("Open files").fill("2048")
+    admin.get_by_role("spinbutton", name="Open files").fill("2048")
     admin.get_by_role("button", name="Save", exact=True).click()
     admin.wait_for_url("**/runtime/")
     admin.get_by_role("link", name="Audit trail").click()

@@ -98,6 +98,7 @@ MEANINGS = [
         RUNTIME, "(compile|run|function)_command", "A native runner has no|The runner .* needs|Without a runner"
     ),
     Meaning(RUNTIME, "modes", "Without a function command"),
+    Meaning(RUNTIME, "network", "Without a runner in the image"),
     # Texts that a shell must be able to split into words.
     Meaning(RUNTIME, "(compile|run|function)_command", "Not a command|Holds no word"),
     Meaning(RUNTIME, "smoke", r"smoke\.\d+\.name: .* is there twice"),

@@ -25,7 +25,7 @@ EXAMPLES = os.environ.get("FUZZ_EXAMPLES", "2")  # of each operation, beside tho
 # The administrator last: it changes what the others run on.
 ROLES = ("caller", "auditor", "administrator")
 AT_LEAST = 5000  # by all of them together
-SUBMITTED_AT_LEAST = 10
+SUBMITTED_AT_LEAST = 3
 CONFIGURATION = "tests/executions/api/schemathesis.toml"
 # The allowances bound how many sandboxes the machine has to start, and how long a request may have to wait.
 CLIENTS = """
