@@ -4,21 +4,22 @@ import time
 
 import uuid_utils.compat
 
+from executions import liveness
 from executions.notify import POOL, WAITS, Listener, notify, ready_channel
 from executions.sandbox.keeper import CALL_AGAIN
 from runtimes.models import Runtime
 from tests.executions.sandbox.stub_engine import StubEngine
-from tests.executions.sandbox.test_keeper import engine, keeping, node, ready, runtime, states
+from tests.executions.sandbox.test_keeper import engine, keeping, node, ready, runtime
 from tests.live import eventually
 
 __all__ = ["engine", "node", "runtime"]
 
 
-def test_fresh_one_calls_who_was_submitted_first(runtime: Runtime, engine: StubEngine) -> None:
+def test_fresh_one_calls_who_was_submitted_first(runtime: Runtime, engine: StubEngine, node: str) -> None:
     Runtime.objects.update(pool_min=0)
     first, second = (str(uuid_utils.compat.uuid7()) for _ in range(2))
     with keeping(engine), Listener(ready_channel(first), ready_channel(second)) as listener:
-        eventually(lambda: not states(), "none is left")
+        eventually(lambda: liveness.keeper_alive(node), "the keeper listens")
         heard: list[str] = []
         for execution in (second, first):
             notify(POOL, f"{WAITS}{runtime.pk}:none:{execution}")
