@@ -20,11 +20,11 @@ def called_out(platform: Platform) -> str:
     (row,) = platform.sql(
         "INSERT INTO executions_execution SELECT (jsonb_populate_record(e, jsonb_build_object("
         "'id', %s::text, 'network', 'egress', 'status', 'running', 'outcome', '', 'finished_at', NULL,"
-        " 'egress_rules', '[{\"domain\": \"pypi.org\"}]'::jsonb))).* FROM executions_execution e WHERE id = %s"
+        " 'egress_rules', '[{\"domain\": \"api.example.com\"}]'::jsonb))).* FROM executions_execution e WHERE id = %s"
         " RETURNING id",
         str(uuid_utils.compat.uuid7()), execution,
     )  # fmt: skip
-    for host, reason in (("pypi.org", ""), ("evil.example", "not_allowed")):
+    for host, reason in (("api.example.com", ""), ("evil.example", "not_allowed")):
         platform.sql(
             "INSERT INTO executions_egressrequest (execution_id, at, method, host, port, allowed, reason)"
             " VALUES (%s, now(), 'CONNECT', %s, 443, %s, %s)",
@@ -40,12 +40,12 @@ def test_a_rule_is_added_refused_and_in_the_trail(open_page: Open, platform: Pla
     page.get_by_label("Domain").fill("10.0.0.1")
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator("#content, [id=main]").first).to_contain_text("Addresses cannot be allowed")
-    page.get_by_label("Domain").fill(".Files.PythonHosted.org")
+    page.get_by_label("Domain").fill(".Files.Example.org")
     page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.locator("#result_list")).to_contain_text(".files.pythonhosted.org")
+    expect(page.locator("#result_list")).to_contain_text(".files.example.org")
     assert violations(page) == []
     page.get_by_role("link", name="Audit trail").click()
-    expect(page.locator("#result_list")).to_contain_text(".files.pythonhosted.org")
+    expect(page.locator("#result_list")).to_contain_text(".files.example.org")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

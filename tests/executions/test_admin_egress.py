@@ -27,11 +27,11 @@ def page(browser: Browser, execution: Execution) -> str:
 
 def test_rule_is_added_in_its_normal_spelling_and_recorded(browser: Browser) -> None:
     assert browser.post(ADD, {"domain": "PyPI.org", "enabled": "on"}).status_code == 302
-    assert EgressRule.objects.get().domain == "pypi.org"
-    assert EgressRuleEvent.objects.get().domain == "pypi.org"
+    assert EgressRule.objects.get().domain == "api.example.com"
+    assert EgressRuleEvent.objects.get().domain == "api.example.com"
 
 
-@pytest.mark.parametrize("domain", ["10.0.0.1", "localhost", "https://pypi.org"])
+@pytest.mark.parametrize("domain", ["10.0.0.1", "localhost", "https://api.example.com"])
 def test_rule_that_is_no_domain_is_refused_with_the_reason(browser: Browser, domain: str) -> None:
     response = browser.post(ADD, {"domain": domain, "enabled": "on"})
     assert response.status_code == 200
@@ -40,19 +40,19 @@ def test_rule_that_is_no_domain_is_refused_with_the_reason(browser: Browser, dom
 
 
 def test_rules_are_listed_with_whose_they_are(browser: Browser) -> None:
-    EgressRule.objects.create(domain="pypi.org")
+    EgressRule.objects.create(domain="api.example.com")
     html = browser.get(reverse("admin:executions_egressrule_changelist")).content.decode()
-    assert "pypi.org every one with egress every one with egress" in words(html)
+    assert "api.example.com every one with egress every one with egress" in words(html)
 
 
 def test_execution_shows_what_it_asked_for(browser: Browser, make_execution: MakeExecution) -> None:
-    execution = make_execution(network=Network.EGRESS, egress_rules=[{"domain": "pypi.org"}])
-    asked(execution, "pypi.org")
+    execution = make_execution(network=Network.EGRESS, egress_rules=[{"domain": "api.example.com"}])
+    asked(execution, "api.example.com")
     asked(execution, "evil.example", "not_allowed")
     html = words(page(browser, execution))
     assert "Requests 2, 1 refused" in html
     assert "Refused The host is on no rule of the allow-list GET evil.example:80" in html
-    assert "Allow-list when it began: pypi.org" in html
+    assert "Allow-list when it began: api.example.com" in html
 
 
 def test_execution_without_egress_has_no_such_card(browser: Browser, make_execution: MakeExecution) -> None:
@@ -73,7 +73,7 @@ def failed(make_execution: MakeExecution, **fields: object) -> Execution:
 
 def test_failure_names_the_host_that_was_refused(make_execution: MakeExecution) -> None:
     execution = failed(make_execution, network=Network.EGRESS, stderr="HTTP Error 403: Forbidden")
-    asked(execution, "pypi.org")
+    asked(execution, "api.example.com")
     asked(execution, "evil.example", "not_allowed")
     told = explain(execution)
     assert told
