@@ -20,7 +20,7 @@ def called_out(platform: Platform) -> str:
     (row,) = platform.sql(
         "INSERT INTO executions_execution SELECT (jsonb_populate_record(e, jsonb_build_object("
         "'id', %s::text, 'network', 'egress', 'status', 'running', 'outcome', '', 'finished_at', NULL,"
-        " 'egress_rules', '[{\"domain\": \"api.example.com\"}]'::jsonb))).* FROM executions_execution e WHERE id = %s"
+        " 'egress_rules', '[{\"domain\": \"a.example\"}]'::jsonb))).* FROM executions_execution e WHERE id = %s"
         " RETURNING id",
         str(uuid_utils.compat.uuid7()), execution,
     )  # fmt: skip

@@ -26,7 +26,7 @@ def page(browser: Browser, execution: Execution) -> str:
 
 
 def test_rule_is_added_in_its_normal_spelling_and_recorded(browser: Browser) -> None:
-    assert browser.post(ADD, {"domain": "PyPI.org", "enabled": "on"}).status_code == 302
+    assert browser.post(ADD, {"domain": "API.Example.com", "enabled": "on"}).status_code == 302
     assert EgressRule.objects.get().domain == "api.example.com"
     assert EgressRuleEvent.objects.get().domain == "api.example.com"
 
