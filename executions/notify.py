@@ -20,11 +20,13 @@ PROGRESS = "execution_progress"  # execution id: it has begun to run, or there i
 CANCEL = "execution_cancel"  # execution id
 IMAGE_ASKED = "image_asked"  # JSON: an image, and the channel for the answer; see executions.images
 CALLBACK = "callback_due"  # no payload: a delivery is due
-# CLAIMED or WAITS, the runtime's id, the network and the execution's id, by colons; USED; or "": look at the pool
+# CLAIMED or WAITS, the runtime's id, the network and the execution's id, by colons; USED; READY; or "": something
+# else is not as it was
 POOL = "sandbox_pool"
 CLAIMED = "claimed:"
 WAITS = "waits:"
 USED = "used"
+READY = "ready"
 
 
 def ready_channel(execution_id: object) -> str:

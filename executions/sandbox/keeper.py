@@ -34,6 +34,7 @@ from executions.notify import (
     CLAIMED,
     IMAGE_ASKED,
     POOL,
+    READY,
     USED,
     WAITS,
     Listener,
@@ -112,9 +113,14 @@ class Keeper:
         self._starters = ThreadPoolExecutor(settings.SANDBOX_STARTS, "start")
         self._removers = ThreadPoolExecutor(REMOVALS, "remove")
         self._retry_at: dict[Kind, float] = {}
+        # Read again at each tick, and when a change is announced: under load there are several looks a run. Nobody
+        # claims a sandbox of an old configuration, so one that is started from a stale one is only wasted.
+        self._pooled: dict[Kind, Any] = {}
+        self._configured: dict[int, Runtime] = {}
         self._kill_again_at = math.inf
         self._chores = (
             Chores(run_due, "sealing and purging"),
+            Chores(reaper.sweep_output, "sweeping live output"),
             Chores(figures.roll_up, "counting the hours that are over"),
             Chores(partial(inspections.tend, engine), "inspections"),
             Chores(
@@ -183,18 +189,24 @@ class Keeper:
                 return TICK_S
         elif notification.payload == USED:
             return PAUSE_S
+        elif notification.payload != READY:
+            self._forget_configuration()
         return COALESCE_S
+
+    def _forget_configuration(self) -> None:
+        self._pooled.clear()
+        self._configured.clear()
 
     def _can_start(self) -> bool:
         """If not, the next sandbox that is ready says when."""
         return sum(not future.done() for future in self._starts) < settings.SANDBOX_STARTS
 
     def _tick(self) -> None:
-        """What no notification announces: deaths."""
+        """What no notification announces: deaths, and what SQL changed."""
+        self._forget_configuration()
         reaper.reap_lost()
         reaper.expire_queued()
         reaper.requeue_orphans()
-        reaper.sweep_output()
         builds.look_after()
         deliveries.enqueue_due()
         self._kill_cancelled()
@@ -248,11 +260,14 @@ class Keeper:
         )
         starting = Counter(self._starts.values())
         wishes: list[tuple[bool, int, Kind]] = []
-        pooled = {(runtime.pk, network): runtime for runtime, network in kinds()}
+        if not self._pooled:
+            self._pooled = {(runtime.pk, network): runtime for runtime, network in kinds()}
         # None of those is claimed any more.
-        if gone := [row.pk for row in rows if row.state == SandboxState.READY and kind_of(row) not in pooled]:
+        if gone := [
+            row.pk for row in rows if row.state == SandboxState.READY and kind_of(row) not in self._pooled
+        ]:
             retire_ready(self._mine().filter(pk__in=gone))
-        for kind, runtime in pooled.items():
+        for kind, runtime in self._pooled.items():
             ready = self._ready(kind, runtime, rows)
             self._call_again(kind, ready)
             target = min(runtime.pool_max, max(runtime.pool_min, self._demand.peak(kind)))
@@ -265,11 +280,12 @@ class Keeper:
         # Whom somebody waits for comes first; then the runtimes take turns.
         wishes.sort(key=lambda wish: wish[:2])
         chosen = [kind for _, _, kind in wishes[: max(0, settings.SANDBOX_STARTS - len(self._starts))]]
-        runtimes = Runtime.objects.lean().select_related("seccomp_profile__active")
-        configured = runtimes.in_bulk({pk for pk, _ in chosen})
+        if unread := {pk for pk, _ in chosen} - self._configured.keys():
+            runtimes = Runtime.objects.lean().select_related("seccomp_profile__active")
+            self._configured |= runtimes.in_bulk(unread)
         for pk, network in chosen:
-            if pk in configured:
-                configuration = pool.Configuration(configured[pk], network=network)
+            if pk in self._configured:
+                configuration = pool.Configuration(self._configured[pk], network=network)
                 self._starts[self._starters.submit(in_thread, self._start, configuration)] = configuration.kind
 
     def _call_again(self, kind: Kind, ready: list[Sandbox]) -> None:

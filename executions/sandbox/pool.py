@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from executions.egress import doors
 from executions.models import Client, Sandbox, SandboxState
-from executions.notify import CLAIMED, POOL, notify, ready_channel
+from executions.notify import CLAIMED, POOL, READY, notify, ready_channel
 from executions.prepared import prepared
 from executions.sandbox import session, shell
 from executions.sandbox.calls import Kind, as_payload, nobody
@@ -194,7 +194,7 @@ def start(
         if sandbox.state == SandboxState.READY:
             if called := call(configuration.kind):
                 notify(ready_channel(called))
-            notify(POOL)
+            notify(POOL, READY)
     return sandbox
 
 

@@ -1,5 +1,5 @@
 """Finds executions that nobody will finish any more, and finishes them; and what finished ones left behind. Runs
-in the keeper, every few seconds."""
+in the keeper."""
 
 import logging
 from datetime import timedelta
@@ -24,6 +24,7 @@ ORPHANS = """
       AND NOT EXISTS (SELECT FROM django_q_ormq q WHERE q.execution_id = e.id)
     ORDER BY e.id LIMIT %s
 """
+OVERDUE = "SELECT id FROM executions_execution WHERE status = 'queued' AND queued_at < %s"
 # Starting a sandbox, storing the result through a restart of Postgres: what a run may need beside its own time.
 SLACK = timedelta(seconds=150)
 # Far longer than a chunk can be on its way after the end of its run.
@@ -60,8 +61,9 @@ def reap_lost() -> int:
 def expire_queued() -> int:
     """Executions that waited longer than anybody should."""
     limit = timedelta(milliseconds=settings.SANDBOX_QUEUE_TIMEOUT_MS)
-    overdue = Execution.objects.filter(status=Status.QUEUED, queued_at__lt=timezone.now() - limit)
-    expired = list(overdue.values_list("pk", flat=True))
+    with connection.cursor() as cursor:
+        cursor.execute(OVERDUE, [timezone.now() - limit])
+        expired = [row[0] for row in cursor.fetchall()]
     message = f"No worker was free for {limit.total_seconds():g} s."
     for execution_id in expired:
         services.finish(execution_id, Verdict(Status.CANCELLED, Outcome.QUEUE_TIMEOUT, message))

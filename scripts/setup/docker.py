@@ -27,6 +27,7 @@ from scripts.setup.host import (
     tail,
     write_root_file,
 )
+from scripts.setup.launcher import ensure_launcher, launched_path
 
 ENGINE_FLOOR = (24,)
 COMPOSE_FLOOR = (2, 26, 1)
@@ -178,8 +179,8 @@ def desired_runtimes(runsc: str) -> dict[str, dict[str, Any]]:
 def merge_runtimes(config: dict[str, Any], wanted: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Our runtimes added; everything else, and any further runsc flag of the operator's, stays.
 
-    A registered `runsc` keeps its path (gVisor's own package has another) but must have our flags:
-    without --oci-seccomp a seccomp profile is accepted and ignored.
+    A `runsc` of the operator's own, elsewhere, keeps its path but must have our flags: without --oci-seccomp a
+    seccomp profile is accepted and ignored.
     """
     runtimes = dict(config.get("runtimes", {}))
     for name, ours in wanted.items():
@@ -188,7 +189,8 @@ def merge_runtimes(config: dict[str, Any], wanted: dict[str, dict[str, Any]]) ->
         kept = [flag for flag in theirs.get("runtimeArgs", []) if flag.split("=", 1)[0] not in flags]
         known = {flag.split("=", 1)[0] for flag in kept}
         added = [flag for flag in ours["runtimeArgs"] if flag.split("=", 1)[0] not in known]
-        runtimes[name] = {**theirs, "path": theirs.get("path", ours["path"]), "runtimeArgs": [*added, *kept]}
+        path = launched_path(theirs.get("path"), ours["path"])
+        runtimes[name] = {**theirs, "path": path, "runtimeArgs": [*added, *kept]}
     return {**config, "runtimes": runtimes}
 
 
@@ -330,5 +332,6 @@ def wait_until(condition: Callable[[], bool], seconds: float, what: str, fix: st
 def ensure() -> None:
     ensure_installed()
     ensure_running()
+    ensure_launcher(runsc_path())
     ensure_registered()
     ensure_folders()

@@ -2,12 +2,21 @@ import pytest
 
 from scripts.setup.docker import desired_runtimes, merge_runtimes, same_runtimes
 from scripts.setup.host import parse_os_release, parse_version, redact
+from scripts.setup.launcher import LAUNCHER
 
 WANTED = desired_runtimes("/usr/bin/runsc")
 
 
-def test_an_empty_configuration_gets_both_runtimes() -> None:
-    assert merge_runtimes({}, WANTED) == {"runtimes": WANTED}
+def test_an_empty_configuration_gets_every_runtime_by_the_launcher() -> None:
+    launched = {name: {**runtime, "path": str(LAUNCHER)} for name, runtime in WANTED.items()}
+    assert merge_runtimes({}, WANTED) == {"runtimes": launched}
+
+
+def test_a_registration_of_before_the_launcher_gets_it() -> None:
+    before = {"runtimes": WANTED}
+    after = merge_runtimes(before, WANTED)
+    assert {runtime["path"] for runtime in after["runtimes"].values()} == {str(LAUNCHER)}
+    assert not same_runtimes(before, after)
 
 
 def test_other_settings_and_runtimes_stay() -> None:
@@ -18,7 +27,7 @@ def test_other_settings_and_runtimes_stay() -> None:
     assert after["runtimes"].keys() == {"nvidia", "runsc", "runsc-egress", "runsc-trace"}
 
 
-def test_gvisors_own_registration_keeps_its_path_and_gets_our_flags() -> None:
+def test_a_runsc_elsewhere_keeps_its_path_and_gets_our_flags() -> None:
     before = {"runtimes": {"runsc": {"path": "/opt/runsc", "runtimeArgs": ["--platform=kvm"]}}}
     runsc = merge_runtimes(before, WANTED)["runtimes"]["runsc"]
     assert runsc == {

@@ -15,6 +15,7 @@ from executions.sandbox.docker_engine import PIDS_BASE, DockerEngine
 from executions.sandbox.engine import ImageMissing
 from executions.sandbox.session import Session
 from runtimes.models import MIB
+from scripts.setup.launcher import TIMER_SLACK_NS
 from tests.executions.sandbox.guest import LIMITS, guest, job, run, spec
 
 pytestmark = pytest.mark.needs_docker
@@ -166,6 +167,10 @@ def live(engine: DockerEngine) -> Iterator[Live]:
 
 def test_runtime_is_gvisor(live: Live) -> None:
     assert live.host["Runtime"] == "runsc"
+
+
+def test_idle_sentry_is_woken_less_often(live: Live) -> None:
+    assert Path(f"/proc/{live.inspected['State']['Pid']}/timerslack_ns").read_text() == f"{TIMER_SLACK_NS}\n"
 
 
 def test_kernel_inside_is_gvisors(live: Live) -> None:
