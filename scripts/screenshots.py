@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import django
 import requests
 from playwright.sync_api import Page
 
 from scripts.chromium import PHONE, chromium, log_in
 from scripts.setup.host import ROOT
-from tests.browser.conftest import PASSWORD
-from tests.live import TOKEN, Platform
+
+# What the tests start their platform by reads the models.
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sandbox_platform.settings")
+django.setup()
+
+from tests.browser.conftest import PASSWORD  # noqa: E402
+from tests.live import TOKEN, Platform  # noqa: E402
 
 FOLDER = ROOT / "docs" / "screenshots"
 LARGEST = 200 * 1024
