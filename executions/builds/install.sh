@@ -25,6 +25,8 @@ update() {
     [ -z "${updated:-}" ] || return 0
     command -v apt-get >/dev/null || fail "this image has no apt-get: packages can be added to Debian's kind only"
     [ ! -r /etc/os-release ] || . /etc/os-release
+    # A slim image lacks it, and packages with alternatives (Java's) do not install without it.
+    mkdir -p /usr/share/man/man1
     apt_get update
     updated=yes
 }
