@@ -28,4 +28,3 @@ def resize(runtime: Runtime, *, pool_min: int, pool_max: int) -> None:
     """Without a new revision: the size says nothing about how programs run, and warm ones stay."""
     runtime.pool_min, runtime.pool_max = pool_min, pool_max
     runtime.save(update_fields=["pool_min", "pool_max", "updated_at"])
-    notify(POOL)

@@ -11,6 +11,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.db.models import F, Q
 
+from executions.notify import POOL, notify
 from runtimes.builds import BuildState
 from runtimes.builds import RuntimeBuild as RuntimeBuild
 from runtimes.choices import CodePolicy as CodePolicy
@@ -358,6 +359,7 @@ class Runtime(models.Model):
             if self.built_on and self.built_on != self.image:
                 self.drop_build()
         super().save(*args, **kwargs)
+        notify(POOL)  # keepers know the runtimes by heart between two announcements
 
     def drop_build(self) -> None:
         """Back to the image as it is, with the next save; the build stays one click away."""

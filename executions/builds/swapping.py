@@ -6,7 +6,6 @@ from django.utils import timezone
 
 from executions.builds.record import BuildFailed
 from executions.models import Sandbox, SandboxState
-from executions.notify import POOL, notify
 from executions.sandbox import pool
 from executions.sandbox.engine import Engine
 from runtimes.builds import BuildState, RuntimeBuild
@@ -66,5 +65,4 @@ def _flip(build: RuntimeBuild, known: Runtime, warm: list[Sandbox]) -> bool:
         runtime.save()
         held = Sandbox.objects.filter(pk__in=[sandbox.pk for sandbox in warm], state=SandboxState.STARTING)
         held.update(state=SandboxState.READY, runtime_revision=runtime.revision, ready_at=now)
-        notify(POOL)
     return True

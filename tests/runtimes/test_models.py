@@ -2,6 +2,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 
+from executions.notify import POOL, Listener
 from runtimes.models import MIB, Runtime
 
 
@@ -23,6 +24,13 @@ def test_save_makes_a_revision(python_runtime: Runtime) -> None:
     python_runtime.save()
     python_runtime.refresh_from_db()
     assert python_runtime.revision == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_save_tells_the_keepers(python_runtime: Runtime) -> None:
+    with Listener(POOL) as listener:
+        python_runtime.save()
+        assert (POOL, "") in listener.wait(10)
 
 
 def test_first_save_is_revision_one(python_runtime: Runtime) -> None:
