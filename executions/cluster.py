@@ -17,6 +17,7 @@ from django_q.signals import post_spawn
 from executions.broker import NotifyBroker
 from executions.sandbox.docker_engine import get_engine
 from executions.sandbox.engine import EngineError
+from sandbox_platform import garbage
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +98,7 @@ def warm_up(**_: Any) -> None:
         connection.ensure_connection()
     with contextlib.suppress(EngineError):
         get_engine().version()
+    garbage.freeze()
 
 
 def run(warm: Callable[..., None] | None = None) -> None:

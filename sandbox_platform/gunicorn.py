@@ -17,3 +17,12 @@ limit_request_line = 8190
 # gunicorn's heartbeat file: on a read-only root only memory is writable.
 worker_tmp_dir = "/dev/shm"  # noqa: S108
 control_socket_disable = True
+
+
+def post_worker_init(worker: object) -> None:
+    from django.urls import get_resolver
+
+    from sandbox_platform import garbage
+
+    _ = get_resolver().url_patterns  # else the first request loads every view, and they are looked at for ever
+    garbage.freeze()

@@ -5,6 +5,7 @@ from django.core.management.base import BaseCommand
 
 from executions.sandbox.docker_engine import get_engine
 from executions.sandbox.keeper import Keeper
+from sandbox_platform import garbage
 
 
 class Command(BaseCommand):
@@ -14,4 +15,5 @@ class Command(BaseCommand):
         keeper = Keeper(get_engine())
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: keeper.stop())
+        garbage.freeze()
         keeper.run()
