@@ -33,6 +33,8 @@ PLACES = {
     "auth.User": (PEOPLE, "person"),
     "auth.Group": (PEOPLE, "group"),
 }
+# Where the name that a table has is not what people look for.
+TITLES = {"access logs": "Logins", "access attempts": "Wrong passwords"}
 APPS = {"executions": OPERATE, "audit": AUDIT, "auth": PEOPLE, "axes": AUDIT}
 # Name of the page's address, section, icon, title, and the permission it takes.
 PAGES = (
@@ -70,11 +72,8 @@ def _models(request: HttpRequest) -> Iterator[tuple[str, dict[str, Any]]]:
         if page.has_view_permission(request) and page.has_module_permission(request):
             section, icon = PLACES.get(label, (APPS.get(options.app_label, CONFIGURE), "table"))
             link = reverse(f"admin:{options.app_label}_{options.model_name}_changelist")
-            yield section, _item(_capitalised(str(options.verbose_name_plural)), icon, link)
-
-
-def _capitalised(name: str) -> str:
-    return name[:1].upper() + name[1:]
+            name = str(options.verbose_name_plural)
+            yield section, _item(TITLES.get(name, name[:1].upper() + name[1:]), icon, link)
 
 
 def _item(title: str, icon: str, link: str) -> dict[str, Any]:

@@ -40,13 +40,17 @@ def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:
     if request.method == "POST":
         _act(request)
         return redirect(request.path)
+    runtimes = _runtimes()
     sandboxes = Sandbox.objects.select_related("runtime").order_by("runtime__slug", "node", "id")
     return site.page(
         request,
         "console/pool.html",
         "Pool",
-        runtimes=(runtimes := _runtimes()),
-        off=[row for row in runtimes if not row["runtime"].enabled],
+        pooled=[row for row in runtimes if row["pooled"]],
+        others=[
+            (words, [row for row in runtimes if not row["pooled"] and row["runtime"].enabled == enabled])
+            for words, enabled in (("Started when called, without a pool", True), ("Switched off", False))
+        ],
         sandboxes=[_row(sandbox) for sandbox in sandboxes],
         refresh=REFRESH_S,
         may_drain=request.user.has_perm("executions.drain_sandbox"),
@@ -87,7 +91,7 @@ def _runtimes() -> list[dict[str, Any]]:
         Sandbox.objects.filter(ready_at__isnull=False).values_list("runtime").annotate(took=Avg(took)).order_by()
     )
     shown = []
-    for runtime in Runtime.objects.order_by("-enabled", "slug"):
+    for runtime in Runtime.objects.order_by("slug"):
         mine = [row for row in rows if row["runtime_id"] == runtime.pk]
         warm, cold = sum(row["warm"] for row in mine), sum(row["cold"] for row in mine)
         states = list(runtime.sandboxes.values_list("state", "runtime_revision"))
@@ -96,6 +100,7 @@ def _runtimes() -> list[dict[str, Any]]:
                 "runtime": runtime,
                 "ready": sum(state == SandboxState.READY and of == runtime.revision for state, of in states),
                 "all": len(states),
+                "pooled": bool(states) or (runtime.enabled and runtime.pool_max > 0),
                 "hit_rate": f"{100 * warm / (warm + cold):.0f} %" if warm + cold else "no run",
                 "refill": f"{format_ms(refill[runtime.pk].total_seconds() * 1000)} a sandbox, on average"
                 if runtime.pk in refill
@@ -103,7 +108,8 @@ def _runtimes() -> list[dict[str, Any]]:
                 **_memory(runtime),
             }
         )
-    return shown
+    # Those that callers use, first.
+    return sorted(shown, key=lambda row: -row["all"])
 
 
 def _memory(runtime: Runtime) -> dict[str, str]:
@@ -123,7 +129,7 @@ def _row(sandbox: Sandbox) -> dict[str, Any]:
         "sandbox": sandbox,
         "old": sandbox.runtime_revision != sandbox.runtime.revision,
         "age": format_ms(max(0, (timezone.now() - sandbox.created_at) // timedelta(seconds=1)) * 1000),
-        # What it holds is its node's to know; what it may hold is known here.
-        "memory": format_bytes(sandbox.runtime.memory_bytes),
+        "memory": "not measured yet" if sandbox.memory_bytes is None else format_bytes(sandbox.memory_bytes),
+        "limit": format_bytes(sandbox.runtime.memory_bytes),
         "killable": sandbox.state in (SandboxState.READY, SandboxState.CLAIMED),
     }

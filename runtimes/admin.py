@@ -162,7 +162,7 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
 
     @admin.display(description="Pool")
     def pool(self, runtime: Runtime) -> str:
-        return f"{runtime.pool_min} to {runtime.pool_max}"
+        return f"{runtime.pool_min} to {runtime.pool_max}" if runtime.pool_max else "none"
 
     @admin.display(description="Ready now", ordering="ready")
     def ready(self, runtime: Any) -> int:

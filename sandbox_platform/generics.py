@@ -27,6 +27,8 @@ else:
         list_fullwidth = True
         list_filter_submit = True
         warn_unsaved_form = True
+        # Where rows come from, said while there are none.
+        empty_hint = ""
         # Names with commas between them: a line, not the theme's ten.
         formfield_overrides = {ArrayField: {"widget": UnfoldAdminTextInputWidget}}
 

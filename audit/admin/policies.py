@@ -9,6 +9,7 @@ from sandbox_platform.generics import ModelAdmin
 
 @admin.register(RetentionPolicy)
 class RetentionPolicyAdmin(ModelAdmin[RetentionPolicy]):
+    empty_hint = "Everything is kept for ever."
     list_display = ("whose", "code", "output", "artifacts", "record", "redact")
     list_select_related = ("client",)
     fieldsets = (
@@ -66,6 +67,7 @@ def _words(days: int | None) -> str:
 
 @admin.register(RedactionPattern)
 class RedactionPatternAdmin(ModelAdmin[RedactionPattern]):
+    empty_hint = "Nothing is replaced in what is stored."
     list_display = ("name", "regex", "replacement", "enabled")
     list_filter = ("enabled",)
     search_fields = ("name", "regex")

@@ -4,6 +4,7 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from audit.models import PurgeRecord, Seal
@@ -13,7 +14,8 @@ from executions.admin.rendering import text
 
 @admin.register(Seal)
 class SealAdmin(ReadOnlyAdmin[Seal]):
-    list_display = ("sequence", "period_from", "period_to", "count", "hash")
+    empty_hint = "The first comes within an hour of the first run."
+    list_display = ("sequence", "period_from", "period_to", "count", "short_hash")
     search_fields = ("sequence", "hash")
     search_help_text = "A number or a hash. To hold the history against the seals: manage.py verify_audit."
     fields = (
@@ -29,6 +31,10 @@ class SealAdmin(ReadOnlyAdmin[Seal]):
     )
     readonly_fields = ("covered",)
 
+    @admin.display(description="Hash", ordering="hash")
+    def short_hash(self, seal: Seal) -> SafeString:
+        return format_html('<code class="id">{}…</code>', seal.hash[:24])
+
     @admin.display(description="Columns")
     def covered(self, seal: Seal) -> SafeString:
         return text(json.dumps(seal.columns, indent=2))
@@ -36,6 +42,7 @@ class SealAdmin(ReadOnlyAdmin[Seal]):
 
 @admin.register(PurgeRecord)
 class PurgeRecordAdmin(ReadOnlyAdmin[PurgeRecord]):
+    empty_hint = "Nothing was purged: no retention policy asks for it, or nothing is old enough."
     list_display = ("id", "created_at", "kind", "count", "policy", "keep_days", "application")
     list_filter = ("kind",)
     search_fields = ("policy",)

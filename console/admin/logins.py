@@ -13,6 +13,7 @@ FAILED_FIELDS = ("username", "ip_address", "failures_since_start", "attempt_time
 class AccessLogAdmin(ReadOnlyAdmin[AccessLog]):
     """Who logged in, from where, and when they left."""
 
+    empty_hint = "Nobody has logged in."
     list_display = fields = readonly_fields = FIELDS
     list_filter = ("attempt_time",)
     search_fields = ("username", "ip_address")
@@ -23,6 +24,7 @@ class AccessLogAdmin(ReadOnlyAdmin[AccessLog]):
 class AccessAttemptAdmin(ReadOnlyAdmin[AccessAttempt]):
     """Wrong passwords of names that have not logged in since."""
 
+    empty_hint = "Nobody got a password wrong, or they have logged in since."
     list_display = fields = readonly_fields = FAILED_FIELDS
     search_fields = ("username", "ip_address")
     actions = ("forgive",)

@@ -95,6 +95,7 @@ class QueuedClientFilter(admin.SimpleListFilter):
 
 @admin.register(OrmQ)
 class QueueAdmin(TaskAdmin):
+    empty_hint = "Nothing waits: each task has a worker."
     list_display = fields = readonly_fields = ("kind", "subject", "client", "since", "queue", "state")
     list_filter = ("key", QueuedClientFilter)
     ordering = ("id",)
@@ -139,6 +140,7 @@ class KindFilter(admin.SimpleListFilter):
 
 @admin.register(Failure)
 class FailureAdmin(TaskAdmin):
+    empty_hint = "No task of the platform's own failed. Programs that failed are executions."
     list_display = ("kind", "subject", "client", "failed", "took", "error", "state")
     search_fields = ("name",)
     search_help_text = "An execution's id."

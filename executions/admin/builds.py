@@ -72,6 +72,7 @@ class BuildForm(ModelForm[RuntimeBuild]):
 
 @admin.register(RuntimeBuild)
 class RuntimeBuildAdmin(ModelAdmin[RuntimeBuild]):
+    empty_hint = "A build adds packages to a runtime's image, tries them, and puts the image into use."
     form = BuildForm
     list_display = (
         "__str__",

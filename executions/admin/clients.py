@@ -34,6 +34,7 @@ class TokenInline(TabularInline[Token, Client]):
 
 @admin.register(Client)
 class ClientAdmin(ModelAdmin[Client]):
+    empty_hint = "Each deployment that calls gets a client of its own, with its token, caps and quotas."
     form = ClientForm
     inlines = (TokenInline,)
     list_display = ("name", "role", "enabled", "today", "open", "last_used")
@@ -178,6 +179,7 @@ class ClientAdmin(ModelAdmin[Client]):
 
 @admin.register(Token)
 class TokenAdmin(ModelAdmin[Token]):
+    empty_hint = "A client gets its first with its first save, and others by an action in the list of clients."
     form = TokenForm
     list_display = ("__str__", "client", "created_at", "expires_at", "last_used_at", "revoked_at", "works")
     list_filter = ("client",)

@@ -21,6 +21,7 @@ from sandbox_platform.units import format_ms
 
 class AttemptInline(TabularInline[DeliveryAttempt, Delivery]):
     model = DeliveryAttempt
+    hide_title = True  # it says once more what the columns say
     fields = readonly_fields = ("at", "status_code", "duration_ms", "error")
     can_delete = False
     extra = 0
@@ -34,10 +35,11 @@ class AttemptInline(TabularInline[DeliveryAttempt, Delivery]):
 
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
+    empty_hint = "One is made when a run that named a callback URL has ended."
     actions = ("send_again",)
     list_display = (
         "receiver",
-        "execution_link",
+        "short_execution_link",
         "client",
         "status_badge",
         "attempts_made",
@@ -82,6 +84,11 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
     def execution_link(self, delivery: Delivery) -> SafeString:
         url = reverse("admin:executions_execution_change", args=[delivery.execution_id])
         return format_html('<a href="{}"><code class="id">{}</code></a>', url, delivery.execution_id)
+
+    @admin.display(description="Execution")
+    def short_execution_link(self, delivery: Delivery) -> SafeString:
+        url = reverse("admin:executions_execution_change", args=[delivery.execution_id])
+        return format_html('<a href="{}"><code class="id">{}</code></a>', url, str(delivery.execution_id)[-12:])
 
     @admin.display(description="Receiver")
     def receiver(self, delivery: Delivery) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from executions.admin import ansi, comparison, egress, rendering
@@ -20,6 +20,8 @@ from seccomp_profiles.models import UNCONFINED, Inspection, SeccompProfile
 TEXTS = ("code", "stdout", "stderr", "result")
 # Longer output is folded: its page would be all that one sees.
 FOLDED = 4_000
+# Named of the later runs of one; the list has all.
+RERUNS = 5
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,8 @@ def _links(execution: Execution) -> dict[str, SafeString]:
         links["Client"] = _link("executions_client_change", execution.client_id, execution.client)
     if execution.rerun_of:
         links["Again, of"] = _link("executions_execution_change", execution.rerun_of, execution.rerun_of)
+    if later := list(Execution.objects.filter(rerun_of=execution.pk).order_by("-id").only("pk")[: RERUNS + 1]):
+        links["Run again as"] = _reruns(execution, later)
     if execution.batch_id:
         address = f"{reverse('admin:executions_execution_changelist')}?batch_id={execution.batch_id}"
         links["Batch"] = format_html('<a href="{}"><code class="id">{}</code></a>', address, execution.batch_id)
@@ -126,6 +130,18 @@ def _links(execution: Execution) -> dict[str, SafeString]:
         address = f"{reverse('admin:executions_delivery_changelist')}?q={execution.pk}"
         links["Callback"] = format_html('<a href="{}">{}</a>', address, execution.callback_url)
     return links
+
+
+def _reruns(execution: Execution, later: list[Execution]) -> SafeString:
+    named = format_html_join(
+        ", ",
+        '<a href="{}"><code class="id">{}</code></a>',
+        ((reverse("admin:executions_execution_change", args=[run.pk]), run.pk) for run in later[:RERUNS]),
+    )
+    if len(later) <= RERUNS:
+        return named
+    address = f"{reverse('admin:executions_execution_changelist')}?rerun_of={execution.pk}"
+    return format_html('{}, <a href="{}">and others</a>', named, address)
 
 
 def _profile(execution: Execution) -> SafeString | str:

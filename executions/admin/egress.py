@@ -18,6 +18,7 @@ SHOWN = 200
 
 @admin.register(EgressRule)
 class EgressRuleAdmin(ModelAdmin[EgressRule]):
+    empty_hint = "No host may be reached, whatever a runtime or a client allows."
     list_display = ("domain", "runtime_name", "client_name", "enabled", "note", "created_at")
     list_select_related = ("runtime", "client")
     list_filter = ("enabled", "runtime", "client")

@@ -29,6 +29,7 @@ from sandbox_platform.units import format_bytes, format_ms
 
 @admin.register(Execution)
 class ExecutionAdmin(ReadOnlyAdmin[Execution]):
+    empty_hint = "Run a program in the playground, or give a caller its token."
     list_display = (
         "short_id",
         "status_badge",
@@ -38,7 +39,6 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
         "queued",
         "duration",
         "memory",
-        "start",
         "marks",
     )
     list_filter = ("status", "outcome", "runtime", "client", LabelFilter, DurationFilter, EndpointFilter, "warm")
@@ -177,7 +177,11 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
 
     def rerun(self, request: HttpRequest, execution_id: UUID) -> HttpResponse:
         earlier = self._execution(request, execution_id, "run")
-        context: dict[str, Any] = {"execution": earlier, "title": f"Run {str(earlier.pk)[-12:]} again"}
+        context: dict[str, Any] = {
+            "execution": earlier,
+            "original": earlier,
+            "title": f"Run {str(earlier.pk)[-12:]} again",
+        }
         try:
             rerun.refuse_gone_mode(earlier)
             before, today = rerun.then(earlier), rerun.now(earlier, people.client())
@@ -255,10 +259,6 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
     def memory(self, execution: Execution) -> str | None:
         peak = execution.peak_memory_bytes
         return None if peak is None else format_bytes(peak)
-
-    @admin.display(description="Start", ordering="warm")
-    def start(self, execution: Execution) -> str:
-        return {True: "warm", False: "cold", None: ""}[execution.warm]
 
     @admin.display(description="Marks", empty_value="")
     def marks(self, execution: Execution) -> SafeString:

@@ -33,12 +33,13 @@ def badge(value: str, label: str) -> SafeString:
 def marks(execution: Execution) -> SafeString:
     """What else there is to it, in a word each, and its labels."""
     counts = ((execution.input_count, "in"), (execution.artifact_count, "out"))
-    words = [f"{count} {name}" for count, name in counts if count]
+    words = ["cold"] if execution.warm is False else []
+    words += [f"{count} {name}" for count, name in counts if count]
     words += ["batch"] if execution.batch_id else []
     words += ["rerun"] if execution.rerun_of else []
     words += ["callback"] if execution.callback_url else []
     words += [f"{name}: {value}" for name, value in list(execution.labels.items())[:SHOWN_LABELS]]
-    return format_html_join(" ", '<span class="label">{}</span>', ((word[:60],) for word in words))
+    return format_html_join(" ", '<span class="label" title="{}">{}</span>', ((word, word[:60]) for word in words))
 
 
 def note(words: str) -> SafeString:
@@ -72,15 +73,15 @@ def timeline(execution: Execution) -> SafeString:
             continue
         offset = _milliseconds(execution, "queued_at", begin) or 0.0
         bar = _bar(offset / total, spent / total) if total else ""
-        rows.append((name, f"{spent:,.1f} ms", bar, meaning))
-    rows.append(("Total", f"{total:,.1f} ms" if total else "not finished", "", ""))
+        rows.append((name, meaning, f"{spent:,.1f} ms", bar))
+    rows.append(("Total", "", f"{total:,.1f} ms" if total else "not finished", ""))
     body = format_html_join(
         "",
-        '<tr><th scope="row">{}</th><td class="number">{}</td><td class="bar">{}</td>'
-        '<td class="note">{}</td></tr>',
+        '<tr><th scope="row">{} <span class="note">{}</span></th><td class="number">{}</td>'
+        '<td class="bar">{}</td></tr>',
         rows,
     )
-    return format_html('<table class="facts">{}</table>', body)
+    return format_html('<table class="facts phases">{}</table>', body)
 
 
 def _bar(offset: float, width: float, kind: str = "") -> SafeString:

@@ -9,11 +9,13 @@ from django.utils.safestring import SafeString
 from executions.admin.readonly import ReadOnlyAdmin
 from executions.admin.rendering import badge
 from executions.models import Sandbox
+from sandbox_platform.units import format_bytes, format_ms
 
 
 @admin.register(Sandbox)
 class SandboxAdmin(ReadOnlyAdmin[Sandbox]):
-    list_display = ("short_id", "state_badge", "age", "runtime", "revision", "node", "execution")
+    empty_hint = "Every pool is empty, or no keeper runs: the doctor says which."
+    list_display = ("short_id", "state_badge", "age", "memory", "runtime", "revision", "node", "execution")
     list_filter = ("state", "runtime", "node")
     list_select_related = ("runtime",)
     search_fields = ("container_id", "execution_id")
@@ -21,6 +23,7 @@ class SandboxAdmin(ReadOnlyAdmin[Sandbox]):
         "container_id",
         "state_badge",
         "age",
+        "memory",
         "runtime",
         "revision",
         "node",
@@ -46,7 +49,11 @@ class SandboxAdmin(ReadOnlyAdmin[Sandbox]):
 
     @admin.display(description="Age", ordering="-created_at")
     def age(self, sandbox: Sandbox) -> str:
-        return str(timedelta(seconds=int((timezone.now() - sandbox.created_at).total_seconds())))
+        return format_ms(max(0, (timezone.now() - sandbox.created_at) // timedelta(seconds=1)) * 1000)
+
+    @admin.display(description="Memory", ordering="memory_bytes", empty_value="")
+    def memory(self, sandbox: Sandbox) -> str | None:
+        return None if sandbox.memory_bytes is None else format_bytes(sandbox.memory_bytes)
 
     @admin.display(description="Revision", ordering="runtime_revision")
     def revision(self, sandbox: Sandbox) -> str:
@@ -58,4 +65,4 @@ class SandboxAdmin(ReadOnlyAdmin[Sandbox]):
         if sandbox.execution_id is None:
             return None
         url = reverse("admin:executions_execution_change", args=[sandbox.execution_id])
-        return format_html('<a href="{}"><code class="id">{}</code></a>', url, sandbox.execution_id)
+        return format_html('<a href="{}"><code class="id">{}</code></a>', url, str(sandbox.execution_id)[-12:])

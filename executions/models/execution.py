@@ -209,6 +209,7 @@ class Execution(models.Model):
             # Whether an image is needed for running one of them again.
             models.Index(fields=["image_id"], condition=~Q(image_id=""), name="execution_image_idx"),
             models.Index(fields=["batch_id"], condition=Q(batch_id__isnull=False), name="execution_batch_idx"),
+            models.Index(fields=["rerun_of"], condition=Q(rerun_of__isnull=False), name="execution_rerun_idx"),
             # Partial: one without labels costs nothing here, and for the search one is indexed once, at its end.
             GinIndex(
                 fields=["labels"],

@@ -33,6 +33,8 @@ class Sandbox(models.Model):
     state = models.CharField(max_length=8, choices=SandboxState.choices, default=SandboxState.STARTING)
     # No foreign key: executions are history and outlive every sandbox.
     execution_id = models.UUIDField(null=True, blank=True)
+    # What it holds, as its node's keeper last saw it; not written for a difference that nobody would notice.
+    memory_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     ready_at = models.DateTimeField(null=True, blank=True)
     claimed_at = models.DateTimeField(null=True, blank=True)

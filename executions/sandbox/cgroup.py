@@ -1,5 +1,6 @@
 """CPU time and memory of a sandbox, as the host's kernel counts them (cgroup v1 and v2)."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,15 @@ def usage(container_id: str) -> Usage | None:
             return Usage(_cpu_ms(cpu), _peak(memory), _oom_kills(memory))
         except OSError:
             continue
+    return None
+
+
+def held_bytes(container_id: str) -> int | None:
+    """Memory it has now, page cache included; None as above."""
+    for _, memory in _places(settings.SANDBOX_CGROUP_ROOT, container_id):
+        for name in ("memory.usage_in_bytes", "memory.current"):
+            with contextlib.suppress(OSError):
+                return int((memory / name).read_text())
     return None
 
 

@@ -43,7 +43,7 @@ from executions.notify import (
     ready_channel,
 )
 from executions.prepared import prepared
-from executions.sandbox import pool, reaper
+from executions.sandbox import measuring, pool, reaper
 from executions.sandbox.calls import Calls, Kind, of_payload
 from executions.sandbox.engine import Container, Engine, EngineError, ImageMissing
 from runtimes.models import Network, Runtime
@@ -121,6 +121,7 @@ class Keeper:
         self._chores = (
             Chores(run_due, "sealing and purging"),
             Chores(reaper.sweep_output, "sweeping live output"),
+            Chores(measuring.measure, "measuring memory", every_s=measuring.EVERY_S),
             Chores(figures.roll_up, "counting the hours that are over"),
             Chores(partial(inspections.tend, engine), "inspections"),
             Chores(

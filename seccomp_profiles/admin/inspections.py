@@ -27,6 +27,7 @@ COUNTED = ("refused", "not_refused", "not_allowed", "cannot_tell", "not_tried")
 
 @admin.register(Inspection)
 class InspectionAdmin(ReadOnlyAdmin[Inspection]):
+    empty_hint = "Probes, learning and dry runs begin on a profile's page; what is in force is probed by itself."
     list_display = ("__str__", "created_at", "state", "verdict", "revision", "runtime", "summary", "requested_by")
     list_filter = ("kind", "state", "verdict", "runtime")
     list_select_related = ("revision__profile", "runtime")

@@ -5,7 +5,7 @@ import pytest
 from django.test import Client as Browser
 from django.urls import reverse
 
-from runtimes.models import Runtime
+from executions.models import Client
 from tests.pages import words
 
 
@@ -19,18 +19,27 @@ def crumbs(browser: Browser, address: str) -> list[tuple[str, str]]:
     ]
 
 
-@pytest.mark.parametrize("model", ["runtimes_runtime", "executions_execution", "seccomp_profiles_seccompprofile"])
-def test_no_name_comes_twice(browser: Browser, model: str) -> None:
-    names = [name for name, _ in crumbs(browser, reverse(f"admin:{model}_changelist"))]
-    assert names and len(set(names)) == len(names)
+@pytest.mark.parametrize(
+    "model, name",
+    [
+        ("runtimes_runtime", "Runtimes"),
+        ("executions_sandbox", "Sandboxes"),
+        ("auth_user", "Users"),
+        ("axes_accesslog", "Logins"),
+        ("django_q_ormq", "Queued tasks"),
+    ],
+)
+def test_a_list_is_called_as_in_the_menu(browser: Browser, model: str, name: str) -> None:
+    address = reverse(f"admin:{model}_changelist")
+    (shown,) = crumbs(browser, address)
+    assert shown[0] == name
+    dashboard = browser.get(reverse("admin:index")).content.decode()
+    menu = re.search(rf'<a href="{address}"[^>]*>.*?</a>', dashboard, re.DOTALL)
+    assert menu and name in words(menu[0])
 
 
-def test_the_one_that_is_left_leads_to_the_list(browser: Browser, python_runtime: Runtime) -> None:
-    shown = crumbs(browser, reverse("admin:runtimes_runtime_change", args=[python_runtime.pk]))
-    assert [name for name, _ in shown] == ["Runtimes", "Python"]
-    assert urlsplit(shown[0][1]).path == reverse("admin:runtimes_runtime_changelist")
-
-
-def test_other_names_stay(browser: Browser) -> None:
-    names = [name for name, _ in crumbs(browser, reverse("admin:executions_sandbox_changelist"))]
-    assert names == ["Executions", "Sandboxes"]
+def test_a_row_keeps_its_own_name(browser: Browser) -> None:
+    client = Client.objects.create(name="ragflow")
+    shown = crumbs(browser, reverse("admin:executions_client_change", args=[client.pk]))
+    assert [name for name, _ in shown] == ["Clients", "ragflow"]
+    assert urlsplit(shown[0][1]).path == reverse("admin:executions_client_changelist")

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.test import Client as Browser
@@ -33,15 +34,42 @@ def test_board_says_what_a_pool_costs_in_memory(
     sandbox(python_runtime)
     shown = words(browser.get(POOL).content.decode())
     assert "30 MiB each while it waits: 30 MiB when nobody calls, 240 MiB for a full pool; 2 GiB if" in shown
-    assert "n up to 256 MiB" in shown
+    assert "n not measured yet of 256 MiB" in shown
 
 
-def test_switched_off_ones_stand_apart(browser: Browser, python_runtime: Runtime) -> None:
-    Runtime.objects.create(slug="awk", name="GNU awk", image="x", source_file="main.awk", enabled=False)
+def test_what_the_warm_ones_hold_is_shown_and_counted_with(
+    browser: Browser, python_runtime: Runtime, make_execution: Callable[..., Execution]
+) -> None:
+    make_execution(peak_memory_bytes=90 * MIB)
+    sandbox(python_runtime, memory_bytes=40 * MIB)
+    sandbox(python_runtime, memory_bytes=60 * MIB)
     shown = words(browser.get(POOL).content.decode())
-    before, _, after = shown.partition("Switched off: 1 runtime,")
+    assert "n 40 MiB of 256 MiB" in shown and "n 60 MiB of 256 MiB" in shown
+    assert "50 MiB each while it waits: 50 MiB when nobody calls, 400 MiB for a full pool" in shown
+
+
+@pytest.mark.parametrize(
+    "title, fields",
+    [
+        ("Switched off: 1 runtime ", {"enabled": False}),
+        ("without a pool: 1 runtime ", {"pool_max": 0, "pool_min": 0}),
+    ],
+)
+def test_those_without_a_pool_stand_apart(
+    browser: Browser, python_runtime: Runtime, title: str, fields: dict[str, Any]
+) -> None:
+    Runtime.objects.create(slug="awk", name="GNU awk", image="x", source_file="main.awk", **fields)
+    shown = words(browser.get(POOL).content.decode())
+    before, _, after = shown.partition(title)
     assert "Python 3.13" in before and "GNU awk" not in before
     assert "GNU awk" in after
+
+
+def test_those_with_sandboxes_come_first(browser: Browser, python_runtime: Runtime) -> None:
+    Runtime.objects.create(slug="awk", name="GNU awk", image="x", source_file="main.awk", pool_max=4)
+    sandbox(python_runtime)
+    shown = words(browser.get(POOL).content.decode())
+    assert shown.index("Python 3.13") < shown.index("GNU awk")
 
 
 def test_draining_retires_the_warm_ones(visitor: Visitor, python_runtime: Runtime) -> None:

@@ -217,3 +217,16 @@ def test_nothing_comes_after_the_end(browser: Browser, make_execution: MakeExecu
 def test_code_is_in_colour(browser: Browser, make_execution: MakeExecution) -> None:
     execution = make_execution(code="def main(): pass", source_file="main.py", started_at=timezone.now())
     assert '<span class="k">def</span>' in page(browser, execution)
+
+
+@pytest.mark.parametrize("number, others", [(0, False), (2, False), (6, True)])
+def test_later_runs_of_one_are_named(
+    browser: Browser, make_execution: MakeExecution, number: int, others: bool
+) -> None:
+    earlier = make_execution()
+    later = [make_execution(rerun_of=earlier.pk) for _ in range(number)]
+    shown = page(browser, earlier)
+    assert ("Run again as" in words(shown)) == bool(number)
+    named = [run.pk for run in later if address(run, "change") in shown]
+    assert len(named) == min(number, 5)
+    assert (f"?rerun_of={earlier.pk}" in shown) == others

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from executions.models import Execution
-from tests.pages import cells
+from tests.pages import cells, words
 
 MakeExecution = Callable[..., Execution]
 LIST = reverse("admin:executions_execution_changelist")
@@ -127,3 +127,26 @@ def test_export_as_csv_has_a_header(browser: Browser, make_execution: MakeExecut
 
 def test_nothing_else_is_exported(browser: Browser) -> None:
     assert browser.get(reverse("admin:executions_execution_export", args=["exe"])).status_code == 404
+
+
+@pytest.mark.parametrize("warm, marks", [(False, "cold 1 out"), (True, "1 out"), (None, "1 out")])
+def test_a_cold_start_is_marked(
+    browser: Browser, make_execution: MakeExecution, warm: bool | None, marks: str
+) -> None:
+    make_execution(warm=warm, artifact_count=1)
+    assert cells(browser.get(LIST).content.decode(), "marks") == [marks]
+
+
+def test_an_empty_list_says_where_rows_come_from(browser: Browser) -> None:
+    shown = words(browser.get(LIST).content.decode())
+    assert "No executions Run a program in the playground" in shown
+    assert "Show all" not in shown
+
+
+@pytest.mark.parametrize("query", [{"q": "absent"}, {"status__exact": "failed"}, {"queued_at__year": "2020"}])
+def test_a_list_that_shows_nothing_leads_back(
+    browser: Browser, make_execution: MakeExecution, query: dict[str, str]
+) -> None:
+    make_execution()
+    shown = words(browser.get(LIST, query).content.decode())
+    assert "Nothing matches" in shown and "Show all" in shown

@@ -65,3 +65,16 @@ def test_usage_without_the_hosts_tree_is_unknown(root: Path, settings: Settings)
 def test_usage_without_memory_figures_is_unknown(root: Path) -> None:
     write(root / "cpuacct" / PARENTS[0], cpuacct__usage="1234567890\n")
     assert cgroup.usage(ID) is None
+
+
+@pytest.mark.parametrize("parent", PARENTS, ids=["cgroupfs", "systemd"])
+def test_memory_held_now(root: Path, parent: str) -> None:
+    write(root / "memory" / parent, memory__usage_in_bytes="2048\n")
+    assert cgroup.held_bytes(ID) == 2048
+    write(root, cgroup__controllers="cpu memory pids\n")
+    write(root / parent, memory__current="1024\n")
+    assert cgroup.held_bytes(ID) == 1024
+
+
+def test_memory_held_by_a_container_that_is_gone_is_unknown(root: Path) -> None:
+    assert cgroup.held_bytes(ID) is None
