@@ -90,6 +90,8 @@ def replay_one(program: Replayed, draft: dict[str, Any] | None, current: dict[st
 
 def _summary(counts: Counter[str], wanted: int) -> str:
     tried = sum(counts.values())
+    if not wanted:
+        return "Nothing to run again: of this runtime's latest programs none ended by itself and is stored whole."
     told = f"{counts['breaks']} of {tried} executions would end differently, {counts['same']} the same."
     if counts["unsteady"]:
         told += f" {counts['unsteady']} do not end the same way twice, whatever the profile."

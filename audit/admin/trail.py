@@ -171,12 +171,14 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
         rows = []
         for name, (old, new) in entry.changes.items():
             before, after = _text(old), _text(new)
+            if not before and not after:
+                continue  # of a row that was made or removed: a column that holds nothing
             lines = max(before.count("\n"), after.count("\n"))
             long = None not in (old, new) and lines > LINES_BESIDE
             rows.append(_line_by_line(name, before, after) if long else _side_by_side(name, before, after))
         head = format_html("<tr><td></td><th>{}</th><th>{}</th></tr>", "Before", "After")
         body = format_html_join("", "{}", ((row,) for row in rows))
-        return format_html('<table class="facts compared"><thead>{}</thead>{}</table>', head, body)
+        return format_html('<table class="facts compared stacked"><thead>{}</thead>{}</table>', head, body)
 
     @admin.display(description="The database's session")
     def database_session(self, entry: TrailEntry) -> SafeString:
@@ -228,7 +230,8 @@ def _text(value: Any) -> str:
 
 def _side_by_side(name: str, old: str, new: str) -> SafeString:
     cells = [text and format_html('<pre class="text" tabindex="0">{}</pre>', text) for text in (old, new)]
-    return format_html('<tr><th scope="row">{}</th><td>{}</td><td>{}</td></tr>', name, *cells)
+    row = '<tr><th scope="row">{}</th><td data-label="Before">{}</td><td data-label="After">{}</td></tr>'
+    return format_html(row, name, *cells)
 
 
 def _line_by_line(name: str, old: str, new: str) -> SafeString:

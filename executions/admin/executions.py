@@ -26,6 +26,9 @@ from executions.models import Artifact, Execution, Outcome
 from executions.models.execution import LARGE
 from sandbox_platform.units import format_bytes, format_ms
 
+# The columns of a search: what was found takes the place of what the page of each says.
+FOUND = ("short_id", "status_badge", "hit", "runtime", "client", "queued", "duration")
+
 
 @admin.register(Execution)
 class ExecutionAdmin(ReadOnlyAdmin[Execution]):
@@ -76,7 +79,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
 
     def get_list_display(self, request: HttpRequest) -> Any:
         shown = super().get_list_display(request)
-        return (*shown[:2], "hit", *shown[2:-1]) if request.GET.get("q") else shown
+        return FOUND if request.GET.get("q") else shown
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
         return lookup in ("batch_id", "rerun_of") or super().lookup_allowed(lookup, value, request)

@@ -29,7 +29,7 @@ COUNTED = ("refused", "not_refused", "not_allowed", "cannot_tell", "not_tried")
 class InspectionAdmin(ReadOnlyAdmin[Inspection]):
     empty_hint = "Probes, learning and dry runs begin on a profile's page; what is in force is probed by itself."
     list_display = ("__str__", "created_at", "state", "verdict", "revision", "runtime", "summary", "requested_by")
-    list_filter = ("kind", "state", "verdict", "runtime")
+    list_filter = ("kind", "state", "verdict", "runtime", ("revision__profile", admin.RelatedOnlyFieldListFilter))
     list_select_related = ("revision__profile", "runtime")
     change_form_template = "admin/seccomp_profiles/inspection/change_form.html"
     fieldsets = (
@@ -172,9 +172,14 @@ def link(model: str, pk: Any, text: Any) -> SafeString:
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> SafeString:
-    cells = format_html_join("", "<th>{}</th>", ((name,) for name in head))
+    cells = format_html_join("", '<th scope="col">{}</th>', ((name,) for name in head))
     lines = ((format_html_join("", "<td>{}</td>", ((value,) for value in row)),) for row in rows)
-    return format_html("<table><tr>{}</tr>{}</table>", cells, format_html_join("", "<tr>{}</tr>", lines))
+    body = format_html_join("", "<tr>{}</tr>", lines)
+    return format_html(
+        '<div class="wide" tabindex="0"><table class="facts found"><thead><tr>{}</tr></thead>{}</table></div>',
+        cells,
+        body,
+    )
 
 
 def tables(details: dict[str, Any]) -> Iterable[tuple[tuple[str, ...], list[tuple[Any, ...]]]]:

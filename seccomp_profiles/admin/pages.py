@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST, require_safe
 
 from audit.middleware import actor_of
+from runtimes.models import Runtime
 from sandbox_platform.generics import ModelAdmin
 from seccomp_profiles import activation, revisions
 from seccomp_profiles.admin.forms import SeccompProfileForm
@@ -29,7 +30,8 @@ from seccomp_profiles.syscalls import describe, table
 
 FOLDER = "admin/seccomp_profiles/seccompprofile"
 Admin = ModelAdmin[SeccompProfile]
-
+# Shown of a profile; the list has all.
+INSPECTIONS = 8
 
 URLS = {name: reverse_lazy(f"admin:seccomp_profiles_{name[:-4]}") for name in ("check_url", "editor_url")}
 
@@ -73,7 +75,12 @@ def about(profile: SeccompProfile | None) -> dict[str, Any]:
         "read": read(newest.effective, found),
         **URLS,
         "rows": [(revision, verdicts_of(profile, revision)) for revision in rows],
-        "inspections": (("probe", "Probe"), ("replay", "Dry run"), ("learn", "Learn")),
+        "kinds": (("probe", "Probe"), ("replay", "Dry run"), ("learn", "Learn")),
+        "under": activation.runtimes_under(profile),
+        "runtimes": Runtime.objects.enabled().order_by("slug"),
+        "inspections": Inspection.objects.filter(revision__profile=profile).select_related("revision", "runtime")[
+            :INSPECTIONS
+        ],
         "activations": profile.activations.select_related("revision", "previous")[:20],
     }
 

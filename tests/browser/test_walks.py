@@ -53,7 +53,7 @@ def test_playground_runs_a_program_and_shows_the_call(admin: Page, platform: Pla
     admin.get_by_role("link", name="Playground").click()
     admin.get_by_label("Arguments of main(), as JSON").fill('{"name": "Ada"}')
     admin.get_by_role("button", name="Run", exact=False).first.click()
-    expect(admin.locator("#state")).to_have_text("succeeded")
+    expect(admin.locator("#state")).to_have_text("Succeeded")
     expect(admin.locator("#stdout")).to_have_text("Hello, Ada\n")
     expect(admin.locator("#result")).to_contain_text('"letters": 3')
     expect(admin.locator("#curl")).to_contain_text("Authorization: Bearer $TOKEN")

@@ -10,7 +10,7 @@ from django.urls import reverse
 from executions.models import Client
 from runtimes.models import Runtime
 from seccomp_profiles import revisions, shipped
-from seccomp_profiles.models import SeccompActivation, SeccompProfile
+from seccomp_profiles.models import Inspection, SeccompActivation, SeccompProfile
 from tests.pages import cells, fields
 from tests.seccomp_profiles.test_validators import ALLOW, deny, profile
 
@@ -306,3 +306,28 @@ def test_editor_turns_from_one_form_to_the_other(browser: Browser, quiet: Seccom
 def test_editor_without_a_permission(client: Browser, db: None) -> None:
     client.force_login(User.objects.create_user("nobody", is_staff=True))
     assert client.post(page("editor"), {"rules": ""}).status_code == 403
+
+
+# --- Before it is used ---
+
+
+def test_profile_that_nobody_uses_is_inspected_on_a_runtime_of_choice(
+    browser: Browser, quiet: SeccompProfile, python_runtime: Runtime
+) -> None:
+    shown = html_of(browser.get(change_page(quiet)))
+    assert "on each that uses it" not in shown
+    assert f'<option value="{python_runtime.pk}" selected>on python</option>' in shown
+    data = {"revision": quiet.current.pk, "runtime": python_runtime.pk}
+    browser.post(page("inspection_ask", "probe"), data)
+    (asked,) = Inspection.objects.all()
+    assert (asked.revision, asked.runtime) == (quiet.current, python_runtime)
+    shown = html_of(browser.get(change_page(quiet)))
+    assert reverse("admin:seccomp_profiles_inspection_change", args=[asked.pk]) in shown
+
+
+def test_profile_in_use_is_inspected_where_it_is_used(
+    browser: Browser, used: SeccompProfile, python_runtime: Runtime
+) -> None:
+    assert '<option value="">on each that uses it</option>' in html_of(browser.get(change_page(used)))
+    browser.post(page("inspection_ask", "probe"), {"revision": used.current.pk, "runtime": ""})
+    assert [asked.runtime for asked in Inspection.objects.all()] == [python_runtime]

@@ -85,7 +85,7 @@
   function badge(status) {
     const mark = document.createElement("span");
     mark.className = `status status-${status}`;
-    mark.textContent = status.replaceAll("_", " ");
+    mark.textContent = liveOutput.words(status);
     by("state").replaceChildren(mark);
   }
   function problem(text) {

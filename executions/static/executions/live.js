@@ -28,7 +28,7 @@
     const { status } = JSON.parse(event.data);
     const badge = document.querySelector("#status .status");
     badge.className = `status status-${status}`;
-    badge.textContent = status.replaceAll("_", " ");
+    badge.textContent = liveOutput.words(status);
   });
   source.addEventListener("end", () => { source.close(); location.reload(); });
 })();

@@ -26,5 +26,9 @@ window.liveOutput = (() => {
     sizes.set(element, size);
     if (atEnd) element.scrollTop = element.scrollHeight;
   }
-  return { clear, append };
+  // A status as the server's own pages write it.
+  function words(status) {
+    return status.charAt(0).toUpperCase() + status.slice(1).replaceAll("_", " ");
+  }
+  return { clear, append, words };
 })();
