@@ -73,7 +73,9 @@ def test_a_delivery_is_looked_at_and_sent_again(open_page: Open, platform: Platf
 def test_an_auditor_sees_deliveries_and_sends_none(open_page: Open, platform: Platform, delivered: str) -> None:
     page = open_page(user=person(platform, "anna", "auditor"))
     page.get_by_role("link", name="Deliveries").click()
-    page.get_by_role("row", name=re.compile(delivered[-12:])).get_by_role("link", name="https://nobody.invalid").click()
+    page.get_by_role("row", name=re.compile(delivered[-12:])).get_by_role(
+        "link", name="https://nobody.invalid"
+    ).click()
     expect(page.get_by_text(NOBODY)).to_be_visible()
     expect(page.get_by_role("button", name="Send again now")).to_have_count(0)
     fits_a_phone(page)
