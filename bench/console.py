@@ -48,17 +48,23 @@ def fill(number: int) -> Texts:
 
 
 def measure(number: int) -> dict[str, Any]:
+    from django.contrib import admin
     from django.contrib.auth.models import User
     from django.core.management import call_command
     from django.test import Client as Http
+    from django.urls import reverse
 
     from console import figures
     from executions import services
     from executions.models import Client, Execution
     from runtimes.models import Runtime
     from sandbox_platform.gunicorn import post_worker_init
+    from seccomp_profiles import shipped
+    from seccomp_profiles.models import SeccompProfile
 
     call_command("migrate", verbosity=0)
+    shipped.create_missing()
+    default = SeccompProfile.objects.get(name="default")
     runtime = Runtime.objects.create(slug="python", name="Python", image="none", source_file="main.py")
     client, _token = Client.objects.create_with_token("bench")
     request = services.Request(runtime=runtime, code="def main(): return 1", endpoint="api", client=client)
@@ -97,12 +103,17 @@ def measure(number: int) -> dict[str, Any]:
         "playground": "/admin/playground/",
         "pool": "/admin/pool/",
         "doctor": "/admin/doctor/",
-        "runtimes": "/admin/runtimes/runtime/",
-        "clients": "/admin/executions/client/",
+        "schedule": "/admin/schedule/",
+        "runtime": f"/admin/runtimes/runtime/{runtime.pk}/change/",
         "client": f"/admin/executions/client/{client.pk}/change/",
-        "deliveries": "/admin/executions/delivery/",
-        "audit trail": "/admin/audit/trailentry/",
-        "seals": "/admin/audit/seal/",
+        "seccomp profile": f"/admin/seccomp_profiles/seccompprofile/{default.pk}/change/",
+    }
+    pages |= {
+        f"list: {model._meta.verbose_name_plural}": reverse(
+            f"admin:{model._meta.label_lower.replace('.', '_')}_changelist"
+        )
+        for model in admin.site._registry
+        if model is not Execution
     }
     for name, path in pages.items():
         get(path)()
