@@ -49,7 +49,7 @@ def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:
         pooled=[row for row in runtimes if row["pooled"]],
         others=[
             (words, [row for row in runtimes if not row["pooled"] and row["runtime"].enabled == enabled])
-            for words, enabled in (("Started when called, without a pool", True), ("Switched off", False))
+            for words, enabled in (("No sandbox until somebody calls", True), ("Switched off", False))
         ],
         sandboxes=[_row(sandbox) for sandbox in sandboxes],
         refresh=REFRESH_S,
@@ -100,7 +100,7 @@ def _runtimes() -> list[dict[str, Any]]:
                 "runtime": runtime,
                 "ready": sum(state == SandboxState.READY and of == runtime.revision for state, of in states),
                 "all": len(states),
-                "pooled": bool(states) or (runtime.enabled and runtime.pool_max > 0),
+                "pooled": bool(states) or (runtime.enabled and runtime.pool_min > 0),
                 "hit_rate": f"{100 * warm / (warm + cold):.0f} %" if warm + cold else "no run",
                 "refill": f"{format_ms(refill[runtime.pk].total_seconds() * 1000)} a sandbox, on average"
                 if runtime.pk in refill

@@ -52,10 +52,10 @@ def test_what_the_warm_ones_hold_is_shown_and_counted_with(
     "title, fields",
     [
         ("Switched off: 1 runtime ", {"enabled": False}),
-        ("without a pool: 1 runtime ", {"pool_max": 0, "pool_min": 0}),
+        ("until somebody calls: 1 runtime ", {"pool_min": 0}),
     ],
 )
-def test_those_without_a_pool_stand_apart(
+def test_those_without_a_sandbox_stand_apart(
     browser: Browser, python_runtime: Runtime, title: str, fields: dict[str, Any]
 ) -> None:
     Runtime.objects.create(slug="awk", name="GNU awk", image="x", source_file="main.awk", **fields)
@@ -66,7 +66,7 @@ def test_those_without_a_pool_stand_apart(
 
 
 def test_those_with_sandboxes_come_first(browser: Browser, python_runtime: Runtime) -> None:
-    Runtime.objects.create(slug="awk", name="GNU awk", image="x", source_file="main.awk", pool_max=4)
+    Runtime.objects.create(slug="awk", name="GNU awk", image="x", source_file="main.awk", pool_min=1)
     sandbox(python_runtime)
     shown = words(browser.get(POOL).content.decode())
     assert shown.index("Python 3.13") < shown.index("GNU awk")
