@@ -139,7 +139,7 @@ def make_execution(python_runtime: Runtime) -> Callable[..., Execution]:
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """One running platform for all live tests; whoever breaks or reconfigures it uses `private_platform`."""
-    running = Platform(tmp_path_factory.mktemp("platform"), SANDBOX_TIMEOUT="5s")
+    running = Platform(tmp_path_factory.mktemp("platform"), SANDBOX_TIMEOUT="20s")
     try:
         running.start()
         yield running

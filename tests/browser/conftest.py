@@ -2,7 +2,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from scripts.chromium import DESKTOP, chromium, log_in
 from tests.live import Platform
@@ -11,6 +11,7 @@ PASSWORD = "correct horse battery staple"
 # Its viewer of PDFs.
 THE_BROWSER_ITSELF = ("chrome:", "chrome-extension:")
 Open = Callable[..., Page]
+expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="module")

@@ -138,7 +138,7 @@ def test_colours_are_there_while_it_runs(open_page: Open, platform: Platform, pa
     expect(page.locator("#stdout")).to_contain_text('<img src=x onerror="document.title=1">')
     expect(page.locator("#stdout img")).to_have_count(0)
     green = page.locator("#stdout .ansi-fg-green")
-    eventually(lambda: "".join(green.all_text_contents()) == "green still green", "the colour holds", 20)
+    eventually(lambda: "".join(green.all_text_contents()) == "green still green", "the colour holds")
     while_running = page.locator("#stdout").text_content()
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("#status")).to_have_text("Cancelled", timeout=30_000)
@@ -161,7 +161,7 @@ def test_a_pdf_is_shown_and_no_script_of_any_artifact_reaches_us(open_page: Open
         frame = page.frame_locator(f"iframe[title='Preview of {name}']")
         expect(frame.locator("pre")).to_contain_text("<script>")
     # Its script has run, where the viewer runs it: the viewer is there.
-    eventually(lambda: page.wait_for_timeout(200) or said, "the PDF's own dialog", 20)
+    eventually(lambda: page.wait_for_timeout(200) or said, "the PDF's own dialog")
     assert said == ["from the PDF"]
     viewers = [frame.url for frame in page.frames if frame.url.startswith("chrome-extension://")]
     assert len(viewers) == 1

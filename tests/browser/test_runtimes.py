@@ -126,7 +126,7 @@ def test_a_package_is_built_watched_and_cancelled(browser: Browser, builder: Pla
     page.wait_for_url("**/runtimebuild/*/change/")
     page.get_by_role("button", name="Cancel").click()
     state = "SELECT state FROM runtimes_runtimebuild ORDER BY id DESC LIMIT 1"
-    eventually(lambda: builder.sql(state)[0]["state"] == "cancelled", "the build is cancelled", 60)
+    eventually(lambda: builder.sql(state)[0]["state"] == "cancelled", "the build is cancelled")
     page.reload()
     expect(page.locator(".status-cancelled")).to_be_visible()
     page.close()

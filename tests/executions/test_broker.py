@@ -217,7 +217,7 @@ def test_lost_connection_is_noticed_while_all_workers_are_busy(a: Client) -> Non
         broker.dequeue()
         return broker._listener is not before
 
-    eventually(has_another, "it listens again", 10)
+    eventually(has_another, "it listens again")
     broker._listen().close()
 
 

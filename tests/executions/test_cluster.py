@@ -25,7 +25,7 @@ def test_each_waiting_worker_is_reserved_once(tasks: HandOver) -> None:
     workers = [Process(target=worker, args=(tasks, results), daemon=True) for _ in range(2)]
     for process in workers:
         process.start()
-    assert [tasks.reserve(10), tasks.reserve(10), tasks.reserve(0.2)] == [True, True, False]
+    assert [tasks.reserve(60), tasks.reserve(60), tasks.reserve(0.2)] == [True, True, False]
     for process in workers:
         process.kill()
         process.join()
@@ -36,11 +36,11 @@ def test_worker_asks_again_only_after_its_task(tasks: HandOver) -> None:
     process = Process(target=worker, args=(tasks, results), daemon=True)
     process.start()
     for task in ("1", "2", "3"):
-        assert tasks.reserve(10)
+        assert tasks.reserve(60)
         tasks.put(task)
-        assert results.get(timeout=10) == task
+        assert results.get(timeout=60) == task
     tasks.put("STOP")
-    process.join(10)
+    process.join(60)
     assert process.exitcode == 0
     with pytest.raises(Empty):
         results.get(timeout=0.1)

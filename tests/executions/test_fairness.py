@@ -13,7 +13,7 @@ pytestmark = pytest.mark.needs_docker
 
 WORKERS = 2
 BURST = 16
-CODE = base64.b64encode(b"import time\ndef main(): time.sleep(0.3)").decode()
+CODE = base64.b64encode(b"import time\ndef main(): time.sleep(1)").decode()
 CLIENTS = (
     "from executions.models import Client\nfor name in 'ab': Client.objects.create_with_token(name, name * 32)"
 )

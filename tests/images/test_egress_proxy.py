@@ -342,7 +342,7 @@ def test_only_the_gateway_is_listened_to(squid: Squid) -> None:
 def test_the_end_of_a_request_is_told_with_its_number(squid: Squid) -> None:
     squid.get(f"http://{ALLOWED}/some/path?secret=1")
     number = str(len(squid.gateway.asked))
-    told = eventually(lambda: [t for t in squid.gateway.told if t.split()[0] == number], "it is told", 10)
+    told = eventually(lambda: [t for t in squid.gateway.told if t.split()[0] == number], "it is told")
     assert "secret" not in told[0]
     assert told[0].split()[2:7] == ["GET", ALLOWED, "80", "TCP_MISS", "200"]
 

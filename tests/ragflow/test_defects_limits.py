@@ -168,7 +168,8 @@ def test_10_busy_neighbours_do_not_starve_a_run(platform, set_columns):
     ],
     ids=["parent-too", "children-only"],
 )
-def test_fork_bomb_ends_and_the_next_run_is_fine(platform, code: str):
+def test_fork_bomb_ends_and_the_next_run_is_fine(platform, set_columns, code: str):
+    set_columns("python", wall_time_ms=5000)
     platform.run(code)
     row = platform.last_execution()
     assert row["status"] in ("succeeded", "timed_out", "out_of_memory")

@@ -2,13 +2,12 @@
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.live import Platform
+from tests.live import Platform, eventually
 from tests.seccomp_profiles.test_validators import deny, profile
 
 pytestmark = pytest.mark.needs_docker
@@ -117,10 +116,11 @@ def test_activation_under_load_switches_every_run_and_loses_none(platform: Platf
     for caller in callers:
         caller.start()
     try:
-        time.sleep(3)
+        eventually(lambda: len(answers) >= len(callers), "some have run before")
         sha256 = platform.manage("shell", "-c", ACTIVATE.format(rules=NO_CLOSED_MKDIR)).splitlines()[-1]
         activated = platform.sql("SELECT now() AS at")[0]["at"]
-        time.sleep(4)
+        done = len(answers)
+        eventually(lambda: len(answers) >= done + 2 * len(callers), "some have run after it")
     finally:
         stop.set()
         for caller in callers:

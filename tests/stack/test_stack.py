@@ -114,4 +114,4 @@ def test_worker_gets_doors_and_the_proxy_refuses_addresses_inside(stack):
         said = stack.compose("exec", "-T", "worker", "python3", "manage.py", "shell", "-c", code).stdout
         return said if "<Status.OK" in said else None
 
-    eventually(answers, "the gateway and the proxy answer", 60)
+    eventually(answers, "the gateway and the proxy answer")

@@ -81,7 +81,7 @@ class World:
             found = self.get(f"{execution['id']}/requests")
             return found if all(request["ended_at"] for request in found) else None
 
-        return list(eventually(ended, "the proxy has told the end of every request", 10) or [])
+        return list(eventually(ended, "the proxy has told the end of every request") or [])
 
     def allow(self, domain: str) -> None:
         self.platform.sql(
