@@ -129,7 +129,7 @@ def _seal_tile() -> Tile:
     pending = Pending.objects.all()[:10_000].count()
     late = pending and age > timedelta(hours=2)
     return Tile(
-        "Audit seals", f"#{last.sequence}", f"{format_ms(age.total_seconds() * 1000)} ago, {pending} rows wait",
+        "Audit seals", f"#{last.sequence}", f"{_ago(age)}, {pending} row{'' if pending == 1 else 's'} waiting",
         link, "warning" if late else "ok",
     )  # fmt: skip
 
@@ -147,12 +147,16 @@ def _probe_tile(probed: list[Standing]) -> Tile:
     )  # fmt: skip
 
 
-def _probe(standing: Standing) -> dict[str, Any]:
-    age = standing.age or timedelta()
+def _ago(age: timedelta) -> str:
+    """In whole minutes, or whole seconds of the first."""
     unit = timedelta(minutes=1) if age > timedelta(minutes=1) else timedelta(seconds=1)
+    return f"{format_ms(age // unit * unit // timedelta(milliseconds=1))} ago"
+
+
+def _probe(standing: Standing) -> dict[str, Any]:
     return {
         "standing": standing,
-        "age": f"{format_ms(age // unit * unit // timedelta(milliseconds=1))} ago",
+        "age": _ago(standing.age or timedelta()),
         "summary": standing.probe.details.get("summary", "") if standing.probe else "",
     }
 

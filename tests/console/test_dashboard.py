@@ -77,6 +77,17 @@ def test_seals_are_for_those_who_may_see_them(visitor: Visitor, make_execution: 
     assert "Audit seals" not in text(visitor("operator"))
 
 
+def test_age_of_the_last_seal_is_in_whole_minutes(
+    browser: Browser, make_execution: MakeExecution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_execution()
+    sealing.seal()
+    make_execution()
+    later = timezone.now() + timedelta(minutes=58, seconds=20)
+    monkeypatch.setattr(timezone, "now", lambda: later)
+    assert "58 min ago, 1 row waiting" in text(browser)
+
+
 def test_as_many_queries_for_a_long_history(browser: Browser, make_execution: MakeExecution) -> None:
     make_execution()
     browser.get(INDEX)
