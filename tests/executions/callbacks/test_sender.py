@@ -13,6 +13,7 @@ from pytest_django import Settings
 from executions.callbacks import addresses, sender
 from executions.callbacks.addresses import Address, Target
 from executions.callbacks.sender import Answer, post
+from runtimes.models import MIB
 from tests.executions.callbacks.conftest import Receiver
 
 LOOPBACK = ipaddress.ip_address("127.0.0.1")
@@ -177,15 +178,20 @@ def test_nonsense_is_an_error_not_a_crash(said: bytes) -> None:
 @pytest.mark.timeout(120, method="signal")
 @pytest.mark.usefixtures("loopback_allowed")
 def test_an_endless_body_is_not_read() -> None:
+    sent = 0
+
     def serve(connection: socket.socket) -> None:
+        nonlocal sent
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-        while True:
+        while sent < 256 * MIB:
             connection.sendall(b"x" * 65536)
+            sent += 65536
 
     with server(serve) as port:
         answer = send(f"http://127.0.0.1:{port}/")
     assert answer.is_success
+    assert sent < 64 * MIB  # what the sockets of both sides hold
 
 
 @pytest.mark.usefixtures("loopback_allowed")
