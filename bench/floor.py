@@ -18,7 +18,7 @@ def once(language: str, image: str) -> float:
     subprocess.run(
         # unconfined: Docker's own seccomp profile, which --oci-seccomp would apply, keeps Node.js from starting.
         [
-            _docker(), "run", "--rm", "--runtime=runsc", "--network=none", "--log-driver=none",
+            docker(), "run", "--rm", "--runtime=runsc", "--network=none", "--log-driver=none",
             "--security-opt=seccomp=unconfined", f"--entrypoint={program}", image, *arguments,
         ],
         check=True, stdout=subprocess.DEVNULL,
@@ -26,7 +26,7 @@ def once(language: str, image: str) -> float:
     return (time.monotonic() - started) * 1000
 
 
-def _docker() -> str:
+def docker() -> str:
     # A distribution's client; a lone binary elsewhere on the PATH may be older than the engine.
     return "/usr/bin/docker" if shutil.which("/usr/bin/docker") else "docker"
 

@@ -91,6 +91,8 @@ class BuildEngine(DockerEngine):
         ]
         changes.append(f"WORKDIR {base.get('WorkingDir') or '/'}")
         changes.append(f"USER {base.get('User') or '0'}")
+        # The builder's would pass to every container of the image, and each be removed as a builder that was left.
+        changes += [f'LABEL {label}=""' for label in (settings.SANDBOX_LABEL, KIND_LABEL, BUILD_LABEL)]
         with engine_errors("commit"):
             return str(self._api.commit(container_id, repository, tag, changes=changes)["Id"])
 

@@ -35,7 +35,12 @@ def held_bytes(container_id: str) -> int | None:
 
 
 def _places(root: Path, container_id: str) -> Iterator[tuple[Path, Path]]:
-    for parent in (f"docker/{container_id}", f"system.slice/docker-{container_id}.scope"):
+    # Where Docker puts sandboxes (see CGROUP_PARENT), those of an earlier release, and those of systemd's driver.
+    for parent in (
+        f"{settings.SANDBOX_LABEL}/{container_id}",
+        f"docker/{container_id}",
+        f"system.slice/docker-{container_id}.scope",
+    ):
         if (root / "cgroup.controllers").exists():
             yield root / parent, root / parent
         else:

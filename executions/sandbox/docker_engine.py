@@ -10,8 +10,9 @@ import socket
 import subprocess
 import tarfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from types import MappingProxyType
 from typing import Any
 
 import docker
@@ -39,6 +40,11 @@ DEBUG_LOG = "dev.gvisor.flag.debug-log"
 # without a word. The limit that programs feel is nproc.
 PIDS_PER_PROCESS = 4
 PIDS_BASE = 512
+# All sandboxes lie in one cgroup beside Docker's: each side, and the platform is on the other, has half of a busy
+# machine. Within it each has the least weight there is, which never varies: with a greater one Linux 6.18 let
+# nothing else run for seconds (docs/performance.md, Busy neighbours).
+CGROUP_PARENT = f"/{settings.SANDBOX_LABEL}"
+CPU_SHARES = 2
 
 
 @contextmanager
@@ -103,11 +109,18 @@ class DockerEngine:
 
     def create(self, spec: SandboxSpec) -> str:
         with engine_errors(f"create {spec.image}"):
-            config = container_config(spec, self._volumes_of(spec.image))
+            config = container_config(spec, self._volumes_of(spec.image), self._cgroups)
             container = str(self._api.create_container_from_config(config)["Id"])
             if spec.program:
                 self._api.put_archive(container, "/", packed(PROGRAM, spec.program))
             return container
+
+    @functools.cached_property
+    def _cgroups(self) -> dict[str, Any]:
+        # Under systemd's driver a parent is a slice, which runsc does not ask for: the least weight would be against
+        # the whole system's.
+        own = self._api.info()["CgroupDriver"] == "cgroupfs"
+        return {"CgroupParent": CGROUP_PARENT, "CpuShares": CPU_SHARES} if own else {}
 
     def _volumes_of(self, image: str) -> list[str]:
         # Sandboxes are started by content id, which never means anything else.
@@ -195,7 +208,9 @@ def _capabilities(spec: SandboxSpec) -> list[str]:
     return [] if spec.as_nobody else ["SETUID", "SETGID", "KILL"]
 
 
-def container_config(spec: SandboxSpec, volumes: Sequence[str] = ()) -> dict[str, Any]:
+def container_config(
+    spec: SandboxSpec, volumes: Sequence[str] = (), cgroups: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
     """The sandbox's flags; each has its assertion on a live container in tests/executions/sandbox."""
     limits = spec.limits
     ulimits = [
@@ -246,6 +261,7 @@ def container_config(spec: SandboxSpec, volumes: Sequence[str] = ()) -> dict[str
             "Memory": limits.memory_bytes,
             "MemorySwap": limits.memory_bytes,  # equal: no swap on top
             "NanoCpus": int(limits.cpus * 1e9),  # a busy loop takes its share, not the node
+            **cgroups,
             "PidsLimit": PIDS_BASE + PIDS_PER_PROCESS * limits.processes,
             "Ulimits": ulimits,
             "LogConfig": {"Type": "none"},  # output belongs to the execution, not to a log file

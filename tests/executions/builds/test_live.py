@@ -146,9 +146,10 @@ def test_package_is_added_under_load_without_one_failed_run(builder: Builder) ->
 
 
 def test_pool_was_never_empty_at_the_swap(builder: Builder) -> None:
-    at = "SELECT live_at FROM runtimes_runtimebuild WHERE number = 1"
+    # The first to have a sandbox of it, not the first that was queued since: an earlier one may have taken that.
+    built = "SELECT image_id FROM runtimes_runtimebuild WHERE number = 1"
     (first,) = builder.platform.sql(
-        f"SELECT warm FROM executions_execution WHERE queued_at > ({at}) ORDER BY queued_at LIMIT 1"
+        f"SELECT warm FROM executions_execution WHERE image_id = ({built}) ORDER BY sandbox_at LIMIT 1"
     )
     assert first["warm"]
 
@@ -164,6 +165,16 @@ def test_image_holds_nothing_of_the_hosts_configuration(builder: Builder) -> Non
     assert "secrets" not in found
     assert "proxy" not in found
     assert all("secret" not in str(layer["CreatedBy"]).replace("/run/secrets/install.sh", "") for layer in history)
+
+
+def test_container_of_a_built_image_is_not_taken_for_the_builder(builder: Builder) -> None:
+    build = builder.call("GET", "/runtimes/python/builds/1").json()
+    with closing(docker.from_env()) as client:
+        container = client.containers.create(build["image_id"])
+        try:
+            assert container.id not in {found.id for found in builder.platform.containers()}
+        finally:
+            container.remove()
 
 
 def test_failing_build_says_which_package_and_leaves_what_runs(builder: Builder) -> None:

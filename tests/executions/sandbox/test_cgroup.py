@@ -7,7 +7,7 @@ from executions.sandbox import cgroup
 from executions.sandbox.cgroup import Usage
 
 ID = "0123abcd" * 8
-PARENTS = [f"docker/{ID}", f"system.slice/docker-{ID}.scope"]
+PARENTS = [f"sandbox-platform/{ID}", f"docker/{ID}", f"system.slice/docker-{ID}.scope"]
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def write(folder: Path, **files: str) -> None:
         (folder / name.replace("__", ".")).write_text(text)
 
 
-@pytest.mark.parametrize("parent", PARENTS, ids=["cgroupfs", "systemd"])
+@pytest.mark.parametrize("parent", PARENTS, ids=["own", "cgroupfs", "systemd"])
 def test_usage_of_a_v1_tree(root: Path, parent: str) -> None:
     write(root / "cpuacct" / parent, cpuacct__usage="1234567890\n")
     write(
@@ -33,7 +33,7 @@ def test_usage_of_a_v1_tree(root: Path, parent: str) -> None:
     assert cgroup.usage(ID) == Usage(cpu_ms=1234, peak_memory_bytes=4096, oom_kills=2)
 
 
-@pytest.mark.parametrize("parent", PARENTS, ids=["cgroupfs", "systemd"])
+@pytest.mark.parametrize("parent", PARENTS, ids=["own", "cgroupfs", "systemd"])
 def test_usage_of_a_v2_tree(root: Path, parent: str) -> None:
     write(root, cgroup__controllers="cpu memory pids\n")
     write(
@@ -67,7 +67,7 @@ def test_usage_without_memory_figures_is_unknown(root: Path) -> None:
     assert cgroup.usage(ID) is None
 
 
-@pytest.mark.parametrize("parent", PARENTS, ids=["cgroupfs", "systemd"])
+@pytest.mark.parametrize("parent", PARENTS, ids=["own", "cgroupfs", "systemd"])
 def test_memory_held_now(root: Path, parent: str) -> None:
     write(root / "memory" / parent, memory__usage_in_bytes="2048\n")
     assert cgroup.held_bytes(ID) == 2048

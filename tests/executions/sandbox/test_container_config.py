@@ -88,6 +88,11 @@ def test_host_config_has_no_other_flag(config: dict[str, Any]) -> None:
     assert config["HostConfig"].keys() == HOST_CONFIG.keys()
 
 
+def test_cgroups_are_the_hosts_matter(config: dict[str, Any]) -> None:
+    placed = container_config(SPEC, (), {"CgroupParent": "/a"})["HostConfig"]
+    assert placed == config["HostConfig"] | {"CgroupParent": "/a"}
+
+
 def test_command_stands_in_for_the_runner() -> None:
     config = container_config(SandboxSpec(image="an/image:1", limits=LIMITS, command=("dmesg", "-T")))
     assert (config["Entrypoint"], "Cmd" in config) == (["dmesg", "-T"], False)

@@ -131,6 +131,8 @@ class Live:
     inside: dict[str, Any]
     pids_now: int
     quota: str
+    weight: str
+    driver: str  # of cgroups
 
     @property
     def host(self) -> dict[str, Any]:
@@ -139,7 +141,7 @@ class Live:
 
 def cgroup_text(container: str, v1: str, v2: str) -> str:
     root = settings.SANDBOX_CGROUP_ROOT
-    for path in (f"{v1.split('.')[0]}/docker/{container}/{v1}", f"docker/{container}/{v2}",
+    for path in (f"{v1.split('.')[0]}/sandbox-platform/{container}/{v1}", f"sandbox-platform/{container}/{v2}",
                  f"system.slice/docker-{container}.scope/{v2}"):  # fmt: skip
         if (Path(root) / path).exists():
             return (Path(root) / path).read_text().strip()
@@ -156,12 +158,14 @@ def live(engine: DockerEngine) -> Iterator[Live]:
         seen = it.run(job(PROBE, arguments=json.dumps({"limit": LIVE.workspace_bytes})))
         assert seen.result, seen.stderr.decode() + seen.complaint
         with closing(docker.APIClient()) as api:
-            inspected = api.inspect_container(it.id)
+            inspected, driver = api.inspect_container(it.id), api.info()["CgroupDriver"]
         yield Live(
             inspected,
             json.loads(seen.result),
             int(cgroup_text(it.id, "pids.current", "pids.current")),
             cgroup_text(it.id, "cpu.cfs_quota_us", "cpu.max"),
+            cgroup_text(it.id, "cpu.shares", "cpu.weight"),
+            driver,
         )
 
 
@@ -265,6 +269,16 @@ def test_cpu_quota_is_told_to_docker(live: Live) -> None:
 
 def test_cpu_quota_reaches_the_hosts_kernel(live: Live) -> None:
     assert live.quota.split()[0] == str(int(LIVE.cpus * 100_000))
+
+
+def test_sandboxes_are_weighed_as_one_and_not_against_the_platform(live: Live) -> None:
+    own = ("/sandbox-platform", 2) if live.driver == "cgroupfs" else ("", 0)
+    assert (live.host["CgroupParent"], live.host["CpuShares"]) == own
+
+
+def test_weight_of_a_sandbox_in_the_hosts_kernel_is_the_least(live: Live) -> None:
+    # As shares, as cgroup v2 counts them, and what systemd's driver is left with.
+    assert live.weight in (("2", "1") if live.driver == "cgroupfs" else ("100",))
 
 
 @pytest.mark.parametrize(
