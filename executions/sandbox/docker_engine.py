@@ -117,8 +117,8 @@ class DockerEngine:
 
     @functools.cached_property
     def _cgroups(self) -> dict[str, Any]:
-        # Under systemd's driver a parent is a slice, which runsc does not ask for: the least weight would be against
-        # the whole system's.
+        # Under systemd's driver a parent is a slice, which runsc does not ask for: the weight would be against the
+        # whole system's.
         own = self._api.info()["CgroupDriver"] == "cgroupfs"
         return {"CgroupParent": CGROUP_PARENT, "CpuShares": CPU_SHARES} if own else {}
 
