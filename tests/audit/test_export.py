@@ -1,7 +1,7 @@
 import csv
 import json
 import tracemalloc
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from io import StringIO
 
 import pytest
@@ -9,7 +9,6 @@ from django.db import connection
 from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
-from django.utils import timezone
 
 from audit import export
 from executions.models import Client
@@ -141,8 +140,7 @@ def test_who_may_export(visitor: Visitor, role: str, status: int) -> None:
 
 
 def test_until_takes_the_whole_day(one_change: Runtime) -> None:
-    today = timezone.now().astimezone(UTC).date()
-    midnight = datetime(today.year, today.month, today.day, tzinfo=UTC)
+    midnight = export.trail()[0].pgh_created_at.replace(hour=0, minute=0, second=0, microsecond=0)
     found = export.trail().filter(export.within(midnight, midnight + timedelta(days=1)))
     assert found.count() == 2
 
