@@ -12,7 +12,6 @@ import tarfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from types import MappingProxyType
 from typing import Any
 
 import docker
@@ -209,7 +208,7 @@ def _capabilities(spec: SandboxSpec) -> list[str]:
 
 
 def container_config(
-    spec: SandboxSpec, volumes: Sequence[str] = (), cgroups: Mapping[str, Any] = MappingProxyType({})
+    spec: SandboxSpec, volumes: Sequence[str] = (), cgroups: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """The sandbox's flags; each has its assertion on a live container in tests/executions/sandbox."""
     limits = spec.limits
@@ -261,7 +260,7 @@ def container_config(
             "Memory": limits.memory_bytes,
             "MemorySwap": limits.memory_bytes,  # equal: no swap on top
             "NanoCpus": int(limits.cpus * 1e9),  # a busy loop takes its share, not the node
-            **cgroups,
+            **(cgroups or {}),
             "PidsLimit": PIDS_BASE + PIDS_PER_PROCESS * limits.processes,
             "Ulimits": ulimits,
             "LogConfig": {"Type": "none"},  # output belongs to the execution, not to a log file

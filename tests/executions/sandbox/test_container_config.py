@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from executions.sandbox.docker_engine import container_config
+from executions.sandbox.docker_engine import DockerEngine, container_config
 from executions.sandbox.engine import SandboxSpec
 from runtimes.models import MIB
 from tests.executions.sandbox.guest import LIMITS
@@ -91,6 +91,17 @@ def test_host_config_has_no_other_flag(config: dict[str, Any]) -> None:
 def test_cgroups_are_the_hosts_matter(config: dict[str, Any]) -> None:
     placed = container_config(SPEC, (), {"CgroupParent": "/a"})["HostConfig"]
     assert placed == config["HostConfig"] | {"CgroupParent": "/a"}
+
+
+@pytest.mark.parametrize(
+    ("driver", "placed"), [("cgroupfs", {"CgroupParent": "/sandbox-platform", "CpuShares": 2}), ("systemd", {})]
+)
+def test_placing_follows_dockers_cgroup_driver(
+    monkeypatch: pytest.MonkeyPatch, driver: str, placed: dict[str, Any]
+) -> None:
+    engine = DockerEngine()
+    monkeypatch.setattr(engine._api, "info", lambda: {"CgroupDriver": driver})
+    assert engine._cgroups == placed
 
 
 def test_command_stands_in_for_the_runner() -> None:

@@ -12,11 +12,10 @@ import pytest
 from django.conf import settings
 
 from executions.sandbox.docker_engine import PIDS_BASE, DockerEngine
-from executions.sandbox.engine import ImageMissing
 from executions.sandbox.session import Session
 from runtimes.models import MIB
 from scripts.setup.launcher import TIMER_SLACK_NS
-from tests.executions.sandbox.guest import LIMITS, guest, job, run, spec
+from tests.executions.sandbox.guest import LIMITS, guest, job, spec
 
 pytestmark = pytest.mark.needs_docker
 
@@ -370,41 +369,3 @@ def test_memory_limit_kills_the_sandbox_and_the_kernel_says_so(engine: DockerEng
     with guest(engine, spec(limits=limits)) as it:
         report = Session(it.channel, it.id, limits).run(job("def main(): return len(b'x' * (300 << 20))"))
         assert report.oom_killed or engine.state_after_end(it.id).oom_killed
-
-
-def test_image_that_is_missing_is_never_pulled(engine: DockerEngine) -> None:
-    with pytest.raises(ImageMissing):
-        engine.create(spec(image="sandbox-platform/no-such-image:1"))
-
-
-def test_image_that_is_missing_has_no_id(engine: DockerEngine) -> None:
-    with pytest.raises(ImageMissing):
-        engine.image_id("sandbox-platform/no-such-image:1")
-
-
-LEAVES_TRACES = """
-import os, subprocess, time
-os.environ["TRACE"] = "1"
-def main():
-    for path in ("/tmp/trace", "/workspace/trace"):
-        open(path, "w").close()
-    if os.fork() == 0:
-        os.setsid()
-        time.sleep(600)
-    return 1
-"""
-FINDS_TRACES = """
-import os
-def main():
-    return {
-        "files": [p for p in ("/tmp/trace", "/workspace/trace") if os.path.exists(p)] + os.listdir("/tmp"),
-        "processes": [p for p in os.listdir("/proc") if p.isdigit() and int(p) not in (1, os.getpid())],
-        "environment": os.environ.get("TRACE"),
-    }
-"""
-
-
-def test_run_finds_no_trace_of_the_one_before(engine: DockerEngine) -> None:
-    run(engine, LEAVES_TRACES)
-    found = json.loads(run(engine, FINDS_TRACES).result or b"{}")
-    assert found == {"files": [], "processes": [], "environment": None}
