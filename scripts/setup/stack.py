@@ -180,12 +180,13 @@ def doctor() -> int:
 def report() -> None:
     settings = envfile.settings()
     token, port = settings["SANDBOX_EXECUTOR_MANAGER_API_TOKEN"], settings["SANDBOX_EXECUTOR_MANAGER_PORT"]
-    url = base_url(settings)
+    url, admin = base_url(settings), settings["ADMIN_USERNAME"]
     say(f"""
 Sandbox Platform is running.
 
   Admin     {url}/admin/
-  Login     {settings["ADMIN_USERNAME"]} / {settings["ADMIN_PASSWORD"]}   (the first password; .env keeps it)
+  Login     {admin} / {settings["ADMIN_PASSWORD"]}   (of a new database; .env keeps it)
+            to set another: docker exec -it sandbox-executor-manager python3 manage.py changepassword {admin}
   API       {url}/run
   Token     {token}
 
