@@ -64,8 +64,8 @@ dev: venv ## web, worker, keeper and callbacks as plain processes on an embedded
 lock: ## renew requirements*.txt from pyproject.toml
 	@$(SETUP) lock
 
-lint: venv ## ruff and mypy
-	@$(VENV)/ruff check . && $(VENV)/ruff format --check . && $(VENV)/mypy .
+lint: venv ## ruff, mypy and the layers of the rooms
+	@$(VENV)/ruff check . && $(VENV)/ruff format --check . && $(VENV)/lint-imports && $(VENV)/mypy .
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -4,3 +4,12 @@ from django.apps import AppConfig
 class AuditConfig(AppConfig):
     name = "audit"
     verbose_name = "Audit"
+
+    def ready(self) -> None:
+        from audit.models import PurgeRecord, RetentionPolicy
+        from executions import sources as executions
+        from redaction import policies
+
+        executions.purged_output.register(PurgeRecord.objects.purged_output)
+        policies.redacts_by_client.register(RetentionPolicy.objects.redacts_by_client)
+        policies.any_policy_redacts.register(RetentionPolicy.objects.any_redacts)

@@ -11,7 +11,7 @@ import pghistory
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse
 
-from executions.models import Client
+from sandbox_platform.kit.actors import actor_of
 
 # They change nothing that is watched, and are where every millisecond counts.
 UNWATCHED = ("/run", "/run/")
@@ -26,14 +26,6 @@ class WatchedRequest(WSGIRequest):
         if name == "user":
             pghistory.context(actor=actor_of(value))
         super().__setattr__(name, value)
-
-
-def actor_of(caller: Any) -> str | None:
-    if isinstance(caller, Client):
-        return f"client {caller.name}"
-    if getattr(caller, "is_authenticated", False) and hasattr(caller, "get_username"):
-        return f"user {caller.get_username()}"
-    return None
 
 
 class AuditMiddleware:

@@ -14,7 +14,8 @@ from django.db import models
 
 from audit.models import Kind, PurgeRecord
 from audit.models.changes import EVENTS
-from executions.models import Artifact, EgressRequest, Execution, InputFile
+from executions.egress.models import EgressRequest
+from executions.models import Artifact, Execution, InputFile
 from runtimes.models import Network
 
 Columns = dict[str, list[str]]

@@ -54,9 +54,9 @@ def measure(number: int) -> dict[str, Any]:
     from django.test import Client as Http
     from django.urls import reverse
 
-    from console import figures
-    from executions import services
-    from executions.models import Client, Execution
+    from clients.models import Client
+    from executions import figures, services
+    from executions.models import Execution
     from runtimes.models import Runtime
     from sandbox_platform.gunicorn import post_worker_init
     from seccomp_profiles import shipped
@@ -105,7 +105,7 @@ def measure(number: int) -> dict[str, Any]:
         "doctor": "/admin/doctor/",
         "schedule": "/admin/schedule/",
         "runtime": f"/admin/runtimes/runtime/{runtime.pk}/change/",
-        "client": f"/admin/executions/client/{client.pk}/change/",
+        "client": f"/admin/clients/client/{client.pk}/change/",
         "seccomp profile": f"/admin/seccomp_profiles/seccompprofile/{default.pk}/change/",
     }
     pages |= {

@@ -112,7 +112,7 @@ class Bench:
         from django.core.management import call_command
         from django.test import Client as Http
 
-        from executions.models import Client
+        from clients.models import Client
         from runtimes.models import Runtime
 
         call_command("migrate", verbosity=0)
@@ -139,8 +139,8 @@ class Bench:
 
         from executions import services
         from executions.models import Execution, Outcome, Status
-        from executions.sandbox.session import Report
-        from executions.sandbox.verdict import Verdict
+        from executions.verdict import Verdict
+        from sandboxes.session import Report
 
         now = timezone.now()
         report = Report(stdout=bytearray(b"one two three " * 30), started_at=now, ended_at=now)

@@ -13,12 +13,14 @@ from django.urls import reverse
 from django.utils import timezone
 
 from audit.models import Pending, Seal
-from console import figures
-from executions import liveness
-from executions.models import Client, Execution, Sandbox, SandboxState, Status
+from clients.models import Client
+from executions import figures
+from executions.models import Execution, Status
+from inspections.standing import Standing, standings
 from runtimes.models import Runtime
-from sandbox_platform.units import format_ms
-from seccomp_profiles.standing import Standing, standings
+from sandbox_platform.kit import liveness
+from sandbox_platform.kit.units import format_ms
+from sandboxes.models import Sandbox, SandboxState
 
 # Name: how far back, and how wide a bar of the chart.
 RANGES = {
@@ -63,7 +65,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     rows = figures.counts(now - span, step)
     runtimes = {runtime.pk: runtime for runtime in Runtime.objects.all()}
     empty = not rows and not Execution.objects.exists()
-    probed = standings() if request.user.has_perm("seccomp_profiles.view_inspection") else None
+    probed = standings() if request.user.has_perm("inspections.view_inspection") else None
     return context | {
         "range": name,
         "ranges": [(key, words) for key, (_, _, words) in RANGES.items()],
@@ -252,7 +254,7 @@ def _first_steps() -> list[dict[str, str]]:
     return [
         {"title": "Run a program here", "link": reverse("admin:playground"), "text":
             "The playground has an example in each language: see result, output and time line at once."},
-        {"title": "Give a caller its token", "link": reverse("admin:executions_client_changelist"), "text":
+        {"title": "Give a caller its token", "link": reverse("admin:clients_client_changelist"), "text":
             "Each deployment that calls gets a client of its own, with its runtimes, caps and quotas."},
         {"title": "Connect RAGFlow", "link": "/docs", "text":
             "POST /run on this port replaces RAGFlow's own executor manager; /api/v1 is for everything else."},

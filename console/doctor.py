@@ -1,7 +1,6 @@
 """The doctor's checks on a page. They need Docker, which the web process has not got: a worker makes them and
 writes down what it saw."""
 
-from dataclasses import asdict
 from typing import Any
 
 from django.conf import settings
@@ -14,26 +13,18 @@ from django_q.tasks import async_task
 
 from console.models import DoctorReport
 from console.site import ConsoleSite
-from executions import liveness
-from sandbox_platform.doctor import Status, run_all
+from sandbox_platform.kit import liveness
 
-TASK = "console.doctor.examine"
+TASK = "sandbox_platform.doctor.task.examine"
+# As the doctor's checks name them.
+BROKEN, WARNING, OK = "broken", "warning", "ok"
 # So long a report counts as on its way.
 PATIENCE_S = 120
 REFRESH_S = 3
 
 
-def examine(asked_by: str) -> None:
-    """In the worker's process."""
-    node = settings.SANDBOX_NODE
-    asked = {"asked_at": timezone.now(), "asked_by": asked_by, "finished_at": None}
-    DoctorReport.objects.update_or_create(node=node, defaults=asked)
-    checks = [asdict(check) for check in run_all()]
-    DoctorReport.objects.filter(node=node).update(checks=checks, finished_at=timezone.now())
-
-
 def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:
-    if not request.user.has_perm("executions.view_sandbox"):
+    if not request.user.has_perm("sandboxes.view_sandbox"):
         raise PermissionDenied
     if request.method == "POST":
         # Looking changes nothing: whoever sees the page may have it brought up to date.
@@ -60,12 +51,12 @@ def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:
 def _report(report: DoctorReport) -> dict[str, Any]:
     unfinished = report.asked_at and report.finished_at is None
     recent = report.asked_at and (timezone.now() - report.asked_at).total_seconds() < PATIENCE_S
-    order = [Status.BROKEN, Status.WARNING, Status.OK]
+    order = [BROKEN, WARNING, OK]
     checks = sorted(report.checks, key=lambda check: order.index(check["status"]))
     return {
         "report": report,
         "checks": checks,
         "waits": bool(unfinished and recent),
         "lost": bool(unfinished and not recent),
-        "bad": sum(check["status"] != Status.OK for check in checks),
+        "bad": sum(check["status"] != OK for check in checks),
     }

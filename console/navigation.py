@@ -12,24 +12,24 @@ SECTIONS = (RUNS, OPERATE, CONFIGURE, AUDIT, PEOPLE)
 # Model: section, icon. Those not named here go to their app's section, in the order of their names.
 PLACES = {
     "executions.Execution": (RUNS, "play_circle"),
-    "executions.Sandbox": (OPERATE, "deployed_code"),
-    "executions.Delivery": (OPERATE, "outgoing_mail"),
+    "sandboxes.Sandbox": (OPERATE, "deployed_code"),
+    "callbacks.Delivery": (OPERATE, "outgoing_mail"),
     "django_q.OrmQ": (OPERATE, "stacks"),
     "django_q.Failure": (OPERATE, "error"),
     "runtimes.Runtime": (CONFIGURE, "terminal"),
-    "runtimes.RuntimeBuild": (CONFIGURE, "package_2"),
+    "builds.RuntimeBuild": (CONFIGURE, "package_2"),
     "seccomp_profiles.SeccompProfile": (CONFIGURE, "policy"),
-    "seccomp_profiles.Inspection": (CONFIGURE, "troubleshoot"),
-    "executions.EgressRule": (CONFIGURE, "public"),
-    "executions.Client": (CONFIGURE, "smart_toy"),
-    "executions.Token": (CONFIGURE, "key"),
+    "inspections.Inspection": (CONFIGURE, "troubleshoot"),
+    "egress.EgressRule": (CONFIGURE, "public"),
+    "clients.Client": (CONFIGURE, "smart_toy"),
+    "clients.Token": (CONFIGURE, "key"),
     "audit.TrailEntry": (AUDIT, "history"),
     "axes.AccessLog": (AUDIT, "login"),
     "axes.AccessAttempt": (AUDIT, "gpp_maybe"),
     "audit.Seal": (AUDIT, "verified"),
     "audit.PurgeRecord": (AUDIT, "delete_sweep"),
     "audit.RetentionPolicy": (AUDIT, "schedule"),
-    "audit.RedactionPattern": (AUDIT, "visibility_off"),
+    "redaction.RedactionPattern": (AUDIT, "visibility_off"),
     "auth.User": (PEOPLE, "person"),
     "auth.Group": (PEOPLE, "group"),
 }
@@ -39,9 +39,9 @@ APPS = {"executions": OPERATE, "audit": AUDIT, "auth": PEOPLE, "axes": AUDIT}
 # Name of the page's address, section, icon, title, and the permission it takes.
 PAGES = (
     ("playground", RUNS, "code_blocks", "Playground", "executions.run_execution"),
-    ("pool", OPERATE, "dns", "Pool", "executions.view_sandbox"),
-    ("doctor", OPERATE, "stethoscope", "Doctor", "executions.view_sandbox"),
-    ("schedule", OPERATE, "schedule", "Schedule", "executions.view_sandbox"),
+    ("pool", OPERATE, "dns", "Pool", "sandboxes.view_sandbox"),
+    ("doctor", OPERATE, "stethoscope", "Doctor", "sandboxes.view_sandbox"),
+    ("schedule", OPERATE, "schedule", "Schedule", "sandboxes.view_sandbox"),
 )
 
 

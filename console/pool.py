@@ -11,13 +11,12 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
 
-from console import figures
 from console.site import ConsoleSite
-from executions import pooling
+from executions import figures, pooling
 from executions.idle import idle_memory
-from executions.models import Sandbox, SandboxState
 from runtimes.models import Runtime
-from sandbox_platform.units import format_bytes, format_ms
+from sandbox_platform.kit.units import format_bytes, format_ms
+from sandboxes.models import Sandbox, SandboxState
 
 REFRESH_S = 5
 RECENT = timedelta(hours=24)
@@ -35,7 +34,7 @@ class SizeForm(forms.Form):
 
 
 def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:
-    if not request.user.has_perm("executions.view_sandbox"):
+    if not request.user.has_perm("sandboxes.view_sandbox"):
         raise PermissionDenied
     if request.method == "POST":
         _act(request)
@@ -53,14 +52,14 @@ def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:
         ],
         sandboxes=[_row(sandbox) for sandbox in sandboxes],
         refresh=REFRESH_S,
-        may_drain=request.user.has_perm("executions.drain_sandbox"),
+        may_drain=request.user.has_perm("sandboxes.drain_sandbox"),
         may_resize=request.user.has_perm("runtimes.change_runtime"),
     )
 
 
 def _act(request: HttpRequest) -> None:
     what = request.POST.get("action")
-    permission = "runtimes.change_runtime" if what == "resize" else "executions.drain_sandbox"
+    permission = "runtimes.change_runtime" if what == "resize" else "sandboxes.drain_sandbox"
     if not request.user.has_perm(permission):
         raise PermissionDenied
     if what == "kill":

@@ -1,13 +1,17 @@
-"""The three roles of people, as groups. Those of API clients are executions.models.Role."""
+"""The three roles of people, as groups. Those of API clients are clients.models.Role."""
 
 from django.contrib.auth.models import Group, Permission
 from django.db.models import Q
 
 ADMINISTRATOR, OPERATOR, AUDITOR = "administrator", "operator", "auditor"
-APPS = ("audit", "auth", "axes", "console", "django_q", "executions", "runtimes", "seccomp_profiles")
+OPERATED_APPS = (
+    *("builds", "callbacks", "clients", "console", "django_q", "egress", "executions", "inspections"),
+    *("runtimes", "sandboxes", "seccomp_profiles"),
+)
+APPS = (*OPERATED_APPS, "audit", "auth", "axes", "redaction")
 # What operators do, beside looking at what they operate.
 OPERATIONS = ("run_execution", "cancel_execution", "drain_sandbox", "change_delivery", "change_failure")
-OPERATED = Q(content_type__app_label__in=["console", "django_q", "executions", "runtimes", "seccomp_profiles"])
+OPERATED = Q(content_type__app_label__in=OPERATED_APPS)
 LOOKING = Q(codename__startswith="view_")
 
 

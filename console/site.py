@@ -10,12 +10,11 @@ from unfold.sites import UnfoldAdminSite
 # Address, name, and the view, which takes the site too. Imported when asked for: the site is made before the apps.
 PAGES = (
     ("playground/", "playground", "console.playground.page"),
-    ("playground/run/", "playground_run", "console.playground.run"),
     ("pool/", "pool", "console.pool.page"),
     ("doctor/", "doctor", "console.doctor.page"),
     ("trials/<int:runtime_id>/", "trial", "console.trials.page"),
     ("schedule/", "schedule", "console.schedule.page"),
-    ("searches/", "searches", "console.searches.change"),
+    ("searches/", "searches", "executions.admin.searches.change"),
 )
 
 

@@ -15,14 +15,16 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django_q.tasks import async_task
 
+from builds import services as builds
+from builds.models import BuildState, RuntimeBuild
 from console import doctor
-from executions import images, services
-from executions.builds import services as builds
+from executions import services
 from executions.callbacks import deliveries
-from executions.models import Delivery, DeliveryStatus, Execution, Status
+from executions.callbacks.models import Delivery, DeliveryStatus
+from executions.models import Execution, Status
 from executions.models.execution import LARGE
-from runtimes.builds import BuildState, RuntimeBuild
-from seccomp_profiles import inspections
+from inspections import services as inspections
+from sandboxes import images
 
 User = AbstractBaseUser | AnonymousUser
 
@@ -124,9 +126,9 @@ def _examine_again(task: Task, user: User) -> None:
 
 KINDS = {
     services.TASK: Kind("Run a program", _run_again, "executions.run_execution"),
-    deliveries.TASK: Kind("Call back", _deliver_again, "executions.change_delivery"),
-    builds.BUILD_TASK: Kind("Build an image", _build_again, "runtimes.change_runtimebuild"),
-    builds.ACTIVATE_TASK: Kind("Switch to a build", _activate_again, "runtimes.change_runtimebuild"),
+    deliveries.TASK: Kind("Call back", _deliver_again, "callbacks.change_delivery"),
+    builds.BUILD_TASK: Kind("Build an image", _build_again, "builds.change_runtimebuild"),
+    builds.ACTIVATE_TASK: Kind("Switch to a build", _activate_again, "builds.change_runtimebuild"),
     inspections.TASK: Kind("Inspect a seccomp profile", _inspect_again),
     doctor.TASK: Kind("Look around for the doctor", _examine_again),
 }

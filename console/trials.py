@@ -12,14 +12,13 @@ from django.urls import reverse
 from rest_framework.exceptions import APIException
 
 from console.site import ConsoleSite
-from executions import people
-from executions.api import representation, submission
-from executions.api.base import validated
-from executions.api.forms import LONGEST_LABEL, ExecutionForm
+from executions import people, representation, submission
+from executions.forms import LONGEST_LABEL, ExecutionForm
 from executions.models import Execution
 from runtimes import smoke
 from runtimes.models import Runtime
-from sandbox_platform.units import format_ms
+from sandbox_platform.kit.fields import validated
+from sandbox_platform.kit.units import format_ms
 
 MAY_RUN = "executions.run_execution"
 # Labels of such an execution: which trial it belongs to, and which program it is.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from executions.models import Client
+from clients.models import Client
 from runtimes.models import ADJUSTABLE, Limits, Runtime
 
 

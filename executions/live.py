@@ -17,9 +17,9 @@ from uuid import UUID
 
 from django.db import Error, connection
 
-from executions.notify import PROGRESS
-from executions.sandbox.session import Report
-from sandbox_platform.failures import without_text
+from sandbox_platform.kit.failures import without_text
+from sandbox_platform.kit.notify import PROGRESS
+from sandboxes.session import Report
 
 logger = logging.getLogger(__name__)
 

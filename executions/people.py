@@ -4,10 +4,11 @@ from dataclasses import replace
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
+from clients.admission import NeverFits, OverLimit
+from clients.models import Client
 from executions import services
-from executions.admission import NeverFits, OverLimit
 from executions.limits import LimitTooHigh
-from executions.models import Client, Execution
+from executions.models import Execution
 
 CLIENT = "console"
 ENDPOINT = "console"

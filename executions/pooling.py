@@ -1,9 +1,10 @@
 """The levers of the pool that people have: rows change here, and the keeper does what they say."""
 
 from executions import services
-from executions.models import Outcome, Sandbox, SandboxState
-from executions.notify import POOL, notify
+from executions.models import Outcome
 from runtimes.models import Runtime
+from sandbox_platform.kit.notify import POOL, notify
+from sandboxes.models import Sandbox, SandboxState
 
 
 def drain(runtime: Runtime) -> int:

@@ -5,11 +5,10 @@ from enum import StrEnum
 from django.conf import settings
 from django.db import OperationalError
 
-from executions import liveness
-from executions.models import Sandbox, SandboxState
+from executions.sources import readiness_problems
 from runtimes.models import Runtime
-from seccomp_profiles import inspections
-from seccomp_profiles.models import InspectionVerdict
+from sandbox_platform.kit import liveness
+from sandboxes.models import Sandbox, SandboxState
 
 
 class State(StrEnum):
@@ -47,9 +46,4 @@ def _problems() -> list[str]:
         for runtime in runtimes
         if runtime.pool_min and runtime.pk not in ready
     ]
-    # Not what breaks its runtime: an administrator may want that, and then it is no news.
-    found += [
-        f"The seccomp profile {probe.revision} is not enforced for {probe.runtime}."
-        for probe in inspections.findings(InspectionVerdict.NOT_ENFORCED)
-    ]
-    return found
+    return found + [problem for problems in readiness_problems() for problem in problems]

@@ -18,7 +18,8 @@ from django.db import connection
 from django.db.models import BooleanField, Func, QuerySet, Value
 from django.db.models.functions import Cast
 
-from executions.models import Client, Execution
+from clients.models import Client
+from executions.models import Execution
 from executions.models.execution import TERMINAL
 from executions.models.lookup import MARK_DIGITS, mark_of_client, search_vector
 

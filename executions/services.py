@@ -12,17 +12,19 @@ from django.db import transaction
 from django.utils import timezone
 from django_q.tasks import async_task
 
-from audit import redaction
-from executions.admission import admit
-from executions.broker import NotifyBroker
+from clients.admission import admit
+from clients.models import Client
 from executions.limits import effective_limits
-from executions.models import Artifact, Client, Execution, InputFile, Mode, Outcome, Sandbox, Status
+from executions.models import Artifact, Execution, InputFile, Mode, Outcome, Status
 from executions.models.execution import OPEN
-from executions.notify import CANCEL, notify
-from executions.sandbox.session import Report
-from executions.sandbox.verdict import Verdict, cancellation
+from executions.verdict import Verdict, cancellation
+from redaction import services as redaction
 from runtimes import code_policy
 from runtimes.models import CodePolicy, Runtime
+from sandbox_platform.kit.broker import NotifyBroker
+from sandbox_platform.kit.notify import CANCEL, notify
+from sandboxes.models import Sandbox
+from sandboxes.session import Report
 
 TASK = "executions.tasks.run_execution"
 # What makes a sandbox what it was; see Execution.pinned.
@@ -195,7 +197,8 @@ def finish(
     if report:
         values |= _from_report(report, fields["limits"]["output_bytes"])
     if redacting:
-        values |= redaction.redacted_end(execution_id, values)
+        row = Execution.objects.filter(pk=execution_id)
+        values |= redaction.redacted_end(lambda names: row.values(*names).first(), values)
     # A trigger tells the caller and gives the sandbox back.
     with transaction.atomic() if report and report.artifacts else nullcontext():
         if not Execution.objects.open().filter(pk=execution_id).update(**values):

@@ -12,22 +12,26 @@ from django.db import InterfaceError, OperationalError, connection
 from django.db.models import Func, PositiveIntegerField
 from django.utils import timezone
 
-from audit import redaction
-from executions import live, liveness, services
-from executions.egress import policy
-from executions.models import Client, Execution, Outcome, Sandbox, Status
-from executions.notify import POOL, WAITS, listening, notify, ready_channel
-from executions.prepared import prepared
-from executions.sandbox import pool
-from executions.sandbox.calls import as_payload
-from executions.sandbox.docker_engine import get_engine
-from executions.sandbox.engine import Channel, ContainerState, Engine, EngineError, ImageMissing
-from executions.sandbox.protocol import BYE, Job
-from executions.sandbox.session import EndedBy, Report
-from executions.sandbox.sessions import session_of
-from executions.sandbox.verdict import Verdict, decide
+from clients.models import Client
+from executions import live, services
+from executions.models import Execution, Outcome, Status
+from executions.sources import starting
+from executions.verdict import Verdict, decide
+from redaction import services as redaction
+from redaction.policies import any_policy_redacts
 from runtimes.models import Limits, Runtime
-from sandbox_platform.failures import without_text
+from sandbox_platform.kit import liveness
+from sandbox_platform.kit.failures import without_text
+from sandbox_platform.kit.notify import POOL, WAITS, listening, notify, ready_channel
+from sandbox_platform.kit.prepared import prepared
+from sandboxes import pool
+from sandboxes.calls import as_payload
+from sandboxes.docker_engine import get_engine
+from sandboxes.engine import Channel, ContainerState, Engine, EngineError, ImageMissing
+from sandboxes.models import Sandbox
+from sandboxes.protocol import BYE, Job
+from sandboxes.session import EndedBy, Report
+from sandboxes.sessions import session_of
 from seccomp_profiles.models import SeccompProfile, SeccompRevision
 
 logger = logging.getLogger(__name__)
@@ -78,7 +82,7 @@ def give_up(execution: Execution, outcome: Outcome, message: str) -> None:
 def run(execution: Any) -> None:
     claimed_at = timezone.now()
     engine = get_engine()
-    policy.settle(execution)
+    starting.send(Execution, execution=execution)
     configuration = configuration_of(execution)
     sandbox, warm, channel = acquire(engine, configuration, execution)
     sandbox_at = timezone.now()
@@ -126,7 +130,7 @@ def take(execution_id: str) -> Any:
         if not taken:
             return None
         rows = Execution.objects.select_related("runtime", "client", *PROFILES).defer(*NOT_FOR_A_CLAIM)
-        return rows.annotate(redacting=redaction.anybodys()).get(pk=execution_id)
+        return rows.annotate(redacting=any_policy_redacts()).get(pk=execution_id)
 
 
 def configuration_of(execution: Execution) -> pool.Configuration:

@@ -15,8 +15,8 @@ import psycopg
 from django.db import InterfaceError, OperationalError, connection
 
 from executions.models import Execution
-from executions.notify import FINISHED, PROGRESS, Listener
-from executions.prepared import prepared
+from sandbox_platform.kit.notify import FINISHED, PROGRESS, Listener
+from sandbox_platform.kit.prepared import prepared
 
 # A notification that was sent while the connection was down is lost, so a waiter looks by itself now and then.
 LOOK_AGAIN_S = 5.0

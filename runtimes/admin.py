@@ -8,11 +8,11 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from runtimes import manifests, resets
-from runtimes.builds import BuildState
 from runtimes.forms import RuntimeForm
 from runtimes.models import Runtime
-from sandbox_platform.generics import ModelAdmin
-from sandbox_platform.units import format_bytes, format_ms
+from runtimes.sources import live_build as build_of
+from sandbox_platform.kit.generics import ModelAdmin
+from sandbox_platform.kit.units import format_bytes, format_ms
 from seccomp_profiles import activation
 
 
@@ -118,7 +118,7 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
         if runtime := options.get("obj"):
             context |= {
                 "comparison": resets.compare(runtime),
-                "has_live_build": runtime.builds.filter(state=BuildState.LIVE).exists(),
+                "has_live_build": build_of(runtime) is not None,
                 "may_run": request.user.has_perm("executions.run_execution"),
             }
         return super().render_change_form(request, context, *args, **options)
@@ -130,8 +130,8 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
     def save_model(self, request: HttpRequest, obj: Runtime, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         if "seccomp_profile" in form.changed_data and obj.seccomp_profile:
-            for obstacle in activation.obstacles(obj.seccomp_profile.current, [obj]):
-                messages.warning(request, f"{obj.seccomp_profile}: {obstacle.message}. Probe it.")
+            for proof in activation.obstacles(obj.seccomp_profile.current, [obj]):
+                messages.warning(request, f"{obj.seccomp_profile}: {proof.obstacle}. Probe it.")
 
     @admin.action(description="Put back to the manifest", permissions=["change"])
     def reset_to_manifest(self, request: HttpRequest, queryset: QuerySet[Runtime]) -> None:
@@ -148,15 +148,15 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
         if not runtime.pk:
             return SafeString("Save it first: then packages can be built into its image, or the image pulled.")
         shown: Any = "None: the image as it is on the node."
-        if live := runtime.builds.filter(state=BuildState.LIVE).defer("log").first():
-            page = reverse("admin:runtimes_runtimebuild_change", args=[live.pk])
+        if live := build_of(runtime):
+            page = reverse("admin:builds_runtimebuild_change", args=[live.pk])
             shown = format_html('<a href="{}">Build {}</a>, {}', page, live.number, live.image_id)
         return format_html(
             '{} <br><a href="{}?runtime__id__exact={}">All builds</a> · <a href="{}?runtime={}">Add packages</a>',
             shown,
-            reverse("admin:runtimes_runtimebuild_changelist"),
+            reverse("admin:builds_runtimebuild_changelist"),
             runtime.pk,
-            reverse("admin:runtimes_runtimebuild_add"),
+            reverse("admin:builds_runtimebuild_add"),
             runtime.pk,
         )
 

@@ -5,12 +5,12 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from executions.idle import idle_memory
 from runtimes.code_policy import RULES, Rule
 from runtimes.models import Runtime
-from sandbox_platform import units
-from sandbox_platform.forms import CHECKBOXES, TextInput, json_field
-from sandbox_platform.generics import ModelForm
+from runtimes.sources import idle_memory
+from sandbox_platform.kit import units
+from sandbox_platform.kit.forms import CHECKBOXES, TextInput, json_field
+from sandbox_platform.kit.generics import ModelForm
 
 TIMES = ("wall_time_ms", "cpu_time_ms", "compile_wall_ms", "compile_cpu_ms")
 SIZES = ("memory_bytes", "workspace_bytes", "tmp_bytes", "output_bytes", "result_bytes", "artifact_bytes")

@@ -11,14 +11,12 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.db.models import F, Q
 
-from executions.notify import POOL, notify
-from runtimes.builds import BuildState
-from runtimes.builds import RuntimeBuild as RuntimeBuild
 from runtimes.choices import CodePolicy as CodePolicy
 from runtimes.choices import Network as Network
 from runtimes.choices import OutputAction as OutputAction
 from runtimes.choices import Runner as Runner
 from runtimes.code_policy import RULES
+from runtimes.signals import build_dropped
 from runtimes.validators import (
     ALIAS,
     ALIAS_HINT,
@@ -29,7 +27,9 @@ from runtimes.validators import (
     validate_packages,
     validate_smoke,
 )
-from seccomp_profiles.models import Inspection, SeccompProfile
+from sandbox_platform.kit.notify import POOL, notify
+from seccomp_profiles.models import SeccompProfile
+from seccomp_profiles.proof import known_bad
 
 MIB = 1024**2
 
@@ -349,7 +349,7 @@ class Runtime(models.Model):
         chosen = self.seccomp_profile
         if chosen is None or Runtime.objects.filter(pk=self.pk, seccomp_profile=chosen).exists():
             return
-        if problem := Inspection.objects.known_bad(chosen, [self] if self.pk else []):
+        if problem := known_bad(chosen, [self] if self.pk else []):
             raise ValidationError({"seccomp_profile": f"Not possible: {problem}."})
 
     def save(self, *args: Any, **kwargs: Any) -> None:
@@ -364,7 +364,7 @@ class Runtime(models.Model):
     def drop_build(self) -> None:
         """Back to the image as it is, with the next save; the build stays one click away."""
         self.built_image = self.built_on = ""
-        self.builds.filter(state=BuildState.LIVE).update(state=BuildState.READY)
+        build_dropped.send(type(self), runtime=self)
 
     @property
     def commands(self) -> dict[str, list[str]] | None:

@@ -13,11 +13,11 @@ from django.template.response import TemplateResponse
 from django.views.decorators.http import require_POST
 
 from runtimes import manifests
-from runtimes.builds import BuildState
 from runtimes.forms import SIZES, TIMES, RuntimeForm
 from runtimes.models import Runtime
-from sandbox_platform import units
-from sandbox_platform.generics import ModelAdmin
+from runtimes.sources import live_build
+from sandbox_platform.kit import units
+from sandbox_platform.kit.generics import ModelAdmin
 
 LONGEST_SHOWN = 300
 COUNTED = {"cpus": "cores", "pool_min": "sandboxes", "pool_max": "sandboxes", "artifact_count": "files"}
@@ -90,7 +90,7 @@ def reset(request: HttpRequest, model_admin: ModelAdmin[Runtime], runtime_id: in
         return page
     field = request.POST.get("field", "")
     chosen = [difference for difference in comparison.differences if field in ("", difference.name)]
-    build = runtime.builds.filter(state=BuildState.LIVE).defer("log").first()
+    build = live_build(runtime)
     if not chosen and not (build and not field):
         messages.info(request, f"Nothing to do: it is as {comparison.path} says.")
         return page

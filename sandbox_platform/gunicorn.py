@@ -22,7 +22,7 @@ control_socket_disable = True
 def post_worker_init(worker: object) -> None:
     from django.urls import get_resolver
 
-    from sandbox_platform import garbage
+    from sandbox_platform.kit import garbage
 
     _ = get_resolver().url_patterns  # else the first request loads every view, and they are looked at for ever
     garbage.freeze()

@@ -12,8 +12,8 @@ from csp.constants import NONCE
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 
-from sandbox_platform.command import application_name
-from sandbox_platform.env import envbool, envduration, envint, envlist, envmemory, envnetworks, envsecret
+from sandbox_platform.kit.command import application_name
+from sandbox_platform.kit.env import envbool, envduration, envint, envlist, envmemory, envnetworks, envsecret
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = "0.1.0"
@@ -50,10 +50,19 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "django_q",
     "axes",
+    # The rooms, from the ground upwards; see docs/architecture.md.
     "seccomp_profiles",
     "runtimes",
+    "clients",
+    "redaction",
+    "sandboxes",
     "executions",
+    "executions.callbacks",
+    "executions.egress",
+    "builds",
+    "inspections",
     "audit",
+    "sandbox_platform",
 ]
 
 MIDDLEWARE = [
@@ -72,7 +81,7 @@ MIDDLEWARE = [
 
 ROOT_URLCONF = "sandbox_platform.urls"
 WSGI_APPLICATION = "sandbox_platform.wsgi.application"
-# RAGFlow's service answers /run and /run/ differently from Django's habit; see executions/ragflow/views.py.
+# RAGFlow's service answers /run and /run/ differently from Django's habit; see api/ragflow/views.py.
 APPEND_SLASH = True
 
 TEMPLATES = [
@@ -229,7 +238,7 @@ UNFOLD = {
 DATA_UPLOAD_MAX_MEMORY_SIZE = 32 * 1024 * 1024
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["executions.auth.TokenAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["clients.auth.TokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
@@ -250,7 +259,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "CodePolicy": "runtimes.models.CodePolicy",
         "Status": "executions.models.Status",
-        "RAGFlowStatus": "executions.ragflow.schema.STATUSES",
+        "RAGFlowStatus": "api.ragflow.schema.STATUSES",
     },
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     # What may not be blank says so, in requests alone.
@@ -258,7 +267,7 @@ SPECTACULAR_SETTINGS = {
     "ENFORCE_NON_BLANK_FIELDS": True,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "executions.api.links.add_links",
+        "api.v1.links.add_links",
     ],
 }
 
@@ -323,7 +332,7 @@ CALLBACK_CLUSTER = "callbacks"
 Q_CLUSTER = {
     "name": "sandbox-platform",
     "orm": "default",
-    "broker_class": "executions.broker.NotifyBroker",
+    "broker_class": "sandbox_platform.kit.broker.NotifyBroker",
     "workers": SANDBOX_WORKERS,
     # A task waits in Postgres, where it can be cancelled and counted, not in this process's memory.
     "queue_limit": 1,

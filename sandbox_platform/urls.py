@@ -5,11 +5,12 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
 
-from executions.api.problems import not_found
-from executions.ragflow.views import RunView, healthz, readyz, run_with_slash
+from api.console import RunFromConsole
+from api.ragflow.views import RunView, healthz, readyz, run_with_slash
+from api.v1.problems import not_found
 from sandbox_platform.redoc import redoc_script
 
-handler404 = "executions.ragflow.views.not_found"
+handler404 = "api.ragflow.views.not_found"
 
 OPEN: dict[str, list[Any]] = {"authentication_classes": [], "permission_classes": []}
 # Both write styles into the page; Redoc searches in a worker made of a blob. Their scripts are files of ours.
@@ -26,6 +27,7 @@ urlpatterns = [
     path("redoc", documentation(SpectacularRedocView.as_view(**OPEN, url_name="schema"))),
     path("redoc/redoc.js", redoc_script, name="redoc-script"),
     path("api/v1", not_found),
-    path("api/v1/", include("executions.api.urls")),
+    path("api/v1/", include("api.v1.urls")),
+    path("admin/playground/run/", RunFromConsole.as_view(), name="playground_run"),
     path("admin/", admin.site.urls),
 ]

@@ -1,77 +1,41 @@
-"""Which revision is in force. A revision that would not hold, or would break its runtimes, is not put in force
+"""Putting a revision in force. A revision that would not hold, or would break its runtimes, is not put in force
 without a reason that stays on record."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
 
-from executions.models import Client
-from executions.notify import POOL, notify
-from runtimes.models import Runtime
-from seccomp_profiles.models import (
-    Inspection,
-    InspectionVerdict,
-    SeccompActivation,
-    SeccompProfile,
-    SeccompRevision,
-)
+from sandbox_platform.kit.notify import POOL, notify
+from seccomp_profiles.models import SeccompActivation, SeccompProfile, SeccompRevision
+from seccomp_profiles.proof import Proof, proofs, runtimes_under
 from seccomp_profiles.revisions import put_in_force
 
 
-@dataclass(frozen=True)
-class Obstacle:
-    """That a revision is not proven on a runtime that would run under it."""
-
-    runtime: str
-    verdict: str  # "" without a probe
-    message: str
-
-
 class NotProven(Exception):
-    def __init__(self, revision: SeccompRevision, obstacles: list[Obstacle]) -> None:
+    def __init__(self, revision: SeccompRevision, obstacles: list[Proof]) -> None:
         self.obstacles = obstacles
-        super().__init__(f"{revision} is not proven: {'; '.join(obstacle.message for obstacle in obstacles)}.")
+        super().__init__(f"{revision} is not proven: {'; '.join(proof.obstacle for proof in obstacles)}.")
 
 
-def runtimes_under(profile: SeccompProfile) -> list[Runtime]:
-    """The enabled ones whose programs run under it: it is their own, or that of a client that may use them."""
-    wanted = Q(seccomp_profile=profile)
-    for client in Client.objects.filter(seccomp_profile=profile, enabled=True):
-        wanted |= Q(slug__in=client.allowed_runtimes) if client.allowed_runtimes else Q(pk__isnull=False)
-    return list(Runtime.objects.enabled().filter(wanted))
+def obstacles(revision: SeccompRevision, runtimes: Iterable[Any] | None = None) -> list[Proof]:
+    """Return the proofs that keep the revision from being put in force.
 
-
-def obstacles(revision: SeccompRevision, runtimes: Iterable[Runtime] | None = None) -> list[Obstacle]:
-    """Why it must not be put in force, on these runtimes or on all that would run under it."""
+    `runtimes`: those to look at; None: all that would run under the revision's profile.
+    """
     if revision.effective is None:
         return []  # no filter: nothing can fail to hold
     under = runtimes_under(revision.profile) if runtimes is None else list(runtimes)
-    probes = Inspection.objects.newest_probes([revision], under)
-    found = []
-    for runtime in under:
-        probe = probes.get((revision.pk, runtime.pk))
-        if message := _why_not(runtime, probe):
-            found.append(Obstacle(runtime.slug, probe.verdict if probe else "", message))
-    return found
-
-
-def _why_not(runtime: Runtime, probe: Inspection | None) -> str:
-    if probe is None:
-        return f"it was never probed on {runtime.slug}"
-    if probe.verdict != InspectionVerdict.ENFORCED:
-        return f"on {runtime.slug} the probe says: {probe.get_verdict_display().lower()}"
-    # The runtime may have another image since.
-    if (probe.runtime_revision or 0) < runtime.revision:
-        return f"{runtime.slug} was changed since it was probed"
-    return ""
+    return [proof for proof in proofs(revision, under) if proof.obstacle]
 
 
 @transaction.atomic
 def activate(revision: SeccompRevision, *, by: str, override: str = "") -> SeccompActivation:
-    """From its commit on, no run gets a sandbox under another revision. Raises NotProven, unless `override` says
-    why it shall be in force all the same. One that is in force already stays as it is."""
+    """Put the revision in force: from the commit on, no run gets a sandbox under another revision.
+
+    `override`: why an unproven revision is put in force nevertheless. A revision that is in force stays as it is.
+    Raises NotProven.
+    """
     profiles = SeccompProfile.objects.select_for_update(of=("self",)).select_related("active")
     profile = profiles.get(pk=revision.profile_id)
     revision.profile = profile
@@ -81,5 +45,5 @@ def activate(revision: SeccompRevision, *, by: str, override: str = "") -> Secco
     if found and not override.strip():
         raise NotProven(revision, found)
     activation = put_in_force(revision, by=by, override=override.strip() if found else "")
-    notify(POOL)  # the keeper removes the warm ones of before
+    notify(POOL)  # the keeper removes the warm sandboxes that were started under the previous revision
     return activation

@@ -15,7 +15,7 @@ from seccomp_profiles.syscalls import known
 Json = dict[str, Any]
 
 ALLOW, DENY = "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO"
-# What a sandbox keeps of its capabilities: see executions/sandbox/docker_engine.py.
+# What a sandbox keeps of its capabilities: see sandboxes/docker_engine.py.
 CAPABILITIES = frozenset({"CAP_SETUID", "CAP_SETGID", "CAP_KILL"})
 GO_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 WORDS = {

@@ -14,12 +14,13 @@ from django.test import Client as Browser
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker, Settings
 
+from clients.models import Client
 from console import roles
-from executions.models import Client, Execution, Outcome, Status
+from executions.models import Execution, Outcome, Status
 from executions.models.execution import OPEN
 from executions.models.ids import first_id
 from runtimes.models import Runtime
-from sandbox_platform.env import envsecret
+from sandbox_platform.kit.env import envsecret
 from scripts import embedded_postgres
 from tests.live import Platform
 

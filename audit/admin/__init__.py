@@ -1,5 +1,5 @@
-from audit.admin.policies import RedactionPatternAdmin, RetentionPolicyAdmin
+from audit.admin.policies import RetentionPolicyAdmin
 from audit.admin.seals import PurgeRecordAdmin, SealAdmin
 from audit.admin.trail import TrailAdmin
 
-__all__ = ["PurgeRecordAdmin", "RedactionPatternAdmin", "RetentionPolicyAdmin", "SealAdmin", "TrailAdmin"]
+__all__ = ["PurgeRecordAdmin", "RetentionPolicyAdmin", "SealAdmin", "TrailAdmin"]

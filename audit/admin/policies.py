@@ -3,8 +3,8 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-from audit.models import RedactionPattern, RetentionPolicy
-from sandbox_platform.generics import ModelAdmin
+from audit.models import RetentionPolicy
+from sandbox_platform.kit.generics import ModelAdmin
 
 
 @admin.register(RetentionPolicy)
@@ -63,11 +63,3 @@ def _words(days: int | None) -> str:
             return "until the next purge"
         case _:
             return f"{days} days"
-
-
-@admin.register(RedactionPattern)
-class RedactionPatternAdmin(ModelAdmin[RedactionPattern]):
-    empty_hint = "Nothing is replaced in what is stored."
-    list_display = ("name", "regex", "replacement", "enabled")
-    list_filter = ("enabled",)
-    search_fields = ("name", "regex")

@@ -8,8 +8,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from audit.models import PurgeRecord, Seal
-from executions.admin.readonly import ReadOnlyAdmin
-from executions.admin.rendering import text
+from sandbox_platform.kit.html import text
+from sandbox_platform.kit.readonly import ReadOnlyAdmin
 
 
 @admin.register(Seal)

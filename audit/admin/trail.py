@@ -18,7 +18,7 @@ from audit import export
 from audit.models import TrailEntry
 from audit.models.changes import BASELINE, DELETE, EVENTS, INSERT, UPDATE
 from executions.admin import comparison
-from executions.admin.readonly import ReadOnlyAdmin
+from sandbox_platform.kit.readonly import ReadOnlyAdmin
 
 LABELS = {INSERT: "created", UPDATE: "changed", DELETE: "deleted", BASELINE: "there when recording began"}
 # Longer values are shown by the lines that differ.

@@ -11,7 +11,6 @@ from audit.models.changes import (
     TokenEvent,
     TrailEntry,
 )
-from audit.models.redaction import RedactionPattern
 from audit.models.retention import Kind, PurgeRecord, RetentionPolicy
 from audit.models.seals import Leaf, Pending, Seal
 
@@ -22,7 +21,6 @@ __all__ = [
     "Leaf",
     "Pending",
     "PurgeRecord",
-    "RedactionPattern",
     "RedactionPatternEvent",
     "RetentionPolicy",
     "RetentionPolicyEvent",

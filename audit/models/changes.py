@@ -9,10 +9,12 @@ import pghistory
 import pghistory.models
 from django.db import models
 
-from audit.models.redaction import RedactionPattern
 from audit.models.retention import RetentionPolicy
-from executions.models import Client, EgressRule, Token
-from runtimes.models import Runtime, RuntimeBuild
+from builds.models import RuntimeBuild
+from clients.models import Client, Token
+from executions.egress.models import EgressRule
+from redaction.models import RedactionPattern
+from runtimes.models import Runtime
 from seccomp_profiles.models import SeccompActivation, SeccompProfile, SeccompRevision
 
 INSERT, UPDATE, DELETE = "insert", "update", "delete"

@@ -1,4 +1,5 @@
 from typing import Any
+from uuid import UUID
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
@@ -6,7 +7,7 @@ from django.core.validators import MaxValueValidator
 from django.db import models
 from django.db.models.expressions import RawSQL
 
-from executions.models import Client
+from clients.models import Client
 
 LONGEST_DAYS = 36_500
 
@@ -28,6 +29,14 @@ def _days(what: str) -> Any:
         validators=[MaxValueValidator(LONGEST_DAYS)],
         help_text="Empty: for ever. 0: gone with the first purge 10 minutes after the end (they run every hour).",
     )
+
+
+class RetentionPolicyQuerySet(models.QuerySet["RetentionPolicy"]):
+    def redacts_by_client(self) -> dict[int | None, bool]:
+        return {policy.client_id: policy.redact for policy in self.only("client", "redact")}
+
+    def any_redacts(self) -> models.Exists:
+        return models.Exists(self.filter(redact=True))
 
 
 class RetentionPolicy(models.Model):
@@ -52,6 +61,8 @@ class RetentionPolicy(models.Model):
         "ends. The program runs with the original; the caller's answer is redacted like the history.",
     )
 
+    objects = RetentionPolicyQuerySet.as_manager()
+
     class Meta:
         verbose_name_plural = "retention policies"
         constraints = [
@@ -65,6 +76,13 @@ class RetentionPolicy(models.Model):
     def days(self, kind: Kind) -> int | None:
         days: int | None = getattr(self, f"keep_{kind}_days")
         return days
+
+
+class PurgeRecordQuerySet(models.QuerySet["PurgeRecord"]):
+    def purged_output(self, executions: list[UUID]) -> set[UUID]:
+        """Return those of the executions whose output a purge has taken away."""
+        purges = self.filter(kind=Kind.OUTPUT)
+        return {each for each in executions if purges.filter(ids__contains=[each]).exists()}
 
 
 class PurgeRecord(models.Model):
@@ -83,6 +101,8 @@ class PurgeRecord(models.Model):
     transaction = models.BigIntegerField(db_default=RawSQL("pg_current_xact_id()::text::bigint", ()))
     role = models.TextField(db_default=RawSQL("session_user::text", ()))
     application = models.TextField(db_default=RawSQL("current_setting('application_name')", ()))
+
+    objects = PurgeRecordQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]

@@ -3,7 +3,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from executions.admin.readonly import ReadOnlyAdmin
+from sandbox_platform.kit.readonly import ReadOnlyAdmin
 
 FIELDS = ("username", "ip_address", "attempt_time", "logout_time", "user_agent")
 FAILED_FIELDS = ("username", "ip_address", "failures_since_start", "attempt_time", "user_agent")

@@ -7,8 +7,8 @@ from django.contrib.auth.models import Group, User
 from django.http import HttpRequest
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from sandbox_platform.forms import CHECKBOXES
-from sandbox_platform.generics import ModelAdmin
+from sandbox_platform.kit.forms import CHECKBOXES
+from sandbox_platform.kit.generics import ModelAdmin
 
 admin.site.unregister(User)
 admin.site.unregister(Group)

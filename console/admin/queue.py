@@ -14,13 +14,14 @@ from django_q import admin as _registers  # noqa: F401 -- what is taken away bel
 from django_q.models import Failure, OrmQ, Schedule, Success
 from unfold.views import ChangeList
 
+from clients.models import Client
 from console import tasks
 from console.tasks import KINDS, Task
 from executions import services
-from executions.admin.readonly import ReadOnlyAdmin
-from executions.admin.rendering import text
-from executions.models import Client, Outcome
-from sandbox_platform.units import format_ms
+from executions.models import Outcome
+from sandbox_platform.kit.html import text
+from sandbox_platform.kit.readonly import ReadOnlyAdmin
+from sandbox_platform.kit.units import format_ms
 
 # A schedule names any Python function, and the worker, which holds Docker's socket, would call it: with its page
 # a login to the admin would be root on the node. Success is empty: results live in the executions.

@@ -9,17 +9,17 @@ from typing import Any
 
 from django.urls import reverse
 
-from audit.models import PurgeRecord
-from audit.models.retention import Kind
+from executions import rerun
 from executions.admin import ansi, rendering
-from executions.api import rerun
 from executions.models import Execution
 from executions.models.execution import OPEN
-from sandbox_platform.units import format_bytes, format_ms
+from executions.sources import purged_output
+from sandbox_platform.kit import html
+from sandbox_platform.kit.units import format_bytes, format_ms
 
 # difflib takes the square of what differs, and worse for who knows how.
 MOST_LINES = 500
-MOST_CHARACTERS = rendering.SHOWN
+MOST_CHARACTERS = html.SHOWN
 LONGEST_LINE = 2000
 CONTEXT = 3
 # Longer ones are folded.
@@ -86,7 +86,7 @@ def context_of(execution: Execution) -> dict[str, Any]:
 
 def _facts(earlier: Execution, later: Execution) -> Iterator[Fact]:
     both = (earlier, later)
-    yield Fact("Status", *(rendering.badge(each.status, each.get_status_display()) for each in both))
+    yield Fact("Status", *(html.badge(each.status, each.get_status_display()) for each in both))
     yield Fact("Outcome", *(each.get_outcome_display() or "under way" for each in both))
     yield Fact("Exit", *(rendering.exit_of(each) for each in both))
     yield _measured("Run time", earlier.run_ms, later.run_ms, format_ms)
@@ -118,12 +118,9 @@ def _configuration(earlier: Execution, later: Execution) -> Iterator[Fact]:
 
 def _purged(earlier: Execution, later: Execution) -> str:
     """Whose output is gone: without these words its absence would look like a difference."""
-    gone = PurgeRecord.objects.filter(kind=Kind.OUTPUT)
-    names = [
-        name
-        for name, each in (("the earlier", earlier), ("the later", later))
-        if not (each.stdout or each.stderr or each.result) and gone.filter(ids__contains=[each.pk]).exists()
-    ]
+    empty = [each.pk for each in (earlier, later) if not (each.stdout or each.stderr or each.result)]
+    gone = purged_output(empty)
+    names = [name for name, each in (("the earlier", earlier), ("the later", later)) if each.pk in gone]
     return f"Output of {' and '.join(names)} run was purged by the retention policy." if names else ""
 
 

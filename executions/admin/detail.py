@@ -8,14 +8,16 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from executions.admin import ansi, comparison, egress, rendering
+from executions.admin import ansi, comparison, rendering
 from executions.admin.explain import explain
 from executions.admin.highlight import highlight
 from executions.admin.json_tree import tree
 from executions.admin.previews import PDF, kind_of
 from executions.models import Execution
 from executions.models.execution import OPEN
-from seccomp_profiles.models import UNCONFINED, Inspection, SeccompProfile
+from executions.sources import detail_cards
+from sandbox_platform.kit import html
+from seccomp_profiles.models import UNCONFINED, SeccompProfile
 
 TEXTS = ("code", "stdout", "stderr", "result")
 # Longer output is folded: its page would be all that one sees.
@@ -39,25 +41,24 @@ def context_of(request: HttpRequest, execution: Execution) -> dict[str, Any]:
     is_open = execution.status in OPEN
     return {
         "execution": execution,
-        "badge": rendering.badge(execution.status, execution.get_status_display()),
+        "badge": html.badge(execution.status, execution.get_status_display()),
         "explanation": explain(execution),
         "code": highlight(execution.code, source_file=execution.source_file, language=execution.runtime.slug),
         "arguments": tree(execution.arguments) if execution.arguments != "{}" else None,
-        "stdin": execution.stdin and rendering.text(execution.stdin),
-        "variables": execution.variables and rendering.pairs(execution.variables),
+        "stdin": execution.stdin and html.text(execution.stdin),
+        "variables": execution.variables and html.pairs(execution.variables),
         "inputs": _inputs(execution),
         "outputs": [_output(execution, name) for name in ("stdout", "stderr")],
         "result": None if execution.result is None else tree(execution.result),
         "artifacts": list(_artifacts(execution)),
         "violations": execution.policy_violations and rendering.violations(execution.policy_violations),
-        "egress": egress.card(execution),
         "timeline": rendering.timeline(execution),
         "resources": rendering.resources(execution),
         "limits": rendering.limits(execution),
         "exit": rendering.exit_of(execution),
-        "runtime_environment": rendering.pairs(execution.environment),
+        "runtime_environment": html.pairs(execution.environment),
         "downloads": _downloads(execution),
-        "message": execution.message and rendering.text(execution.message),
+        "message": execution.message and html.text(execution.message),
         "links": _links(execution),
         "profile": _profile(execution),
         "comparison": comparison.context_of(execution) if execution.rerun_of else None,
@@ -65,14 +66,12 @@ def context_of(request: HttpRequest, execution: Execution) -> dict[str, Any]:
         "events_url": reverse("admin:executions_execution_events", args=[execution.pk]),
         "may_cancel": is_open and may("executions.cancel_execution"),
         "may_run": may("executions.run_execution"),
-        "trace": Inspection.objects.newest_trace(execution.pk),
-        "may_explain": bool(execution.image_id) and not is_open and may("seccomp_profiles.change_seccompprofile"),
-    }
+    } | {name: value for card in detail_cards(request, execution) for name, value in card.items()}
 
 
 def _output(execution: Execution, name: str) -> dict[str, Any]:
     text: str = getattr(execution, name)
-    shown = text[: rendering.SHOWN]
+    shown = text[: html.SHOWN]
     return {
         "name": name,
         "title": {"stdout": "Standard output", "stderr": "Standard error"}[name],
@@ -80,7 +79,7 @@ def _output(execution: Execution, name: str) -> dict[str, Any]:
         "empty": not text,
         "folded": len(text) > FOLDED,
         "lines": text.count("\n") + 1,
-        "note": rendering.cut_note(text),
+        "note": html.cut_note(text),
         "truncated": getattr(execution, f"{name}_truncated"),
     }
 
@@ -118,7 +117,7 @@ def _links(execution: Execution) -> dict[str, SafeString]:
     """To the pages of what this came from and belongs to."""
     links = {"Runtime": _link("runtimes_runtime_change", execution.runtime_id, execution.runtime)}
     if execution.client:
-        links["Client"] = _link("executions_client_change", execution.client_id, execution.client)
+        links["Client"] = _link("clients_client_change", execution.client_id, execution.client)
     if execution.rerun_of:
         links["Again, of"] = _link("executions_execution_change", execution.rerun_of, execution.rerun_of)
     if later := list(Execution.objects.filter(rerun_of=execution.pk).order_by("-id").only("pk")[: RERUNS + 1]):
@@ -127,7 +126,7 @@ def _links(execution: Execution) -> dict[str, SafeString]:
         address = f"{reverse('admin:executions_execution_changelist')}?batch_id={execution.batch_id}"
         links["Batch"] = format_html('<a href="{}"><code class="id">{}</code></a>', address, execution.batch_id)
     if execution.callback_url:
-        address = f"{reverse('admin:executions_delivery_changelist')}?q={execution.pk}"
+        address = f"{reverse('admin:callbacks_delivery_changelist')}?q={execution.pk}"
         links["Callback"] = format_html('<a href="{}">{}</a>', address, execution.callback_url)
     return links
 

@@ -13,18 +13,18 @@ from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 from django.views.decorators.http import require_POST
 
-from console.searches import searches_of
-from executions import people, services
+from executions import export, people, representation, rerun, services
 from executions.admin import changelist, comparison, detail, previews, rendering, watching
-from executions.admin.downloads import as_attachment
 from executions.admin.filters import DurationFilter, EndpointFilter, LabelFilter
 from executions.admin.paginator import EstimatingPaginator
-from executions.admin.readonly import ReadOnlyAdmin
-from executions.api import export, representation, rerun
-from executions.api.problems import Conflict, Unavailable
+from executions.admin.searches import searches_of
 from executions.models import Artifact, Execution, Outcome
 from executions.models.execution import LARGE
-from sandbox_platform.units import format_bytes, format_ms
+from sandbox_platform.kit import html
+from sandbox_platform.kit.downloads import as_attachment
+from sandbox_platform.kit.errors import Refused
+from sandbox_platform.kit.readonly import ReadOnlyAdmin
+from sandbox_platform.kit.units import format_bytes, format_ms
 
 # The columns of a search: what was found takes the place of what the page of each says.
 FOUND = ("short_id", "status_badge", "hit", "runtime", "client", "queued", "duration")
@@ -189,8 +189,8 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
             rerun.refuse_gone_mode(earlier)
             before, today = rerun.then(earlier), rerun.now(earlier, people.client())
             obstacles = rerun.obstacles(earlier, today)
-        except (Conflict, Unavailable) as e:
-            context["error"] = f"{e.text} {e.remedy}"
+        except Refused as e:
+            context["error"] = f"{e.detail} {e.remedy}"
         else:
             if request.method == "POST":
                 return self._run_again(request, earlier, obstacles)
@@ -224,7 +224,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
             raise Http404
         context = {
             "title": f"{str(later.rerun_of)[-12:]} and {str(later.pk)[-12:]} compared",
-            "badge": rendering.badge(later.status, later.get_status_display()),
+            "badge": html.badge(later.status, later.get_status_display()),
             "events_url": reverse("admin:executions_execution_events", args=[later.pk]),
         }
         site = self.admin_site.each_context(request)
@@ -240,7 +240,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
 
     @admin.display(description="Status", ordering="status")
     def status_badge(self, execution: Execution) -> SafeString:
-        return rendering.badge(execution.status, execution.get_status_display())
+        return html.badge(execution.status, execution.get_status_display())
 
     @admin.display(description="Found")
     def hit(self, execution: Any) -> SafeString:

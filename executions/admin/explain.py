@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from executions.models import Execution, Outcome, Status
 from runtimes.models import Network
-from sandbox_platform.units import format_bytes, format_ms
+from sandbox_platform.kit.units import format_bytes, format_ms
 
 
 @dataclass(frozen=True)

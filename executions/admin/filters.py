@@ -5,9 +5,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import TextFilter
 
-from executions.api.listing import filtered
-from executions.api.problems import Invalid
+from executions.listing import filtered
 from executions.models import Execution
+from sandbox_platform.kit.errors import InvalidField
 
 LOOKED_AT = 1000
 DURATIONS = {
@@ -55,5 +55,5 @@ class LabelFilter(TextFilter):  # type: ignore[misc]
             return queryset
         try:
             return filtered(queryset, {"label": [value]})
-        except Invalid:
+        except InvalidField:
             return queryset.none()  # nothing has a label of this form

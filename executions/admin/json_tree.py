@@ -6,7 +6,7 @@ from typing import Any
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from executions.admin import rendering
+from sandbox_platform.kit import html
 
 # Elements a browser lays out with pleasure; and a value deeper than this is read as text.
 MOST_NODES = 2000
@@ -23,7 +23,7 @@ def tree(text: str) -> SafeString:
     try:
         return _Tree().node(None, json.loads(text), 0)
     except (ValueError, RecursionError, TooLarge):
-        return rendering.text(text)
+        return html.text(text)
 
 
 class _Tree:

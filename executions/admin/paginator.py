@@ -4,7 +4,7 @@ from django.db import connection
 from django.db.models import Model, QuerySet
 from django.utils.functional import cached_property
 
-from sandbox_platform.generics import Paginator
+from sandbox_platform.kit.generics import Paginator
 
 
 class EstimatingPaginator(Paginator[Any]):

@@ -1,8 +1,6 @@
 """HTML for the detail page of an execution. Everything in it may come from a stranger: format_html only."""
 
 import json
-from collections.abc import Iterable, Mapping
-from datetime import date
 from typing import Any
 
 from django.utils.html import format_html, format_html_join
@@ -10,12 +8,10 @@ from django.utils.safestring import SafeString
 
 from executions.models import Execution
 from runtimes.models import Limits
-from sandbox_platform.units import format_bytes, format_ms
+from sandbox_platform.kit import html
+from sandbox_platform.kit.units import format_bytes, format_ms
 
-# A browser lays out no more with pleasure. The rest is there to download.
-SHOWN = 100_000
 SHOWN_LABELS = 2
-EMPTY_BAR = SafeString('<span class="track"></span>')
 
 PHASES = (
     ("Queue", "queued_at", "claimed_at", "until a worker took it"),
@@ -24,10 +20,6 @@ PHASES = (
     ("Run", "started_at", "ended_at", "the program"),
     ("Store", "ended_at", "finished_at", "until result and artifacts were written"),
 )
-
-
-def badge(value: str, label: str) -> SafeString:
-    return format_html('<span class="status status-{}">{}</span>', value, label)
 
 
 def marks(execution: Execution) -> SafeString:
@@ -40,23 +32,6 @@ def marks(execution: Execution) -> SafeString:
     words += ["callback"] if execution.callback_url else []
     words += [f"{name}: {value}" for name, value in list(execution.labels.items())[:SHOWN_LABELS]]
     return format_html_join(" ", '<span class="label" title="{}">{}</span>', ((word, word[:60]) for word in words))
-
-
-def note(words: str) -> SafeString:
-    return format_html('<span class="note">{}</span>', words)
-
-
-def text(value: str) -> SafeString:
-    if not value:
-        return note("empty")
-    shown = format_html('<pre class="text" tabindex="0">{}</pre>', value[:SHOWN])
-    return format_html("{}{}", shown, cut_note(value))
-
-
-def cut_note(value: str) -> SafeString | str:
-    if len(value) <= SHOWN:
-        return ""
-    return format_html('<p class="note">The first {} of {} characters.</p>', f"{SHOWN:,}", f"{len(value):,}")
 
 
 def _milliseconds(execution: Execution, begin: str, end: str) -> float | None:
@@ -72,7 +47,7 @@ def timeline(execution: Execution) -> SafeString:
         if spent is None:
             continue
         offset = _milliseconds(execution, "queued_at", begin) or 0.0
-        bar = _bar(offset / total, spent / total) if total else ""
+        bar = html.bar(offset / total, spent / total) if total else ""
         rows.append((name, meaning, f"{spent:,.1f} ms", bar))
     rows.append(("Total", "", f"{total:,.1f} ms" if total else "not finished", ""))
     body = format_html_join(
@@ -82,18 +57,6 @@ def timeline(execution: Execution) -> SafeString:
         rows,
     )
     return format_html('<table class="facts phases">{}</table>', body)
-
-
-def _bar(offset: float, width: float, kind: str = "") -> SafeString:
-    offset, width = min(max(offset, 0), 1), min(max(width, 0), 1)
-    if not width:
-        return EMPTY_BAR
-    return format_html(
-        '<span class="track"><i class="{}" style="left: {}%; width: {}%"></i></span>',
-        kind,
-        f"{offset * 100:.1f}",
-        f"{width * 100:.1f}",
-    )
 
 
 def resources(execution: Execution) -> SafeString:
@@ -114,7 +77,7 @@ def resources(execution: Execution) -> SafeString:
                 name,
                 "not measured" if used is None else unit(used),
                 unit(limit) if limit else "",
-                _bar(0, used / limit, "full" if used >= limit else "") if used and limit else "",
+                html.bar(0, used / limit, "full" if used >= limit else "") if used and limit else "",
             )
             for name, used, limit, unit in rows
         ),
@@ -125,28 +88,8 @@ def resources(execution: Execution) -> SafeString:
     )
 
 
-def days(counts: Mapping[date, int], most: int, *, against_quota: bool) -> SafeString:
-    """How many runs each day, as bars of the quota, or of the busiest day."""
-    rows = (
-        (
-            f"{day:%a %d %b}",
-            f"{number:,}",
-            _bar(0, number / most, "full" if against_quota and number >= most else "") if most else "",
-            f"of {most:,}" if against_quota else "",
-        )
-        for day, number in counts.items()
-    )
-    body = format_html_join(
-        "",
-        '<tr><th scope="row">{}</th><td class="number">{}</td><td class="bar">{}</td>'
-        '<td class="note">{}</td></tr>',
-        rows,
-    )
-    return format_html('<table class="facts">{}</table>', body)
-
-
 def limits(execution: Execution) -> SafeString:
-    return pairs({name: _limit(name, execution.limits.get(name)) for name in Limits.__dataclass_fields__})
+    return html.pairs({name: _limit(name, execution.limits.get(name)) for name in Limits.__dataclass_fields__})
 
 
 def _limit(name: str, value: Any) -> str:
@@ -170,28 +113,9 @@ def exit_of(execution: Execution) -> str:
     return "none" if execution.exit_code is None else f"status {execution.exit_code}"
 
 
-def pairs(values: Mapping[str, object]) -> SafeString:
-    if not values:
-        return note("none")
-    body = format_html_join("", '<tr><th scope="row">{}</th><td>{}</td></tr>', values.items())
-    return format_html('<table class="facts">{}</table>', body)
-
-
-def files(rows: Iterable[tuple[str, str, int]]) -> SafeString:
-    """Rows of address, name and size."""
-    body = format_html_join(
-        "",
-        '<tr><td><a href="{}">{}</a></td><td class="number">{}</td></tr>',
-        ((url, name, format_bytes(size)) for url, name, size in rows),
-    )
-    if not body:
-        return note("none")
-    return format_html('<table class="facts">{}</table>', body)
-
-
 def violations(values: list[dict[str, object]]) -> SafeString:
     if not values:
-        return note("none")
+        return html.note("none")
     body = format_html_join(
         "",
         '<tr><td class="number">line {}</td><td>{}</td><td><code>{}</code></td></tr>',

@@ -10,8 +10,8 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
 from executions.admin.ansi import Painter
-from executions.api.event_stream import STREAMS, Events, Phase, Position
-from executions.api.events import RETRY_AFTER_S, Stream, places, socket_of
+from executions.event_stream import STREAMS, Events, Phase, Position
+from executions.streams import RETRY_AFTER_S, Stream, places, socket_of
 
 
 class PaintedEvents(Events):

@@ -9,9 +9,9 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from django_q.tasks import async_task
 
+from executions.callbacks.models import Delivery, DeliveryAttempt, DeliveryStatus
 from executions.callbacks.sender import Answer
-from executions.models import Delivery, DeliveryAttempt, DeliveryStatus
-from executions.notify import CALLBACK, notify
+from sandbox_platform.kit.notify import CALLBACK, notify
 
 TASK = "executions.callbacks.tasks.deliver"
 # Of its own: it calls into the world, so it must not have Docker's socket, and slow receivers must not delay runs.

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from executions.callbacks import addresses
-from executions.callbacks.addresses import Address, Refused, Target
+from sandbox_platform.kit import addresses
+from sandbox_platform.kit.addresses import Address, Refused, Target
 
 CONNECT_S = 5.0
 TOTAL_S = 15.0

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from executions.models import Client
+from clients.models import Client
 
 SALT = "executions.callbacks.signing"
 PREFIX = "whsec_"

@@ -22,10 +22,12 @@ from uuid import UUID
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
-from executions.egress import doors, policy
-from executions.models import Execution, Sandbox, SandboxState, Status
+from executions.egress import policy
+from executions.models import Execution, Status
 from runtimes.models import Network
-from sandbox_platform.failures import without_text
+from sandbox_platform.kit.failures import without_text
+from sandboxes import doors
+from sandboxes.models import Sandbox, SandboxState
 
 logger = logging.getLogger(__name__)
 

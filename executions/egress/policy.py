@@ -7,18 +7,13 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from executions.models import Client, EgressRequest, EgressRule, Execution, Refusal, Status
-from executions.models.egress import PORTS, covers, normal_domain
-from runtimes.models import Network, Runtime
+from clients.network import network_of
+from executions.egress.models import PORTS, EgressRequest, EgressRule, Refusal, covers, normal_domain
+from executions.models import Execution, Status
+from runtimes.models import Network
 
 LONGEST = {"method": 20, "host": 255}
 HIGHEST_PORT = 65535
-
-
-def network_of(runtime: Runtime, client: Client | None) -> Network:
-    """What holds for the client's runs: egress only where both have it."""
-    both = client is not None and client.network == runtime.network == Network.EGRESS
-    return Network.EGRESS if both else Network.NONE
 
 
 def network_for(execution: Execution) -> Network:

@@ -1,31 +1,18 @@
-from executions.models.client import Client, Role
-from executions.models.delivery import Delivery, DeliveryAttempt, DeliveryStatus
-from executions.models.egress import EgressRequest, EgressRule, Refusal
 from executions.models.execution import Artifact, Execution, InputFile, Mode, Outcome, Status
+from executions.models.hourly import HourlyCount, HourlyTime, Rollup
 from executions.models.output import OutputChunk
-from executions.models.sandbox import Sandbox, SandboxState
-from executions.models.token import Token, hash_token
-from executions.models.usage import ClientUsage
+from executions.models.searches import SavedSearch
 
 __all__ = [
     "Artifact",
-    "Client",
-    "ClientUsage",
-    "Delivery",
-    "DeliveryAttempt",
-    "DeliveryStatus",
-    "EgressRequest",
-    "EgressRule",
     "Execution",
+    "HourlyCount",
+    "HourlyTime",
     "InputFile",
     "Mode",
     "Outcome",
     "OutputChunk",
-    "Refusal",
-    "Role",
-    "Sandbox",
-    "SandboxState",
+    "Rollup",
+    "SavedSearch",
     "Status",
-    "Token",
-    "hash_token",
 ]

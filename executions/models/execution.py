@@ -2,12 +2,13 @@ import pgtrigger
 import uuid_utils.compat
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
-from django.db.models import F, OrderBy, Q
+from django.db.models import Count, F, OrderBy, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 
-from executions.models.client import Client
+from clients.models.client import Client
 from executions.models.lookup import SORT_KEYS, search_vector
-from executions.notify import CALLBACK, FINISHED, POOL, PROGRESS, USED
 from runtimes.models import Network, Runtime
+from sandbox_platform.kit.notify import CALLBACK, FINISHED, POOL, PROGRESS, USED
 
 
 class Status(models.TextChoices):
@@ -73,6 +74,18 @@ class Mode(models.TextChoices):
 class ExecutionQuerySet(models.QuerySet["Execution"]):
     def open(self) -> "ExecutionQuerySet":
         return self.filter(status__in=OPEN)
+
+    def count_open(self, client: Client | None) -> int:
+        return self.open().filter(client=client).count()
+
+    def open_of_outer_client(self) -> Coalesce:
+        """The number of open executions of the client of an outer query.
+
+        A subquery, because a join would count through the whole history.
+        """
+        mine = self.open().filter(client=OuterRef("pk")).order_by()
+        number = mine.values("client").annotate(number=Count("pk")).values("number")
+        return Coalesce(Subquery(number), 0)
 
     def visible_to(self, client: Client | None) -> "ExecutionQuerySet":
         """None: the caller of an open platform, who has no token. Those see what came without one."""

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import ExpressionWrapper, F, Func, Value
 from django.db.models.functions import Coalesce
 
-from executions.models.client import Client
+from clients.models.client import Client
 
 # A tsvector holds at most 1 MiB, and a longer one would fail the row: what lies beyond is not searched.
 SEARCHED_CHARACTERS = 20_000

@@ -5,7 +5,7 @@ from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from sandbox_platform.doctor.check import Check, broken, ok, warning
-from sandbox_platform.units import format_bytes
+from sandbox_platform.kit.units import format_bytes
 
 # Deadlines and ages compare the clocks of this host and of Postgres.
 CLOCK_WARNING_S = 1

@@ -3,17 +3,17 @@ from typing import Any
 
 from django.conf import settings
 
-from executions.sandbox.docker_engine import get_engine
-from executions.sandbox.engine import EngineError, ImageMissing
-from runtimes.builds import BuildState, RuntimeBuild
+from builds.models import BuildState, RuntimeBuild
 from runtimes.models import Runtime
 from sandbox_platform.doctor.check import Check, broken, ok, warning
+from sandboxes.docker_engine import get_engine
+from sandboxes.engine import EngineError, ImageMissing
 
 OLDEST_DOCKER = 24
 # Release date of the first runsc without the fault.
 FIXED_IN = {20250319: "CVE-2025-2713, a local privilege escalation in runsc"}
 # Not here: CVE-2026-96812, an escape to host root, needs a character device passed into the sandbox, and none
-# ever is: tests/executions/sandbox assert it.
+# ever is: tests/sandboxes assert it.
 UPDATE = "install gVisor's own release (https://gvisor.dev/docs/user_guide/install/) over the package"
 TRACING = ("--oci-seccomp", "--allow-flag-override", "--debug", "--strace", "--strace-log-size=1")
 EGRESS = ("--network=none", "--oci-seccomp", "--host-uds=open")

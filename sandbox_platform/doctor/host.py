@@ -3,9 +3,9 @@ from pathlib import Path
 
 from django.conf import settings
 
-from executions.sandbox.docker_engine import get_engine
 from sandbox_platform.doctor.check import Check, broken, ok, warning
-from sandbox_platform.units import format_bytes
+from sandbox_platform.kit.units import format_bytes
+from sandboxes.docker_engine import get_engine
 
 GIB = 1024**3
 LOW = 5 * GIB

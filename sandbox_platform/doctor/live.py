@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from executions.sandbox.docker_engine import KIND_LABEL, get_engine
-from executions.sandbox.engine import Channel, ContainerState, EngineError, ImageMissing, SandboxSpec
 from runtimes.models import MIB, Limits, Runtime
 from sandbox_platform.doctor.check import Check, broken, ok
+from sandboxes.docker_engine import KIND_LABEL, get_engine
+from sandboxes.engine import Channel, ContainerState, EngineError, ImageMissing, SandboxSpec
 
 PATIENCE_S = 30
 KILLED = 128 + signal.SIGKILL

@@ -1,6 +1,6 @@
+from inspections import services as inspections
+from inspections.models import InspectionVerdict
 from sandbox_platform.doctor.check import Check, broken, ok, warning
-from seccomp_profiles import inspections
-from seccomp_profiles.models import InspectionVerdict
 
 
 def verdicts(name: str) -> Check:

@@ -5,13 +5,14 @@ from django.conf import settings
 from django.db.models import Min
 from django.utils import timezone
 
-from executions.egress import doors
-from executions.liveness import callbacks_alive, keeper_alive, workers_alive
-from executions.models import Execution, Sandbox, SandboxState, Status
-from executions.sandbox.engine import EngineError
-from executions.sandbox.pool import Configuration
+from executions.models import Execution, Status
 from runtimes.models import Network, Runtime
 from sandbox_platform.doctor.check import Check, broken, ok, warning
+from sandbox_platform.kit.liveness import callbacks_alive, keeper_alive, workers_alive
+from sandboxes import doors
+from sandboxes.engine import EngineError
+from sandboxes.models import Sandbox, SandboxState
+from sandboxes.pool import Configuration
 
 LONG_WAIT_S = 60
 REFUSED_ADDRESS = "ERR_EGRESS_ADDRESS"

@@ -172,7 +172,7 @@ def proxies() -> dict[str, str]:
 
 
 def write_build_config(folder: Path = BUILD_CONFIG, *, group: str = "") -> None:
-    """The same for builds that the worker makes (executions/builds). Only its group may read it: a mirror's
+    """The same for builds that the worker makes (builds). Only its group may read it: a mirror's
     address may hold a password."""
     files = build_files()
     files["apt.sources"] = files.pop("apt_sources", "")

@@ -1,4 +1,3 @@
-from seccomp_profiles.admin.inspections import InspectionAdmin
 from seccomp_profiles.admin.profiles import SeccompProfileAdmin
 
-__all__ = ["InspectionAdmin", "SeccompProfileAdmin"]
+__all__ = ["SeccompProfileAdmin"]

@@ -5,8 +5,8 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
-from sandbox_platform.forms import TEXTAREA, PrettyJSONField, TextInput
-from sandbox_platform.generics import ModelForm
+from sandbox_platform.kit.forms import TEXTAREA, PrettyJSONField, TextInput
+from sandbox_platform.kit.generics import ModelForm
 from seccomp_profiles import revisions
 from seccomp_profiles.admin.widgets import RulesWidget
 from seccomp_profiles.models import SeccompProfile, SeccompRevision

@@ -4,7 +4,7 @@ import contextlib
 import copy
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from django.contrib import messages
@@ -16,50 +16,41 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST, require_safe
 
-from audit.middleware import actor_of
-from runtimes.models import Runtime
-from sandbox_platform.generics import ModelAdmin
+from sandbox_platform.kit.actors import actor_of
+from sandbox_platform.kit.generics import ModelAdmin
 from seccomp_profiles import activation, revisions
 from seccomp_profiles.admin.forms import SeccompProfileForm
 from seccomp_profiles.admin.widgets import FORM, JSON, RulesWidget
 from seccomp_profiles.diff import diff
 from seccomp_profiles.findings import ERROR, Finding
-from seccomp_profiles.models import Inspection, InspectionVerdict, SeccompProfile, SeccompRevision
+from seccomp_profiles.models import SeccompProfile, SeccompRevision
+from seccomp_profiles.proof import Proof, page_context, proofs, runtimes_under
 from seccomp_profiles.rules import condition, in_words, names_of, outcomes, why_dropped
 from seccomp_profiles.syscalls import describe, table
 
 FOLDER = "admin/seccomp_profiles/seccompprofile"
 Admin = ModelAdmin[SeccompProfile]
-# Shown of a profile; the list has all.
-INSPECTIONS = 8
 
 URLS = {name: reverse_lazy(f"admin:seccomp_profiles_{name[:-4]}") for name in ("check_url", "editor_url")}
 
 
-@dataclass(frozen=True)
-class Verdict:
-    runtime: str
-    probe: Inspection | None
-    obstacle: str
-
-    @property
-    def badge(self) -> SafeString:
-        word = self.probe.get_verdict_display() if self.probe else "not probed"
-        proven = self.probe is None or self.probe.verdict == InspectionVerdict.ENFORCED
-        kind = "warn" if self.obstacle and proven else "bad" if self.obstacle else "ok"
-        return format_html(
-            '<span class="verdict verdict-{}" title="{}">{}: {}</span>', kind, self.obstacle, self.runtime, word
-        )
+def badge(proof: Proof) -> SafeString:
+    kind = "ok" if not proof.obstacle else "warn" if proof.enforced or not proof.verdict else "bad"
+    return format_html(
+        '<span class="verdict verdict-{}" title="{}">{}: {}</span>',
+        kind,
+        proof.obstacle,
+        proof.runtime,
+        proof.words,
+    )
 
 
-def verdicts(revision: SeccompRevision) -> list[Verdict]:
-    runtimes = activation.runtimes_under(revision.profile)
-    why_not = {found.runtime: found.message for found in activation.obstacles(revision, runtimes)}
-    probes = Inspection.objects.newest_probes([revision], runtimes)
-    return [
-        Verdict(runtime.slug, probes.get((revision.pk, runtime.pk)), why_not.get(runtime.slug, ""))
-        for runtime in runtimes
-    ]
+def badges(revision: SeccompRevision) -> list[SafeString]:
+    """A badge for each runtime that would run under the revision."""
+    found = proofs(revision, runtimes_under(revision.profile))
+    if revision.effective is None:
+        found = [replace(proof, obstacle="") for proof in found]  # without a filter nothing needs a proof
+    return [badge(proof) for proof in found]
 
 
 def about(profile: SeccompProfile | None) -> dict[str, Any]:
@@ -74,20 +65,16 @@ def about(profile: SeccompProfile | None) -> dict[str, Any]:
         "profile": profile,
         "read": read(newest.effective, found),
         **URLS,
-        "rows": [(revision, verdicts_of(profile, revision)) for revision in rows],
+        "rows": [(revision, badges_of(profile, revision)) for revision in rows],
         "kinds": (("probe", "Probe"), ("replay", "Dry run"), ("learn", "Learn")),
-        "under": activation.runtimes_under(profile),
-        "runtimes": Runtime.objects.enabled().order_by("slug"),
-        "inspections": Inspection.objects.filter(revision__profile=profile).select_related("revision", "runtime")[
-            :INSPECTIONS
-        ],
+        "under": runtimes_under(profile),
         "activations": profile.activations.select_related("revision", "previous")[:20],
-    }
+    } | {name: value for context in page_context(profile) for name, value in context.items()}
 
 
-def verdicts_of(profile: SeccompProfile, revision: SeccompRevision) -> list[Verdict]:
+def badges_of(profile: SeccompProfile, revision: SeccompRevision) -> list[SafeString]:
     revision.profile = profile
-    return verdicts(revision)
+    return badges(revision)
 
 
 def read(rules: Any, found: Sequence[Finding]) -> dict[str, Any]:

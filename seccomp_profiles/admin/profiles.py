@@ -8,8 +8,8 @@ from django.urls import URLPattern, path
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from audit.middleware import actor_of
-from sandbox_platform.generics import ModelAdmin
+from sandbox_platform.kit.actors import actor_of
+from sandbox_platform.kit.generics import ModelAdmin
 from seccomp_profiles import activation, revisions
 from seccomp_profiles.admin import pages
 from seccomp_profiles.admin.forms import SeccompProfileForm
@@ -119,8 +119,7 @@ class SeccompProfileAdmin(ModelAdmin[SeccompProfile]):
 
     @admin.display(description="Proven on", empty_value="–")
     def proven(self, profile: SeccompProfile) -> SafeString | None:
-        verdicts = pages.verdicts(profile.current)
-        return format_html_join(" ", "{}", ((verdict.badge,) for verdict in verdicts)) or None
+        return format_html_join(" ", "{}", ((badge,) for badge in pages.badges(profile.current))) or None
 
     @admin.display(description="Used by")
     def used_by(self, profile: SeccompProfile) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from sandbox_platform.forms import TEXTAREA
+from sandbox_platform.kit.forms import TEXTAREA
 from seccomp_profiles import revisions
 from seccomp_profiles.findings import Finding
 from seccomp_profiles.rows import NotRows, Rows, empty_rule, read, rows

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from audit import purging, redaction
+from audit import purging
 from audit.models import RetentionPolicy
-from executions.models import Client
+from clients.models import Client
+from redaction import services as redaction
 
 
 @contextmanager

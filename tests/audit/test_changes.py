@@ -7,10 +7,10 @@ from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from audit.middleware import actor_of
 from audit.models import RuntimeEvent, TokenEvent, TrailEntry
-from executions.models import Client, Token, hash_token
+from clients.models import Client, Token, hash_token
 from runtimes.models import Runtime
+from sandbox_platform.kit.actors import actor_of
 from seccomp_profiles import revisions
 from tests.audit.conftest import execute
 
@@ -68,7 +68,7 @@ def test_new_token_is_recorded_without_its_hash(db: None) -> None:
     _, token = Client.objects.create_with_token("one")
     kept = json.dumps(list(TokenEvent.objects.values()), default=str)
     assert hash_token(token) not in kept
-    entry = TrailEntry.objects.get(pgh_obj_model="executions.Token")
+    entry = TrailEntry.objects.get(pgh_obj_model="clients.Token")
     assert entry.changes["token_sha256"][1].startswith("fingerprint ")
 
 

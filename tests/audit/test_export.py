@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from audit import export
-from executions.models import Client
+from clients.models import Client
 from runtimes.models import Runtime
 from seccomp_profiles import revisions
 from tests.conftest import Visitor
@@ -103,7 +103,7 @@ def test_no_cell_is_a_formula(text: str) -> None:
     ("query", "count"),
     [
         ({}, 3),
-        ({"object": "executions.Client"}, 1),
+        ({"object": "clients.Client"}, 1),
         ({"change": "update"}, 1),
         ({"q": "Another"}, 1),
         ({"who": "nobody"}, 0),

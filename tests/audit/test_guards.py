@@ -8,7 +8,8 @@ from django.utils import timezone
 
 from audit import sealing
 from audit.models import Kind, Leaf, Pending, PurgeRecord, RetentionPolicy, RuntimeEvent, Seal
-from executions.models import Artifact, EgressRequest, Execution, Status
+from executions.egress.models import EgressRequest
+from executions.models import Artifact, Execution, Status
 from runtimes.models import Runtime
 from tests.audit.conftest import execute
 

@@ -10,7 +10,9 @@ from django.utils import timezone
 from audit import purging, sealing
 from audit.models import Kind, PurgeRecord, RetentionPolicy
 from audit.verification import verify
-from executions.models import Artifact, Client, EgressRequest, Execution, InputFile, Status
+from clients.models import Client
+from executions.egress.models import EgressRequest
+from executions.models import Artifact, Execution, InputFile, Status
 from executions.searching import newest
 from tests.audit.conftest import tamper
 

@@ -7,7 +7,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from audit import sealing
-from audit.chores import run_due
+from audit.jobs import run_due
 from audit.models import Leaf, Pending, Seal
 from audit.verification import verify
 from executions.models import Artifact, Execution, Status

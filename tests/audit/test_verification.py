@@ -12,7 +12,8 @@ from audit import purging, sealing
 from audit.models import RetentionPolicy, Seal
 from audit.sources import BESIDE, SOURCES
 from audit.verification import verify
-from executions.models import Artifact, EgressRequest, Execution, InputFile
+from executions.egress.models import EgressRequest
+from executions.models import Artifact, Execution, InputFile
 from runtimes.models import Runtime
 from tests.audit.conftest import tamper
 

@@ -20,11 +20,11 @@ def main():
 FORMS = (
     "auth/user/add/",
     "auth/group/add/",
-    "executions/client/add/",
+    "clients/client/add/",
     "runtimes/runtime/add/",
     "seccomp_profiles/seccompprofile/add/",
     "audit/retentionpolicy/add/",
-    "audit/redactionpattern/add/",
+    "redaction/redactionpattern/add/",
 )
 CHANGED = (
     "runtimes_runtime",
@@ -38,6 +38,13 @@ CHANGED = (
     "axes_accesslog",
 )
 
+# Tables whose pages are in another room than their name says.
+PLACES = {
+    "executions_client": "clients_client",
+    "executions_token": "clients_token",
+    "executions_sandbox": "sandboxes_sandbox",
+}
+
 
 def addresses(page: Page, platform: Platform) -> list[str]:
     """From the menu, the forms, and one row of each list."""
@@ -47,7 +54,7 @@ def addresses(page: Page, platform: Platform) -> list[str]:
     for table in CHANGED:
         row = platform.sql(f"SELECT id FROM {table} ORDER BY 1 DESC LIMIT 1")
         if row:
-            app, _, model = table.rpartition("_")
+            app, _, model = PLACES.get(table, table).rpartition("_")
             found.append(f"{platform.url}/admin/{app}/{model}/{row[0]['id']}/change/")
     return found
 

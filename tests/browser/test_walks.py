@@ -171,7 +171,7 @@ def test_doctor_looks(admin: Page, platform: Platform) -> None:
 
 
 def test_token_is_shown_once(admin: Page, platform: Platform) -> None:
-    admin.goto(f"{platform.url}/admin/executions/client/add/")
+    admin.goto(f"{platform.url}/admin/clients/client/add/")
     admin.get_by_label("Name", exact=False).first.fill("canvas")
     admin.get_by_role("button", name="Save", exact=True).click()
     message = admin.locator("#main").get_by_text("Token of canvas, shown only now").first

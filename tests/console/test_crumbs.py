@@ -5,7 +5,7 @@ import pytest
 from django.test import Client as Browser
 from django.urls import reverse
 
-from executions.models import Client
+from clients.models import Client
 from tests.pages import words
 
 
@@ -23,7 +23,7 @@ def crumbs(browser: Browser, address: str) -> list[tuple[str, str]]:
     "model, name",
     [
         ("runtimes_runtime", "Runtimes"),
-        ("executions_sandbox", "Sandboxes"),
+        ("sandboxes_sandbox", "Sandboxes"),
         ("auth_user", "Users"),
         ("axes_accesslog", "Logins"),
         ("django_q_ormq", "Queued tasks"),
@@ -40,6 +40,6 @@ def test_a_list_is_called_as_in_the_menu(browser: Browser, model: str, name: str
 
 def test_a_row_keeps_its_own_name(browser: Browser) -> None:
     client = Client.objects.create(name="ragflow")
-    shown = crumbs(browser, reverse("admin:executions_client_change", args=[client.pk]))
+    shown = crumbs(browser, reverse("admin:clients_client_change", args=[client.pk]))
     assert [name for name, _ in shown] == ["Clients", "ragflow"]
-    assert urlsplit(shown[0][1]).path == reverse("admin:executions_client_changelist")
+    assert urlsplit(shown[0][1]).path == reverse("admin:clients_client_changelist")

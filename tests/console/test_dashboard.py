@@ -9,10 +9,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from audit import sealing
-from executions.models import Client, Execution, Status
+from clients.models import Client
+from executions.models import Execution, Status
+from inspections.models import Inspection
 from runtimes.models import Runtime
 from seccomp_profiles import revisions
-from seccomp_profiles.models import Inspection
 from tests.conftest import Visitor
 from tests.pages import words
 from tests.seccomp_profiles.conftest import denying

@@ -1,10 +1,12 @@
 import pytest
 from django.test import Client as Browser
 from django.urls import reverse
+from django.utils.module_loading import import_string
 from django_q.models import OrmQ
 
 from console import doctor
 from console.models import DoctorReport
+from sandbox_platform.doctor import task
 from sandbox_platform.doctor.check import broken, ok
 from tests.pages import words
 
@@ -18,13 +20,14 @@ def shown(browser: Browser) -> str:
 def test_checks_are_a_worker_s_task(browser: Browser) -> None:
     browser.post(DOCTOR)
     assert [queued.func() for queued in OrmQ.objects.all()] == [doctor.TASK]
+    assert import_string(doctor.TASK) is task.examine
     assert "asked by admin, a worker looks" in shown(browser)
 
 
 def test_what_the_worker_saw_is_shown_with_its_fix(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     found = [ok("Postgres", "answers"), broken("gVisor", "is <not> there", "install runsc")]
-    monkeypatch.setattr(doctor, "run_all", lambda: iter(found))
-    doctor.examine("admin")
+    monkeypatch.setattr(task, "run_all", lambda: iter(found))
+    task.examine("admin")
     assert "broken gVisor is &lt;not&gt; there To mend it: install runsc ok Postgres answers" in shown(browser)
     assert "as seen at" in shown(browser)
 
@@ -33,7 +36,7 @@ def test_the_real_checks_can_be_written_down(db: None, monkeypatch: pytest.Monke
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")
     checks = {"Postgres": __import__("sandbox_platform.doctor.run", fromlist=["CHECKS"]).CHECKS["Postgres"]}
     monkeypatch.setattr("sandbox_platform.doctor.run.CHECKS", checks)
-    doctor.examine("admin")
+    task.examine("admin")
     (check,) = DoctorReport.objects.get().checks
     assert (check["name"], check["status"]) == ("Postgres", "ok")
 

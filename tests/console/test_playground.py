@@ -5,12 +5,13 @@ import pytest
 from django.test import Client as Browser
 from django.urls import reverse
 
-from executions.models import Client, Execution
+from clients.models import Client
+from executions.models import Execution
 from runtimes.models import Runtime
 from tests.conftest import Visitor
 
 PAGE = reverse("admin:playground")
-RUN = reverse("admin:playground_run")
+RUN = reverse("playground_run")
 PROGRAM = {"runtime": "python", "mode": "function", "code": "def main(): return 1"}
 
 

@@ -5,8 +5,9 @@ import pytest
 from django.test import Client as Browser
 from django.urls import reverse
 
-from executions.models import Execution, Outcome, Sandbox, SandboxState, Status
+from executions.models import Execution, Outcome, Status
 from runtimes.models import MIB, Runtime
+from sandboxes.models import Sandbox, SandboxState
 from tests.conftest import Visitor
 from tests.pages import words
 

@@ -8,11 +8,13 @@ from django.utils import timezone
 from django_q.models import Failure, OrmQ, Task
 from django_q.tasks import async_task
 
+from clients.models import Client
 from console import doctor
 from console.admin.queue import reason
 from executions import services
 from executions.callbacks import deliveries
-from executions.models import Client, Delivery, Execution, Status
+from executions.callbacks.models import Delivery
+from executions.models import Execution, Status
 from tests.conftest import Visitor
 from tests.pages import cells, words
 
@@ -165,7 +167,7 @@ def test_arguments_of_a_row_are_not_passed_on(browser: Browser, db: None) -> Non
 
 
 def test_operator_builds_nothing_again(visitor: Visitor, db: None) -> None:
-    failure = fail("executions.builds.tasks.run_build", "build 1", 1)
+    failure = fail("builds.tasks.run_build", "build 1", 1)
     assert "Your role may not do this" in act(visitor("operator"), FAILED, "run_again", failure)
 
 

@@ -3,19 +3,19 @@ from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
 from django.urls import reverse
 
+from clients.models import Client
 from console import roles
 from console.navigation import PAGES
-from executions.models import Client
 from runtimes.models import Runtime
 from tests.conftest import Visitor
 
 ALL = {"administrator", "operator", "auditor"}
 MODELS = sorted(model._meta.label_lower for model in admin.site._registry)
 # Apps whose tables operators have no business with.
-NOT_FOR_OPERATORS = {"audit", "auth", "axes"}
+NOT_FOR_OPERATORS = {"audit", "auth", "axes", "redaction"}
 ADDABLE = {
-    "audit.redactionpattern", "audit.retentionpolicy", "auth.group", "auth.user", "executions.client",
-    "executions.egressrule", "runtimes.runtime", "runtimes.runtimebuild", "seccomp_profiles.seccompprofile",
+    "redaction.redactionpattern", "audit.retentionpolicy", "auth.group", "auth.user", "clients.client",
+    "egress.egressrule", "runtimes.runtime", "builds.runtimebuild", "seccomp_profiles.seccompprofile",
 }  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def test_who_only_looks_changes_no_runtime(visitor: Visitor, python_runtime: Run
 @pytest.mark.parametrize("role", ["operator", "auditor"])
 def test_who_only_looks_gets_no_token(visitor: Visitor, client_with_token: tuple[Client, str], role: str) -> None:
     data = {"action": "issue_new_token", "_selected_action": [client_with_token[0].pk]}
-    visitor(role).post(url("executions.client", "changelist"), data)
+    visitor(role).post(url("clients.client", "changelist"), data)
     assert client_with_token[0].tokens.count() == 1
 
 

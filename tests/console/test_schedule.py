@@ -9,7 +9,8 @@ from django_q.models import Schedule
 
 from audit import sealing
 from audit.models import Seal
-from console.schedule import Work
+from console.schedule import Row
+from sandbox_platform.kit.jobs import Job, LastRun
 from tests.pages import words
 
 SCHEDULE = reverse("admin:schedule")
@@ -22,7 +23,7 @@ def shown(browser: Browser) -> str:
 def test_what_was_done_last_is_shown(browser: Browser, make_execution: object) -> None:
     make_execution()  # type: ignore[operator]
     sealing.seal()
-    assert "Every Last Next State Seal the history" in shown(browser)
+    assert "Seal the history" in shown(browser)
     assert f"{Seal.objects.get().created_at:%Y-%m-%d %H:%M:%S} Seal 1" in shown(browser)
 
 
@@ -32,7 +33,8 @@ def test_nobody_to_do_it_is_said(browser: Browser) -> None:
 
 @pytest.mark.parametrize(("ago", "word"), [(timedelta(minutes=30), "in time"), (timedelta(hours=3), "late")])
 def test_lateness_is_told(ago: timedelta, word: str) -> None:
-    assert Work("x", "", timedelta(hours=1), timezone.now() - ago).state[1] == word
+    job = Job("x", "", timedelta(hours=1), lambda: None, recorded=True)
+    assert Row(job, LastRun(timezone.now() - ago)).state[1] == word
 
 
 def test_a_schedule_of_django_q2_is_a_stranger(browser: Browser) -> None:

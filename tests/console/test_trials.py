@@ -7,8 +7,9 @@ from django.test import Client as Browser
 from django.urls import reverse
 from django.utils import timezone
 
+from clients.models import Client
 from executions import people
-from executions.models import Client, Execution, Status
+from executions.models import Execution, Status
 from runtimes.models import Runtime
 from tests.conftest import Visitor
 from tests.pages import words

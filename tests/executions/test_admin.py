@@ -11,7 +11,8 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
 from executions.admin.paginator import EstimatingPaginator
-from executions.models import Artifact, Execution, Outcome, Sandbox, SandboxState, Status
+from executions.models import Artifact, Execution, Outcome, Status
+from sandboxes.models import Sandbox, SandboxState
 from tests.pages import words
 
 MakeExecution = Callable[..., Execution]
@@ -272,16 +273,16 @@ def test_sandboxes_are_listed_with_their_execution(browser: Browser, make_execut
         state=SandboxState.CLAIMED,
         execution_id=execution.pk,
     )
-    response = browser.get(reverse("admin:executions_sandbox_changelist"))
+    response = browser.get(reverse("admin:sandboxes_sandbox_changelist"))
     html = response.content.decode()
     assert "abcdef012345" in html
     assert page(execution) in html
     assert "0 (old)" in html
-    assert browser.get(reverse("admin:executions_sandbox_change", args=[sandbox.pk])).status_code == 200
+    assert browser.get(reverse("admin:sandboxes_sandbox_change", args=[sandbox.pk])).status_code == 200
 
 
 def test_sandboxes_are_read_only(browser: Browser) -> None:
-    assert browser.get(reverse("admin:executions_sandbox_add")).status_code == 403
+    assert browser.get(reverse("admin:sandboxes_sandbox_add")).status_code == 403
 
 
 # --- The site ---
@@ -306,7 +307,7 @@ def test_every_page_has_a_test() -> None:
     names = {model._meta.label for model in admin.site._registry}
     assert names == {
         "audit.PurgeRecord",
-        "audit.RedactionPattern",
+        "redaction.RedactionPattern",
         "audit.RetentionPolicy",
         "audit.Seal",
         "audit.TrailEntry",
@@ -316,14 +317,14 @@ def test_every_page_has_a_test() -> None:
         "axes.AccessLog",
         "django_q.Failure",
         "django_q.OrmQ",
-        "executions.Client",
-        "executions.Delivery",
-        "executions.EgressRule",
+        "clients.Client",
+        "callbacks.Delivery",
+        "egress.EgressRule",
         "executions.Execution",
-        "executions.Sandbox",
-        "executions.Token",
+        "sandboxes.Sandbox",
+        "clients.Token",
         "runtimes.Runtime",
-        "runtimes.RuntimeBuild",
-        "seccomp_profiles.Inspection",
+        "builds.RuntimeBuild",
+        "inspections.Inspection",
         "seccomp_profiles.SeccompProfile",
     }

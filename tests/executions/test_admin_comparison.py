@@ -8,10 +8,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from audit.models import PurgeRecord
-from executions import images
 from executions.admin import comparison
 from executions.models import Execution, Outcome, Status
 from runtimes.models import Runtime
+from sandboxes import images
 from tests.conftest import Visitor
 from tests.pages import words
 

@@ -189,7 +189,7 @@ def test_cancelling_takes_more_than_a_link(browser: Browser, make_execution: Mak
 def test_rerun_without_a_keeper_says_so(
     browser: Browser, make_execution: MakeExecution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("executions.images.PATIENCE_S", 0.05)
+    monkeypatch.setattr("sandboxes.images.PATIENCE_S", 0.05)
     assert "No keeper answers" in browser.get(address(make_execution(), "rerun")).content.decode()
 
 

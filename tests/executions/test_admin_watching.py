@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import pytest
 
+from executions import event_stream
 from executions.admin import ansi
 from executions.admin.watching import PaintedEvents
-from executions.api import event_stream
 from executions.models import Execution
-from tests.executions.api.test_events import StoppableHub
+from tests.api.v1.test_events import StoppableHub
 
 MakeExecution = Callable[..., Execution]
 COLOURED = "\x1b[1;31mred\x1b[0m and \x1b[2K\x1b]0;title\x07plain"

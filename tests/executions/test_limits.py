@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
+from clients.models import Client
 from executions.limits import LimitTooHigh, effective_limits
-from executions.models import Client
 from runtimes.models import ADJUSTABLE, MIB, Runtime
 from tests.live import Platform
 

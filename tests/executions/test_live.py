@@ -11,12 +11,11 @@ import pytest
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from executions import live, services
+from executions import live, reaper, services
 from executions.live import CHUNK_CHARACTERS, Feed, Writer
 from executions.models import Execution, OutputChunk
-from executions.notify import PROGRESS, Listener
-from executions.sandbox import reaper
-from executions.sandbox.session import Report
+from sandbox_platform.kit.notify import PROGRESS, Listener
+from sandboxes.session import Report
 from tests.live import eventually
 
 LIMIT = 1 << 20

@@ -4,9 +4,10 @@ import pytest
 from django.db import DatabaseError, IntegrityError, transaction
 from django.utils import timezone
 
-from executions.models import Artifact, Execution, Outcome, Sandbox, SandboxState, Status
+from executions.models import Artifact, Execution, Outcome, Status
 from executions.models.execution import OPEN, TERMINAL
 from runtimes.models import Runtime
+from sandboxes.models import Sandbox, SandboxState
 
 MakeExecution = Callable[..., Execution]
 

@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator
 import pytest
 from pytest_django import Settings
 
+from clients.models import Client
 from executions import tasks
-from executions.models import Client, Execution, Sandbox, SandboxState, Status
+from executions.models import Execution, Status
 from runtimes.models import Runtime
+from sandboxes.models import Sandbox, SandboxState
 from seccomp_profiles import revisions
 from seccomp_profiles.models import SeccompProfile
-from tests.executions.sandbox.stub_engine import StubEngine
+from tests.sandboxes.stub_engine import StubEngine
 from tests.seccomp_profiles.test_validators import deny, profile
 
 MakeExecution = Callable[..., Execution]

@@ -1,4 +1,4 @@
-"""What /readyz says. Who is alive holds a lock in Postgres: see executions.liveness."""
+"""What /readyz says. Who is alive holds a lock in Postgres: see sandbox_platform.kit.liveness."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -7,9 +7,9 @@ import pytest
 from django.conf import settings
 from django.test import Client as Http
 
-from executions import liveness
-from executions.notify import Listener
 from runtimes.models import Runtime
+from sandbox_platform.kit import liveness
+from sandbox_platform.kit.notify import Listener
 
 WITHOUT_CALLBACKS = "Nobody delivers callbacks: they wait."
 

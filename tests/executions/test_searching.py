@@ -7,8 +7,9 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from clients.models import Client
 from executions import searching
-from executions.models import Client, Execution
+from executions.models import Execution
 from executions.models.lookup import MARK_DIGITS
 from executions.searching import Everybody, Search, Window, extent, newest
 

@@ -2,11 +2,12 @@ import pytest
 from django.db import connection
 from django_q.models import OrmQ
 
+from clients.models import Client
 from executions import services
-from executions.broker import NOBODY
 from executions.limits import LimitTooHigh
-from executions.models import Client, Execution
+from executions.models import Execution
 from runtimes.models import Runtime
+from sandbox_platform.kit.broker import NOBODY
 
 
 def submit(runtime: Runtime, client: Client | None, **fields: object) -> Execution:

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.executions.sandbox.guest import engine
+from tests.sandboxes.guest import engine
 
 __all__ = ["engine"]
 

@@ -19,7 +19,7 @@ from typing import Any
 import docker
 import pytest
 
-from executions.callbacks.addresses import is_public
+from sandbox_platform.kit.addresses import is_public
 from tests.executions.egress.conftest import ALLOWED, INSIDE, internet, proxy
 from tests.live import ROOT, eventually, free_port
 

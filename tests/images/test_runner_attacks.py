@@ -8,9 +8,9 @@ from contextlib import closing
 import docker
 import pytest
 
-from executions.sandbox.docker_engine import DockerEngine, container_config
-from executions.sandbox.session import wait_until_ready
-from tests.executions.sandbox.guest import Guest, guest, job, run, spec
+from sandboxes.docker_engine import DockerEngine, container_config
+from sandboxes.session import wait_until_ready
+from tests.sandboxes.guest import Guest, guest, job, run, spec
 
 pytestmark = pytest.mark.needs_docker
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from executions.sandbox.docker_engine import DockerEngine
-from tests.executions.sandbox.guest import LIMITS, Seen, guest, job, run, spec
+from sandboxes.docker_engine import DockerEngine
+from tests.sandboxes.guest import LIMITS, Seen, guest, job, run, spec
 
 pytestmark = pytest.mark.needs_docker
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from executions.sandbox.docker_engine import DockerEngine
-from tests.executions.sandbox.guest import SOURCE_FILES, Guest, Seen, guest, job, run, spec
+from sandboxes.docker_engine import DockerEngine
+from tests.sandboxes.guest import SOURCE_FILES, Guest, Seen, guest, job, run, spec
 
 pytestmark = pytest.mark.needs_docker
 

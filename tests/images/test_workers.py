@@ -2,9 +2,9 @@
 
 import pytest
 
-from executions.sandbox.docker_engine import DockerEngine
-from tests.executions.sandbox.guest import Seen, guest, job, spec
+from sandboxes.docker_engine import DockerEngine
 from tests.images.chosen import chosen
+from tests.sandboxes.guest import Seen, guest, job, spec
 
 pytestmark = pytest.mark.needs_docker
 

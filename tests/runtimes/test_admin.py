@@ -5,10 +5,11 @@ from django.conf import settings
 from django.test import Client as Browser
 from django.urls import reverse
 
-from executions.models import Execution, Sandbox, SandboxState
+from executions.models import Execution
 from runtimes.admin import RuntimeAdmin
 from runtimes.manifests import load, sync
 from runtimes.models import MIB, Runtime
+from sandboxes.models import Sandbox, SandboxState
 from tests.pages import cells, words
 
 LIST = reverse("admin:runtimes_runtime_changelist")

@@ -2,8 +2,8 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 
-from executions.notify import POOL, Listener
 from runtimes.models import MIB, Runtime
+from sandbox_platform.kit.notify import POOL, Listener
 
 
 def test_pool_min_up_to_pool_max_is_accepted(python_runtime: Runtime) -> None:

@@ -6,8 +6,8 @@ from django.test import Client as Browser
 from django.urls import reverse
 
 from audit.models import TrailEntry
+from builds.models import BuildKind, BuildState, RuntimeBuild
 from runtimes import manifests, resets
-from runtimes.builds import BuildKind, BuildState, RuntimeBuild
 from runtimes.manifests import load, sync
 from runtimes.models import MIB, Runtime
 from tests.conftest import Visitor

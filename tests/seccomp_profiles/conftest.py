@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from executions.sandbox.docker_engine import get_engine
-from executions.sandbox.engine import Engine
+from inspections.laboratory import KIND
+from inspections.models import Inspection
 from runtimes.models import Runtime
+from sandboxes.docker_engine import get_engine
+from sandboxes.engine import Engine
 from seccomp_profiles import revisions
-from seccomp_profiles.laboratory import KIND
-from seccomp_profiles.models import Inspection, SeccompRevision
+from seccomp_profiles.models import SeccompRevision
 
 SLUGS = {"python": "main.py", "nodejs": "main.js"}
 

@@ -5,18 +5,11 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from audit.models import TrailEntry
-from executions.models import Client
+from clients.models import Client
+from inspections.models import Inspection, InspectionKind, InspectionState, InspectionVerdict
 from runtimes.models import Runtime
 from seccomp_profiles import activation, revisions
-from seccomp_profiles.models import (
-    Inspection,
-    InspectionKind,
-    InspectionState,
-    InspectionVerdict,
-    SeccompActivation,
-    SeccompProfile,
-    SeccompRevision,
-)
+from seccomp_profiles.models import SeccompActivation, SeccompProfile, SeccompRevision
 from tests.seccomp_profiles.test_validators import deny, profile
 
 

@@ -7,10 +7,11 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client as Browser
 from django.urls import reverse
 
-from executions.models import Client
+from clients.models import Client
+from inspections.models import Inspection
 from runtimes.models import Runtime
 from seccomp_profiles import revisions, shipped
-from seccomp_profiles.models import Inspection, SeccompActivation, SeccompProfile
+from seccomp_profiles.models import SeccompActivation, SeccompProfile
 from tests.pages import cells, fields
 from tests.seccomp_profiles.test_validators import ALLOW, deny, profile
 
@@ -322,7 +323,7 @@ def test_profile_that_nobody_uses_is_inspected_on_a_runtime_of_choice(
     (asked,) = Inspection.objects.all()
     assert (asked.revision, asked.runtime) == (quiet.current, python_runtime)
     shown = html_of(browser.get(change_page(quiet)))
-    assert reverse("admin:seccomp_profiles_inspection_change", args=[asked.pk]) in shown
+    assert reverse("admin:inspections_inspection_change", args=[asked.pk]) in shown
 
 
 def test_profile_in_use_is_inspected_where_it_is_used(

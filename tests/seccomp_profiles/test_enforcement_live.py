@@ -7,9 +7,11 @@ import pytest
 from pytest_django import Settings
 
 from executions import readiness
-from executions.sandbox.docker_engine import DockerEngine
+from inspections import services as inspections
+from inspections import tasks
 from sandbox_platform.doctor import profiles
-from seccomp_profiles import inspections, revisions, tasks
+from sandboxes.docker_engine import DockerEngine
+from seccomp_profiles import revisions
 from tests.private_docker import PrivateDocker
 from tests.seccomp_profiles.conftest import denying, make_runtime
 

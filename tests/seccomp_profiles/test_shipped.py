@@ -6,7 +6,7 @@ from seccomp_profiles.advice import ALWAYS_NEEDED
 from seccomp_profiles.models import SeccompProfile, docker_value
 from seccomp_profiles.rules import in_words, outcomes
 from seccomp_profiles.validators import validate_profile
-from tests.executions.sandbox.guest import engine, guest, job, spec
+from tests.sandboxes.guest import engine, guest, job, spec
 
 __all__ = ["engine"]
 

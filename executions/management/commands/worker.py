@@ -2,11 +2,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from executions import cluster
+from executions.worker import warm_up
+from sandbox_platform.kit import cluster
 
 
 class Command(BaseCommand):
     help = "Run executions: django-q2's cluster of worker processes. Runs until it is told to stop."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        cluster.run(cluster.warm_up)
+        cluster.run(warm_up)

@@ -6,13 +6,15 @@ from django.test import Client as Browser
 from django.urls import reverse
 from django.utils import timezone
 
+from clients.models import Client
 from executions.callbacks import deliveries, signing
+from executions.callbacks.models import Delivery
 from executions.callbacks.sender import Answer
-from executions.models import Client, Delivery, Execution
+from executions.models import Execution
 from tests.pages import words
 
-LIST = reverse("admin:executions_delivery_changelist")
-CLIENTS = reverse("admin:executions_client_changelist")
+LIST = reverse("admin:callbacks_delivery_changelist")
+CLIENTS = reverse("admin:clients_client_changelist")
 MakeExecution = Callable[..., Execution]
 
 
@@ -37,7 +39,7 @@ def test_an_execution_s_id_finds_it(browser: Browser, delivery: Delivery) -> Non
 
 
 def test_page_shows_the_attempts(browser: Browser, delivery: Delivery) -> None:
-    url = reverse("admin:executions_delivery_change", args=[delivery.pk])
+    url = reverse("admin:callbacks_delivery_change", args=[delivery.pk])
     html = browser.get(url).content.decode()
     assert "https://example.com/&lt;b&gt;hook" in html
     assert "503" in words(html)
@@ -45,9 +47,9 @@ def test_page_shows_the_attempts(browser: Browser, delivery: Delivery) -> None:
 
 def test_nothing_can_be_added_changed_or_deleted(browser: Browser, delivery: Delivery) -> None:
     pages = [
-        reverse("admin:executions_delivery_add"),
-        reverse("admin:executions_delivery_delete", args=[delivery.pk]),
-        reverse("admin:executions_delivery_change", args=[delivery.pk]),
+        reverse("admin:callbacks_delivery_add"),
+        reverse("admin:callbacks_delivery_delete", args=[delivery.pk]),
+        reverse("admin:callbacks_delivery_change", args=[delivery.pk]),
     ]
     assert [browser.post(page, {"post": "yes"}).status_code for page in pages] == [403, 403, 403]
 

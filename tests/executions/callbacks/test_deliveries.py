@@ -11,17 +11,19 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
+from clients.models import Client
 from executions import services
 from executions.callbacks import deliveries, signing
+from executions.callbacks.models import Delivery, DeliveryAttempt, DeliveryStatus
 from executions.callbacks.sender import Answer
 from executions.callbacks.tasks import deliver
-from executions.models import Client, Delivery, DeliveryAttempt, DeliveryStatus, Execution, Mode, Outcome, Status
-from executions.notify import CALLBACK, CALLBACK_QUEUED, QUEUED, Listener
-from executions.sandbox.keeper import Keeper
-from executions.sandbox.verdict import Verdict
+from executions.models import Execution, Mode, Outcome, Status
+from executions.verdict import Verdict
 from runtimes.models import Runtime
+from sandbox_platform.kit.notify import CALLBACK, CALLBACK_QUEUED, QUEUED, Listener
+from sandboxes.keeper import Keeper
 from tests.executions.callbacks.conftest import Receiver
-from tests.executions.sandbox.stub_engine import StubEngine
+from tests.sandboxes.stub_engine import StubEngine
 
 pytestmark = pytest.mark.django_db
 MakeExecution = Callable[..., Execution]

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 import pytest
 from pytest_django import Settings
 
-from executions.callbacks import addresses, sender
-from executions.callbacks.addresses import Address, Target
+from executions.callbacks import sender
 from executions.callbacks.sender import Answer, post
 from runtimes.models import MIB
+from sandbox_platform.kit import addresses
+from sandbox_platform.kit.addresses import Address, Target
 from tests.executions.callbacks.conftest import Receiver
 
 LOOPBACK = ipaddress.ip_address("127.0.0.1")

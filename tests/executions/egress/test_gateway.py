@@ -4,11 +4,12 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from executions.egress import doors
 from executions.egress.gateway import execution_behind, execution_of, parse_ended
-from executions.models import Sandbox, SandboxState, Status
-from executions.sandbox.engine import EngineError
+from executions.models import Status
 from runtimes.models import Network, Runtime
+from sandboxes import doors
+from sandboxes.engine import EngineError
+from sandboxes.models import Sandbox, SandboxState
 from seccomp_profiles.models import hash_rules
 
 ADDRESS = "19a:c1e2:0:7000:8000::1"

@@ -5,8 +5,11 @@ from uuid import uuid4
 import pytest
 from django.conf import settings
 
-from executions.egress.policy import Asked, Ended, complete, decide, network_of, settle
-from executions.models import Client, EgressRequest, EgressRule, Execution, Refusal, Status
+from clients.models import Client
+from clients.network import network_of
+from executions.egress.models import EgressRequest, EgressRule, Refusal
+from executions.egress.policy import Asked, Ended, complete, decide, settle
+from executions.models import Execution, Status
 from runtimes.models import Network, Runtime
 
 MakeExecution = Callable[..., Execution]

@@ -1,7 +1,7 @@
 import pytest
 from django.core.exceptions import ValidationError
 
-from executions.models import EgressRule
+from executions.egress.models import EgressRule
 
 
 @pytest.mark.parametrize(

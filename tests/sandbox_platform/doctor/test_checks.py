@@ -13,12 +13,14 @@ from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 
-from executions.liveness import hold_callbacks, hold_keeper, hold_worker
-from executions.models import Execution, Sandbox, SandboxState, Status
-from executions.sandbox.engine import EngineError, ImageMissing
-from runtimes.models import Runtime, RuntimeBuild
+from builds.models import RuntimeBuild
+from executions.models import Execution, Status
+from runtimes.models import Runtime
 from sandbox_platform.doctor import Status as Finding
 from sandbox_platform.doctor import database, docker, host, service
+from sandbox_platform.kit.liveness import hold_callbacks, hold_keeper, hold_worker
+from sandboxes.engine import EngineError, ImageMissing
+from sandboxes.models import Sandbox, SandboxState
 from seccomp_profiles.models import hash_rules
 
 INFO: dict[str, Any] = {

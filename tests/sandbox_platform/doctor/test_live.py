@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import docker
 import pytest
 
-from executions.sandbox import docker_engine
 from sandbox_platform.doctor import Status, live
+from sandboxes import docker_engine
 
 pytestmark = pytest.mark.needs_docker
 

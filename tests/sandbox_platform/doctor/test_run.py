@@ -20,7 +20,7 @@ def doctor(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, int]]:
         def run_all() -> Iterator[Check]:
             yield from checks
 
-        monkeypatch.setattr("executions.management.commands.doctor.run_all", run_all)
+        monkeypatch.setattr("sandbox_platform.management.commands.doctor.run_all", run_all)
         output, status = StringIO(), 0
         try:
             call_command("doctor", stdout=output, no_color=True, **options)

@@ -1,0 +1,66 @@
+"""The API's POST /executions for people who are logged in to the console."""
+
+from uuid import UUID
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404
+from django.urls import reverse
+from rest_framework.authentication import SessionAuthentication
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from api.v1.base import ApiView
+from api.v1.problems import Conflict
+from executions import people, representation, submission
+from executions.forms import ExecutionForm
+from executions.models import Execution
+from sandbox_platform.kit.fields import validated
+
+MAY_RUN = "executions.run_execution"
+
+
+class MayPlay(BasePermission):
+    message = "Your role does not run programs."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return bool(request.user.is_active and request.user.has_perm(MAY_RUN))
+
+
+class RunFromConsole(ApiView):
+    """The API's POST /executions, for the session of a person."""
+
+    authentication_classes = [SessionAuthentication]
+    permission_classes = [MayPlay]
+
+    def post(self, request: Request) -> Response:
+        form = validated(ExecutionForm, request.data)
+        runtime = submission.runtime_named(form["runtime"])
+        wanted = submission.request_of(form, runtime=runtime, client=people.client(), http=request._request)
+        try:
+            execution = people.submit(wanted, request.user)
+        except people.NotNow as e:
+            raise Conflict(str(e), code="not_now") from e
+        return Response(_addresses(execution), status=202)
+
+    def get(self, request: Request) -> Response:
+        try:
+            execution = Execution.objects.select_related("runtime").get(
+                pk=UUID(request.query_params.get("id", ""))
+            )
+        except (ValueError, Execution.DoesNotExist) as e:
+            raise Http404 from e
+        if not request.user.has_perm("executions.view_execution"):
+            raise PermissionDenied
+        phases = {name: round(ms, 1) for name, ms in execution.phases_ms().items()}
+        return Response(representation.detail(execution) | {"phases_ms": phases})
+
+
+def _addresses(execution: Execution) -> dict[str, str]:
+    return {
+        "id": str(execution.pk),
+        "page": reverse("admin:executions_execution_change", args=[execution.pk]),
+        "events": reverse("admin:executions_execution_events", args=[execution.pk]),
+        "cancel": reverse("admin:executions_execution_cancel", args=[execution.pk]),
+    }

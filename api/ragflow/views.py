@@ -1,0 +1,146 @@
+"""RAGFlow's endpoints: POST /run, GET / and /healthz; and the honest /readyz beside them."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework.exceptions import APIException
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from api.ragflow import contract, schema
+from clients.admission import OverLimit
+from clients.models import Client
+from clients.permissions import MayRun
+from executions import readiness, services, waiting
+from executions.models import Execution
+from executions.waiting import GaveUp, Waiter
+from runtimes.models import Runtime
+from sandbox_platform.kit.prepared import prepared
+
+ENDPOINT = "ragflow"
+# A worker's longest run, a full queue before it, and a little: after that something is wrong with us.
+KILL_S = 30
+WAIT_S = settings.SANDBOX_QUEUE_TIMEOUT_MS / 1000 + settings.LONGEST_RUN_S + 60
+
+
+class Renderer(JSONRenderer):
+    """JSON in UTF-8. A lone surrogate, which a program may return, is sent as the escape it came as."""
+
+    def render(self, *args: Any, **kwargs: Any) -> bytes:
+        try:
+            return bytes(super().render(*args, **kwargs))
+        except UnicodeEncodeError:
+            self.ensure_ascii = True  # type: ignore[misc]
+            return bytes(super().render(*args, **kwargs))
+
+
+class RunView(APIView):
+    """Runs `main(**arguments)` of a program in a fresh sandbox and answers with its result.
+
+    200 for whatever becomes of the program; 422 for a malformed request; 401 and 503 for a token that is
+    wrong, or was never configured; 403 for what the client may not do; 429 for more than it may have.
+    """
+
+    permission_classes = [MayRun]
+    renderer_classes = [Renderer]
+    parser_classes: list[Any] = []  # the body is read as it is: DRF's own answers are not RAGFlow's
+
+    @extend_schema(
+        request={"application/json": schema.RunRequestSerializer},
+        responses={
+            200: schema.RunResultSerializer,
+            401: OpenApiResponse(schema.RefusedSerializer),
+            403: OpenApiResponse(schema.RefusedSerializer),
+            413: OpenApiResponse(schema.RefusedSerializer),
+            422: OpenApiResponse(schema.MalformedSerializer),
+            429: OpenApiResponse(schema.OverLimitSerializer),
+            503: OpenApiResponse(schema.RefusedSerializer),
+        },
+        tags=["RAGFlow"],
+    )
+    def post(self, request: Request) -> Response:
+        http: HttpRequest = request._request
+        try:
+            run = contract.parse_request(http.body, http.headers.get("Content-Type", ""))
+        except contract.Malformed as e:
+            return Response({"detail": e.detail}, status=422)
+        except RequestDataTooBig:
+            limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+            return Response({"detail": f"The request is larger than {limit} bytes."}, status=413)
+        with prepared():
+            runtime = Runtime.objects.lean().filter(slug=run.language).first()
+        if runtime is None:
+            detail = f"The runtime {run.language} is not installed: run `manage.py bootstrap`."
+            return Response({"detail": detail}, status=503)
+        caller: object = request.user
+        wanted = services.Request(
+            runtime=runtime,
+            code=run.code,
+            arguments=run.arguments,
+            endpoint=ENDPOINT,
+            client=caller if isinstance(caller, Client) else None,
+            remote_address=http.META.get("REMOTE_ADDR") or None,
+        )
+        with waiting.hub.waiter(wanted.execution_id) as waiter:
+            try:
+                execution = services.submit(wanted, policy=runtime.ragflow_code_policy)
+            except services.RuntimeNotAllowed as e:
+                return Response({"detail": str(e)}, status=403)
+            except OverLimit as e:
+                return Response(e.as_dict(), status=429, headers={"Retry-After": str(e.retry_after_s)})
+            if not execution.is_finished:
+                execution = finished(waiter, http)
+        has_artifacts = execution.exit_code == 0 and execution.artifact_count
+        artifacts = list(execution.artifacts.all()) if has_artifacts else []
+        return Response(contract.render(execution, artifacts), headers=timing_headers(execution))
+
+
+def finished(waiter: Waiter, http: HttpRequest) -> Execution:
+    """The execution as it ended. A caller who hangs up ends it."""
+    done = waiter.wait(timeout_s=WAIT_S, caller=http.META.get("gunicorn.socket"))
+    if isinstance(done, GaveUp):
+        services.cancel(waiter.execution_id)
+        done = waiter.wait(timeout_s=KILL_S)
+    if isinstance(done, GaveUp):
+        raise APIException(f"Execution {waiter.execution_id} was cancelled but has not ended.")
+    return done
+
+
+def timing_headers(execution: Execution) -> dict[str, str]:
+    """Which row this was, and where its time went (milliseconds), for whoever measures from outside."""
+    timing = ", ".join(f"{name};dur={ms:.1f}" for name, ms in execution.phases_ms().items())
+    temperature = "" if execution.warm is None else ("warm" if execution.warm else "cold")
+    headers = {"X-Execution-Id": str(execution.pk), "Server-Timing": timing, "X-Sandbox-Pool": temperature}
+    return {name: value for name, value in headers.items() if value}
+
+
+@csrf_exempt
+def healthz(request: HttpRequest) -> HttpResponse:
+    """Alive: answered without Docker or Postgres, as RAGFlow's clients expect before every run."""
+    if request.method != "GET":
+        return JsonResponse({"detail": "Method Not Allowed"}, status=405, headers={"Allow": "GET"})
+    return JsonResponse({"status": "ok"})
+
+
+@csrf_exempt
+def readyz(request: HttpRequest) -> HttpResponse:
+    """Able to run something now: 200, or 503; and what is missing, if only callbacks."""
+    state, problems = readiness.state()
+    status = 503 if state == readiness.State.NOT_READY else 200
+    return JsonResponse({"status": state, "problems": problems}, status=status)
+
+
+@csrf_exempt
+def run_with_slash(request: HttpRequest) -> HttpResponse:
+    # 307 keeps method and body.
+    return HttpResponse(status=307, headers={"Location": "/run"})
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return JsonResponse({"detail": "Not Found"}, status=404)

@@ -1,0 +1,129 @@
+"""Many executions in one request: accepted together or not at all, and followed as one."""
+
+import os
+import select
+import socket
+import time
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import uuid_utils.compat
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.http import Http404
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from api.v1 import schema
+from api.v1.base import ApiView
+from api.v1.views import waiting_time
+from clients.admission import admit
+from executions import representation, services, submission, waiting
+from executions.forms import BatchForm, WaitingForm
+from executions.models import Execution
+from runtimes.models import Runtime
+from sandbox_platform.kit.errors import InvalidField
+from sandbox_platform.kit.fields import validated
+from sandbox_platform.kit.notify import FINISHED
+
+# Many of a batch end at about the same time; one look answers them all.
+COALESCE_S = 0.05
+
+
+def requests_of(forms: list[dict[str, Any]], view: ApiView, http: Request) -> list[services.Request]:
+    """Raises InvalidField, which names the execution by its index."""
+    runtimes: dict[str, Runtime] = {}
+    wanted = []
+    for index, form in enumerate(forms):
+        try:
+            name = form["runtime"]
+            runtime = runtimes.get(name) or runtimes.setdefault(name, submission.runtime_named(name))
+            wanted.append(submission.request_of(form, runtime=runtime, client=view.caller, http=http))
+        except InvalidField as e:
+            raise InvalidField(f"executions[{index}].{e.field}", e.detail, e.remedy) from e
+    return wanted
+
+
+class BatchesView(ApiView):
+    @extend_schema(
+        summary="Submit a batch",
+        operation_id="submit_batch",
+        description="All are accepted, or none is.",
+        request=BatchForm,
+        responses=schema.answers(
+            {202: OpenApiResponse(schema.BatchSchema, "Accepted: see Location.")}, *schema.BODY, *schema.RUN
+        ),
+        tags=["Batches"],
+    )
+    def post(self, request: Request) -> Response:
+        forms = validated(BatchForm, request.data)["executions"]
+        wanted = requests_of(forms, self, request)
+        batch_id = uuid_utils.compat.uuid7()
+        with transaction.atomic():
+            admit(self.caller, len(wanted))
+            for one in wanted:
+                services.submit(replace(one, batch_id=batch_id), policy=one.runtime.code_policy, admitted=True)
+        headers = {"Location": f"/api/v1/batches/{batch_id}"}
+        return Response(self.batch(batch_id), status=202, headers=headers)
+
+    def batch(self, batch_id: UUID) -> dict[str, Any]:
+        """Raises Http404."""
+        large = representation.unneeded_columns(representation.SMALL)
+        executions = list(self.visible().filter(batch_id=batch_id).order_by("id").defer(*large))
+        if not executions:
+            raise Http404
+        return {
+            "id": batch_id,
+            "finished": all(execution.is_finished for execution in executions),
+            "counts": Counter(execution.status for execution in executions),
+            "executions": [representation.listed(row, representation.SMALL) for row in executions],
+        }
+
+
+class BatchView(BatchesView):
+    http_method_names = ["get", "head", "options"]
+
+    @extend_schema(
+        summary="Follow a batch",
+        operation_id="get_batch",
+        parameters=[WaitingForm],
+        responses=schema.answers({200: schema.BatchSchema}, 404, 422),
+        tags=["Batches"],
+    )
+    def get(self, request: Request, batch_id: UUID) -> Response:
+        wait_s = waiting_time(request)
+        batch = self.batch(batch_id)
+        if wait_s and not batch["finished"]:
+            caller = request.META.get("gunicorn.socket")
+            until_finished([row["id"] for row in batch["executions"]], wait_s, caller)
+            batch = self.batch(batch_id)
+        return Response(batch)
+
+
+def until_finished(execution_ids: list[UUID], wait_s: float, caller: socket.socket | None) -> None:
+    """Or until the time is over, or the caller has hung up. Holds no database connection meanwhile."""
+    deadline = time.monotonic() + wait_s
+    with waiting.hub.event(execution_ids, FINISHED) as event:
+        poll = select.poll()
+        poll.register(event, select.POLLIN)
+        if caller is not None:
+            poll.register(caller, select.POLLRDHUP)
+        while are_open(execution_ids) and (left := deadline - time.monotonic()) > 0:
+            ready = dict(poll.poll(min(left, waiting.LOOK_AGAIN_S) * 1000))
+            if event in ready:
+                time.sleep(min(left, COALESCE_S))
+                os.eventfd_read(event)
+            elif ready:
+                return
+
+
+def are_open(execution_ids: list[UUID]) -> bool:
+    try:
+        return Execution.objects.open().filter(pk__in=execution_ids).exists()
+    except (OperationalError, InterfaceError):
+        time.sleep(waiting.RECONNECT_S)  # Postgres restarts; the runs go on meanwhile
+        return True
+    finally:
+        connection.close()

@@ -1,0 +1,215 @@
+"""Builds of a runtime: packages, pulled images, and the way back. For administrators."""
+
+from typing import Any
+
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from api.v1 import schema
+from api.v1.base import ApiView
+from api.v1.problems import Conflict, Invalid, Unavailable
+from builds import services
+from builds.models import BuildKind, BuildState, RuntimeBuild
+from runtimes.models import Runtime
+from runtimes.packages import EXAMPLES, LONGEST, MOST, PATTERNS, problems
+from sandbox_platform.kit.fields import Name, Strict, Whole, validated
+from sandboxes.images import NobodyAnswers
+
+ADMINISTRATORS = (401, 403, 404)
+SHOWN = 64 * 1024
+
+
+class AdministratorsOnly(IsAuthenticated):
+    """A log names what an installation is built of, and from where."""
+
+    message = "Only a client whose role is administrator sees and makes builds."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        caller: Any = request.user
+        return super().has_permission(request, view) and caller.may_administer
+
+
+class PackagesForm(Strict):
+    def get_fields(self) -> Any:
+        return {
+            ecosystem: serializers.ListField(
+                child=Name(
+                    rf"^(?:{pattern.pattern})\Z",
+                    f"Not the name of a package, with or without a version: write it like {EXAMPLES[ecosystem]}.",
+                    max_length=LONGEST,
+                ),
+                required=False,
+                max_length=MOST,
+            )
+            for ecosystem, pattern in PATTERNS.items()
+        }
+
+
+class BuildForm(Strict):
+    kind = serializers.ChoiceField(
+        BuildKind.choices,
+        default=BuildKind.PACKAGES,
+        help_text="pull: fetch the runtime's image again first, and pin what it is now.",
+    )
+    packages = PackagesForm(
+        required=False, help_text="All that the runtime is to have beside its image; left out: those it has."
+    )
+
+
+class LogForm(Strict):
+    since = Whole(default=0, min_value=0, max_value=2**40, help_text="Characters of the log you have already.")
+
+
+class BuildSchema(serializers.Serializer):  # type: ignore[type-arg]
+    number = serializers.IntegerField()
+    kind = serializers.ChoiceField(BuildKind.choices)
+    state = serializers.ChoiceField(BuildState.choices)
+    progress = serializers.CharField(help_text="The step it is at.")
+    packages = serializers.DictField(child=serializers.ListField(child=serializers.CharField()))
+    base = serializers.CharField(help_text="The image it was made of, as the runtime names it.")
+    base_image_id = serializers.CharField()
+    image_id = serializers.CharField(help_text="Empty until there is one, and once it was collected.")
+    digest = serializers.CharField(help_text="Of the base, in a registry; empty for a local image.")
+    node = serializers.CharField()
+    error = serializers.CharField(help_text="Why it failed.")
+    requested_by = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+    live_at = serializers.DateTimeField(allow_null=True)
+
+
+class BuildWithLogSchema(BuildSchema):
+    log = serializers.CharField(help_text="From `since` on.")
+    log_size = serializers.IntegerField(help_text="Characters of the whole: the next `since`.")
+
+
+def runtime_of(slug: str) -> Runtime:
+    runtime: Runtime = get_object_or_404(Runtime.objects.named(slug))
+    return runtime
+
+
+def build_of(slug: str, number: int) -> RuntimeBuild:
+    rows = RuntimeBuild.objects.select_related("runtime")
+    build: RuntimeBuild = get_object_or_404(rows, runtime=runtime_of(slug), number=number)
+    return build
+
+
+def refused(error: services.Refused) -> Conflict:
+    return Conflict(error.detail, remedy=error.remedy, code=error.code)
+
+
+class BuildsView(ApiView):
+    permission_classes = [AdministratorsOnly]
+
+    @extend_schema(
+        summary="Builds of a runtime",
+        operation_id="list_builds",
+        description="Administrators only; the newest first, the last hundred.",
+        responses=schema.answers({200: BuildSchema(many=True)}, *ADMINISTRATORS),
+        tags=["Builds"],
+    )
+    def get(self, request: Request, slug: str) -> Response:
+        builds = RuntimeBuild.objects.filter(runtime=runtime_of(slug)).defer("log")[:100]
+        return Response([services.as_shown(build) for build in builds])
+
+    @extend_schema(
+        summary="Build",
+        operation_id="start_build",
+        description="Administrators only. Makes an image with the packages in the background, proves it with the "
+        "runtime's smoke programs, and only then lets runs have it; a build that fails changes nothing.",
+        request=BuildForm,
+        responses=schema.answers({202: BuildSchema}, *schema.BODY, *ADMINISTRATORS, 409),
+        tags=["Builds"],
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        runtime = runtime_of(slug)
+        form = validated(BuildForm, request.data)
+        packages = form.get("packages", runtime.packages)
+        for ecosystem, problem in problems(packages).items():
+            raise Invalid(
+                f"packages.{ecosystem}".rstrip("."), problem, "Correct it; docs/builds.md has the forms."
+            )
+        try:
+            build = services.request_build(
+                runtime, kind=BuildKind(form["kind"]), packages=packages, by=str(self.caller or "")
+            )
+        except services.Refused as e:
+            raise refused(e) from e
+        headers = {"Location": f"/api/v1/runtimes/{runtime.slug}/builds/{build.number}"}
+        return Response(services.as_shown(build), status=202, headers=headers)
+
+
+class BuildView(ApiView):
+    permission_classes = [AdministratorsOnly]
+
+    @extend_schema(
+        summary="One build, with its log",
+        operation_id="get_build",
+        description="Administrators only. To follow one: ask again with the `log_size` of the answer as `since`.",
+        parameters=[
+            OpenApiParameter(
+                "since",
+                {"type": "integer", "minimum": 0, "maximum": 2**40},
+                description="Characters of the log you have already.",
+            )
+        ],
+        responses=schema.answers({200: BuildWithLogSchema}, *ADMINISTRATORS, 422),
+        tags=["Builds"],
+    )
+    def get(self, request: Request, slug: str, number: int) -> Response:
+        query: dict[str, Any] = request.query_params.dict()
+        if str(query.get("since", "")).isdecimal():
+            query["since"] = int(query["since"])
+        since = validated(LogForm, query)["since"]
+        build = build_of(slug, number)
+        log = build.log[since : since + SHOWN]
+        return Response(services.as_shown(build) | {"log": log, "log_size": min(len(build.log), since + len(log))})
+
+
+class CancelBuildView(ApiView):
+    permission_classes = [AdministratorsOnly]
+
+    @extend_schema(
+        summary="Cancel a build",
+        operation_id="cancel_build",
+        request=None,
+        responses=schema.answers(
+            {202: OpenApiResponse(BuildSchema, "It ends within seconds.")}, *ADMINISTRATORS, 409
+        ),
+        tags=["Builds"],
+    )
+    def post(self, request: Request, slug: str, number: int) -> Response:
+        if not services.cancel(build := build_of(slug, number)):
+            raise Conflict(
+                f"It has ended: {build.state}.", remedy="Nothing is left to cancel.", code="already_ended"
+            )
+        return Response(services.as_shown(build_of(slug, number)), status=202)
+
+
+class ActivateBuildView(ApiView):
+    permission_classes = [AdministratorsOnly]
+
+    @extend_schema(
+        summary="Go back to a build",
+        operation_id="activate_build",
+        description="Administrators only. Its sandboxes are warmed up; its state is `live` once runs have it.",
+        request=None,
+        responses=schema.answers({202: BuildSchema}, *ADMINISTRATORS, 409, 503),
+        tags=["Builds"],
+    )
+    def post(self, request: Request, slug: str, number: int) -> Response:
+        try:
+            services.activate(build_of(slug, number))
+        except services.Refused as e:
+            raise refused(e) from e
+        except NobodyAnswers as e:
+            raise Unavailable(
+                "No keeper answers what images there are.", remedy="Try again; `make doctor` says more."
+            ) from e
+        return Response(services.as_shown(build_of(slug, number)), status=202)

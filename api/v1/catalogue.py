@@ -1,0 +1,175 @@
+"""What there is to run on: runtimes. Clients read them, administrators change them."""
+
+from typing import Any
+
+from django.db import transaction
+from django.db.models import ProtectedError
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from api.v1 import schema
+from api.v1.base import ApiView
+from api.v1.catalogue_forms import ResetForm, RuntimeForm, change
+from api.v1.problems import Conflict
+from clients.permissions import MayAdminister
+from runtimes import manifests
+from runtimes.models import Runtime
+from sandbox_platform.kit.fields import Strict, validated
+from seccomp_profiles.models import UNCONFINED, SeccompProfile
+
+SHOWN = (
+    "slug",
+    "name",
+    "aliases",
+    "enabled",
+    "image",
+    "source_file",
+    "runner",
+    "modes",
+    "compile_command",
+    "run_command",
+    "function_command",
+    "packages",
+    "preload",
+    "preload_when_idle",
+    "revision",
+    "code_policy",
+    "ragflow_code_policy",
+    "disabled_rules",
+    "environment",
+    "pool_min",
+    "pool_max",
+    "network",
+)
+CHANGING = (*schema.BODY, 403, 409)
+
+
+def runtime_as_shown(runtime: Runtime) -> dict[str, Any]:
+    profile = runtime.seccomp_profile
+    return {name: getattr(runtime, name) for name in SHOWN} | {
+        "seccomp_profile": profile.name if profile else UNCONFINED,
+        "limits": runtime.limits.as_dict(),
+        "live_image": runtime.live_image,
+    }
+
+
+class CatalogueView(ApiView):
+    permission_classes = [MayAdminister]
+
+
+def delete(row: Runtime | SeccompProfile, remedy: str) -> Response:
+    try:
+        with transaction.atomic():
+            row.delete()
+    except ProtectedError as e:
+        raise Conflict(f"{row} is in use.", remedy=remedy, code="in_use") from e
+    return Response(status=204)
+
+
+class RuntimesView(CatalogueView):
+    @extend_schema(
+        summary="Runtimes",
+        operation_id="list_runtimes",
+        responses=schema.answers({200: schema.RuntimeSchema(many=True)}),
+        tags=["Catalogue"],
+    )
+    def get(self, request: Request) -> Response:
+        runtimes = Runtime.objects.select_related("seccomp_profile")
+        return Response([runtime_as_shown(runtime) for runtime in runtimes])
+
+    @extend_schema(
+        summary="Add a runtime",
+        operation_id="add_runtime",
+        description="Administrators only. The image must be on the node: nothing is pulled on the way of a run.",
+        request=RuntimeForm,
+        responses=schema.answers({201: schema.RuntimeSchema}, *CHANGING),
+        tags=["Catalogue"],
+    )
+    def post(self, request: Request) -> Response:
+        runtime = Runtime()
+        change(runtime, validated(RuntimeForm, request.data))
+        headers = {"Location": f"/api/v1/runtimes/{runtime.slug}"}
+        return Response(runtime_as_shown(runtime), status=201, headers=headers)
+
+
+class RuntimeView(CatalogueView):
+    @extend_schema(
+        summary="One runtime, by slug or alias",
+        operation_id="get_runtime",
+        responses=schema.answers({200: schema.RuntimeSchema}, 404),
+        tags=["Catalogue"],
+    )
+    def get(self, request: Request, slug: str) -> Response:
+        runtimes = Runtime.objects.named(slug).select_related("seccomp_profile")
+        return Response(runtime_as_shown(get_object_or_404(runtimes)))
+
+    @extend_schema(
+        summary="Change a runtime",
+        operation_id="change_runtime",
+        description="Administrators only. What is left out stays. Runs from now on are under the new revision.",
+        request=RuntimeForm(partial=True),
+        responses=schema.answers({200: schema.RuntimeSchema}, *CHANGING, 404),
+        tags=["Catalogue"],
+    )
+    def patch(self, request: Request, slug: str) -> Response:
+        with transaction.atomic():
+            runtime = get_object_or_404(Runtime.objects.select_for_update(), slug=slug)
+            change(runtime, partly_validated(RuntimeForm, request.data))
+        return Response(runtime_as_shown(runtime))
+
+    @extend_schema(
+        summary="Delete a runtime",
+        operation_id="delete_runtime",
+        description="Administrators only. 409 for one that history names: switch it off instead.",
+        responses=schema.answers({204: OpenApiResponse(description="Gone.")}, 403, 404, 409),
+        tags=["Catalogue"],
+    )
+    def delete(self, request: Request, slug: str) -> Response:
+        return delete(get_object_or_404(Runtime, slug=slug), 'History names it: PATCH {"enabled": false} instead.')
+
+
+class RuntimeManifestView(CatalogueView):
+    @extend_schema(
+        summary="What was changed against the runtime's manifest",
+        operation_id="get_runtime_manifest",
+        description="`images/<slug>/runtime.toml` says how a new row begins; afterwards the row is the truth. "
+        "Also the runtime's smoke programs.",
+        responses=schema.answers({200: schema.ManifestSchema}, 404),
+        tags=["Catalogue"],
+    )
+    def get(self, request: Request, slug: str) -> Response:
+        runtime = get_object_or_404(Runtime.objects.named(slug))
+        found = manifests.differences(runtime)
+        listed = [{"field": name, "row": row, "manifest": wanted} for name, row, wanted in found or ()]
+        return Response({"has_manifest": found is not None, "differences": listed, "smoke": runtime.smoke})
+
+    @extend_schema(
+        summary="Put the runtime back to its manifest",
+        operation_id="reset_runtime",
+        description="Administrators only. What a manifest does not name stays: policies, profile, enabled. "
+        "With `fields`, only these are put back; without, all, and a live build is live no more.",
+        request=ResetForm,
+        responses=schema.answers({200: schema.RuntimeSchema}, *CHANGING, 404, 409),
+        tags=["Catalogue"],
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        runtime = get_object_or_404(Runtime, slug=slug)
+        form = validated(ResetForm, request.data)
+        try:
+            manifests.reset_one(runtime, form.get("fields"))
+        except (manifests.ManifestError, FileNotFoundError) as e:
+            raise Conflict(
+                f"Not reset: {runtime.slug} has no manifest that would do.",
+                remedy="The log of `manage.py sync_runtimes --reset` says more.",
+                code="no_manifest",
+            ) from e
+        runtime.refresh_from_db()
+        return Response(runtime_as_shown(runtime))
+
+
+def partly_validated(form: type[Strict], data: Any) -> dict[str, Any]:
+    serializer = form(data=data, partial=True)
+    serializer.is_valid(raise_exception=True)
+    return dict(serializer.validated_data)

@@ -1,0 +1,165 @@
+"""What an administrator sends to change a runtime. The bounds are the models' own."""
+
+from copy import copy
+from decimal import Decimal
+from typing import Any
+
+from django.core.exceptions import ValidationError as ModelError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db.models import PositiveIntegerField
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+
+from api.v1.profile_forms import SLUG, storable
+from api.v1.schema import AnyJson
+from executions.forms import Variables
+from runtimes import manifests, smoke
+from runtimes.code_policy import RULES
+from runtimes.models import CodePolicy, Limits, Network, OutputAction, Runner, Runtime
+from runtimes.validators import ALIAS, ALIAS_HINT, INSTALLERS, MODES, PACKAGE
+from sandbox_platform.kit.fields import Flag, Name, Number, Strict, Text, Whole
+from seccomp_profiles.models import UNCONFINED, SeccompProfile
+
+# Hundredths of a core: what the column holds.
+CPUS_DIGITS = 2
+PLAIN_FILE = r"^(?!\.{1,2}\Z)[A-Za-z0-9_.-]+\Z"
+WHOLE_LIMITS = tuple(name for name in Limits.__dataclass_fields__ if name not in ("cpus", "output_action"))
+
+
+def bounds_of(limit: str) -> dict[str, Any]:
+    """The model's, or what its column can hold."""
+    bounds = {"max_value": 2**31 - 1 if type(column_of(limit)) is PositiveIntegerField else 2**50, "min_value": 0}
+    for validator in column_of(limit).validators:
+        if isinstance(validator, MinValueValidator):
+            bounds["min_value"] = max(bounds["min_value"], validator.limit_value)
+        elif isinstance(validator, MaxValueValidator):
+            bounds["max_value"] = min(bounds["max_value"], validator.limit_value)
+    return bounds
+
+
+def column_of(limit: str) -> Any:
+    return Runtime._meta.get_field(limit)
+
+
+class RuntimeLimitsForm(Strict):
+    def get_fields(self) -> Any:
+        return {name: Whole(required=False, **bounds_of(name)) for name in WHOLE_LIMITS} | {
+            "cpus": Number(required=False, min_value=0.1, max_value=64, help_text="Cores, rounded to hundredths."),
+            "output_action": serializers.ChoiceField(OutputAction.choices, required=False),
+        }
+
+    def validate_cpus(self, cpus: float) -> Decimal:
+        return Decimal(f"{cpus:.{CPUS_DIGITS}f}")
+
+
+class InstalledForm(Strict):
+    def get_fields(self) -> Any:
+        name = Name(f"^(?:{PACKAGE.pattern})\\Z", "Not the name of a package, with a version perhaps.")
+        return {installer: serializers.ListField(child=copy(name), required=False) for installer in INSTALLERS}
+
+
+@extend_schema_field(
+    {
+        "type": "array",
+        "items": {"type": "string", "enum": list(MODES)},
+        "minItems": 1,
+        "maxItems": len(MODES),
+        "uniqueItems": True,
+    }
+)
+class Modes(serializers.ListField):
+    child = serializers.ChoiceField(MODES)
+
+    def to_internal_value(self, data: Any) -> list[str]:
+        values: list[str] = super().to_internal_value(data)
+        if len(set(values)) < len(values):
+            raise ValidationError("Names a mode twice.")
+        return values
+
+
+JSON_TYPES = {dict: "object", list: "array", str: "string", int: "integer"}
+
+
+def _table(known: dict[str, tuple[type, ...]], **described: dict[str, Any]) -> dict[str, Any]:
+    anything: dict[str, Any] = {}
+    properties = {
+        name: {"type": JSON_TYPES[types[0]]} if len(types) == 1 else anything for name, types in known.items()
+    }
+    return {"type": "object", "properties": properties | described, "additionalProperties": False}
+
+
+@extend_schema_field(
+    {
+        "type": "array",
+        "items": _table(smoke.FIELDS, expect=_table(smoke.EXPECTED)) | {"required": ["name", "code", "expect"]},
+        "maxItems": smoke.LARGEST,
+    }
+)
+class SmokePrograms(AnyJson):
+    pass
+
+
+class RuntimeForm(Strict):
+    """In a PATCH, what is left out stays as it is."""
+
+    slug = Name(*SLUG, max_length=50)
+    name = Text(max_length=100)
+    aliases = serializers.ListField(child=Name(ALIAS, ALIAS_HINT, max_length=50), required=False, max_length=50)
+    enabled = Flag(required=False)
+    image = Text(max_length=300)
+    source_file = Name(PLAIN_FILE, "A plain file name, e.g. main.py.", max_length=100)
+    runner = serializers.ChoiceField(Runner.choices, required=False)
+    modes = Modes(required=False, min_length=1, max_length=len(MODES))
+    compile_command = Text(required=False, allow_blank=True, max_length=1000)
+    run_command = Text(required=False, allow_blank=True, max_length=1000)
+    function_command = Text(required=False, allow_blank=True, max_length=1000)
+    packages = InstalledForm(required=False, allow_null=True, help_text='E.g. {"apt": ["jq"]}.')
+    smoke = SmokePrograms(required=False, help_text="Smoke programs, as in a manifest: see docs/runtimes.md.")
+    preload = serializers.ListField(child=Text(max_length=100), required=False, max_length=100)
+    preload_when_idle = serializers.ListField(child=Text(max_length=100), required=False, max_length=100)
+    environment = Variables(required=False)
+    limits = RuntimeLimitsForm(required=False)
+    seccomp_profile = Text(required=False, max_length=50, help_text=f"Its name, or {UNCONFINED}.")
+    network = serializers.ChoiceField(Network.choices, required=False)
+    code_policy = serializers.ChoiceField(CodePolicy.choices, required=False)
+    ragflow_code_policy = serializers.ChoiceField(CodePolicy.choices, required=False)
+    disabled_rules = serializers.ListField(
+        child=serializers.ChoiceField(sorted(RULES)), required=False, max_length=200
+    )
+    pool_min = Whole(required=False, min_value=0, max_value=200)
+    pool_max = Whole(required=False, min_value=0, max_value=200)
+
+    def validate_packages(self, value: Any) -> Any:
+        return value or {}
+
+    def validate_smoke(self, value: Any) -> Any:
+        return [] if value is None else storable(value, "smoke programs")
+
+    def validate_seccomp_profile(self, name: str) -> SeccompProfile | None:
+        profile = SeccompProfile.objects.filter(name=name).first()
+        if profile is None and name != UNCONFINED:
+            raise ValidationError(
+                f"There is no seccomp profile {name!r}; GET /api/v1/seccomp-profiles lists them."
+            )
+        return profile
+
+
+class ResetForm(Strict):
+    def get_fields(self) -> Any:
+        choice = serializers.ChoiceField(manifests.determined())
+        return {"fields": serializers.ListField(child=choice, required=False, min_length=1, max_length=100)}
+
+
+def change(row: Runtime, values: dict[str, Any]) -> None:
+    """Raises ValidationError with the API's names of the fields."""
+    limits = values.pop("limits", {})
+    for name, value in (values | limits).items():
+        setattr(row, name, value)
+    try:
+        row.full_clean()
+    except ModelError as e:
+        known = Limits.__dataclass_fields__
+        named = {f"limits.{n}" if n in known else n.replace("__all__", ""): m for n, m in e.message_dict.items()}
+        raise ValidationError(named) from e
+    row.save()

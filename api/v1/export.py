@@ -1,0 +1,46 @@
+"""GET /api/v1/executions/export: a filtered history as CSV or JSON lines, as long as it may be."""
+
+from django.http import HttpResponseBase, StreamingHttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from api.v1 import schema
+from api.v1.base import ApiView
+from api.v1.listing import FilterForm, fields_of, parameters
+from executions.export import MEDIA_TYPES, as_csv, as_jsonl, rows_of
+from executions.listing import BY_TIME, Order, filtered
+from executions.pages import found_windows
+from sandbox_platform.kit.fields import validated
+
+
+class ExportForm(FilterForm):
+    format = serializers.ChoiceField(list(MEDIA_TYPES), default="csv")
+
+
+class ExportView(ApiView):
+    @extend_schema(
+        summary="Export executions",
+        operation_id="export_executions",
+        description="Newest first. In CSV a text that a spreadsheet would take for a formula gets an apostrophe.",
+        parameters=[ExportForm],
+        responses={
+            **schema.answers(schema.LONG_QUERY, 422),
+            (200, "text/csv"): OpenApiResponse(OpenApiTypes.STR, "With a header line."),
+            (200, "application/x-ndjson"): OpenApiResponse(OpenApiTypes.STR, "One JSON object a line."),
+        },
+        tags=["Executions"],
+    )
+    def get(self, request: Request) -> HttpResponseBase:
+        form = validated(ExportForm, parameters(ExportForm, request.query_params))
+        fields, kind = fields_of(form), form["format"]
+        windows = found_windows(form, self.caller, Order(f"-{BY_TIME}")) if form.get("q") else None
+        rows = rows_of(filtered(self.visible(), form), fields, windows)
+        lines = as_csv(rows, fields) if kind == "csv" else as_jsonl(rows, fields)
+        headers = {
+            "Content-Disposition": f'attachment; filename="executions.{kind}"',
+            "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "private, no-store",
+        }
+        return StreamingHttpResponse(lines, content_type=MEDIA_TYPES[kind], headers=headers)

@@ -1,0 +1,319 @@
+"""Inspections of seccomp profiles: probes, learning, dry runs, and which call was refused to an execution."""
+
+from typing import Any
+from uuid import UUID
+
+from django.core.exceptions import ValidationError as ModelError
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from api.v1 import schema
+from api.v1.base import ApiView
+from api.v1.catalogue import CHANGING, CatalogueView
+from api.v1.problems import Conflict, TooMany
+from api.v1.profile_forms import SLUG
+from api.v1.profiles import TAGS, in_fields
+from api.v1.views import url_of
+from executions import files
+from executions.forms import MOST_FILES, Arguments
+from executions.models import Execution, Mode
+from inspections import services as inspections
+from inspections import studies
+from inspections.models import Inspection, InspectionKind, InspectionState
+from runtimes.models import Runtime
+from runtimes.validators import ALIAS
+from sandbox_platform.kit.actors import actor_of
+from sandbox_platform.kit.errors import InvalidField
+from sandbox_platform.kit.fields import Flag, Name, Strict, Text, Whole, validated
+from seccomp_profiles.models import SeccompProfile, SeccompRevision
+
+MOST_PROGRAMS = 20
+LONGEST_FILE = 1_000_000
+LISTED = 100
+ASKED = (InspectionKind.PROBE, InspectionKind.LEARN, InspectionKind.REPLAY)
+
+
+@extend_schema_field(
+    {
+        "type": "object",
+        "additionalProperties": {"type": "string", "maxLength": LONGEST_FILE},
+        "propertyNames": {"minLength": 1, "maxLength": files.LONGEST_PATH},
+        "maxProperties": MOST_FILES,
+    }
+)
+class ProgramFiles(serializers.DictField):
+    """Texts by their paths in /workspace."""
+
+    child = Text(allow_blank=True, max_length=LONGEST_FILE)
+
+    def to_internal_value(self, data: Any) -> Any:
+        texts = super().to_internal_value(data)
+        if len(texts) > MOST_FILES:
+            raise ValidationError(f"More than {MOST_FILES} files.")
+        try:
+            for path in texts:
+                files.checked_path(path, "")
+            files.refuse_clashes(texts)
+        except InvalidField as e:
+            raise ValidationError(e.detail) from e
+        return texts
+
+
+class ProgramForm(Strict):
+    name = Text(max_length=100)
+    code = Text(max_length=LONGEST_FILE)
+    mode = serializers.ChoiceField(Mode.choices, default=Mode.SCRIPT)
+    arguments = Arguments(default=dict)
+    stdin = Text(default="", allow_blank=True)
+    argv = serializers.ListField(child=Text(allow_blank=True, max_length=32_768), default=list, max_length=1000)
+    files = ProgramFiles(default=dict, help_text="Texts by their paths in /workspace.")
+
+
+class InspectionForm(Strict):
+    kind = serializers.ChoiceField([(kind.value, kind.label) for kind in ASKED])
+    runtime = Name(ALIAS, "Not a runtime's name.", max_length=50, help_text="A slug or an alias.")
+    profile = Name(
+        *SLUG, required=False, max_length=50, help_text="Probed, replayed under, or compared with what is learnt."
+    )
+    revision = Whole(required=False, min_value=1, max_value=2**31 - 1, help_text="Default: the one in force.")
+    last = Whole(
+        required=False,
+        min_value=1,
+        max_value=studies.MOST_EXECUTIONS,
+        help_text="Of replay and learn: so many of the runtime's latest executions. Of replay, 20 by default.",
+    )
+    execution = serializers.UUIDField(required=False, help_text="Of learn: this execution.")
+    programs = serializers.ListField(child=ProgramForm(), required=False, max_length=MOST_PROGRAMS)
+    pure = Flag(
+        required=False, help_text="Of learn: only the runtime's programs that compute a value from values."
+    )
+
+
+class SaveForm(Strict):
+    profile = Name(*SLUG, max_length=50, help_text="Gets a new revision; one that does not exist is created.")
+    note = Text(required=False, allow_blank=True, max_length=2000)
+
+
+class InspectionSchema(serializers.Serializer):  # type: ignore[type-arg]
+    id = serializers.IntegerField()
+    kind = serializers.ChoiceField(InspectionKind.choices)
+    state = serializers.ChoiceField(InspectionState.choices)
+    verdict = serializers.CharField(help_text="enforced, not_enforced, breaks_runtime, error, or empty.")
+    summary = serializers.CharField()
+    profile = serializers.CharField(allow_null=True)
+    revision = serializers.IntegerField(allow_null=True)
+    runtime = serializers.CharField(allow_null=True)
+    execution = serializers.UUIDField(allow_null=True)
+    requested_by = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+    node = serializers.CharField()
+    runsc_version = serializers.CharField()
+    image_id = serializers.CharField()
+    runtime_revision = serializers.IntegerField(allow_null=True)
+
+
+class InspectionDetailSchema(InspectionSchema):
+    details = schema.AnyJson(help_text="By kind: see docs/seccomp.md.")
+
+
+class SavedSchema(serializers.Serializer):  # type: ignore[type-arg]
+    profile = serializers.CharField()
+    revision = serializers.IntegerField(help_text="A draft, unless nobody uses the profile yet.")
+
+
+SAME = ("id", "kind", "state", "verdict", "requested_by", "created_at", "started_at", "finished_at", "node")
+
+
+def as_shown(inspection: Inspection) -> dict[str, Any]:
+    revision = inspection.revision
+    return {name: getattr(inspection, name) for name in SAME} | {
+        "summary": inspection.details.get("summary", ""),
+        "profile": revision and revision.profile.name,
+        "revision": revision and revision.number,
+        "runtime": inspection.runtime and inspection.runtime.slug,
+        "execution": inspection.execution_id,
+        "runsc_version": inspection.runsc_version,
+        "image_id": inspection.image_id,
+        "runtime_revision": inspection.runtime_revision,
+    }
+
+
+def in_detail(inspection: Inspection) -> dict[str, Any]:
+    """Without the programs that wait to be learnt from: they are the asker's."""
+    details = inspection.details
+    if "request" in details:
+        details = details | {"request": inspections.without_programs(details["request"])}
+    return as_shown(inspection) | {"details": details}
+
+
+def asker(request: Request) -> str:
+    return actor_of(request.user) or ""
+
+
+def rows() -> Any:
+    return Inspection.objects.select_related("revision__profile", "runtime")
+
+
+def accepted(inspection: Inspection) -> Response:
+    headers = {"Location": f"/api/v1/seccomp-inspections/{inspection.pk}"}
+    return Response(in_detail(rows().get(pk=inspection.pk)), status=202, headers=headers)
+
+
+class SeeInspections(CatalogueView):
+    """Executions of everybody are in them: for whoever sees everything."""
+
+    def check_permissions(self, request: Request) -> None:
+        super().check_permissions(request)
+        if not (self.caller and self.caller.sees_everything):
+            self.permission_denied(request, message="Only an auditor or an administrator may see inspections.")
+
+
+class InspectionsView(SeeInspections):
+    @extend_schema(
+        summary="Inspections of seccomp profiles, newest first",
+        operation_id="list_seccomp_inspections",
+        description="Administrators and auditors. The latest hundred.",
+        parameters=[
+            OpenApiParameter("kind", enum=InspectionKind.values),
+            OpenApiParameter("state", enum=InspectionState.values),
+        ],
+        responses=schema.answers({200: InspectionSchema(many=True)}, 403, 422),
+        tags=TAGS,
+    )
+    def get(self, request: Request) -> Response:
+        found = rows()
+        for field, known in (("kind", InspectionKind.values), ("state", InspectionState.values)):
+            if (value := request.query_params.get(field)) is not None:
+                if value not in known:
+                    raise ValidationError({field: [f"Must be one of {', '.join(known)}."]})
+                found = found.filter(**{field: value})
+        return Response([as_shown(inspection) for inspection in found[:LISTED]])
+
+    @extend_schema(
+        summary="Ask for a probe, for learning or for a dry run",
+        operation_id="request_seccomp_inspection",
+        description="Administrators only. A worker makes it, one at a time on a node; look at Location.",
+        request=InspectionForm,
+        responses=schema.answers({202: InspectionDetailSchema}, *CHANGING),
+        tags=TAGS,
+    )
+    def post(self, request: Request) -> Response:
+        form = validated(InspectionForm, request.data)
+        kind, execution = form["kind"], form.get("execution")
+        runtime = Runtime.objects.named(form["runtime"]).first()
+        if runtime is None:
+            raise ValidationError({"runtime": [f"There is no runtime {form['runtime']}."]})
+        if execution and not Execution.objects.filter(pk=execution, runtime=runtime).exists():
+            raise ValidationError({"execution": [f"{runtime} has no such execution."]})
+        revision = revision_of(form)
+        if kind != InspectionKind.LEARN and revision is None:
+            raise ValidationError({"profile": ["Name the profile."]})
+        wanted = {name: form[name] for name in ("last", "programs", "pure") if name in form}
+        if kind == InspectionKind.REPLAY:
+            wanted.setdefault("last", 20)
+        inspection = inspections.request(
+            kind, revision=revision, runtime=runtime, execution_id=execution, by=asker(request), **wanted
+        )
+        return accepted(inspection)
+
+
+def revision_of(form: dict[str, Any]) -> SeccompRevision | None:
+    if "profile" not in form:
+        return None
+    profile = SeccompProfile.objects.select_related("active").filter(name=form["profile"]).first()
+    if profile is None:
+        raise ValidationError({"profile": [f"There is no profile {form['profile']}."]})
+    if "revision" not in form:
+        return profile.current
+    revision = profile.revisions.filter(number=form["revision"]).first()
+    if revision is None:
+        raise ValidationError({"revision": [f"{profile} has no revision {form['revision']}."]})
+    return revision
+
+
+def inspection_or_404(number: int) -> Inspection:
+    inspection: Inspection = get_object_or_404(rows(), pk=min(number, 2**63 - 1))
+    return inspection
+
+
+class InspectionView(SeeInspections):
+    @extend_schema(
+        summary="One inspection, with what it found",
+        operation_id="get_seccomp_inspection",
+        responses=schema.answers({200: InspectionDetailSchema}, 403, 404),
+        tags=TAGS,
+    )
+    def get(self, request: Request, number: int) -> Response:
+        return Response(in_detail(inspection_or_404(number)))
+
+
+class CancelInspectionView(SeeInspections):
+    @extend_schema(
+        summary="Cancel an inspection",
+        operation_id="cancel_seccomp_inspection",
+        description="Administrators only. One that runs ends before its next sandbox. 409 if it was over.",
+        request=None,
+        responses=schema.answers({200: InspectionDetailSchema}, 403, 404, 409),
+        tags=TAGS,
+    )
+    def post(self, request: Request, number: int) -> Response:
+        if not inspections.cancel(inspection_or_404(number)):
+            raise Conflict("The inspection was over already.", remedy="Look at what it found.")
+        return Response(in_detail(inspection_or_404(number)))
+
+
+class SaveView(SeeInspections):
+    @extend_schema(
+        summary="Save what was learnt as a revision",
+        operation_id="save_learnt_seccomp_profile",
+        description="Administrators only. Of a profile that exists it is a draft, to be probed and activated.",
+        request=SaveForm,
+        responses=schema.answers({201: SavedSchema}, *CHANGING, 404, 409),
+        tags=TAGS,
+    )
+    def post(self, request: Request, number: int) -> Response:
+        form = validated(SaveForm, request.data)
+        inspection = inspection_or_404(number)
+        try:
+            revision = inspections.save_proposal(
+                inspection, name=form["profile"], note=form.get("note", ""), by=asker(request)
+            )
+        except inspections.NothingToSave as e:
+            raise Conflict(str(e), remedy=e.remedy) from e
+        except ModelError as e:
+            raise in_fields(e) from e
+        headers = {"Location": f"/api/v1/seccomp-profiles/{revision.profile.name}/revisions/{revision.number}"}
+        return Response(
+            {"profile": revision.profile.name, "revision": revision.number}, status=201, headers=headers
+        )
+
+
+class ExplainView(ApiView):
+    @extend_schema(
+        summary="Which system calls were refused to it",
+        operation_id="explain_syscalls",
+        description="Runs it once more, traced, on the image, profile and limits it had. The execution then has "
+        "the answer in `refused_calls`.",
+        request=None,
+        responses=schema.answers({202: InspectionDetailSchema}, 403, 404, 409, 429),
+        tags=["Executions"],
+    )
+    def post(self, request: Request, execution_id: UUID) -> Response:
+        execution = self.execution(execution_id)
+        if not execution.is_finished or not execution.image_id:
+            raise Conflict("It never ran, or it runs still.", remedy="Wait for its end.")
+        if not studies.is_unchanged(execution):
+            raise Conflict("Its program is not stored as it was.", remedy="Send it once more.")
+        try:
+            inspection = inspections.explain(execution, by=asker(request))
+        except inspections.TooManyAsked as e:
+            raise TooMany(str(e), wait=60, remedy="Come back after Retry-After seconds.") from e
+        response = accepted(inspection)
+        response["Location"] = url_of(execution.pk)
+        return response

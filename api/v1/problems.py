@@ -1,0 +1,196 @@
+"""Errors of /api/v1: application/problem+json (RFC 9457) with the field at fault and the remedy."""
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+import psycopg.errors
+from django.core.exceptions import (
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+    TooManyFieldsSent,
+    TooManyFilesSent,
+)
+from django.db import IntegrityError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from clients.admission import NeverFits, OverLimit
+from executions.limits import LimitTooHigh
+from executions.services import RuntimeNotAllowed
+from sandbox_platform.kit import errors
+
+# What was looked up before a change was no longer true when it was made.
+AT_THE_SAME_TIME = (psycopg.errors.UniqueViolation, psycopg.errors.ForeignKeyViolation)
+MEDIA_TYPE = "application/problem+json"
+TYPE = "urn:sandbox-platform:problem:"
+UNPROCESSABLE = 422
+REMEDIES = {
+    "required": "Send it.",
+    "null": "Leave it out instead of sending null.",
+    "unknown": "Leave it out, or correct its name; /docs lists what there is.",
+    "null_characters_not_allowed": "Send binary data as a file with content_base64.",
+    "surrogate_characters_not_allowed": "Send well-formed Unicode, or a file with content_base64.",
+}
+SEE_DOCS = "Correct it; /docs has its type and bounds."
+
+
+class Problem(exceptions.APIException):
+    """An answer that says what is wrong, where, and what to do about it."""
+
+    status_code = UNPROCESSABLE
+    default_code = "invalid"
+
+    def __init__(
+        self, detail: str, *, field: str | None = None, remedy: str | None = None, code: str = ""
+    ) -> None:
+        super().__init__(detail, code or self.default_code)
+        self.text, self.field, self.remedy = detail, field, remedy
+        self.code = code or self.default_code
+
+
+class Invalid(Problem):
+    """422: one field is wrong."""
+
+    def __init__(self, field: str, detail: str, remedy: str = SEE_DOCS) -> None:
+        super().__init__(detail, field=field, remedy=remedy)
+
+
+class Conflict(Problem):
+    status_code = 409
+    default_code = "conflict"
+
+
+class Malformed(Problem):
+    status_code = 400
+    default_code = "malformed"
+
+
+class Forbidden(Problem):
+    status_code = 403
+    default_code = "forbidden"
+
+
+class TooMany(Problem):
+    """`wait`: seconds, for Retry-After."""
+
+    status_code = 429
+    default_code = "over_limit"
+
+    def __init__(self, detail: str, *, wait: int, remedy: str) -> None:
+        super().__init__(detail, remedy=remedy)
+        self.wait = wait
+
+
+class TooLarge(Problem):
+    status_code = 413
+    default_code = "too_large"
+
+
+class Unavailable(Problem):
+    status_code = 503
+    default_code = "unavailable"
+
+
+def body(status: int, detail: str, code: str, *, field: str | None = None, remedy: str | None = None) -> Any:
+    return {
+        "type": TYPE + code,
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "field": field,
+        "remedy": remedy,
+    }
+
+
+def handler(error: Exception, context: Any) -> Response | None:
+    """Django REST framework's exception handler for /api/v1; None lets a fault of ours be one."""
+    error = _translated(error)
+    if not isinstance(error, exceptions.APIException):
+        return None
+    set_rollback()
+    headers: dict[str, str] = {}
+    if challenge := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = challenge
+    if wait := getattr(error, "wait", None):
+        headers["Retry-After"] = str(int(wait))
+    return Response(_body_of(error), status=error.status_code, headers=headers, content_type=MEDIA_TYPE)
+
+
+def _translated(error: Exception) -> Exception:
+    match error:
+        case Http404():
+            return exceptions.NotFound("There is no such thing here, or it is not yours.")
+        case PermissionDenied():
+            return exceptions.PermissionDenied()
+        case RequestDataTooBig() | TooManyFieldsSent() | TooManyFilesSent():
+            return TooLarge(str(error), remedy="Send less.")
+        case errors.InvalidField():
+            return Invalid(error.field or "", error.detail, error.remedy or SEE_DOCS)
+        case errors.Conflicting():
+            return Conflict(error.detail, field=error.field, remedy=error.remedy, code=error.code)
+        case errors.NotAvailable():
+            return Unavailable(error.detail, field=error.field, remedy=error.remedy, code=error.code)
+        case RuntimeNotAllowed():
+            return Forbidden(str(error), field="runtime", remedy="Use another runtime, or ask an administrator.")
+        case LimitTooHigh():
+            return Invalid(f"limits.{error.field}", str(error), f"Ask for at most {error.cap}.")
+        case NeverFits():
+            return Invalid("executions", str(error), "Send smaller batches.")
+        case OverLimit():
+            return TooMany(str(error), wait=error.retry_after_s, remedy="Come back after Retry-After seconds.")
+        case IntegrityError() if isinstance(error.__cause__, AT_THE_SAME_TIME):
+            return Conflict(
+                "Somebody else changed the same thing at this moment.", remedy="Look at it, and try again."
+            )
+        case SuspiciousOperation():
+            return Malformed("The request is malformed.")
+    return error
+
+
+def _body_of(error: exceptions.APIException) -> Any:
+    if isinstance(error, Problem):
+        return body(error.status_code, error.text, error.code, field=error.field, remedy=error.remedy)
+    if isinstance(error, exceptions.ValidationError):
+        error.status_code = UNPROCESSABLE
+        field, detail = next(_flattened("", error.detail))
+        return body(UNPROCESSABLE, str(detail), "invalid", field=field or None, remedy=_remedy(detail.code))
+    codes = error.get_codes()
+    code = codes if isinstance(codes, str) else error.default_code
+    return body(error.status_code, str(error.detail), code)
+
+
+def _remedy(code: str | None) -> str:
+    return REMEDIES.get(code or "", SEE_DOCS)
+
+
+def _flattened(path: str, detail: Any) -> Iterator[tuple[str, exceptions.ErrorDetail]]:
+    """Every error with the path of its field, like `executions[3].limits.wall_time_ms`."""
+    if isinstance(detail, exceptions.ErrorDetail):
+        yield path, detail
+    elif isinstance(detail, dict):
+        for name, inner in detail.items():
+            yield from _flattened(_joined(path, name), inner)
+    elif all(isinstance(inner, exceptions.ErrorDetail) for inner in detail):
+        yield path, detail[0]
+    else:
+        for index, inner in enumerate(detail):
+            yield from _flattened(f"{path}[{index}]", inner)
+
+
+def _joined(path: str, name: Any) -> str:
+    if name == "non_field_errors":
+        return path
+    if isinstance(name, int):
+        return f"{path}[{name}]"
+    return f"{path}.{name}" if path else str(name)
+
+
+@csrf_exempt
+def not_found(request: HttpRequest) -> HttpResponse:
+    problem = body(404, f"There is no {request.path_info} here.", "not_found", remedy="See /docs.")
+    return JsonResponse(problem, status=404, content_type=MEDIA_TYPE)

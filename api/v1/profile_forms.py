@@ -1,0 +1,96 @@
+"""What an administrator sends about a seccomp profile."""
+
+import json
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+
+from api.v1.profile_rules import Rules
+from api.v1.schema import AnyJson
+from executions.verdict import MAX_NESTING, nested_deeper_than
+from sandbox_platform.kit.fields import Name, Strict, Text
+from seccomp_profiles.models import SeccompProfile
+
+SLUG = (r"^[A-Za-z0-9_-]+\Z", "Not a slug: letters, digits, '_' and '-'.")
+SYSCALL = (r"^[a-z0-9_]+\Z", "Not the name of a system call: small letters, digits and '_'.")
+# Paths of the API that a profile's name would hide behind.
+RESERVED = ("validate",)
+
+
+def _names(help_text: str) -> Any:
+    return serializers.ListField(
+        child=Name(*SYSCALL, max_length=100), required=False, max_length=1000, help_text=help_text
+    )
+
+
+def storable(value: Any, what: str) -> Any:
+    if nested_deeper_than(MAX_NESTING, value):
+        raise ValidationError(f"Nested too deeply to be {what}.")
+    text = json.dumps(value, ensure_ascii=False)
+    if "\\u0000" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValidationError(f"Holds NUL or lone surrogates, which have no place in {what}.")
+    return value
+
+
+class RulesForm(Strict):
+    rules = Rules(required=False, help_text="In Docker's (OCI) form; null: no filter.")
+    allow = _names("Of a profile that extends another: calls it allows beside its parent.")
+    deny = _names("Of a profile that extends another: calls it denies beside its parent.")
+
+    def validate_rules(self, rules: Any) -> Any:
+        return storable(rules, "a seccomp profile")
+
+
+class RevisionForm(RulesForm):
+    """Of a profile that extends another, a list that is left out stays as it is in the newest revision."""
+
+    note = Text(required=False, allow_blank=True, max_length=2000, help_text="Why.")
+
+
+class _Parented(Strict):
+    parent = Text(  # type: ignore[assignment]
+        required=False, max_length=50, help_text="Name of the profile that it extends."
+    )
+
+    def validate_parent(self, name: str) -> SeccompProfile:
+        parent = SeccompProfile.objects.filter(name=name).first()
+        if parent is None:
+            raise ValidationError(
+                f"There is no seccomp profile {name!r}; GET /api/v1/seccomp-profiles lists them."
+            )
+        return parent
+
+
+class ValidateForm(_Parented, RulesForm):
+    rules = AnyJson(  # type: ignore[assignment]
+        required=False, help_text="Whatever it is; null: no filter."
+    )
+
+
+class ProfileForm(_Parented, RevisionForm):
+    name = Name(*SLUG, max_length=50)
+    description = Text(required=False, allow_blank=True)
+
+    def validate_name(self, name: str) -> str:
+        if name in RESERVED:
+            raise ValidationError(f"{name} is taken by the API itself.")
+        return name
+
+
+class ProfileChangeForm(RevisionForm):
+    """In a PATCH, what is left out stays as it is."""
+
+    name = ProfileForm._declared_fields["name"]
+    description = Text(required=False, allow_blank=True)
+
+    validate_name = ProfileForm.validate_name
+
+
+class ActivationForm(Strict):
+    override = Text(
+        required=False,
+        allow_blank=True,
+        max_length=2000,
+        help_text="Why it shall be in force although it is not proven. Stays on record.",
+    )

@@ -1,0 +1,213 @@
+"""Revisions of seccomp profiles: drafts, what is in force, and what differs."""
+
+from typing import Any
+
+from django.core.exceptions import ValidationError as ModelError
+from django.http import HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from api.v1 import profile_schema, schema
+from api.v1.catalogue import CHANGING, CatalogueView
+from api.v1.problems import Conflict
+from api.v1.profile_forms import ActivationForm, RevisionForm
+from api.v1.profiles import TAGS, in_fields, next_revision, put_in_force
+from inspections.models import Inspection
+from sandbox_platform.kit.fields import validated
+from seccomp_profiles import activation, revisions
+from seccomp_profiles.diff import diff
+from seccomp_profiles.models import SeccompProfile, SeccompRevision
+from seccomp_profiles.proof import runtimes_under
+
+
+def revision_as_shown(revision: SeccompRevision) -> dict[str, Any]:
+    parent = revision.parent_revision
+    names = ("number", "sha256", "note", "created_by", "created_at", "allow", "deny")
+    return {
+        "profile": revision.profile.name,
+        "active": revision.profile.active_id == revision.pk,
+        "parent_revision": parent and parent.number,
+        **{name: getattr(revision, name) for name in names},
+    }
+
+
+def revision_in_detail(revision: SeccompRevision) -> dict[str, Any]:
+    found = revisions.about(revision)
+    return revision_as_shown(revision) | {
+        "rules": revision.rules,
+        "effective": revision.effective,
+        "findings": [finding.as_dict() for finding in found],
+        "verdicts": verdicts(revision),
+    }
+
+
+def verdicts(revision: SeccompRevision) -> list[dict[str, Any]]:
+    runtimes = runtimes_under(revision.profile)
+    probes = Inspection.objects.newest_probes([revision], runtimes)
+    why_not = {proof.runtime: proof.obstacle for proof in activation.obstacles(revision, runtimes)}
+    return [
+        {
+            "runtime": runtime.slug,
+            "verdict": probe.verdict if (probe := probes.get((revision.pk, runtime.pk))) else "",
+            "probed_at": probe and probe.finished_at,
+            "obstacle": why_not.get(runtime.slug, ""),
+        }
+        for runtime in runtimes
+    ]
+
+
+class RevisionsView(CatalogueView):
+    @extend_schema(
+        summary="Revisions of a seccomp profile, newest first",
+        operation_id="list_seccomp_revisions",
+        responses=schema.answers({200: profile_schema.RevisionSchema(many=True)}, 404),
+        tags=TAGS,
+    )
+    def get(self, request: Request, name: str) -> Response:
+        profile = get_object_or_404(SeccompProfile, name=name)
+        rows = profile.revisions.select_related("profile", "parent_revision")
+        return Response([revision_as_shown(revision) for revision in rows])
+
+    @extend_schema(
+        summary="Add a revision",
+        operation_id="add_seccomp_revision",
+        description="Administrators only. It is a draft until it is activated. Of a profile that extends "
+        "another it is derived from what the parent says now: an empty body takes over the parent's changes.",
+        request=RevisionForm,
+        responses=schema.answers({201: profile_schema.RevisionDetailSchema}, *CHANGING, 404),
+        tags=TAGS,
+    )
+    def post(self, request: Request, name: str) -> Response:
+        profile = get_object_or_404(SeccompProfile, name=name)
+        values = validated(RevisionForm, request.data)
+        if not profile.parent and "rules" not in values:
+            raise ValidationError({"rules": ["Send the rules, or null for no filter."]})
+        try:
+            revision = next_revision(profile, values, request)
+        except ModelError as e:
+            raise in_fields(e) from e
+        headers = {"Location": f"/api/v1/seccomp-profiles/{name}/revisions/{revision.number}"}
+        return Response(revision_in_detail(revision), status=201, headers=headers)
+
+
+def revision_named(name: str, number: int) -> SeccompRevision:
+    rows = SeccompRevision.objects.select_related("profile__parent", "parent_revision")
+    # Larger than Postgres's integer: there is none.
+    return get_object_or_404(rows, profile__name=name, number=min(number, 2**31 - 1))
+
+
+class RevisionView(CatalogueView):
+    @extend_schema(
+        summary="One revision, with what is to be said about it",
+        operation_id="get_seccomp_revision",
+        responses=schema.answers({200: profile_schema.RevisionDetailSchema}, 404),
+        tags=TAGS,
+    )
+    def get(self, request: Request, name: str, number: int) -> Response:
+        return Response(revision_in_detail(revision_named(name, number)))
+
+
+class ActivateView(CatalogueView):
+    @extend_schema(
+        summary="Put a revision in force",
+        operation_id="activate_seccomp_revision",
+        description="Administrators only; an older one, too: that is how to go back. Once this is answered no run "
+        "gets a sandbox under another revision. 409 unless the newest probe on every enabled runtime that would "
+        "run under it says that it is enforced, and the runtime has not changed since.",
+        request=ActivationForm,
+        responses=schema.answers({200: profile_schema.ActivationSchema}, *CHANGING, 404, 409),
+        tags=TAGS,
+    )
+    def post(self, request: Request, name: str, number: int) -> Response:
+        form = validated(ActivationForm, request.data)
+        done = put_in_force(revision_named(name, number), form.get("override", ""), request)
+        return Response(
+            {
+                "revision": done.revision.number,
+                "previous": done.previous and done.previous.number,
+                "activated_at": done.activated_at,
+                "activated_by": done.activated_by,
+                "override": done.override,
+            }
+        )
+
+
+class RevisionExportView(CatalogueView):
+    @extend_schema(
+        summary="A revision as a file",
+        operation_id="export_seccomp_revision",
+        description="For `docker run --security-opt seccomp=FILE`. `rules`: as it was written or imported; of one "
+        "that extends another there is `effective` alone.",
+        parameters=[OpenApiParameter("form", enum=["effective", "rules"], default="effective")],
+        responses=schema.answers({200: schema.ANY}, 404, 409, 422),
+        tags=TAGS,
+    )
+    def get(self, request: Request, name: str, number: int) -> HttpResponse:
+        revision = revision_named(name, number)
+        form = request.query_params.get("form", "effective")
+        if form not in ("effective", "rules"):
+            raise ValidationError({"form": ["Must be effective or rules."]})
+        content = getattr(revision, form)
+        if content is None:
+            raise Conflict(
+                f"{revision} has no {form} to export: it is without a filter, or it extends another profile.",
+                remedy="Export effective, or another revision.",
+                code="nothing_to_export",
+            )
+        return as_file(revision, content)
+
+
+def as_file(revision: SeccompRevision, content: Any) -> HttpResponse:
+    response = JsonResponse(content, json_dumps_params={"indent": 2})
+    response["Content-Disposition"] = f'attachment; filename="{revision.profile.name}-{revision.number}.json"'
+    return response
+
+
+class DiffView(CatalogueView):
+    @extend_schema(
+        summary="What differs between two revisions",
+        operation_id="diff_seccomp_revisions",
+        description="By effect: which calls became allowed, denied, or depend otherwise on their arguments.",
+        parameters=[
+            OpenApiParameter(
+                "before",
+                {"type": "string", "pattern": "^([0-9]{1,9}|parent)?$"},
+                description="A number, or `parent`. Default: the active revision.",
+            ),
+            OpenApiParameter(
+                "after",
+                {"type": "string", "pattern": "^([0-9]{1,9})?$"},
+                description="A number. Default: the newest revision.",
+            ),
+        ],
+        responses=schema.answers({200: profile_schema.DiffSchema}, 404, 422),
+        tags=TAGS,
+    )
+    def get(self, request: Request, name: str) -> Response:
+        profile = get_object_or_404(SeccompProfile.objects.select_related("active", "parent__active"), name=name)
+        before = self._before(profile, request.query_params.get("before", ""))
+        after = self._numbered(profile, "after", request.query_params.get("after", ""))
+        after = after or profile.revisions.latest("number")
+        found = diff(before.effective, after.effective).as_dict()
+        return Response({"before": str(before), "after": str(after)} | found)
+
+    def _before(self, profile: SeccompProfile, text: str) -> SeccompRevision:
+        if text != "parent":
+            return self._numbered(profile, "before", text) or profile.current
+        if profile.parent is None:
+            raise ValidationError({"before": [f"{profile} extends no other profile."]})
+        return profile.parent.current
+
+    def _numbered(self, profile: SeccompProfile, field: str, text: str) -> SeccompRevision | None:
+        if not text:
+            return None
+        if not (text.isascii() and text.isdigit() and len(text) < 10):
+            raise ValidationError({field: ["Must be the number of a revision."]})
+        revision = profile.revisions.filter(number=int(text)).first()
+        if revision is None:
+            raise ValidationError({field: [f"{profile} has no revision {text}."]})
+        revision.profile = profile
+        return revision

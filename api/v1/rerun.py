@@ -1,0 +1,57 @@
+"""POST /api/v1/executions/{id}/rerun: the same program once more, as it was then or as things are today."""
+
+from uuid import UUID
+
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from api.v1 import schema
+from api.v1.base import ApiView
+from api.v1.problems import Conflict
+from api.v1.views import url_of
+from executions import representation, rerun, services, submission
+from executions.forms import RerunForm
+from sandbox_platform.kit.fields import validated
+
+
+class RerunView(ApiView):
+    @extend_schema(
+        summary="Run it again",
+        operation_id="rerun_execution",
+        description="`then`: on the image, seccomp profile and limits it had, or 409 with what is gone. `now`: on "
+        "the runtime as it is today. `differences` lists what changed since, either way.",
+        request=RerunForm,
+        responses=schema.answers(
+            {
+                201: OpenApiResponse(schema.RerunSchema, "Finished."),
+                202: OpenApiResponse(schema.RerunSchema, "Under way: see Location."),
+            },
+            *schema.BODY,
+            *schema.RUN,
+            404,
+            409,
+        ),
+        tags=["Executions"],
+    )
+    def post(self, request: Request, execution_id: UUID) -> Response:
+        form = validated(RerunForm, request.data)
+        earlier = self.execution(execution_id)
+        before, today = rerun.then(earlier), rerun.now(earlier, self.caller)
+        pinned = form["configuration"] == "then"
+        rerun.refuse_gone_mode(earlier)
+        if pinned and (found := rerun.obstacles(earlier, today)):
+            raise Conflict(
+                f"It cannot run as it did then: {'; '.join(found)}.",
+                field="configuration",
+                remedy="Send now, to run it on today's configuration.",
+                code="configuration_gone",
+            )
+        wanted = rerun.request_of(
+            earlier, pinned=pinned, client=self.caller, http=request._request, endpoint=submission.ENDPOINT
+        )
+        execution = services.submit(wanted, policy=earlier.runtime.code_policy)
+        execution = submission.until_finished(execution, wait_s=form["wait"], http=request)
+        content = {"execution": representation.detail(execution), "differences": rerun.differences(before, today)}
+        status = 201 if execution.is_finished else 202
+        return Response(content, status=status, headers={"Location": url_of(execution.pk)})

@@ -1,0 +1,228 @@
+"""/api/v1/executions: submit, list, look, cancel, artifacts."""
+
+from contextlib import suppress
+from pathlib import PurePath
+from typing import Any
+from urllib.parse import quote, urlencode
+from uuid import UUID
+
+from django.http import Http404, HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiRequest, OpenApiResponse, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from api.v1 import schema
+from api.v1.base import ApiView, FormParser, JsonParser
+from api.v1.listing import ListForm, fields_of, parameters
+from api.v1.problems import Conflict
+from executions import representation, services, submission
+from executions.forms import MultipartForm, SubmissionForm, WaitingForm
+from executions.models import Execution, Outcome
+from executions.pages import page
+from runtimes.models import Network
+from sandbox_platform.kit.downloads import as_attachment
+from sandbox_platform.kit.fields import validated
+
+# Harmless wherever they are opened; everything else is bytes. All of them are sent as attachments.
+CONTENT_TYPES = {
+    ".csv": "text/csv; charset=utf-8",
+    ".gif": "image/gif",
+    ".jpeg": "image/jpeg",
+    ".jpg": "image/jpeg",
+    ".json": "application/json",
+    ".pdf": "application/pdf",
+    ".png": "image/png",
+    ".txt": "text/plain; charset=utf-8",
+    ".webp": "image/webp",
+}
+BYTES = "application/octet-stream"
+
+
+def url_of(execution_id: UUID) -> str:
+    return f"/api/v1/executions/{execution_id}"
+
+
+def answer(execution: Execution, *, created: bool) -> Response:
+    """202 while it is under way; else 201, or 200 for one that was there before."""
+    status = (201 if created else 200) if execution.is_finished else 202
+    headers = {"Location": url_of(execution.pk)}
+    return Response(representation.detail(execution), status=status, headers=headers)
+
+
+class ExecutionsView(ApiView):
+    parser_classes = [JsonParser, FormParser]
+
+    @extend_schema(
+        summary="Submit a program",
+        operation_id="submit_execution",
+        description="Runs it in a fresh sandbox. How it ends is in `status` and `outcome`, not the HTTP status.",
+        request={
+            "application/json": SubmissionForm,
+            "multipart/form-data": OpenApiRequest(
+                MultipartForm, encoding={"execution": {"contentType": "application/json"}}
+            ),
+        },
+        parameters=[schema.IDEMPOTENCY],
+        examples=schema.EXAMPLES,
+        responses=schema.answers(
+            {
+                200: OpenApiResponse(schema.ExecutionSchema, "The same request came before; it has finished."),
+                201: OpenApiResponse(schema.ExecutionSchema, "Finished."),
+                202: OpenApiResponse(schema.ExecutionSchema, "Under way: see Location."),
+            },
+            *schema.BODY,
+            *schema.RUN,
+            409,
+        ),
+        tags=["Executions"],
+    )
+    def post(self, request: Request) -> Response:
+        key = submission.idempotency_key(request)
+        form = validated(SubmissionForm, request.data)
+
+        def wanted() -> services.Request:
+            runtime = submission.runtime_named(form["runtime"])
+            return submission.request_of(form, runtime=runtime, client=self.caller, http=request)
+
+        execution, created = submission.submit_once(key, request.data, self.caller, wanted)
+        execution = submission.until_finished(execution, wait_s=form["wait"], http=request)
+        return answer(execution, created=created)
+
+    @extend_schema(
+        summary="List executions",
+        operation_id="list_executions",
+        parameters=[ListForm],
+        responses=schema.answers({200: schema.PageSchema, **schema.LONG_QUERY}, 422),
+        tags=["Executions"],
+    )
+    def get(self, request: Request) -> Response:
+        form = validated(ListForm, parameters(ListForm, request.query_params))
+        fields = fields_of(form)
+        visible = self.visible().defer(*representation.unneeded_columns(fields))
+        rows, cursor = page(visible, form, self.caller)
+        following = None
+        if cursor:
+            query = request.query_params.copy()
+            query["cursor"] = cursor
+            following = f"{request.path}?{urlencode(list(_pairs(query)))}"
+        return Response({"next": following, "results": [representation.listed(row, fields) for row in rows]})
+
+
+def _pairs(query: Any) -> list[tuple[str, str]]:
+    return [(name, value) for name, values in query.lists() for value in values]
+
+
+class ExecutionView(ApiView):
+    @extend_schema(
+        summary="One execution",
+        operation_id="get_execution",
+        parameters=[WaitingForm],
+        responses=schema.answers({200: schema.ExecutionSchema}, 404, 422),
+        tags=["Executions"],
+    )
+    def get(self, request: Request, execution_id: UUID) -> Response:
+        wait_s = waiting_time(request)
+        execution = self.execution(execution_id)
+        execution = submission.until_finished(execution, wait_s=wait_s, http=request)
+        return Response(representation.detail(execution))
+
+
+def waiting_time(request: Request) -> float:
+    """`wait` of a query, which holds texts only."""
+    query: dict[str, Any] = request.query_params.dict()
+    with suppress(ValueError):  # the form says what is wrong
+        query["wait"] = float(query.get("wait", 0))
+    return float(validated(WaitingForm, query)["wait"])
+
+
+class CancelView(ApiView):
+    parser_classes = [JsonParser]
+
+    @extend_schema(
+        summary="Cancel",
+        operation_id="cancel_execution",
+        description="A queued one never starts; a running one's sandbox is killed.",
+        request=None,
+        responses=schema.answers(
+            {
+                200: OpenApiResponse(schema.ExecutionSchema, "It was queued and never starts."),
+                202: OpenApiResponse(schema.ExecutionSchema, "It is running and ends within a second."),
+            },
+            403,
+            404,
+            409,
+        ),
+        tags=["Executions"],
+    )
+    def post(self, request: Request, execution_id: UUID) -> Response:
+        execution = self.execution(execution_id)
+        cancelled = services.cancel(execution.pk, outcome=Outcome.CANCEL_REQUESTED)
+        execution = self.execution(execution_id)
+        if not cancelled:
+            raise Conflict(
+                f"It has ended already: {execution.status}.",
+                remedy="Nothing is left to cancel.",
+                code="already_ended",
+            )
+        return Response(representation.detail(execution), status=200 if execution.is_finished else 202)
+
+
+class RequestsView(ApiView):
+    @extend_schema(
+        summary="Requests that an execution's program made",
+        operation_id="list_requests",
+        description="The allowed and the refused, in their order, also while it runs: at most about a thousand.",
+        responses=schema.answers({200: schema.EgressRequestSchema(many=True)}, 404),
+        tags=["Executions"],
+    )
+    def get(self, request: Request, execution_id: UUID) -> Response:
+        execution = self.execution(execution_id)
+        if execution.network == Network.NONE:
+            return Response([])
+        return Response(list(execution.egress_requests.values(*representation.REQUEST)))
+
+
+class ArtifactsView(ApiView):
+    @extend_schema(
+        summary="Artifacts of an execution",
+        operation_id="list_artifacts",
+        responses=schema.answers({200: schema.ArtifactSchema(many=True)}, 404),
+        tags=["Executions"],
+    )
+    def get(self, request: Request, execution_id: UUID) -> Response:
+        execution = self.execution(execution_id)
+        artifacts = execution.artifacts.values_list("name", "size") if execution.artifact_count else []
+        return Response(
+            [
+                {
+                    "name": name,
+                    "size": size,
+                    "content_type": content_type(name),
+                    "url": f"{url_of(execution.pk)}/artifacts/{quote(name, safe='')}",
+                }
+                for name, size in artifacts
+            ]
+        )
+
+
+class ArtifactView(ApiView):
+    @extend_schema(
+        summary="Download an artifact",
+        operation_id="get_artifact",
+        responses={
+            **schema.answers({}, 404),
+            (200, BYTES): OpenApiResponse(OpenApiTypes.BINARY, "Always an attachment."),
+        },
+        tags=["Executions"],
+    )
+    def get(self, request: Request, execution_id: UUID, name: str) -> HttpResponse:
+        execution = self.execution(execution_id)
+        artifact = execution.artifacts.filter(name=name).first() if "\0" not in name else None
+        if artifact is None:
+            raise Http404
+        return as_attachment(artifact.name, bytes(artifact.content), content_type(artifact.name))
+
+
+def content_type(name: str) -> str:
+    return CONTENT_TYPES.get(PurePath(name).suffix.lower(), BYTES)

@@ -1,0 +1,88 @@
+"""A build: one attempt to give a runtime another image, and its record."""
+
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+
+from runtimes.packages import none, validate_packages
+
+
+class BuildKind(models.TextChoices):
+    PACKAGES = "packages", "Packages on top of the image"
+    PULL = "pull", "The image itself, pulled and pinned"
+
+
+class BuildState(models.TextChoices):
+    QUEUED = "queued", "Queued"
+    BUILDING = "building", "Building"
+    PROBING = "probing", "Probing"
+    LIVE = "live", "Live"
+    READY = "ready", "Ready"  # proven good, and not what runs now
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+WORKING = (BuildState.BUILDING, BuildState.PROBING)
+UNFINISHED = (BuildState.QUEUED, *WORKING)
+USABLE = (BuildState.LIVE, BuildState.READY)
+
+
+class BuildQuerySet(models.QuerySet["RuntimeBuild"]):
+    def unfinished(self) -> "BuildQuerySet":
+        return self.filter(state__in=UNFINISHED)
+
+    def working(self) -> "BuildQuerySet":
+        return self.filter(state__in=WORKING)
+
+    def live_of(self, runtime: Any) -> "RuntimeBuild | None":
+        return self.filter(runtime=runtime, state=BuildState.LIVE).defer("log").first()
+
+    def demote_live(self, runtime: Any) -> None:
+        """The live build of a runtime becomes one of those that can be activated."""
+        self.filter(runtime=runtime, state=BuildState.LIVE).update(state=BuildState.READY)
+
+
+class RuntimeBuild(models.Model):
+    runtime = models.ForeignKey("runtimes.Runtime", on_delete=models.CASCADE, related_name="builds")
+    number = models.PositiveIntegerField()
+    kind = models.CharField(max_length=8, choices=BuildKind.choices)
+    packages = models.JSONField(default=none, validators=[validate_packages])
+    base = models.CharField(max_length=300, help_text="The runtime's image reference when it was asked for.")
+    base_image_id = models.CharField(max_length=80, blank=True)
+    image_id = models.CharField(
+        max_length=80, blank=True, help_text="Empty until there is one, and once collected."
+    )
+    digest = models.CharField(max_length=400, blank=True, help_text="Where a registry has it, by digest.")
+    node = models.CharField(max_length=100, blank=True)
+    state = models.CharField(max_length=9, choices=BuildState.choices, default=BuildState.QUEUED)
+    progress = models.CharField(max_length=100, blank=True, help_text="The step it is at.")
+    log = models.TextField(blank=True)
+    error = models.TextField(blank=True)
+    requested_by = models.CharField(max_length=150, blank=True)
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    worker_backend = models.PositiveIntegerField(null=True, help_text="Its session in Postgres: gone when it is.")
+    finished_at = models.DateTimeField(null=True, blank=True)
+    live_at = models.DateTimeField(null=True, blank=True, help_text="When it last became what runs.")
+
+    objects = BuildQuerySet.as_manager()
+
+    class Meta:
+        db_table = "runtimes_runtimebuild"
+        ordering = ["-id"]
+        verbose_name = "build"
+        constraints = [
+            models.UniqueConstraint(fields=["runtime", "number"], name="build_number_once"),
+            models.CheckConstraint(condition=Q(state__in=BuildState.values), name="build_state_is_known"),
+            models.UniqueConstraint(
+                fields=["runtime"], condition=Q(state__in=UNFINISHED), name="build_one_at_a_time"
+            ),
+            models.UniqueConstraint(fields=["runtime"], condition=Q(state="live"), name="build_one_live"),
+            # It takes a worker and most of the machine.
+            models.UniqueConstraint(fields=["node"], condition=Q(state__in=WORKING), name="build_one_per_node"),
+        ]
+
+    def __str__(self) -> str:
+        return f"build {self.number} of {self.runtime}"

@@ -1,0 +1,138 @@
+"""Whether a new image runs what its runtime's smoke programs and its packages ask of it, in real sandboxes."""
+
+import json
+from base64 import b64encode
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+from builds.record import BuildFailed, Record
+from executions.verdict import Verdict, decide
+from runtimes import smoke
+from runtimes.models import Limits, Runtime
+from runtimes.packages import name_of
+from sandboxes import pool
+from sandboxes.engine import Engine
+from sandboxes.protocol import BYE, Job
+from sandboxes.session import EndedBy, Report
+from sandboxes.sessions import session_of
+
+# Importing something large for the first time takes gVisor a while; the runs' own limit says nothing about it.
+IMPORT_MS = 60_000
+IMPORT_PYTHON = """
+import importlib, importlib.metadata, sys, traceback
+name = sys.argv[1]
+files = importlib.metadata.distribution(name).files or []
+tops = {f.parts[0].split(".")[0] for f in files if f.suffix in (".py", ".so") and ".." not in f.parts}
+tops = sorted(top for top in tops if top.isidentifier())
+failed = 0
+for top in tops:
+    try:
+        importlib.import_module(top)
+    except Exception:
+        failed += 1
+        traceback.print_exc()
+sys.exit(bool(tops) and failed == len(tops))
+"""
+IMPORT_NODE = """
+const name = process.argv[2];
+try { require(name); process.exit(0); } catch (e) {
+    if (name.startsWith("@types/")) process.exit(0);
+    import(name).then(() => process.exit(0), (e) => { console.error(e); process.exit(1); });
+}
+"""
+IMPORTS = {"pip": ((".py",), IMPORT_PYTHON), "npm": ((".js", ".mjs", ".cjs"), IMPORT_NODE)}
+
+
+def probe(
+    engine: Engine, runtime: Runtime, image_id: str, packages: Mapping[str, list[str]], record: Record
+) -> None:
+    """Raises BuildFailed with the first program that does not do what it should, and EngineError."""
+    programs = [*runtime.smoke, *imports(runtime, packages)]
+    if not programs:
+        record.step("probe: starting")
+        _run(engine, runtime, image_id, None)
+    for program in programs:
+        record.step(f"probe: {program['name']}")
+        report, verdict = _run(engine, runtime, image_id, program)
+        shown = _as_shown(report, verdict)
+        if wrong := smoke.disagreements(program, shown, [name for name, _ in report.artifacts]):
+            for line in shown["stderr"].splitlines()[-20:]:
+                record.line(line)
+            last = shown["stderr"].strip().splitlines()[-1:]
+            raise BuildFailed(f"Probe {program['name']}: {'; '.join([*wrong, *last])}")
+
+
+def imports(runtime: Runtime, packages: Mapping[str, list[str]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": f"import {name_of(ecosystem, package)}",
+            "code": code,
+            "argv": [name_of(ecosystem, package)],
+            "expect": {"status": "succeeded"},
+            "patience_ms": IMPORT_MS,
+        }
+        for ecosystem, (suffixes, code) in IMPORTS.items()
+        if runtime.source_file.endswith(suffixes)
+        for package in packages[ecosystem]
+    ]
+
+
+def _run(
+    engine: Engine, runtime: Runtime, image_id: str, program: Mapping[str, Any] | None
+) -> tuple[Report, Verdict] | Any:
+    limits = limits_of(runtime, program or {})
+    own = pool.Own(image_id, limits, runtime.environment, runtime.revision, pool.profile_of(runtime))
+    sandbox = pool.start(engine, pool.Configuration(runtime, own, runtime.network), held=True)
+    try:
+        if program is None:
+            return None
+        with closing(engine.attach(sandbox.container_id)) as channel:
+            report = session_of(runtime, channel, sandbox.container_id, limits).run(_job(runtime, program, limits))
+            lost = report.ended_by in (EndedBy.LOST, EndedBy.STREAM)
+            verdict = decide(report, engine.state_after_end(sandbox.container_id) if lost else None, limits)
+            if report.ended_by is EndedBy.RUNNER:
+                channel.send(BYE)
+            return report, verdict
+    finally:
+        pool.retire(sandbox)
+
+
+def limits_of(runtime: Runtime, program: Mapping[str, Any]) -> Limits:
+    limits = runtime.limits.lowered_to({"wall_time_ms": IMPORT_MS} | program.get("limits", {}))
+    if patience_ms := program.get("patience_ms"):
+        limits = replace(limits, wall_time_ms=patience_ms, cpu_time_ms=patience_ms)
+    return limits
+
+
+def _job(runtime: Runtime, program: Mapping[str, Any], limits: Limits) -> Job:
+    files = program.get("files", {})
+    return Job(
+        mode=program.get("mode", "script"),
+        code=program["code"],
+        source_file=runtime.source_file,
+        arguments=json.dumps(program.get("arguments", {})),
+        stdin=program.get("stdin", ""),
+        argv=program.get("argv", []),
+        environment={},
+        output_bytes=limits.output_bytes,
+        output_action=limits.output_action,
+        result_bytes=limits.result_bytes,
+        artifact_count=limits.artifact_count,
+        artifact_bytes=limits.artifact_bytes,
+        artifact_suffixes=None,
+        files=[{"path": path, "base64": b64encode(text.encode()).decode()} for path, text in files.items()],
+    )
+
+
+def _as_shown(report: Report, verdict: Verdict) -> dict[str, Any]:
+    """As the API shows an execution."""
+    return {
+        "status": verdict.status,
+        "outcome": verdict.outcome,
+        "exit_code": verdict.exit_code,
+        "result": json.loads(verdict.result) if verdict.result is not None else None,
+        "stdout": report.stdout.decode(errors="replace"),
+        "stderr": report.stderr.decode(errors="replace") + f"\n{verdict.message}",
+    }

@@ -1,0 +1,116 @@
+"""The background tasks: one build from its request to its end, and going back to an earlier one."""
+
+import contextlib
+import logging
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Func, PositiveIntegerField
+from django.utils import timezone
+
+from builds import services
+from builds.engine import BuildEngine, get_build_engine
+from builds.making import make, repository, tag_of
+from builds.models import USABLE, WORKING, BuildState, RuntimeBuild
+from builds.probing import probe
+from builds.record import BuildFailed, Cancelled, Lost, Record
+from builds.swapping import go_live
+from executions.services import db_text
+from sandbox_platform.kit.failures import without_text
+from sandboxes.engine import EngineError
+from sandboxes.images import NobodyAnswers
+
+logger = logging.getLogger(__name__)
+
+
+def run_build(build_id: int) -> None:
+    """Returns quietly if the build is gone, taken or cancelled, or another one is under way here."""
+    build = take(build_id)
+    if build is None:
+        return
+    engine, record = get_build_engine(), Record(build)
+    try:
+        carry_out(engine, build, record)
+    except Cancelled:
+        end(engine, build, record, BuildState.CANCELLED, "Cancelled.")
+    except (BuildFailed, EngineError) as e:
+        end(engine, build, record, BuildState.FAILED, str(e))
+    except Lost:
+        logger.warning("%s: somebody ended it meanwhile", build)
+        remove_image(engine, build)
+    except Exception as e:
+        # The boundary of the worker: the build must end, whatever it was.
+        logger.error("%s: %s", build, without_text(e))
+        end(
+            engine,
+            build,
+            record,
+            BuildState.FAILED,
+            f"The platform failed: {type(e).__name__}. Its log says more.",
+        )
+    finally:
+        services.start_next()
+
+
+def take(build_id: int) -> RuntimeBuild | None:
+    try:
+        with transaction.atomic():
+            taken = RuntimeBuild.objects.filter(pk=build_id, state=BuildState.QUEUED).update(
+                state=BuildState.BUILDING,
+                node=settings.SANDBOX_NODE,
+                worker_backend=Func(function="pg_backend_pid", output_field=PositiveIntegerField()),
+                started_at=timezone.now(),
+            )
+    except IntegrityError:
+        return None  # one at a time: whoever ends starts the next
+    return RuntimeBuild.objects.select_related("runtime").get(pk=build_id) if taken else None
+
+
+def carry_out(engine: BuildEngine, build: RuntimeBuild, record: Record) -> None:
+    make(engine, build, record)
+    if not RuntimeBuild.objects.filter(pk=build.pk, state=BuildState.BUILDING).update(state=BuildState.PROBING):
+        raise Lost
+    probe(engine, build.runtime, build.image_id, build.packages, record)
+    record.step("probes passed")
+    try:
+        problem = services.missing_on(build.image_id)
+    except NobodyAnswers:
+        problem = "No keeper answers whether every node has the image."
+    if problem:
+        keep(build, f"{problem} Bring it there (docker save, docker load), then activate this build.")
+        return
+    record.step("warming up its sandboxes")
+    go_live(engine, build)
+
+
+def keep(build: RuntimeBuild, why: str) -> None:
+    """It is good, and may be activated later."""
+    fields = {"state": BuildState.READY, "error": why, "progress": "", "finished_at": timezone.now()}
+    RuntimeBuild.objects.filter(pk=build.pk, state__in=WORKING).update(**fields)
+
+
+def end(engine: BuildEngine, build: RuntimeBuild, record: Record, state: BuildState, why: str) -> None:
+    remove_image(engine, build)
+    with contextlib.suppress(BuildFailed, Cancelled, Lost):
+        record.line(why)
+        record.beat(now=True)
+    fields = {"state": state, "error": db_text(why), "progress": "", "image_id": "", "finished_at": timezone.now()}
+    RuntimeBuild.objects.filter(pk=build.pk, state__in=WORKING).update(**fields)
+
+
+def remove_image(engine: BuildEngine, build: RuntimeBuild) -> None:
+    try:
+        engine.untag(f"{repository()}:{tag_of(build)}")
+    except EngineError as e:
+        logger.warning("%s: its image is not removed yet: %s", build, e)
+
+
+def activate_build(build_id: int) -> None:
+    build = RuntimeBuild.objects.select_related("runtime").filter(pk=build_id, state__in=USABLE).first()
+    if build is None:
+        return
+    try:
+        go_live(get_build_engine(), build)
+    except (BuildFailed, EngineError) as e:
+        fields = {"error": db_text(f"Not activated: {e}"), "progress": ""}
+        RuntimeBuild.objects.filter(pk=build_id).update(**fields)

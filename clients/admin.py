@@ -1,0 +1,184 @@
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import Max, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from clients import sources
+from clients.admission import usage_of
+from clients.forms import OVERLAPS, ClientForm, OverlapForm, TokenForm
+from clients.models import Client, Token
+from sandbox_platform.kit import html
+from sandbox_platform.kit.generics import ModelAdmin, ModelForm, TabularInline
+
+DAYS = 14
+
+
+class TokenInline(TabularInline[Token, Client]):
+    model = Token
+    form = TokenForm
+    fields = ("name", "prefix", "created_at", "expires_at", "last_used_at", "revoked_at")
+    readonly_fields = ("prefix", "created_at", "last_used_at", "revoked_at")
+    can_delete = False
+    show_change_link = True
+    verbose_name_plural = "tokens (issued in the list of clients, revoked in the list of tokens)"
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Client)
+class ClientAdmin(ModelAdmin[Client]):
+    empty_hint = "Each deployment that calls gets a client of its own, with its token, caps and quotas."
+    form = ClientForm
+    inlines = (TokenInline,)
+    list_display = ("name", "role", "enabled", "today", "open", "last_used")
+    list_filter = ("enabled", "role")
+    search_fields = ("name",)
+    readonly_fields = ("created_at", "usage_now", "last_days")
+    actions: tuple[Any, ...] = ("issue_new_token",)
+    action_form = OverlapForm
+    fieldsets = (
+        (
+            None,
+            {
+                "description": "The token is generated when the client is first saved, and shown once. "
+                "Only its hash is kept: a lost token is replaced with the action in the list of clients.",
+                "fields": (
+                    "name",
+                    "enabled",
+                    "role",
+                    "allowed_runtimes",
+                    "network",
+                    "seccomp_profile",
+                    "created_at",
+                ),
+            },
+        ),
+        (
+            "How many runs",
+            {
+                "description": "Counted across all processes and nodes, and for the client, not for an address.",
+                "fields": (
+                    "max_runs_per_minute",
+                    "max_runs_per_day",
+                    "max_open_executions",
+                    "usage_now",
+                    "last_days",
+                ),
+            },
+        ),
+        (
+            "Caps on one run",
+            {
+                "description": "The lower of this and the runtime's limit holds.",
+                "fields": (
+                    "max_wall_time_ms",
+                    "max_cpu_time_ms",
+                    "max_memory_bytes",
+                    "max_output_bytes",
+                    "max_result_bytes",
+                    "max_artifact_count",
+                    "max_artifact_bytes",
+                ),
+            },
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Client]:
+        return (
+            super()
+            .get_queryset(request)
+            .annotate(open=sources.open_executions_of_outer(), last_used=Max("tokens__last_used_at"))
+        )
+
+    @admin.display(description="Runs today")
+    def today(self, client: Client) -> str:
+        if not client.max_runs_per_day:
+            return "unlimited"
+        return f"{usage_of(client).day_used} of {client.max_runs_per_day}"
+
+    @admin.display(description="Open now", ordering="open")
+    def open(self, client: Any) -> str:
+        return f"{client.open} of {client.max_open_executions}" if client.max_open_executions else str(client.open)
+
+    @admin.display(description="Last call (UTC)", ordering="last_used", empty_value="never")
+    def last_used(self, client: Any) -> Any:
+        return client.last_used
+
+    @admin.display(description="Used")
+    def usage_now(self, client: Client) -> str:
+        usage = usage_of(client)
+        parts = [f"{usage.open_executions} queued or running"]
+        if client.max_runs_per_minute:
+            parts.append(f"{usage.minute_used} in the last minute")
+        if client.max_runs_per_day:
+            parts.append(f"{usage.day_used} today")
+        return ", ".join(parts)
+
+    @admin.display(description="Last 14 days")
+    def last_days(self, client: Client) -> SafeString:
+        if client._state.adding:
+            return html.note("none yet")
+        days = sources.runs_by_day(client.pk, timezone.now(), DAYS)
+        most = client.max_runs_per_day or max(days.values())
+        return html.days(days, most, against_quota=bool(client.max_runs_per_day))
+
+    def save_model(self, request: HttpRequest, obj: Client, form: ModelForm[Client], change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if not change:
+            self._show_once(request, obj, Token.objects.issue(obj)[1])
+
+    @admin.action(description="Issue a new token; the old ones …", permissions=["change"])
+    def issue_new_token(self, request: HttpRequest, clients: QuerySet[Client]) -> None:
+        label, overlap = OVERLAPS.get(request.POST.get("overlap", ""), OVERLAPS["0"])
+        for client in clients:
+            if overlap is None:
+                _, token = Token.objects.issue(client)
+            else:
+                _, token = Token.objects.rotate(client, overlap=overlap)
+            self.log_change(request, client, f"Issued a new token; the old ones {label}.")
+            self._show_once(request, client, token)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        # History names its client for ever; one that must not call any more is switched off.
+        return obj is not None and not obj.executions.exists() and super().has_delete_permission(request, obj)
+
+    def _show_once(self, request: HttpRequest, client: Client, token: str) -> None:
+        shown = format_html("Token of {}, shown only now: <code>{}</code>", client.name, token)
+        self.message_user(request, shown, messages.WARNING)
+
+
+@admin.register(Token)
+class TokenAdmin(ModelAdmin[Token]):
+    empty_hint = "A client gets its first with its first save, and others by an action in the list of clients."
+    form = TokenForm
+    list_display = ("__str__", "client", "created_at", "expires_at", "last_used_at", "revoked_at", "works")
+    list_filter = ("client",)
+    list_select_related = ("client",)
+    search_fields = ("name", "prefix", "client__name")
+    fields = ("client", "name", "prefix", "created_at", "expires_at", "last_used_at", "revoked_at")
+    readonly_fields = ("client", "prefix", "created_at", "last_used_at", "revoked_at")
+    actions = ("revoke",)
+
+    @admin.display(description="Works", boolean=True)
+    def works(self, token: Token) -> bool:
+        return not token.refusal()
+
+    @admin.action(description="Revoke: stop working at once, for good", permissions=["change"])
+    def revoke(self, request: HttpRequest, tokens: QuerySet[Token]) -> None:
+        for token in tokens:
+            token.revoke()
+            self.log_change(request, token, "Revoked.")
+        self.message_user(request, f"{len(tokens)} revoked.")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False  # issued by an action on its client, which shows it
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        # With its client only; a token that must not be used any more is revoked, and its trace stays.
+        with_client = obj is not None and not obj.client.executions.exists()
+        return with_client and super().has_delete_permission(request, obj)

@@ -1,0 +1,75 @@
+"""Who calls: the token as RAGFlow's clients and others send it."""
+
+import base64
+import binascii
+import logging
+
+from django.conf import settings
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import APIException, AuthenticationFailed
+from rest_framework.request import Request
+
+from clients.models import Client, Token, hash_token
+from sandbox_platform.kit.prepared import prepared
+
+logger = logging.getLogger(__name__)
+
+
+class Anyone:
+    """The caller of a platform that was opened on purpose."""
+
+    is_authenticated = True
+    may_run = True
+    may_administer = False
+    sees_everything = False
+
+
+class NotConfigured(APIException):
+    status_code = 503
+    default_detail = (
+        "No API token is configured. Set SANDBOX_EXECUTOR_MANAGER_API_TOKEN and run `manage.py bootstrap`, or "
+        "create a client in the admin."
+    )
+    default_code = "not_configured"
+
+
+def token_of(request: Request) -> str:
+    """From `Authorization: Bearer`, `X-Sandbox-Token`, or as the password of Basic; "" if there is none.
+
+    Basic serves RAGFlow versions that know no token: an endpoint `http://ragflow:TOKEN@host:9385` makes their
+    HTTP client send it.
+    """
+    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+    match scheme.lower():
+        case "bearer":
+            return value.strip()
+        case "basic":
+            try:
+                return base64.b64decode(value, validate=True).decode().partition(":")[2]
+            except (binascii.Error, UnicodeDecodeError):
+                return ""
+    return request.headers.get("X-Sandbox-Token", "").strip()
+
+
+def token_with(text: str) -> Token | None:
+    with prepared():
+        return Token.objects.select_related("client").filter(token_sha256=hash_token(text)).first()
+
+
+class TokenAuthentication(BaseAuthentication):
+    def authenticate(self, request: Request) -> tuple[Client | Anyone, Token | None]:
+        text = token_of(request)
+        if text and (token := token_with(text)):
+            # Said to nobody but the holder of a token that was real once.
+            if refusal := token.refusal():
+                raise AuthenticationFailed(refusal)
+            token.note_use()
+            return token.client, token
+        if settings.RAGFLOW_ALLOW_UNAUTHENTICATED:
+            return Anyone(), None
+        if not Token.objects.usable().exists():
+            raise NotConfigured
+        raise AuthenticationFailed("The API token is missing or wrong.")
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'Bearer realm="sandbox"'

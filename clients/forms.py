@@ -1,0 +1,90 @@
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.utils import timezone
+
+from clients.models import Client, Token
+from runtimes.forms import BytesField, TimeField
+from runtimes.models import Runtime
+from sandbox_platform.kit.forms import CHECKBOXES, SELECT, TextInput
+from sandbox_platform.kit.generics import ActionForm, ModelForm
+
+# None: nothing ends, the new one comes beside the old ones.
+OVERLAPS: dict[str, tuple[str, timedelta | None]] = {
+    "0": ("stop at once", timedelta(0)),
+    "1h": ("work for another hour", timedelta(hours=1)),
+    "1d": ("work for another day", timedelta(days=1)),
+    "7d": ("work for another week", timedelta(days=7)),
+    "30d": ("work for another 30 days", timedelta(days=30)),
+    "keep": ("stay as they are", None),
+}
+
+
+class OverlapForm(ActionForm):
+    overlap = forms.ChoiceField(
+        choices=[(key, label) for key, (label, _) in OVERLAPS.items()],
+        required=False,
+        label="The old tokens",
+        widget=SELECT,
+    )
+
+
+class ClientForm(ModelForm[Client]):
+    allowed_runtimes = forms.MultipleChoiceField(
+        widget=CHECKBOXES,
+        required=False,
+        help_text=Client._meta.get_field("allowed_runtimes").help_text,
+    )
+
+    class Meta:
+        model = Client
+        fields = "__all__"
+        labels = {
+            "max_wall_time_ms": "Wall time",
+            "max_cpu_time_ms": "CPU time",
+            "max_memory_bytes": "Memory",
+            "max_output_bytes": "Output per stream",
+            "max_result_bytes": "Result",
+            "max_artifact_count": "Artifacts",
+            "max_artifact_bytes": "Size of an artifact",
+            "max_runs_per_minute": "Runs per minute",
+            "max_runs_per_day": "Runs per day",
+            "max_open_executions": "Queued or running at once",
+        }
+        help_texts = {
+            name: f"{what} Empty: the runtime's limit alone."
+            for name, what in (
+                ("max_wall_time_ms", "How long a run may take."),
+                ("max_cpu_time_ms", "CPU time of a run."),
+                ("max_memory_bytes", "Of the whole sandbox of a run."),
+                ("max_output_bytes", "Kept of stdout, and as much of stderr."),
+                ("max_result_bytes", "Largest JSON that main() may return."),
+                ("max_artifact_bytes", "Largest file kept from ./artifacts."),
+            )
+        }
+        field_classes = {"max_wall_time_ms": TimeField, "max_cpu_time_ms": TimeField} | dict.fromkeys(
+            ("max_memory_bytes", "max_output_bytes", "max_result_bytes", "max_artifact_bytes"), BytesField
+        )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields.get("allowed_runtimes")
+        if isinstance(field, forms.MultipleChoiceField):
+            installed = dict(Runtime.objects.values_list("slug", "name"))
+            gone = {slug: "not installed" for slug in self.instance.allowed_runtimes if slug not in installed}
+            field.choices = [(slug, f"{name} ({slug})") for slug, name in (installed | gone).items()]
+
+
+class TokenForm(ModelForm[Token]):
+    class Meta:
+        model = Token
+        fields = ("name", "expires_at")
+        # In a table of tokens its column's title is not its label.
+        widgets = {"name": TextInput(attrs={"aria-label": "Name of the token"})}
+
+    def clean_expires_at(self) -> Any:
+        expires_at = self.cleaned_data["expires_at"]
+        if expires_at and "expires_at" in self.changed_data and expires_at <= timezone.now():
+            raise forms.ValidationError("This is in the past. Choose a later time (UTC), or revoke the token.")
+        return expires_at

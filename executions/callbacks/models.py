@@ -1,0 +1,68 @@
+from django.db import models
+from django.db.models import Q
+
+from executions.models.execution import Execution
+
+
+class DeliveryStatus(models.TextChoices):
+    PENDING = "pending", "Pending"  # waits for its next attempt
+    DELIVERED = "delivered", "Delivered"
+    FAILED = "failed", "Failed"  # refused for good: by our own rules, or by 410 Gone
+    GIVEN_UP = "given_up", "Given up"  # after the last attempt
+
+
+class Delivery(models.Model):
+    """The one callback of an execution that asked for it. Written by a trigger on the execution's end, so none is
+    forgotten, whoever ended it."""
+
+    execution = models.OneToOneField(Execution, on_delete=models.CASCADE, related_name="delivery")
+    status = models.CharField(max_length=9, choices=DeliveryStatus.choices, default=DeliveryStatus.PENDING)
+    attempt_count = models.PositiveSmallIntegerField(default=0, help_text="Since it was last sent off.")
+    # Of one that is queued or being sent: when it counts as lost, and is tried again.
+    next_attempt_at = models.DateTimeField(null=True)
+    last_status_code = models.PositiveSmallIntegerField("last status", null=True)
+    last_error = models.CharField(max_length=300, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "executions_delivery"
+        ordering = ["-id"]
+        verbose_name_plural = "deliveries"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status=DeliveryStatus.PENDING, next_attempt_at__isnull=False, finished_at__isnull=True)
+                | Q(
+                    status__in=[DeliveryStatus.DELIVERED, DeliveryStatus.FAILED, DeliveryStatus.GIVEN_UP],
+                    next_attempt_at__isnull=True,
+                    finished_at__isnull=False,
+                ),
+                name="delivery_finished_iff_not_pending",
+            ),
+        ]
+        indexes = [
+            # The keeper's search for due ones; nearly all are done.
+            models.Index(
+                fields=["next_attempt_at"], condition=Q(status=DeliveryStatus.PENDING), name="delivery_due_idx"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"callback of {self.execution_id}"
+
+
+class DeliveryAttempt(models.Model):
+    """One request, and what came of it. Of the answer only the status is kept: its body is a stranger's."""
+
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="attempts")
+    at = models.DateTimeField()
+    status_code = models.PositiveSmallIntegerField("status", null=True)
+    duration_ms = models.PositiveIntegerField()
+    error = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        db_table = "executions_deliveryattempt"
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M:%S} {self.status_code or self.error}"

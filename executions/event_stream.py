@@ -1,0 +1,189 @@
+"""What happens to an execution, as Server-Sent Events. How to read them: docs/events.md."""
+
+import json
+import os
+import re
+import select
+import socket
+import time
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django.db import InterfaceError, OperationalError, connection
+from django.db.models import Q
+
+from executions.models import Execution, OutputChunk, Status
+from executions.waiting import RECONNECT_S, hub
+from sandbox_platform.kit.notify import FINISHED, PROGRESS
+
+# A notification may be lost with its connection, so a stream looks by itself now and then.
+LOOK_AGAIN_S = 5.0
+KEEP_ALIVE_S = 15.0
+RETRY_MS = 2000
+Row = TypeVar("Row")
+STREAMS = ("stdout", "stderr")
+CHUNKS_AT_ONCE = 32
+EVENT_CHARACTERS = 32 * 1024
+FACTS = ("status", "outcome", "message", "exit_code", "signal", "queued_at", "claimed_at", "finished_at")
+
+
+class Phase(StrEnum):
+    """The last event about the status that was sent."""
+
+    NONE = "none"
+    QUEUED = "queued"
+    RUNNING = "running"
+    ENDED = "ended"
+    CLOSED = "closed"
+
+
+ID = re.compile(r"([0-9]{1,12})\.([0-9]{1,12})\.(none|queued|running|ended|closed)")
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a watcher has come: characters of each stream, and the phase. Its text form is the events' id."""
+
+    stdout: int = 0
+    stderr: int = 0
+    phase: Phase = Phase.NONE
+
+    @classmethod
+    def parse(cls, text: str) -> "Position":
+        """ValueError for what no stream of ours ever sent."""
+        match = ID.fullmatch(text)
+        if not match:
+            raise ValueError("not an event's id")
+        return cls(int(match[1]), int(match[2]), Phase(match[3]))
+
+    def __str__(self) -> str:
+        return f"{self.stdout}.{self.stderr}.{self.phase}"
+
+    def of(self, stream: str) -> int:
+        return self.stdout if stream == "stdout" else self.stderr
+
+    def moved(self, stream: str, to: int) -> "Position":
+        return replace(self, stdout=to) if stream == "stdout" else replace(self, stderr=to)
+
+
+def read(rows: Iterable[Row]) -> list[Row]:
+    """All of them, without keeping the connection: a watcher who reads slowly must not hold one of the pool's."""
+    found = list(rows)
+    connection.close()
+    return found
+
+
+class Events:
+    """The events of one execution from a position on. Holds no database connection while it waits.
+
+    `caller`: the client's socket, watched for hanging up.
+    """
+
+    def __init__(self, execution_id: UUID, position: Position, caller: socket.socket | None = None) -> None:
+        self._id = execution_id
+        self._at = position
+        self._caller = caller
+
+    def __iter__(self) -> Generator[bytes, None, None]:
+        connection.close()  # the request's own
+        yield f"retry: {RETRY_MS}\n\n".encode()
+        with hub.event([self._id], FINISHED, PROGRESS) as news:
+            pause = 0.0
+            spoke = time.monotonic()
+            while self._wait(news, pause):
+                pause = LOOK_AGAIN_S
+                try:
+                    for event in self._new():
+                        yield event
+                        spoke = time.monotonic()
+                except (OperationalError, InterfaceError):
+                    # Postgres restarts. Nothing is lost: the position only moves with what was sent.
+                    connection.close()
+                    pause = RECONNECT_S
+                if self._at.phase == Phase.CLOSED:
+                    return
+                if time.monotonic() - spoke >= KEEP_ALIVE_S:
+                    yield b": still here\n\n"
+                    spoke = time.monotonic()
+
+    def _wait(self, news: int, seconds: float) -> bool:
+        """Until there may be news; false when the caller has hung up."""
+        poll = select.poll()
+        poll.register(news, select.POLLIN)
+        if self._caller is not None:
+            poll.register(self._caller, select.POLLRDHUP)
+        ready = dict(poll.poll(seconds * 1000))
+        if news in ready:
+            ready.pop(news)
+            os.eventfd_read(news)
+        return not ready
+
+    def _new(self) -> Iterator[bytes]:
+        facts = self._row(*FACTS)
+        ended = facts["finished_at"] is not None
+        yield from self._beginning(facts)
+        yield from self._stored_output() if ended else self._live_output()
+        if ended:
+            yield from self._ending(facts)
+
+    def _row(self, *fields: str) -> dict[str, Any]:
+        # Retention leaves an execution alone for longer than a stream of it lasts.
+        rows: Iterable[dict[str, Any]] = Execution.objects.filter(pk=self._id).values(*fields)
+        return read(rows)[0]
+
+    # Each event moves the position first: its id says where one is after it.
+
+    def _beginning(self, facts: dict[str, Any]) -> Iterator[bytes]:
+        if self._at.phase == Phase.NONE and facts["status"] != Status.REJECTED:
+            yield self._status(Phase.QUEUED, {"status": Status.QUEUED, "at": facts["queued_at"]})
+        if self._at.phase == Phase.QUEUED and facts["claimed_at"] is not None:
+            yield self._status(Phase.RUNNING, {"status": Status.RUNNING, "at": facts["claimed_at"]})
+
+    def _ending(self, facts: dict[str, Any]) -> Iterator[bytes]:
+        if self._at.phase != Phase.ENDED:
+            told = {name: facts[name] for name in ("status", "outcome", "message", "exit_code", "signal")}
+            yield self._status(Phase.ENDED, told | {"at": facts["finished_at"]})
+        self._at = replace(self._at, phase=Phase.CLOSED)
+        yield self._event("end", {"id": str(self._id)})
+
+    def _status(self, phase: Phase, data: dict[str, Any]) -> bytes:
+        self._at = replace(self._at, phase=phase)
+        return self._event("status", data | {"at": data["at"].isoformat()})
+
+    def _live_output(self) -> Iterator[bytes]:
+        while True:
+            unseen = Q(pk__in=[])
+            for stream in STREAMS:
+                unseen |= Q(stream=stream, end__gt=self._at.of(stream))
+            chunks = read(OutputChunk.objects.filter(unseen, execution_id=self._id)[:CHUNKS_AT_ONCE])
+            for chunk in chunks:
+                at = self._at.of(chunk.stream)
+                if chunk.start > at:
+                    return  # what lies between went down with Postgres; the row will have all of it
+                if chunk.end > at:
+                    yield self._output(chunk.stream, chunk.text[at - chunk.start :])
+            if len(chunks) < CHUNKS_AT_ONCE:
+                return
+
+    def _stored_output(self) -> Iterator[bytes]:
+        if self._at.phase in (Phase.ENDED, Phase.CLOSED):
+            return
+        texts = self._row(*STREAMS)
+        for stream in STREAMS:
+            text = texts[stream][self._at.of(stream) :]
+            for begin in range(0, len(text), EVENT_CHARACTERS):
+                yield self._output(stream, text[begin : begin + EVENT_CHARACTERS])
+
+    def _output(self, stream: str, text: str) -> bytes:
+        self._at = self._at.moved(stream, self._at.of(stream) + len(text))
+        return self._event(stream, self._told(stream, text))
+
+    def _told(self, stream: str, text: str) -> dict[str, Any]:
+        return {"text": text}
+
+    def _event(self, name: str, data: dict[str, Any]) -> bytes:
+        # JSON escapes line ends, so the data is one line.
+        return f"id: {self._at}\nevent: {name}\ndata: {json.dumps(data)}\n\n".encode()

@@ -1,0 +1,159 @@
+"""Executions counted by the hour, so that a dashboard of a month reads hours, not executions.
+
+Hours in which everything has ended are counted once, by a keeper's chore, and stored; the youngest are counted
+when somebody looks.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import Min
+from django.utils import timezone
+
+from executions.models import Execution, HourlyCount, HourlyTime, Rollup
+
+HOUR = timedelta(hours=1)
+# One transaction counts at most this much, so that a long history is counted in steps.
+STEP = timedelta(days=7)
+LOCK = 7385011
+# Buckets of times in milliseconds, each 30 % wider than the one before: a quantile is right to within that.
+GROWTH, BUCKETS = 1.3, 64
+BUCKET = f"least({BUCKETS - 1}, floor(ln(greatest(%s, 1)) / ln({GROWTH})))::int"
+RUN_MS = "extract(epoch FROM ended_at - started_at) * 1000"
+PLATFORM_MS = "extract(epoch FROM (finished_at - queued_at) - (ended_at - started_at)) * 1000"
+COUNTS = """
+    SELECT date_trunc('hour', queued_at, 'UTC') AS hour, runtime_id, client_id, status, count(*) AS count,
+        count(*) FILTER (WHERE warm) AS warm, count(*) FILTER (WHERE NOT warm) AS cold
+    FROM executions_execution WHERE queued_at >= %s AND queued_at < %s GROUP BY 1, 2, 3, 4
+"""
+STORED = f"""
+    SELECT date_bin(%s, hour, %s) AS hour, runtime_id, client_id, status, sum(count)::int AS count,
+        sum(warm)::int AS warm, sum(cold)::int AS cold
+    FROM {HourlyCount._meta.db_table} WHERE hour >= %s GROUP BY 1, 2, 3, 4
+"""  # noqa: S608
+TIMES = f"""
+    SELECT date_trunc('hour', queued_at, 'UTC') AS hour, runtime_id, kind, bucket, count(*) AS count
+    FROM executions_execution, LATERAL (VALUES
+        ('run', {BUCKET % RUN_MS}), ('platform', {BUCKET % PLATFORM_MS})) AS time (kind, bucket)
+    WHERE queued_at >= %s AND queued_at < %s AND started_at IS NOT NULL AND ended_at IS NOT NULL
+        AND finished_at IS NOT NULL GROUP BY 1, 2, 3, 4
+"""  # noqa: S608
+
+
+def floor_hour(at: datetime) -> datetime:
+    return at.replace(minute=0, second=0, microsecond=0)
+
+
+def roll_up() -> int:
+    """Counts the hours that have become final; returns how many. Another process at it is left to it."""
+    hours = 0
+    while step := _roll_step():
+        hours += step
+    return hours
+
+
+@transaction.atomic
+def _roll_step() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
+        if not cursor.fetchone()[0]:
+            return 0
+        begin, end = counted_up_to(), _final_up_to()
+        if begin is None or begin >= end:
+            return 0
+        end = min(end, begin + STEP)
+        for model, query, columns in (
+            (HourlyCount, COUNTS, "hour, runtime_id, client_id, status, count, warm, cold"),
+            (HourlyTime, TIMES, "hour, runtime_id, kind, bucket, count"),
+        ):
+            table = model._meta.db_table
+            cursor.execute(f"INSERT INTO {table} ({columns}) {query}", [begin, end])  # noqa: S608
+    Rollup.objects.update_or_create(defaults={"up_to": end}, id=1)
+    return (end - begin) // HOUR
+
+
+def counted_up_to() -> datetime | None:
+    """Where the stored hours end. None: there is no history."""
+    if rollup := Rollup.objects.first():
+        return rollup.up_to
+    first: datetime | None = Execution.objects.aggregate(first=Min("queued_at"))["first"]
+    return first and floor_hour(first)
+
+
+def _final_up_to() -> datetime:
+    """Before this nothing is open, and nothing comes any more: an execution is queued when it arrives."""
+    oldest = Execution.objects.open().aggregate(oldest=Min("queued_at"))["oldest"]
+    now = timezone.now() - timedelta(minutes=1)
+    return floor_hour(min(now, oldest) if oldest else now)
+
+
+@dataclass
+class Times:
+    """Of one runtime, by bucket."""
+
+    run: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    platform: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+
+
+def counts(since: datetime, step: timedelta = HOUR) -> list[dict[str, Any]]:
+    """Rows of COUNTS, the stored and the youngest. A stored row's `hour` is where its `step` begins."""
+    since = floor_hour(since)
+    with connection.cursor() as cursor:
+        parameters: list[Any] = [step, since, since]
+        cursor.execute(STORED, parameters)
+        return [*_dicts(cursor), *_live(COUNTS, since)]
+
+
+def daily(client_id: int, now: datetime, days: int) -> dict[date, int]:
+    """Executions of one client on each of the last days (UTC), the quiet ones too."""
+    today = now.astimezone(UTC).date()
+    found = {today - timedelta(days=ago): 0 for ago in range(days)}
+    begin = datetime.combine(min(found), time(), UTC)
+    for row in counts(begin):
+        day = row["hour"].astimezone(UTC).date()
+        if row["client_id"] == client_id and day in found:
+            found[day] += row["count"]
+    return found
+
+
+def times(since: datetime) -> dict[int, Times]:
+    """By runtime."""
+    since = floor_hour(since)
+    found: dict[int, Times] = defaultdict(Times)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT runtime_id, kind, bucket, sum(count) AS count FROM {HourlyTime._meta.db_table}"  # noqa: S608
+            " WHERE hour >= %s GROUP BY 1, 2, 3",
+            [since],
+        )
+        rows = _dicts(cursor)
+    for row in [*rows, *_live(TIMES, since)]:
+        getattr(found[row["runtime_id"]], row["kind"])[row["bucket"]] += int(row["count"])
+    return found
+
+
+def quantile(buckets: dict[int, int], share: float) -> float | None:
+    """Milliseconds that this share took at most, or thereabouts: the middle of its bucket."""
+    left = share * sum(buckets.values())
+    for bucket in sorted(buckets):
+        left -= buckets[bucket]
+        if left <= 0:
+            return math.sqrt(GROWTH) * GROWTH**bucket
+    return None
+
+
+def _live(query: str, since: datetime) -> list[dict[str, Any]]:
+    begin = max(since, counted_up_to() or since)
+    with connection.cursor() as cursor:
+        cursor.execute(query, [begin, timezone.now() + HOUR])
+        return list(_dicts(cursor))
+
+
+def _dicts(cursor: Any) -> Iterable[dict[str, Any]]:
+    names = [column.name for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

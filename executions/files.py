@@ -1,0 +1,115 @@
+"""The files of a request: where they may lie in /workspace, and which of them is the program."""
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sandbox_platform.kit.errors import InvalidField
+
+LONGEST_PATH = 255
+LONGEST_NAME = 200  # gVisor's tmpfs takes 255 bytes; a name in UTF-8 may need more than one for a character
+DEEPEST = 20
+ARTIFACTS = "artifacts"  # the folder is there before the files are
+
+
+def checked_path(path: str, field: str) -> str:
+    """The path as it is; InvalidField if it could name anything but a file below /workspace."""
+    parts = path.split("/")
+    problem = None
+    if len(path.encode()) > LONGEST_PATH or any(len(part.encode()) > LONGEST_NAME for part in parts):
+        problem = f"is longer than {LONGEST_PATH} bytes, or a part of it than {LONGEST_NAME}"
+    elif len(parts) > DEEPEST:
+        problem = f"is nested deeper than {DEEPEST} folders"
+    elif path.startswith("/"):
+        problem = "is absolute"
+    elif "" in parts or "." in parts or ".." in parts:
+        problem = "has an empty part, a '.' or a '..'"
+    elif "\\" in path or not path.isprintable():
+        problem = "has a backslash or a control character"
+    elif path == ARTIFACTS:
+        problem = "is the folder for artifacts"
+    if problem:
+        raise InvalidField(
+            field, f"The path {path[:100]!r} {problem}.", "Name a file below /workspace, like data/in.csv."
+        )
+    return path
+
+
+def contents(files: Iterable[Mapping[str, Any]]) -> dict[str, bytes]:
+    """By path. Raises InvalidField."""
+    found: dict[str, bytes] = {}
+    for index, file in enumerate(files):
+        field = f"files[{index}]"
+        path = checked_path(file["path"], f"{field}.path")
+        if path in found:
+            raise InvalidField(f"{field}.path", f"{path!r} is there twice.", "Send each file once.")
+        found[path] = _content(file, field)
+    return found
+
+
+def _content(file: Mapping[str, Any], field: str) -> bytes:
+    if ("content" in file) == ("content_base64" in file):
+        raise InvalidField(field, "A file has either content or content_base64.", "Send exactly one of them.")
+    if "content" in file:
+        return str(file["content"]).encode()
+    try:
+        return base64.b64decode(file["content_base64"].encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError) as e:
+        raise InvalidField(f"{field}.content_base64", f"Not base64: {e}", "Encode the file with padding.") from e
+
+
+def refuse_clashes(paths: Iterable[str], field: str = "files") -> None:
+    """A file that would also have to be a folder."""
+    known = set(paths)
+    for path in known:
+        parts = path.split("/")
+        for depth in range(1, len(parts)):
+            if (folder := "/".join(parts[:depth])) in known:
+                raise InvalidField(field, f"{folder!r} is a file and a folder.", "Rename one of them.")
+
+
+def program(
+    code: str | None, files: dict[str, bytes], entry: str | None, source_file: str
+) -> tuple[str, str, dict[str, bytes]]:
+    """The program's path, its text, and the files beside it. Raises InvalidField."""
+    if code is not None:
+        if entry is not None:
+            raise InvalidField(
+                "entry", "It names a file, but the program came as code.", "Send either code or entry."
+            )
+        if source_file in files:
+            raise InvalidField(
+                "files", f"{source_file!r} is where the code goes.", "Rename the file, or leave out code."
+            )
+        path, beside = source_file, files
+    else:
+        path = _entry(files, entry, source_file)
+        beside = {name: content for name, content in files.items() if name != path}
+        code = _text(files[path], path)
+    refuse_clashes([path, *beside])
+    return path, code, beside
+
+
+def _entry(files: dict[str, bytes], entry: str | None, source_file: str) -> str:
+    if entry is not None:
+        if entry not in files:
+            raise InvalidField("entry", f"{entry[:100]!r} is not among the files.", "Name one of files[].path.")
+        return entry
+    if not files:
+        raise InvalidField("code", "There is no program.", "Send code or files.")
+    if len(files) == 1:
+        return next(iter(files))
+    if source_file in files:
+        return source_file
+    raise InvalidField("entry", f"Several files, and none is {source_file}.", "Name the program's file in entry.")
+
+
+def _text(content: bytes, path: str) -> str:
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as e:
+        raise InvalidField("files", f"The program {path!r} is not UTF-8.", "Send its source in UTF-8.") from e
+    if "\0" in text:
+        raise InvalidField("files", f"The program {path!r} contains NUL.", "Send its source as text.")
+    return text

@@ -1,0 +1,52 @@
+from django.db import models
+from django.db.models import Q
+
+
+class HourlyCount(models.Model):
+    """How many executions of one hour, by their queueing. No foreign keys: figures outlive what they are about."""
+
+    hour = models.DateTimeField()
+    runtime_id = models.BigIntegerField()
+    client_id = models.BigIntegerField(null=True)
+    status = models.CharField(max_length=14)
+    count = models.PositiveIntegerField()
+    warm = models.PositiveIntegerField()
+    cold = models.PositiveIntegerField()
+
+    class Meta:
+        db_table = "console_hourlycount"
+        indexes = [models.Index(fields=["hour"], name="hourly_count_hour_idx")]
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H} {self.status}: {self.count}"
+
+
+class HourlyTime(models.Model):
+    """How many of an hour's executions took about so long: see figures.BUCKET."""
+
+    hour = models.DateTimeField()
+    runtime_id = models.BigIntegerField()
+    kind = models.CharField(max_length=8, choices=[("run", "the program"), ("platform", "the platform")])
+    bucket = models.PositiveSmallIntegerField()
+    count = models.PositiveIntegerField()
+
+    class Meta:
+        db_table = "console_hourlytime"
+        indexes = [models.Index(fields=["hour"], name="hourly_time_hour_idx")]
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H} {self.kind} {self.bucket}: {self.count}"
+
+
+class Rollup(models.Model):
+    """How far the hours are counted. One row."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    up_to = models.DateTimeField()
+
+    class Meta:
+        db_table = "console_rollup"
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="rollup_is_one_row")]
+
+    def __str__(self) -> str:
+        return f"up to {self.up_to:%Y-%m-%d %H:%M}"

@@ -1,0 +1,141 @@
+"""From a checked form to a queued execution: runtime, limits, files, and the Idempotency-Key."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import psycopg.errors
+from django.db import IntegrityError
+from django.http import HttpRequest
+from rest_framework.request import Request
+
+from clients.models import Client
+from executions import files, services, waiting
+from executions.limits import LimitTooHigh, effective_limits
+from executions.models import Execution, Mode
+from executions.models.execution import IDEMPOTENCY_CONSTRAINT
+from executions.verdict import MAX_NESTING, nested_deeper_than
+from runtimes.models import Runtime
+from sandbox_platform.kit.errors import Conflicting, InvalidField
+
+ENDPOINT = "api"
+IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+def runtime_named(name: str) -> Runtime:
+    runtime = Runtime.objects.lean().named(name).first()
+    if runtime is None:
+        raise InvalidField("runtime", f"There is no runtime {name!r}.", "GET /api/v1/runtimes lists them.")
+    return runtime
+
+
+def request_of(
+    form: dict[str, Any], *, runtime: Runtime, client: Client | None, http: Request | HttpRequest
+) -> services.Request:
+    """Raises InvalidField."""
+    if form["mode"] not in runtime.modes:
+        raise InvalidField(
+            "mode",
+            f"The runtime {runtime.slug} has no mode {form['mode']}.",
+            f"Send {' or '.join(runtime.modes)}.",
+        )
+    if nested_deeper_than(MAX_NESTING, form["arguments"]):
+        raise InvalidField("arguments", f"Nested deeper than {MAX_NESTING} levels.", "Send it as a file.")
+    given = files.contents(form.get("files", ()))
+    limits = form.get("limits", {})
+    try:
+        effective_limits(runtime, client, limits)
+    except LimitTooHigh as e:
+        raise InvalidField(f"limits.{e.field}", str(e), f"Ask for at most {e.cap}, or leave it out.") from e
+    source_file, code, beside = files.program(form.get("code"), given, form.get("entry"), runtime.source_file)
+    return services.Request(
+        runtime=runtime,
+        code=code,
+        endpoint=ENDPOINT,
+        mode=Mode(form["mode"]),
+        arguments=json.dumps(form["arguments"]),
+        stdin=form["stdin"],
+        argv=form["argv"],
+        source_file=source_file,
+        files=beside,
+        variables=form["environment"],
+        labels=form["labels"],
+        callback_url=form["callback_url"],
+        limits=limits,
+        client=client,
+        remote_address=http.META.get("REMOTE_ADDR") or None,
+    )
+
+
+def idempotency_key(http: Request) -> str | None:
+    key = http.headers.get("Idempotency-Key")
+    if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
+        raise InvalidField(
+            "Idempotency-Key", "Not 1 to 255 visible ASCII characters.", "Send a UUID, for instance."
+        )
+    return key
+
+
+def fingerprint(data: Any) -> str:
+    """Of what is asked for; how long the caller waits for it is no part of that."""
+    asked = {name: value for name, value in data.items() if name != "wait"}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def submit_once(
+    key: str | None, data: Any, client: Client | None, make: Callable[[], services.Request]
+) -> tuple[Execution, bool]:
+    """The execution under this key, and whether it is new. Raises Conflicting if the key came with another
+    request."""
+    if key is None:
+        request = make()
+        return services.submit(request, policy=request.runtime.code_policy), True
+    sha256 = fingerprint(data)
+    if earlier := _under(key, client):
+        return _same(earlier, sha256), False
+    request = replace(make(), idempotency_key=key, request_sha256=sha256)
+    try:
+        return services.submit(request, policy=request.runtime.code_policy), True
+    except IntegrityError as e:
+        if not _is_taken(e):
+            raise
+        # Somebody with the same key was faster by a moment.
+        return _same(Execution.objects.get(client=client, idempotency_key=key), sha256), False
+
+
+def _under(key: str, client: Client | None) -> Execution | None:
+    return Execution.objects.filter(client=client, idempotency_key=key).first()
+
+
+def _is_taken(error: IntegrityError) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, psycopg.errors.UniqueViolation) and (
+        cause.diag.constraint_name == IDEMPOTENCY_CONSTRAINT
+    )
+
+
+def _same(earlier: Execution, sha256: str) -> Execution:
+    if earlier.request_sha256 != sha256:
+        raise Conflicting(
+            f"This Idempotency-Key came with another request, execution {earlier.pk}.",
+            field="Idempotency-Key",
+            remedy="Use a new key for a new request.",
+            code="idempotency_key_reused",
+        )
+    return earlier
+
+
+def until_finished(execution: Execution, *, wait_s: float, http: Request) -> Execution:
+    """As it is when it has finished, the time is over, or the caller has hung up: then it goes on by itself."""
+    if execution.is_finished or not wait_s:
+        return execution
+    with waiting.hub.waiter(execution.pk) as waiter:
+        caller = http.META.get("gunicorn.socket")
+        done = waiter.wait(timeout_s=wait_s, caller=caller, look_first=True)
+    if not isinstance(done, Execution):
+        done = Execution.objects.select_related("runtime").get(pk=execution.pk)
+    done.client = execution.client  # known already
+    return done

@@ -1,0 +1,200 @@
+"""Decides how an execution ended, from facts the host knows; the guest's words decide nothing.
+
+The facts, strongest first: our own deadlines; the kernel's OOM kill of the sandbox; the bytes we received;
+the exit status that gVisor's kernel gave the worker, reported by a process the program cannot touch.
+"""
+
+import json
+import signal
+from dataclasses import dataclass
+from typing import Any
+
+from executions.models import Outcome, Status
+from runtimes.models import Limits, OutputAction
+from sandboxes.engine import ContainerState
+from sandboxes.protocol import End
+from sandboxes.session import EndedBy, Report
+
+MIB = 1024**2
+# Whoever reads the result parses it again, at a stack depth of their own: half of what Python's parser can do.
+MAX_NESTING = 500
+KILLED = 128 + signal.SIGKILL
+
+
+@dataclass(frozen=True)
+class Verdict:
+    status: Status
+    outcome: Outcome
+    message: str = ""  # for people: what happened, and what to do about it
+    exit_code: int | None = None
+    signal: int | None = None
+    result: str | None = None  # JSON text
+
+
+def decide(report: Report, state: ContainerState | None, limits: Limits, *, cancelled: str = "") -> Verdict:
+    """`state` is the container's, asked after the stream ended without a report; else None.
+    `cancelled`: the outcome of a cancellation somebody asked for."""
+    if report.compiling and report.ended_by in (EndedBy.WALL_TIME, EndedBy.CPU_TIME):
+        return _compilation_too_long(report.ended_by, limits)
+    match report.ended_by:
+        case EndedBy.WALL_TIME:
+            seconds = limits.wall_time_ms / 1000
+            return Verdict(
+                Status.TIMED_OUT,
+                Outcome.WALL_TIME,
+                f"Execution timeout: not finished after {seconds:g} s, the runtime's wall time limit.",
+            )
+        case EndedBy.CPU_TIME:
+            seconds = limits.cpu_time_ms / 1000
+            return Verdict(
+                Status.TIMED_OUT,
+                Outcome.CPU_TIME,
+                f"CPU time limit exceeded: more than {seconds:g} s of CPU, the runtime's limit.",
+            )
+        case EndedBy.MEMORY:
+            return _out_of_memory(report, limits)
+        case EndedBy.RUNNER:
+            return _of_program(report, limits)
+        case EndedBy.OUTPUT:
+            return _over_output(report, limits) or _of_lost_sandbox(report, state, limits, cancelled)
+        case EndedBy.STREAM:
+            return _of_stream(report, state, limits, cancelled)
+        case EndedBy.LOST:
+            return _of_lost_sandbox(report, state, limits, cancelled)
+        case _:
+            return Verdict(
+                Status.PLATFORM_ERROR, Outcome.SANDBOX_LOST, f"The sandbox misbehaved: {report.complaint}"
+            )
+
+
+def cancellation(outcome: Outcome) -> Verdict:
+    why = "the caller hung up" if outcome == Outcome.CALLER_GONE else "somebody asked for it"
+    return Verdict(Status.CANCELLED, outcome, f"Cancelled: {why}.")
+
+
+def _compilation_too_long(ended_by: EndedBy, limits: Limits) -> Verdict:
+    wall = ended_by is EndedBy.WALL_TIME
+    seconds = (limits.compile_wall_ms if wall else limits.compile_cpu_ms) / 1000
+    return Verdict(
+        Status.TIMED_OUT,
+        Outcome.COMPILE_TIME,
+        f"Not compiled after {seconds:g} s{'' if wall else ' of CPU'}, the runtime's limit for it.",
+    )
+
+
+def _out_of_memory(report: Report, limits: Limits) -> Verdict:
+    what = "compiling the program" if report.compiling else "the sandbox"
+    return Verdict(
+        Status.OUT_OF_MEMORY,
+        Outcome.MEMORY,
+        f"Memory limit exceeded: {what} needed more than {limits.memory_bytes // MIB} MiB, "
+        "files in /workspace and /tmp included, and was killed.",
+    )
+
+
+def _of_lost_sandbox(report: Report, state: ContainerState | None, limits: Limits, cancelled: str) -> Verdict:
+    if report.oom_killed or (state and state.oom_killed):
+        return _out_of_memory(report, limits)
+    if cancelled:
+        return cancellation(Outcome(cancelled))
+    return Verdict(
+        Status.PLATFORM_ERROR,
+        Outcome.SANDBOX_LOST,
+        f"The sandbox ended without a report. {report.complaint}".strip(),
+        exit_code=state.exit_code if state else None,
+    )
+
+
+def _of_stream(report: Report, state: ContainerState | None, limits: Limits, cancelled: str) -> Verdict:
+    """There was no runner: the exit status is what gVisor told Docker."""
+    if state is None or state.running or state.exit_code is None:
+        return _of_lost_sandbox(report, state, limits, cancelled)
+    if report.oom_killed or state.oom_killed or (cancelled and state.exit_code == KILLED):
+        return _of_lost_sandbox(report, state, limits, cancelled)
+    report.end = End(state.exit_code, None, len(report.stdout), len(report.stderr), None, lingered=False)
+    return _of_program(report, limits)
+
+
+def _over_output(report: Report, limits: Limits) -> Verdict | None:
+    for stream, kept, outcome in (
+        ("standard output", report.stdout, Outcome.STDOUT),
+        ("standard error", report.stderr, Outcome.STDERR),
+    ):
+        if len(kept) > limits.output_bytes and limits.output_action == OutputAction.KILL:
+            return Verdict(
+                Status.OUTPUT_LIMIT,
+                outcome,
+                f"Output limit exceeded: more than {limits.output_bytes} bytes on {stream}.",
+            )
+    return None
+
+
+def _of_program(report: Report, limits: Limits) -> Verdict:
+    end = report.end
+    assert end is not None  # noqa: S101  EndedBy.RUNNER says so
+    if verdict := _over_output(report, limits):
+        return verdict
+    if report.compile_status:
+        return Verdict(
+            Status.FAILED,
+            Outcome.COMPILE_FAILED,
+            f"Not compiled: the compiler ended with status {report.compile_status}; stderr holds what it says.",
+            exit_code=report.compile_status,
+        )
+    if end.signal is not None:
+        return Verdict(
+            Status.FAILED,
+            Outcome.SIGNALLED,
+            f"Killed by signal {end.signal} ({_signal_name(end.signal)}).",
+            exit_code=128 + end.signal,
+            signal=end.signal,
+        )
+    if end.exit_code != 0:
+        message = f"Exited with status {end.exit_code}."
+        return Verdict(Status.FAILED, Outcome.NONZERO_EXIT, message, exit_code=end.exit_code)
+    if end.result_bytes is not None and end.result_bytes > limits.result_bytes:
+        return Verdict(
+            Status.FAILED,
+            Outcome.RESULT_INVALID,
+            f"The result is {end.result_bytes} bytes of JSON; the limit is {limits.result_bytes}. "
+            "Write it to a file in artifacts/ instead.",
+            exit_code=1,
+        )
+    if report.result is None:
+        return Verdict(Status.SUCCEEDED, Outcome.COMPLETED, exit_code=0)
+    return _with_result(report.result)
+
+
+def _with_result(raw: bytes) -> Verdict:
+    try:
+        # JSON has no NaN and no infinity; null is what RAGFlow's callers get for them.
+        value = json.loads(raw, parse_constant=lambda _name: None)
+        if raw.count(b"[") + raw.count(b"{") > MAX_NESTING and nested_deeper_than(MAX_NESTING, value):
+            raise RecursionError
+        text = json.dumps(value, separators=(",", ":"), allow_nan=False)  # 1e999 is JSON, and infinite
+    except RecursionError:
+        return _invalid_result(f"The result is nested more than {MAX_NESTING} levels deep.")
+    except ValueError as e:
+        # Only a program that tampers with its own result gets here.
+        return _invalid_result(f"The result is not JSON: {e}")
+    return Verdict(Status.SUCCEEDED, Outcome.COMPLETED, exit_code=0, result=text)
+
+
+def _invalid_result(message: str) -> Verdict:
+    return Verdict(Status.FAILED, Outcome.RESULT_INVALID, message, exit_code=1)
+
+
+def nested_deeper_than(levels: int, value: Any) -> bool:
+    containers = [value] if isinstance(value, list | dict) else []
+    while containers and levels:
+        levels -= 1
+        children = (child for c in containers for child in (c.values() if isinstance(c, dict) else c))
+        containers = [child for child in children if isinstance(child, list | dict)]
+    return bool(containers)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"

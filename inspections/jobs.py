@@ -1,0 +1,24 @@
+"""Probes that are due."""
+
+from inspections import services
+from inspections.models import Inspection, InspectionKind
+from sandbox_platform.kit.jobs import Job, LastRun, declare
+from sandboxes.docker_engine import get_engine
+
+
+def _last_probe() -> LastRun:
+    probes = Inspection.objects.filter(kind=InspectionKind.PROBE, finished_at__isnull=False)
+    probe = probes.order_by("-finished_at").first()
+    return LastRun(probe.finished_at) if probe else LastRun(words="No profile is in use.")
+
+
+declare(
+    Job(
+        "Probe seccomp profiles",
+        "Check that each profile in use does what it says.",
+        services.PROBE_EVERY,
+        lambda: services.tend(get_engine()),
+        recorded=True,
+        last_run=_last_probe,
+    )
+)

@@ -1,0 +1,174 @@
+"""Sandboxes that inspections start: of their own, one after the other, each for one question, and removed."""
+
+import logging
+import platform
+import select
+import time
+from contextlib import closing, nullcontext, suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from executions.verdict import Verdict, decide
+from inspections import caller
+from inspections.caller import Call
+from inspections.models import Inspection, InspectionState
+from runtimes.models import Limits, Network, Runtime
+from sandboxes import doors, tracing
+from sandboxes.docker_engine import KIND_LABEL, ROW_LABEL
+from sandboxes.engine import Channel, ContainerState, Engine, EngineError, SandboxSpec
+from sandboxes.models import Sandbox
+from sandboxes.pool import Configuration
+from sandboxes.protocol import BYE, Job
+from sandboxes.session import EndedBy, Report, Session, wait_until_ready
+from sandboxes.tracing import Trace
+from seccomp_profiles.models import docker_value
+
+logger = logging.getLogger(__name__)
+
+# Another than the pool's, whose keeper would take it for a stray.
+KIND = "inspection"
+GOODBYE_S = 2
+CALLS_S = 20.0
+# A traced program takes longer by what gVisor writes about it: a loop of system calls, ninefold.
+TRACED_TIMES = 4
+LONGEST_TRACED_MS = 600_000
+KILLED = 128
+
+
+class Cancelled(Exception):
+    """Somebody does not want to know any more, or gave the inspection up."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """How one program went."""
+
+    report: Report | None
+    verdict: Verdict | None
+    start_error: str = ""
+    trace: Trace | None = None
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a sandbox answered to some calls: to fewer than were made if it was killed on the way."""
+
+    values: list[int]
+    killed: bool
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """What an inspection's sandboxes have in common: a runtime's of today, or as an execution had it."""
+
+    engine: Engine
+    inspection: Inspection
+    runtime: Runtime
+    spec: SandboxSpec
+
+    @classmethod
+    def of(cls, engine: Engine, inspection: Inspection, configuration: Configuration) -> "Laboratory":
+        """Raises EngineError, if the image is missing for one."""
+        image_id = engine.image_id(configuration.image)
+        # As the runtime's runs are started, with a door where those have one: it leads nowhere.
+        configuration = replace(configuration, network=configuration.runtime.network)
+        door = doors.make(None) if configuration.network == Network.EGRESS else ""
+        spec = configuration.spec(Sandbox(image_id=image_id), door)
+        labels = {KIND_LABEL: KIND, ROW_LABEL: str(inspection.pk)}
+        return cls(engine, inspection, configuration.runtime, replace(spec, labels=labels))
+
+    @property
+    def limits(self) -> Limits:
+        return self.spec.limits
+
+    def run(self, job: Job | None, rules: dict[str, Any] | None, *, traced: bool = False) -> Observation:
+        """Without a job the sandbox is only started. Raises Cancelled, and EngineError where no program is to
+        blame."""
+        self._check()
+        limits = self.for_traced() if traced else self.limits
+        with tracing.reading() if traced else nullcontext() as reader:
+            trace_to = str(reader.path) if reader else ""
+            spec = replace(self.spec, seccomp=docker_value(rules), limits=limits, trace_to=trace_to)
+            container = self.engine.create(spec)
+            try:
+                channel = self.engine.attach(container)
+                with closing(channel):
+                    observed = self._job(channel, container, limits, job)
+            finally:
+                self.engine.remove(container, patience_s=GOODBYE_S)
+            return replace(observed, trace=reader.result()) if reader else observed
+
+    def ask(self, calls: list[Call], rules: dict[str, Any] | None, *, capable: bool) -> Answers:
+        """Makes the calls in a fresh sandbox. Raises Cancelled and EngineError."""
+        if platform.machine() != caller.MACHINE:
+            raise EngineError(f"calls can be tried on {caller.MACHINE} only, this is {platform.machine()}")
+        self._check()
+        program = caller.program(calls)
+        spec = replace(self.spec, seccomp=docker_value(rules), program=program, capable=capable)
+        container = self.engine.create(spec)
+        try:
+            channel = self.engine.attach(container)
+            with closing(channel):
+                self.engine.start(container)
+                output = _read_all(channel)
+            state = self.engine.state_after_end(container)
+        finally:
+            self.engine.remove(container)
+        return Answers(caller.answers(output), (state.exit_code or 0) > KILLED)
+
+    def _job(self, channel: Channel, container: str, limits: Limits, job: Job | None) -> Observation:
+        try:
+            self.engine.start(container)
+            wait_until_ready(channel)
+        except EngineError as e:
+            return Observation(None, None, start_error=str(e))
+        if job is None:
+            return Observation(None, None)
+        report = Session(channel, container, limits).run(job)
+        if report.ended_by is EndedBy.RUNNER:
+            with suppress(EngineError):
+                channel.send(BYE)
+            return Observation(report, decide(report, None, limits))
+        state: ContainerState | None = None
+        if report.ended_by is EndedBy.LOST:
+            state = self.engine.state_after_end(container)
+        else:
+            self.engine.kill(container)
+        return Observation(report, decide(report, state, limits))
+
+    def for_traced(self) -> Limits:
+        times = {
+            name: max(
+                getattr(self.limits, name), min(TRACED_TIMES * getattr(self.limits, name), LONGEST_TRACED_MS)
+            )
+            for name in ("wall_time_ms", "cpu_time_ms")
+        }
+        return replace(self.limits, **times)
+
+    def _check(self) -> None:
+        running = Inspection.objects.filter(pk=self.inspection.pk, state=InspectionState.RUNNING)
+        if not running.exists():
+            raise Cancelled
+
+
+def _read_all(channel: Channel) -> bytes:
+    output = b""
+    deadline = time.monotonic() + CALLS_S
+    while select.select([channel], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        arrived = channel.receive()
+        if arrived is None:
+            return output
+        output += arrived[0]
+    # Some call does not come back: what was answered until then counts.
+    return output
+
+
+def sweep(engine: Engine) -> None:
+    """Removes what dead workers left on this node."""
+    for container in engine.containers(kind=KIND):
+        running = Inspection.objects.filter(
+            pk=int(container.sandbox) if container.sandbox.isdigit() else 0, state=InspectionState.RUNNING
+        )
+        if not running.exists():
+            logger.warning("container %s of inspection %s: removed", container.id[:12], container.sandbox)
+            engine.remove(container.id)

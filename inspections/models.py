@@ -1,0 +1,122 @@
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from django.db import models
+from django.db.models import Q
+
+from seccomp_profiles.models import SeccompProfile, SeccompRevision
+
+
+class InspectionKind(models.TextChoices):
+    PROBE = "probe", "Probe: does it hold, and does its runtime work"
+    LEARN = "learn", "Learning: what does a program call"
+    REPLAY = "replay", "Dry run: what would it break"
+    TRACE = "trace", "Trace: which call was denied"
+
+
+class InspectionState(models.TextChoices):
+    QUEUED = "queued", "Queued"
+    RUNNING = "running", "Running"
+    DONE = "done", "Done"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+class InspectionVerdict(models.TextChoices):
+    ENFORCED = "enforced", "Enforced"
+    NOT_ENFORCED = "not_enforced", "Not enforced"
+    BREAKS_RUNTIME = "breaks_runtime", "Breaks the runtime"
+    ERROR = "error", "Could not be told"
+
+
+# That a program would run without its filter, or not at all.
+BAD = (InspectionVerdict.NOT_ENFORCED, InspectionVerdict.BREAKS_RUNTIME)
+OPEN = (InspectionState.QUEUED, InspectionState.RUNNING)
+
+
+class InspectionQuerySet(models.QuerySet["Inspection"]):
+    def newest_probes(
+        self, revisions: Iterable[SeccompRevision], runtimes: Iterable[Any]
+    ) -> dict[tuple[int, int], "Inspection"]:
+        """By the ids of revision and runtime."""
+        found = self.filter(
+            kind=InspectionKind.PROBE, state=InspectionState.DONE, revision__in=revisions, runtime__in=runtimes
+        )
+        # By the columns: a relation would sort by the other model's own order.
+        newest = found.order_by("revision_id", "runtime_id", "-id").distinct("revision_id", "runtime_id")
+        return {(probe.revision_id or 0, probe.runtime_id or 0): probe for probe in newest}
+
+    def newest_trace(self, execution_id: UUID) -> "Inspection | None":
+        return self.filter(kind=InspectionKind.TRACE, execution_id=execution_id).first()
+
+    def known_bad(self, profile: SeccompProfile, runtimes: Iterable[Any]) -> str:
+        """What speaks against giving the profile to these runtimes; "" if nothing is known."""
+        probes = self.newest_probes([profile.current], runtimes).values()
+        return "; ".join(
+            f"on {probe.runtime} the newest probe of {profile} says: {probe.get_verdict_display().lower()}"
+            for probe in probes
+            if probe.verdict in BAD
+        )
+
+
+class Inspection(models.Model):
+    """A look at a revision, a runtime or an execution in a sandbox of its own, asked for and answered."""
+
+    kind = models.CharField(max_length=6, choices=InspectionKind.choices)
+    revision = models.ForeignKey(
+        SeccompRevision, on_delete=models.CASCADE, null=True, blank=True, related_name="inspections"
+    )
+    runtime = models.ForeignKey(
+        "runtimes.Runtime", on_delete=models.CASCADE, null=True, blank=True, related_name="inspections"
+    )
+    # No foreign key: an execution may be purged.
+    execution_id = models.UUIDField(null=True, blank=True)
+    state = models.CharField(max_length=9, choices=InspectionState.choices, default=InspectionState.QUEUED)
+    verdict = models.CharField(max_length=14, choices=InspectionVerdict.choices, blank=True)
+    details = models.JSONField(default=dict, blank=True)
+    requested_by = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    # What it was made on.
+    node = models.CharField(max_length=100, blank=True)
+    runsc_version = models.CharField(max_length=100, blank=True)
+    image_id = models.CharField(max_length=80, blank=True)
+    runtime_revision = models.PositiveIntegerField(null=True, blank=True)
+
+    objects = InspectionQuerySet.as_manager()
+
+    class Meta:
+        db_table = "seccomp_profiles_inspection"
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(kind__in=InspectionKind.values), name="inspection_kind_is_known"),
+            models.CheckConstraint(
+                condition=Q(state__in=InspectionState.values), name="inspection_state_is_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(verdict__in=["", *InspectionVerdict.values]), name="inspection_verdict_is_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=OPEN, finished_at__isnull=True)
+                | ~Q(state__in=OPEN) & Q(finished_at__isnull=False),
+                name="inspection_finished_iff_over",
+            ),
+        ]
+        indexes = [
+            # The newest verdict on a revision, per runtime.
+            models.Index(
+                fields=["revision", "runtime", "-id"],
+                condition=Q(kind="probe", state="done"),
+                name="inspection_verdict_idx",
+            ),
+            models.Index(fields=["id"], condition=Q(state__in=OPEN), name="inspection_open_idx"),
+            models.Index(
+                fields=["execution_id"], condition=Q(execution_id__isnull=False), name="inspection_execution_idx"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} #{self.pk}"

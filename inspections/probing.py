@@ -1,0 +1,191 @@
+"""Does a profile hold in a runtime's sandboxes, and does the runtime still work under it?
+
+Every system call there is gets made with meaningless arguments, once without a filter and once under the profile.
+gVisor knows EPERM without a filter too: only a call whose answer differs proves anything.
+"""
+
+import errno
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from inspections import semantics
+from inspections.caller import NEVER, Call
+from inspections.laboratory import Laboratory
+from inspections.models import InspectionVerdict
+from inspections.smoke import Smoke
+from sandboxes.protocol import Job
+from sandboxes.tracing import TraceError
+from seccomp_profiles.rules import ALLOW, Json, names_of
+from seccomp_profiles.rules import DENY as ERRNO
+from seccomp_profiles.x86_64 import NUMBERS
+
+EPERM = -errno.EPERM
+# Each call that is to kill takes a sandbox of its own.
+KILLS_TRIED = 4
+# So often may a call kill that should not, until enough is known.
+RESTARTS = 4
+
+
+@dataclass
+class Findings:
+    """Names of system calls, by what the sandbox did with them."""
+
+    refused: list[str] = field(default_factory=list)  # as the profile says
+    allowed: list[str] = field(default_factory=list)  # as the profile says
+    not_refused: list[str] = field(default_factory=list)  # though the profile says so
+    not_allowed: list[str] = field(default_factory=list)  # though the profile says so
+    cannot_tell: list[str] = field(default_factory=list)  # the same EPERM without a filter
+    not_tried: list[str] = field(default_factory=list)
+
+    def judge(self, call: Call, expected: str, answer: int | None, baseline: int | None) -> None:
+        """`answer` is None where the call killed the program; `baseline` where that happens anyway."""
+        if baseline is None:
+            self.not_tried.append(call.name)
+        elif expected == ALLOW:
+            blocked = answer is None or (answer == EPERM != baseline)
+            same = answer == EPERM == baseline
+            self._add("not_allowed" if blocked else "cannot_tell" if same else "allowed", call.name)
+        elif expected in (ERRNO, "SCMP_ACT_TRACE"):
+            # Without a tracer, tracing answers ENOSYS.
+            refusal = EPERM if expected == ERRNO else -errno.ENOSYS
+            refused = answer is None or answer == refusal
+            proven = refused and baseline != refusal
+            self._add("refused" if proven else "cannot_tell" if refused else "not_refused", call.name)
+        else:
+            self._add("refused" if answer is None else "not_refused", call.name)
+
+    def _add(self, kind: str, name: str) -> None:
+        names: list[str] = getattr(self, kind)
+        if name not in names:
+            names.append(name)
+
+
+def probe(
+    laboratory: Laboratory, rules: dict[str, Any] | None, programs: list[Smoke]
+) -> tuple[InspectionVerdict, dict[str, Any]]:
+    """Verdict and details. Raises Cancelled and EngineError."""
+    findings = ask_everything(laboratory, rules)
+    broken = [result for result in try_programs(laboratory, rules, programs) if result["complaint"]]
+    details = {
+        "summary": summary(findings, broken, programs, rules),
+        "calls": asdict(findings) | {"allowed": len(findings.allowed)},
+        "programs": {"tried": [program.name for program in programs], "broken": broken},
+    }
+    return verdict(findings, broken, rules), details
+
+
+def verdict(findings: Findings, broken: list[Any], rules: dict[str, Any] | None) -> InspectionVerdict:
+    if findings.not_refused:
+        return InspectionVerdict.NOT_ENFORCED
+    if broken or findings.not_allowed:
+        return InspectionVerdict.BREAKS_RUNTIME
+    if refuses(rules) and not findings.refused:
+        return InspectionVerdict.ERROR
+    return InspectionVerdict.ENFORCED
+
+
+def refuses(rules: Json | None) -> bool:
+    """Whether it has anything to enforce."""
+    return rules is not None and any(semantics.action(rules, call) != ALLOW for call in calls_for(rules))
+
+
+def ask_everything(laboratory: Laboratory, rules: dict[str, Any] | None) -> Findings:
+    findings = Findings(not_tried=sorted(NEVER))
+    if rules is None:
+        return findings
+    # Whether rules apply may depend on the capabilities: then it must be the runner's that are tried.
+    capable = not semantics.is_conditional(rules)
+    expected = {call: semantics.action(rules, call) for call in calls_for(rules)}
+    lasting = [call for call, action in expected.items() if action in (ALLOW, ERRNO, "SCMP_ACT_TRACE")]
+    deadly = [call for call in expected if call not in lasting]
+    findings.not_tried += sorted({call.name for call in deadly[KILLS_TRIED:]})
+    # The answers are written: where that is refused, nothing can be heard, and no runtime works.
+    baseline = dict(ask(laboratory, lasting + deadly[:KILLS_TRIED], None, capable))
+    for call, answer in ask(laboratory, lasting, rules, capable):
+        findings.judge(call, expected[call], answer, baseline.get(call))
+    for deadly_call in deadly[:KILLS_TRIED]:
+        for call, answer in ask(laboratory, [deadly_call], rules, capable):
+            findings.judge(call, expected[call], answer, baseline.get(call))
+    tried = {call.name for call in expected}
+    told = {name for names in asdict(findings).values() for name in names}
+    findings.not_tried += sorted(tried - told)
+    return findings
+
+
+def calls_for(rules: Json) -> list[Call]:
+    """Every call there is, and for each rule about arguments one that it is about."""
+    calls = [Call.harmless(name) for name in NUMBERS if name not in NEVER]
+    for rule in semantics.applying(rules):
+        if rule.get("args"):
+            names = (name for name in names_of(rule) if name in NUMBERS and name not in NEVER)
+            calls += [semantics.matching(rule, Call.harmless(name)) for name in names]
+    return list(dict.fromkeys(calls))
+
+
+def ask(
+    laboratory: Laboratory, calls: list[Call], rules: dict[str, Any] | None, capable: bool
+) -> Iterator[tuple[Call, int | None]]:
+    """Each call's answer, None where it killed; as many as a few sandboxes could tell."""
+    for _ in range(RESTARTS):
+        answers = laboratory.ask(calls, rules, capable=capable)
+        yield from zip(calls, answers.values, strict=False)
+        calls = calls[len(answers.values) :]
+        if not calls or not answers.killed:
+            return
+        yield calls[0], None
+        calls = calls[1:]
+        if not calls:
+            return
+
+
+def try_programs(
+    laboratory: Laboratory, rules: dict[str, Any] | None, programs: list[Smoke]
+) -> Iterator[dict[str, Any]]:
+    """What each program complains of, and at which calls it was refused. Without programs: the runner's."""
+    tried: list[Smoke | None] = [*programs] or [None]
+    for program in tried:
+        job = program.job(laboratory.runtime, laboratory.limits) if program else None
+        observed = laboratory.run(job, rules)
+        complaint = observed.start_error
+        if program and observed.report and observed.verdict:
+            complaint = program.complaint(observed.report, observed.verdict)
+        name = program.name if program else "the runner"
+        yield {"name": name, "complaint": complaint} | (blocked_at(laboratory, job, rules) if complaint else {})
+        if observed.start_error:
+            return  # so it will be with all of them
+
+
+def blocked_at(laboratory: Laboratory, job: Job | None, rules: dict[str, Any] | None) -> dict[str, Any]:
+    """The calls refused to it, by a second, traced run; or why they cannot be named."""
+    try:
+        observed = laboratory.run(job, rules, traced=True)
+    except TraceError as e:
+        return {"refused": [], "untold": str(e)}
+    return {"refused": observed.trace.order if observed.trace else []}
+
+
+def summary(findings: Findings, broken: list[Any], programs: list[Smoke], rules: dict[str, Any] | None) -> str:
+    if findings.not_refused:
+        return (
+            f"Not enforced: {listed(findings.not_refused)} went through though the profile refuses them. "
+            "Docker's registration of gVisor lacks --oci-seccomp: run `make setup`."
+        )
+    if broken:
+        refused = list(dict.fromkeys(name for result in broken for name in result.get("refused", ())))
+        by = f", refused: {listed(refused)}" if refused else ""
+        return f"The programs {listed([result['name'] for result in broken])} do not run under it{by}."
+    if findings.not_allowed:
+        return f"{listed(findings.not_allowed)} did not go through though the profile allows them."
+    ran = f"{len(programs)} programs ran." if programs else "The runtime has no programs to try."
+    if not refuses(rules):
+        return f"It refuses nothing, so there is nothing to enforce. {ran}"
+    if not findings.refused:
+        return "It cannot be told: gVisor answers to what the profile refuses as it does without a filter."
+    proven = f"{len(findings.refused)} calls were refused and {len(findings.allowed)} went through, as it says."
+    return f"Enforced: {proven} {ran}"
+
+
+def listed(names: list[str], few: int = 8) -> str:
+    more = len(names) - few
+    return ", ".join(names[:few]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,111 @@
+"""What a draft would break: real executions once more, under it and, where they end differently, under today's."""
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from executions.models import Execution, Outcome
+from executions.services import db_text
+from inspections.laboratory import Laboratory, Observation
+from sandboxes.protocol import Job
+
+# A program that takes its time keeps a worker from other work.
+BUDGET_S = 600
+WHOLE = ("status", "exit_code", "result", "stdout")
+END = ("status", "exit_code")
+
+
+@dataclass(frozen=True)
+class End:
+    """How a run ended, as far as two runs of one program can be compared."""
+
+    status: str
+    exit_code: int | None
+    result: str | None
+    stdout: str
+
+    @classmethod
+    def of_history(cls, execution: Execution) -> "End":
+        return cls(execution.status, execution.exit_code, execution.result, execution.stdout)
+
+    @classmethod
+    def of(cls, observed: Observation, output_bytes: int) -> "End":
+        if observed.report is None or observed.verdict is None:
+            return cls("not started", None, None, "")
+        stdout = db_text(observed.report.stdout[:output_bytes].decode("utf-8", "replace"))
+        verdict = observed.verdict
+        return cls(verdict.status, verdict.exit_code, verdict.result, stdout)
+
+    def differs_in(self, other: "End", fields: tuple[str, ...] = WHOLE) -> list[str]:
+        return [name for name in fields if getattr(self, name) != getattr(other, name)]
+
+
+@dataclass(frozen=True)
+class Replayed:
+    execution: Execution
+    laboratory: Laboratory
+    job: Job
+
+
+def replay(
+    programs: list[Replayed], draft: dict[str, Any] | None, current: dict[str, Any] | None
+) -> dict[str, Any]:
+    """The details of the inspection. Raises Cancelled and EngineError."""
+    until = time.monotonic() + BUDGET_S
+    results: list[dict[str, Any]] = []
+    for program in programs:
+        if time.monotonic() > until:
+            break
+        results.append({"execution": str(program.execution.pk)} | replay_one(program, draft, current))
+    counts = Counter(result["outcome"] for result in results)
+    return {
+        "summary": _summary(counts, len(programs)),
+        "executions": results,
+        "not_tried": len(programs) - len(results),
+    }
+
+
+def replay_one(program: Replayed, draft: dict[str, Any] | None, current: dict[str, Any] | None) -> dict[str, Any]:
+    laboratory, job = program.laboratory, program.job
+    then = End.of_history(program.execution)
+    drafted = End.of(laboratory.run(job, draft), job.output_bytes)
+    if not then.differs_in(drafted):
+        return {"outcome": "same"}
+    today = End.of(laboratory.run(job, current), job.output_bytes)
+    # What differs between two runs under today's profile says nothing about the draft.
+    restless = set(then.differs_in(today))
+    changed = [name for name in today.differs_in(drafted) if name not in restless or name in END]
+    if not changed:
+        return {"outcome": "unsteady", "differs": sorted(restless)}
+    traced = laboratory.run(job, draft, traced=True)
+    return {
+        "outcome": "breaks",
+        "differs": changed,
+        "was": today.status,
+        "is": drafted.status,
+        "refused": traced.trace.order if traced.trace else [],
+    }
+
+
+def _summary(counts: Counter[str], wanted: int) -> str:
+    tried = sum(counts.values())
+    if not wanted:
+        return "Nothing to run again: of this runtime's latest programs none ended by itself and is stored whole."
+    told = f"{counts['breaks']} of {tried} executions would end differently, {counts['same']} the same."
+    if counts["unsteady"]:
+        told += f" {counts['unsteady']} do not end the same way twice, whatever the profile."
+    if tried < wanted:
+        told += f" {wanted - tried} were not tried: it took more than {BUDGET_S} s."
+    return told
+
+
+# Ends that say something about the program, and not about the platform or a caller who hung up.
+TELLING = (
+    Outcome.COMPLETED,
+    Outcome.NONZERO_EXIT,
+    Outcome.SIGNALLED,
+    Outcome.RESULT_INVALID,
+    Outcome.STDOUT,
+    Outcome.STDERR,
+)

@@ -1,0 +1,250 @@
+"""Asking for inspections: probes, learning, dry runs and traces. Workers make them, one at a time on a node."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Exists, F, OuterRef, Q
+from django.utils import timezone
+from django_q.tasks import async_task
+
+from clients.models import Client
+from clients.profiles import runtimes_under
+from executions.models import Execution
+from inspections import laboratory
+from inspections.models import Inspection, InspectionKind, InspectionState, InspectionVerdict
+from runtimes.models import Runtime
+from sandbox_platform.kit.broker import NotifyBroker
+from sandboxes.engine import Engine, EngineError
+from seccomp_profiles import revisions
+from seccomp_profiles.models import SeccompProfile, SeccompRevision
+
+MOST_TRACES = 50
+
+
+class TooManyAsked(Exception):
+    pass
+
+
+class NothingToSave(Exception):
+    def __init__(self, why: str, remedy: str) -> None:
+        super().__init__(why)
+        self.remedy = remedy
+
+
+logger = logging.getLogger(__name__)
+
+TASK = "inspections.tasks.inspect"
+OPEN = (InspectionState.QUEUED, InspectionState.RUNNING)
+PROBE_EVERY = timedelta(hours=1)
+SCHEDULE = "schedule"
+KEPT = timedelta(days=7)
+LOCK = "hashtextextended('sandbox-platform inspections of ' || %s, 0)"
+
+
+@transaction.atomic
+def request(
+    kind: str,
+    *,
+    revision: SeccompRevision | None = None,
+    runtime: Runtime | None = None,
+    execution_id: UUID | None = None,
+    node: str = "",
+    by: str = "",
+    **parameters: Any,
+) -> Inspection:
+    """Queues it, for any node unless one is named. A probe that waits already is not asked for twice."""
+    if kind == InspectionKind.PROBE:
+        same = Inspection.objects.filter(
+            kind=kind, revision=revision, runtime=runtime, state=InspectionState.QUEUED
+        ).first()
+        if same:
+            return same
+    inspection = Inspection.objects.create(
+        kind=kind,
+        revision=revision,
+        runtime=runtime,
+        execution_id=execution_id,
+        node=node,
+        requested_by=by,
+        details={"request": parameters} if parameters else {},
+    )
+    enqueue()
+    return inspection
+
+
+def explain(execution: Execution, *, by: str) -> Inspection:
+    """Which calls were refused to it; one that is asked already is not asked twice. Raises TooManyAsked."""
+    traces = Inspection.objects.filter(kind=InspectionKind.TRACE, state__in=OPEN)
+    if same := traces.filter(execution_id=execution.pk).first():
+        return same
+    if traces.count() >= MOST_TRACES:
+        raise TooManyAsked(f"{MOST_TRACES} executions wait to be explained.")
+    return request(InspectionKind.TRACE, runtime=execution.runtime, execution_id=execution.pk, by=by)
+
+
+@transaction.atomic
+def save_proposal(inspection: Inspection, *, name: str, note: str = "", by: str) -> SeccompRevision:
+    """As the next revision of the profile of that name, or as a new profile. Raises NothingToSave and
+    ValidationError."""
+    rules = inspection.details.get("proposal")
+    if inspection.kind != InspectionKind.LEARN or inspection.state != InspectionState.DONE or not rules:
+        raise NothingToSave(f"{inspection} has learnt nothing (yet).", "Wait for its end, or ask for another.")
+    note = note or f"Learnt by inspection {inspection.pk}."
+    profile = SeccompProfile.objects.filter(name=name).first()
+    if profile is None:
+        SeccompProfile(name=name).full_clean()
+        return revisions.create_profile(name, rules, note=note, by=by).current
+    if profile.parent:
+        raise NothingToSave(f"{profile} extends {profile.parent}.", "Save under another name.")
+    revision = revisions.add_revision(profile, rules, note=note, by=by)
+    request_probes(revision, by=by)
+    return revision
+
+
+def enqueue() -> None:
+    """A task for whichever inspection has waited longest, when a worker comes to it."""
+    async_task(TASK, task_name="inspection", broker=NotifyBroker())
+
+
+def cancel(inspection: Inspection) -> bool:
+    """A running one ends before its next sandbox. False if it was over."""
+    ended = Inspection.objects.filter(pk=inspection.pk, state__in=OPEN)
+    return bool(ended.update(state=InspectionState.CANCELLED, finished_at=timezone.now()))
+
+
+def in_use() -> Iterator[tuple[SeccompProfile, Runtime]]:
+    """Every profile in force and every enabled runtime whose sandboxes are started under it."""
+    used = Q(runtimes__enabled=True) | Q(clients__enabled=True)
+    for profile in SeccompProfile.objects.select_related("active").filter(used).distinct():
+        yield from ((profile, runtime) for runtime in runtimes_under(profile))
+
+
+def request_probes(revision: SeccompRevision, *, by: str) -> list[Inspection]:
+    """For every runtime that uses the revision's profile."""
+    return [
+        request(InspectionKind.PROBE, revision=revision, runtime=runtime, by=by)
+        for runtime in runtimes_under(revision.profile)
+    ]
+
+
+def without_programs(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Programs that were sent to be learnt from are kept no longer than they are needed."""
+    names = [program["name"] for program in parameters.get("programs", ())]
+    return parameters | ({"programs": names} if names else {})
+
+
+def tend(engine: Engine) -> None:
+    """What nobody asks for: probes that are due, and the remains of workers that died. Called by keepers."""
+    with alone() as nobody_inspects:
+        if nobody_inspects:
+            give_up_lost()
+            laboratory.sweep(engine)
+    forget_old()
+    for revision, runtime in due(engine):
+        request(InspectionKind.PROBE, revision=revision, runtime=runtime, node=settings.SANDBOX_NODE, by=SCHEDULE)
+    waiting = Inspection.objects.filter(state=InspectionState.QUEUED, node__in=["", settings.SANDBOX_NODE])
+    if nobody_inspects and waiting.exists():
+        enqueue()
+
+
+@contextmanager
+def alone() -> Iterator[bool]:
+    """Whether nobody makes an inspection on this node, and as long as this lasts nobody else does. One at a time:
+    the clients' runs need the others of its workers."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT pg_try_advisory_lock({LOCK})", [settings.SANDBOX_NODE])
+        mine = bool(cursor.fetchone()[0])
+    try:
+        yield mine
+    finally:
+        if mine:
+            with connection.cursor() as cursor:
+                cursor.execute(f"SELECT pg_advisory_unlock({LOCK})", [settings.SANDBOX_NODE])
+
+
+def give_up_lost() -> None:
+    """Those that run on this node although nobody makes any."""
+    lost = Inspection.objects.filter(state=InspectionState.RUNNING, node=settings.SANDBOX_NODE)
+    lost.update(
+        state=InspectionState.FAILED,
+        verdict=InspectionVerdict.ERROR,
+        details={"summary": "The worker that made it died."},
+        finished_at=timezone.now(),
+    )
+
+
+def forget_old() -> None:
+    """What the schedule asked for; what people asked for stays."""
+    old = Inspection.objects.filter(requested_by=SCHEDULE, finished_at__lt=timezone.now() - KEPT)
+    old.delete()
+
+
+def due(engine: Engine) -> Iterator[tuple[SeccompRevision, Runtime]]:
+    """What is in use and was not probed on this node lately, or not as it is now."""
+    for profile, runtime in in_use():
+        revision = profile.current
+        probes = Inspection.objects.filter(kind=InspectionKind.PROBE, revision=revision, runtime=runtime)
+        if probes.filter(state__in=OPEN).exists():
+            continue
+        last = probes.filter(node=settings.SANDBOX_NODE).exclude(state=InspectionState.CANCELLED).first()
+        try:
+            if last is None or is_stale(last, engine, runtime):
+                yield revision, runtime
+        except EngineError as e:
+            logger.warning("probe of %s under %s: %s", runtime, revision, e)
+
+
+def is_stale(probe: Inspection, engine: Engine, runtime: Runtime) -> bool:
+    """Raises EngineError."""
+    if probe.finished_at is None or probe.finished_at < timezone.now() - PROBE_EVERY:
+        return True
+    if probe.state == InspectionState.FAILED:
+        return False
+    made_on = (probe.runsc_version, probe.image_id, probe.runtime_revision)
+    return made_on != (engine.version(), engine.image_id(runtime.live_image), runtime.revision)
+
+
+def findings(*verdicts: str) -> list[Inspection]:
+    """The probes of what is in use whose verdict is one of these, unless a later one says otherwise: of every node
+    the newest. One query."""
+    used = Q(runtime__seccomp_profile=F("revision__profile")) | Exists(
+        Client.objects.filter(seccomp_profile=OuterRef("revision__profile"), enabled=True)
+    )
+    newest = Inspection.objects.filter(
+        used,
+        kind=InspectionKind.PROBE,
+        state=InspectionState.DONE,
+        revision=F("revision__profile__active"),
+        runtime__enabled=True,
+        finished_at__gt=timezone.now() - 2 * PROBE_EVERY,
+    )
+    newest = newest.select_related("revision__profile", "runtime")
+    newest = newest.order_by("revision_id", "runtime_id", "node", "-id").distinct(
+        "revision_id", "runtime_id", "node"
+    )
+    return [probe for probe in newest if probe.verdict in verdicts]
+
+
+def readiness_problems() -> list[str]:
+    """Return a sentence for each profile in use that a probe found not enforced.
+
+    A profile that breaks its runtime is left out: an administrator may want that, and then it is no news.
+    """
+    return [
+        f"The seccomp profile {probe.revision} is not enforced for {probe.runtime}."
+        for probe in findings(InspectionVerdict.NOT_ENFORCED)
+    ]
+
+
+def refused_calls(execution: Execution) -> dict[str, Any] | None:
+    trace = Inspection.objects.newest_trace(execution.pk)
+    if trace is None:
+        return None
+    told = {name: trace.details.get(name) for name in ("summary", "refused")}
+    return {"state": trace.state, "traced_at": trace.finished_at} | told

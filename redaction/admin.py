@@ -1,0 +1,12 @@
+from django.contrib import admin
+
+from redaction.models import RedactionPattern
+from sandbox_platform.kit.generics import ModelAdmin
+
+
+@admin.register(RedactionPattern)
+class RedactionPatternAdmin(ModelAdmin[RedactionPattern]):
+    empty_hint = "Nothing is replaced in what is stored."
+    list_display = ("name", "regex", "replacement", "enabled")
+    list_filter = ("enabled",)
+    search_fields = ("name", "regex")

@@ -1,0 +1,61 @@
+"""What a new installation needs: profiles, patterns, runtimes, roles, an administrator and the first client."""
+
+import io
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+
+from clients.models import Client, Token, hash_token
+from console import roles
+from redaction import services as redaction
+from sandbox_platform.kit.env import envsecret
+from seccomp_profiles import shipped
+
+FIRST_CLIENT = "ragflow"
+
+
+def ensure_all() -> Iterator[str]:
+    """Create what is missing and leave the rest as it is. Yields a line about each step."""
+    for name in shipped.create_missing():
+        yield f"seccomp profile {name}: created"
+    for name in redaction.create_missing():
+        yield f"redaction pattern {name}: created"
+    out = io.StringIO()
+    call_command("sync_runtimes", stdout=out)
+    yield from out.getvalue().splitlines()
+    for name in roles.ensure():
+        yield f"role {name}: brought up to date"
+    yield ensure_administrator()
+    yield ensure_first_client()
+
+
+def ensure_administrator() -> str:
+    username, password = os.environ.get("ADMIN_USERNAME") or "admin", envsecret("ADMIN_PASSWORD")
+    users = get_user_model()._default_manager
+    if users.filter(username=username).exists():
+        return f"administrator {username}: exists, left as it is"
+    if not password:
+        return f"administrator {username}: not created, ADMIN_PASSWORD is not set"
+    get_user_model().objects.create_superuser(username=username, password=password)
+    return f"administrator {username}: created"
+
+
+def ensure_first_client() -> str:
+    token = settings.RAGFLOW_TOKEN
+    if not token:
+        return f"client {FIRST_CLIENT}: SANDBOX_EXECUTOR_MANAGER_API_TOKEN is not set, left as it is"
+    if known := Token.objects.select_related("client").filter(token_sha256=hash_token(token)).first():
+        # An administrator's revocation outlives a restart.
+        refused = known.refusal()
+        has = f"client {known.client}: has the configured token"
+        return f"{has}, which is refused: {refused}" if refused else has
+    client = Client.objects.filter(name=FIRST_CLIENT).first()
+    if client is None:
+        Client.objects.create_with_token(FIRST_CLIENT, token)
+        return f"client {FIRST_CLIENT}: created with the configured token"
+    Token.objects.rotate(client, overlap=timedelta(0), token=token)
+    return f"client {FIRST_CLIENT}: given the configured token, its old one is void"

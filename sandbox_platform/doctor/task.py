@@ -1,0 +1,18 @@
+"""The doctor's checks as a background task: the web process has no Docker to look at."""
+
+from dataclasses import asdict
+
+from django.conf import settings
+from django.utils import timezone
+
+from console.models import DoctorReport
+from sandbox_platform.doctor.run import run_all
+
+
+def examine(asked_by: str) -> None:
+    """In the worker's process."""
+    node = settings.SANDBOX_NODE
+    asked = {"asked_at": timezone.now(), "asked_by": asked_by, "finished_at": None}
+    DoctorReport.objects.update_or_create(node=node, defaults=asked)
+    checks = [asdict(check) for check in run_all()]
+    DoctorReport.objects.filter(node=node).update(checks=checks, finished_at=timezone.now())

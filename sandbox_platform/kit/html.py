@@ -1,0 +1,85 @@
+"""Fragments of HTML that several rooms' pages share. What they show may come from a stranger: format_html only."""
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from sandbox_platform.kit.units import format_bytes
+
+# Characters of a text on a page. A browser lays out no more with ease; the rest can be downloaded.
+SHOWN = 100_000
+EMPTY_BAR = SafeString('<span class="track"></span>')
+
+
+def badge(value: str, label: str) -> SafeString:
+    return format_html('<span class="status status-{}">{}</span>', value, label)
+
+
+def note(words: str) -> SafeString:
+    return format_html('<span class="note">{}</span>', words)
+
+
+def text(value: str) -> SafeString:
+    if not value:
+        return note("empty")
+    shown = format_html('<pre class="text" tabindex="0">{}</pre>', value[:SHOWN])
+    return format_html("{}{}", shown, cut_note(value))
+
+
+def cut_note(value: str) -> SafeString | str:
+    if len(value) <= SHOWN:
+        return ""
+    return format_html('<p class="note">The first {} of {} characters.</p>', f"{SHOWN:,}", f"{len(value):,}")
+
+
+def bar(offset: float, width: float, kind: str = "") -> SafeString:
+    offset, width = min(max(offset, 0), 1), min(max(width, 0), 1)
+    if not width:
+        return EMPTY_BAR
+    return format_html(
+        '<span class="track"><i class="{}" style="left: {}%; width: {}%"></i></span>',
+        kind,
+        f"{offset * 100:.1f}",
+        f"{width * 100:.1f}",
+    )
+
+
+def days(counts: Mapping[date, int], most: int, *, against_quota: bool) -> SafeString:
+    """How many runs each day, as bars of the quota, or of the busiest day."""
+    rows = (
+        (
+            f"{day:%a %d %b}",
+            f"{number:,}",
+            bar(0, number / most, "full" if against_quota and number >= most else "") if most else "",
+            f"of {most:,}" if against_quota else "",
+        )
+        for day, number in counts.items()
+    )
+    body = format_html_join(
+        "",
+        '<tr><th scope="row">{}</th><td class="number">{}</td><td class="bar">{}</td>'
+        '<td class="note">{}</td></tr>',
+        rows,
+    )
+    return format_html('<table class="facts">{}</table>', body)
+
+
+def pairs(values: Mapping[str, object]) -> SafeString:
+    if not values:
+        return note("none")
+    body = format_html_join("", '<tr><th scope="row">{}</th><td>{}</td></tr>', values.items())
+    return format_html('<table class="facts">{}</table>', body)
+
+
+def files(rows: Iterable[tuple[str, str, int]]) -> SafeString:
+    """Rows of address, name and size."""
+    body = format_html_join(
+        "",
+        '<tr><td><a href="{}">{}</a></td><td class="number">{}</td></tr>',
+        ((url, name, format_bytes(size)) for url, name, size in rows),
+    )
+    if not body:
+        return note("none")
+    return format_html('<table class="facts">{}</table>', body)

@@ -1,0 +1,93 @@
+"""What the platform does by itself: each room declares its jobs in a module named `jobs`, and every keeper runs them.
+
+A job may run on several nodes at the same time: whichever comes first does the work, the others find it done.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.db import connection
+from django.utils.module_loading import autodiscover_modules
+
+from sandbox_platform.kit.failures import without_text
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 2.0
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """When a job last did something, for the console. `at`: None when it never did; `words`: what it did."""
+
+    at: datetime | None = None
+    words: str = ""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Work that keepers repeat.
+
+    `every`: how often it is due. `look_every_s`: how often the keeper calls `work`, which finds out by itself whether
+    it is due. `in_tick`: quick work that the keeper does in its own thread, at each tick; the rest has a thread each.
+    `wakes_on`: a NOTIFY channel that makes it due at once. `recorded`: the last run is on record, so the console can
+    say that the job is late.
+    """
+
+    name: str
+    purpose: str
+    every: timedelta
+    work: Callable[[], object]
+    look_every_s: float = 60.0
+    first_s: float = 0.0
+    in_tick: bool = False
+    wakes_on: str = ""
+    recorded: bool = False
+    last_run: Callable[[], LastRun] = field(default=LastRun)
+
+
+_declared: dict[str, Job] = {}
+
+
+def declare(job: Job) -> Job:
+    if _declared.setdefault(job.name, job) != job:
+        raise ValueError(f"two jobs are named {job.name!r}")
+    return job
+
+
+def declared() -> list[Job]:
+    """Return the jobs of all rooms, in the order of INSTALLED_APPS."""
+    autodiscover_modules("jobs")
+    return list(_declared.values())
+
+
+class JobThread:
+    """Runs one job in a thread of its own: a keeper has a pool to keep meanwhile."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._thread = ThreadPoolExecutor(1, job.name)
+        self._running: Future[None] | None = None
+        self._next = time.monotonic() + job.first_s
+
+    def tick(self) -> None:
+        if time.monotonic() < self._next or (self._running and not self._running.done()):
+            return
+        self._next = time.monotonic() + self._job.look_every_s
+        self._running = self._thread.submit(self._run)
+
+    def stop(self) -> None:
+        self._thread.shutdown(cancel_futures=True)
+
+    def _run(self) -> None:
+        try:
+            self._job.work()
+        except Exception as e:
+            # The outermost frame of its thread: the next look tries again, whatever it was.
+            logger.error("job %s failed and is tried again: %s", self._job.name, without_text(e))
+        finally:
+            connection.close()

@@ -1,0 +1,99 @@
+"""Postgres LISTEN/NOTIFY: how the processes wake each other, so that nobody polls.
+
+A notification is a hint, never the truth: whoever is woken looks at the rows, and whoever waits looks again
+after a while, because a notification sent while the connection was down is lost.
+"""
+
+import select
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import psycopg
+from django.db import connection
+
+QUEUED = "execution_queued"  # no payload: a task is in the queue
+CALLBACK_QUEUED = "callback_queued"  # the same, of the queue of callbacks
+FINISHED = "execution_finished"  # execution id
+PROGRESS = "execution_progress"  # execution id: it has begun to run, or there is new output
+CANCEL = "execution_cancel"  # execution id
+IMAGE_ASKED = "image_asked"  # JSON: an image, and the channel for the answer; see sandboxes.images
+CALLBACK = "callback_due"  # no payload: a delivery is due
+# CLAIMED or WAITS, the runtime's id, the network and the execution's id, by colons; USED; READY; or "": something
+# else is not as it was
+POOL = "sandbox_pool"
+CLAIMED = "claimed:"
+WAITS = "waits:"
+USED = "used"
+READY = "ready"
+
+
+def ready_channel(execution_id: object) -> str:
+    """Of one execution that waits for a sandbox: on a channel of all, each call would wake every worker."""
+    return f"sandbox_ready_{str(execution_id).replace('-', '')}"
+
+
+class Notification(NamedTuple):
+    channel: str
+    payload: str
+
+
+def notify(channel: str, payload: str = "") -> None:
+    """Sent when the current transaction commits."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, %s)", [channel, payload])
+
+
+@contextmanager
+def listening(channel: str) -> Iterator[Callable[[float], list[Notification]]]:
+    """Listens for a while on Django's own connection, outside transactions; yields a function that waits for
+    at most so many seconds and returns what arrived."""
+
+    def wait(timeout: float) -> list[Notification]:
+        generator = connection.connection.notifies(timeout=timeout, stop_after=1)
+        return [Notification(n.channel, n.payload) for n in generator]
+
+    with connection.cursor() as cursor:
+        cursor.execute(f"LISTEN {channel}")
+    try:
+        yield wait
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"UNLISTEN {channel}")
+
+
+class Listener:
+    """A connection of its own, listening. Raises psycopg.OperationalError when it breaks."""
+
+    def __init__(self, *channels: str) -> None:
+        params: dict[str, Any] = connection.get_connection_params()
+        params.pop("pool", None)
+        params.pop("cursor_factory", None)
+        self.connection = psycopg.connect(**params, autocommit=True)
+        for channel in channels:
+            self.connection.execute(f"LISTEN {channel}".encode())
+
+    def fileno(self) -> int:
+        return self.connection.fileno()
+
+    def wait(self, timeout: float) -> list[Notification]:
+        """What arrived, waiting for the first at most `timeout` seconds; [] if nothing did."""
+        pending = self._pending()
+        if not pending and select.select([self.connection.fileno()], [], [], timeout)[0]:
+            pending = self._pending()
+        return pending
+
+    def _pending(self) -> list[Notification]:
+        return [Notification(n.channel, n.payload) for n in self.connection.notifies(timeout=0)]
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def __enter__(self) -> "Listener":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()

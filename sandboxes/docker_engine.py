@@ -1,0 +1,317 @@
+"""The one module that talks to Docker."""
+
+import functools
+import io
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import docker
+import docker.errors
+import requests.exceptions
+from django.conf import settings
+from docker.types import Ulimit
+
+from sandboxes.engine import Container, ContainerState, EngineError, ImageMissing, SandboxSpec
+
+API_TIMEOUT_S = 60
+END_TIMEOUT_S = 5
+IMAGE_ID_S = 5.0
+KIND_LABEL = f"{settings.SANDBOX_LABEL}.kind"
+ROW_LABEL = f"{settings.SANDBOX_LABEL}.sandbox"
+NOBODY = 65534
+# Where the Compose stack shows worker and keeper the host's own programs, to ask runsc for its version.
+HOST_BIN = "/host/bin"
+PROGRAM = "platform-program"
+# Where a sandbox with egress sees its door: images/runner/carrier.py knows it too.
+DOOR = "/run/egress"
+# Only the tracing registration lets a container's annotations set runsc's flags (--allow-flag-override).
+DEBUG_LOG = "dev.gvisor.flag.debug-log"
+# The sentry's own threads and gVisor's stubs count towards Docker's pids limit: with 64 a sandbox dies
+# without a word. The limit that programs feel is nproc.
+PIDS_PER_PROCESS = 4
+PIDS_BASE = 512
+# All sandboxes lie in one cgroup beside Docker's: each side, and the platform is on the other, has half of a busy
+# machine. Within it each has the least weight there is, which never varies: with a greater one Linux 6.18 let
+# nothing else run for seconds (docs/performance.md, Busy neighbours).
+CGROUP_PARENT = f"/{settings.SANDBOX_LABEL}"
+CPU_SHARES = 2
+
+
+@contextmanager
+def engine_errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except docker.errors.ImageNotFound as e:
+        raise ImageMissing(f"{what}: {e.explanation or e}") from e
+    except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as e:
+        raise EngineError(f"{what}: {e}") from e
+
+
+class DockerChannel:
+    """Docker's attach stream: chunks of 1 byte stream (1 stdout, 2 stderr), 3 zero bytes, 4 bytes length."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._buffer = bytearray()
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def receive(self) -> tuple[bytes, bytes] | None:
+        with engine_errors("attach"):
+            data = self._sock.recv(1 << 18)
+        if not data:
+            return None
+        self._buffer += data
+        parts: dict[int, list[bytes]] = {1: [], 2: []}
+        position = 0
+        while len(self._buffer) - position >= 8:
+            end = position + 8 + int.from_bytes(self._buffer[position + 4 : position + 8], "big")
+            if end > len(self._buffer):
+                break
+            stream, data = self._buffer[position], bytes(self._buffer[position + 8 : end])
+            if stream not in parts:
+                raise EngineError(f"attach: {data[:1000].decode(errors='replace')}")  # 3: Docker's own complaint
+            parts[stream].append(data)
+            position = end
+        del self._buffer[:position]
+        return b"".join(parts[1]), b"".join(parts[2])
+
+    def send(self, data: bytes) -> None:
+        with engine_errors("attach"):
+            self._sock.sendall(data)
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+class DockerEngine:
+    timeout_s = API_TIMEOUT_S
+
+    def __init__(self) -> None:
+        with engine_errors("docker"):
+            # A fixed version: negotiating it is a request of its own in every process.
+            self._api = docker.APIClient(
+                base_url=settings.DOCKER_HOST, version="1.43", timeout=self.timeout_s, num_pools=8
+            )
+        self._image_ids: dict[str, tuple[str, float]] = {}
+        self._volumes: dict[str, list[str]] = {}
+
+    def create(self, spec: SandboxSpec) -> str:
+        with engine_errors(f"create {spec.image}"):
+            config = container_config(spec, self._volumes_of(spec.image), self._cgroups)
+            container = str(self._api.create_container_from_config(config)["Id"])
+            if spec.program:
+                self._api.put_archive(container, "/", packed(PROGRAM, spec.program))
+            return container
+
+    @functools.cached_property
+    def _cgroups(self) -> dict[str, Any]:
+        # Under systemd's driver a parent is a slice, which runsc does not ask for: the weight would be against the
+        # whole system's.
+        own = self._api.info()["CgroupDriver"] == "cgroupfs"
+        return {"CgroupParent": CGROUP_PARENT, "CpuShares": CPU_SHARES} if own else {}
+
+    def _volumes_of(self, image: str) -> list[str]:
+        # Sandboxes are started by content id, which never means anything else.
+        if image not in self._volumes:
+            self._volumes[image] = list(self._api.inspect_image(image)["Config"].get("Volumes") or ())
+        return self._volumes[image]
+
+    def start(self, container_id: str) -> None:
+        with engine_errors("start"):
+            self._api.start(container_id)
+
+    def attach(self, container_id: str) -> DockerChannel:
+        with engine_errors("attach"):
+            wrapper = self._api.attach_socket(
+                container_id, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+            )
+            # docker-py hands out a reader around the socket; we need both directions, and its own lifetime.
+            sock = wrapper._sock.dup()
+            # Not the reader alone: Python 3.13 complains of a response whose reader was closed under it.
+            wrapper._response.close()
+        sock.settimeout(API_TIMEOUT_S)
+        return DockerChannel(sock)
+
+    def kill(self, container_id: str) -> None:
+        with engine_errors("kill"), _already_gone():
+            self._api.kill(container_id)
+
+    def remove(self, container_id: str, *, patience_s: int = 0) -> None:
+        with engine_errors("remove"), _already_gone():
+            if patience_s:
+                with suppress(requests.exceptions.RequestException):
+                    self._api.wait(container_id, timeout=patience_s)
+            self._api.remove_container(container_id, force=True, v=True)
+
+    def state_after_end(self, container_id: str) -> ContainerState:
+        with engine_errors("inspect"):
+            try:
+                # Docker learns of the end a moment after the stream does.
+                self._api.wait(container_id, timeout=END_TIMEOUT_S)
+            except requests.exceptions.RequestException:
+                pass  # still running: inspect says so
+            except docker.errors.NotFound:
+                return ContainerState(running=False, exit_code=None, oom_killed=False)
+            state = self._api.inspect_container(container_id)["State"]
+        return ContainerState(state["Running"], state["ExitCode"], state["OOMKilled"])
+
+    def containers(self, kind: str = "sandbox") -> list[Container]:
+        filters = {"label": [f"{settings.SANDBOX_LABEL}={settings.SANDBOX_NODE}", f"{KIND_LABEL}={kind}"]}
+        with engine_errors("list"):
+            found = self._api.containers(all=True, filters=filters)
+        return [Container(c["Id"], c["Labels"].get(ROW_LABEL, ""), c["State"] == "running") for c in found]
+
+    def image_id(self, image: str) -> str:
+        # Asked for every sandbox, and changed by a build now and then.
+        known, until = self._image_ids.get(image, ("", 0.0))
+        if time.monotonic() < until:
+            return known
+        with engine_errors(f"image {image}"):
+            found = str(self._api.inspect_image(image)["Id"])
+        self._image_ids[image] = found, time.monotonic() + IMAGE_ID_S
+        return found
+
+    def version(self) -> str:
+        return runsc_version()
+
+    def info(self) -> dict[str, Any]:
+        """Docker's description of itself, for the doctor."""
+        with engine_errors("info"):
+            return dict(self._api.info())
+
+
+@contextmanager
+def _already_gone() -> Iterator[None]:
+    """404 (gone) and 409 (going, or not running) are what a removal wants."""
+    try:
+        yield
+    except docker.errors.APIError as e:
+        if e.status_code not in (404, 409):
+            raise
+
+
+def _capabilities(spec: SandboxSpec) -> list[str]:
+    if spec.program and spec.capable:
+        return ["ALL"]
+    return [] if spec.as_nobody else ["SETUID", "SETGID", "KILL"]
+
+
+def container_config(
+    spec: SandboxSpec, volumes: Sequence[str] = (), cgroups: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The sandbox's flags; each has its assertion on a live container in tests/sandboxes."""
+    limits = spec.limits
+    ulimits = [
+        # Holds inside the guest, per user: what a fork bomb runs into.
+        Ulimit(name="nproc", soft=limits.processes, hard=limits.processes),
+        Ulimit(name="nofile", soft=limits.open_files, hard=limits.open_files),
+        # One file cannot be larger than the file system that it must fit.
+        Ulimit(name="fsize", soft=limits.workspace_bytes, hard=limits.workspace_bytes),
+        Ulimit(name="core", soft=0, hard=0),
+    ]
+    memory_tmpfs = "rw,exec,nosuid,nodev"
+    return {
+        "Image": spec.image,
+        **_first_process(spec),
+        "Env": [f"{name}={value}" for name, value in spec.environment.items()],
+        "Labels": {
+            settings.SANDBOX_LABEL: settings.SANDBOX_NODE,  # how strays are found, and only ours
+            KIND_LABEL: "sandbox",
+            **spec.labels,
+        },
+        "WorkingDir": "/workspace",
+        # The runner; the program itself is uid 65534 (see docs/runner-protocol.md).
+        "User": f"{NOBODY}:{NOBODY}" if spec.as_nobody else "0:0",
+        # Docker would execute the image's own inside the sandbox, beside the program.
+        "Healthcheck": {"Test": ["NONE"]},
+        "OpenStdin": True,
+        "StdinOnce": False,  # the keeper attaches first and leaves; the worker comes later
+        "NetworkDisabled": True,
+        "HostConfig": {
+            # gVisor: the barrier
+            "Runtime": _registration(spec),
+            **({"Annotations": {DEBUG_LOG: spec.trace_to}} if spec.trace_to else {}),
+            # All that it sees of the host: its own door. A bind mount's source must be there: Docker makes none.
+            **({"Mounts": [_door(spec.door)]} if spec.door else {}),
+            "NetworkMode": "none",  # nothing to attack, nowhere to send to
+            "ReadonlyRootfs": not spec.program,  # a run cannot change what its interpreter loads
+            "Tmpfs": {
+                # What the image declares as volumes would be folders of the host, as large as its disk.
+                **dict.fromkeys(volumes, f"{memory_tmpfs},size={limits.tmp_bytes}"),
+                # The only writable places, with a size; both count towards memory.
+                "/workspace": f"{memory_tmpfs},size={limits.workspace_bytes},uid={NOBODY},gid={NOBODY},mode=0700",
+                "/tmp": f"{memory_tmpfs},size={limits.tmp_bytes},mode=1777",  # noqa: S108
+            },
+            "CapDrop": ["ALL"],
+            # The runner becomes nobody, and ends what nobody started.
+            "CapAdd": _capabilities(spec),
+            "SecurityOpt": ["no-new-privileges:true", f"seccomp={spec.seccomp}"],
+            "Memory": limits.memory_bytes,
+            "MemorySwap": limits.memory_bytes,  # equal: no swap on top
+            "NanoCpus": int(limits.cpus * 1e9),  # a busy loop takes its share, not the node
+            **(cgroups or {}),
+            "PidsLimit": PIDS_BASE + PIDS_PER_PROCESS * limits.processes,
+            "Ulimits": ulimits,
+            "LogConfig": {"Type": "none"},  # output belongs to the execution, not to a log file
+            "IpcMode": "none",
+            "RestartPolicy": {"Name": "no"},
+            "AutoRemove": False,  # how it ended must still be there to be asked
+        },
+    }
+
+
+def _registration(spec: SandboxSpec) -> str:
+    if spec.trace_to:
+        return settings.SANDBOX_GVISOR_TRACE_RUNTIME  # opens no door: a traced program stays in the dark
+    return settings.SANDBOX_GVISOR_EGRESS_RUNTIME if spec.door else settings.SANDBOX_GVISOR_RUNTIME
+
+
+def _door(folder: str) -> dict[str, Any]:
+    return {"Type": "bind", "Source": folder, "Target": DOOR, "ReadOnly": True}
+
+
+def _first_process(spec: SandboxSpec) -> dict[str, Any]:
+    if spec.program:
+        return {"Entrypoint": [f"/{PROGRAM}"], "Cmd": []}
+    if spec.command:
+        return {"Entrypoint": list(spec.command)}
+    return {"Cmd": [json.dumps(spec.runner_config)]}
+
+
+def packed(name: str, content: bytes) -> bytes:
+    """An executable file as a tar archive, which is how Docker takes files."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        entry = tarfile.TarInfo(name)
+        entry.size, entry.mode = len(content), 0o755
+        tar.addfile(entry, io.BytesIO(content))
+    return archive.getvalue()
+
+
+def runsc_version() -> str:
+    path = shutil.which("runsc") or shutil.which("runsc", path=HOST_BIN)
+    # An upgrade replaces the file.
+    return _version_of(path, os.stat(path).st_mtime_ns) if path else ""
+
+
+@functools.lru_cache(maxsize=1)
+def _version_of(path: str, _changed_at: int) -> str:
+    output = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
+    match = re.search(r"version (\S+)", output)
+    return match[1] if match else ""
+
+
+@functools.cache
+def get_engine() -> DockerEngine:
+    return DockerEngine()

@@ -1,0 +1,16 @@
+"""What keepers do for sandboxes, beside keeping the pool."""
+
+from datetime import timedelta
+
+from sandbox_platform.kit.jobs import Job, declare
+from sandboxes import measuring
+
+declare(
+    Job(
+        "Measure the pool's memory",
+        "Read what each sandbox of the node holds.",
+        timedelta(seconds=measuring.EVERY_S),
+        measuring.measure,
+        look_every_s=measuring.EVERY_S,
+    )
+)

@@ -1,0 +1,387 @@
+"""The pool keeper: starts warm sandboxes, removes used ones, and puts rows and containers straight.
+
+One a node (an advisory lock sees to that). It keeps nothing that it could not read again from Postgres and
+Docker, so it may die at any time.
+"""
+
+import json
+import logging
+import math
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+import psycopg
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from clients.models import Client
+from runtimes.models import Network, Runtime
+from sandbox_platform.kit import liveness
+from sandbox_platform.kit.failures import without_text
+from sandbox_platform.kit.jobs import TICK_S, Job, JobThread
+from sandbox_platform.kit.notify import (
+    CANCEL,
+    CLAIMED,
+    IMAGE_ASKED,
+    POOL,
+    READY,
+    USED,
+    WAITS,
+    Listener,
+    Notification,
+    notify,
+    ready_channel,
+)
+from sandbox_platform.kit.prepared import prepared
+from sandboxes import pool
+from sandboxes.calls import Calls, Kind, of_payload
+from sandboxes.engine import Container, Engine, EngineError, ImageMissing
+from sandboxes.models import Sandbox, SandboxState
+from seccomp_profiles.models import hash_rules
+
+logger = logging.getLogger(__name__)
+
+RECONNECT_S = 1.0
+# Under load notifications come in bursts; one look at the rows answers them all.
+COALESCE_S = 0.01
+# A claim and an end are looked at this much later: a start or a removal takes both cores for a while, which the
+# run that has just begun, or the answer on its way, needs more.
+PAUSE_S = 0.08
+# Demand is the busiest of these slots within the window: about what one refill round has to make good.
+DEMAND_SLOT_S = 2
+DEMAND_WINDOW_S = 60
+# Until a cancelled execution has ended, its sandbox is looked for and killed.
+KILL_AGAIN_S = 0.2
+# A row without a container this long belongs to a process that died while starting it.
+START_GRACE_S = 90
+REMOVALS = 4
+# Whoever is called for a sandbox claims it within this time, or is not coming.
+CALL_AGAIN = timedelta(seconds=0.1)
+# What a look at the pool needs of each runtime; under load there are several looks a run.
+POOLED = (
+    "pk",
+    "enabled",
+    "pool_min",
+    "pool_max",
+    "revision",
+    "network",
+    "seccomp_profile",
+    "seccomp_profile__active__sha256",
+)
+# A sandbox that was told to go needs a moment; ending by itself costs less than being killed.
+GOODBYE_S = 2
+
+
+class Demand:
+    """How many sandboxes of each kind were claimed lately."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._claims: deque[tuple[float, Kind]] = deque()
+
+    def claimed(self, kind: Kind) -> None:
+        self._claims.append((self._clock(), kind))
+
+    def peak(self, kind: Kind) -> int:
+        since = self._clock() - DEMAND_WINDOW_S
+        while self._claims and self._claims[0][0] < since:
+            self._claims.popleft()
+        slots = Counter(int(at // DEMAND_SLOT_S) for at, of in self._claims if of == kind)
+        return max(slots.values(), default=0)
+
+
+class Occupancy(Protocol):
+    """What a keeper must know about executions, which are a higher room's."""
+
+    def running(self, node: str) -> Iterable[tuple[UUID, Kind]]:
+        """Return the executions that a worker of the node has taken, with the kind of sandbox each needs."""
+
+    def cancelled(self, node: str) -> Collection[UUID]:
+        """Return the running executions of the node whose cancellation was requested."""
+
+    def unfinished(self, executions: Collection[UUID]) -> set[UUID]:
+        """Return those of the executions that are queued or running."""
+
+
+class Keeper:
+    """Keeps one node's pool, and runs the jobs of all rooms."""
+
+    def __init__(self, engine: Engine, occupancy: Occupancy, jobs: Iterable[Job]) -> None:
+        self._engine = engine
+        self._occupancy = occupancy
+        self._demand = Demand()
+        self._calls = Calls()
+        self._starts: dict[Future[None], Kind] = {}
+        self._removals: dict[int, Future[None]] = {}
+        self._starters = ThreadPoolExecutor(settings.SANDBOX_STARTS, "start")
+        self._removers = ThreadPoolExecutor(REMOVALS, "remove")
+        self._retry_at: dict[Kind, float] = {}
+        # Read again at each tick, and when a change is announced: under load there are several looks a run. Nobody
+        # claims a sandbox of an old configuration, so one that is started from a stale one is only wasted.
+        self._pooled: dict[Kind, Any] = {}
+        self._configured: dict[int, Runtime] = {}
+        self._kill_again_at = math.inf
+        self._in_tick = [job for job in jobs if job.in_tick]
+        self._threads = [JobThread(job) for job in jobs if not job.in_tick]
+        self._stop = False
+
+    def stop(self) -> None:
+        self._stop = True
+
+    def run(self) -> None:
+        while not self._stop:
+            try:
+                self._serve()
+            except (OperationalError, InterfaceError, psycopg.Error) as e:
+                logger.warning("Postgres is away (%s)", type(e).__name__)
+                connection.close()
+                time.sleep(RECONNECT_S)
+        self._starters.shutdown(cancel_futures=True)
+        self._removers.shutdown()
+        for thread in self._threads:
+            thread.stop()
+
+    def _serve(self) -> None:
+        channels = {job.wakes_on for job in self._in_tick if job.wakes_on}
+        with Listener(POOL, CANCEL, IMAGE_ASKED, *channels) as listener:
+            liveness.hold_keeper(listener.connection, settings.SANDBOX_NODE)
+            logger.info("keeping the pool of node %s", settings.SANDBOX_NODE)
+            next_tick = next_step = 0.0
+            while not self._stop:
+                if time.monotonic() >= next_tick:
+                    self._tick()
+                    for thread in self._threads:
+                        thread.tick()
+                    next_tick = time.monotonic() + TICK_S
+                if time.monotonic() >= next_step:
+                    self._step()
+                    next_step = next_tick
+                if time.monotonic() >= self._kill_again_at:
+                    self._kill_cancelled()
+                next_look = min(next_step, next_tick, self._kill_again_at)
+                heard = listener.wait(max(0.0, next_look - time.monotonic()))
+                for notification in heard:
+                    next_step = min(next_step, time.monotonic() + self._hear(notification))
+
+    def _hear(self, notification: Notification) -> float:
+        """Seconds until the pool should be looked at."""
+        if notification.channel == CANCEL:
+            self._kill_cancelled()
+        elif notification.channel == IMAGE_ASKED:
+            self._tell_image(notification.payload)
+        elif woken := [job for job in self._in_tick if job.wakes_on == notification.channel]:
+            for job in woken:
+                job.work()
+            return TICK_S
+        elif notification.payload.startswith(CLAIMED):
+            kind, execution = of_payload(notification.payload.removeprefix(CLAIMED))
+            self._demand.claimed(kind)
+            self._calls.served(kind, execution)
+            return PAUSE_S if self._can_start() else TICK_S
+        elif notification.payload.startswith(WAITS):
+            kind, execution = of_payload(notification.payload.removeprefix(WAITS))
+            if not self._calls.waits(kind, execution) or not self._can_start():
+                return TICK_S
+        elif notification.payload == USED:
+            return PAUSE_S
+        elif notification.payload != READY:
+            self._forget_configuration()
+        return COALESCE_S
+
+    def _forget_configuration(self) -> None:
+        self._pooled.clear()
+        self._configured.clear()
+
+    def _can_start(self) -> bool:
+        """If not, the next sandbox that is ready says when."""
+        return sum(not future.done() for future in self._starts) < settings.SANDBOX_STARTS
+
+    def _tick(self) -> None:
+        """What no notification announces: deaths, and what SQL changed."""
+        self._forget_configuration()
+        for job in self._in_tick:
+            job.work()
+        self._kill_cancelled()
+        try:
+            self._reconcile()
+        except EngineError as e:
+            logger.warning("Docker is away: %s", e)
+
+    def _step(self) -> None:
+        self._starts = {future: kind for future, kind in self._starts.items() if not future.done()}
+        self._removals = {pk: future for pk, future in self._removals.items() if not future.done()}
+        with prepared():
+            rows = list(self._mine())
+            for sandbox in rows:
+                if sandbox.state == SandboxState.USED and sandbox.pk not in self._removals:
+                    self._removals[sandbox.pk] = self._removers.submit(in_thread, self._remove, sandbox)
+            self._refill(rows)
+
+    def _mine(self) -> QuerySet[Sandbox]:
+        return Sandbox.objects.filter(node=settings.SANDBOX_NODE)
+
+    def _kill_cancelled(self) -> None:
+        cancelled = self._occupancy.cancelled(settings.SANDBOX_NODE)
+        # One that was taken a moment ago may get its sandbox only now.
+        self._kill_again_at = time.monotonic() + KILL_AGAIN_S if cancelled else math.inf
+        for sandbox in self._mine().filter(execution_id__in=cancelled).exclude(container_id=""):
+            try:
+                self._engine.kill(sandbox.container_id)
+            except EngineError as e:
+                logger.warning("cancel: sandbox %s: %s", sandbox, e)
+
+    def _tell_image(self, question: str) -> None:
+        reference, channel = json.loads(question)
+        try:
+            notify(channel, self._engine.image_id(reference))
+        except ImageMissing:
+            notify(channel)
+        except EngineError as e:
+            logger.warning("image %s: %s", reference, e)
+
+    # -- refill ---------------------------------------------------------------------------------------
+
+    def _refill(self, rows: list[Sandbox]) -> None:
+        served = {row.execution_id for row in rows}
+        running = self._occupancy.running(settings.SANDBOX_NODE)
+        waiting: Counter[Kind] = Counter(kind for pk, kind in running if pk not in served)
+        starting = Counter(self._starts.values())
+        wishes: list[tuple[bool, int, Kind]] = []
+        if not self._pooled:
+            self._pooled = {(runtime.pk, network): runtime for runtime, network in kinds()}
+        # None of those is claimed any more.
+        if gone := [
+            row.pk for row in rows if row.state == SandboxState.READY and kind_of(row) not in self._pooled
+        ]:
+            retire_ready(self._mine().filter(pk__in=gone))
+        for kind, runtime in self._pooled.items():
+            ready = self._ready(kind, runtime, rows)
+            self._call_again(kind, ready)
+            target = min(runtime.pool_max, max(runtime.pool_min, self._demand.peak(kind)))
+            if len(ready) > target + waiting[kind]:
+                retire_ready(self._mine().filter(pk__in=[row.pk for row in ready[target:]]))
+            if runtime.enabled and self._retry_at.get(kind, 0) <= time.monotonic():
+                owed = waiting[kind] - len(ready) - starting[kind]
+                wanted = max(target, waiting[kind]) - len(ready) - starting[kind]
+                wishes += [(number >= owed, number, kind) for number in range(wanted)]
+        # Whom somebody waits for comes first; then the runtimes take turns.
+        wishes.sort(key=lambda wish: wish[:2])
+        chosen = [kind for _, _, kind in wishes[: max(0, settings.SANDBOX_STARTS - len(self._starts))]]
+        if unread := {pk for pk, _ in chosen} - self._configured.keys():
+            runtimes = Runtime.objects.lean().select_related("seccomp_profile__active")
+            self._configured |= runtimes.in_bulk(unread)
+        for pk, network in chosen:
+            if pk in self._configured:
+                configuration = pool.Configuration(self._configured[pk], network=network)
+                self._starts[self._starters.submit(in_thread, self._start, configuration)] = configuration.kind
+
+    def _call_again(self, kind: Kind, ready: list[Sandbox]) -> None:
+        """Whom it was for did not come: it died, or had found another."""
+        since = timezone.now() - CALL_AGAIN
+        for sandbox in ready:
+            if sandbox.ready_at and sandbox.ready_at < since and (called := self._calls.next(kind)):
+                notify(ready_channel(called))
+
+    def _ready(self, kind: Kind, runtime: Any, rows: list[Sandbox]) -> list[Sandbox]:
+        """The ready sandboxes of a kind, oldest first. Those of an old configuration are retired."""
+        ready = [row for row in rows if kind_of(row) == kind and row.state == SandboxState.READY]
+        filtered = runtime.seccomp_profile__active__sha256 if runtime.seccomp_profile else hash_rules(None)
+        key = (runtime.revision, filtered)
+        current = [row for row in ready if (row.runtime_revision, row.profile_sha256) == key and runtime.enabled]
+        if len(current) < len(ready):
+            retire_ready(self._mine().filter(pk__in=[row.pk for row in ready if row not in current]))
+        return current
+
+    def _start(self, configuration: pool.Configuration) -> None:
+        runtime, kind = configuration.runtime, configuration.kind
+        try:
+            pool.start(self._engine, configuration, call=self._calls.next)
+            self._retry_at.pop(kind, None)
+        except EngineError as e:
+            # An image that cannot start must not keep the node busy; a caller hears of it from its own run.
+            pause = 10 if isinstance(e, ImageMissing) else 2
+            self._retry_at[kind] = time.monotonic() + pause
+            logger.error("runtime %s: no warm sandbox: %s", runtime, e)
+
+    # -- removal --------------------------------------------------------------------------------------
+
+    def _remove(self, sandbox: Sandbox) -> None:
+        try:
+            if sandbox.container_id:
+                self._engine.remove(sandbox.container_id, patience_s=GOODBYE_S)
+        except EngineError as e:
+            logger.warning("sandbox %s: not removed yet: %s", sandbox, e)
+            time.sleep(1)
+            return
+        sandbox.delete()
+
+    def _reconcile(self) -> None:
+        """Rows without containers and containers without rows: somebody died in between."""
+        rows = {row.pk: row for row in self._mine()}
+        containers = self._engine.containers()
+        alive = {c.id for c in containers if c.running}
+        for container in containers:
+            # Rows are written before containers, and read before them here: look again before removing.
+            known = container.sandbox.isdigit() and (
+                int(container.sandbox) in rows or self._mine().filter(pk=container.sandbox).exists()
+            )
+            if not known:
+                logger.warning("container %s has no row: removed", container.id[:12])
+                self._engine.remove(container.id)
+        claimed = [
+            row.execution_id for row in rows.values() if row.execution_id and row.state == SandboxState.CLAIMED
+        ]
+        unfinished = self._occupancy.unfinished(claimed)
+        for row in rows.values():
+            age = (timezone.now() - row.created_at).total_seconds()
+            starter_died = row.state == SandboxState.STARTING and age > START_GRACE_S
+            died = row.state == SandboxState.READY and row.container_id not in alive
+            # Its worker was given up, and claimed it only then.
+            orphaned = row.state == SandboxState.CLAIMED and row.execution_id not in unfinished
+            if starter_died or died or orphaned:
+                self._adopt_container(row, containers)
+                self._mine().filter(pk=row.pk, state=row.state).update(state=SandboxState.USED)
+
+    def _adopt_container(self, row: Sandbox, containers: list[Container]) -> None:
+        """A starter that died had no time to write down which container it made."""
+        for container in containers:
+            if container.sandbox == str(row.pk) and not row.container_id:
+                self._mine().filter(pk=row.pk).update(container_id=container.id)
+
+
+def kinds() -> Iterator[tuple[Any, str]]:
+    """What warm sandboxes are kept of, as rows of POOLED and networks: of each runtime, and once more with a door
+    where somebody may call out."""
+    clients = Client.objects.filter(enabled=True, network=Network.EGRESS).exists()
+    for runtime in Runtime.objects.values_list(*POOLED, named=True):
+        yield runtime, Network.NONE
+        if clients and runtime.network == Network.EGRESS:
+            yield runtime, Network.EGRESS
+
+
+def kind_of(sandbox: Sandbox) -> Kind:
+    return sandbox.runtime_id, sandbox.network
+
+
+def retire_ready(sandboxes: QuerySet[Sandbox]) -> None:
+    """Those that nobody claimed meanwhile: the condition is part of the UPDATE."""
+    sandboxes.filter(state=SandboxState.READY).update(state=SandboxState.USED)
+
+
+def in_thread(work: Callable[..., None], argument: object) -> None:
+    """A pool thread's outermost frame."""
+    try:
+        work(argument)
+    except (OperationalError, InterfaceError) as e:
+        logger.warning("Postgres is away (%s)", type(e).__name__)
+        connection.close()
+    except Exception as e:
+        # A thread must not die in silence: the next round tries again.
+        logger.error("keeper: %s", without_text(e))

@@ -1,0 +1,214 @@
+"""Claiming a warm sandbox, and the rows the pool is made of."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from clients.models import Client
+from runtimes.models import Limits, Network, Runner, Runtime
+from sandbox_platform.kit.notify import CLAIMED, POOL, READY, notify, ready_channel
+from sandbox_platform.kit.prepared import prepared
+from sandboxes import doors, session, shell
+from sandboxes.calls import Kind, as_payload, nobody
+from sandboxes.docker_engine import ROW_LABEL
+from sandboxes.engine import Engine, EngineError, SandboxSpec
+from sandboxes.models import Sandbox, SandboxState
+from seccomp_profiles.models import UNCONFINED, SeccompRevision, hash_rules
+
+logger = logging.getLogger(__name__)
+
+# The oldest first: it has had the most time to preload. The profile is the one in force at this moment, which may
+# be another than when the run began to wait; one without a revision matches no sandbox.
+CLAIM = """
+    WITH picked AS (
+        SELECT id FROM executions_sandbox
+        WHERE node = %s AND runtime_id = %s AND state = 'ready' AND runtime_revision = %s
+          AND network = %s AND profile_sha256 = (
+            SELECT CASE WHEN runtime.seccomp_profile_id IS NULL THEN %s ELSE revision.sha256 END
+            FROM runtimes_runtime runtime
+            LEFT JOIN seccomp_profiles_seccompprofile profile ON profile.id = runtime.seccomp_profile_id
+            LEFT JOIN seccomp_profiles_seccomprevision revision ON revision.id = profile.active_id
+            WHERE runtime.id = executions_sandbox.runtime_id)
+        ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1
+    ), claimed AS (
+        UPDATE executions_sandbox s SET state = 'claimed', execution_id = %s, claimed_at = clock_timestamp()
+        FROM picked WHERE s.id = picked.id RETURNING s.*
+    )
+    SELECT claimed.*, pg_notify(%s, %s) AS notified FROM claimed
+"""
+
+
+# Where images/runner/carrier.py listens inside, in the variables that programs and their libraries look at.
+CARRIER = "http://127.0.0.1:3128"
+PROXIED = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), CARRIER) | dict.fromkeys(
+    ("NO_PROXY", "no_proxy"), "localhost,127.0.0.1"
+)
+
+
+@dataclass(frozen=True)
+class Own:
+    """What one execution wants instead of its runtime's configuration of today."""
+
+    image: str
+    limits: Limits
+    environment: dict[str, str]
+    revision: int
+    profile: SeccompRevision | None
+
+
+def profile_of(owner: Runtime | Client) -> SeccompRevision | None:
+    return owner.seccomp_profile.current if owner.seccomp_profile else None
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A runtime as it stands now, with the profile it points at: what a sandbox must have been started under.
+
+    With an `own` configuration the sandbox is started for one execution; the pool holds none like it.
+    """
+
+    runtime: Runtime
+    own: Own | None = None
+    network: str = Network.NONE  # egress: started with a door
+
+    @property
+    def kind(self) -> Kind:
+        return self.runtime.pk, self.network
+
+    @property
+    def image(self) -> str:
+        return self.own.image if self.own else self.runtime.live_image
+
+    @property
+    def limits(self) -> Limits:
+        return self.own.limits if self.own else self.runtime.limits
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return self.own.environment if self.own else self.runtime.environment
+
+    @property
+    def revision(self) -> int:
+        return self.own.revision if self.own else self.runtime.revision
+
+    @property
+    def profile(self) -> SeccompRevision | None:
+        return self.own.profile if self.own else profile_of(self.runtime)
+
+    @property
+    def profile_name(self) -> str:
+        return self.profile.profile.name if self.profile else UNCONFINED
+
+    @property
+    def profile_revision(self) -> int | None:
+        return self.profile.number if self.profile else None
+
+    @property
+    def profile_sha256(self) -> str:
+        return self.profile.sha256 if self.profile else hash_rules(None)
+
+    def spec(self, sandbox: Sandbox, door: str = "") -> SandboxSpec:
+        egress = self.network == Network.EGRESS
+        return SandboxSpec(
+            image=sandbox.image_id,
+            limits=self.limits,
+            runner_config={
+                "preload": self.runtime.preload,
+                "preload_when_idle": self.runtime.preload_when_idle,
+            }
+            | ({"commands": self.runtime.commands} if self.runtime.commands else {})
+            | ({"egress": True} if egress else {}),
+            environment=self.environment | (PROXIED if egress else {}),
+            seccomp=self.profile.docker_value if self.profile else UNCONFINED,
+            labels={ROW_LABEL: str(sandbox.pk)},
+            command=shell.COMMAND if self.runtime.runner == Runner.SHELL else (),
+            as_nobody=self.runtime.runner == Runner.SHELL,
+            door=door,
+        )
+
+
+def claim(configuration: Configuration, execution_id: UUID) -> Sandbox | None:
+    """A ready sandbox of this node, now this execution's; None if there is none."""
+    runtime = configuration.runtime
+    parameters = [
+        settings.SANDBOX_NODE,
+        runtime.pk,
+        runtime.revision,
+        configuration.network,
+        hash_rules(None),
+        execution_id,
+        POOL,
+        f"{CLAIMED}{as_payload(configuration.kind, execution_id)}",
+    ]
+    with prepared():
+        return next(iter(Sandbox.objects.raw(CLAIM, parameters)), None)
+
+
+def start(
+    engine: Engine,
+    configuration: Configuration,
+    *,
+    execution_id: UUID | None = None,
+    held: bool = False,
+    call: Callable[[Kind], str] = nobody,
+) -> Sandbox:
+    """A fresh sandbox: ready for anybody, claimed from birth by an execution, or `held`: then it stays in the
+    state of one that is being started, which nobody claims. `call`: which execution is told that it is ready;
+    "" for none (see Calls.next). Raises EngineError."""
+    runtime = configuration.runtime
+    sandbox = Sandbox.objects.create(
+        node=settings.SANDBOX_NODE,
+        runtime=runtime,
+        runtime_revision=configuration.revision,
+        profile_name=configuration.profile_name,
+        profile_revision=configuration.profile_revision,
+        profile_sha256=configuration.profile_sha256,
+        network=configuration.network,
+        runsc_version=engine.version(),
+        execution_id=execution_id,
+    )
+    try:
+        sandbox.image_id = engine.image_id(configuration.image)
+        # One that is held runs nobody's program: its door leads nowhere.
+        door = doors.make(None if held else sandbox.pk) if configuration.network == Network.EGRESS else ""
+        sandbox.container_id = engine.create(configuration.spec(sandbox, door))
+        channel = engine.attach(sandbox.container_id)
+        try:
+            engine.start(sandbox.container_id)
+            session.wait_until_ready(channel)
+        finally:
+            channel.close()
+    except EngineError:
+        retire(sandbox)
+        raise
+    if not held:
+        sandbox.state = SandboxState.CLAIMED if execution_id else SandboxState.READY
+        sandbox.ready_at = timezone.now()
+    with transaction.atomic():
+        sandbox.save(update_fields=["image_id", "container_id", "state", "ready_at"])
+        if sandbox.state == SandboxState.READY:
+            if called := call(configuration.kind):
+                notify(ready_channel(called))
+            notify(POOL, READY)
+    return sandbox
+
+
+def discard(sandbox: Sandbox) -> None:
+    """A claimed one that turned out to be dead: its execution may claim another."""
+    Sandbox.objects.filter(pk=sandbox.pk).update(state=SandboxState.USED, execution_id=None)
+    notify(POOL)
+
+
+def retire(sandbox: Sandbox) -> None:
+    """It is finished; the keeper removes its container and then its row."""
+    fields = ["state"]
+    sandbox.state = SandboxState.USED
+    if sandbox.container_id:
+        fields.append("container_id")
+    sandbox.save(update_fields=fields)
+    notify(POOL)

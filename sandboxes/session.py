@@ -1,0 +1,231 @@
+"""Drives one job through one sandbox, and enforces from outside what the guest cannot be trusted with."""
+
+import json
+import select
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+from django.utils import timezone
+
+from runtimes.models import Limits
+from sandboxes import cgroup
+from sandboxes.engine import Channel, EngineError
+from sandboxes.protocol import VERSION, End, Frames, Job, ProtocolError, parse_artifact, parse_compiled
+
+# How often the CPU time is looked at; also how stale the last figures of a killed sandbox may be.
+TICK_S = 0.2
+# A frame's worth of slack: the runner cuts at one byte over the limit, so more means that it does not.
+FLOOD_SLACK = 256 * 1024
+READY_TIMEOUT_S = 60
+# Most programs have ended by then: their output is not worth writing twice.
+LIVE_AFTER_S = 0.25
+
+
+class EndedBy(Enum):
+    RUNNER = "the runner reported the end"
+    STREAM = "the program's own stream ended: there was no runner"
+    WALL_TIME = "our deadline passed"
+    CPU_TIME = "the host counted too much CPU"
+    MEMORY = "the kernel killed a process of the sandbox for want of memory"
+    OUTPUT = "the program wrote more than it may"
+    LOST = "the stream ended without a report"
+    PROTOCOL = "the runner broke the protocol"
+
+
+@dataclass
+class Report:
+    """What one session saw. Times are the host's."""
+
+    started_at: datetime
+    ended_at: datetime | None = None
+    ended_by: EndedBy | None = None
+    end: End | None = None
+    stdout: bytearray = field(default_factory=bytearray)
+    stderr: bytearray = field(default_factory=bytearray)
+    result: bytes | None = None
+    artifacts: list[tuple[str, bytes]] = field(default_factory=list)
+    cpu_ms: int | None = None
+    peak_memory_bytes: int | None = None
+    oom_killed: bool = False
+    # Of the compile command; None while it runs, and where there is none.
+    compile_status: int | None = None
+    compile_cpu_ms: int = 0
+    compiling: bool = False
+    complaint: str = ""  # the runner's own stderr, or what it did wrong
+
+
+def wait_until_ready(channel: Channel) -> None:
+    """Returns once the runner has said hello; EngineError if it does not."""
+    frames = Frames()
+    complaint = b""
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while (left := deadline - time.monotonic()) > 0:
+        if not select.select([channel], [], [], left)[0]:
+            break
+        received = channel.receive()
+        if received is None:
+            raise EngineError(f"the sandbox ended before it was ready: {complaint.decode(errors='replace')}")
+        stdout, stderr = received
+        complaint = (complaint + stderr)[-4000:]
+        try:
+            for kind, payload in frames.feed(stdout):
+                if kind != b"H" or not _speaks_our_version(payload):
+                    raise EngineError(f"the image's runner does not speak protocol {VERSION}: rebuild it")
+                return
+        except ProtocolError as e:
+            raise EngineError(f"the image holds no runner of ours: {e}") from e
+    raise EngineError(f"the sandbox was not ready within {READY_TIMEOUT_S} s")
+
+
+def _speaks_our_version(hello: bytes) -> bool:
+    try:
+        return bool(json.loads(hello)["protocol"] == VERSION)
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+class Session:
+    """One job in one claimed sandbox. `run` never raises for what the guest does.
+
+    `watch` sees the report of a longer run grow, once a tick. It must not block: nothing is enforced meanwhile.
+    """
+
+    tick_s = TICK_S
+
+    def __init__(
+        self,
+        channel: Channel,
+        container_id: str,
+        limits: Limits,
+        watch: Callable[[Report], None] | None = None,
+        *,
+        compiles: bool = False,
+    ) -> None:
+        self._channel = channel
+        self._container_id = container_id
+        self._limits = limits
+        self._watch = watch
+        self._compiles = compiles
+        self._deadline = 0.0
+        self._frames = Frames()
+        self._before: cgroup.Usage | None = None
+
+    def run(self, job: Job) -> Report:
+        self._measure_before()
+        report = Report(started_at=timezone.now(), compiling=self._compiles)
+        allowed_ms = self._limits.compile_wall_ms if self._compiles else self._limits.wall_time_ms
+        self._deadline = time.monotonic() + allowed_ms / 1000
+        try:
+            self._channel.send(self._opening(job))
+            report.ended_by = self._until_end(report)
+        except ProtocolError as e:
+            report.ended_by, report.complaint = EndedBy.PROTOCOL, str(e)
+        except EngineError as e:
+            report.ended_by, report.complaint = EndedBy.LOST, str(e)
+        report.ended_at = timezone.now()
+        if report.ended_by is not EndedBy.LOST:
+            self._measure(report)
+            if report.oom_killed:
+                report.ended_by = EndedBy.MEMORY
+        return report
+
+    def _opening(self, job: Job) -> bytes:
+        return job.frame()
+
+    def _until_end(self, report: Report) -> EndedBy:
+        next_tick = time.monotonic() + self.tick_s
+        live_at = time.monotonic() + LIVE_AFTER_S
+        while True:
+            now = time.monotonic()
+            if now >= self._deadline:
+                return EndedBy.WALL_TIME
+            if now >= next_tick:
+                next_tick = now + self.tick_s
+                self._measure(report)
+                if report.oom_killed:
+                    return EndedBy.MEMORY
+                if self._is_over_cpu_time(report):
+                    return EndedBy.CPU_TIME
+                if self._watch and now >= live_at:
+                    self._watch(report)
+            if not select.select([self._channel], [], [], max(0, min(self._deadline, next_tick) - now))[0]:
+                continue
+            if ended_by := self._receive(report):
+                return ended_by
+
+    def _receive(self, report: Report) -> EndedBy | None:
+        """Adds what arrived to the report; why the session is over, once it is."""
+        received = self._channel.receive()
+        if received is None:
+            return EndedBy.LOST
+        stdout, stderr = received
+        report.complaint = (report.complaint + stderr.decode(errors="replace"))[-4000:]
+        for kind, payload in self._frames.feed(stdout):
+            if self._take(report, kind, payload):
+                return EndedBy.RUNNER
+        return None
+
+    def _take(self, report: Report, kind: bytes, payload: bytes) -> bool:
+        """Adds a frame to the report; true for the last one."""
+        match kind:
+            case b"O":
+                self._append(report.stdout, payload)
+            case b"E":
+                self._append(report.stderr, payload)
+            case b"R":
+                if report.result is not None or len(payload) > self._limits.result_bytes:
+                    raise ProtocolError("a second result, or one over the limit")
+                report.result = payload
+            case b"A":
+                name, content = parse_artifact(payload)
+                if len(content) > self._limits.artifact_bytes:
+                    raise ProtocolError(f"artifact of {len(content)} bytes")
+                if len(report.artifacts) >= self._limits.artifact_count:
+                    raise ProtocolError("too many artifacts")
+                if any(name == taken for taken, _ in report.artifacts):
+                    raise ProtocolError(f"artifact {name!r} twice")
+                report.artifacts.append((name, content))
+            case b"C":
+                self._end_of_compilation(report, payload)
+            case b"X":
+                report.end = End.parse(payload)
+                return True
+            case _:
+                raise ProtocolError(f"frame {kind!r} during a run")
+        return False
+
+    def _end_of_compilation(self, report: Report, payload: bytes) -> None:
+        """From here on it is the program that runs, under its own limits."""
+        if not report.compiling:
+            raise ProtocolError("the end of a compilation that nobody asked for")
+        report.compile_status = parse_compiled(payload)
+        report.compiling = False
+        self._measure(report)
+        report.compile_cpu_ms = report.cpu_ms or 0
+        self._deadline = time.monotonic() + self._limits.wall_time_ms / 1000
+
+    def _is_over_cpu_time(self, report: Report) -> bool:
+        if report.cpu_ms is None:
+            return False
+        if report.compiling:
+            return report.cpu_ms > self._limits.compile_cpu_ms
+        return report.cpu_ms - report.compile_cpu_ms > self._limits.cpu_time_ms
+
+    def _append(self, kept: bytearray, data: bytes) -> None:
+        kept += data
+        if len(kept) > self._limits.output_bytes + FLOOD_SLACK:
+            raise ProtocolError("output far over the limit")
+
+    def _measure_before(self) -> None:
+        self._before = cgroup.usage(self._container_id)
+
+    def _measure(self, report: Report) -> None:
+        used = cgroup.usage(self._container_id)
+        if used and self._before:
+            report.cpu_ms = used.cpu_ms - self._before.cpu_ms
+            report.peak_memory_bytes = used.peak_memory_bytes
+            # Not always its first process: then gVisor hangs, or the program ends without a word.
+            report.oom_killed = used.oom_kills > self._before.oom_kills

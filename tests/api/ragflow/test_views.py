@@ -1,0 +1,74 @@
+"""POST /run refuses in a client's name, before anything runs."""
+
+import base64
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client as Http
+from django.utils import timezone
+
+from clients.models import Client, ClientUsage, Role
+from clients.models.usage import SECONDS
+from executions.models import Execution, Status
+from executions.waiting import Hub
+from runtimes.models import Runtime
+from tests.conftest import TOKEN
+
+MakeExecution = Callable[..., Execution]
+
+
+@pytest.fixture(autouse=True)
+def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection would stay open for good, and the test database could not be dropped. None of these calls
+    gets as far as waiting."""
+    monkeypatch.setattr(Hub, "_listen", lambda hub: hub._listening.set())
+
+
+@pytest.fixture
+def caller(client_with_token: tuple[Client, str], python_runtime: Runtime) -> Client:
+    return client_with_token[0]
+
+
+def run(http: Http) -> Any:
+    body = {"code_b64": base64.b64encode(b"def main(): return 1").decode(), "language": "python"}
+    return http.post("/run", body, content_type="application/json", headers={"Authorization": f"Bearer {TOKEN}"})
+
+
+def test_auditor_may_not_run(client: Http, caller: Client) -> None:
+    Client.objects.update(role=Role.AUDITOR)
+    answer = run(client)
+    assert (answer.status_code, "auditor" in answer.json()["detail"]) == (403, True)
+    assert not Execution.objects.exists()
+
+
+def test_runtime_that_is_not_allowed_is_403_and_named(client: Http, caller: Client) -> None:
+    Client.objects.update(allowed_runtimes=["nodejs"])
+    answer = run(client)
+    assert (answer.status_code, "only nodejs" in answer.json()["detail"]) == (403, True)
+
+
+@pytest.mark.parametrize("limit", ["max_runs_per_minute", "max_runs_per_day"])
+def test_client_over_its_limit_is_told_when_to_come_again(client: Http, caller: Client, limit: str) -> None:
+    Client.objects.update(**{limit: 2})
+    # Ahead, so that the test may pass midnight.
+    now = timezone.now() + timedelta(minutes=5)
+    recent = [0] * (SECONDS - 1) + [2]
+    ClientUsage.objects.create(client=caller, second=now.timestamp(), recent=recent, day=now, day_used=2)
+    answer = run(client)
+    assert answer.status_code == 429
+    body = answer.json()
+    assert (body["limit"], body["value"], body["used"]) == (limit, 2, 2)
+    assert body["frees_at"]
+    assert body["detail"]
+    assert int(answer["Retry-After"]) > 0
+    assert not Execution.objects.exists()
+
+
+def test_client_with_too_many_open_is_429(client: Http, caller: Client, make_execution: MakeExecution) -> None:
+    Client.objects.update(max_open_executions=1)
+    make_execution(client=caller, status=Status.RUNNING)
+    answer = run(client)
+    assert (answer.status_code, answer["Retry-After"]) == (429, "1")
+    assert answer.json()["limit"] == "max_open_executions"

@@ -1,0 +1,116 @@
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client as Browser
+from django.urls import reverse
+
+from builds import tasks
+from builds.models import BuildState, RuntimeBuild
+from runtimes.models import Runtime
+from tests.builds.conftest import done
+
+ADD = reverse("admin:builds_runtimebuild_add")
+LIST = reverse("admin:builds_runtimebuild_changelist")
+
+
+def page(build: RuntimeBuild, action: str = "change") -> str:
+    return reverse(f"admin:builds_runtimebuild_{action}", args=[build.pk])
+
+
+def asked(browser: Browser, runtime: Runtime, **packages: str) -> str:
+    body = {"runtime": runtime.pk, "kind": "packages", "apt": "", "pip": "", "npm": ""} | packages
+    return browser.post(ADD, body, follow=True).content.decode()
+
+
+def test_form_begins_with_the_packages_there_are(browser: Browser, python_runtime: Runtime) -> None:
+    Runtime.objects.update(packages={"pip": ["humanize", "arrow"]})
+    html = browser.get(ADD, {"runtime": python_runtime.pk}).content.decode()
+    assert "humanize\narrow</textarea>" in html
+
+
+@pytest.mark.parametrize("runtime", ["x", "0", "9" * 40, ""])
+def test_form_of_no_runtime_is_empty(browser: Browser, runtime: str) -> None:
+    assert browser.get(ADD, {"runtime": runtime}).status_code == 200
+
+
+def test_build_is_asked_for(browser: Browser, python_runtime: Runtime) -> None:
+    html = asked(browser, python_runtime, pip="humanize==4.9.0\r\narrow", apt="jq")
+    build = RuntimeBuild.objects.get()
+    assert build.packages == {"apt": ["jq"], "pip": ["humanize==4.9.0", "arrow"], "npm": []}
+    assert build.requested_by == "admin"
+    assert f'data-url="{page(build, "log")}"' in html
+
+
+def test_package_that_an_installer_could_misread_is_refused(browser: Browser, python_runtime: Runtime) -> None:
+    html = asked(browser, python_runtime, pip="-r/etc/passwd")
+    assert "is no name of a package" in html
+    assert not RuntimeBuild.objects.exists()
+
+
+def test_second_build_is_refused_while_one_is_under_way(browser: Browser, build: RuntimeBuild) -> None:
+    assert "is under way" in asked(browser, build.runtime)
+    assert RuntimeBuild.objects.count() == 1
+
+
+def test_log_is_fetched_piece_by_piece(browser: Browser, build: RuntimeBuild) -> None:
+    RuntimeBuild.objects.update(log="one\n<b>two</b>\n", progress="pip")
+    answer = browser.get(page(build, "log"), {"since": 4}).json()
+    assert (answer["log"], answer["next"], answer["unfinished"]) == ("<b>two</b>\n", 15, True)
+
+
+def test_page_shows_why_it_failed_harmlessly(browser: Browser, build: RuntimeBuild) -> None:
+    RuntimeBuild.objects.update(state=BuildState.FAILED, error="<script>no</script>")
+    html = browser.get(page(build)).content.decode()
+    assert "&lt;script&gt;no&lt;/script&gt;" in html
+    assert "<script>no" not in html
+
+
+def test_build_under_way_is_cancelled(browser: Browser, build: RuntimeBuild) -> None:
+    tasks.take(build.pk)
+    assert page(build, "cancel") in browser.get(page(build)).content.decode()
+    browser.post(page(build, "cancel"))
+    build.refresh_from_db()
+    assert build.cancel_requested_at
+
+
+def test_earlier_build_is_activated_with_one_click(browser: Browser, node: str, python_runtime: Runtime) -> None:
+    build = done(python_runtime, 1, node)
+    assert page(build, "activate") in browser.get(page(build)).content.decode()
+    browser.post(page(build, "activate"))
+    build.refresh_from_db()
+    assert build.progress == "to be activated"
+
+
+def test_what_cannot_be_activated_says_why(browser: Browser, node: str, python_runtime: Runtime) -> None:
+    build = done(python_runtime, 1, node, base="another:1")
+    assert "was made of another:1" in browser.post(page(build, "activate"), follow=True).content.decode()
+
+
+@pytest.mark.parametrize("action", ["cancel", "activate"])
+def test_action_takes_a_post(browser: Browser, build: RuntimeBuild, action: str) -> None:
+    assert browser.get(page(build, action)).status_code == 405
+
+
+def test_whoever_may_only_look_changes_nothing(client: Browser, build: RuntimeBuild) -> None:
+    viewer = User.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_runtimebuild"))
+    client.force_login(viewer)
+    assert client.get(page(build)).status_code == 200
+    assert client.get(page(build, "log")).status_code == 200
+    assert {client.post(page(build, action)).status_code for action in ("cancel", "activate")} == {403}
+    assert client.get(ADD).status_code == 403
+
+
+def test_stranger_reads_no_log(client: Browser, build: RuntimeBuild) -> None:
+    assert client.get(page(build, "log")).status_code == 302
+
+
+def test_list_names_them(browser: Browser, build: RuntimeBuild) -> None:
+    assert "build 1 of python" in browser.get(LIST).content.decode()
+
+
+def test_runtimes_page_leads_to_its_builds(browser: Browser, node: str, python_runtime: Runtime) -> None:
+    build = done(python_runtime, 1, node, state=BuildState.LIVE)
+    Runtime.objects.update(built_image=build.image_id, built_on=build.base)
+    html = browser.get(reverse("admin:runtimes_runtime_change", args=[python_runtime.pk])).content.decode()
+    assert page(build) in html
+    assert f"{ADD}?runtime={python_runtime.pk}" in html

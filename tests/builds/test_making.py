@@ -1,0 +1,40 @@
+import json
+from pathlib import Path
+
+import pytest
+from pytest_django import Settings
+
+from builds.engine import _name_and_tag
+from builds.making import files_of, repository, tag_of
+from builds.models import RuntimeBuild
+from runtimes.packages import complete
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        ("alpine", ("alpine", "latest")),
+        ("alpine:3", ("alpine", "3")),
+        ("localhost:5000/a/b", ("localhost:5000/a/b", "latest")),
+        ("localhost:5000/a/b:1", ("localhost:5000/a/b", "1")),
+        ("a/b@sha256:00", ("a/b", "sha256:00")),
+    ],
+)
+def test_exactly_one_image_is_pulled(reference: str, expected: tuple[str, str]) -> None:
+    assert _name_and_tag(reference) == expected
+
+
+def test_packages_reach_the_installers_in_files(tmp_path: Path, settings: Settings) -> None:
+    settings.SANDBOX_BUILD_CONFIG = tmp_path
+    (tmp_path / "pip_conf").write_text("[global]\n")
+    files = files_of(complete({"apt": ["jq"], "pip": ["a==1", "b"], "npm": ["@x/y@^1.0", "z"]}))
+    assert (files["apt.txt"], files["pip.txt"]) == ("jq\n", "a==1\nb\n")
+    assert json.loads(files["npm.json"]) == {"@x/y": "^1.0", "z": "*"}
+    assert (files["pip_conf"], files["ca"]) == ("[global]\n", "")
+
+
+@pytest.mark.django_db
+def test_name_of_an_image_is_one_that_docker_takes(build: RuntimeBuild, settings: Settings) -> None:
+    settings.SANDBOX_NODE = "My_Host.example"
+    assert repository() == "sandbox-platform/build-my-host-example"
+    assert tag_of(build) == f"{build.runtime_id}-python-1"

@@ -1,0 +1,106 @@
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from clients.models import Client
+from executions import figures
+from executions.models import Execution, HourlyCount, Rollup, Status
+
+MakeExecution = Callable[..., Execution]
+NOW = timezone.now()
+LONG_AGO = NOW - timedelta(days=20)
+
+
+def total(since_days: int = 30) -> int:
+    return sum(row["count"] for row in figures.counts(NOW - timedelta(days=since_days)))
+
+
+@pytest.fixture
+def history(make_execution: MakeExecution) -> None:
+    for hours in (0, 1, 2, 30, 31):
+        make_execution(queued_at=LONG_AGO + timedelta(hours=hours), warm=hours % 2 == 0)
+    make_execution(status=Status.FAILED, outcome="nonzero_exit")
+
+
+def test_counted_hours_and_the_youngest_are_all(history: None) -> None:
+    assert total() == 6
+    assert figures.roll_up() > 0
+    assert total() == 6
+
+
+def test_what_is_counted_is_not_read_again(history: None) -> None:
+    figures.roll_up()
+    with CaptureQueriesContext(connection) as queries:
+        figures.counts(NOW - timedelta(days=30))
+    live = next(query["sql"] for query in queries if "FROM executions_execution WHERE" in query["sql"])
+    assert str(Rollup.objects.get().up_to.date()) in live
+
+
+def test_nothing_is_counted_twice(history: None) -> None:
+    figures.roll_up()
+    assert figures.roll_up() == 0
+    assert total() == 6
+
+
+def test_an_hour_with_an_open_execution_waits(make_execution: MakeExecution) -> None:
+    make_execution(queued_at=LONG_AGO)
+    make_execution(queued_at=LONG_AGO + timedelta(hours=5), status=Status.RUNNING)
+    figures.roll_up()
+    assert Rollup.objects.get().up_to == figures.floor_hour(LONG_AGO + timedelta(hours=5))
+    assert total() == 2
+
+
+def test_a_long_history_is_counted_in_steps(history: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "STEP", timedelta(hours=2))
+    figures.roll_up()
+    assert total() == 6
+    assert HourlyCount.objects.count() == 5
+
+
+def test_no_history_is_no_failure(db: None) -> None:
+    assert figures.roll_up() == 0
+    assert figures.counts(LONG_AGO) == []
+    assert not figures.times(LONG_AGO)
+
+
+def test_older_than_asked_is_left_out(history: None) -> None:
+    figures.roll_up()
+    assert total(since_days=7) == 1
+
+
+@pytest.mark.parametrize("rolled", [False, True])
+def test_program_and_platform_are_told_apart(make_execution: MakeExecution, rolled: bool) -> None:
+    for _ in range(20):
+        begin = LONG_AGO + timedelta(milliseconds=300)
+        make_execution(
+            queued_at=LONG_AGO,
+            started_at=begin,
+            ended_at=begin + timedelta(seconds=2),
+            finished_at=begin + timedelta(milliseconds=2100),
+        )
+    if rolled:
+        figures.roll_up()
+    (times,) = figures.times(LONG_AGO).values()
+    assert figures.quantile(times.run, 0.5) == pytest.approx(2000, rel=0.3)
+    assert figures.quantile(times.platform, 0.95) == pytest.approx(400, rel=0.3)
+
+
+def test_quantile_of_nothing() -> None:
+    assert figures.quantile({}, 0.5) is None
+
+
+def test_quantile_is_right_to_a_bucket() -> None:
+    assert figures.quantile({0: 50, 20: 50}, 0.95) == pytest.approx(figures.GROWTH**20.5)
+
+
+def test_days_of_one_client(make_execution: MakeExecution) -> None:
+    ours, other = (Client.objects.create(name=name) for name in ("ours", "other"))
+    for client, days in ((ours, 0), (ours, 3), (ours, 3), (other, 3), (ours, 20)):
+        make_execution(client=client, queued_at=NOW - timedelta(days=days))
+    figures.roll_up()
+    found = figures.daily(ours.pk, NOW, 14)
+    assert list(found.values()) == [1, 0, 0, 2, *[0] * 10]

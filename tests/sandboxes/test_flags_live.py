@@ -1,0 +1,371 @@
+"""Every flag of design section 4 on a live container: what Docker was told, and what it is like inside."""
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+from django.conf import settings
+
+from runtimes.models import MIB
+from sandboxes.docker_engine import PIDS_BASE, DockerEngine
+from sandboxes.session import Session
+from scripts.setup.launcher import TIMER_SLACK_NS
+from tests.sandboxes.guest import LIMITS, guest, job, spec
+
+pytestmark = pytest.mark.needs_docker
+
+# A process costs several MiB in gVisor: with the usual memory, sixty of them are a case for the OOM killer.
+LIVE = replace(LIMITS, memory_bytes=1024 * MIB)
+PROBE = """
+import errno, os, resource, socket, subprocess, threading, time
+
+def attempt(what):
+    try:
+        what()
+    except OSError as e:
+        return errno.errorcode[e.errno]
+    return "done"
+
+def status(pid):
+    lines = open(f"/proc/{pid}/status").read().splitlines()
+    return {k: v.split() for k, _, v in (line.partition(":") for line in lines)}
+
+def fill(folder):
+    "Bytes that fit, and what stopped it. In several files: one alone runs into the limit on a file's size."
+    written = 0
+    try:
+        for number in range(100):
+            with open(f"{folder}/fill{number}", "wb", buffering=0) as file:
+                for _ in range(4):
+                    written += file.write(bytes(1 << 20))
+    except OSError as e:
+        return [written, errno.errorcode[e.errno]]
+    finally:
+        for name in os.listdir(folder):
+            if name.startswith("fill"):
+                os.unlink(f"{folder}/{name}")
+    return [written, "no end"]
+
+def one_large_file():
+    with open("/workspace/large", "wb", buffering=0) as file:
+        file.seek(LIMIT - 1)
+        file.write(b"x")
+        file.write(b"x")
+    os.unlink("/workspace/large")
+
+def many_processes():
+    pids = []
+    try:
+        for _ in range(200):
+            pid = os.fork()
+            if pid == 0:
+                time.sleep(600)
+                os._exit(0)
+            pids.append(pid)
+    except OSError as e:
+        return [len(pids), errno.errorcode[e.errno]]
+    finally:
+        for pid in pids:
+            os.kill(pid, 9)
+            os.waitpid(pid, 0)
+    return [len(pids), "no end"]
+
+def many_files():
+    files = []
+    try:
+        for _ in range(2000):
+            files.append(os.open("/dev/null", os.O_RDONLY))
+    except OSError as e:
+        return [len(files), errno.errorcode[e.errno]]
+    finally:
+        for fd in files:
+            os.close(fd)
+    return [len(files), "no end"]
+
+def connect():
+    with socket.socket() as s:
+        s.settimeout(5)
+        s.connect(("192.0.2.1", 80))
+
+def main(limit):
+    global LIMIT
+    LIMIT = limit
+    size = lambda path: (lambda v: v.f_blocks * v.f_frsize)(os.statvfs(path))
+    return {
+        "dmesg": subprocess.run(["dmesg"], capture_output=True, text=True).stdout,
+        "interfaces": [name for _, name in socket.if_nameindex()],
+        "routes": open("/proc/net/route").read().splitlines()[1:],
+        "connect": attempt(connect),
+        "write to the root": {path: attempt(lambda: open(path + "/x", "w")) for path in
+                              ("/", "/etc", "/usr/bin", "/opt/sandbox", "/var/tmp", "/dev/shm")},
+        "me": status("self"),
+        "runner": status(1),
+        "size of /workspace": size("/workspace"),
+        "size of /tmp": size("/tmp"),
+        "fill /workspace": fill("/workspace"),
+        "fill /tmp": fill("/tmp"),
+        "large file": attempt(one_large_file),
+        "processes": many_processes(),
+        "files": many_files(),
+        "limits": {name: list(resource.getrlimit(getattr(resource, "RLIMIT_" + name)))
+                   for name in ("NPROC", "NOFILE", "FSIZE", "CORE")},
+        "environment": dict(os.environ),
+        "runner's environment": open("/proc/1/environ").read(),
+        "setuid": attempt(lambda: os.setuid(0)),
+        "chown": attempt(lambda: os.chown("/workspace", 0, 0)),
+        "mount": subprocess.run(["mount", "-t", "tmpfs", "none", "/workspace"], capture_output=True).returncode,
+        "mkdir": attempt(lambda: os.mkdir("/workspace/folder")),
+    }
+"""
+
+
+@dataclass
+class Live:
+    inspected: dict[str, Any]
+    inside: dict[str, Any]
+    pids_now: int
+    quota: str
+    weight: str
+    driver: str  # of cgroups
+
+    @property
+    def host(self) -> dict[str, Any]:
+        return dict(self.inspected["HostConfig"])
+
+
+def cgroup_text(container: str, v1: str, v2: str) -> str:
+    root = settings.SANDBOX_CGROUP_ROOT
+    for path in (f"{v1.split('.')[0]}/sandbox-platform/{container}/{v1}", f"sandbox-platform/{container}/{v2}",
+                 f"system.slice/docker-{container}.scope/{v2}"):  # fmt: skip
+        if (Path(root) / path).exists():
+            return (Path(root) / path).read_text().strip()
+    raise AssertionError(f"no {v1} or {v2} of {container}")
+
+
+@pytest.fixture(scope="module")
+def live(engine: DockerEngine) -> Iterator[Live]:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        guest(engine, spec(limits=LIVE, labels={"sandbox-platform.sandbox": "17"})) as it,
+    ):
+        patch.setenv("SECRET_OF_THE_HOST", "do not leak")
+        seen = it.run(job(PROBE, arguments=json.dumps({"limit": LIVE.workspace_bytes})))
+        assert seen.result, seen.stderr.decode() + seen.complaint
+        with closing(docker.APIClient()) as api:
+            inspected, driver = api.inspect_container(it.id), api.info()["CgroupDriver"]
+        yield Live(
+            inspected,
+            json.loads(seen.result),
+            int(cgroup_text(it.id, "pids.current", "pids.current")),
+            cgroup_text(it.id, "cpu.cfs_quota_us", "cpu.max"),
+            cgroup_text(it.id, "cpu.shares", "cpu.weight"),
+            driver,
+        )
+
+
+def test_runtime_is_gvisor(live: Live) -> None:
+    assert live.host["Runtime"] == "runsc"
+
+
+def test_idle_sentry_is_woken_less_often(live: Live) -> None:
+    assert Path(f"/proc/{live.inspected['State']['Pid']}/timerslack_ns").read_text() == f"{TIMER_SLACK_NS}\n"
+
+
+def test_kernel_inside_is_gvisors(live: Live) -> None:
+    assert "Starting gVisor" in live.inside["dmesg"]
+
+
+def test_network_mode_is_none(live: Live) -> None:
+    assert (live.host["NetworkMode"], live.inspected["Config"]["NetworkDisabled"]) == ("none", True)
+
+
+def test_network_inside_is_at_most_the_loopback(live: Live) -> None:
+    assert set(live.inside["interfaces"]) <= {"lo"}
+
+
+def test_network_inside_has_no_route(live: Live) -> None:
+    assert live.inside["routes"] == []
+
+
+def test_network_inside_leads_nowhere(live: Live) -> None:
+    assert live.inside["connect"] in ("ENETUNREACH", "EHOSTUNREACH")
+
+
+def test_root_is_read_only(live: Live) -> None:
+    assert live.host["ReadonlyRootfs"] is True
+
+
+def test_root_inside_cannot_be_written(live: Live) -> None:
+    assert set(live.inside["write to the root"].values()) <= {"EROFS", "EACCES"}
+
+
+def test_tmpfs_is_what_is_writable_and_nothing_is_mounted_from_the_host(live: Live) -> None:
+    assert (set(live.host["Tmpfs"]), live.host["Binds"], live.inspected["Mounts"]) == (
+        {"/workspace", "/tmp"}, None, [],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("folder", "size"), [("/workspace", 24 * MIB), ("/tmp", 8 * MIB)])
+def test_tmpfs_inside_has_its_size(live: Live, folder: str, size: int) -> None:
+    assert live.inside[f"size of {folder}"] == size
+
+
+@pytest.mark.parametrize(("folder", "size"), [("/workspace", 24 * MIB), ("/tmp", 8 * MIB)])
+def test_tmpfs_inside_is_full_at_its_size(live: Live, folder: str, size: int) -> None:
+    written, error = live.inside[f"fill {folder}"]
+    assert (error, size - 2 * MIB <= written <= size) == ("ENOSPC", True)
+
+
+def test_program_is_nobody(live: Live) -> None:
+    me = live.inside["me"]
+    assert (me["Uid"], me["Gid"], me["Groups"]) == (["65534"] * 4, ["65534"] * 4, [])
+
+
+@pytest.mark.parametrize("set_", ["CapInh", "CapPrm", "CapEff"])
+def test_program_has_no_capability(live: Live, set_: str) -> None:
+    assert int(live.inside["me"][set_][0], 16) == 0
+
+
+@pytest.mark.parametrize("what", ["setuid", "chown"])
+def test_program_cannot_act_as_root(live: Live, what: str) -> None:
+    assert live.inside[what] == "EPERM"
+
+
+def test_program_cannot_mount(live: Live) -> None:
+    assert live.inside["mount"] != 0
+
+
+def test_runner_has_three_capabilities(live: Live) -> None:
+    kill, setgid, setuid = 5, 6, 7
+    assert int(live.inside["runner"]["CapEff"][0], 16) == 1 << kill | 1 << setgid | 1 << setuid
+
+
+def test_capabilities_are_dropped_but_three(live: Live) -> None:
+    assert live.host["CapDrop"] == ["ALL"]
+    assert {name.removeprefix("CAP_") for name in live.host["CapAdd"]} == {"SETUID", "SETGID", "KILL"}
+
+
+def test_container_is_not_privileged(live: Live) -> None:
+    assert live.host["Privileged"] is False
+
+
+def test_new_privileges_are_off(live: Live) -> None:
+    assert "no-new-privileges:true" in live.host["SecurityOpt"]
+
+
+def test_memory_has_no_swap_on_top(live: Live) -> None:
+    assert (live.host["Memory"], live.host["MemorySwap"]) == (LIVE.memory_bytes, LIVE.memory_bytes)
+
+
+def test_cpu_quota_is_told_to_docker(live: Live) -> None:
+    assert live.host["NanoCpus"] == LIVE.cpus * 1e9
+
+
+def test_cpu_quota_reaches_the_hosts_kernel(live: Live) -> None:
+    assert live.quota.split()[0] == str(int(LIVE.cpus * 100_000))
+
+
+def test_sandboxes_are_weighed_as_one_and_not_against_the_platform(live: Live) -> None:
+    own = ("/sandbox-platform", 2) if live.driver == "cgroupfs" else ("", 0)
+    assert (live.host["CgroupParent"], live.host["CpuShares"]) == own
+
+
+def test_weight_of_a_sandbox_in_the_hosts_kernel_is_the_least(live: Live) -> None:
+    # As shares, as cgroup v2 counts them, and what systemd's driver is left with.
+    assert live.weight in (("2", "1") if live.driver == "cgroupfs" else ("100",))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("NPROC", LIVE.processes), ("NOFILE", LIVE.open_files), ("FSIZE", LIVE.workspace_bytes), ("CORE", 0)],
+)
+def test_ulimit_holds_inside_soft_and_hard(live: Live, name: str, value: int) -> None:
+    assert live.inside["limits"][name] == [value, value]
+
+
+def test_processes_inside_are_as_many_as_allowed(live: Live) -> None:
+    started, error = live.inside["processes"]
+    # One more or less: gVisor and Linux differ in whether the first one counts.
+    assert (error, LIVE.processes - 4 <= started <= LIVE.processes) == ("EAGAIN", True)
+
+
+def test_open_files_inside_are_as_many_as_allowed(live: Live) -> None:
+    opened, error = live.inside["files"]
+    assert (error, LIVE.open_files - 20 <= opened < LIVE.open_files) == ("EMFILE", True)
+
+
+def test_file_inside_is_no_larger_than_allowed(live: Live) -> None:
+    assert live.inside["large file"] == "EFBIG"
+
+
+def test_pids_limit_leaves_room_for_gvisor_itself(live: Live) -> None:
+    # Docker's limit counts gVisor's threads; running into it kills the sandbox without a word.
+    assert live.pids_now < PIDS_BASE <= live.host["PidsLimit"] - LIVE.processes
+
+
+def test_log_driver_is_none(live: Live) -> None:
+    assert live.host["LogConfig"]["Type"] == "none"
+
+
+def test_labels_name_platform_node_and_row(live: Live) -> None:
+    labels = live.inspected["Config"]["Labels"]
+    assert (labels["sandbox-platform"], labels["sandbox-platform.kind"], labels["sandbox-platform.sandbox"]) == (
+        settings.SANDBOX_NODE, "sandbox", "17",
+    )  # fmt: skip
+
+
+def test_no_namespace_is_shared_with_the_host(live: Live) -> None:
+    modes = [live.host[name] for name in ("IpcMode", "PidMode", "UTSMode", "UsernsMode")]
+    assert modes == ["none", "", "", ""]
+
+
+def test_devices_are_docker_defaults(live: Live) -> None:
+    assert not live.host["Devices"] and not live.host["DeviceRequests"]
+
+
+def test_container_is_not_restarted(live: Live) -> None:
+    assert live.host["RestartPolicy"]["Name"] == "no"
+
+
+def test_environment_inside_is_the_images_and_nothing_of_the_host(live: Live) -> None:
+    assert set(live.inside["environment"]) <= {"PATH", "HOSTNAME", "HOME", "LC_CTYPE"}
+
+
+def test_runners_environment_holds_nothing_of_the_host(live: Live) -> None:
+    names = {entry.split("=")[0] for entry in live.inside["runner's environment"].split("\0") if entry}
+    assert names <= {"PATH", "HOSTNAME", "HOME", "LC_CTYPE"}
+
+
+def test_folder_can_be_made_without_a_profile(live: Live) -> None:
+    assert (live.inside["mkdir"], "seccomp=unconfined" in live.host["SecurityOpt"]) == ("done", True)
+
+
+NO_MKDIR = {
+    "defaultAction": "SCMP_ACT_ALLOW",
+    "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}],
+}
+
+
+def test_seccomp_profile_is_obeyed_inside(engine: DockerEngine) -> None:
+    code = """
+import errno, os
+def main():
+    try:
+        os.mkdir("/workspace/folder")
+    except OSError as e:
+        return errno.errorcode[e.errno]
+"""
+    with guest(engine, spec(seccomp=json.dumps(NO_MKDIR))) as it:
+        assert it.run(job(code)).result == b'"EPERM"'
+
+
+def test_memory_limit_kills_the_sandbox_and_the_kernel_says_so(engine: DockerEngine) -> None:
+    limits = replace(LIMITS, memory_bytes=96 * MIB)
+    with guest(engine, spec(limits=limits)) as it:
+        report = Session(it.channel, it.id, limits).run(job("def main(): return len(b'x' * (300 << 20))"))
+        assert report.oom_killed or engine.state_after_end(it.id).oom_killed

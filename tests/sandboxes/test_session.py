@@ -1,0 +1,327 @@
+"""The session against a runner that the test plays itself, over a pair of sockets."""
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pytest_django import Settings
+
+from runtimes.models import Limits
+from sandboxes.docker_engine import DockerChannel
+from sandboxes.engine import EngineError
+from sandboxes.session import FLOOD_SLACK, EndedBy, Report, Session, wait_until_ready
+from tests.sandboxes.guest import LIMITS, job
+
+END = {
+    "exit_code": 0,
+    "signal": None,
+    "stdout_bytes": 0,
+    "stderr_bytes": 0,
+    "result_bytes": None,
+    "lingered": False,
+}
+CONTAINER = "c" * 64
+
+
+def frame(kind: bytes, payload: bytes = b"") -> bytes:
+    return kind + len(payload).to_bytes(4, "big") + payload
+
+
+def artifact(name: str, content: bytes) -> bytes:
+    return frame(b"A", len(name).to_bytes(2, "big") + name.encode() + content)
+
+
+X = frame(b"X", json.dumps(END).encode())
+
+
+class Runner:
+    """The other end of the attach stream."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+
+    def say(self, data: bytes, stream: int = 1) -> None:
+        for at in range(0, len(data), 32768):
+            part = data[at : at + 32768]
+            self.sock.sendall(bytes([stream, 0, 0, 0]) + len(part).to_bytes(4, "big") + part)
+
+    def leave(self) -> None:
+        self.sock.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def cgroups(tmp_path: Path, settings: Settings) -> Path:
+    settings.SANDBOX_CGROUP_ROOT = tmp_path
+    return tmp_path
+
+
+@pytest.fixture
+def ends(cgroups: Path) -> Iterator[tuple[Runner, DockerChannel]]:
+    theirs, ours = socket.socketpair()
+    channel = DockerChannel(ours)
+    yield Runner(theirs), channel
+    theirs.close()
+    channel.close()
+
+
+@pytest.fixture
+def run(ends: tuple[Runner, DockerChannel]) -> Iterator[Callable[..., Report]]:
+    """What a session reports when the runner says `said`, and then leaves if told so."""
+    runner, channel = ends
+    threads = []
+
+    def play(said: bytes, limits: Limits, leave: bool) -> None:
+        try:
+            runner.say(said)
+            if leave:
+                runner.leave()
+        except OSError:
+            pass  # the session has hung up
+
+    def run(said: bytes = b"", *, limits: Limits = LIMITS, leave: bool = False, compiles: bool = False) -> Report:
+        thread = threading.Thread(target=play, args=(said, limits, leave))
+        threads.append(thread)
+        thread.start()
+        return Session(channel, CONTAINER, limits, compiles=compiles).run(job("code"))
+
+    yield run
+    channel._sock.shutdown(socket.SHUT_RDWR)
+    for thread in threads:
+        thread.join()
+
+
+Run = Callable[..., Report]
+
+
+def test_session_ends_with_the_end_frame(run: Run) -> None:
+    report = run(frame(b"O", b"out") + frame(b"E", b"err") + frame(b"R", b"1") + artifact("a.txt", b"x") + X)
+    assert report.ended_by is EndedBy.RUNNER
+    assert (report.stdout, report.stderr, report.result, report.artifacts) == (
+        b"out", b"err", b"1", [("a.txt", b"x")],
+    )  # fmt: skip
+
+
+def test_session_hands_over_the_job(ends: tuple[Runner, DockerChannel]) -> None:
+    runner, channel = ends
+    runner.say(X)
+    Session(channel, CONTAINER, LIMITS).run(job("code"))
+    assert runner.sock.recv(1 << 16) == job("code").frame()
+
+
+def test_session_hears_nothing_after_the_end(run: Run) -> None:
+    assert run(X + frame(b"O", b"more")).stdout == b""
+
+
+def test_session_that_outlives_its_wall_time_is_ended(run: Run) -> None:
+    report = run(frame(b"O", b"out"), limits=replace(LIMITS, wall_time_ms=300))
+    assert (report.ended_by, report.stdout) == (EndedBy.WALL_TIME, b"out")
+
+
+def test_session_is_ended_though_the_runner_keeps_talking(ends: tuple[Runner, DockerChannel]) -> None:
+    runner, channel = ends
+    done = threading.Event()
+
+    def chatter() -> None:
+        while not done.wait(0.01):
+            runner.say(frame(b"E"))
+
+    thread = threading.Thread(target=chatter)
+    thread.start()
+    report = Session(channel, CONTAINER, replace(LIMITS, wall_time_ms=300)).run(job("code"))
+    done.set()
+    thread.join()
+    assert report.ended_by is EndedBy.WALL_TIME
+
+
+def test_stream_that_ends_without_a_report_is_a_lost_sandbox(run: Run) -> None:
+    report = run(frame(b"O", b"out"), leave=True)
+    assert (report.ended_by, report.stdout) == (EndedBy.LOST, b"out")
+
+
+def test_sandbox_that_is_gone_before_the_job_is_lost(ends: tuple[Runner, DockerChannel]) -> None:
+    runner, channel = ends
+    runner.sock.close()
+    assert Session(channel, CONTAINER, LIMITS).run(job("code")).ended_by is EndedBy.LOST
+
+
+SMALL = replace(LIMITS, output_bytes=10, result_bytes=10, artifact_bytes=10, artifact_count=2)
+PROTOCOL_ERRORS = {
+    "flood of stdout": frame(b"O", bytes(11 + FLOOD_SLACK)),
+    "flood of stderr": frame(b"E", bytes(11 + FLOOD_SLACK)),
+    "second result": frame(b"R", b"1") * 2,
+    "result over the limit": frame(b"R", bytes(11)),
+    "artifact over the limit": artifact("a.txt", bytes(11)),
+    "too many artifacts": artifact("a.txt", b"x") + artifact("b.txt", b"x") + artifact("c.txt", b"x"),
+    "the same artifact twice": artifact("a.txt", b"x") * 2,
+    "artifact with a path": artifact("../a.txt", b"x"),
+    "second hello": frame(b"H"),
+    "unknown frame": frame(b"?"),
+    "the platform's own frame": frame(b"J"),
+    "end without fields": frame(b"X", b"{}"),
+    "oversize frame": b"O\xff\xff\xff\xff",
+}
+
+
+@pytest.mark.parametrize("said", PROTOCOL_ERRORS.values(), ids=PROTOCOL_ERRORS)
+def test_runner_that_breaks_the_protocol_ends_the_session(run: Run, said: bytes) -> None:
+    report = run(said + X, limits=SMALL)
+    assert (report.ended_by, bool(report.complaint)) == (EndedBy.PROTOCOL, True)
+
+
+def test_what_is_just_within_the_limits_is_taken(run: Run) -> None:
+    said = frame(b"O", bytes(11)) + frame(b"R", bytes(10)) + artifact("a", bytes(10)) + artifact("b", bytes(10))
+    assert run(said + X, limits=SMALL).ended_by is EndedBy.RUNNER
+
+
+def test_runners_own_stderr_is_kept_as_its_complaint(ends: tuple[Runner, DockerChannel]) -> None:
+    runner, channel = ends
+    runner.say(b"Traceback", stream=2)
+    runner.leave()
+    assert Session(channel, CONTAINER, LIMITS).run(job("code")).complaint == "Traceback"
+
+
+class Counters:
+    """A sandbox's cgroup in files."""
+
+    def __init__(self, root: Path) -> None:
+        self.cpu = root / "cpuacct/docker" / CONTAINER / "cpuacct.usage"
+        self.peak = root / "memory/docker" / CONTAINER / "memory.max_usage_in_bytes"
+        self.oom = self.peak.with_name("memory.oom_control")
+        for path in (self.cpu, self.peak):
+            path.parent.mkdir(parents=True)
+        self.set()
+
+    def set(self, cpu_ms: int = 1000, peak: int = 1, oom_kills: int = 0) -> None:
+        self.cpu.write_text(f"{cpu_ms * 1_000_000}\n")
+        self.peak.write_text(f"{peak}\n")
+        self.oom.write_text(f"oom_kill {oom_kills}\n")
+
+
+@pytest.fixture
+def counters(cgroups: Path) -> Counters:
+    return Counters(cgroups)
+
+
+def test_usage_is_what_the_run_added(ends: tuple[Runner, DockerChannel], counters: Counters) -> None:
+    runner, channel = ends
+
+    def play() -> None:
+        runner.sock.recv(1 << 16)  # the job
+        counters.set(cpu_ms=1250, peak=4096)
+        runner.say(X)
+
+    thread = threading.Thread(target=play)
+    thread.start()
+    report = Session(channel, CONTAINER, LIMITS).run(job("code"))
+    thread.join()
+    assert (report.ended_by, report.cpu_ms, report.peak_memory_bytes) == (EndedBy.RUNNER, 250, 4096)
+
+
+@pytest.mark.parametrize(
+    ("change", "ended_by"),
+    [({"cpu_ms": 1101}, EndedBy.CPU_TIME), ({"oom_kills": 1}, EndedBy.MEMORY)],
+    ids=["CPU time", "memory"],
+)
+def test_what_the_hosts_kernel_counts_ends_a_silent_run(
+    ends: tuple[Runner, DockerChannel], counters: Counters, change: dict[str, int], ended_by: EndedBy
+) -> None:
+    runner, channel = ends
+
+    def play() -> None:
+        runner.sock.recv(1 << 16)
+        counters.set(**change)
+
+    thread = threading.Thread(target=play)
+    thread.start()
+    report = Session(channel, CONTAINER, replace(LIMITS, cpu_time_ms=100)).run(job("code"))
+    thread.join()
+    assert report.ended_by is ended_by
+
+
+def test_memory_that_the_kernel_took_back_counts_though_the_runner_reports_an_end(
+    ends: tuple[Runner, DockerChannel], counters: Counters
+) -> None:
+    runner, channel = ends
+
+    def play() -> None:
+        runner.sock.recv(1 << 16)
+        counters.set(oom_kills=1)
+        runner.say(X)
+
+    thread = threading.Thread(target=play)
+    thread.start()
+    report = Session(channel, CONTAINER, LIMITS).run(job("code"))
+    thread.join()
+    assert report.ended_by is EndedBy.MEMORY
+
+
+def test_usage_without_a_visible_cgroup_is_unknown(run: Run) -> None:
+    assert run(X).cpu_ms is None
+
+
+# -- waiting for the hello ----------------------------------------------------------------------------------
+
+
+def test_hello_makes_a_sandbox_ready(ends: tuple[Runner, DockerChannel]) -> None:
+    runner, channel = ends
+    runner.say(frame(b"H", b'{"protocol": 1}'))
+    wait_until_ready(channel)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [frame(b"H", b'{"protocol": 2}'), frame(b"H", b'{"protocol": 10}'), frame(b"O", b"x"), b"bash: not found\n"],
+    ids=["another version", "a version that begins alike", "another frame", "no runner of ours"],
+)
+def test_other_than_a_hello_is_an_error_of_the_engine(ends: tuple[Runner, DockerChannel], said: bytes) -> None:
+    runner, channel = ends
+    runner.say(said)
+    with pytest.raises(EngineError):
+        wait_until_ready(channel)
+
+
+def test_sandbox_that_ends_before_its_hello_is_explained_by_its_stderr(
+    ends: tuple[Runner, DockerChannel],
+) -> None:
+    runner, channel = ends
+    runner.say(b"no module named nothing", stream=2)
+    runner.leave()
+    with pytest.raises(EngineError, match="no module named nothing"):
+        wait_until_ready(channel)
+
+
+def test_sandbox_that_never_says_hello_is_given_up(
+    ends: tuple[Runner, DockerChannel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sandboxes.session.READY_TIMEOUT_S", 0.2)
+    with pytest.raises(EngineError, match="not ready"):
+        wait_until_ready(ends[1])
+
+
+# --- Watching ---
+
+
+def test_a_short_run_is_not_watched(ends: tuple[Runner, DockerChannel]) -> None:
+    runner, channel = ends
+    seen: list[Report] = []
+    runner.say(frame(b"O", b"out") + X)
+    Session(channel, CONTAINER, LIMITS, seen.append).run(job("code"))
+    assert seen == []
+
+
+def test_a_longer_run_is_watched_while_it_goes_on(ends: tuple[Runner, DockerChannel]) -> None:
+    runner, channel = ends
+    seen: list[bytes] = []
+    runner.say(frame(b"O", b"out"))
+
+    def watch(report: Report) -> None:
+        seen.append(bytes(report.stdout))
+        if len(seen) == 2:
+            runner.say(X)
+
+    Session(channel, CONTAINER, LIMITS, watch).run(job("code"))
+    assert seen == [b"out", b"out"]

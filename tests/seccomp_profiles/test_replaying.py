@@ -1,5 +1,0 @@
-from seccomp_profiles.replaying import replay
-
-
-def test_a_dry_run_of_nothing_says_so() -> None:
-    assert replay([], None, None)["summary"].startswith("Nothing to run again")

@@ -1,0 +1,60 @@
+"""The rooms import downwards only: the contracts are in pyproject.toml, their picture in docs/architecture.md."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.live import ROOT
+
+LINT = Path(sys.executable).with_name("lint-imports")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of the tree's Python, to plant imports in."""
+    tracked = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "*.py", "pyproject.toml"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for name in tracked.stdout.splitlines():
+        if (ROOT / name).exists() and not name.startswith(("tests/", "images/")):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def lint(tree: Path) -> subprocess.CompletedProcess[str]:
+    command = [LINT, "--no-cache", "--no-logo"]
+    return subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
+
+
+def test_no_room_imports_a_higher_one(tree: Path) -> None:
+    done = lint(tree)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "imported"),
+    [
+        ("sandbox_platform/kit/units.py", "console.site"),
+        ("runtimes/choices.py", "executions.models"),
+        ("executions/verdict.py", "executions.egress.policy"),
+        ("console/roles.py", "api.v1.base"),
+    ],
+)
+def test_an_upward_import_is_found(tree: Path, module: str, imported: str) -> None:
+    with (tree / module).open("a") as file:
+        file.write(f"\nimport {imported}\n")
+    done = lint(tree)
+    assert done.returncode != 0
+    assert imported.rpartition(".")[0] in done.stdout
+
+
+def test_every_package_has_its_layer(tree: Path) -> None:
+    """A new room cannot stand beside the layers unnoticed."""
+    packages = {path.parent.name for path in tree.glob("*/__init__.py")}
+    contract = (tree / "pyproject.toml").read_text().partition("[tool.importlinter]")[2]
+    assert [name for name in sorted(packages) if f'"{name}' not in contract] == []
