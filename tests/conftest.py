@@ -22,24 +22,31 @@ from executions.models.ids import first_id
 from runtimes.models import Runtime
 from sandbox_platform.kit.env import envsecret
 from scripts import embedded_postgres
+from tests import database, scheduling
 from tests.live import Platform
 
 Visitor = Callable[[str], Browser]
 TOKEN = "the-token-of-the-test-client"
 
+pytest_configure = scheduling.pytest_configure
+pytest_collection_modifyitems = scheduling.pytest_collection_modifyitems
+pytest_xdist_make_scheduler = scheduling.pytest_xdist_make_scheduler
+
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings() -> Iterator[None]:
-    """The first test that needs a database starts one, unless DATABASE_URL names it."""
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> Iterator[None]:
+    """The first test of a process that needs a database starts one, unless DATABASE_URL names it."""
     if envsecret("DATABASE_URL"):
         yield
         return
     with tempfile.TemporaryDirectory(prefix="sandbox-platform-tests-") as folder:
-        url, stop = embedded_postgres.start(Path(folder), durable=False)
-        connection.settings_dict.update(dj_database_url.parse(url, conn_max_age=None))
+        server = database.migrated(Path(folder))
+        server.start()
+        connection.settings_dict.update(dj_database_url.parse(server.url, conn_max_age=None))
+        connection.settings_dict["TEST"]["TEMPLATE"] = embedded_postgres.DATABASE
         yield
         connection.close()
-        stop()
+        server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -22,8 +22,10 @@ from psycopg.rows import dict_row
 from scripts.embedded_postgres import EmbeddedPostgres
 from scripts.setup.images import built_runtimes
 from seccomp_profiles.models import hash_rules
+from tests import database
+from tests.database import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
+__all__ = ["ROOT"]
 TOKEN = "live-test-token-0123456789abcdef"
 READY_S = 180
 COMMANDS = {
@@ -74,8 +76,11 @@ class Platform:
 
     @property
     def environment(self) -> dict[str, str]:
+        return {**self._settings, "DATABASE_URL": self.postgres.url}
+
+    @property
+    def _settings(self) -> dict[str, str]:
         ours = {
-            "DATABASE_URL": self.postgres.url,
             "DJANGO_SECRET_KEY": "live-tests-only",
             "SANDBOX_NODE": self.node,
             "SANDBOX_EXECUTOR_MANAGER_API_TOKEN": TOKEN,
@@ -92,9 +97,8 @@ class Platform:
 
     def start(self, *runtimes: str) -> None:
         """With these runtimes only, or all of them."""
+        self.postgres = database.bootstrapped(self.folder, self._settings)
         self.postgres.start()
-        self.manage("migrate", "-v0")
-        self.manage("bootstrap")
         if runtimes:
             self.sql("UPDATE runtimes_runtime SET enabled = slug = ANY(%s)", list(runtimes))
         for name in STARTED:
