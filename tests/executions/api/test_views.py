@@ -13,7 +13,8 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from rest_framework.test import APIClient
 
-from executions import services
+from executions import services, waiting
+from executions.api.forms import WaitingForm
 from executions.models import Artifact, Client, Execution, Outcome, Role, Status
 from executions.sandbox.verdict import Verdict
 from tests.executions.api.conftest import API
@@ -57,8 +58,14 @@ def test_strangers_execution_cannot_be_cancelled(stranger: APIClient, mine: Mine
 # -- wait ---------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is not woken by a notification waits in vain."""
+    monkeypatch.setattr(waiting, "LOOK_AGAIN_S", 600.0)
+
+
 @pytest.mark.django_db(transaction=True)
-def test_wait_ends_with_the_execution(api: APIClient, submit: Callable[..., Any]) -> None:
+def test_wait_ends_with_the_execution(api: APIClient, submit: Callable[..., Any], nobody_looks: None) -> None:
     path = submit()["Location"]
     row = Execution.objects.get()
     done = Verdict(Status.SUCCEEDED, Outcome.COMPLETED, exit_code=0)
@@ -75,7 +82,7 @@ def test_wait_that_runs_out_is_202(submit: Callable[..., Any]) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_wait_for_a_batch_ends_with_its_last(api: APIClient) -> None:
+def test_wait_for_a_batch_ends_with_its_last(api: APIClient, nobody_looks: None) -> None:
     one = {"runtime": "python", "code": ""}
     batch = api.post(f"{API}/batches", {"executions": [one, one]}, format="json").json()
     done = Verdict(Status.SUCCEEDED, Outcome.COMPLETED, exit_code=0)
@@ -89,6 +96,10 @@ def test_wait_for_a_batch_ends_with_its_last(api: APIClient) -> None:
     answer = api.get(f"{API}/batches/{batch['id']}?wait=20").json()
     timer.join()
     assert (answer["finished"], answer["counts"]) == (True, {"succeeded": 2})
+
+
+def test_wait_says_its_unit() -> None:
+    assert "seconds" in WaitingForm().fields["wait"].help_text
 
 
 # -- artifacts ----------------------------------------------------------------------------------------------
