@@ -16,7 +16,18 @@ from audit import redaction
 from executions.admission import admit
 from executions.broker import NotifyBroker
 from executions.limits import effective_limits
-from executions.models import Artifact, Client, Execution, InputFile, Mode, Outcome, Sandbox, Status
+from executions.models import (
+    PINNED,
+    STARTED_FROM,
+    Artifact,
+    Client,
+    Execution,
+    InputFile,
+    Mode,
+    Outcome,
+    Sandbox,
+    Status,
+)
 from executions.models.execution import OPEN
 from executions.notify import CANCEL, notify
 from executions.sandbox.session import Report
@@ -25,17 +36,6 @@ from runtimes import code_policy
 from runtimes.models import CodePolicy, Runtime
 
 TASK = "executions.tasks.run_execution"
-# What makes a sandbox what it was; see Execution.pinned.
-PINNED = (
-    "image_id",
-    "runtime_revision",
-    "profile_name",
-    "profile_revision",
-    "profile_sha256",
-    "network",
-    "limits",
-    "environment",
-)
 
 
 def db_text(text: str) -> str:
@@ -209,16 +209,8 @@ def finish(
 
 
 def _provenance(sandbox: Sandbox) -> dict[str, Any]:
-    return {
-        "sandbox_id": sandbox.container_id,
-        "node": sandbox.node,
-        "image_id": sandbox.image_id,
-        "runtime_revision": sandbox.runtime_revision,
-        "profile_name": sandbox.profile_name,
-        "profile_revision": sandbox.profile_revision,
-        "profile_sha256": sandbox.profile_sha256,
-        "runsc_version": sandbox.runsc_version,
-    }
+    names = (*STARTED_FROM, "node", "runsc_version")
+    return {name: getattr(sandbox, name) for name in names} | {"sandbox_id": sandbox.container_id}
 
 
 def _from_report(report: Report, output_bytes: int) -> dict[str, Any]:
