@@ -19,6 +19,7 @@ from runtimes.choices import Network as Network
 from runtimes.choices import OutputAction as OutputAction
 from runtimes.choices import Runner as Runner
 from runtimes.code_policy import RULES
+from runtimes.packages import validate_packages
 from runtimes.validators import (
     ALIAS,
     ALIAS_HINT,
@@ -26,7 +27,6 @@ from runtimes.validators import (
     validate_command,
     validate_commands,
     validate_modes,
-    validate_packages,
     validate_smoke,
 )
 from seccomp_profiles.models import Inspection, SeccompProfile

@@ -12,13 +12,14 @@ from rest_framework.views import APIView
 
 from executions.api import schema
 from executions.api.base import ApiView, validated
-from executions.api.fields import Name, Strict, Whole
+from executions.api.catalogue_forms import PackagesForm
+from executions.api.fields import Strict, Whole
 from executions.api.problems import Conflict, Invalid, Unavailable
 from executions.builds import services
 from executions.images import NobodyAnswers
 from runtimes.builds import BuildKind, BuildState, RuntimeBuild
 from runtimes.models import Runtime
-from runtimes.packages import EXAMPLES, LONGEST, MOST, PATTERNS, problems
+from runtimes.packages import problems
 
 ADMINISTRATORS = (401, 403, 404)
 SHOWN = 64 * 1024
@@ -32,22 +33,6 @@ class AdministratorsOnly(IsAuthenticated):
     def has_permission(self, request: Request, view: APIView) -> bool:
         caller: Any = request.user
         return super().has_permission(request, view) and caller.may_administer
-
-
-class PackagesForm(Strict):
-    def get_fields(self) -> Any:
-        return {
-            ecosystem: serializers.ListField(
-                child=Name(
-                    rf"^(?:{pattern.pattern})\Z",
-                    f"Not the name of a package, with or without a version: write it like {EXAMPLES[ecosystem]}.",
-                    max_length=LONGEST,
-                ),
-                required=False,
-                max_length=MOST,
-            )
-            for ecosystem, pattern in PATTERNS.items()
-        }
 
 
 class BuildForm(Strict):
