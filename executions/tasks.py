@@ -21,10 +21,10 @@ from executions.prepared import prepared
 from executions.sandbox import pool
 from executions.sandbox.calls import as_payload
 from executions.sandbox.docker_engine import get_engine
-from executions.sandbox.engine import Channel, ContainerState, Engine, EngineError, ImageMissing
+from executions.sandbox.engine import Channel, Engine, EngineError, ImageMissing
 from executions.sandbox.protocol import BYE, Job
 from executions.sandbox.session import EndedBy, Report
-from executions.sandbox.sessions import session_of
+from executions.sandbox.sessions import session_of, state_of
 from executions.sandbox.verdict import Verdict, decide
 from runtimes.models import Limits, Runtime
 from sandbox_platform.failures import without_text
@@ -248,14 +248,11 @@ def job_of(execution: Execution, limits: Limits) -> Job:
 def judge(engine: Engine, sandbox: Sandbox, execution: Execution, report: Report, limits: Limits) -> Verdict:
     if report.ended_by not in (EndedBy.LOST, EndedBy.STREAM):
         return decide(report, None, limits)
-    return decide(report, state_of(engine, sandbox), limits, cancelled=cancel_outcome(execution))
-
-
-def state_of(engine: Engine, sandbox: Sandbox) -> ContainerState | None:
     try:
-        return engine.state_after_end(sandbox.container_id)
+        state = state_of(engine, sandbox.container_id, report)
     except EngineError:
-        return None  # Docker itself is gone; the verdict says that the sandbox was lost
+        state = None  # Docker itself is gone; the verdict says that the sandbox was lost
+    return decide(report, state, limits, cancelled=cancel_outcome(execution))
 
 
 def cancel_outcome(execution: Execution) -> str:
