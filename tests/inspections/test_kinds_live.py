@@ -9,8 +9,8 @@ from inspections.models import InspectionKind
 from runtimes.models import Runner, Runtime
 from sandboxes.engine import Engine
 from seccomp_profiles.models import SeccompRevision
+from tests.inspections.conftest import denying, make_runtime
 from tests.inspections.test_studies_live import made, ran
-from tests.seccomp_profiles.conftest import denying, make_runtime
 
 pytestmark = pytest.mark.needs_docker
 

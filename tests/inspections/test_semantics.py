@@ -9,7 +9,7 @@ from inspections.probing import Findings
 from seccomp_profiles.advice import ALWAYS_NEEDED
 from seccomp_profiles.rules import ALLOW, DENY
 from seccomp_profiles.x86_64 import NUMBERS
-from tests.seccomp_profiles.conftest import denying
+from tests.inspections.conftest import denying
 
 
 def rule(*args: dict[str, Any], name: str = "socket", action: str = DENY) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from inspections import services as inspections
 from sandbox_platform.kit import liveness
 from sandbox_platform.kit.locks import Lock, node_key
 
-REGISTRY = "executions/locks.py"
+REGISTRY = "sandbox_platform/kit/locks.py"
 NUMBER = re.compile(r"\b7_?385_?\d{3}\b")
 TAKES = re.compile(r"pg_(?:try_)?advisory_(?:xact_)?(?:un)?lock(?:_shared)?\(([^)]*)\)")
 PLACEHOLDERS = ("%s", "%s, %s", "{Lock.SEAL:d}")
