@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from clients.models import Client
 from clients.network import network_of
 from executions import services
-from executions.models import Execution, Mode
+from executions.models import STARTED_FROM, Execution, Mode
 from runtimes.models import Limits, Network
 from sandbox_platform.kit.errors import Conflicting, NotAvailable
 from sandboxes import images
@@ -18,29 +18,11 @@ from seccomp_profiles.models import UNCONFINED, SeccompProfile, hash_rules
 
 # Those that every execution has recorded: later ones have a default.
 LIMITS_OF_ALWAYS = {field.name for field in fields(Limits) if field.default is MISSING}
-NAMES = (
-    "image_id",
-    "runtime_revision",
-    "profile_name",
-    "profile_revision",
-    "profile_sha256",
-    "runtime_environment",
-    "network",
-)
 
 
 def then(execution: Execution) -> dict[str, Any]:
-    values = [
-        execution.image_id,
-        execution.runtime_revision,
-        execution.profile_name,
-        execution.profile_revision,
-        execution.profile_sha256,
-        execution.environment,
-        execution.network,
-    ]
-    limits = {f"limits.{name}": value for name, value in execution.limits.items()}
-    return dict(zip(NAMES, values, strict=True)) | limits
+    started_from = {name: getattr(execution, name) for name in STARTED_FROM}
+    return started_from | _beside(execution.environment, execution.network, execution.limits)
 
 
 def now(execution: Execution, caller: Client | None) -> dict[str, Any]:
@@ -54,11 +36,15 @@ def now(execution: Execution, caller: Client | None) -> dict[str, Any]:
         profile.profile.name if profile else UNCONFINED,
         profile.number if profile else None,
         profile.sha256 if profile else hash_rules(None),
-        runtime.environment,
-        network_of(runtime, caller),
     ]
-    limits = {f"limits.{name}": value for name, value in today.limits.as_dict().items()}
-    return dict(zip(NAMES, values, strict=True)) | limits
+    started_from = dict(zip(STARTED_FROM, values, strict=True))
+    return started_from | _beside(runtime.environment, network_of(runtime, caller), today.limits.as_dict())
+
+
+def _beside(environment: dict[str, str], network: str, limits: dict[str, Any]) -> dict[str, Any]:
+    return {"runtime_environment": environment, "network": network} | {
+        f"limits.{name}": value for name, value in limits.items()
+    }
 
 
 def ask(image: str) -> str:
