@@ -45,7 +45,7 @@ def browser_packages() -> list[Package]:
 
 @cache
 def python_packages() -> list[Package]:
-    """Those of requirements.txt that are installed; it also names packages of other Python versions and systems."""
+    """Those of requirements.txt that are installed: it also names packages for other systems."""
     found = []
     for name in re.findall(r"(?m)^([\w.-]+)(?:\[[\w,-]+\])?==", REQUIREMENTS.read_text(encoding="utf-8")):
         try:
@@ -57,7 +57,7 @@ def python_packages() -> list[Package]:
 
 
 def license_of(about: metadata.PackageMetadata) -> str:
-    """The licence in a few words. Packages state it in one of three fields, of which `License` may hold the text."""
+    """The licence in a few words. Packages state it in one of three fields; `License` may hold its text."""
     if expression := about.get("License-Expression"):
         return str(expression)
     prefix = "License :: "

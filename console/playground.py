@@ -30,6 +30,7 @@ EXAMPLES = {
     "  return { letters: name.length };\n}\nmodule.exports = { main };\n",
 }
 
+
 def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:
     if not request.user.has_perm(MAY_RUN):
         raise PermissionDenied

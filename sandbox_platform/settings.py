@@ -158,7 +158,7 @@ if HTTPS:
 # Whether browsers should be built to know this host is for whoever owns the domain to decide.
 SILENCED_SYSTEM_CHECKS = ["security.W021"]
 
-# No script but our own files, and no string is ever made into one: hence Alpine's CSP build, which console/frontend installs.
+# No script but our own files, and no string is ever made into one: hence Alpine's CSP build (console/frontend).
 # `style-src-attr`: the theme and its scripts position things by style attributes, which can load nothing.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {

@@ -24,7 +24,8 @@ export function replaceTextarea(area, { label, describedBy, keys = [], onChange 
     doc: area.value,
     extensions: [
       EditorView.cspNonce.of(nonce),
-      EditorView.contentAttributes.of({ "aria-label": label, "aria-describedby": describedBy }),
+      // A contenteditable has this tabindex anyway, but checkers of accessibility look for it.
+      EditorView.contentAttributes.of({ "aria-label": label, "aria-describedby": describedBy, tabindex: "0" }),
       lineNumbers(), highlightSpecialChars(), history(), drawSelection(), indentUnit.of("    "), indentOnInput(),
       bracketMatching(), highlightSelectionMatches(), search({ top: true }), syntaxHighlighting(classHighlighter),
       EditorState.allowMultipleSelections.of(true),

@@ -1,4 +1,4 @@
-"""Browser files from npm packages, for whatever serves the admin from source. The image builds its own (Dockerfile)."""
+"""Browser files from npm packages, for what serves the admin from source. The image builds its own: Dockerfile."""
 
 from __future__ import annotations
 

@@ -8,11 +8,17 @@ import pytest
 from scripts.setup import apt, frontend
 from tests.live import ROOT
 
-TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+    "\n"
+)
 LOCKS = [name for name in TRACKED if name.endswith("package-lock.json")]
-FOR_BROWSERS = [name for name in TRACKED if Path(name).suffix in {".js", ".mjs", ".css"} and (ROOT / name).is_file()]
+FOR_BROWSERS = [
+    name for name in TRACKED if Path(name).suffix in {".js", ".mjs", ".css"} and (ROOT / name).is_file()
+]
 # What published scripts and styles carry, and what nobody writes by hand.
-OF_OTHERS = re.compile(r"copyright|\(c\)|@license|@preserve|licensed under|sourceMappingURL|^/\*!|.{400}", re.I | re.M)
+OF_OTHERS = re.compile(
+    r"copyright|\(c\)|@license|@preserve|licensed under|sourceMappingURL|^/\*!|.{400}", re.I | re.M
+)
 
 
 def packages(lock: str) -> dict[str, dict[str, str]]:
