@@ -58,12 +58,12 @@ def python_packages() -> list[Package]:
 
 def license_of(about: metadata.PackageMetadata) -> str:
     """The licence in a few words. Packages state it in one of three fields; `License` may hold its text."""
-    if expression := about.get("License-Expression"):
-        return str(expression)
+    if "License-Expression" in about:
+        return about["License-Expression"]
     prefix = "License :: "
     classifiers = [each for each in about.get_all("Classifier") or [] if each.startswith(prefix)]
     names = [name for each in classifiers if (name := each.rpartition(" :: ")[2]) != "OSI Approved"]
     if names:
         return ", ".join(names)
-    stated = str(about.get("License") or "").strip()
-    return stated.partition("\n")[0] or "not stated"
+    stated = about["License"] if "License" in about else ""
+    return stated.strip().partition("\n")[0] or "not stated"
