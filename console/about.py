@@ -65,5 +65,5 @@ def license_of(about: metadata.PackageMetadata) -> str:
     names = [name for each in classifiers if (name := each.rpartition(" :: ")[2]) != "OSI Approved"]
     if names:
         return ", ".join(names)
-    stated = about["License"] if "License" in about else ""
+    stated = (about.get_all("License") or [""])[0]
     return stated.strip().partition("\n")[0] or "not stated"
