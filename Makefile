@@ -6,7 +6,7 @@ VENV = .venv/bin
 export PYTHONDONTWRITEBYTECODE = 1
 export RUNTIMES
 .DEFAULT_GOAL := setup
-.PHONY: setup ensure_env ensure_uv venv build start stop restart logs smoke test test-fast bench doctor screenshots clean dev lock lint help
+.PHONY: setup ensure_env ensure_uv venv frontend build start stop restart logs smoke test test-fast bench doctor screenshots clean dev lock lint help
 
 setup: ## install what is missing, build, start and smoke-test; print addresses, token and settings for RAGFlow
 	@$(SETUP) setup
@@ -19,6 +19,9 @@ ensure_uv: ## find uv, or install it into .tools
 
 venv: ## synchronise .venv with requirements-dev.txt
 	@$(SETUP) ensure_python
+
+frontend: ## build the browser files from npm packages, for dev and the tests
+	@$(SETUP) ensure_frontend
 
 build: ## build images whose content changed (RUNTIMES=all, or names: RUNTIMES="go rust")
 	@$(SETUP) build
@@ -42,7 +45,7 @@ test: ## run all tests, with Docker and gVisor (ARGS="-k name")
 	@$(SETUP) prepare_tests
 	@$(VENV)/pytest $(ARGS)
 
-test-fast: venv ## run the tests that need neither Docker nor the stack
+test-fast: venv frontend ## run the tests that need neither Docker nor the stack
 	@$(VENV)/pytest -m "not needs_docker and not needs_stack" $(ARGS)
 
 bench: venv ## measure the running stack over HTTP (ARGS=--quick: fewer runs)
@@ -51,14 +54,14 @@ bench: venv ## measure the running stack over HTTP (ARGS=--quick: fewer runs)
 doctor: ## check Docker, gVisor, seccomp, network, limits, database, queue and pool
 	@$(SETUP) doctor
 
-screenshots: venv ## take screenshots of a real platform into docs/screenshots
+screenshots: venv frontend ## take screenshots of a real platform into docs/screenshots
 	@$(SETUP) ensure_browser
 	@$(VENV)/python -m scripts.screenshots
 
 clean: ## remove the stack, its sandboxes and its DATABASE, found by label
 	@$(SETUP) clean
 
-dev: venv ## run web, worker, keeper, callbacks and egress as plain processes, with an embedded Postgres in .dev
+dev: venv frontend ## run web, worker, keeper, callbacks and egress as plain processes, with an embedded Postgres in .dev
 	@$(VENV)/python -m scripts.dev
 
 lock: ## regenerate requirements*.txt from pyproject.toml

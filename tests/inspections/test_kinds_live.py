@@ -52,7 +52,7 @@ def test_a_profile_that_holds_breaks_nothing(
 def test_a_profile_that_breaks_it_says_at_which_call(
     engine: Engine, runtime: Runtime, revision_of: Callable[..., SeccompRevision]
 ) -> None:
-    # The compiler writes by it what the shell's programs write by it.
+    # gcc starts the compiler and the linker with it, the shell each of its programs.
     probe = made(InspectionKind.PROBE, revision=revision_of(denying("execve")), runtime=runtime)
     assert probe.verdict == "breaks_runtime", probe.details
     assert "execve" in probe.details["programs"]["broken"][0]["refused"]
