@@ -1,5 +1,8 @@
-"""The web UI on a long history: `python -m bench.console --rows 1000000` fills a database of its own by COPY,
-counts its hours, and measures what each page takes the server. Needs about 4 KB of disk a row."""
+"""Measure the web UI on a long history: `python -m bench.console --rows 1000000`.
+
+Fills its own database by COPY, counts the hours, and measures the server's time for each page. Needs about 4 KB of disk
+per row.
+"""
 
 import argparse
 import json
@@ -42,7 +45,7 @@ def fill(number: int) -> Texts:
     with connection.cursor() as cursor:
         cursor.execute("SET maintenance_work_mem = '1GB'")
         cursor.execute(search_index)
-        # As autovacuum does after this many rows; it would run beside the measurements.
+        # Autovacuum would do this after so many rows, during the measurements.
         cursor.execute("VACUUM (ANALYZE)")
     return texts
 
