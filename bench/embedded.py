@@ -1,4 +1,4 @@
-"""Django in this process, on an embedded Postgres that is empty and goes afterwards."""
+"""Set up Django in this process, on an empty embedded Postgres that is removed afterwards."""
 
 import os
 import tempfile
@@ -12,7 +12,7 @@ from scripts.embedded_postgres import EmbeddedPostgres
 
 @contextmanager
 def django_on_embedded_postgres() -> Iterator[None]:
-    """Import no model before this is entered. The tables are not made yet."""
+    """Start Postgres and set up Django. Creates no tables. Import models only inside the context."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         postgres = EmbeddedPostgres(Path(folder))
         postgres.start()
