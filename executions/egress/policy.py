@@ -17,8 +17,8 @@ HIGHEST_PORT = 65535
 
 
 def network_for(execution: Execution) -> Network:
-    """For one that is about to run. One that runs as it did then gets no more than it had then."""
-    if execution.pinned and execution.network == Network.NONE:
+    """Return the network for a run that is about to start: what it got at submission, unless that was taken away."""
+    if execution.network == Network.NONE:
         return Network.NONE
     return network_of(execution.runtime, execution.client)
 
