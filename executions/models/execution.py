@@ -1,6 +1,5 @@
 import pgtrigger
 import uuid_utils.compat
-from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Count, F, OrderBy, OuterRef, Q, Subquery
@@ -165,9 +164,7 @@ class Execution(models.Model):
     egress_rules = models.JSONField(default=list, help_text="The allow-list that applied when it began.")
     limits = models.JSONField()
     environment = models.JSONField(default=dict)
-    artifact_suffixes = ArrayField(
-        models.CharField(max_length=20), null=True, help_text="Endings of the artifacts to keep; null keeps all."
-    )
+    artifact_suffixes = models.JSONField(null=True, help_text="Endings of the artifacts to keep; null keeps all.")
     runsc_version = models.CharField(max_length=100, blank=True)
     node = models.CharField(max_length=100, blank=True)
     sandbox_id = models.CharField(max_length=64, blank=True)
