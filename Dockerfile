@@ -11,6 +11,17 @@ RUN --mount=type=secret,id=ca --mount=type=secret,id=pip_conf,target=/etc/pip.co
     && /opt/venv/bin/pip install -q --require-hashes -r requirements.txt \
     && /opt/venv/bin/pip uninstall -q -y pip
 
+FROM debian:trixie-slim AS frontend
+RUN --mount=type=secret,id=ca --mount=type=secret,id=apt_conf,target=/etc/apt/apt.conf.d/90host \
+    --mount=type=secret,id=apt_sources,target=/etc/apt/sources.list.d/debian.sources \
+    apt-get update -q && apt-get install -y -q --no-install-recommends nodejs npm
+WORKDIR /frontend
+COPY console/frontend/package.json console/frontend/package-lock.json ./
+RUN --mount=type=secret,id=ca --mount=type=secret,id=npmrc,target=/root/.npmrc \
+    npm ci --ignore-scripts --no-audit --no-fund
+COPY console/frontend ./
+RUN node build.mjs /vendor && cp -r /vendor/licenses /licenses
+
 FROM debian:trixie-slim
 # curl: RAGFlow's Compose file calls it in this container for its health check. ca-certificates: callbacks go to HTTPS.
 RUN --mount=type=secret,id=ca --mount=type=secret,id=apt_conf,target=/etc/apt/apt.conf.d/90host \
@@ -20,8 +31,10 @@ RUN --mount=type=secret,id=ca --mount=type=secret,id=apt_conf,target=/etc/apt/ap
     && useradd --system --uid 10001 --home-dir /nonexistent --shell /usr/sbin/nologin platform
 COPY --from=build /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+COPY --from=frontend /licenses /licenses
 WORKDIR /app
 COPY . .
+COPY --from=frontend /vendor console/static/vendor
 # The root is read-only at run time: bytecode and static files are made now. The secret only lets the settings load.
 RUN python3 -m compileall -q . \
     && DJANGO_SECRET_KEY=only-for-collectstatic DATABASE_URL=postgresql://build@localhost/build \

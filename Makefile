@@ -6,7 +6,7 @@ VENV = .venv/bin
 export PYTHONDONTWRITEBYTECODE = 1
 export RUNTIMES
 .DEFAULT_GOAL := setup
-.PHONY: setup ensure_env ensure_uv venv build start stop restart logs smoke test test-fast bench doctor screenshots clean dev lock lint help
+.PHONY: setup ensure_env ensure_uv venv frontend build start stop restart logs smoke test test-fast bench doctor screenshots clean dev lock lint help
 
 setup: ## install what is missing, build, start, smoke-test, and print how to reach it
 	@$(SETUP) setup
@@ -19,6 +19,9 @@ ensure_uv: ## find uv, or install it into .tools
 
 venv: ## bring .venv up to requirements-dev.txt
 	@$(SETUP) ensure_python
+
+frontend: ## build the admin's browser files from npm packages, for dev and the tests
+	@$(SETUP) ensure_frontend
 
 build: ## build the images whose content changed (RUNTIMES=all, or names: "go rust")
 	@$(SETUP) build
@@ -42,7 +45,7 @@ test: ## all tests, Docker and gVisor included (ARGS="-k name")
 	@$(SETUP) prepare_tests
 	@$(VENV)/pytest $(ARGS)
 
-test-fast: venv ## the tests that need neither Docker nor the stack
+test-fast: venv frontend ## the tests that need neither Docker nor the stack
 	@$(VENV)/pytest -m "not needs_docker and not needs_stack" $(ARGS)
 
 bench: venv ## measure the running stack over HTTP (ARGS go to the benchmark)
@@ -51,14 +54,14 @@ bench: venv ## measure the running stack over HTTP (ARGS go to the benchmark)
 doctor: ## check Docker, gVisor, seccomp, network, limits, database, queue and pool
 	@$(SETUP) doctor
 
-screenshots: venv ## real pages of a real platform, into docs/screenshots
+screenshots: venv frontend ## real pages of a real platform, into docs/screenshots
 	@$(SETUP) ensure_browser
 	@$(VENV)/python -m scripts.screenshots
 
 clean: ## remove the stack, its sandboxes and its DATABASE; found by label
 	@$(SETUP) clean
 
-dev: venv ## web, worker, keeper and callbacks as plain processes on an embedded Postgres in .dev
+dev: venv frontend ## web, worker, keeper and callbacks as plain processes on an embedded Postgres in .dev
 	@$(VENV)/python -m scripts.dev
 
 lock: ## renew requirements*.txt from pyproject.toml

@@ -4,10 +4,8 @@ N of them. --plans FILE writes the queries' plans. Needs about 4 KB of disk a ro
 
 import argparse
 import json
-import os
 import random
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.client import load, percentile
-from scripts.embedded_postgres import EmbeddedPostgres
+from bench.embedded import django_on_embedded_postgres
 
 SEED = 7
 SPAN = timedelta(days=365)
@@ -312,21 +310,8 @@ def main() -> None:
     parser.add_argument("--seals", type=int, default=0, metavar="N", help="also seal and verify N of them")
     parser.add_argument("--plans", type=Path, metavar="FILE", help="where to write the queries' plans")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bench-history-") as folder:
-        postgres = EmbeddedPostgres(Path(folder))
-        postgres.start()
-        try:
-            os.environ |= {"DATABASE_URL": postgres.url, "DJANGO_SECRET_KEY": uuid.uuid4().hex}
-            os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sandbox_platform.settings")
-            import django
-
-            django.setup()
-            from django.conf import settings
-
-            settings.ALLOWED_HOSTS = ["*"]
-            print(json.dumps(measure(options.rows, options.seals, options.plans), indent=1))
-        finally:
-            postgres.stop()
+    with django_on_embedded_postgres():
+        print(json.dumps(measure(options.rows, options.seals, options.plans), indent=1))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from executions.models import Execution
+from executions.models import STARTED_FROM, Execution
 from executions.sources import refused_calls
 from executions.verdict import MAX_NESTING, nested_deeper_than
 from runtimes.models import Network
@@ -67,17 +67,7 @@ SMALL: dict[str, Getter] = (
     )
     | {"duration_ms": lambda execution: execution.run_ms}
     | _same("cpu_ms", "peak_memory_bytes", "warm", "batch_id", "rerun_of", "pinned")
-    | _same(
-        "image_id",
-        "runtime_revision",
-        "profile_name",
-        "profile_revision",
-        "profile_sha256",
-        "network",
-        "limits",
-        "runsc_version",
-    )
-    | _same("node", "sandbox_id")
+    | _same(*STARTED_FROM, "network", "limits", "runsc_version", "node", "sandbox_id")
 )
 # Up to megabytes each: only when asked for, or of one execution.
 LARGE: dict[str, Getter] = (

@@ -16,7 +16,7 @@ from clients.admission import admit
 from clients.models import Client
 from executions.configuration import RunConfiguration
 from executions.limits import effective_limits
-from executions.models import Artifact, Execution, InputFile, Mode, Outcome, Status
+from executions.models import STARTED_FROM, Artifact, Execution, InputFile, Mode, Outcome, Status
 from executions.models.execution import OPEN
 from executions.verdict import Verdict, cancellation
 from redaction import services as redaction
@@ -211,16 +211,8 @@ def finish(
 
 
 def _provenance(sandbox: Sandbox) -> dict[str, Any]:
-    return {
-        "sandbox_id": sandbox.container_id,
-        "node": sandbox.node,
-        "image_id": sandbox.image_id,
-        "runtime_revision": sandbox.runtime_revision,
-        "profile_name": sandbox.profile_name,
-        "profile_revision": sandbox.profile_revision,
-        "profile_sha256": sandbox.profile_sha256,
-        "runsc_version": sandbox.runsc_version,
-    }
+    names = (*STARTED_FROM, "node", "runsc_version")
+    return {name: getattr(sandbox, name) for name in names} | {"sandbox_id": sandbox.container_id}
 
 
 def _from_report(report: Report, output_bytes: int) -> dict[str, Any]:

@@ -29,11 +29,11 @@ from sandboxes import pool
 from sandboxes.calls import as_payload
 from sandboxes.configuration import SandboxConfiguration
 from sandboxes.docker_engine import get_engine
-from sandboxes.engine import Channel, ContainerState, Engine, EngineError, ImageMissing
+from sandboxes.engine import Channel, Engine, EngineError, ImageMissing
 from sandboxes.models import Sandbox
 from sandboxes.protocol import BYE, Job
 from sandboxes.session import EndedBy, Report
-from sandboxes.sessions import session_of
+from sandboxes.sessions import session_of, state_of
 
 logger = logging.getLogger(__name__)
 
@@ -220,14 +220,11 @@ def job_of(execution: Execution, limits: Limits) -> Job:
 def judge(engine: Engine, sandbox: Sandbox, execution: Execution, report: Report, limits: Limits) -> Verdict:
     if report.ended_by not in (EndedBy.LOST, EndedBy.STREAM):
         return decide(report, None, limits)
-    return decide(report, state_of(engine, sandbox), limits, cancelled=cancel_outcome(execution))
-
-
-def state_of(engine: Engine, sandbox: Sandbox) -> ContainerState | None:
     try:
-        return engine.state_after_end(sandbox.container_id)
+        state = state_of(engine, sandbox.container_id, report)
     except EngineError:
-        return None  # Docker itself is gone; the verdict says that the sandbox was lost
+        state = None  # Docker itself is gone; the verdict says that the sandbox was lost
+    return decide(report, state, limits, cancelled=cancel_outcome(execution))
 
 
 def cancel_outcome(execution: Execution) -> str:

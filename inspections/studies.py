@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -10,12 +9,13 @@ from django.db.models import Q, QuerySet
 from executions import tasks
 from executions.configuration import RunConfiguration
 from executions.models import Execution
-from inspections import explaining, learning, probing, replaying, smoke
+from executions.programs import job_of
+from inspections import explaining, learning, probing, replaying
 from inspections.laboratory import Laboratory
 from inspections.learning import Sample
 from inspections.models import Inspection, InspectionKind, InspectionVerdict
 from inspections.replaying import TELLING, Replayed
-from inspections.smoke import Smoke
+from runtimes import smoke
 from runtimes.models import Runtime
 from sandboxes.configuration import SandboxConfiguration
 from sandboxes.engine import Engine, EngineError
@@ -27,14 +27,15 @@ MOST_EXECUTIONS = 100
 def probe(engine: Engine, inspection: Inspection) -> Result:
     laboratory = of_runtime(engine, inspection)
     rules = inspection.revision.effective if inspection.revision else None
-    return probing.probe(laboratory, rules, smoke.programs(laboratory.runtime))
+    return probing.probe(laboratory, rules, smoke_of(laboratory.runtime))
 
 
 def learn(engine: Engine, inspection: Inspection) -> Result:
     laboratory = of_runtime(engine, inspection)
     samples = samples_of(laboratory, inspection)
     if not samples:
-        raise EngineError("there is no program to learn from")
+        lacks = "executions to run again" if asked(inspection, "last") else "smoke programs that end well"
+        raise EngineError(f"there is nothing to learn from: the runtime has no {lacks}. Send programs.")
     base = inspection.revision
     name = str(base) if base else "no filter"
     return "", learning.learn(laboratory, samples, base.effective if base else None, name)
@@ -86,19 +87,24 @@ def asked(inspection: Inspection, name: str, otherwise: Any = 0) -> Any:
     return inspection.details.get("request", {}).get(name, otherwise)
 
 
+def smoke_of(runtime: Runtime) -> list[dict[str, Any]]:
+    """The smoke programs of the row that end well."""
+    return [program for program in runtime.smoke if smoke.succeeds(program)]
+
+
 def samples_of(laboratory: Laboratory, inspection: Inspection) -> list[Sample]:
     """The programs that were sent, an execution, the last ones of the runtime, or the runtime's own."""
     runtime, limits = laboratory.runtime, laboratory.limits
     if programs := asked(inspection, "programs", []):
-        return [Sample(p["name"], Smoke(**p).job(runtime, limits)) for p in programs]
+        return [Sample(sent["name"], job_of(sent, runtime, limits)) for sent in programs]
     if inspection.execution_id:
         executions = [the_execution(inspection)]
     elif last := asked(inspection, "last"):
         executions = latest(Execution.objects.filter(runtime=runtime), last)
     else:
-        shipped = smoke.programs(runtime)
-        wanted = [program for program in shipped if program.is_pure] if asked(inspection, "pure") else shipped
-        return [Sample(program.name, program.job(runtime, limits)) for program in wanted]
+        own = smoke_of(runtime)
+        wanted = [program for program in own if smoke.is_pure(program)] if asked(inspection, "pure") else own
+        return [Sample(program["name"], job_of(program, runtime, limits)) for program in wanted]
     return [
         Sample(str(execution.pk), tasks.job_of(execution, limits.lowered_to(execution.limits)))
         for execution in executions
@@ -149,5 +155,5 @@ def present(execution: Execution) -> SandboxConfiguration:
 def replayed(laboratory: Laboratory, execution: Execution) -> Replayed:
     configuration = present(execution)
     rules = configuration.profile.effective if configuration.profile else None
-    own = replace(laboratory, spec=replace(laboratory.spec, limits=configuration.limits))
-    return Replayed(execution, own, tasks.job_of(execution, configuration.limits), rules)
+    job = tasks.job_of(execution, configuration.limits)
+    return Replayed(execution, laboratory.under(configuration.limits), job, rules)

@@ -7,13 +7,15 @@ from pytest_django import Settings
 
 from inspections.laboratory import KIND
 from inspections.models import Inspection
+from runtimes.manifests import load
 from runtimes.models import Runtime
+from sandbox_platform.settings import BASE_DIR
 from sandboxes.docker_engine import get_engine
 from sandboxes.engine import Engine
 from seccomp_profiles import revisions
 from seccomp_profiles.models import SeccompRevision
 
-SLUGS = {"python": "main.py", "nodejs": "main.js"}
+SLUGS = ("python", "nodejs")
 
 
 @pytest.fixture
@@ -36,8 +38,8 @@ def runtime(db: None, request: pytest.FixtureRequest) -> Runtime:
 
 
 def make_runtime(slug: str) -> Runtime:
-    image = f"sandbox-platform/runtime-{slug}:latest"
-    return Runtime.objects.create(slug=slug, name=slug, image=image, source_file=SLUGS[slug])
+    """As its manifest says."""
+    return Runtime.objects.create(**load(BASE_DIR / "images" / slug / "runtime.toml").fields)
 
 
 def denying(*names: str, action: str = "SCMP_ACT_ERRNO") -> dict[str, Any]:
