@@ -11,6 +11,7 @@ from executions.verdict import Verdict, decide
 from runtimes.models import Limits, Runtime
 from runtimes.packages import name_of
 from sandboxes import pool
+from sandboxes.configuration import SandboxConfiguration
 from sandboxes.engine import Engine
 from sandboxes.protocol import BYE
 from sandboxes.session import EndedBy, Report
@@ -80,8 +81,8 @@ def _run(
     engine: Engine, runtime: Runtime, image_id: str, program: Mapping[str, Any] | None
 ) -> tuple[Report, Verdict] | Any:
     limits = limits_of(runtime, program or {})
-    own = pool.Own(image_id, limits, runtime.environment, runtime.revision, pool.profile_of(runtime))
-    sandbox = pool.start(engine, pool.Configuration(runtime, own, runtime.network), held=True)
+    present = SandboxConfiguration.of_runtime(runtime, runtime.network)
+    sandbox = pool.start(engine, replace(present, image=image_id, limits=limits), held=True)
     try:
         if program is None:
             return None

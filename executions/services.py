@@ -14,8 +14,9 @@ from django_q.tasks import async_task
 
 from clients.admission import admit
 from clients.models import Client
+from executions.configuration import RunConfiguration
 from executions.limits import effective_limits
-from executions.models import PINNED, STARTED_FROM, Artifact, Execution, InputFile, Mode, Outcome, Status
+from executions.models import STARTED_FROM, Artifact, Execution, InputFile, Mode, Outcome, Status
 from executions.models.execution import OPEN
 from executions.verdict import Verdict, cancellation
 from redaction import services as redaction
@@ -66,9 +67,22 @@ class Request:
     remote_address: str | None = None
     # By the names of runtimes.models.ADJUSTABLE; the runtime's and the client's where there is none.
     limits: Mapping[str, int] = field(default_factory=dict)
+    artifact_suffixes: list[str] | None = None  # with the dot; None keeps every file
+    # False: only the answer tells the execution's id, so nobody can watch the run.
+    announce_start: bool = True
     callback_url: str = ""  # checked by callbacks.addresses.check_url
     # Chosen by a caller who waits for it: it listens before the run can end.
     execution_id: UUID = field(default_factory=uuid_utils.compat.uuid7)
+    configuration: RunConfiguration | None = None  # where the door has resolved it already
+
+    def resolve(self) -> RunConfiguration:
+        """Raises LimitTooHigh."""
+        if self.pinned_to is None:
+            return RunConfiguration.resolve(
+                self.runtime, self.client, limits=self.limits, artifact_suffixes=self.artifact_suffixes
+            )
+        effective_limits(self.runtime, self.client, self.pinned_to.limits)
+        return RunConfiguration.stored(self.pinned_to)
 
 
 def submit(request: Request, *, policy: str, admitted: bool = False) -> Execution:
@@ -80,7 +94,7 @@ def submit(request: Request, *, policy: str, admitted: bool = False) -> Executio
     """
     if request.client and not request.client.may_use(request.runtime):
         raise RuntimeNotAllowed(request.client, request.runtime)
-    wanted = request.pinned_to.limits if request.pinned_to else request.limits
+    configuration = request.configuration or request.resolve()
     execution = Execution(
         id=request.execution_id,
         client=request.client,
@@ -102,16 +116,12 @@ def submit(request: Request, *, policy: str, admitted: bool = False) -> Executio
         rerun_of=request.rerun_of,
         queued_at=(now := timezone.now()),
         enqueued_at=now,
-        runtime_revision=request.runtime.revision,
-        limits=effective_limits(request.runtime, request.client, wanted).as_dict(),
-        environment=request.runtime.environment,
+        pinned=request.pinned_to is not None,
         remote_address=request.remote_address,
         callback_url=request.callback_url,
+        announce_start=request.announce_start,
+        **configuration.columns(),
     )
-    if request.pinned_to:
-        execution.pinned = True
-        for name in PINNED:
-            setattr(execution, name, getattr(request.pinned_to, name))
     if not request.runtime.enabled:
         message = f"The runtime {request.runtime.slug} is switched off; an administrator can enable it."
         return _reject(execution, request.files, Outcome.RUNTIME_DISABLED, message, admitted=admitted)

@@ -14,10 +14,10 @@ from inspections.caller import Call
 from inspections.models import Inspection, InspectionState
 from runtimes.models import Limits, Network, Runtime
 from sandboxes import doors, tracing
+from sandboxes.configuration import SandboxConfiguration
 from sandboxes.docker_engine import KIND_LABEL, ROW_LABEL
 from sandboxes.engine import Channel, Engine, EngineError, SandboxSpec
 from sandboxes.models import Sandbox
-from sandboxes.pool import Configuration
 from sandboxes.protocol import BYE, Job
 from sandboxes.session import EndedBy, Report, wait_until_ready
 from sandboxes.sessions import session_of, state_of
@@ -69,7 +69,7 @@ class Laboratory:
     spec: SandboxSpec
 
     @classmethod
-    def of(cls, engine: Engine, inspection: Inspection, configuration: Configuration) -> "Laboratory":
+    def of(cls, engine: Engine, inspection: Inspection, configuration: SandboxConfiguration) -> "Laboratory":
         """Raises EngineError, if the image is missing for one."""
         image_id = engine.image_id(configuration.image)
         # As the runtime's runs are started, with a door where those have one: it leads nowhere.

@@ -11,6 +11,7 @@ from api.v1.base import ApiView
 from api.v1.problems import Conflict
 from api.v1.views import url_of
 from executions import representation, rerun, services, submission
+from executions.configuration import RunConfiguration
 from executions.forms import RerunForm
 from sandbox_platform.kit.fields import validated
 
@@ -37,7 +38,8 @@ class RerunView(ApiView):
     def post(self, request: Request, execution_id: UUID) -> Response:
         form = validated(RerunForm, request.data)
         earlier = self.execution(execution_id)
-        before, today = rerun.then(earlier), rerun.now(earlier, self.caller)
+        today = rerun.configuration_today(earlier, self.caller)
+        differences = RunConfiguration.stored(earlier).differences(today)
         pinned = form["configuration"] == "then"
         rerun.refuse_gone_mode(earlier)
         if pinned and (found := rerun.obstacles(earlier, today)):
@@ -52,6 +54,6 @@ class RerunView(ApiView):
         )
         execution = services.submit(wanted, policy=earlier.runtime.code_policy)
         execution = submission.until_finished(execution, wait_s=form["wait"], http=request)
-        content = {"execution": representation.detail(execution), "differences": rerun.differences(before, today)}
+        content = {"execution": representation.detail(execution), "differences": differences}
         status = 201 if execution.is_finished else 202
         return Response(content, status=status, headers={"Location": url_of(execution.pk)})

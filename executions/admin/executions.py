@@ -18,6 +18,7 @@ from executions.admin import changelist, comparison, detail, previews, rendering
 from executions.admin.filters import DurationFilter, EndpointFilter, LabelFilter
 from executions.admin.paginator import EstimatingPaginator
 from executions.admin.searches import searches_of
+from executions.configuration import RunConfiguration
 from executions.models import Artifact, Execution, Outcome
 from executions.models.execution import LARGE
 from sandbox_platform.kit import html
@@ -187,7 +188,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
         }
         try:
             rerun.refuse_gone_mode(earlier)
-            before, today = rerun.then(earlier), rerun.now(earlier, people.client())
+            today = rerun.configuration_today(earlier, people.client())
             obstacles = rerun.obstacles(earlier, today)
         except Refused as e:
             context["error"] = f"{e.detail} {e.remedy}"
@@ -197,7 +198,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
             differences = [
                 {"field": row["field"]}
                 | {side: rendering.setting(row["field"], row[side]) for side in ("then", "now")}
-                for row in rerun.differences(before, today)
+                for row in RunConfiguration.stored(earlier).differences(today)
             ]
             context |= {"differences": differences, "obstacles": obstacles}
         site = self.admin_site.each_context(request)

@@ -1,11 +1,10 @@
 from executions.models.execution import Artifact, Execution, InputFile, Mode, Outcome, Status
 from executions.models.hourly import HourlyCount, HourlyTime, Rollup
 from executions.models.output import OutputChunk
-from executions.models.provenance import PINNED, STARTED_FROM
+from executions.models.provenance import STARTED_FROM
 from executions.models.searches import SavedSearch
 
 __all__ = [
-    "PINNED",
     "STARTED_FROM",
     "Artifact",
     "Execution",

@@ -2,5 +2,3 @@
 
 # A sandbox has them from its start, and its execution from the sandbox, under the same names.
 STARTED_FROM = ("image_id", "runtime_revision", "profile_name", "profile_revision", "profile_sha256")
-# A rerun "as then" takes these from the earlier execution; see Execution.pinned.
-PINNED = (*STARTED_FROM, "network", "limits", "environment")

@@ -17,8 +17,8 @@ from inspections import caller, laboratory, probing, studies
 from inspections.laboratory import Laboratory
 from inspections.models import Inspection
 from runtimes.models import Runner, Runtime
+from sandboxes.configuration import SandboxConfiguration
 from sandboxes.engine import Channel, ContainerState
-from sandboxes.pool import Configuration
 from tests.sandboxes.stub_engine import StubEngine
 
 HELLO: dict[str, Any] = {"name": "hello", "code": "say hello", "expect": {"stdout": "hello\n"}}
@@ -78,7 +78,7 @@ def of(engine: StubEngine, inspection: Inspection, **fields: Any) -> Laboratory:
     runtime = Runtime.objects.create(
         slug="tried", name="Tried", image="image", **{"source_file": "main.c", "modes": ["script"]} | fields
     )
-    return Laboratory.of(engine, inspection, Configuration(runtime))
+    return Laboratory.of(engine, inspection, SandboxConfiguration.of_runtime(runtime))
 
 
 COMPILES = {
