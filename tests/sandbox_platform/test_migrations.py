@@ -25,7 +25,7 @@ def imported(path: Path) -> Iterator[str]:
 
 
 def test_every_app_with_tables_has_a_migration() -> None:
-    ours = {config.path for config in apps.get_app_configs() if Path(config.path).is_relative_to(settings.BASE_DIR)}
+    ours = {config.path for config in apps.get_app_configs() if ".venv" not in config.path}
     with_tables = {
         Path(model._meta.app_config.path) for model in apps.get_models() if model._meta.app_config.path in ours
     }
