@@ -360,6 +360,8 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
         "axes": {"level": "WARNING"},
+        # A line for each trigger, whenever migrations run.
+        "pgtrigger": {"level": "WARNING"},
         "django-q": {"handlers": ["console"], "level": "WARNING", "propagate": False},
         # A refused or failing program is a result, not a fault of the service.
         "django.request": {"level": "ERROR"},
