@@ -31,6 +31,7 @@ class MayPlay(BasePermission):
 class RunFromConsole(ApiView):
     """The API's POST /executions, for the session of a person."""
 
+    schema = None  # no part of the API that clients call
     authentication_classes = [SessionAuthentication]
     permission_classes = [MayPlay]
 

@@ -1,7 +1,6 @@
 """What happens to builds; the API, the admin, the worker and the keeper all come through here."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
@@ -120,11 +119,3 @@ def start_next() -> None:
         return
     if waiting := RuntimeBuild.objects.filter(state=BuildState.QUEUED).order_by("id").first():
         enqueue(waiting)
-
-
-def as_shown(build: RuntimeBuild) -> dict[str, Any]:
-    names = (
-        "number", "kind", "state", "progress", "packages", "base", "base_image_id", "image_id", "digest", "node",
-        "error", "requested_by", "created_at", "started_at", "finished_at", "live_at",
-    )  # fmt: skip
-    return {name: getattr(build, name) for name in names}

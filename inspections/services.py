@@ -16,6 +16,7 @@ from django_q.tasks import async_task
 from clients.models import Client
 from clients.profiles import runtimes_under
 from executions.models import Execution
+from executions.sources import RefusedCalls
 from inspections import laboratory
 from inspections.models import Inspection, InspectionKind, InspectionState, InspectionVerdict
 from runtimes.models import Runtime
@@ -242,9 +243,9 @@ def readiness_problems() -> list[str]:
     ]
 
 
-def refused_calls(execution: Execution) -> dict[str, Any] | None:
+def refused_calls(execution: Execution) -> RefusedCalls | None:
     trace = Inspection.objects.newest_trace(execution.pk)
     if trace is None:
         return None
-    told = {name: trace.details.get(name) for name in ("summary", "refused")}
-    return {"state": trace.state, "traced_at": trace.finished_at} | told
+    details = trace.details
+    return RefusedCalls(trace.state, trace.finished_at, details.get("summary"), details.get("refused"))

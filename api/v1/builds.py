@@ -18,6 +18,7 @@ from builds.models import BuildKind, BuildState, RuntimeBuild
 from runtimes.models import Runtime
 from runtimes.packages import EXAMPLES, LONGEST, MOST, PATTERNS, problems
 from sandbox_platform.kit.fields import Name, Strict, Whole, validated
+from sandbox_platform.kit.schemas import Schema
 from sandboxes.images import NobodyAnswers
 
 ADMINISTRATORS = (401, 403, 404)
@@ -65,7 +66,7 @@ class LogForm(Strict):
     since = Whole(default=0, min_value=0, max_value=2**40, help_text="Characters of the log you have already.")
 
 
-class BuildSchema(serializers.Serializer):  # type: ignore[type-arg]
+class BuildSchema(Schema):
     number = serializers.IntegerField()
     kind = serializers.ChoiceField(BuildKind.choices)
     state = serializers.ChoiceField(BuildState.choices)
@@ -116,7 +117,7 @@ class BuildsView(ApiView):
     )
     def get(self, request: Request, slug: str) -> Response:
         builds = RuntimeBuild.objects.filter(runtime=runtime_of(slug)).defer("log")[:100]
-        return Response([services.as_shown(build) for build in builds])
+        return Response([BuildSchema.dump(build) for build in builds])
 
     @extend_schema(
         summary="Build",
@@ -142,7 +143,7 @@ class BuildsView(ApiView):
         except services.Refused as e:
             raise refused(e) from e
         headers = {"Location": f"/api/v1/runtimes/{runtime.slug}/builds/{build.number}"}
-        return Response(services.as_shown(build), status=202, headers=headers)
+        return Response(BuildSchema.dump(build), status=202, headers=headers)
 
 
 class BuildView(ApiView):
@@ -169,7 +170,7 @@ class BuildView(ApiView):
         since = validated(LogForm, query)["since"]
         build = build_of(slug, number)
         log = build.log[since : since + SHOWN]
-        return Response(services.as_shown(build) | {"log": log, "log_size": min(len(build.log), since + len(log))})
+        return Response(BuildWithLogSchema.dump(build, log=log, log_size=min(len(build.log), since + len(log))))
 
 
 class CancelBuildView(ApiView):
@@ -189,7 +190,7 @@ class CancelBuildView(ApiView):
             raise Conflict(
                 f"It has ended: {build.state}.", remedy="Nothing is left to cancel.", code="already_ended"
             )
-        return Response(services.as_shown(build_of(slug, number)), status=202)
+        return Response(BuildSchema.dump(build_of(slug, number)), status=202)
 
 
 class ActivateBuildView(ApiView):
@@ -212,4 +213,4 @@ class ActivateBuildView(ApiView):
             raise Unavailable(
                 "No keeper answers what images there are.", remedy="Try again; `make doctor` says more."
             ) from e
-        return Response(services.as_shown(build_of(slug, number)), status=202)
+        return Response(BuildSchema.dump(build_of(slug, number)), status=202)

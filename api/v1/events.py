@@ -7,6 +7,7 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from rest_framework.request import Request
 
 from api.v1 import schema
+from api.v1.answers import EventSchema
 from api.v1.base import ApiView
 from api.v1.problems import Invalid, Problem
 from executions.event_stream import ID, Events, Phase, Position
@@ -41,7 +42,7 @@ class EventsView(ApiView):
         ],
         responses=schema.answers(
             {
-                (200, "text/event-stream"): schema.EventSchema,
+                (200, "text/event-stream"): EventSchema,
                 204: OpenApiResponse(
                     description="The end was seen: nothing more will come, and a browser stops asking."
                 ),

@@ -15,7 +15,7 @@ from django.core.exceptions import (
 from django.db import IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
-from rest_framework import exceptions
+from rest_framework import exceptions, serializers
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
@@ -23,6 +23,7 @@ from clients.admission import NeverFits, OverLimit
 from executions.limits import LimitTooHigh
 from executions.services import RuntimeNotAllowed
 from sandbox_platform.kit import errors
+from sandbox_platform.kit.schemas import Schema
 
 # What was looked up before a change was no longer true when it was made.
 AT_THE_SAME_TIME = (psycopg.errors.UniqueViolation, psycopg.errors.ForeignKeyViolation)
@@ -96,15 +97,22 @@ class Unavailable(Problem):
     default_code = "unavailable"
 
 
+class ProblemSchema(Schema):
+    """RFC 9457."""
+
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    field = serializers.CharField(allow_null=True, help_text="Which field, parameter or header is wrong.")
+    remedy = serializers.CharField(allow_null=True, help_text="What to do about it.")
+
+
 def body(status: int, detail: str, code: str, *, field: str | None = None, remedy: str | None = None) -> Any:
-    return {
-        "type": TYPE + code,
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        "field": field,
-        "remedy": remedy,
-    }
+    title = HTTPStatus(status).phrase
+    return ProblemSchema.dump(
+        type=TYPE + code, title=title, status=status, detail=detail, field=field, remedy=remedy
+    )
 
 
 def handler(error: Exception, context: Any) -> Response | None:

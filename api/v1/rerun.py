@@ -7,9 +7,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api.v1 import schema
+from api.v1.answers import DifferenceSchema, RerunSchema, url_of
 from api.v1.base import ApiView
 from api.v1.problems import Conflict
-from api.v1.views import url_of
 from executions import representation, rerun, services, submission
 from executions.forms import RerunForm
 from sandbox_platform.kit.fields import validated
@@ -24,8 +24,8 @@ class RerunView(ApiView):
         request=RerunForm,
         responses=schema.answers(
             {
-                201: OpenApiResponse(schema.RerunSchema, "Finished."),
-                202: OpenApiResponse(schema.RerunSchema, "Under way: see Location."),
+                201: OpenApiResponse(RerunSchema, "Finished."),
+                202: OpenApiResponse(RerunSchema, "Under way: see Location."),
             },
             *schema.BODY,
             *schema.RUN,
@@ -52,6 +52,7 @@ class RerunView(ApiView):
         )
         execution = services.submit(wanted, policy=earlier.runtime.code_policy)
         execution = submission.until_finished(execution, wait_s=form["wait"], http=request)
-        content = {"execution": representation.detail(execution), "differences": rerun.differences(before, today)}
+        differences = [DifferenceSchema.dump(**difference) for difference in rerun.differences(before, today)]
+        content = RerunSchema.dump(execution=representation.detail(execution), differences=differences)
         status = 201 if execution.is_finished else 202
         return Response(content, status=status, headers={"Location": url_of(execution.pk)})
