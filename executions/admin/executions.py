@@ -5,7 +5,7 @@ from uuid import UUID
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -23,6 +23,7 @@ from executions.models.execution import LARGE
 from sandbox_platform.kit import html
 from sandbox_platform.kit.downloads import as_attachment
 from sandbox_platform.kit.errors import Refused
+from sandbox_platform.kit.exports import MEDIA_TYPES
 from sandbox_platform.kit.readonly import ReadOnlyAdmin
 from sandbox_platform.kit.units import format_bytes, format_ms
 
@@ -88,7 +89,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
         tools = {
             "drill_down": changelist.drill_down(request),
             "saved": searches_of(request),
-            "exports": [(kind, self._export_url(request, kind)) for kind in export.MEDIA_TYPES],
+            "exports": [(kind, self._export_url(request, kind)) for kind in MEDIA_TYPES],
         }
         return super().changelist_view(request, tools | (extra_context or {}))
 
@@ -156,18 +157,12 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
 
     def export(self, request: HttpRequest, kind: str) -> HttpResponseBase:
         """What the list shows, all pages of it."""
-        if kind not in export.MEDIA_TYPES:
+        if kind not in MEDIA_TYPES:
             raise Http404
         if not self.has_view_permission(request):
             raise PermissionDenied
-        fields = list(representation.SMALL)
-        rows = export.rows_of(self.get_changelist_instance(request).get_queryset(request), fields)
-        lines = export.as_csv(rows, fields) if kind == "csv" else export.as_jsonl(rows, fields)
-        headers = {
-            "Content-Disposition": f'attachment; filename="executions.{kind}"',
-            "Cache-Control": "private, no-store",
-        }
-        return StreamingHttpResponse(lines, content_type=export.MEDIA_TYPES[kind], headers=headers)
+        executions = self.get_changelist_instance(request).get_queryset(request)
+        return export.download(executions, list(representation.SMALL), kind)
 
     def cancel(self, request: HttpRequest, execution_id: UUID) -> HttpResponse:
         execution = self._execution(request, execution_id, "cancel")
