@@ -11,7 +11,7 @@ from clients.network import network_of
 from executions import services
 from executions.models import Execution, Mode
 from runtimes.models import Limits, Network
-from sandbox_platform.kit.errors import Conflicting, NotAvailable
+from sandbox_platform.kit.errors import Conflicting
 from sandboxes import images
 from sandboxes.pool import Configuration, profile_of
 from seccomp_profiles.models import UNCONFINED, SeccompProfile, hash_rules
@@ -44,12 +44,12 @@ def then(execution: Execution) -> dict[str, Any]:
 
 
 def now(execution: Execution, caller: Client | None) -> dict[str, Any]:
-    """Raises NotAvailable."""
+    """Raises images.NobodyAnswers."""
     runtime = execution.runtime
     today = Configuration(runtime)
     profile = (profile_of(caller) if caller else None) or today.profile
     values = [
-        ask(runtime.live_image),
+        images.image_id(runtime.live_image),
         runtime.revision,
         profile.profile.name if profile else UNCONFINED,
         profile.number if profile else None,
@@ -59,15 +59,6 @@ def now(execution: Execution, caller: Client | None) -> dict[str, Any]:
     ]
     limits = {f"limits.{name}": value for name, value in today.limits.as_dict().items()}
     return dict(zip(NAMES, values, strict=True)) | limits
-
-
-def ask(image: str) -> str:
-    try:
-        return images.image_id(image)
-    except images.NobodyAnswers as e:
-        raise NotAvailable(
-            "No keeper answers what images there are.", remedy="Try again; an administrator can run `make doctor`."
-        ) from e
 
 
 def differences(before: dict[str, Any], today: dict[str, Any]) -> list[dict[str, Any]]:
@@ -86,7 +77,7 @@ def obstacles(execution: Execution, today: dict[str, Any]) -> list[str]:
     found = []
     if hashlib.sha256(execution.code.encode()).hexdigest() != execution.code_sha256:
         found.append("its code is not stored as it was")
-    if today["image_id"] != execution.image_id and not ask(execution.image_id):
+    if today["image_id"] != execution.image_id and not images.image_id(execution.image_id):
         found.append(f"the image {execution.image_id} is gone")
     try:
         SeccompProfile.objects.with_sha256(execution.profile_sha256, name=execution.profile_name)
@@ -101,6 +92,23 @@ def obstacles(execution: Execution, today: dict[str, Any]) -> list[str]:
         if isinstance(value, int | float) and isinstance(cap, int | float) and value > cap:
             found.append(f"{name} was {value}, above today's cap of {cap}")
     return found
+
+
+def look(execution: Execution, caller: Client | None) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return what has changed since, and why it cannot run as it did then. Raises Refused if it cannot run at all."""
+    refuse_gone_mode(execution)
+    before, today = then(execution), now(execution, caller)
+    return differences(before, today), obstacles(execution, today)
+
+
+def refuse_gone_configuration(obstacles: list[str]) -> None:
+    if obstacles:
+        raise Conflicting(
+            f"It cannot run as it did then: {'; '.join(obstacles)}.",
+            field="configuration",
+            remedy="Run it on today's configuration (now).",
+            code="configuration_gone",
+        )
 
 
 def refuse_gone_mode(execution: Execution) -> None:

@@ -12,14 +12,14 @@ from rest_framework.views import APIView
 
 from api.v1 import schema
 from api.v1.base import ApiView
-from api.v1.problems import Conflict, Invalid, Unavailable
+from api.v1.problems import Conflict, Invalid
 from builds import services
 from builds.models import BuildKind, BuildState, RuntimeBuild
 from runtimes.models import Runtime
 from runtimes.packages import EXAMPLES, LONGEST, MOST, PATTERNS, problems
+from sandbox_platform.kit.actors import actor_name
 from sandbox_platform.kit.fields import Name, Strict, Whole, validated
 from sandbox_platform.kit.schemas import Schema
-from sandboxes.images import NobodyAnswers
 
 ADMINISTRATORS = (401, 403, 404)
 SHOWN = 64 * 1024
@@ -101,10 +101,6 @@ def build_of(slug: str, number: int) -> RuntimeBuild:
     return build
 
 
-def refused(error: services.Refused) -> Conflict:
-    return Conflict(error.detail, remedy=error.remedy, code=error.code)
-
-
 class BuildsView(ApiView):
     permission_classes = [AdministratorsOnly]
 
@@ -136,12 +132,9 @@ class BuildsView(ApiView):
             raise Invalid(
                 f"packages.{ecosystem}".rstrip("."), problem, "Correct it; docs/builds.md has the forms."
             )
-        try:
-            build = services.request_build(
-                runtime, kind=BuildKind(form["kind"]), packages=packages, by=str(self.caller or "")
-            )
-        except services.Refused as e:
-            raise refused(e) from e
+        build = services.request_build(
+            runtime, kind=BuildKind(form["kind"]), packages=packages, by=actor_name(request.user)
+        )
         headers = {"Location": f"/api/v1/runtimes/{runtime.slug}/builds/{build.number}"}
         return Response(BuildSchema.dump(build), status=202, headers=headers)
 
@@ -205,12 +198,5 @@ class ActivateBuildView(ApiView):
         tags=["Builds"],
     )
     def post(self, request: Request, slug: str, number: int) -> Response:
-        try:
-            services.activate(build_of(slug, number))
-        except services.Refused as e:
-            raise refused(e) from e
-        except NobodyAnswers as e:
-            raise Unavailable(
-                "No keeper answers what images there are.", remedy="Try again; `make doctor` says more."
-            ) from e
+        services.activate(build_of(slug, number))
         return Response(BuildSchema.dump(build_of(slug, number)), status=202)

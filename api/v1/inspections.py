@@ -16,22 +16,17 @@ from api.v1.base import ApiView
 from api.v1.catalogue import CHANGING, CatalogueView
 from api.v1.inspection_forms import InspectionForm, SaveForm
 from api.v1.inspection_schema import InspectionDetailSchema, InspectionSchema, SavedSchema
-from api.v1.problems import Conflict, TooMany
+from api.v1.problems import Conflict
 from api.v1.profiles import TAGS, in_fields
 from executions.models import Execution
 from inspections import services as inspections
-from inspections import studies
 from inspections.models import Inspection, InspectionKind, InspectionState
 from runtimes.models import Runtime
-from sandbox_platform.kit.actors import actor_of
+from sandbox_platform.kit.actors import actor_name
 from sandbox_platform.kit.fields import validated
 from seccomp_profiles.models import SeccompProfile, SeccompRevision
 
 LISTED = 100
-
-
-def asker(request: Request) -> str:
-    return actor_of(request.user) or ""
 
 
 def rows() -> Any:
@@ -96,7 +91,7 @@ class InspectionsView(SeeInspections):
         if kind == InspectionKind.REPLAY:
             wanted.setdefault("last", 20)
         inspection = inspections.request(
-            kind, revision=revision, runtime=runtime, execution_id=execution, by=asker(request), **wanted
+            kind, revision=revision, runtime=runtime, execution_id=execution, by=actor_name(request.user), **wanted
         )
         return accepted(inspection)
 
@@ -160,10 +155,8 @@ class SaveView(SeeInspections):
         inspection = inspection_or_404(number)
         try:
             revision = inspections.save_proposal(
-                inspection, name=form["profile"], note=form.get("note", ""), by=asker(request)
+                inspection, name=form["profile"], note=form.get("note", ""), by=actor_name(request.user)
             )
-        except inspections.NothingToSave as e:
-            raise Conflict(str(e), remedy=e.remedy) from e
         except ModelError as e:
             raise in_fields(e) from e
         headers = {"Location": f"/api/v1/seccomp-profiles/{revision.profile.name}/revisions/{revision.number}"}
@@ -182,14 +175,7 @@ class ExplainView(ApiView):
     )
     def post(self, request: Request, execution_id: UUID) -> Response:
         execution = self.execution(execution_id)
-        if not execution.is_finished or not execution.image_id:
-            raise Conflict("It never ran, or it runs still.", remedy="Wait for its end.")
-        if not studies.is_unchanged(execution):
-            raise Conflict("Its program is not stored as it was.", remedy="Send it once more.")
-        try:
-            inspection = inspections.explain(execution, by=asker(request))
-        except inspections.TooManyAsked as e:
-            raise TooMany(str(e), wait=60, remedy="Come back after Retry-After seconds.") from e
+        inspection = inspections.explain(execution, by=actor_name(request.user))
         response = accepted(inspection)
         response["Location"] = url_of(execution.pk)
         return response

@@ -41,16 +41,22 @@ SEE_DOCS = "Correct it; /docs has its type and bounds."
 
 
 class Problem(exceptions.APIException):
-    """An answer that says what is wrong, where, and what to do about it."""
+    """An answer that says what is wrong, where, and what to do about it. `wait`: seconds, for Retry-After."""
 
     status_code = UNPROCESSABLE
     default_code = "invalid"
 
     def __init__(
-        self, detail: str, *, field: str | None = None, remedy: str | None = None, code: str = ""
+        self,
+        detail: str,
+        *,
+        field: str | None = None,
+        remedy: str | None = None,
+        code: str = "",
+        wait: int | None = None,
     ) -> None:
         super().__init__(detail, code or self.default_code)
-        self.text, self.field, self.remedy = detail, field, remedy
+        self.text, self.field, self.remedy, self.wait = detail, field, remedy, wait
         self.code = code or self.default_code
 
 
@@ -77,14 +83,8 @@ class Forbidden(Problem):
 
 
 class TooMany(Problem):
-    """`wait`: seconds, for Retry-After."""
-
     status_code = 429
     default_code = "over_limit"
-
-    def __init__(self, detail: str, *, wait: int, remedy: str) -> None:
-        super().__init__(detail, remedy=remedy)
-        self.wait = wait
 
 
 class TooLarge(Problem):
@@ -139,10 +139,8 @@ def _translated(error: Exception) -> Exception:
             return TooLarge(str(error), remedy="Send less.")
         case errors.InvalidField():
             return Invalid(error.field or "", error.detail, error.remedy or SEE_DOCS)
-        case errors.Conflicting():
-            return Conflict(error.detail, field=error.field, remedy=error.remedy, code=error.code)
-        case errors.NotAvailable():
-            return Unavailable(error.detail, field=error.field, remedy=error.remedy, code=error.code)
+        case errors.Refused():
+            return _problem_of(error)
         case RuntimeNotAllowed():
             return Forbidden(str(error), field="runtime", remedy="Use another runtime, or ask an administrator.")
         case LimitTooHigh():
@@ -158,6 +156,23 @@ def _translated(error: Exception) -> Exception:
         case SuspiciousOperation():
             return Malformed("The request is malformed.")
     return error
+
+
+def _problem_of(refused: errors.Refused) -> Problem:
+    match refused:
+        case errors.TooMany():
+            kind: type[Problem] = TooMany
+        case errors.NotAvailable():
+            kind = Unavailable
+        case _:
+            kind = Conflict
+    return kind(
+        refused.detail,
+        field=refused.field,
+        remedy=refused.remedy,
+        code=refused.code,
+        wait=refused.retry_after_s,
+    )
 
 
 def _body_of(error: exceptions.APIException) -> Any:

@@ -15,9 +15,11 @@ from api.v1.catalogue import CHANGING, CatalogueView
 from api.v1.problems import Conflict
 from api.v1.profile_forms import ActivationForm, RevisionForm
 from api.v1.profile_schema import ActivationSchema, DiffSchema, RevisionDetailSchema, RevisionSchema
-from api.v1.profiles import TAGS, in_fields, next_revision, put_in_force
+from api.v1.profiles import TAGS, in_fields, next_revision
+from sandbox_platform.kit.actors import actor_name
 from sandbox_platform.kit.fields import validated
 from sandbox_platform.kit.schemas import ANY
+from seccomp_profiles import activation
 from seccomp_profiles.diff import diff
 from seccomp_profiles.models import SeccompProfile, SeccompRevision
 
@@ -86,7 +88,9 @@ class ActivateView(CatalogueView):
     )
     def post(self, request: Request, name: str, number: int) -> Response:
         form = validated(ActivationForm, request.data)
-        done = put_in_force(revision_named(name, number), form.get("override", ""), request)
+        done = activation.activate(
+            revision_named(name, number), by=actor_name(request.user), override=form.get("override", "")
+        )
         return Response(ActivationSchema.dump(done))
 
 

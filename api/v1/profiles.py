@@ -13,11 +13,10 @@ from rest_framework.response import Response
 
 from api.v1 import schema
 from api.v1.catalogue import CHANGING, CatalogueView, delete, partly_validated
-from api.v1.problems import Conflict
 from api.v1.profile_forms import ProfileChangeForm, ProfileForm, ValidateForm
 from api.v1.profile_schema import FindingSchema, FindingsSchema, ProfileSchema
 from clients.models import Client
-from sandbox_platform.kit.actors import actor_of
+from sandbox_platform.kit.actors import actor_name
 from sandbox_platform.kit.fields import validated
 from seccomp_profiles import activation, revisions
 from seccomp_profiles.derivation import derive
@@ -37,25 +36,8 @@ def shown_to(caller: Client | None) -> QuerySet[SeccompProfile]:
     return rows.prefetch_related("runtimes", Prefetch("clients", clients, to_attr="shown_clients"))
 
 
-def by(request: Request) -> str:
-    return actor_of(request.user) or ""
-
-
 def in_fields(error: ModelError) -> ValidationError:
     return ValidationError(error.message_dict)
-
-
-def put_in_force(revision: SeccompRevision, override: str, request: Request) -> Any:
-    """Raises Conflict."""
-    try:
-        return activation.activate(revision, by=by(request), override=override)
-    except activation.NotProven as e:
-        raise Conflict(
-            str(e),
-            field="override",
-            remedy="Probe the revision on its runtimes, or send override with the reason, which stays on record.",
-            code="not_proven",
-        ) from e
 
 
 class ProfilesView(CatalogueView):
@@ -82,7 +64,7 @@ class ProfilesView(CatalogueView):
         try:
             SeccompProfile(name=values["name"]).full_clean()
             profile = revisions.create_profile(
-                values.pop("name"), values.pop("rules", None), **values, by=by(request)
+                values.pop("name"), values.pop("rules", None), **values, by=actor_name(request.user)
             )
         except ModelError as e:
             raise in_fields(e) from e
@@ -124,7 +106,7 @@ class ProfileView(CatalogueView):
             profile.full_clean()
             profile.save()
             if values.keys() & set(CHANGES):
-                put_in_force(next_revision(profile, values, request), "", request)
+                activation.activate(next_revision(profile, values, request), by=actor_name(request.user))
         except ModelError as e:
             raise in_fields(e) from e
 
@@ -148,7 +130,7 @@ def next_revision(profile: SeccompProfile, values: dict[str, Any], request: Requ
         newest = profile.revisions.latest("number")
         wanted |= {"allow": newest.allow, "deny": newest.deny}
     wanted |= {name: values[name] for name in CHANGES if name in values}
-    return revisions.add_revision(profile, **wanted, note=values.get("note", ""), by=by(request))
+    return revisions.add_revision(profile, **wanted, note=values.get("note", ""), by=actor_name(request.user))
 
 
 class ValidateView(CatalogueView):

@@ -181,34 +181,31 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
             "title": f"Run {str(earlier.pk)[-12:]} again",
         }
         try:
-            rerun.refuse_gone_mode(earlier)
-            before, today = rerun.then(earlier), rerun.now(earlier, people.client())
-            obstacles = rerun.obstacles(earlier, today)
+            differences, obstacles = rerun.look(earlier, people.client())
         except Refused as e:
-            context["error"] = f"{e.detail} {e.remedy}"
+            context["error"] = str(e)
         else:
             if request.method == "POST":
                 return self._run_again(request, earlier, obstacles)
-            differences = [
+            shown = [
                 {"field": row["field"]}
                 | {side: rendering.setting(row["field"], row[side]) for side in ("then", "now")}
-                for row in rerun.differences(before, today)
+                for row in differences
             ]
-            context |= {"differences": differences, "obstacles": obstacles}
+            context |= {"differences": shown, "obstacles": obstacles}
         site = self.admin_site.each_context(request)
         return TemplateResponse(request, "executions/rerun.html", site | {"opts": self.opts} | context)
 
     def _run_again(self, request: HttpRequest, earlier: Execution, obstacles: list[str]) -> HttpResponse:
         pinned = request.POST.get("configuration") == "then"
-        if pinned and obstacles:
-            self.message_user(request, f"It cannot run as then: {'; '.join(obstacles)}.", messages.ERROR)
-            return redirect(request.path)
-        wanted = rerun.request_of(
-            earlier, pinned=pinned, client=people.client(), http=request, endpoint=people.ENDPOINT
-        )
         try:
+            if pinned:
+                rerun.refuse_gone_configuration(obstacles)
+            wanted = rerun.request_of(
+                earlier, pinned=pinned, client=people.client(), http=request, endpoint=people.ENDPOINT
+            )
             execution = people.submit(wanted, request.user)
-        except people.NotNow as e:
+        except Refused as e:
             self.message_user(request, str(e), messages.ERROR)
             return redirect(request.path)
         return redirect("admin:executions_execution_change", execution.pk)

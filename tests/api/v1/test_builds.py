@@ -30,7 +30,7 @@ def test_build_is_started_and_shown(root: APIClient) -> None:
     answer = start(root, {"packages": {"pip": ["humanize==4.9.0"]}})
     assert answer.status_code == 202, answer.content
     assert (answer["Location"], answer.json()["state"]) == (f"{BUILDS}/1", "queued")
-    assert answer.json()["requested_by"] == "root"
+    assert answer.json()["requested_by"] == "client root"
     assert root.get(answer["Location"]).json() == answer.json() | {"log": "", "log_size": 0}
     assert root.get(BUILDS).json() == [answer.json()]
 
