@@ -7,7 +7,8 @@ otherwise be found first.
 
 from django.db.migrations.operations import RunSQL
 
-SEAL_LOCK = 7385003
+from sandbox_platform.kit.locks import Lock
+
 FUNCTION = "RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS"
 
 REFUSE = f"""
@@ -230,7 +231,7 @@ BEGIN
     END IF;
     -- What ends after its execution may meet the seal that is being made: one of them waits.
     IF EXISTS (SELECT FROM executions_execution WHERE id = NEW.execution_id AND finished_at IS NOT NULL) THEN
-        PERFORM pg_advisory_xact_lock_shared({SEAL_LOCK});
+        PERFORM pg_advisory_xact_lock_shared({Lock.SEAL:d});
     END IF;
     SELECT EXISTS (
         SELECT FROM audit_leaf WHERE source = 'executions_execution' AND row_id = NEW.execution_id::text

@@ -22,6 +22,7 @@ from inspections.models import Inspection, InspectionKind, InspectionState, Insp
 from runtimes.models import Runtime
 from sandbox_platform.kit.broker import NotifyBroker
 from sandbox_platform.kit.errors import Conflicting, TooMany
+from sandbox_platform.kit.locks import Lock, node_key
 from sandboxes.engine import Engine, EngineError
 from seccomp_profiles import revisions
 from seccomp_profiles.models import SeccompProfile, SeccompRevision
@@ -37,7 +38,6 @@ OPEN = (InspectionState.QUEUED, InspectionState.RUNNING)
 PROBE_EVERY = timedelta(hours=1)
 SCHEDULE = "schedule"
 KEPT = timedelta(days=7)
-LOCK = "hashtextextended('sandbox-platform inspections of ' || %s, 0)"
 
 
 @transaction.atomic
@@ -163,15 +163,16 @@ def tend(engine: Engine) -> None:
 def alone() -> Iterator[bool]:
     """Whether nobody makes an inspection on this node, and as long as this lasts nobody else does. One at a time:
     the clients' runs need the others of its workers."""
+    lock = [Lock.INSPECTIONS, node_key(settings.SANDBOX_NODE)]
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT pg_try_advisory_lock({LOCK})", [settings.SANDBOX_NODE])
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", lock)
         mine = bool(cursor.fetchone()[0])
     try:
         yield mine
     finally:
         if mine:
             with connection.cursor() as cursor:
-                cursor.execute(f"SELECT pg_advisory_unlock({LOCK})", [settings.SANDBOX_NODE])
+                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", lock)
 
 
 def give_up_lost() -> None:

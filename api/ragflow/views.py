@@ -86,6 +86,8 @@ class RunView(APIView):
             code=run.code,
             arguments=run.arguments,
             endpoint=ENDPOINT,
+            artifact_suffixes=list(results.MIME_TYPES),
+            announce_start=False,
             client=caller if isinstance(caller, Client) else None,
             remote_address=http.META.get("REMOTE_ADDR") or None,
         )

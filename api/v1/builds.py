@@ -12,13 +12,14 @@ from rest_framework.views import APIView
 
 from api.v1 import schema
 from api.v1.base import ApiView
+from api.v1.catalogue_forms import PackagesForm
 from api.v1.problems import Conflict, Invalid
 from builds import services
 from builds.models import BuildKind, BuildState, RuntimeBuild
 from runtimes.models import Runtime
-from runtimes.packages import EXAMPLES, LONGEST, MOST, PATTERNS, problems
+from runtimes.packages import problems
 from sandbox_platform.kit.actors import actor_name
-from sandbox_platform.kit.fields import Name, Strict, Whole, validated
+from sandbox_platform.kit.fields import Strict, Whole, validated
 from sandbox_platform.kit.schemas import Schema
 
 ADMINISTRATORS = (401, 403, 404)
@@ -33,22 +34,6 @@ class AdministratorsOnly(IsAuthenticated):
     def has_permission(self, request: Request, view: APIView) -> bool:
         caller: Any = request.user
         return super().has_permission(request, view) and caller.may_administer
-
-
-class PackagesForm(Strict):
-    def get_fields(self) -> Any:
-        return {
-            ecosystem: serializers.ListField(
-                child=Name(
-                    rf"^(?:{pattern.pattern})\Z",
-                    f"Not the name of a package, with or without a version: write it like {EXAMPLES[ecosystem]}.",
-                    max_length=LONGEST,
-                ),
-                required=False,
-                max_length=MOST,
-            )
-            for ecosystem, pattern in PATTERNS.items()
-        }
 
 
 class BuildForm(Strict):

@@ -39,6 +39,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.UUIDField(default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False)),
                 ('endpoint', models.CharField(help_text='Where it came in.', max_length=20)),
+                ('announce_start', models.BooleanField(default=True, help_text='Whether somebody may watch the run: its id is known before its end.')),
                 ('mode', models.CharField(choices=[('function', 'Function: main() is called and returns JSON'), ('script', 'Script: the program runs from top to bottom')], max_length=8)),
                 ('code', models.TextField()),
                 ('code_sha256', models.CharField(max_length=64)),
@@ -86,6 +87,7 @@ class Migration(migrations.Migration):
                 ('egress_rules', models.JSONField(default=list, help_text='The allow-list that applied when it began.')),
                 ('limits', models.JSONField()),
                 ('environment', models.JSONField(default=dict)),
+                ('artifact_suffixes', models.JSONField(help_text='Endings of the artifacts to keep; null keeps all.', null=True)),
                 ('runsc_version', models.CharField(blank=True, max_length=100)),
                 ('node', models.CharField(blank=True, max_length=100)),
                 ('sandbox_id', models.CharField(blank=True, max_length=64)),
@@ -278,7 +280,7 @@ class Migration(migrations.Migration):
         ),
         pgtrigger.migrations.AddTrigger(
             model_name='execution',
-            trigger=pgtrigger.compiler.Trigger(name='start_is_announced', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (NEW."status" = \'running\' AND OLD."status" = \'queued\' AND NOT (NEW."endpoint" = \'ragflow\'))', func="PERFORM pg_notify('execution_progress', NEW.id::text); RETURN NULL;", hash='ad440607bf6007ff922acd6e463e9e3737b46ae6', operation='UPDATE', pgid='pgtrigger_start_is_announced_b1696', table='executions_execution', when='AFTER')),
+            trigger=pgtrigger.compiler.Trigger(name='start_is_announced', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (NEW."announce_start" AND NEW."status" = \'running\' AND OLD."status" = \'queued\')', func="PERFORM pg_notify('execution_progress', NEW.id::text); RETURN NULL;", hash='cee920be7aed4ac6b6d4eb341759d1c8c404c15b', operation='UPDATE', pgid='pgtrigger_start_is_announced_b1696', table='executions_execution', when='AFTER')),
         ),
         pgtrigger.migrations.AddTrigger(
             model_name='execution',

@@ -58,6 +58,14 @@ def test_runtime_that_is_not_allowed_is_403_and_named(client: Http, caller: Clie
     assert (answer.status_code, "only nodejs" in answer.json()["detail"]) == (403, True)
 
 
+def test_row_says_what_the_caller_can_read(client: Http, caller: Client) -> None:
+    Runtime.objects.update(enabled=False)
+    run(client)
+    row = Execution.objects.get()
+    kept = [".png", ".jpg", ".jpeg", ".svg", ".pdf", ".csv", ".json", ".html"]
+    assert (row.artifact_suffixes, row.announce_start) == (kept, False)
+
+
 @pytest.mark.parametrize("limit", ["max_runs_per_minute", "max_runs_per_day"])
 def test_client_over_its_limit_is_told_when_to_come_again(client: Http, caller: Client, limit: str) -> None:
     Client.objects.update(**{limit: 2})

@@ -4,7 +4,8 @@ import csv
 import io
 import json
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +15,8 @@ from django_q.models import OrmQ
 from rest_framework.test import APIClient
 
 from clients.models import Client, Role
-from executions import services
+from executions import services, waiting
+from executions.forms import WaitingForm
 from executions.models import Artifact, Execution, Outcome, Status
 from executions.verdict import Verdict
 from tests.api.conforming import ConformingClient
@@ -59,14 +61,26 @@ def test_strangers_execution_cannot_be_cancelled(stranger: APIClient, mine: Mine
 # -- wait ---------------------------------------------------------------------------------------------------
 
 
+PATIENCE_S = 30
+
+
+@pytest.fixture
+def woken(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Only a notification ends a wait before its time is over: nobody looks by himself."""
+    monkeypatch.setattr(waiting, "LOOK_AGAIN_S", 600.0)
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < PATIENCE_S, "the wait ran out"
+
+
 @pytest.mark.django_db(transaction=True)
-def test_wait_ends_with_the_execution(api: APIClient, submit: Callable[..., Any]) -> None:
+def test_wait_ends_with_the_execution(api: APIClient, submit: Callable[..., Any], woken: None) -> None:
     path = submit()["Location"]
     row = Execution.objects.get()
     done = Verdict(Status.SUCCEEDED, Outcome.COMPLETED, exit_code=0)
     timer = threading.Timer(0.3, lambda: services.finish(row.pk, done))
     timer.start()
-    answer = api.get(f"{path}?wait=20")
+    answer = api.get(f"{path}?wait={PATIENCE_S}")
     timer.join()
     assert answer.json()["status"] == "succeeded"
 
@@ -77,7 +91,7 @@ def test_wait_that_runs_out_is_202(submit: Callable[..., Any]) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_wait_for_a_batch_ends_with_its_last(api: APIClient) -> None:
+def test_wait_for_a_batch_ends_with_its_last(api: APIClient, woken: None) -> None:
     one = {"runtime": "python", "code": ""}
     batch = api.post(f"{API}/batches", {"executions": [one, one]}, format="json").json()
     done = Verdict(Status.SUCCEEDED, Outcome.COMPLETED, exit_code=0)
@@ -88,9 +102,13 @@ def test_wait_for_a_batch_ends_with_its_last(api: APIClient) -> None:
 
     timer = threading.Timer(0.3, finish)
     timer.start()
-    answer = api.get(f"{API}/batches/{batch['id']}?wait=20").json()
+    answer = api.get(f"{API}/batches/{batch['id']}?wait={PATIENCE_S}").json()
     timer.join()
     assert (answer["finished"], answer["counts"]) == (True, {"succeeded": 2})
+
+
+def test_wait_says_its_unit() -> None:
+    assert "seconds" in WaitingForm().fields["wait"].help_text
 
 
 # -- artifacts ----------------------------------------------------------------------------------------------
