@@ -235,7 +235,7 @@ class Execution(models.Model):
             GinIndex(search_vector(), condition=Q(status__in=TERMINAL), name="execution_search_idx"),
         ]
         triggers = [
-            # That terminal rows, and their artifacts, never change is the audit app's: see audit/guards.py.
+            # That terminal rows, and their artifacts, never change is the audit app's: see audit/migrations/guards.sql.
             # In Postgres: one round trip on every answer's way, and an end that SQL brings about is heard of too.
             pgtrigger.Trigger(
                 name="end_is_announced",

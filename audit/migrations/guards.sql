@@ -1,23 +1,15 @@
-"""Triggers that make history append-only, for migrations.
+-- Triggers that make history append-only.
+--
+-- Written as plain SQL: the triggers of django-pgtrigger can be switched off by SET pgtrigger.ignore, which any
+-- statement of the application could do. Every function fixes its search path, because a temporary table of the same
+-- name would otherwise be found first.
 
-Written as plain SQL: django-pgtrigger's can be switched off by `SET pgtrigger.ignore`, which any statement of the
-application could do. Every function fixes its search path, because a temporary table of the same name would
-otherwise be found first.
-"""
-
-from django.db.migrations.operations import RunSQL
-
-from sandbox_platform.kit.locks import Lock
-
-FUNCTION = "RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS"
-
-REFUSE = f"""
-CREATE FUNCTION audit_refuse() {FUNCTION} $$
+CREATE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
     RAISE EXCEPTION 'Cannot update or delete rows from % table: it is history', TG_TABLE_NAME;
 END $$;
 
-CREATE FUNCTION audit_refuse_truncate() {FUNCTION} $$
+CREATE FUNCTION audit_refuse_truncate() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
     RAISE EXCEPTION 'Cannot truncate %: it is history, or what history is about', TG_TABLE_NAME;
 END $$;
@@ -29,29 +21,27 @@ BEGIN
     IF to_regclass(TG_ARGV[0]) IS DISTINCT FROM to_regclass('public.' || TG_ARGV[0]) THEN
         RAISE EXCEPTION 'The search path hides %: % changes only if recorded', TG_ARGV[0], TG_TABLE_NAME;
     END IF;
-    IF coalesce(current_setting('pgtrigger.ignore', true), '') NOT IN ('', '{{}}') THEN
+    IF coalesce(current_setting('pgtrigger.ignore', true), '') NOT IN ('', '{}') THEN
         RAISE EXCEPTION 'pgtrigger.ignore is set: % changes only with its triggers', TG_TABLE_NAME;
     END IF;
     RETURN NULL;
 END $$;
-"""
 
-SEALING = f"""
 -- Queues a new row of a history table for its seal. Argument: the name of its key.
-CREATE FUNCTION audit_pend() {FUNCTION} $$
+CREATE FUNCTION audit_pend() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
     INSERT INTO audit_pending (source, row_id) VALUES (TG_TABLE_NAME, to_jsonb(NEW) ->> TG_ARGV[0]);
     RETURN NULL;
 END $$;
 
 -- The same for executions, whose rows are too large to be turned into JSON for it.
-CREATE FUNCTION audit_pend_execution() {FUNCTION} $$
+CREATE FUNCTION audit_pend_execution() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
     INSERT INTO audit_pending (source, row_id) VALUES (TG_TABLE_NAME, NEW.id::text);
     RETURN NULL;
 END $$;
 
-CREATE FUNCTION audit_guard_pending() {FUNCTION} $$
+CREATE FUNCTION audit_guard_pending() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
     IF TG_OP = 'DELETE' AND EXISTS (
         SELECT FROM audit_leaf WHERE source = OLD.source AND row_id = OLD.row_id
@@ -60,18 +50,16 @@ BEGIN
     END IF;
     RAISE EXCEPTION 'Cannot update or delete rows from % table: % is not sealed yet', TG_TABLE_NAME, OLD.row_id;
 END $$;
-"""
 
-STAMP = f"""
 -- Adds what the database itself knows of who does it, which no client can forge. Arguments: columns whose values
 -- are kept as a fingerprint only.
-CREATE FUNCTION audit_stamp() {FUNCTION} $$
+CREATE FUNCTION audit_stamp() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
     FOR i IN 0 .. TG_NARGS - 1 LOOP
         NEW := jsonb_populate_record(NEW, jsonb_build_object(TG_ARGV[i], 'fingerprint ' || left(
             encode(sha256(convert_to(to_jsonb(NEW) ->> TG_ARGV[i], 'UTF8')), 'hex'), 16)));
     END LOOP;
-    NEW.pgh_context := coalesce(NEW.pgh_context, '{{}}') || jsonb_build_object('database', jsonb_build_object(
+    NEW.pgh_context := coalesce(NEW.pgh_context, '{}') || jsonb_build_object('database', jsonb_build_object(
         'role', session_user,
         'acting_as', current_user,
         'application', current_setting('application_name', true),
@@ -80,10 +68,8 @@ BEGIN
         'transaction', pg_current_xact_id()::text));
     RETURN NEW;
 END $$;
-"""
 
-DERIVED = f"""
-CREATE FUNCTION audit_derived_only() {FUNCTION} $$
+CREATE FUNCTION audit_derived_only() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
     -- One is this trigger itself, two the one on the watched table.
     IF pg_trigger_depth() < 2 THEN
@@ -91,14 +77,12 @@ BEGIN
     END IF;
     RETURN NEW;
 END $$;
-"""
 
-PURGE = f"""
 -- What is left in a purged column.
 CREATE FUNCTION audit_blank(kind text) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE kind
-        WHEN 'code' THEN '{{"code": "", "arguments": "{{}}", "stdin": "", "argv": [], "variables": {{}}}}'::jsonb
-        WHEN 'output' THEN '{{"stdout": "", "stderr": "", "result": null}}'::jsonb
+        WHEN 'code' THEN '{"code": "", "arguments": "{}", "stdin": "", "argv": [], "variables": {}}'::jsonb
+        WHEN 'output' THEN '{"stdout": "", "stderr": "", "result": null}'::jsonb
     END
 $$;
 
@@ -123,7 +107,7 @@ SET search_path = public, pg_temp AS $$
     )
 $$;
 
-CREATE FUNCTION audit_guard_execution() {FUNCTION} $$
+CREATE FUNCTION audit_guard_execution() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
     kind text;
     generated jsonb;
@@ -132,7 +116,7 @@ BEGIN
         IF audit_purging('metadata', OLD.id) THEN RETURN OLD; END IF;
     ELSE
         -- They follow from the others, and are not computed yet in NEW.
-        SELECT coalesce(jsonb_object_agg(attname, NULL), '{{}}') INTO generated
+        SELECT coalesce(jsonb_object_agg(attname, NULL), '{}') INTO generated
             FROM pg_attribute WHERE attrelid = TG_RELID AND attgenerated <> '';
         FOREACH kind IN ARRAY ARRAY['code', 'output'] LOOP
             IF jsonb_populate_record(NEW, generated)
@@ -147,7 +131,7 @@ BEGIN
 END $$;
 
 -- Of a row that belongs to an execution. Argument: the kind of purge that takes it away.
-CREATE FUNCTION audit_guard_beside() {FUNCTION} $$
+CREATE FUNCTION audit_guard_beside() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
         IF NOT EXISTS (
@@ -164,34 +148,29 @@ BEGIN
     END IF;
     RAISE EXCEPTION 'Cannot update or delete rows from % table: row % is final', TG_TABLE_NAME, OLD.id;
 END $$;
-"""
 
-TERMINAL = (
-    "('succeeded', 'failed', 'timed_out', 'out_of_memory', 'output_limit', 'rejected', 'cancelled',"
-    " 'platform_error')"
-)
-
-EXECUTIONS = f"""
 CREATE TRIGGER audit_guard BEFORE UPDATE OR DELETE ON executions_execution
-    FOR EACH ROW WHEN (OLD.status IN {TERMINAL}) EXECUTE FUNCTION audit_guard_execution();
+    FOR EACH ROW
+    WHEN (OLD.status IN ('succeeded', 'failed', 'timed_out', 'out_of_memory', 'output_limit', 'rejected', 'cancelled', 'platform_error'))
+    EXECUTE FUNCTION audit_guard_execution();
 CREATE TRIGGER audit_guard BEFORE INSERT OR UPDATE OR DELETE ON executions_artifact
     FOR EACH ROW EXECUTE FUNCTION audit_guard_beside('artifacts');
 CREATE TRIGGER audit_guard BEFORE INSERT OR UPDATE OR DELETE ON executions_inputfile
     FOR EACH ROW EXECUTE FUNCTION audit_guard_beside('code');
 CREATE TRIGGER audit_pend_insert AFTER INSERT ON executions_execution
-    FOR EACH ROW WHEN (NEW.status IN {TERMINAL}) EXECUTE FUNCTION audit_pend_execution();
+    FOR EACH ROW
+    WHEN (NEW.status IN ('succeeded', 'failed', 'timed_out', 'out_of_memory', 'output_limit', 'rejected', 'cancelled', 'platform_error'))
+    EXECUTE FUNCTION audit_pend_execution();
 CREATE TRIGGER audit_pend_update AFTER UPDATE ON executions_execution
-    FOR EACH ROW WHEN (NEW.status IN {TERMINAL} AND OLD.status NOT IN {TERMINAL})
+    FOR EACH ROW
+    WHEN (NEW.status IN ('succeeded', 'failed', 'timed_out', 'out_of_memory', 'output_limit', 'rejected', 'cancelled', 'platform_error')
+        AND OLD.status NOT IN ('succeeded', 'failed', 'timed_out', 'out_of_memory', 'output_limit', 'rejected', 'cancelled', 'platform_error'))
     EXECUTE FUNCTION audit_pend_execution();
 CREATE TRIGGER audit_guard BEFORE UPDATE OR DELETE ON audit_pending
     FOR EACH ROW EXECUTE FUNCTION audit_guard_pending();
-INSERT INTO audit_pending (source, row_id)
-    SELECT 'executions_execution', id::text FROM executions_execution WHERE status IN {TERMINAL};
-"""
 
-SECCOMP = f"""
 -- Of a row that belongs to a seccomp profile: it never changes, and goes only after its profile.
-CREATE FUNCTION audit_guard_revision() {FUNCTION} $$
+CREATE FUNCTION audit_guard_revision() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
     IF TG_OP = 'DELETE' AND NOT EXISTS (
         SELECT FROM seccomp_profiles_seccompprofile WHERE id = OLD.profile_id
@@ -201,7 +180,7 @@ BEGIN
     RAISE EXCEPTION 'Cannot update or delete rows from % table: row % is final', TG_TABLE_NAME, OLD.id;
 END $$;
 
-CREATE FUNCTION audit_remove_revisions() {FUNCTION} $$
+CREATE FUNCTION audit_remove_revisions() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
     DELETE FROM seccomp_profiles_inspection WHERE revision_id IN (
         SELECT id FROM seccomp_profiles_seccomprevision WHERE profile_id = OLD.id);
@@ -216,12 +195,9 @@ CREATE TRIGGER audit_guard BEFORE UPDATE OR DELETE ON seccomp_profiles_seccompac
     FOR EACH ROW EXECUTE FUNCTION audit_guard_revision();
 CREATE TRIGGER audit_remove_revisions AFTER DELETE ON seccomp_profiles_seccompprofile
     FOR EACH ROW EXECUTE FUNCTION audit_remove_revisions();
-"""
 
-
-EGRESS = f"""
 -- Of a request that an execution's program made: its second half is filled in once, and then it is final.
-CREATE FUNCTION audit_guard_request() {FUNCTION} $$
+CREATE FUNCTION audit_guard_request() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
     sealed boolean;
 BEGIN
@@ -231,7 +207,7 @@ BEGIN
     END IF;
     -- What ends after its execution may meet the seal that is being made: one of them waits.
     IF EXISTS (SELECT FROM executions_execution WHERE id = NEW.execution_id AND finished_at IS NOT NULL) THEN
-        PERFORM pg_advisory_xact_lock_shared({Lock.SEAL:d});
+        PERFORM pg_advisory_xact_lock_shared(7385003);
     END IF;
     SELECT EXISTS (
         SELECT FROM audit_leaf WHERE source = 'executions_execution' AND row_id = NEW.execution_id::text
@@ -251,47 +227,61 @@ END $$;
 
 CREATE TRIGGER audit_guard BEFORE INSERT OR UPDATE OR DELETE ON executions_egressrequest
     FOR EACH ROW EXECUTE FUNCTION audit_guard_request();
-"""
 
+-- Tables whose rows are history, or what history is about, are never truncated.
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['executions_execution', 'executions_artifact', 'executions_inputfile',
+        'executions_egressrequest', 'audit_pending'] LOOP
+        EXECUTE format('CREATE TRIGGER audit_no_truncate BEFORE TRUNCATE ON %I'
+            ' FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse_truncate()', name);
+    END LOOP;
+END $$;
 
-def never_truncated(table: str) -> str:
-    return (
-        f"CREATE TRIGGER audit_no_truncate BEFORE TRUNCATE ON {table}"
-        " FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse_truncate();"
-    )
+-- Makes a table append-only; with a key, its new rows also wait for their seal.
+CREATE FUNCTION pg_temp.audit_append_only(history text, key text DEFAULT NULL) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE ON %I'
+        ' FOR EACH ROW EXECUTE FUNCTION audit_refuse()', history);
+    EXECUTE format('CREATE TRIGGER audit_no_truncate BEFORE TRUNCATE ON %I'
+        ' FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse_truncate()', history);
+    IF key IS NOT NULL THEN
+        EXECUTE format('CREATE TRIGGER audit_pend AFTER INSERT ON %I'
+            ' FOR EACH ROW EXECUTE FUNCTION audit_pend(%L)', history, key);
+    END IF;
+END $$;
 
+SELECT pg_temp.audit_append_only('audit_seal');
+SELECT pg_temp.audit_append_only('audit_leaf');
+SELECT pg_temp.audit_append_only('audit_purgerecord', 'id');
 
-def append_only(table: str) -> str:
-    return (
-        f"CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE ON {table}"
-        " FOR EACH ROW EXECUTE FUNCTION audit_refuse();" + never_truncated(table)
-    )
+-- Watches a table: its changes, which django-pghistory writes to `events`, are stamped, final and sealed. `secret`: a
+-- column whose value is kept as a fingerprint only.
+CREATE FUNCTION pg_temp.audit_watch(watched text, events text, secret text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('CREATE TRIGGER audit_stamp BEFORE INSERT ON %I FOR EACH ROW EXECUTE FUNCTION audit_stamp(%s)',
+        events, coalesce(quote_literal(secret), ''));
+    PERFORM pg_temp.audit_append_only(events, 'pgh_id');
+    EXECUTE format('CREATE TRIGGER audit_recorded BEFORE INSERT OR UPDATE OR DELETE ON %I'
+        ' FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse_unrecorded(%L)', watched, events);
+    EXECUTE format('CREATE TRIGGER audit_no_truncate BEFORE TRUNCATE ON %I'
+        ' FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse_truncate()', watched);
+    EXECUTE format('CREATE TRIGGER audit_derived_only BEFORE INSERT ON %I'
+        ' FOR EACH ROW EXECUTE FUNCTION audit_derived_only()', events);
+END $$;
 
-
-def sealed(table: str, key: str) -> str:
-    return (
-        append_only(table) + f"CREATE TRIGGER audit_pend AFTER INSERT ON {table}"
-        f" FOR EACH ROW EXECUTE FUNCTION audit_pend('{key}');"
-    )
-
-
-def watch(table: str, events: str, *, fingerprint_only: tuple[str, ...] = ()) -> RunSQL:
-    """The changes of `table`, which django-pghistory writes to `events`, are stamped, final, and sealed. What is
-    in the table already is recorded as the baseline of its later changes."""
-    arguments = ", ".join(f"'{column}'" for column in fingerprint_only)
-    return RunSQL(
-        f"""
-        CREATE TRIGGER audit_stamp BEFORE INSERT ON {events}
-            FOR EACH ROW EXECUTE FUNCTION audit_stamp({arguments});
-        {sealed(events, "pgh_id")}
-        CREATE TRIGGER audit_recorded BEFORE INSERT OR UPDATE OR DELETE ON {table}
-            FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse_unrecorded('{events}');
-        {never_truncated(table)}
-        INSERT INTO {events} SELECT event.* FROM {table} watched, LATERAL jsonb_populate_record(
-            NULL::{events}, to_jsonb(watched) || jsonb_build_object(
-                'pgh_id', nextval(pg_get_serial_sequence('{events}', 'pgh_id')),
-                'pgh_created_at', now(), 'pgh_label', 'baseline', 'pgh_obj_id', watched.id)) event;
-        CREATE TRIGGER audit_derived_only BEFORE INSERT ON {events}
-            FOR EACH ROW EXECUTE FUNCTION audit_derived_only();
-        """
-    )
+SELECT pg_temp.audit_watch('runtimes_runtime', 'audit_runtimeevent');
+SELECT pg_temp.audit_watch('runtimes_runtimebuild', 'audit_runtimebuildevent');
+SELECT pg_temp.audit_watch('seccomp_profiles_seccompprofile', 'audit_seccompprofileevent');
+SELECT pg_temp.audit_watch('seccomp_profiles_seccomprevision', 'audit_seccomprevisionevent');
+SELECT pg_temp.audit_watch('seccomp_profiles_seccompactivation', 'audit_seccompactivationevent');
+SELECT pg_temp.audit_watch('executions_client', 'audit_clientevent');
+SELECT pg_temp.audit_watch('executions_token', 'audit_tokenevent', 'token_sha256');
+SELECT pg_temp.audit_watch('executions_egressrule', 'audit_egressruleevent');
+SELECT pg_temp.audit_watch('audit_retentionpolicy', 'audit_retentionpolicyevent');
+SELECT pg_temp.audit_watch('audit_redactionpattern', 'audit_redactionpatternevent');
+DROP FUNCTION pg_temp.audit_watch(text, text, text);
+DROP FUNCTION pg_temp.audit_append_only(text, text);
