@@ -7,6 +7,8 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
 
+from executions.people import MAY_RUN
+
 RUNS, OPERATE, CONFIGURE, AUDIT, PEOPLE = "Runs", "Operation", "Configuration", "Audit", "People"
 SECTIONS = (RUNS, OPERATE, CONFIGURE, AUDIT, PEOPLE)
 # Model: section, icon. Those not named here go to their app's section, in the order of their names.
@@ -38,7 +40,7 @@ TITLES = {"access logs": "Logins", "access attempts": "Wrong passwords"}
 APPS = {"executions": OPERATE, "audit": AUDIT, "auth": PEOPLE, "axes": AUDIT}
 # Name of the page's address, section, icon, title, and the permission it takes; without one, for all staff.
 PAGES = (
-    ("playground", RUNS, "code_blocks", "Playground", "executions.run_execution"),
+    ("playground", RUNS, "code_blocks", "Playground", MAY_RUN),
     ("pool", OPERATE, "dns", "Pool", "sandboxes.view_sandbox"),
     ("doctor", OPERATE, "stethoscope", "Doctor", "sandboxes.view_sandbox"),
     ("schedule", OPERATE, "schedule", "Schedule", "sandboxes.view_sandbox"),

@@ -8,11 +8,11 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
 from console.site import ConsoleSite
+from executions import people
 from executions.models import Execution
 from runtimes.models import Runtime
 from sandbox_platform.kit.units import format_bytes, format_ms
 
-MAY_RUN = "executions.run_execution"
 # By slug: what an empty editor begins with. Others begin empty.
 EXAMPLES = {
     "python": "def main(name: str) -> dict:\n    print(f'Hello, {name}')\n    return {'letters': len(name)}\n",
@@ -22,7 +22,7 @@ EXAMPLES = {
 
 
 def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:
-    if not request.user.has_perm(MAY_RUN):
+    if not request.user.has_perm(people.MAY_RUN):
         raise PermissionDenied
     runtimes = [_runtime(runtime) for runtime in Runtime.objects.enabled()]
     content = {

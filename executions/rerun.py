@@ -11,37 +11,27 @@ from executions import services
 from executions.configuration import NotReproducible, RunConfiguration
 from executions.models import Execution, Mode
 from runtimes.models import Network
-from sandbox_platform.kit.errors import Conflicting, NotAvailable
+from sandbox_platform.kit.errors import Conflicting
 from sandboxes import images
 
 
 def configuration_today(execution: Execution, caller: Client | None) -> RunConfiguration:
-    """Return what the program would get if the caller submitted it now. Raises NotAvailable."""
+    """Return what the program would get if the caller submitted it now. Raises images.NobodyAnswers."""
     runtime = execution.runtime
     resolved = RunConfiguration.resolve(runtime, caller, artifact_suffixes=execution.artifact_suffixes)
     sandbox = resolved.in_force(runtime, caller)
-    return resolved.started(sandbox, _image_id(sandbox.image))
-
-
-def _image_id(reference: str) -> str:
-    """Return the image's content id, "" if there is no such image. Raises NotAvailable."""
-    try:
-        return images.image_id(reference)
-    except images.NobodyAnswers as e:
-        raise NotAvailable(
-            "No keeper answers what images there are.", remedy="Try again; an administrator can run `make doctor`."
-        ) from e
+    return resolved.started(sandbox, images.image_id(sandbox.image))
 
 
 def obstacles(execution: Execution, today: RunConfiguration) -> list[str]:
-    """Return why the program cannot run as it did then. Raises NotAvailable."""
+    """Return why the program cannot run as it did then. Raises images.NobodyAnswers."""
     then = RunConfiguration.stored(execution)
     if not then.image_id:
         return ["it never had a sandbox"]
     found = []
     if hashlib.sha256(execution.code.encode()).hexdigest() != execution.code_sha256:
         found.append("its code is not stored as it was")
-    if today.image_id != then.image_id and not _image_id(then.image_id):
+    if today.image_id != then.image_id and not images.image_id(then.image_id):
         found.append(f"the image {then.image_id} is gone")
     found += _gone(then.recorded_profile) + _gone(then.recorded_limits)
     if then.network == Network.EGRESS != today.network:
@@ -59,6 +49,27 @@ def _gone(read: Callable[[], Any]) -> list[str]:
     except NotReproducible as e:
         return [str(e)]
     return []
+
+
+def look(execution: Execution, caller: Client | None) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return what has changed since, and why the program cannot run as it did then.
+
+    Raises Refused if it cannot run at all.
+    """
+    refuse_gone_mode(execution)
+    today = configuration_today(execution, caller)
+    return RunConfiguration.stored(execution).differences(today), obstacles(execution, today)
+
+
+def refuse_gone_configuration(found: list[str]) -> None:
+    """Raises Conflicting. `found`: what `look` says about running as then."""
+    if found:
+        raise Conflicting(
+            f"It cannot run as it did then: {'; '.join(found)}.",
+            field="configuration",
+            remedy="Run it on today's configuration (now).",
+            code="configuration_gone",
+        )
 
 
 def refuse_gone_mode(execution: Execution) -> None:

@@ -260,7 +260,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "CodePolicy": "runtimes.models.CodePolicy",
         "Status": "executions.models.Status",
-        "RAGFlowStatus": "api.ragflow.schema.STATUSES",
+        "RAGFlowStatus": "api.ragflow.results.STATUSES",
     },
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     # What may not be blank says so, in requests alone.

@@ -11,7 +11,6 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from api.v1.profile_forms import SLUG, storable
-from api.v1.schema import AnyJson
 from executions.forms import Variables
 from runtimes import manifests, smoke
 from runtimes.code_policy import RULES
@@ -19,6 +18,7 @@ from runtimes.models import CodePolicy, Limits, Network, OutputAction, Runner, R
 from runtimes.packages import EXAMPLES, LONGEST, MOST, PATTERNS, problems
 from runtimes.validators import ALIAS, ALIAS_HINT, MODES
 from sandbox_platform.kit.fields import Flag, Name, Number, Strict, Text, Whole
+from sandbox_platform.kit.schemas import AnyJson
 from seccomp_profiles.models import UNCONFINED, SeccompProfile
 
 # Hundredths of a core: what the column holds.

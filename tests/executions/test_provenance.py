@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
+from executions import representation
 from executions.configuration import COLUMNS
 from executions.models import STARTED_FROM, Execution
 from sandboxes.models import Sandbox
 
 LISTED = re.compile(r"profile_name\W[^\n]*\n?[^\n]*profile_revision\W[^\n]*\n?[^\n]*profile_sha256")
-# Where each column is described by itself: two models, the API's schema, a configuration, and the order of a page.
+# Where each column is described by itself: two models, the API's answer, a configuration, and the order of a page.
 DESCRIBED = {
     "executions/configuration.py",
     "executions/models/execution.py",
@@ -19,7 +20,7 @@ DESCRIBED = {
     "sandboxes/models.py",
     "sandboxes/pool.py",
     "sandboxes/admin.py",
-    "api/v1/schema.py",
+    "executions/representation.py",
 }
 
 
@@ -39,3 +40,7 @@ def test_an_execution_can_hold_what_its_sandbox_says(name: str) -> None:
 
 def test_a_pinned_run_takes_all_that_its_sandbox_is_started_from() -> None:
     assert set(STARTED_FROM) < set(COLUMNS) <= {field.name for field in Execution._meta.fields}
+
+
+def test_an_execution_shows_what_its_sandbox_was_started_from() -> None:
+    assert set(STARTED_FROM) < set(representation.SMALL)
