@@ -12,7 +12,6 @@ from django.apps import apps
 from django.db import connection, transaction
 from django_q.models import OrmQ
 
-from api.ragflow.contract import MIME_TYPES
 from sandbox_platform.kit.locks import Lock
 
 # The last migration of each app at 0.1, and the apps whose migrations they were.
@@ -37,6 +36,8 @@ MOVED = (
 # Functions that tasks of 0.1 name and that have moved. Keepers queue builds and inspections again; the doctor and an
 # activation have to be asked for once more.
 MOVED_TASKS = ("executions.builds.", "seccomp_profiles.tasks.", "console.doctor.")
+# Endings of the files that 0.1 kept for RAGFlow.
+RAGFLOW_SUFFIXES = [".png", ".jpg", ".jpeg", ".svg", ".pdf", ".csv", ".json", ".html"]
 # Finished executions are final and keep what they have: null stands for every file.
 COLUMNS = """
     ALTER TABLE executions_execution ADD COLUMN announce_start boolean NOT NULL DEFAULT true;
@@ -101,7 +102,7 @@ def upgrade() -> Iterator[str]:
             cursor.execute(statement)
         pgtrigger.install()
         yield "triggers: installed under their present names"
-        cursor.execute(OPEN_OF_RAGFLOW, [json.dumps(list(MIME_TYPES))])
+        cursor.execute(OPEN_OF_RAGFLOW, [json.dumps(RAGFLOW_SUFFIXES)])
         cursor.execute(OPEN_WITH_EGRESS)
         for old, new, models in MOVED:
             cursor.execute(
@@ -133,4 +134,4 @@ def _refuse_unless_ready() -> None:
 def _drop_moved_tasks() -> int:
     # A task that another DJANGO_SECRET_KEY signed cannot be read: no worker would take it either.
     moved = [row.pk for row in OrmQ.objects.all() if str(row.task.get("func")).startswith(MOVED_TASKS)]
-    return OrmQ.objects.filter(pk__in=moved).delete()[0]
+    return int(OrmQ.objects.filter(pk__in=moved).delete()[0])
