@@ -6,7 +6,7 @@ VENV = .venv/bin
 export PYTHONDONTWRITEBYTECODE = 1
 export RUNTIMES
 .DEFAULT_GOAL := setup
-.PHONY: setup ensure_env ensure_uv venv frontend build start stop restart logs smoke test test-fast bench doctor screenshots clean dev lock lint help
+.PHONY: setup ensure_env ensure_uv venv frontend build start stop restart migrate-from-0.1 logs smoke test test-fast bench doctor screenshots clean dev lock lint help
 
 setup: ## install what is missing, build, start and smoke-test; print addresses, token and settings for RAGFlow
 	@$(SETUP) setup
@@ -34,6 +34,9 @@ stop: ## stop the stack; keep its data
 
 restart: ## stop and start; applies a changed .env
 	@$(SETUP) restart
+
+migrate-from-0.1: ## upgrade the database of an installation of 0.1, after a dump (docs/upgrading.md)
+	@$(SETUP) migrate_from_0_1
 
 logs: ## follow the logs of the stack (SERVICE=web: of one service)
 	@$(SETUP) logs
@@ -71,4 +74,4 @@ lint: venv ## run ruff, mypy and the check of the layers
 	@$(VENV)/ruff check . && $(VENV)/ruff format --check . && $(VENV)/lint-imports && $(VENV)/mypy .
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9._-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

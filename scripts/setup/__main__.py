@@ -55,6 +55,15 @@ def restart() -> None:
     start()
 
 
+def migrate_from_0_1() -> None:
+    docker.ensure_running()
+    envfile.ensure()
+    images.ensure_all()
+    stack.migrate_from_0_1()
+    stack.start()
+    stack.report()
+
+
 def prepare_tests() -> None:
     """Whatever any test needs; the tests start and remove their own stack."""
     docker.ensure()
@@ -83,6 +92,7 @@ COMMANDS: dict[str, Callable[[], int | None]] = {
     "restart": restart,
     "logs": logs,
     "smoke": stack.smoke_test,
+    "migrate_from_0_1": migrate_from_0_1,
     "prepare_tests": prepare_tests,
     "doctor": stack.doctor,
     "clean": stack.clean,
