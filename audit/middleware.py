@@ -1,7 +1,8 @@
 """Who changes something: told to Postgres with the statements of a web request, where triggers write it down.
 
-What comes from a shell, a command or SQL is told by the database's session itself (see audit_stamp in guards.py):
-its role, its address, and its application name, which the settings make of the command and its user.
+What comes from a shell, a command or SQL is told by the database's session itself (see audit_stamp in
+migrations/guards.sql): its role, its address, and its application name, which the settings make of the command and its
+user.
 """
 
 from collections.abc import Callable

@@ -22,7 +22,7 @@ Columns = dict[str, list[str]]
 
 PARTS = ("metadata", "code", "output", "artifacts")
 # Large columns, which have hashes of their own and can be purged by themselves, and what is left then. The
-# triggers know it too: audit_blank() in guards.py.
+# triggers know it too: audit_blank() in migrations/guards.sql.
 BLANK: dict[str, dict[str, Any]] = {
     Kind.CODE: {"code": "", "arguments": "{}", "stdin": "", "argv": [], "variables": {}},
     Kind.OUTPUT: {"stdout": "", "stderr": "", "result": None},

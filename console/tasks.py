@@ -23,8 +23,9 @@ from executions.callbacks import deliveries
 from executions.callbacks.models import Delivery, DeliveryStatus
 from executions.models import Execution, Status
 from executions.models.execution import LARGE
+from executions.people import MAY_RUN
 from inspections import services as inspections
-from sandboxes import images
+from sandbox_platform.kit.errors import Refused
 
 User = AbstractBaseUser | AnonymousUser
 
@@ -103,10 +104,8 @@ def _build_again(task: Task, user: User) -> None:
 def _activate_again(task: Task, user: User) -> None:
     try:
         builds.activate(_build(task))
-    except builds.Refused as e:
+    except Refused as e:
         raise NotAgain(str(e)) from e
-    except images.NobodyAnswers as e:
-        raise NotAgain("No keeper answers what images there are.") from e
 
 
 def _build(task: Task) -> RuntimeBuild:
@@ -125,7 +124,7 @@ def _examine_again(task: Task, user: User) -> None:
 
 
 KINDS = {
-    services.TASK: Kind("Run a program", _run_again, "executions.run_execution"),
+    services.TASK: Kind("Run a program", _run_again, MAY_RUN),
     deliveries.TASK: Kind("Call back", _deliver_again, "callbacks.change_delivery"),
     builds.BUILD_TASK: Kind("Build an image", _build_again, "builds.change_runtimebuild"),
     builds.ACTIVATE_TASK: Kind("Switch to a build", _activate_again, "builds.change_runtimebuild"),

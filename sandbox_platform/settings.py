@@ -167,7 +167,7 @@ if HTTPS:
 # Whether browsers should be built to know this host is for whoever owns the domain to decide.
 SILENCED_SYSTEM_CHECKS = ["security.W021"]
 
-# No script but our own files, and no string is ever made into one: hence Alpine's CSP build in console/static.
+# No script but our own files, and no string is ever made into one: hence Alpine's CSP build (console/frontend).
 # `style-src-attr`: the theme and its scripts position things by style attributes, which can load nothing.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -254,12 +254,13 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "REDOC_DIST": "SIDECAR",
+    # Relative to /redoc: the address of sandbox_platform/redoc.py is below it.
+    "REDOC_DIST": "redoc",
     # Answers of RAGFlow's endpoint have a status of their own.
     "ENUM_NAME_OVERRIDES": {
         "CodePolicy": "runtimes.models.CodePolicy",
         "Status": "executions.models.Status",
-        "RAGFlowStatus": "api.ragflow.schema.STATUSES",
+        "RAGFlowStatus": "api.ragflow.results.STATUSES",
     },
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     # What may not be blank says so, in requests alone.
@@ -359,6 +360,8 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
         "axes": {"level": "WARNING"},
+        # A line for each trigger, whenever migrations run.
+        "pgtrigger": {"level": "WARNING"},
         "django-q": {"handlers": ["console"], "level": "WARNING", "propagate": False},
         # A refused or failing program is a result, not a fault of the service.
         "django.request": {"level": "ERROR"},

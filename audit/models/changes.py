@@ -1,6 +1,7 @@
 """Every change of what decides how programs run and who may run them, written by triggers in Postgres.
 
-To watch one more model: an event class here, and `guards.watch` for its table in a migration.
+To watch one more model: an event class here, and for its table in a migration the triggers that `audit_watch` in
+migrations/guards.sql makes.
 """
 
 from typing import Any
@@ -62,7 +63,7 @@ class ClientEvent(_events_of(Client)):  # type: ignore[misc]
 
 
 class TokenEvent(_events_of(Token, unwatched=("last_used_at",))):  # type: ignore[misc]
-    """Holds a fingerprint of the token's hash, not the hash: see `guards.watch`."""
+    """Holds a fingerprint of the token's hash, not the hash: see `audit_watch` in migrations/guards.sql."""
 
 
 class RetentionPolicyEvent(_events_of(RetentionPolicy)):  # type: ignore[misc]

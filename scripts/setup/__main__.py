@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from scripts.setup import browser, docker, envfile, images, python_env, stack
+from scripts.setup import browser, docker, envfile, frontend, images, python_env, stack
 from scripts.setup.host import SUPPORTED, SetupError, fail, release, say
 
 
@@ -55,12 +55,22 @@ def restart() -> None:
     start()
 
 
+def migrate_from_0_1() -> None:
+    docker.ensure_running()
+    envfile.ensure()
+    images.ensure_all()
+    stack.migrate_from_0_1()
+    stack.start()
+    stack.report()
+
+
 def prepare_tests() -> None:
     """Whatever any test needs; the tests start and remove their own stack."""
     docker.ensure()
     envfile.ensure()
     ensure_python()
     browser.ensure()
+    frontend.ensure()
     images.ensure_all()
 
 
@@ -75,12 +85,14 @@ COMMANDS: dict[str, Callable[[], int | None]] = {
     "ensure_python": ensure_python,
     "ensure_docker": docker.ensure,
     "ensure_browser": browser.ensure,
+    "ensure_frontend": frontend.ensure,
     "build": build,
     "start": start,
     "stop": stack.stop,
     "restart": restart,
     "logs": logs,
     "smoke": stack.smoke_test,
+    "migrate_from_0_1": migrate_from_0_1,
     "prepare_tests": prepare_tests,
     "doctor": stack.doctor,
     "clean": stack.clean,

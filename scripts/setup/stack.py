@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from scripts import smoke
 from scripts.setup import certificates, envfile, images
@@ -118,6 +119,38 @@ def stop() -> None:
             raise SetupError("docker compose down", f"\n{tail(done)}", f"see {LOG.relative_to(ROOT)}")
         remove_sandboxes(node())
         current.note("data kept in the volume")
+
+
+def migrate_from_0_1() -> None:
+    """Upgrade the stack's database from 0.1: services stopped, database dumped, then one transaction."""
+    stop()
+    with step("starting Postgres alone"):
+        _compose("up", "--detach", "--no-build", "--wait", "postgres")
+    backup = ROOT / f"backup-0.1-{time.strftime('%Y%m%d-%H%M%S')}.dump"
+    with step("dumping the database") as current:
+        # The folder of Postgres' socket in its container.
+        dump = ("pg_dump", "-h", "/tmp", "-U", "sandbox", "-Fc", "sandbox")  # noqa: S108
+        _compose("exec", "-T", "postgres", *dump, output=backup)
+        current.note(f"{backup.name}, {backup.stat().st_size:,} bytes; docs/upgrading.md says how to restore it")
+    with step("upgrading the database") as current:
+        done = _compose("run", "--rm", "--no-deps", "migrate", "python3", "manage.py", "migrate_from_0_1")
+        for line in done.stdout.splitlines():
+            current.note(line)
+
+
+def _compose(*words: str, output: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Raises SetupError."""
+    if output is None:
+        done = run(compose(*words), timeout=3600)
+    else:
+        with output.open("wb") as file:
+            output.chmod(0o600)  # a whole history, and hashes of passwords
+            done = subprocess.run(
+                compose(*words), cwd=ROOT, stdout=file, stderr=subprocess.PIPE, text=True, check=False
+            )
+    if done.returncode != 0:
+        raise SetupError(f"docker compose {words[0]}", f"\n{tail(done)}", "mend that, then run the same again")
+    return done
 
 
 def node() -> str:
