@@ -1,8 +1,11 @@
-"""Refusals of a request that every door can render: each names what is wrong, the field at fault and the remedy."""
+"""Refusals of a request, which every API renders in its own format: the problem, the field at fault and the remedy."""
 
 
 class Refused(Exception):
-    """`field`: path of the field at fault; `remedy`: what the caller can do; `code`: a stable identifier."""
+    """A request was refused.
+
+    `field` is the path of the field at fault, `remedy` is what the caller can do, `code` is a stable identifier.
+    """
 
     def __init__(
         self, detail: str, *, field: str | None = None, remedy: str | None = None, code: str = ""
@@ -12,15 +15,15 @@ class Refused(Exception):
 
 
 class InvalidField(Refused):
-    """One field has a value that cannot be used."""
+    """A field has an invalid value."""
 
     def __init__(self, field: str, detail: str, remedy: str | None = None) -> None:
         super().__init__(detail, field=field, remedy=remedy)
 
 
 class Conflicting(Refused):
-    """The request contradicts the present state of what it is about."""
+    """The request conflicts with the current state of its object."""
 
 
 class NotAvailable(Refused):
-    """A part of the platform that the request needs does not answer."""
+    """A part of the platform that the request needs is unavailable."""
