@@ -74,9 +74,7 @@ def _check_root(seal: Seal) -> Iterator[Finding]:
         problem = f"has {count} leaves where {seal.count} were sealed"
         yield Finding("audit_leaf", f"of seal {seal.sequence}", problem, seal)
     elif found != seal.root:
-        yield Finding(
-            "audit_leaf", f"of seal {seal.sequence}", "changed: they do not match the seal's root", seal
-        )
+        yield Finding("audit_leaf", f"of seal {seal.sequence}", "changed: they do not match the seal's root", seal)
 
 
 def _check_head(sequence: int, hash_: str) -> Iterator[Finding]:
