@@ -67,7 +67,7 @@ def seccomp_on(name: str) -> Check:
     if result.state.exit_code != 0 and "not permitted" in result.output:
         return ok(name, "a profile that denies mkdir is enforced")
     effect = excerpt(result.output) or "mkdir succeeded"
-    return broken(name, f"a profile that denies mkdir is not enforced: {effect}", REGISTER)
+    return broken(name, f"under a profile that denies mkdir: {effect}", REGISTER)
 
 
 def network_dark(name: str) -> Check:

@@ -108,7 +108,7 @@ def literal(host: str) -> Address | None:
 
 
 def check_url(url: str) -> str:
-    """Return `url` if it may be stored. Raise Refused if it is not allowed, as far as this shows without DNS."""
+    """Return `url` if it may be stored. Raises Refused for what can be detected without DNS."""
     target = Target.parse(url)
     if (address := literal(target.host)) and not is_allowed(address):
         raise Refused(_not_public(target.host))

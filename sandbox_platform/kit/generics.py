@@ -1,4 +1,4 @@
-"""Base classes of the admin: Django's, in the theme's variant.
+"""Base classes of every admin page: Django's, in the theme's variant.
 
 The type stubs make these classes generic. Here they are subscriptable at run time too.
 """

@@ -87,7 +87,7 @@ class JobThread:
         try:
             self._job.work()
         except Exception as e:
-            # The outermost frame of the thread: no failure may end the job, and the next look retries it.
+            # The outermost frame of the thread: no failure may end the job, and the next call of `work` retries.
             logger.error("job %s failed and will be retried: %s", self._job.name, without_text(e))
         finally:
             connection.close()
