@@ -33,7 +33,8 @@ def start() -> None:
     with step("starting the stack (Postgres, migrations, web, worker, keeper, callbacks, egress, proxy)"):
         check_port(envfile.settings())
         certificates.write_build_config(group=envfile.settings().get("DOCKER_GID", ""))
-        # Only runtimes with an image are enabled. The process that creates them has no access to Docker and reads this list.
+        # Only runtimes with an image are enabled. The process that creates them has no access to Docker: it reads
+        # this list.
         built = {"SANDBOX_BUILT_RUNTIMES": ",".join(images.built_runtimes())}
         done = run(compose("up", "--detach", "--no-build", "--remove-orphans"), env=built, timeout=300)
         if done.returncode != 0:
