@@ -1,5 +1,5 @@
-# Web, worker, keeper and callbacks: one image, four commands.
-# The secrets (mirrors and certificates of the building machine) are mounted, so nothing of them stays in a layer.
+# Web, worker, keeper, callbacks and egress: one image, five commands.
+# Mirrors and certificates of the building machine are mounted as secrets, so no layer holds them.
 FROM debian:trixie-slim AS build
 RUN --mount=type=secret,id=ca --mount=type=secret,id=apt_conf,target=/etc/apt/apt.conf.d/90host \
     --mount=type=secret,id=apt_sources,target=/etc/apt/sources.list.d/debian.sources \
@@ -11,8 +11,19 @@ RUN --mount=type=secret,id=ca --mount=type=secret,id=pip_conf,target=/etc/pip.co
     && /opt/venv/bin/pip install -q --require-hashes -r requirements.txt \
     && /opt/venv/bin/pip uninstall -q -y pip
 
+FROM debian:trixie-slim AS frontend
+RUN --mount=type=secret,id=ca --mount=type=secret,id=apt_conf,target=/etc/apt/apt.conf.d/90host \
+    --mount=type=secret,id=apt_sources,target=/etc/apt/sources.list.d/debian.sources \
+    apt-get update -q && apt-get install -y -q --no-install-recommends nodejs npm
+WORKDIR /frontend
+COPY console/frontend/package.json console/frontend/package-lock.json ./
+RUN --mount=type=secret,id=ca --mount=type=secret,id=npmrc,target=/root/.npmrc \
+    npm ci --ignore-scripts --no-audit --no-fund
+COPY console/frontend ./
+RUN node build.mjs /vendor && cp -r /vendor/licenses /licenses
+
 FROM debian:trixie-slim
-# curl: RAGFlow's Compose file calls it in this container for its health check. ca-certificates: callbacks go to HTTPS.
+# RAGFlow's Compose file calls curl in this container for its health check. Callbacks over HTTPS need ca-certificates.
 RUN --mount=type=secret,id=ca --mount=type=secret,id=apt_conf,target=/etc/apt/apt.conf.d/90host \
     --mount=type=secret,id=apt_sources,target=/etc/apt/sources.list.d/debian.sources \
     apt-get update -q && apt-get install -y -q --no-install-recommends python3 curl ca-certificates \
@@ -20,9 +31,11 @@ RUN --mount=type=secret,id=ca --mount=type=secret,id=apt_conf,target=/etc/apt/ap
     && useradd --system --uid 10001 --home-dir /nonexistent --shell /usr/sbin/nologin platform
 COPY --from=build /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+COPY --from=frontend /licenses /licenses
 WORKDIR /app
 COPY . .
-# The root is read-only at run time: bytecode and static files are made now. The secret only lets the settings load.
+COPY --from=frontend /vendor console/static/vendor
+# The root is read-only at run time, so bytecode and static files are created now. The settings need a secret to load.
 RUN python3 -m compileall -q . \
     && DJANGO_SECRET_KEY=only-for-collectstatic DATABASE_URL=postgresql://build@localhost/build \
        python3 manage.py collectstatic --noinput

@@ -1,4 +1,4 @@
-# Sandbox Platform. `make` sets up everything; `make help` lists the rest.
+# Sandbox Platform. `make` sets up everything; `make help` lists the other targets.
 PYTHON ?= python3
 SETUP = $(PYTHON) -m scripts.setup
 VENV = .venv/bin
@@ -6,66 +6,69 @@ VENV = .venv/bin
 export PYTHONDONTWRITEBYTECODE = 1
 export RUNTIMES
 .DEFAULT_GOAL := setup
-.PHONY: setup ensure_env ensure_uv venv build start stop restart logs smoke test test-fast bench doctor screenshots clean dev lock lint help
+.PHONY: setup ensure_env ensure_uv venv frontend build start stop restart logs smoke test test-fast bench doctor screenshots clean dev lock lint help
 
-setup: ## install what is missing, build, start, smoke-test, and print how to reach it
+setup: ## install what is missing, build, start and smoke-test; print addresses, token and settings for RAGFlow
 	@$(SETUP) setup
 
-ensure_env: ## write .env with generated secrets, or add what is missing in it
+ensure_env: ## write .env with generated secrets, or add missing variables to it
 	@$(SETUP) ensure_env
 
 ensure_uv: ## find uv, or install it into .tools
 	@$(SETUP) ensure_uv
 
-venv: ## bring .venv up to requirements-dev.txt
+venv: ## synchronise .venv with requirements-dev.txt
 	@$(SETUP) ensure_python
 
-build: ## build the images whose content changed (RUNTIMES=all, or names: "go rust")
+frontend: ## build the browser files from npm packages, for dev and the tests
+	@$(SETUP) ensure_frontend
+
+build: ## build images whose content changed (RUNTIMES=all, or names: RUNTIMES="go rust")
 	@$(SETUP) build
 
 start: ## start the stack and wait until it is healthy
 	@$(SETUP) start
 
-stop: ## stop the stack; data stays
+stop: ## stop the stack; keep its data
 	@$(SETUP) stop
 
-restart: ## stop and start: takes over a changed .env
+restart: ## stop and start; applies a changed .env
 	@$(SETUP) restart
 
-logs: ## follow the stack's logs (SERVICE=web for one of them)
+logs: ## follow the logs of the stack (SERVICE=web: of one service)
 	@$(SETUP) logs
 
-smoke: ## POST /run in both languages against the running stack
+smoke: ## send POST /run in Python and Node.js to the running stack
 	@$(SETUP) smoke
 
-test: ## all tests, Docker and gVisor included (ARGS="-k name")
+test: ## run all tests, with Docker and gVisor (ARGS="-k name")
 	@$(SETUP) prepare_tests
 	@$(VENV)/pytest $(ARGS)
 
-test-fast: venv ## the tests that need neither Docker nor the stack
+test-fast: venv frontend ## run the tests that need neither Docker nor the stack
 	@$(VENV)/pytest -m "not needs_docker and not needs_stack" $(ARGS)
 
-bench: venv ## measure the running stack over HTTP (ARGS go to the benchmark)
+bench: venv ## measure the running stack over HTTP (ARGS=--quick: fewer runs)
 	@$(VENV)/python -m bench $(ARGS)
 
 doctor: ## check Docker, gVisor, seccomp, network, limits, database, queue and pool
 	@$(SETUP) doctor
 
-screenshots: venv ## real pages of a real platform, into docs/screenshots
+screenshots: venv frontend ## take screenshots of a real platform into docs/screenshots
 	@$(SETUP) ensure_browser
 	@$(VENV)/python -m scripts.screenshots
 
-clean: ## remove the stack, its sandboxes and its DATABASE; found by label
+clean: ## remove the stack, its sandboxes and its DATABASE, found by label
 	@$(SETUP) clean
 
-dev: venv ## web, worker, keeper and callbacks as plain processes on an embedded Postgres in .dev
+dev: venv frontend ## run web, worker, keeper, callbacks and egress as plain processes, with an embedded Postgres in .dev
 	@$(VENV)/python -m scripts.dev
 
-lock: ## renew requirements*.txt from pyproject.toml
+lock: ## regenerate requirements*.txt from pyproject.toml
 	@$(SETUP) lock
 
-lint: venv ## ruff, mypy and the layers of the rooms
+lint: venv ## run ruff, mypy and the check of the layers
 	@$(VENV)/ruff check . && $(VENV)/ruff format --check . && $(VENV)/lint-imports && $(VENV)/mypy .
 
-help: ## this list
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -12,36 +12,26 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from api.v1.base import ApiView
-from api.v1.problems import Conflict
-from executions import people, representation, submission
-from executions.forms import ExecutionForm
+from executions import people, representation
 from executions.models import Execution
-from sandbox_platform.kit.fields import validated
-
-MAY_RUN = "executions.run_execution"
 
 
 class MayPlay(BasePermission):
     message = "Your role does not run programs."
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        return bool(request.user.is_active and request.user.has_perm(MAY_RUN))
+        return bool(request.user.is_active and request.user.has_perm(people.MAY_RUN))
 
 
 class RunFromConsole(ApiView):
     """The API's POST /executions, for the session of a person."""
 
+    schema = None  # no part of the API that clients call
     authentication_classes = [SessionAuthentication]
     permission_classes = [MayPlay]
 
     def post(self, request: Request) -> Response:
-        form = validated(ExecutionForm, request.data)
-        runtime = submission.runtime_named(form["runtime"])
-        wanted = submission.request_of(form, runtime=runtime, client=people.client(), http=request._request)
-        try:
-            execution = people.submit(wanted, request.user)
-        except people.NotNow as e:
-            raise Conflict(str(e), code="not_now") from e
+        execution = people.run(request.data, by=request.user, http=request._request)
         return Response(_addresses(execution), status=202)
 
     def get(self, request: Request) -> Response:

@@ -1,6 +1,5 @@
 """Export the audit trail as CSV or JSON lines, oldest first, in constant memory."""
 
-import csv
 import heapq
 import json
 from collections.abc import Iterable, Iterator
@@ -10,19 +9,18 @@ from typing import Any
 from django.db import connection
 from django.db.models import Q, QuerySet, TextField
 from django.db.models.functions import Cast
+from django.http import StreamingHttpResponse
 
 from audit.models import TrailEntry
 from audit.models.changes import EVENTS
+from sandbox_platform.kit.exports import as_download, csv_lines, json_lines
 
-MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
 CSV_COLUMNS = (
     "time", "object", "object_id", "change", "column", "before", "after",
     "who", "where", "url", "database_role", "application",
 )  # fmt: skip
 # Rows read per watched table at a time. A change of a seccomp profile has tens of kilobytes, before and after.
 CHUNK = 20
-# A spreadsheet takes a cell that begins so for a formula, and runs it.
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def trail() -> "QuerySet[TrailEntry]":
@@ -79,56 +77,43 @@ def _release_connection() -> None:
         connection.close()
 
 
+def download(entries: "QuerySet[TrailEntry]", kind: str) -> StreamingHttpResponse:
+    """`kind`: one of exports.MEDIA_TYPES."""
+    return as_download("audit-trail", kind, lines(in_order(entries), kind))
+
+
 def lines(entries: Iterable[TrailEntry], kind: str) -> Iterator[str]:
-    return as_csv(entries) if kind == "csv" else as_jsonl(entries)
+    return csv_lines(CSV_COLUMNS, _by_column(entries)) if kind == "csv" else json_lines(map(_as_change, entries))
 
 
-class _Line:
-    """What csv.writer writes to: gives the line back."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
-def as_csv(entries: Iterable[TrailEntry]) -> Iterator[str]:
+def _by_column(entries: Iterable[TrailEntry]) -> Iterator[tuple[Any, ...]]:
     """A line a changed column."""
-    writer = csv.writer(_Line())
-    yield writer.writerow(CSV_COLUMNS)
     for entry in entries:
         session = entry.session
         for column, (old, new) in entry.changes.items():
-            cells = (
-                entry.pgh_created_at.isoformat(), entry.what, entry.pgh_obj_id, entry.pgh_label,
+            yield (
+                entry.pgh_created_at, entry.what, entry.pgh_obj_id, entry.pgh_label,
                 column, _text(old), _text(new),
                 entry.who, entry.where, entry.url, session.get("role"), session.get("application"),
             )  # fmt: skip
-            yield writer.writerow([_harmless(cell) for cell in cells])
 
 
-def as_jsonl(entries: Iterable[TrailEntry]) -> Iterator[str]:
-    """A line a change."""
-    for entry in entries:
-        session = entry.session
-        change = {
-            "time": entry.pgh_created_at.isoformat(),
-            "object": entry.what,
-            "object_type": entry.pgh_obj_model,
-            "object_id": entry.pgh_obj_id,
-            "change": entry.pgh_label,
-            "columns": {name: {"before": old, "after": new} for name, (old, new) in entry.changes.items()},
-            "who": entry.who,
-            "where": entry.where,
-            "url": entry.url,
-            "database_role": session.get("role"),
-            "application": session.get("application"),
-        }
-        yield json.dumps(change, separators=(",", ":")) + "\n"
+def _as_change(entry: TrailEntry) -> dict[str, Any]:
+    session = entry.session
+    return {
+        "time": entry.pgh_created_at.isoformat(),
+        "object": entry.what,
+        "object_type": entry.pgh_obj_model,
+        "object_id": entry.pgh_obj_id,
+        "change": entry.pgh_label,
+        "columns": {name: {"before": old, "after": new} for name, (old, new) in entry.changes.items()},
+        "who": entry.who,
+        "where": entry.where,
+        "url": entry.url,
+        "database_role": session.get("role"),
+        "application": session.get("application"),
+    }
 
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
-
-
-def _harmless(cell: Any) -> str:
-    text = "" if cell is None else str(cell)
-    return f"'{text}" if text.startswith(FORMULA) else text

@@ -1,7 +1,8 @@
 """Attribute changes to their actor: pass the actor of a web request to Postgres, where triggers record it.
 
-Changes from a shell, a command or SQL are attributed by the database session (see audit_stamp in guards.py): its role,
-its address and its application name, which the settings compose of the command and its user.
+Changes from a shell, a command or SQL are attributed by the database session (see audit_stamp in
+migrations/guards.sql): its role, its address and its application name, which the settings compose of the command and
+its user.
 """
 
 from collections.abc import Callable

@@ -9,9 +9,9 @@ from typing import Any
 from django.db import connection, transaction
 from django.utils import timezone
 
-from audit.guards import SEAL_LOCK
 from audit.models import Leaf, Seal
 from audit.sources import PARTS, SOURCES, Columns, Source
+from sandbox_platform.kit.locks import Lock
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def seal(*, older_than: datetime | None = None) -> list[Seal]:
 def _lock(*, wait: bool) -> bool:
     function = "pg_advisory_xact_lock" if wait else "pg_try_advisory_xact_lock"
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {function}(%s)", [SEAL_LOCK])
+        cursor.execute(f"SELECT {function}(%s)", [Lock.SEAL])
         return wait or bool(cursor.fetchone()[0])
 
 

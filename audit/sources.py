@@ -22,7 +22,7 @@ Columns = dict[str, list[str]]
 
 PARTS = ("metadata", "code", "output", "artifacts")
 # Large columns, which have their own hashes and can be purged separately, with their values after a purge. The triggers
-# have the same values: audit_blank() in guards.py.
+# have the same values: audit_blank() in migrations/guards.sql.
 BLANK: dict[str, dict[str, Any]] = {
     ExecutionPart.CODE: {"code": "", "arguments": "{}", "stdin": "", "argv": [], "variables": {}},
     ExecutionPart.OUTPUT: {"stdout": "", "stderr": "", "result": None},

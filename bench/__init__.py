@@ -1,1 +1,1 @@
-"""`make bench`: drives a running stack over HTTP, and measures the floor in the same run."""
+"""`make bench`: drive a running stack over HTTP and measure the floor in the same run."""

@@ -1,4 +1,4 @@
-"""Measures the running Compose stack, or another one: `make bench`, `make bench ARGS=--quick`."""
+"""Measure the running Compose stack, or another one: `make bench`, `make bench ARGS=--quick`."""
 
 import argparse
 import json
@@ -15,20 +15,20 @@ from bench.pool import Pool
 from bench.report import table
 
 WARM_POOL = 4
-# Callers, and with how many containers at once the churn is measured right before them: a virtual machine's
-# speed changes within minutes, so what is compared is measured side by side.
+# Number of callers -> number of parallel containers for the churn that is measured right before. A virtual machine's
+# speed changes within minutes, so compared figures are measured side by side.
 ROUNDS = {1: 2, 4: 4, 8: 8, 16: 6}
-# Enough callers for two cores: their rounds are what is compared.
+# Enough callers to saturate two cores; only these rounds are compared.
 SATURATING = (4, 8, 16)
 
 
 def say(text: str) -> None:
-    """The table comes last, and minutes later; the standard output is for it alone."""
+    """Print progress to stderr; stdout is only for the table, which comes minutes later."""
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def warm(pool: Pool, caller: Caller, language: str, code: str, runs: int) -> dict[str, Any]:
-    """One request at a time, each with a rested pool: what a caller feels who is not one of many."""
+    """Send one request at a time, each to a full and idle pool: the latency of a single caller."""
     say(f"{language}: {runs} warm runs")
     samples = []
     with pool.size(language, WARM_POOL, WARM_POOL):
@@ -91,11 +91,11 @@ def measure(pool: Pool, caller: Caller, language: str, runs: int, seconds: float
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", help="of another stack, with --token and --database-url")
+    parser.add_argument("--url", help="address of another stack; needs --token and --database-url")
     parser.add_argument("--token")
     parser.add_argument("--database-url")
-    parser.add_argument("--quick", action="store_true", help="fewer runs: a look, not a measurement")
-    parser.add_argument("--json", type=Path, help="where the figures go, beside the table")
+    parser.add_argument("--quick", action="store_true", help="fewer runs: a rough look, not a measurement")
+    parser.add_argument("--json", type=Path, help="write the figures to this file instead of stdout")
     options = parser.parse_args()
     runs, seconds = (6, 8.0) if options.quick else (25, 25.0)
     pool = Pool(options.database_url or stack.database_url())

@@ -1,4 +1,4 @@
-"""Requests, their phases, and the arithmetic on them."""
+"""Send requests, read the phases of each, and summarise them."""
 
 import base64
 import os
@@ -40,15 +40,15 @@ class Caller:
         finished = time.monotonic()
         total = (finished - started) * 1000
         phases = {name: float(ms) for name, ms in PHASE.findall(answer.headers.get("Server-Timing", ""))}
-        # What the phases do not cover: HTTP, the token, the code policy, the answer's way back.
+        # The rest, which no phase covers: HTTP, token, code policy, sending the answer.
         phases["answer"] = total - sum(phases.values())
         status = answer.json()["status"] if answer.ok else f"HTTP {answer.status_code}"
         return Sample(total, phases, answer.headers.get("X-Sandbox-Pool", ""), status, finished)
 
     def sustained(self, language: str, *, callers: int, seconds: float) -> tuple[list[Sample], float]:
-        """Callers that ask again as soon as they are answered; the samples, and runs per second.
+        """Let each caller send its next request when it has an answer. Return the samples and the runs per second.
 
-        The first fifth of the time does not count: it lives on the sandboxes that were warm before.
+        The rate excludes the first fifth of the time, which uses sandboxes that were warm before.
         """
         begin = time.monotonic()
         counted_from, until = begin + seconds / 5, begin + seconds
@@ -70,7 +70,7 @@ class Caller:
 
 
 def percentile(values: list[float], percent: float) -> float:
-    """Nearest rank."""
+    """Return the percentile by nearest rank."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, max(0, round(percent / 100 * len(ordered) + 0.5) - 1))]
 

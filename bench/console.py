@@ -1,20 +1,20 @@
-"""The web UI on a long history: `python -m bench.console --rows 1000000` fills a database of its own by COPY,
-counts its hours, and measures what each page takes the server. Needs about 4 KB of disk a row."""
+"""Measure the web UI on a long history: `python -m bench.console --rows 1000000`.
+
+Fills its own database by COPY, counts the hours, and measures the server's time for each page. Needs about 4 KB of disk
+per row.
+"""
 
 import argparse
 import json
-import os
 import random
-import tempfile
 import time
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from bench.client import load
+from bench.embedded import django_on_embedded_postgres
 from bench.history import SEARCH_INDEX, SEED, Texts, rows, say, summary, timed
-from scripts.embedded_postgres import EmbeddedPostgres
 
 RUNS = 15
 
@@ -42,7 +42,7 @@ def fill(number: int) -> Texts:
     with connection.cursor() as cursor:
         cursor.execute("SET maintenance_work_mem = '1GB'")
         cursor.execute(search_index)
-        # As autovacuum does after this many rows; it would run beside the measurements.
+        # Autovacuum would do this after so many rows, during the measurements.
         cursor.execute("VACUUM (ANALYZE)")
     return texts
 
@@ -130,21 +130,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bench-console-") as folder:
-        postgres = EmbeddedPostgres(Path(folder))
-        postgres.start()
-        try:
-            os.environ |= {"DATABASE_URL": postgres.url, "DJANGO_SECRET_KEY": uuid.uuid4().hex}
-            os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sandbox_platform.settings")
-            import django
-
-            django.setup()
-            from django.conf import settings
-
-            settings.ALLOWED_HOSTS = ["*"]
-            print(json.dumps(measure(options.rows), indent=1))
-        finally:
-            postgres.stop()
+    with django_on_embedded_postgres():
+        print(json.dumps(measure(options.rows), indent=1))
 
 
 if __name__ == "__main__":

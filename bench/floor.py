@@ -1,4 +1,4 @@
-"""What a fresh gVisor container costs here without us: `docker run --rm` of the same image, the same program."""
+"""Measure the floor: `docker run --rm` of the same image with the same program, without the platform."""
 
 import shutil
 import subprocess
@@ -12,11 +12,11 @@ COMMANDS = {
 
 
 def once(language: str, image: str) -> float:
-    """Milliseconds from the command to its end."""
+    """Run one container. Return the milliseconds until the command ends."""
     program, *arguments = COMMANDS[language]
     started = time.monotonic()
     subprocess.run(
-        # unconfined: Docker's own seccomp profile, which --oci-seccomp would apply, keeps Node.js from starting.
+        # unconfined: --oci-seccomp would apply Docker's default profile, under which Node.js does not start.
         [
             docker(), "run", "--rm", "--runtime=runsc", "--network=none", "--log-driver=none",
             "--security-opt=seccomp=unconfined", f"--entrypoint={program}", image, *arguments,
@@ -27,7 +27,7 @@ def once(language: str, image: str) -> float:
 
 
 def docker() -> str:
-    # A distribution's client; a lone binary elsewhere on the PATH may be older than the engine.
+    # Prefer the distribution's client: a binary elsewhere on the PATH may be older than the engine.
     return "/usr/bin/docker" if shutil.which("/usr/bin/docker") else "docker"
 
 
@@ -36,7 +36,7 @@ def latency(language: str, image: str, runs: int) -> list[float]:
 
 
 def churn(language: str, image: str, *, parallel: int, runs: int) -> float:
-    """Fresh containers a second."""
+    """Return the number of fresh containers per second."""
     started = time.monotonic()
     with ThreadPoolExecutor(parallel) as threads:
         list(threads.map(lambda _: once(language, image), range(runs)))

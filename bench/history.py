@@ -1,13 +1,14 @@
-"""A long history: `python -m bench.history --rows 2000000` fills a database of its own by COPY, and measures
-lists, filters, search, detail, the admin, inserting and finishing on it; with --seals N also sealing and verifying
-N of them. --plans FILE writes the queries' plans. Needs about 4 KB of disk a row."""
+"""Measure a long history: `python -m bench.history --rows 2000000`.
+
+Fills its own database by COPY and measures lists, filters, search, detail, the admin, inserting and finishing.
+`--seals N` also seals N rows and verifies them. `--plans FILE` writes the plans of the queries. Needs about 4 KB of
+disk per row.
+"""
 
 import argparse
 import json
-import os
 import random
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.client import load, percentile
-from scripts.embedded_postgres import EmbeddedPostgres
+from bench.embedded import django_on_embedded_postgres
 
 SEED = 7
 SPAN = timedelta(days=365)
@@ -27,9 +28,9 @@ RUNS = 40
 INSERTS = 300
 API = "/api/v1/executions"
 ADMIN = "/admin/executions/execution/"
-# Of a thousand ended executions.
+# Status and outcome of a thousand ended executions.
 ENDS = [("succeeded", "completed")] * 880 + [("failed", "nonzero_exit")] * 90 + [("timed_out", "wall_time")] * 30
-RARE_END = 20_000  # every so many rows one is out of memory
+RARE_END = 20_000  # one row in this many is out of memory
 SEARCH_INDEX = "execution_search_idx"
 
 
@@ -38,7 +39,7 @@ def say(text: str) -> None:
 
 
 class Texts:
-    """Programs and outputs of realistic size: words as frequent as in a language, most texts short, some long."""
+    """Programs and outputs of realistic size: word frequencies as in a language, most texts short, some long."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
@@ -91,7 +92,7 @@ def rows(number: int, template: dict[str, Any], texts: Texts, chance: random.Ran
 
 
 def timed(action: Callable[[], Any], runs: int = RUNS) -> list[float]:
-    """Milliseconds of each."""
+    """Return the milliseconds of each of `runs` calls."""
     samples = []
     for _ in range(runs):
         started = time.perf_counter()
@@ -105,7 +106,7 @@ def summary(samples: list[float]) -> dict[str, float]:
 
 
 class Bench:
-    """The platform in this process, on the database that DATABASE_URL names."""
+    """The platform in this process, on the database in DATABASE_URL."""
 
     def __init__(self) -> None:
         from django.contrib.auth.models import User
@@ -134,7 +135,7 @@ class Bench:
         self._unfinished.append(services.submit(request, policy="off").pk)
 
     def finish(self) -> None:
-        """One that was inserted, with an output of ordinary size."""
+        """Finish an inserted execution with an output of ordinary size."""
         from django.utils import timezone
 
         from executions import services
@@ -151,7 +152,7 @@ class Bench:
         assert services.finish(pk, verdict, report=report, limits=limits, redacting=False)  # noqa: S101
 
     def write(self) -> dict[str, dict[str, float]]:
-        timed(self.insert)  # what the first ones pay for
+        timed(self.insert)  # warm up
         timed(self.finish)
         return {"insert": summary(timed(self.insert, INSERTS)), "finish": summary(timed(self.finish, INSERTS))}
 
@@ -247,7 +248,7 @@ class Bench:
         )
 
     def plans(self, http: Any, path: str) -> str:
-        """Of the statements that read executions; each runs once more."""
+        """Return the plans of the statements that read executions. Runs each statement once more."""
         from django.db import connection
         from django.test.utils import CaptureQueriesContext
 
@@ -264,14 +265,14 @@ class Bench:
 
 
 def seal_and_verify(most: int) -> dict[str, Any]:
-    """The first `most` rows, in a database that holds more."""
+    """Seal and verify the first `most` rows of a database that holds more."""
     from django.db import connection
 
     from audit import sealing
     from audit.verification import verify
 
     with connection.cursor() as cursor:
-        # Whatever waits beyond `most` is not part of this measurement.
+        # Rows beyond `most` are not part of this measurement.
         cursor.execute("SET session_replication_role = replica")
         cursor.execute("DELETE FROM audit_pending WHERE id > (SELECT min(id) + %s FROM audit_pending)", [most])
         cursor.execute("SET session_replication_role = origin")
@@ -309,24 +310,11 @@ def measure(number: int, seals: int, plans: Path | None) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=2_000_000)
-    parser.add_argument("--seals", type=int, default=0, metavar="N", help="also seal and verify N of them")
-    parser.add_argument("--plans", type=Path, metavar="FILE", help="where to write the queries' plans")
+    parser.add_argument("--seals", type=int, default=0, metavar="N", help="also seal and verify N rows")
+    parser.add_argument("--plans", type=Path, metavar="FILE", help="write the plans of the queries to FILE")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bench-history-") as folder:
-        postgres = EmbeddedPostgres(Path(folder))
-        postgres.start()
-        try:
-            os.environ |= {"DATABASE_URL": postgres.url, "DJANGO_SECRET_KEY": uuid.uuid4().hex}
-            os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sandbox_platform.settings")
-            import django
-
-            django.setup()
-            from django.conf import settings
-
-            settings.ALLOWED_HOSTS = ["*"]
-            print(json.dumps(measure(options.rows, options.seals, options.plans), indent=1))
-        finally:
-            postgres.stop()
+    with django_on_embedded_postgres():
+        print(json.dumps(measure(options.rows, options.seals, options.plans), indent=1))
 
 
 if __name__ == "__main__":

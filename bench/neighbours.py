@@ -1,8 +1,8 @@
-"""Busy sandboxes beside the host's own processes: `python -m bench.neighbours`, with the stack running.
+"""Measure how busy sandboxes delay the host's processes: `python -m bench.neighbours`, with the stack running.
 
-Eight processes sleep 50 ms again and again; the figure is how late the latest of them woke. In turns: endless
-programs sent to the platform, beside its idle pool, and the same in containers that Docker was told nothing about,
-beside as many idle ones. The other figure is how long the programs ran, which their time limit should have ended.
+Eight processes sleep 50 ms again and again; the figure is how late the latest of them woke. It alternates between
+endless programs on the platform, beside its idle pool, and the same in containers with Docker's defaults, beside as
+many idle containers. The other figure is how long the programs ran until their time limit ended them.
 """
 
 import argparse
@@ -31,7 +31,7 @@ IDLE = 4
 
 
 class Heartbeats:
-    """Of processes in sessions of their own, as the scheduler's automatic groups want it to tell them apart."""
+    """Host processes, each in its own session, so that the scheduler's autogroups treat them separately."""
 
     def __init__(self, seconds: float) -> None:
         command = [sys.executable, "-c", HEARTBEAT, str(seconds)]
@@ -77,8 +77,8 @@ def containers(pool: Pool, image: str, busy: int, seconds: float) -> dict[str, A
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--busy", type=int, default=2, help="endless programs at once")
-    parser.add_argument("--seconds", type=float, default=12.0, help="how long the heartbeats are watched")
+    parser.add_argument("--busy", type=int, default=2, help="number of endless programs")
+    parser.add_argument("--seconds", type=float, default=12.0, help="how long to watch the heartbeats")
     parser.add_argument("--turns", type=int, default=4)
     options = parser.parse_args()
     pool, caller = Pool(stack.database_url()), Caller(stack.url(), stack.token())

@@ -1,4 +1,4 @@
-"""The pool of the stack under test, seen and set through its database."""
+"""Read and set the pool of the stack under test through its database."""
 
 import time
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ class Pool:
 
     @contextmanager
     def size(self, slug: str, minimum: int, maximum: int) -> Iterator[None]:
-        """Other runtimes keep none meanwhile. The sizes are put back afterwards."""
+        """Set this runtime's pool and empty all others. Restores the sizes on exit."""
         before = self._connection.execute("SELECT pool_min, pool_max, slug FROM runtimes_runtime").fetchall()
         self._set([(minimum, maximum, slug) if row[2] == slug else (0, 0, row[2]) for row in before])
         try:
@@ -29,8 +29,10 @@ class Pool:
         self._connection.execute("NOTIFY sandbox_pool")
 
     def settle(self, slug: str, size: int, *, preloaded: bool = True, patience_s: float = 120) -> None:
-        """Wait until the runtime has `size` ready sandboxes, or more after some demand, and nothing else goes
-        on; then let them preload."""
+        """Wait until the runtime has at least `size` ready sandboxes and there are no others, then let them preload.
+
+        With `size` 0, wait until it has none. Raises TimeoutError after `patience_s` seconds.
+        """
         deadline = time.monotonic() + patience_s
         while not self._rested(slug, size):
             if time.monotonic() > deadline:

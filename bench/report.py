@@ -1,4 +1,4 @@
-"""The figures as a table."""
+"""Format the figures as a table."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Where the Compose stack of this checkout is, and its token: from .env and from Docker."""
+"""Find the Compose stack of this checkout and its token, from .env and from Docker."""
 
 from contextlib import closing
 from typing import Any
@@ -18,7 +18,7 @@ def token() -> str:
 
 
 def database_url() -> str:
-    """The database is on an internal network: its container's own address, which this host can reach."""
+    """Return the address of the database container: it is on an internal network that only this host reaches."""
     settings = envfile.settings()
     if settings.get("DATABASE_URL"):
         return settings["DATABASE_URL"]
@@ -28,6 +28,6 @@ def database_url() -> str:
     with closing(docker.DockerClient.from_env()) as client:
         containers = client.containers.list(filters=filters)
     if not containers:
-        raise SystemExit("The stack does not run: make start")
+        raise SystemExit("The stack is not running: run `make start`.")
     (network, *_) = containers[0].attrs["NetworkSettings"]["Networks"].values()
     return f"postgresql://sandbox:{settings['POSTGRES_PASSWORD']}@{network['IPAddress']}:5432/sandbox"

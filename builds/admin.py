@@ -15,10 +15,11 @@ from builds import services
 from builds.models import UNFINISHED, USABLE, BuildKind, BuildState, RuntimeBuild
 from runtimes.models import Runtime
 from runtimes.packages import ECOSYSTEMS, EXAMPLES, problems
+from sandbox_platform.kit.actors import actor_name
+from sandbox_platform.kit.errors import Refused
 from sandbox_platform.kit.forms import TEXTAREA
 from sandbox_platform.kit.generics import ModelAdmin, ModelForm
 from sandbox_platform.kit.html import badge
-from sandboxes.images import NobodyAnswers
 
 SHOWN = 64 * 1024
 
@@ -134,9 +135,9 @@ class RuntimeBuildAdmin(ModelAdmin[RuntimeBuild]):
                 obj.runtime,
                 kind=BuildKind(obj.kind),
                 packages=form.cleaned_data["packages"],
-                by=request.user.get_username(),
+                by=actor_name(request.user),
             )
-        except services.Refused as e:
+        except Refused as e:
             # Somebody else asked in the same moment.
             raise PermissionDenied(str(e)) from e
         obj.pk, obj.number = build.pk, build.number
@@ -198,10 +199,8 @@ class RuntimeBuildAdmin(ModelAdmin[RuntimeBuild]):
     def activate_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         try:
             services.activate(self._build(request, pk))
-        except services.Refused as e:
+        except Refused as e:
             messages.error(request, str(e))
-        except NobodyAnswers:
-            messages.error(request, "No keeper answers what images there are: try again, or run make doctor.")
         else:
             messages.success(request, "Its sandboxes are being warmed up; then it goes live.")
         return HttpResponseRedirect(page_of(pk))

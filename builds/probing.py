@@ -1,22 +1,21 @@
 """Whether a new image runs what its runtime's smoke programs and its packages ask of it, in real sandboxes."""
 
-import json
-from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 from builds.record import BuildFailed, Record
+from executions import programs
 from executions.verdict import Verdict, decide
-from runtimes import smoke
 from runtimes.models import Limits, Runtime
 from runtimes.packages import name_of
 from sandboxes import pool
+from sandboxes.configuration import SandboxConfiguration
 from sandboxes.engine import Engine
-from sandboxes.protocol import BYE, Job
+from sandboxes.protocol import BYE
 from sandboxes.session import EndedBy, Report
-from sandboxes.sessions import session_of
+from sandboxes.sessions import session_of, state_of
 
 # Importing something large for the first time takes gVisor a while; the runs' own limit says nothing about it.
 IMPORT_MS = 60_000
@@ -49,19 +48,18 @@ def probe(
     engine: Engine, runtime: Runtime, image_id: str, packages: Mapping[str, list[str]], record: Record
 ) -> None:
     """Raises BuildFailed with the first program that does not do what it should, and EngineError."""
-    programs = [*runtime.smoke, *imports(runtime, packages)]
-    if not programs:
+    tried = [*runtime.smoke, *imports(runtime, packages)]
+    if not tried:
         record.step("probe: starting")
         _run(engine, runtime, image_id, None)
-    for program in programs:
+    for program in tried:
         record.step(f"probe: {program['name']}")
         report, verdict = _run(engine, runtime, image_id, program)
-        shown = _as_shown(report, verdict)
-        if wrong := smoke.disagreements(program, shown, [name for name, _ in report.artifacts]):
-            for line in shown["stderr"].splitlines()[-20:]:
+        if wrong := programs.disagreements(program, report, verdict):
+            complaint = report.stderr.decode(errors="replace").strip().splitlines()
+            for line in complaint[-20:]:
                 record.line(line)
-            last = shown["stderr"].strip().splitlines()[-1:]
-            raise BuildFailed(f"Probe {program['name']}: {'; '.join([*wrong, *last])}")
+            raise BuildFailed(f"Probe {program['name']}: {'; '.join([*wrong, *complaint[-1:]])}")
 
 
 def imports(runtime: Runtime, packages: Mapping[str, list[str]]) -> list[dict[str, Any]]:
@@ -83,15 +81,15 @@ def _run(
     engine: Engine, runtime: Runtime, image_id: str, program: Mapping[str, Any] | None
 ) -> tuple[Report, Verdict] | Any:
     limits = limits_of(runtime, program or {})
-    own = pool.Own(image_id, limits, runtime.environment, runtime.revision, pool.profile_of(runtime))
-    sandbox = pool.start(engine, pool.Configuration(runtime, own, runtime.network), held=True)
+    present = SandboxConfiguration.of_runtime(runtime, runtime.network)
+    sandbox = pool.start(engine, replace(present, image=image_id, limits=limits), held=True)
     try:
         if program is None:
             return None
         with closing(engine.attach(sandbox.container_id)) as channel:
-            report = session_of(runtime, channel, sandbox.container_id, limits).run(_job(runtime, program, limits))
-            lost = report.ended_by in (EndedBy.LOST, EndedBy.STREAM)
-            verdict = decide(report, engine.state_after_end(sandbox.container_id) if lost else None, limits)
+            session = session_of(runtime, channel, sandbox.container_id, limits)
+            report = session.run(programs.job_of(program, runtime, limits))
+            verdict = decide(report, state_of(engine, sandbox.container_id, report), limits)
             if report.ended_by is EndedBy.RUNNER:
                 channel.send(BYE)
             return report, verdict
@@ -104,35 +102,3 @@ def limits_of(runtime: Runtime, program: Mapping[str, Any]) -> Limits:
     if patience_ms := program.get("patience_ms"):
         limits = replace(limits, wall_time_ms=patience_ms, cpu_time_ms=patience_ms)
     return limits
-
-
-def _job(runtime: Runtime, program: Mapping[str, Any], limits: Limits) -> Job:
-    files = program.get("files", {})
-    return Job(
-        mode=program.get("mode", "script"),
-        code=program["code"],
-        source_file=runtime.source_file,
-        arguments=json.dumps(program.get("arguments", {})),
-        stdin=program.get("stdin", ""),
-        argv=program.get("argv", []),
-        environment={},
-        output_bytes=limits.output_bytes,
-        output_action=limits.output_action,
-        result_bytes=limits.result_bytes,
-        artifact_count=limits.artifact_count,
-        artifact_bytes=limits.artifact_bytes,
-        artifact_suffixes=None,
-        files=[{"path": path, "base64": b64encode(text.encode()).decode()} for path, text in files.items()],
-    )
-
-
-def _as_shown(report: Report, verdict: Verdict) -> dict[str, Any]:
-    """As the API shows an execution."""
-    return {
-        "status": verdict.status,
-        "outcome": verdict.outcome,
-        "exit_code": verdict.exit_code,
-        "result": json.loads(verdict.result) if verdict.result is not None else None,
-        "stdout": report.stdout.decode(errors="replace"),
-        "stderr": report.stderr.decode(errors="replace") + f"\n{verdict.message}",
-    }

@@ -1,7 +1,6 @@
 """What happens to builds; the API, the admin, the worker and the keeper all come through here."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
@@ -14,6 +13,7 @@ from runtimes.models import Runtime
 from runtimes.packages import complete
 from sandbox_platform.kit import liveness
 from sandbox_platform.kit.broker import NotifyBroker
+from sandbox_platform.kit.errors import Conflicting
 from sandboxes import images
 
 BUILD_TASK = "builds.tasks.run_build"
@@ -28,18 +28,10 @@ LOST = """
 """
 
 
-class Refused(Exception):
-    """It cannot be done as things stand: why, and what to do about it."""
-
-    def __init__(self, detail: str, remedy: str, code: str) -> None:
-        super().__init__(f"{detail} {remedy}")
-        self.detail, self.remedy, self.code = detail, remedy, code
-
-
 def request_build(
     runtime: Runtime, *, kind: BuildKind, packages: Mapping[str, list[str]], by: str
 ) -> RuntimeBuild:
-    """A queued build. Raises Refused while another of this runtime is under way."""
+    """A queued build. Raises Conflicting while another of this runtime is under way."""
     try:
         with transaction.atomic():
             # Numbers are given out one at a time.
@@ -51,11 +43,11 @@ def request_build(
                 kind=kind,
                 packages=complete(packages),
                 base=runtime.image,
-                requested_by=by,
+                requested_by=by[: RuntimeBuild.requested_by.field.max_length],
             )
     except IntegrityError as e:
-        raise Refused(
-            f"A build of {runtime} is under way.", "Wait for its end, or cancel it.", "build_under_way"
+        raise Conflicting(
+            f"A build of {runtime} is under way.", remedy="Wait for its end, or cancel it.", code="build_under_way"
         ) from e
     enqueue(build)
     return build
@@ -77,21 +69,23 @@ def cancel(build: RuntimeBuild) -> bool:
 
 
 def activate(build: RuntimeBuild) -> None:
-    """Makes an earlier build the one that runs, in the background. Raises Refused, and NobodyAnswers."""
+    """Makes an earlier build the one that runs, in the background. Raises Conflicting and NobodyAnswers."""
     if build.state == BuildState.LIVE:
-        raise Refused("It is what runs now.", "There is nothing to do.", "build_is_live")
+        raise Conflicting("It is what runs now.", remedy="There is nothing to do.", code="build_is_live")
     if build.state not in USABLE or not build.image_id:
-        raise Refused(
-            f"{str(build).capitalize()} is {build.state} and has no image.", "Build it again.", "build_unusable"
+        raise Conflicting(
+            f"{str(build).capitalize()} is {build.state} and has no image.",
+            remedy="Build it again.",
+            code="build_unusable",
         )
     if build.base != build.runtime.image:
-        raise Refused(
+        raise Conflicting(
             f"It was made of {build.base}, and the runtime's image is {build.runtime.image} today.",
-            "Change the image back first, or build again.",
-            "build_of_another_image",
+            remedy="Change the image back first, or build again.",
+            code="build_of_another_image",
         )
     if problem := missing_on(build.image_id):
-        raise Refused(problem, "Build it again.", "image_gone")
+        raise Conflicting(problem, remedy="Build it again.", code="image_gone")
     RuntimeBuild.objects.filter(pk=build.pk).update(progress="to be activated", error="")
     async_task(ACTIVATE_TASK, build.pk, task_name=f"activate {build.pk}", broker=NotifyBroker())
 
@@ -120,11 +114,3 @@ def start_next() -> None:
         return
     if waiting := RuntimeBuild.objects.filter(state=BuildState.QUEUED).order_by("id").first():
         enqueue(waiting)
-
-
-def as_shown(build: RuntimeBuild) -> dict[str, Any]:
-    names = (
-        "number", "kind", "state", "progress", "packages", "base", "base_image_id", "image_id", "digest", "node",
-        "error", "requested_by", "created_at", "started_at", "finished_at", "live_at",
-    )  # fmt: skip
-    return {name: getattr(build, name) for name in names}

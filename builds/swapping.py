@@ -1,5 +1,7 @@
 """Making a build the one that runs: between two statements, with its sandboxes warm already."""
 
+from dataclasses import replace
+
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
@@ -8,6 +10,7 @@ from builds.models import BuildState, RuntimeBuild
 from builds.record import BuildFailed
 from runtimes.models import Runtime
 from sandboxes import pool
+from sandboxes.configuration import SandboxConfiguration
 from sandboxes.engine import Engine
 from sandboxes.models import Sandbox, SandboxState
 
@@ -37,11 +40,11 @@ def warmed_up(engine: Engine, runtime: Runtime, build: RuntimeBuild) -> list[San
     ready = Sandbox.objects.filter(
         node=settings.SANDBOX_NODE, runtime=runtime, state=SandboxState.READY, runtime_revision=runtime.revision
     ).count()
-    own = pool.Own(build.image_id, runtime.limits, runtime.environment, runtime.revision, pool.profile_of(runtime))
+    configuration = replace(SandboxConfiguration.of_runtime(runtime), image=build.image_id)
     started: list[Sandbox] = []
     try:
         for _ in range(min(max(1, ready) if runtime.enabled else 1, MOST_WARM)):
-            started.append(pool.start(engine, pool.Configuration(runtime, own), held=True))
+            started.append(pool.start(engine, configuration, held=True))
     except BaseException:
         for sandbox in started:
             pool.retire(sandbox)

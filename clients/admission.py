@@ -55,16 +55,6 @@ class OverLimit(Exception):
             return TRY_AGAIN_S
         return max(1, -(-(self.frees_at - timezone.now()) // timedelta(seconds=1)))
 
-    def as_dict(self) -> dict[str, object]:
-        frees_at = self.frees_at.isoformat() if self.frees_at else None
-        return {
-            "detail": str(self),
-            "limit": self.limit,
-            "value": self.value,
-            "used": self.used,
-            "frees_at": frees_at,
-        }
-
 
 class NeverFits(Exception):
     """More executions at once than the client's limit: waiting does not help."""

@@ -9,6 +9,9 @@ class ConsoleConfig(AppConfig):
     verbose_name = "Console"
     default = True
 
+    def ready(self) -> None:
+        from console import checks  # noqa: F401
+
 
 class AdminConfig(SimpleAdminConfig):
     default_site = "console.site.ConsoleSite"

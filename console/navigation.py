@@ -7,6 +7,8 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
 
+from executions.people import MAY_RUN
+
 RUNS, OPERATE, CONFIGURE, AUDIT, PEOPLE = "Runs", "Operation", "Configuration", "Audit", "People"
 SECTIONS = (RUNS, OPERATE, CONFIGURE, AUDIT, PEOPLE)
 # Section and icon by model. Other models go to their app's section, sorted by name.
@@ -36,12 +38,13 @@ PLACES = {
 # Menu titles that differ from the model's own name.
 TITLES = {"access logs": "Logins", "access attempts": "Wrong passwords"}
 APPS = {"executions": OPERATE, "audit": AUDIT, "auth": PEOPLE, "axes": AUDIT}
-# URL name, section, icon, title and required permission of each page.
+# URL name, section, icon, title and required permission of each page. Pages without a permission are for all staff.
 PAGES = (
-    ("playground", RUNS, "code_blocks", "Playground", "executions.run_execution"),
+    ("playground", RUNS, "code_blocks", "Playground", MAY_RUN),
     ("pool", OPERATE, "dns", "Pool", "sandboxes.view_sandbox"),
     ("doctor", OPERATE, "stethoscope", "Doctor", "sandboxes.view_sandbox"),
     ("schedule", OPERATE, "schedule", "Schedule", "sandboxes.view_sandbox"),
+    ("about", OPERATE, "info", "About", ""),
 )
 
 
@@ -57,7 +60,7 @@ def sections(request: HttpRequest) -> list[dict[str, Any]]:
 
 def _pages(request: HttpRequest) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, section, icon, title, permission in PAGES:
-        if request.user.has_perm(permission):
+        if not permission or request.user.has_perm(permission):
             yield section, _item(title, icon, reverse(f"admin:{name}"))
 
 

@@ -8,31 +8,21 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
 from console.site import ConsoleSite
+from executions import people
 from executions.models import Execution
 from runtimes.models import Runtime
 from sandbox_platform.kit.units import format_bytes, format_ms
 
-MAY_RUN = "executions.run_execution"
 # Initial program by runtime slug. Other runtimes start with an empty editor.
 EXAMPLES = {
     "python": "def main(name: str) -> dict:\n    print(f'Hello, {name}')\n    return {'letters': len(name)}\n",
     "nodejs": "async function main({ name }) {\n  console.log(`Hello, ${name}`);\n"
     "  return { letters: name.length };\n}\nmodule.exports = { main };\n",
 }
-# The editor's words for a runtime's language.
-MODES = {
-    "python": "python", "nodejs": "javascript", "javascript": "javascript", "typescript": "text/typescript",
-    "bash": "shell", "sh": "shell", "ruby": "ruby", "perl": "perl", "php": "text/x-php", "go": "go",
-    "rust": "rust", "c": "text/x-csrc", "cpp": "text/x-c++src", "java": "text/x-java", "kotlin": "text/x-kotlin",
-    "csharp": "text/x-csharp", "scala": "text/x-scala", "r": "r", "lua": "lua", "julia": "julia",
-    "haskell": "haskell", "swift": "swift", "clojure": "clojure", "scheme": "scheme", "d": "d",
-    "fortran": "fortran", "pascal": "pascal", "erlang": "erlang", "ocaml": "text/x-ocaml",
-    "fsharp": "text/x-fsharp", "commonlisp": "commonlisp",
-}  # fmt: skip
 
 
 def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:
-    if not request.user.has_perm(MAY_RUN):
+    if not request.user.has_perm(people.MAY_RUN):
         raise PermissionDenied
     runtimes = [_runtime(runtime) for runtime in Runtime.objects.enabled()]
     content = {
@@ -49,7 +39,6 @@ def _runtime(runtime: Runtime) -> dict[str, Any]:
     return {
         "slug": runtime.slug,
         "name": runtime.name,
-        "mode": MODES.get(runtime.slug, "text/plain"),
         "example": EXAMPLES.get(runtime.slug, ""),
         "most": f"at most {format_ms(runtime.wall_time_ms)}, {format_bytes(runtime.memory_bytes)}",
     }

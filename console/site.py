@@ -14,6 +14,7 @@ PAGES = (
     ("doctor/", "doctor", "console.doctor.page"),
     ("trials/<int:runtime_id>/", "trial", "console.trials.page"),
     ("schedule/", "schedule", "console.schedule.page"),
+    ("about/", "about", "console.about.page"),
     ("searches/", "searches", "executions.admin.searches.change"),
 )
 

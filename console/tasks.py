@@ -24,8 +24,9 @@ from executions.callbacks import deliveries
 from executions.callbacks.models import Delivery, DeliveryStatus
 from executions.models import Execution, Status
 from executions.models.execution import LARGE
+from executions.people import MAY_RUN
 from inspections import services as inspections
-from sandboxes import images
+from sandbox_platform.kit.errors import Refused
 
 User = AbstractBaseUser | AnonymousUser
 
@@ -109,10 +110,8 @@ def _build_again(task: Task, user: User) -> None:
 def _activate_again(task: Task, user: User) -> None:
     try:
         builds.activate(_build(task))
-    except builds.Refused as e:
+    except Refused as e:
         raise NotRetryable(str(e)) from e
-    except images.NobodyAnswers as e:
-        raise NotRetryable("No keeper answered which images exist.") from e
 
 
 def _build(task: Task) -> RuntimeBuild:
@@ -131,7 +130,7 @@ def _examine_again(task: Task, user: User) -> None:
 
 
 TASK_TYPES = {
-    services.TASK: TaskType("Run a program", _run_again, "executions.run_execution"),
+    services.TASK: TaskType("Run a program", _run_again, MAY_RUN),
     deliveries.TASK: TaskType("Deliver a callback", _deliver_again, "callbacks.change_delivery"),
     builds.BUILD_TASK: TaskType("Build an image", _build_again, "builds.change_runtimebuild"),
     builds.ACTIVATE_TASK: TaskType("Activate a build", _activate_again, "builds.change_runtimebuild"),

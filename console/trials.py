@@ -12,15 +12,14 @@ from django.urls import reverse
 from rest_framework.exceptions import APIException
 
 from console.site import ConsoleSite
-from executions import people, representation, submission
-from executions.forms import LONGEST_LABEL, ExecutionForm
+from executions import people, representation
+from executions.forms import LONGEST_LABEL
 from executions.models import Execution
 from runtimes import smoke
 from runtimes.models import Runtime
-from sandbox_platform.kit.fields import validated
+from sandbox_platform.kit.errors import Refused
 from sandbox_platform.kit.units import format_ms
 
-MAY_RUN = "executions.run_execution"
 # Labels of these executions: the id of the test run, and the name of the program.
 TRIAL, PROGRAM = "trial", "smoke"
 REFRESH_S = 2
@@ -40,7 +39,7 @@ HELLO = {
 
 
 def page(request: HttpRequest, *, site: ConsoleSite, runtime_id: int) -> HttpResponse:
-    if not request.user.has_perm(MAY_RUN) or not request.user.has_perm("runtimes.view_runtime"):
+    if not request.user.has_perm(people.MAY_RUN) or not request.user.has_perm("runtimes.view_runtime"):
         raise PermissionDenied
     runtime = get_object_or_404(Runtime, pk=runtime_id)
     if request.method == "POST":
@@ -78,11 +77,10 @@ def _start(request: HttpRequest, runtime: Runtime) -> HttpResponse:
     for program in programs(runtime):
         labels = {TRIAL: trial, PROGRAM: program["name"][:LONGEST_LABEL]}
         try:
-            form = validated(ExecutionForm, smoke.submission(program, runtime.slug) | {"labels": labels})
-            wanted = submission.request_of(form, runtime=runtime, client=people.client(), http=request)
-            people.submit(wanted, request.user)
+            wanted = smoke.submission(program, runtime.slug) | {"labels": labels}
+            people.run(wanted, by=request.user, http=request)
             started += 1
-        except (people.NotNow, APIException) as e:
+        except (Refused, APIException) as e:
             messages.error(request, f"{program['name']} could not be started: {e}")
     return redirect(f"{here}?trial={trial}" if started else here)
 

@@ -1,6 +1,6 @@
 """Run a program on the platform: SANDBOX_URL=http://127.0.0.1:9385 SANDBOX_TOKEN=… python run.py FILE…
 
-The first file is the program, the others lie beside it. What it leaves in ./artifacts is saved here.
+The first file is the program; the other files are placed beside it. Its artifacts are saved in the current folder.
 """
 
 import os
@@ -17,7 +17,7 @@ session.headers["Authorization"] = f"Bearer {os.environ['SANDBOX_TOKEN']}"
 paths = sys.argv[1:]
 answer = session.post(
     f"{URL}/api/v1/executions",
-    # A key of its own: were this request sent twice, the program would still run once.
+    # With a key, the program runs only once even if this request is sent twice.
     headers={"Idempotency-Key": str(uuid.uuid4())},
     json={
         "runtime": "python",

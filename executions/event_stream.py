@@ -25,6 +25,7 @@ KEEP_ALIVE_S = 15.0
 RETRY_MS = 2000
 Row = TypeVar("Row")
 STREAMS = ("stdout", "stderr")
+EVENTS = ("status", *STREAMS, "end")
 CHUNKS_AT_ONCE = 32
 EVENT_CHARACTERS = 32 * 1024
 FACTS = ("status", "outcome", "message", "exit_code", "signal", "queued_at", "claimed_at", "finished_at")

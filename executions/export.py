@@ -1,23 +1,19 @@
 """A history as CSV or JSON lines, as long as it may be."""
 
-import csv
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.db import connection
 from django.db.models import QuerySet
-from rest_framework.utils.encoders import JSONEncoder
+from django.http import StreamingHttpResponse
 
 from executions import representation
 from executions.models import Execution
 from executions.searching import Window
+from sandbox_platform.kit.exports import as_download, csv_lines, json_lines
 
 CHUNK = 500
 CHUNK_OF_LARGE = 4  # tens of megabytes each, at worst
-MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
-# A spreadsheet takes a cell that begins so for a formula, and runs it.
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def rows_of(
@@ -46,32 +42,10 @@ def _found(executions: QuerySet[Execution], size: int, windows: Iterable[Window]
             yield list(executions.filter(pk__in=window.ids[begin : begin + size]))
 
 
-class Line:
-    """What csv.writer writes to: gives the line back."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
-def as_csv(rows: Iterator[dict[str, Any]], fields: list[str]) -> Iterator[str]:
-    writer = csv.writer(Line())
-    yield writer.writerow(fields)
-    for row in rows:
-        yield writer.writerow(_cell(value) for value in row.values())
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, dict | list):
-        return _dumps(value)
-    if isinstance(value, str) and value.startswith(FORMULA):
-        return "'" + value
-    return value.isoformat() if hasattr(value, "isoformat") else value
-
-
-def as_jsonl(rows: Iterator[dict[str, Any]], fields: list[str]) -> Iterator[str]:
-    for row in rows:
-        yield _dumps(row) + "\n"
-
-
-def _dumps(value: Any) -> str:
-    return json.dumps(value, cls=JSONEncoder, separators=(",", ":"))
+def download(
+    executions: QuerySet[Execution], fields: list[str], kind: str, windows: Iterable[Window] | None = None
+) -> StreamingHttpResponse:
+    """`kind`: one of exports.MEDIA_TYPES; `fields`: of representation.LISTED."""
+    rows = rows_of(executions, fields, windows)
+    lines = csv_lines(fields, (row.values() for row in rows)) if kind == "csv" else json_lines(rows)
+    return as_download("executions", kind, lines)

@@ -16,11 +16,11 @@ from django.db.models import Min
 from django.utils import timezone
 
 from executions.models import Execution, HourlyCount, HourlyTime, Rollup
+from sandbox_platform.kit.locks import Lock
 
 HOUR = timedelta(hours=1)
 # One transaction counts at most this much, so that a long history is counted in steps.
 STEP = timedelta(days=7)
-LOCK = 7385011
 # Buckets of times in milliseconds, each 30 % wider than the one before: a quantile is right to within that.
 GROWTH, BUCKETS = 1.3, 64
 BUCKET = f"least({BUCKETS - 1}, floor(ln(greatest(%s, 1)) / ln({GROWTH})))::int"
@@ -60,7 +60,7 @@ def roll_up() -> int:
 @transaction.atomic
 def _roll_step() -> int:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [Lock.ROLL_UP])
         if not cursor.fetchone()[0]:
             return 0
         begin, end = counted_up_to(), _final_up_to()

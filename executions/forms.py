@@ -151,7 +151,7 @@ class WaitingForm(Strict):
         default=0,
         min_value=0,
         max_value=LONGEST_WAIT_S,
-        help_text="Number to wait for the end. 0: answer 202 at once.",
+        help_text="How many seconds to wait for the execution to end. 0: the answer comes at once.",
     )
 
 

@@ -4,13 +4,13 @@ from collections.abc import Collection
 from uuid import UUID
 
 from executions.models import Execution, Status
-from sandboxes.calls import Kind
+from sandboxes.calls import SandboxKind
 
 
 class Executions:
     """Answers the keeper: see sandboxes.keeper.Occupancy."""
 
-    def running(self, node: str) -> list[tuple[UUID, Kind]]:
+    def running(self, node: str) -> list[tuple[UUID, SandboxKind]]:
         rows = Execution.objects.filter(status=Status.RUNNING, node=node)
         return [(pk, (runtime, network)) for pk, runtime, network in rows.values_list("pk", "runtime", "network")]
 

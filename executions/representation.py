@@ -1,20 +1,23 @@
-"""An execution as the API shows it. schema.py describes the same fields; a test compares the two."""
+"""An execution as every door shows it: the API's answers with their OpenAPI schema, exports and the console."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import MISSING, fields
+from functools import partial
 from typing import Any
 
-from executions.models import Execution
-from executions.sources import refused_calls
-from executions.verdict import MAX_NESTING, nested_deeper_than
-from runtimes.models import Network
-from seccomp_profiles.models import UNCONFINED
+from rest_framework import serializers
 
-Getter = Callable[[Execution], Any]
+from executions.models import Execution, InputFile, Mode, Outcome, Status
+from executions.sources import RefusedCalls, refused_calls
+from executions.verdict import MAX_NESTING, nested_deeper_than
+from runtimes.models import Limits, Network, OutputAction
+from sandbox_platform.kit.schemas import AnyJson, Schema, Stored, Texts, computed
+from seccomp_profiles.models import UNCONFINED
 
 
 def json_value(text: str | None) -> Any:
-    """Of stored JSON text, as an answer can hold it: NaN is null; what nests too deeply stays the text."""
+    """Parse stored JSON text into what an answer can hold: NaN is null; what nests too deeply stays the text."""
     if text is None:
         return None
     try:
@@ -24,87 +27,160 @@ def json_value(text: str | None) -> Any:
     return text if nested_deeper_than(MAX_NESTING, value) else value
 
 
-def _files(execution: Execution) -> list[dict[str, Any]]:
+class LimitsSchema(Stored):
+    def get_fields(self) -> Any:
+        kinds: dict[str, Any] = {
+            "cpus": serializers.FloatField,
+            "output_action": partial(serializers.ChoiceField, OutputAction.choices),
+        }
+        # Limits with a default were added later: an execution from before has none of them.
+        return {
+            limit.name: kinds.get(limit.name, serializers.IntegerField)(required=limit.default is MISSING)
+            for limit in fields(Limits)
+        }
+
+
+class ViolationSchema(Stored):
+    rule = serializers.CharField()
+    line = serializers.IntegerField(allow_null=True)
+    message = serializers.CharField()
+
+
+class EgressRuleSchema(Stored):
+    domain = serializers.CharField(help_text="With a leading dot: and all below it.")
+    runtime = serializers.CharField(allow_null=True, help_text="Null: of every runtime.")
+    client = serializers.CharField(allow_null=True, help_text="Null: of every client.")
+
+
+class FileSchema(Schema):
+    path = serializers.CharField()
+    size = serializers.IntegerField()
+
+
+class RefusedCallSchema(Stored):
+    name = serializers.CharField()
+    times = serializers.IntegerField()
+
+
+class RefusedCallsSchema(Schema):
+    state = serializers.CharField(help_text="queued, running, done, failed or cancelled.")
+    traced_at = serializers.DateTimeField(allow_null=True)
+    summary = serializers.CharField(allow_null=True)
+    refused = RefusedCallSchema(many=True, allow_null=True)
+
+
+class EgressSchema(Schema):
+    # Of a list: for each request of the program, whether it was allowed.
+    requests = computed(serializers.IntegerField(help_text="GET …/requests lists them."), len)
+    refused = computed(serializers.IntegerField(), lambda allowed: allowed.count(False))
+
+
+def _files(execution: Execution) -> Iterable[InputFile]:
     if not execution.input_count:
         return []
-    rows = execution.input_files.extra(select={"size": "octet_length(content)"}).values("path", "size")
-    return list(rows)
+    return execution.input_files.extra(select={"size": "octet_length(content)"}).defer("content")
 
 
-def _refused_calls(execution: Execution) -> dict[str, Any] | None:
-    """What the newest trace of it says."""
-    if execution.profile_name in ("", UNCONFINED):
-        return None
-    return refused_calls(execution)
+def _refused_calls(execution: Execution) -> RefusedCalls | None:
+    return None if execution.profile_name in ("", UNCONFINED) else refused_calls(execution)
 
 
-def _egress(execution: Execution) -> dict[str, int] | None:
-    """How many requests its program made; null where it could make none."""
+def _egress(execution: Execution) -> list[bool] | None:
+    """None where the program could make no request."""
     if execution.network == Network.NONE:
         return None
-    allowed = list(execution.egress_requests.values_list("allowed", flat=True))
-    return {"requests": len(allowed), "refused": allowed.count(False)}
+    return list(execution.egress_requests.values_list("allowed", flat=True))
 
 
-def _same(*names: str) -> dict[str, Getter]:
-    def getter(name: str) -> Getter:
-        return lambda execution: getattr(execution, name)
-
-    return {name: getter(name) for name in names}
-
-
-# Of a bounded size: what a list shows.
-SMALL: dict[str, Getter] = (
-    _same("id", "status", "outcome", "message")
-    | {
-        "client": lambda execution: execution.client and execution.client.name,
-        "runtime": lambda execution: execution.runtime.slug,
-    }
-    | _same("mode", "endpoint", "labels", "exit_code", "signal", "stdout_truncated", "stderr_truncated")
-    | _same("artifact_count", "input_count", "source_file", "code_sha256")
-    | _same(
-        "queued_at", "claimed_at", "sandbox_at", "started_at", "ended_at", "finished_at", "cancel_requested_at"
+class _Small(Schema):
+    # Fields of a bounded size: what a list shows.
+    id = serializers.UUIDField()
+    status = serializers.ChoiceField(Status.choices)
+    outcome = serializers.ChoiceField([("", "Not ended yet"), *Outcome.choices], help_text="Why it ended so.")
+    message = serializers.CharField(help_text="What the platform has to say about the outcome.")
+    client = serializers.CharField(
+        allow_null=True, help_text="Whose it is; null: it came without a token.", source="client.name"
     )
-    | {"duration_ms": lambda execution: execution.run_ms}
-    | _same("cpu_ms", "peak_memory_bytes", "warm", "batch_id", "rerun_of", "pinned")
-    | _same(
-        "image_id",
-        "runtime_revision",
-        "profile_name",
-        "profile_revision",
-        "profile_sha256",
-        "network",
-        "limits",
-        "runsc_version",
+    runtime = serializers.CharField(source="runtime.slug")
+    mode = serializers.ChoiceField(Mode.choices)
+    endpoint = serializers.CharField(help_text="Where it came in.")
+    labels = Texts()
+    exit_code = serializers.IntegerField(allow_null=True)
+    signal = serializers.IntegerField(allow_null=True)
+    stdout_truncated = serializers.BooleanField()
+    stderr_truncated = serializers.BooleanField()
+    artifact_count = serializers.IntegerField()
+    input_count = serializers.IntegerField(help_text="Files given beside the program.")
+    source_file = serializers.CharField(help_text="Where in /workspace the program is.")
+    code_sha256 = serializers.CharField()
+    queued_at = serializers.DateTimeField()
+    claimed_at = serializers.DateTimeField(allow_null=True)
+    sandbox_at = serializers.DateTimeField(allow_null=True)
+    started_at = serializers.DateTimeField(allow_null=True)
+    ended_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+    cancel_requested_at = serializers.DateTimeField(allow_null=True)
+    duration_ms = serializers.FloatField(
+        allow_null=True, help_text="From handing over the job to its end.", source="run_ms"
     )
-    | _same("node", "sandbox_id")
-)
-# Up to megabytes each: only when asked for, or of one execution.
-LARGE: dict[str, Getter] = (
-    _same("code")
-    | {"arguments": lambda execution: json_value(execution.arguments)}
-    | _same("stdin", "argv")
-    | {
-        "environment": lambda execution: execution.variables,
-        "runtime_environment": lambda execution: execution.environment,
-    }
-    | _same("stdout", "stderr")
-    | {"result": lambda execution: json_value(execution.result)}
-    | _same("policy_violations", "egress_rules")
-)
-COLUMNS = {"environment": "variables", "runtime_environment": "environment"}
-LISTED = SMALL | LARGE
-DETAIL = LISTED | {"files": _files, "refused_calls": _refused_calls, "egress": _egress}
+    cpu_ms = serializers.IntegerField(allow_null=True)
+    peak_memory_bytes = serializers.IntegerField(allow_null=True)
+    warm = serializers.BooleanField(allow_null=True)
+    batch_id = serializers.UUIDField(allow_null=True)
+    rerun_of = serializers.UUIDField(allow_null=True)
+    pinned = serializers.BooleanField(help_text="A rerun on the image, profile and limits of then.")
+    image_id = serializers.CharField()
+    runtime_revision = serializers.IntegerField()
+    profile_name = serializers.CharField()
+    profile_revision = serializers.IntegerField(allow_null=True, help_text="Null: no profile.")
+    profile_sha256 = serializers.CharField()
+    network = serializers.ChoiceField(Network.choices)
+    limits = LimitsSchema()
+    runsc_version = serializers.CharField()
+    node = serializers.CharField()
+    sandbox_id = serializers.CharField()
 
 
-REQUEST = (
-    *("at", "method", "host", "port", "allowed", "reason"),
-    *("ended_at", "status", "address", "bytes_sent", "bytes_received"),
-)
+class _Listed(_Small):
+    # Also those of up to megabytes each, which a list shows when they are asked for.
+    code = serializers.CharField()
+    arguments = computed(AnyJson(), lambda execution: json_value(execution.arguments))
+    stdin = serializers.CharField()
+    argv = serializers.ListField(child=serializers.CharField())
+    environment = Texts(help_text="Of this execution.", source="variables")
+    runtime_environment = Texts(help_text="Of its runtime.", source="environment")
+    stdout = serializers.CharField()
+    stderr = serializers.CharField()
+    result = computed(AnyJson(help_text="What main() returned."), lambda execution: json_value(execution.result))
+    policy_violations = ViolationSchema(many=True)
+    egress_rules = EgressRuleSchema(many=True, help_text="The allow-list that applied when it began.")
 
 
-def detail(execution: Execution) -> dict[str, Any]:
-    return {name: get(execution) for name, get in DETAIL.items()}
+class ListedExecutionSchema(_Listed):
+    """What `fields` asks for; without it, all but the large ones."""
+
+    def get_fields(self) -> Any:
+        fields = super().get_fields()
+        for field in fields.values():
+            field.required = False
+        return fields
+
+
+class ExecutionSchema(_Listed):
+    files = computed(FileSchema(many=True), _files)
+    refused_calls = computed(
+        RefusedCallsSchema(allow_null=True, help_text="By its seccomp profile; null: nobody asked."),
+        _refused_calls,
+    )
+    egress = computed(EgressSchema(allow_null=True, help_text="Null: it could make no request."), _egress)
+
+
+SMALL = tuple(_Small.getters)
+LISTED = _Listed.getters
+# By the column that holds them.
+LARGE = {name: _Listed._declared_fields[name].source or name for name in LISTED if name not in _Small.getters}
+
+detail = ExecutionSchema.dump
 
 
 def listed(execution: Execution, fields: Iterable[str]) -> dict[str, Any]:
@@ -114,4 +190,4 @@ def listed(execution: Execution, fields: Iterable[str]) -> dict[str, Any]:
 def unneeded_columns(fields: Iterable[str]) -> list[str]:
     """Large ones, not to be read for a list that does not show them."""
     wanted = set(fields)
-    return [COLUMNS.get(name, name) for name in LARGE if name not in wanted]
+    return [column for name, column in LARGE.items() if name not in wanted]

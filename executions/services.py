@@ -14,8 +14,9 @@ from django_q.tasks import async_task
 
 from clients.admission import admit
 from clients.models import Client
+from executions.configuration import RunConfiguration
 from executions.limits import effective_limits
-from executions.models import Artifact, Execution, InputFile, Mode, Outcome, Status
+from executions.models import STARTED_FROM, Artifact, Execution, InputFile, Mode, Outcome, Status
 from executions.models.execution import OPEN
 from executions.verdict import Verdict, cancellation
 from redaction import services as redaction
@@ -27,17 +28,6 @@ from sandboxes.models import Sandbox
 from sandboxes.session import Report
 
 TASK = "executions.tasks.run_execution"
-# What makes a sandbox what it was; see Execution.pinned.
-PINNED = (
-    "image_id",
-    "runtime_revision",
-    "profile_name",
-    "profile_revision",
-    "profile_sha256",
-    "network",
-    "limits",
-    "environment",
-)
 
 
 def db_text(text: str) -> str:
@@ -77,9 +67,22 @@ class Request:
     remote_address: str | None = None
     # By the names of runtimes.models.ADJUSTABLE; the runtime's and the client's where there is none.
     limits: Mapping[str, int] = field(default_factory=dict)
+    artifact_suffixes: list[str] | None = None  # with the dot; None keeps every file
+    # False: only the answer tells the execution's id, so nobody can watch the run.
+    announce_start: bool = True
     callback_url: str = ""  # checked by callbacks.addresses.check_url
     # Chosen by a caller who waits for it: it listens before the run can end.
     execution_id: UUID = field(default_factory=uuid_utils.compat.uuid7)
+    configuration: RunConfiguration | None = None  # where the door has resolved it already
+
+    def resolve(self) -> RunConfiguration:
+        """Raises LimitTooHigh."""
+        if self.pinned_to is None:
+            return RunConfiguration.resolve(
+                self.runtime, self.client, limits=self.limits, artifact_suffixes=self.artifact_suffixes
+            )
+        effective_limits(self.runtime, self.client, self.pinned_to.limits)
+        return RunConfiguration.stored(self.pinned_to)
 
 
 def submit(request: Request, *, policy: str, admitted: bool = False) -> Execution:
@@ -91,7 +94,7 @@ def submit(request: Request, *, policy: str, admitted: bool = False) -> Executio
     """
     if request.client and not request.client.may_use(request.runtime):
         raise RuntimeNotAllowed(request.client, request.runtime)
-    wanted = request.pinned_to.limits if request.pinned_to else request.limits
+    configuration = request.configuration or request.resolve()
     execution = Execution(
         id=request.execution_id,
         client=request.client,
@@ -113,16 +116,12 @@ def submit(request: Request, *, policy: str, admitted: bool = False) -> Executio
         rerun_of=request.rerun_of,
         queued_at=(now := timezone.now()),
         enqueued_at=now,
-        runtime_revision=request.runtime.revision,
-        limits=effective_limits(request.runtime, request.client, wanted).as_dict(),
-        environment=request.runtime.environment,
+        pinned=request.pinned_to is not None,
         remote_address=request.remote_address,
         callback_url=request.callback_url,
+        announce_start=request.announce_start,
+        **configuration.columns(),
     )
-    if request.pinned_to:
-        execution.pinned = True
-        for name in PINNED:
-            setattr(execution, name, getattr(request.pinned_to, name))
     if not request.runtime.enabled:
         message = f"The runtime {request.runtime.slug} is switched off; an administrator can enable it."
         return _reject(execution, request.files, Outcome.RUNTIME_DISABLED, message, admitted=admitted)
@@ -212,16 +211,8 @@ def finish(
 
 
 def _provenance(sandbox: Sandbox) -> dict[str, Any]:
-    return {
-        "sandbox_id": sandbox.container_id,
-        "node": sandbox.node,
-        "image_id": sandbox.image_id,
-        "runtime_revision": sandbox.runtime_revision,
-        "profile_name": sandbox.profile_name,
-        "profile_revision": sandbox.profile_revision,
-        "profile_sha256": sandbox.profile_sha256,
-        "runsc_version": sandbox.runsc_version,
-    }
+    names = (*STARTED_FROM, "node", "runsc_version")
+    return {name: getattr(sandbox, name) for name in names} | {"sandbox_id": sandbox.container_id}
 
 
 def _from_report(report: Report, output_bytes: int) -> dict[str, Any]:

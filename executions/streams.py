@@ -5,9 +5,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from django.http import HttpRequest
+from django.http import HttpRequest, StreamingHttpResponse
 
 from executions.event_stream import Events
+from sandbox_platform.kit.errors import NotAvailable
 
 # Each stream holds one of the 128 threads of its web process, for as long as the execution takes: the others are
 # for those who run something.
@@ -57,6 +58,30 @@ class Stream:
             self._open = False
             self._events.close()
             places.give_back(self._client_id)
+
+
+class TooManyStreams(NotAvailable):
+    def __init__(self) -> None:
+        super().__init__(
+            "Too many event streams are open.",
+            remedy="Close one, or ask for the execution itself now and then.",
+            code="too_many_streams",
+            retry_after_s=RETRY_AFTER_S,
+        )
+
+
+def respond(events: Events, watcher: int | None) -> StreamingHttpResponse:
+    """The response that tells the events. Raises TooManyStreams.
+
+    `watcher`: by whom places are counted, a client's id or None.
+    """
+    if not places.take(watcher):
+        raise TooManyStreams
+    return StreamingHttpResponse(
+        Stream(events, watcher),
+        content_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
 
 
 def socket_of(http: HttpRequest) -> Any:

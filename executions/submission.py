@@ -14,7 +14,7 @@ from rest_framework.request import Request
 
 from clients.models import Client
 from executions import files, services, waiting
-from executions.limits import LimitTooHigh, effective_limits
+from executions.limits import LimitTooHigh
 from executions.models import Execution, Mode
 from executions.models.execution import IDEMPOTENCY_CONSTRAINT
 from executions.verdict import MAX_NESTING, nested_deeper_than
@@ -45,13 +45,8 @@ def request_of(
     if nested_deeper_than(MAX_NESTING, form["arguments"]):
         raise InvalidField("arguments", f"Nested deeper than {MAX_NESTING} levels.", "Send it as a file.")
     given = files.contents(form.get("files", ()))
-    limits = form.get("limits", {})
-    try:
-        effective_limits(runtime, client, limits)
-    except LimitTooHigh as e:
-        raise InvalidField(f"limits.{e.field}", str(e), f"Ask for at most {e.cap}, or leave it out.") from e
     source_file, code, beside = files.program(form.get("code"), given, form.get("entry"), runtime.source_file)
-    return services.Request(
+    request = services.Request(
         runtime=runtime,
         code=code,
         endpoint=ENDPOINT,
@@ -64,10 +59,14 @@ def request_of(
         variables=form["environment"],
         labels=form["labels"],
         callback_url=form["callback_url"],
-        limits=limits,
+        limits=form.get("limits", {}),
         client=client,
         remote_address=http.META.get("REMOTE_ADDR") or None,
     )
+    try:
+        return replace(request, configuration=request.resolve())
+    except LimitTooHigh as e:
+        raise InvalidField(f"limits.{e.field}", str(e), f"Ask for at most {e.cap}, or leave it out.") from e
 
 
 def idempotency_key(http: Request) -> str | None:

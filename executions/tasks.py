@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from clients.models import Client
 from executions import live, services
+from executions.configuration import RunConfiguration
 from executions.models import Execution, Outcome, Status
 from executions.sources import starting
 from executions.verdict import Verdict, decide
@@ -26,13 +27,13 @@ from sandbox_platform.kit.notify import POOL, WAITS, listening, notify, ready_ch
 from sandbox_platform.kit.prepared import prepared
 from sandboxes import pool
 from sandboxes.calls import as_payload
+from sandboxes.configuration import SandboxConfiguration
 from sandboxes.docker_engine import get_engine
-from sandboxes.engine import Channel, ContainerState, Engine, EngineError, ImageMissing
+from sandboxes.engine import Channel, Engine, EngineError, ImageMissing
 from sandboxes.models import Sandbox
 from sandboxes.protocol import BYE, Job
 from sandboxes.session import EndedBy, Report
-from sandboxes.sessions import session_of
-from seccomp_profiles.models import SeccompProfile, SeccompRevision
+from sandboxes.sessions import session_of, state_of
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,6 @@ NOT_FOR_A_CLAIM = [
     "runtime__packages",
     *(f"{path}__{field}" for path in PROFILES for field in ("rules", "effective", "allow", "deny", "note")),
 ]
-RAGFLOW_SUFFIXES = [".png", ".jpg", ".jpeg", ".svg", ".pdf", ".csv", ".json", ".html"]
 
 
 def run_execution(execution_id: str) -> None:
@@ -86,7 +86,7 @@ def run(execution: Any) -> None:
     configuration = configuration_of(execution)
     sandbox, warm, channel = acquire(engine, configuration, execution)
     sandbox_at = timezone.now()
-    limits = limits_of(execution, configuration)
+    limits = configuration.limits
     with closing(channel):
         with watched(execution, limits) as watch:
             session = session_of(execution.runtime, channel, sandbox.container_id, limits, watch)
@@ -133,51 +133,19 @@ def take(execution_id: str) -> Any:
         return rows.annotate(redacting=any_policy_redacts()).get(pk=execution_id)
 
 
-def configuration_of(execution: Execution) -> pool.Configuration:
-    """The runtime's of today, unless the execution is bound to another. Raises EngineError."""
-    runtime = execution.runtime
+def configuration_of(execution: Execution) -> SandboxConfiguration:
+    """Return what its sandbox is started from: what is in force now, unless it is pinned. Raises EngineError."""
+    stored = RunConfiguration.stored(execution)
     if execution.pinned:
-        own = pool.Own(
-            image=execution.image_id,
-            limits=Limits(**execution.limits),
-            environment=execution.environment,
-            revision=execution.runtime_revision,
-            profile=pinned_profile(execution),
-        )
-        return pool.Configuration(runtime, own, execution.network)
-    today = pool.Configuration(runtime, network=execution.network)
-    profile = profile_for(execution, today)
-    limits = limits_of(execution, today)
-    if limits.memory_bytes == today.limits.memory_bytes and profile == today.profile:
-        return today
-    # runsc can change neither the memory nor the filter of a running sandbox.
-    own = pool.Own(runtime.live_image, limits, runtime.environment, runtime.revision, profile)
-    return pool.Configuration(runtime, own, execution.network)
-
-
-def profile_for(execution: Execution, today: pool.Configuration) -> SeccompRevision | None:
-    """The client's own, if it has one."""
-    client = execution.client
-    return pool.profile_of(client) if client and client.seccomp_profile else today.profile
-
-
-def pinned_profile(execution: Execution) -> SeccompRevision | None:
-    try:
-        return SeccompProfile.objects.with_sha256(execution.profile_sha256, name=execution.profile_name)
-    except SeccompProfile.DoesNotExist as e:
-        raise EngineError(f"the seccomp profile {execution.profile_name} is not what it was") from e
-
-
-def limits_of(execution: Execution, configuration: pool.Configuration) -> Limits:
-    """The sandbox's own, lowered to what was asked for when the execution was submitted."""
-    return configuration.limits.lowered_to(execution.limits)
+        return stored.as_recorded(execution.runtime)
+    return stored.in_force(execution.runtime, execution.client)
 
 
 def acquire(
-    engine: Engine, configuration: pool.Configuration, execution: Execution
+    engine: Engine, configuration: SandboxConfiguration, execution: Execution
 ) -> tuple[Sandbox, bool, Channel]:
     """A sandbox for this execution, whether it was waiting, and its stdin and stdout. Raises EngineError."""
-    if configuration.own:
+    if execution.pinned or not configuration.is_pooled:
         started = start(engine, execution)
         return started, False, engine.attach(started.container_id)
     warm = True
@@ -215,7 +183,7 @@ def with_profiles_of_now(execution: Execution) -> Execution:
     return execution
 
 
-def wait_for_keeper(configuration: pool.Configuration, execution: Execution, give_up: float) -> Sandbox | None:
+def wait_for_keeper(configuration: SandboxConfiguration, execution: Execution, give_up: float) -> Sandbox | None:
     """The sandbox that the keeper starts for us; None if it is dead, or too slow."""
     runtime = Runtime.objects.filter(pk=configuration.runtime.pk, revision=configuration.revision)
     with listening(ready_channel(execution.pk)) as wait:
@@ -244,7 +212,7 @@ def job_of(execution: Execution, limits: Limits) -> Job:
         result_bytes=limits.result_bytes,
         artifact_count=limits.artifact_count,
         artifact_bytes=limits.artifact_bytes,
-        artifact_suffixes=RAGFLOW_SUFFIXES if execution.endpoint == "ragflow" else None,
+        artifact_suffixes=execution.artifact_suffixes,
         files=[{"path": f.path, "base64": b64encode(f.content).decode()} for f in files],
     )
 
@@ -252,14 +220,11 @@ def job_of(execution: Execution, limits: Limits) -> Job:
 def judge(engine: Engine, sandbox: Sandbox, execution: Execution, report: Report, limits: Limits) -> Verdict:
     if report.ended_by not in (EndedBy.LOST, EndedBy.STREAM):
         return decide(report, None, limits)
-    return decide(report, state_of(engine, sandbox), limits, cancelled=cancel_outcome(execution))
-
-
-def state_of(engine: Engine, sandbox: Sandbox) -> ContainerState | None:
     try:
-        return engine.state_after_end(sandbox.container_id)
+        state = state_of(engine, sandbox.container_id, report)
     except EngineError:
-        return None  # Docker itself is gone; the verdict says that the sandbox was lost
+        state = None  # Docker itself is gone; the verdict says that the sandbox was lost
+    return decide(report, state, limits, cancelled=cancel_outcome(execution))
 
 
 def cancel_outcome(execution: Execution) -> str:

@@ -1,5 +1,6 @@
 """Waiting for executions in a web process: one LISTEN connection for all requests of the process."""
 
+import logging
 import os
 import select
 import socket
@@ -15,12 +16,17 @@ import psycopg
 from django.db import InterfaceError, OperationalError, connection
 
 from executions.models import Execution
+from sandbox_platform.kit.failures import without_text
 from sandbox_platform.kit.notify import FINISHED, PROGRESS, Listener
 from sandbox_platform.kit.prepared import prepared
+
+logger = logging.getLogger(__name__)
 
 # A notification that was sent while the connection was down is lost, so a waiter looks by itself now and then.
 LOOK_AGAIN_S = 5.0
 RECONNECT_S = 0.5
+# How long a request waits for the connection before it relies on looking by itself.
+LISTENING_S = 5.0
 
 
 class GaveUp(Enum):
@@ -66,28 +72,40 @@ class Hub:
     def _register(self, keys: list[tuple[str, str]]) -> int:
         with self._lock:
             if self._pid != os.getpid():  # gunicorn forks after import
-                self._pid, self._waiting = os.getpid(), {}
+                self._pid, self._waiting, self._thread = os.getpid(), {}, None
+            if self._thread is None or not self._thread.is_alive():
                 self._listening = threading.Event()
                 self._thread = threading.Thread(target=self._listen, name="hub", daemon=True)
                 self._thread.start()
+            listening = self._listening
             event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             for key in keys:
                 self._waiting.setdefault(key, set()).add(event)
-        self._listening.wait(LOOK_AGAIN_S)
+        listening.wait(LISTENING_S)
         return event
 
     def _listen(self) -> None:
         while True:
             try:
-                with Listener(FINISHED, PROGRESS) as listener:
-                    connection.close()
-                    self._listening.set()
-                    while True:
-                        for notification in listener.wait(60):
-                            self._wake(notification.channel, notification.payload)
+                self._tell_what_comes()
             except psycopg.Error:
-                self._wake_all()
-                time.sleep(RECONNECT_S)
+                pass  # Postgres restarts
+            except Exception as e:
+                # The thread's outermost frame: without it no request of this process would be woken any more.
+                logger.error("waiting: %s", without_text(e))
+            self._wake_all()
+            time.sleep(RECONNECT_S)
+
+    def _tell_what_comes(self) -> None:
+        """Until the connection breaks."""
+        with Listener(FINISHED, PROGRESS) as listener:
+            connection.close()
+            # What was sent while nobody listened is lost.
+            self._wake_all()
+            self._listening.set()
+            while True:
+                for notification in listener.wait(60):
+                    self._wake(notification.channel, notification.payload)
 
     def _wake(self, channel: str, execution_id: str) -> None:
         with self._lock:

@@ -18,7 +18,8 @@ from inspections import services as inspections
 from inspections.models import Inspection, InspectionKind, InspectionState
 from inspections.studies import MOST_EXECUTIONS
 from runtimes.models import Runtime
-from sandbox_platform.kit.actors import actor_of
+from sandbox_platform.kit.actors import actor_name
+from sandbox_platform.kit.errors import Refused
 from sandbox_platform.kit.readonly import ReadOnlyAdmin
 from seccomp_profiles.models import SeccompProfile, SeccompRevision
 from seccomp_profiles.proof import page_context
@@ -114,7 +115,7 @@ class InspectionAdmin(ReadOnlyAdmin[Inspection]):
         if last := number(request, "last") or (REPLAYED if kind == InspectionKind.REPLAY else 0):
             wanted["last"] = min(last, MOST_EXECUTIONS)
         asked = [
-            inspections.request(kind, revision=revision, runtime=runtime, by=by(request), **wanted)
+            inspections.request(kind, revision=revision, runtime=runtime, by=actor_name(request.user), **wanted)
             for runtime in runtimes
         ]
         messages.success(request, f"{len(asked)} asked for. A worker makes them one after the other.")
@@ -124,8 +125,8 @@ class InspectionAdmin(ReadOnlyAdmin[Inspection]):
         refuse_others(request)
         execution = get_object_or_404(Execution.objects.select_related("runtime"), pk=execution_id)
         try:
-            return to(inspections.explain(execution, by=by(request)))
-        except inspections.TooManyAsked as e:
+            return to(inspections.explain(execution, by=actor_name(request.user)))
+        except Refused as e:
             messages.error(request, str(e))
             return redirect("admin:executions_execution_change", execution.pk)
 
@@ -141,10 +142,9 @@ class InspectionAdmin(ReadOnlyAdmin[Inspection]):
         inspection = get_object_or_404(Inspection, pk=min(number, 2**63 - 1))
         try:
             name = request.POST.get("profile", "").replace("\0", "")
-            revision = inspections.save_proposal(inspection, name=name, by=by(request))
-        except (inspections.NothingToSave, ValidationError) as e:
-            told = e.messages if isinstance(e, ValidationError) else [str(e), e.remedy]
-            messages.error(request, " ".join(told))
+            revision = inspections.save_proposal(inspection, name=name, by=actor_name(request.user))
+        except (Refused, ValidationError) as e:
+            messages.error(request, " ".join(e.messages) if isinstance(e, ValidationError) else str(e))
             return to(inspection)
         messages.success(request, f"Saved as {revision}.")
         return redirect("admin:seccomp_profiles_seccompprofile_change", revision.profile_id)
@@ -162,10 +162,6 @@ def refuse_others(request: HttpRequest) -> None:
 def number(request: HttpRequest, name: str) -> int:
     text = request.POST.get(name, "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-
-
-def by(request: HttpRequest) -> str:
-    return actor_of(request.user) or ""
 
 
 def to(inspection: Inspection) -> HttpResponse:

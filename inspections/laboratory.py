@@ -14,12 +14,13 @@ from inspections.caller import Call
 from inspections.models import Inspection, InspectionState
 from runtimes.models import Limits, Network, Runtime
 from sandboxes import doors, tracing
+from sandboxes.configuration import SandboxConfiguration
 from sandboxes.docker_engine import KIND_LABEL, ROW_LABEL
-from sandboxes.engine import Channel, ContainerState, Engine, EngineError, SandboxSpec
+from sandboxes.engine import Channel, Engine, EngineError, SandboxSpec
 from sandboxes.models import Sandbox
-from sandboxes.pool import Configuration
 from sandboxes.protocol import BYE, Job
-from sandboxes.session import EndedBy, Report, Session, wait_until_ready
+from sandboxes.session import EndedBy, Report, wait_until_ready
+from sandboxes.sessions import session_of, state_of
 from sandboxes.tracing import Trace
 from seccomp_profiles.models import docker_value
 
@@ -32,6 +33,7 @@ CALLS_S = 20.0
 # A traced program takes longer by what gVisor writes about it: a loop of system calls, ninefold.
 TRACED_TIMES = 4
 LONGEST_TRACED_MS = 600_000
+STRETCHED = ("wall_time_ms", "cpu_time_ms", "compile_wall_ms", "compile_cpu_ms")
 KILLED = 128
 
 
@@ -67,7 +69,7 @@ class Laboratory:
     spec: SandboxSpec
 
     @classmethod
-    def of(cls, engine: Engine, inspection: Inspection, configuration: Configuration) -> "Laboratory":
+    def of(cls, engine: Engine, inspection: Inspection, configuration: SandboxConfiguration) -> "Laboratory":
         """Raises EngineError, if the image is missing for one."""
         image_id = engine.image_id(configuration.image)
         # As the runtime's runs are started, with a door where those have one: it leads nowhere.
@@ -104,7 +106,11 @@ class Laboratory:
             raise EngineError(f"calls can be tried on {caller.MACHINE} only, this is {platform.machine()}")
         self._check()
         program = caller.program(calls)
-        spec = replace(self.spec, seccomp=docker_value(rules), program=program, capable=capable)
+        # Not as nobody, where a runtime without a runner is: calls that nobody may make answer EPERM anyway.
+        as_nobody = self.spec.as_nobody and not capable
+        spec = replace(
+            self.spec, seccomp=docker_value(rules), program=program, capable=capable, as_nobody=as_nobody
+        )
         container = self.engine.create(spec)
         try:
             channel = self.engine.attach(container)
@@ -124,31 +130,31 @@ class Laboratory:
             return Observation(None, None, start_error=str(e))
         if job is None:
             return Observation(None, None)
-        report = Session(channel, container, limits).run(job)
+        report = session_of(self.runtime, channel, container, limits).run(job)
+        state = state_of(self.engine, container, report)
         if report.ended_by is EndedBy.RUNNER:
             with suppress(EngineError):
                 channel.send(BYE)
-            return Observation(report, decide(report, None, limits))
-        state: ContainerState | None = None
-        if report.ended_by is EndedBy.LOST:
-            state = self.engine.state_after_end(container)
-        else:
+        elif state is None:
             self.engine.kill(container)
         return Observation(report, decide(report, state, limits))
 
+    def under(self, limits: Limits) -> "Laboratory":
+        """The same with other limits."""
+        return replace(self, spec=replace(self.spec, limits=limits))
+
     def for_traced(self) -> Limits:
-        times = {
-            name: max(
-                getattr(self.limits, name), min(TRACED_TIMES * getattr(self.limits, name), LONGEST_TRACED_MS)
-            )
-            for name in ("wall_time_ms", "cpu_time_ms")
-        }
+        times: dict[str, Any] = {name: _stretched(getattr(self.limits, name)) for name in STRETCHED}
         return replace(self.limits, **times)
 
     def _check(self) -> None:
         running = Inspection.objects.filter(pk=self.inspection.pk, state=InspectionState.RUNNING)
         if not running.exists():
             raise Cancelled
+
+
+def _stretched(ms: int) -> int:
+    return max(ms, min(TRACED_TIMES * ms, LONGEST_TRACED_MS))
 
 
 def _read_all(channel: Channel) -> bytes:

@@ -7,6 +7,7 @@ from executions.models import Status
 from inspections.laboratory import Laboratory
 from sandboxes.engine import EngineError
 from sandboxes.protocol import Job
+from seccomp_profiles.advice import ALWAYS_NEEDED
 from seccomp_profiles.diff import diff
 from seccomp_profiles.rules import ALLOW, DENY, Json
 from seccomp_profiles.x86_64 import NUMBERS
@@ -78,11 +79,18 @@ def refused_to(laboratory: Laboratory, samples: list[Sample], rules: dict[str, A
 
 
 def allowing(called: set[str]) -> dict[str, Any]:
+    groups = {
+        "learnt": called,
+        "what a run may come to by chance": BY_CHANCE - called,
+        # Where there is no runner it was not seen; without these no profile can be saved.
+        "what a runner calls": ALWAYS_NEEDED - BY_CHANCE - called,
+    }
     return {
         "defaultAction": DENY,
         "syscalls": [
-            {"names": sorted(called), "action": ALLOW, "comment": "learnt"},
-            {"names": sorted(BY_CHANCE - called), "action": ALLOW, "comment": "what a run may come to by chance"},
+            {"names": sorted(names), "action": ALLOW, "comment": comment}
+            for comment, names in groups.items()
+            if names
         ],
     }
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from executions.programs import disagreements, job_of
 from inspections import semantics
 from inspections.caller import NEVER, Call
 from inspections.laboratory import Laboratory
 from inspections.models import InspectionVerdict
-from inspections.smoke import Smoke
 from sandboxes.protocol import Job
 from sandboxes.tracing import TraceError
 from seccomp_profiles.rules import ALLOW, Json, names_of
@@ -25,6 +25,10 @@ EPERM = -errno.EPERM
 KILLS_TRIED = 4
 # So often may a call kill that should not, until enough is known.
 RESTARTS = 4
+NO_PROGRAMS = (
+    "The runtime has no smoke programs that end well: a sandbox was started under it, and no program ran."
+)
+Program = dict[str, Any]
 
 
 @dataclass
@@ -62,7 +66,7 @@ class Findings:
 
 
 def probe(
-    laboratory: Laboratory, rules: dict[str, Any] | None, programs: list[Smoke]
+    laboratory: Laboratory, rules: dict[str, Any] | None, programs: list[Program]
 ) -> tuple[InspectionVerdict, dict[str, Any]]:
     """Verdict and details. Raises Cancelled and EngineError."""
     findings = ask_everything(laboratory, rules)
@@ -70,7 +74,7 @@ def probe(
     details = {
         "summary": summary(findings, broken, programs, rules),
         "calls": asdict(findings) | {"allowed": len(findings.allowed)},
-        "programs": {"tried": [program.name for program in programs], "broken": broken},
+        "programs": {"tried": [program["name"] for program in programs], "broken": broken},
     }
     return verdict(findings, broken, rules), details
 
@@ -140,18 +144,21 @@ def ask(
 
 
 def try_programs(
-    laboratory: Laboratory, rules: dict[str, Any] | None, programs: list[Smoke]
+    laboratory: Laboratory, rules: dict[str, Any] | None, programs: list[Program]
 ) -> Iterator[dict[str, Any]]:
-    """What each program complains of, and at which calls it was refused. Without programs: the runner's."""
-    tried: list[Smoke | None] = [*programs] or [None]
+    """What each program complains of, and at which calls it was refused. Without programs a sandbox is only
+    started."""
+    tried: list[Program | None] = [*programs] or [None]
     for program in tried:
-        job = program.job(laboratory.runtime, laboratory.limits) if program else None
-        observed = laboratory.run(job, rules)
+        limits = laboratory.limits.lowered_to(program.get("limits", {}) if program else {})
+        bounded = laboratory.under(limits)
+        job = job_of(program, laboratory.runtime, limits) if program else None
+        observed = bounded.run(job, rules)
         complaint = observed.start_error
         if program and observed.report and observed.verdict:
-            complaint = program.complaint(observed.report, observed.verdict)
-        name = program.name if program else "the runner"
-        yield {"name": name, "complaint": complaint} | (blocked_at(laboratory, job, rules) if complaint else {})
+            complaint = "; ".join(disagreements(program, observed.report, observed.verdict))
+        name = program["name"] if program else "the start of a sandbox"
+        yield {"name": name, "complaint": complaint} | (blocked_at(bounded, job, rules) if complaint else {})
         if observed.start_error:
             return  # so it will be with all of them
 
@@ -165,7 +172,7 @@ def blocked_at(laboratory: Laboratory, job: Job | None, rules: dict[str, Any] | 
     return {"refused": observed.trace.order if observed.trace else []}
 
 
-def summary(findings: Findings, broken: list[Any], programs: list[Smoke], rules: dict[str, Any] | None) -> str:
+def summary(findings: Findings, broken: list[Any], programs: list[Program], rules: dict[str, Any] | None) -> str:
     if findings.not_refused:
         return (
             f"Not enforced: {listed(findings.not_refused)} went through though the profile refuses them. "
@@ -177,7 +184,7 @@ def summary(findings: Findings, broken: list[Any], programs: list[Smoke], rules:
         return f"The programs {listed([result['name'] for result in broken])} do not run under it{by}."
     if findings.not_allowed:
         return f"{listed(findings.not_allowed)} did not go through though the profile allows them."
-    ran = f"{len(programs)} programs ran." if programs else "The runtime has no programs to try."
+    ran = f"{len(programs)} programs ran." if programs else NO_PROGRAMS
     if not refuses(rules):
         return f"It refuses nothing, so there is nothing to enforce. {ran}"
     if not findings.refused:

@@ -46,18 +46,17 @@ class Replayed:
     execution: Execution
     laboratory: Laboratory
     job: Job
+    current: dict[str, Any] | None  # the rules that a worker would run it under now
 
 
-def replay(
-    programs: list[Replayed], draft: dict[str, Any] | None, current: dict[str, Any] | None
-) -> dict[str, Any]:
+def replay(programs: list[Replayed], draft: dict[str, Any] | None) -> dict[str, Any]:
     """The details of the inspection. Raises Cancelled and EngineError."""
     until = time.monotonic() + BUDGET_S
     results: list[dict[str, Any]] = []
     for program in programs:
         if time.monotonic() > until:
             break
-        results.append({"execution": str(program.execution.pk)} | replay_one(program, draft, current))
+        results.append({"execution": str(program.execution.pk)} | replay_one(program, draft))
     counts = Counter(result["outcome"] for result in results)
     return {
         "summary": _summary(counts, len(programs)),
@@ -66,13 +65,13 @@ def replay(
     }
 
 
-def replay_one(program: Replayed, draft: dict[str, Any] | None, current: dict[str, Any] | None) -> dict[str, Any]:
+def replay_one(program: Replayed, draft: dict[str, Any] | None) -> dict[str, Any]:
     laboratory, job = program.laboratory, program.job
     then = End.of_history(program.execution)
     drafted = End.of(laboratory.run(job, draft), job.output_bytes)
     if not then.differs_in(drafted):
         return {"outcome": "same"}
-    today = End.of(laboratory.run(job, current), job.output_bytes)
+    today = End.of(laboratory.run(job, program.current), job.output_bytes)
     # What differs between two runs under today's profile says nothing about the draft.
     restless = set(then.differs_in(today))
     changed = [name for name in today.differs_in(drafted) if name not in restless or name in END]

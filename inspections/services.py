@@ -16,25 +16,19 @@ from django_q.tasks import async_task
 from clients.models import Client
 from clients.profiles import runtimes_under
 from executions.models import Execution
-from inspections import laboratory
+from executions.sources import RefusedCalls
+from inspections import laboratory, studies
 from inspections.models import Inspection, InspectionKind, InspectionState, InspectionVerdict
 from runtimes.models import Runtime
 from sandbox_platform.kit.broker import NotifyBroker
+from sandbox_platform.kit.errors import Conflicting, TooMany
+from sandbox_platform.kit.locks import Lock, node_key
 from sandboxes.engine import Engine, EngineError
 from seccomp_profiles import revisions
 from seccomp_profiles.models import SeccompProfile, SeccompRevision
 
 MOST_TRACES = 50
-
-
-class TooManyAsked(Exception):
-    pass
-
-
-class NothingToSave(Exception):
-    def __init__(self, why: str, remedy: str) -> None:
-        super().__init__(why)
-        self.remedy = remedy
+RETRY_AFTER_S = 60
 
 
 logger = logging.getLogger(__name__)
@@ -44,7 +38,6 @@ OPEN = (InspectionState.QUEUED, InspectionState.RUNNING)
 PROBE_EVERY = timedelta(hours=1)
 SCHEDULE = "schedule"
 KEPT = timedelta(days=7)
-LOCK = "hashtextextended('sandbox-platform inspections of ' || %s, 0)"
 
 
 @transaction.atomic
@@ -79,29 +72,42 @@ def request(
 
 
 def explain(execution: Execution, *, by: str) -> Inspection:
-    """Which calls were refused to it; one that is asked already is not asked twice. Raises TooManyAsked."""
+    """Which calls were refused to it; one that is asked already is not asked twice.
+
+    Raises Conflicting for an execution that cannot be run as it was, and TooMany.
+    """
+    if not execution.is_finished or not execution.image_id:
+        raise Conflicting("It never ran, or it runs still.", remedy="Wait for its end.")
+    if not studies.is_unchanged(execution):
+        raise Conflicting("Its program is not stored as it was.", remedy="Send it once more.")
     traces = Inspection.objects.filter(kind=InspectionKind.TRACE, state__in=OPEN)
     if same := traces.filter(execution_id=execution.pk).first():
         return same
     if traces.count() >= MOST_TRACES:
-        raise TooManyAsked(f"{MOST_TRACES} executions wait to be explained.")
+        raise TooMany(
+            f"{MOST_TRACES} executions wait to be explained.",
+            remedy=f"Come back in {RETRY_AFTER_S} seconds.",
+            retry_after_s=RETRY_AFTER_S,
+        )
     return request(InspectionKind.TRACE, runtime=execution.runtime, execution_id=execution.pk, by=by)
 
 
 @transaction.atomic
 def save_proposal(inspection: Inspection, *, name: str, note: str = "", by: str) -> SeccompRevision:
-    """As the next revision of the profile of that name, or as a new profile. Raises NothingToSave and
+    """As the next revision of the profile of that name, or as a new profile. Raises Conflicting and
     ValidationError."""
     rules = inspection.details.get("proposal")
     if inspection.kind != InspectionKind.LEARN or inspection.state != InspectionState.DONE or not rules:
-        raise NothingToSave(f"{inspection} has learnt nothing (yet).", "Wait for its end, or ask for another.")
+        raise Conflicting(
+            f"{inspection} has learnt nothing (yet).", remedy="Wait for its end, or ask for another."
+        )
     note = note or f"Learnt by inspection {inspection.pk}."
     profile = SeccompProfile.objects.filter(name=name).first()
     if profile is None:
         SeccompProfile(name=name).full_clean()
         return revisions.create_profile(name, rules, note=note, by=by).current
     if profile.parent:
-        raise NothingToSave(f"{profile} extends {profile.parent}.", "Save under another name.")
+        raise Conflicting(f"{profile} extends {profile.parent}.", remedy="Save under another name.")
     revision = revisions.add_revision(profile, rules, note=note, by=by)
     request_probes(revision, by=by)
     return revision
@@ -157,15 +163,16 @@ def tend(engine: Engine) -> None:
 def alone() -> Iterator[bool]:
     """Whether nobody makes an inspection on this node, and as long as this lasts nobody else does. One at a time:
     the clients' runs need the others of its workers."""
+    lock = [Lock.INSPECTIONS, node_key(settings.SANDBOX_NODE)]
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT pg_try_advisory_lock({LOCK})", [settings.SANDBOX_NODE])
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", lock)
         mine = bool(cursor.fetchone()[0])
     try:
         yield mine
     finally:
         if mine:
             with connection.cursor() as cursor:
-                cursor.execute(f"SELECT pg_advisory_unlock({LOCK})", [settings.SANDBOX_NODE])
+                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", lock)
 
 
 def give_up_lost() -> None:
@@ -242,9 +249,9 @@ def readiness_problems() -> list[str]:
     ]
 
 
-def refused_calls(execution: Execution) -> dict[str, Any] | None:
+def refused_calls(execution: Execution) -> RefusedCalls | None:
     trace = Inspection.objects.newest_trace(execution.pk)
     if trace is None:
         return None
-    told = {name: trace.details.get(name) for name in ("summary", "refused")}
-    return {"state": trace.state, "traced_at": trace.finished_at} | told
+    details = trace.details
+    return RefusedCalls(trace.state, trace.finished_at, details.get("summary"), details.get("refused"))

@@ -2,20 +2,23 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
+from django.db.models import Q, QuerySet
+
 from executions import tasks
+from executions.configuration import RunConfiguration
 from executions.models import Execution
-from inspections import explaining, learning, probing, replaying, smoke
+from executions.programs import job_of
+from inspections import explaining, learning, probing, replaying
 from inspections.laboratory import Laboratory
 from inspections.learning import Sample
 from inspections.models import Inspection, InspectionKind, InspectionVerdict
 from inspections.replaying import TELLING, Replayed
-from inspections.smoke import Smoke
-from runtimes.models import Limits, Runtime
+from runtimes import smoke
+from runtimes.models import Runtime
+from sandboxes.configuration import SandboxConfiguration
 from sandboxes.engine import Engine, EngineError
-from sandboxes.pool import Configuration, Own, profile_of
 
 Result = tuple[InspectionVerdict | str, dict[str, Any]]
 MOST_EXECUTIONS = 100
@@ -24,14 +27,15 @@ MOST_EXECUTIONS = 100
 def probe(engine: Engine, inspection: Inspection) -> Result:
     laboratory = of_runtime(engine, inspection)
     rules = inspection.revision.effective if inspection.revision else None
-    return probing.probe(laboratory, rules, smoke.programs(laboratory.runtime))
+    return probing.probe(laboratory, rules, smoke_of(laboratory.runtime))
 
 
 def learn(engine: Engine, inspection: Inspection) -> Result:
     laboratory = of_runtime(engine, inspection)
     samples = samples_of(laboratory, inspection)
     if not samples:
-        raise EngineError("there is no program to learn from")
+        lacks = "executions to run again" if asked(inspection, "last") else "smoke programs that end well"
+        raise EngineError(f"there is nothing to learn from: the runtime has no {lacks}. Send programs.")
     base = inspection.revision
     name = str(base) if base else "no filter"
     return "", learning.learn(laboratory, samples, base.effective if base else None, name)
@@ -39,21 +43,18 @@ def learn(engine: Engine, inspection: Inspection) -> Result:
 
 def trace(engine: Engine, inspection: Inspection) -> Result:
     execution = the_execution(inspection)
-    profile = tasks.pinned_profile(execution)
-    limits = Limits(**execution.limits)
-    own = Own(execution.image_id, limits, execution.environment, execution.runtime_revision, profile)
-    laboratory = noted(Laboratory.of(engine, inspection, Configuration(execution.runtime, own)))
-    job = tasks.job_of(execution, limits)
-    return "", explaining.explain(laboratory, execution, job, profile.effective if profile else None)
+    configuration = RunConfiguration.stored(execution).as_recorded(execution.runtime)
+    laboratory = noted(Laboratory.of(engine, inspection, configuration))
+    job = tasks.job_of(execution, configuration.limits)
+    rules = configuration.profile.effective if configuration.profile else None
+    return "", explaining.explain(laboratory, execution, job, rules)
 
 
 def replay(engine: Engine, inspection: Inspection) -> Result:
     laboratory = of_runtime(engine, inspection)
     draft = inspection.revision.effective if inspection.revision else None
-    current = profile_of(laboratory.runtime)
-    executions = latest(laboratory.runtime, asked(inspection, "last"))
-    programs = [replayed(laboratory, execution) for execution in executions]
-    return "", replaying.replay(programs, draft, current.effective if current else None)
+    executions = latest(affected(inspection, laboratory.runtime), asked(inspection, "last"))
+    return "", replaying.replay([replayed(laboratory, execution) for execution in executions], draft)
 
 
 STUDIES: dict[InspectionKind, Callable[[Engine, Inspection], Result]] = {
@@ -70,7 +71,7 @@ def of_runtime(engine: Engine, inspection: Inspection) -> Laboratory:
     runtime = rows.filter(pk=inspection.runtime_id or 0).first()
     if runtime is None:
         raise EngineError("the runtime was deleted")
-    return noted(Laboratory.of(engine, inspection, Configuration(runtime)))
+    return noted(Laboratory.of(engine, inspection, SandboxConfiguration.of_runtime(runtime)))
 
 
 def noted(laboratory: Laboratory) -> Laboratory:
@@ -86,30 +87,42 @@ def asked(inspection: Inspection, name: str, otherwise: Any = 0) -> Any:
     return inspection.details.get("request", {}).get(name, otherwise)
 
 
+def smoke_of(runtime: Runtime) -> list[dict[str, Any]]:
+    """The smoke programs of the row that end well."""
+    return [program for program in runtime.smoke if smoke.succeeds(program)]
+
+
 def samples_of(laboratory: Laboratory, inspection: Inspection) -> list[Sample]:
     """The programs that were sent, an execution, the last ones of the runtime, or the runtime's own."""
     runtime, limits = laboratory.runtime, laboratory.limits
     if programs := asked(inspection, "programs", []):
-        return [Sample(p["name"], Smoke(**p).job(runtime, limits)) for p in programs]
+        return [Sample(sent["name"], job_of(sent, runtime, limits)) for sent in programs]
     if inspection.execution_id:
         executions = [the_execution(inspection)]
     elif last := asked(inspection, "last"):
-        executions = latest(runtime, last)
+        executions = latest(Execution.objects.filter(runtime=runtime), last)
     else:
-        shipped = smoke.programs(runtime)
-        wanted = [program for program in shipped if program.is_pure] if asked(inspection, "pure") else shipped
-        return [Sample(program.name, program.job(runtime, limits)) for program in wanted]
+        own = smoke_of(runtime)
+        wanted = [program for program in own if smoke.is_pure(program)] if asked(inspection, "pure") else own
+        return [Sample(program["name"], job_of(program, runtime, limits)) for program in wanted]
     return [
         Sample(str(execution.pk), tasks.job_of(execution, limits.lowered_to(execution.limits)))
         for execution in executions
     ]
 
 
-def latest(runtime: Runtime, number: int) -> list[Execution]:
+def affected(inspection: Inspection, runtime: Runtime) -> QuerySet[Execution]:
+    """Return the runtime's executions, without those of clients that have another profile of their own."""
+    profile = inspection.revision.profile if inspection.revision else None
+    own = Q(client__seccomp_profile=None) | Q(client__seccomp_profile=profile)
+    return Execution.objects.filter(own, runtime=runtime)
+
+
+def latest(executions: QuerySet[Execution], number: int) -> list[Execution]:
     """The last ones that say something about their programs, and whose programs are stored as they were."""
-    told = Execution.objects.filter(runtime=runtime, outcome__in=TELLING).order_by("-id")
+    told = executions.filter(outcome__in=TELLING).order_by("-id")
     found: list[Execution] = []
-    for execution in told.select_related("runtime")[: 2 * min(number, MOST_EXECUTIONS)]:
+    for execution in told.select_related("runtime", "client")[: 2 * min(number, MOST_EXECUTIONS)]:
         if is_unchanged(execution) and len(found) < number:
             found.append(execution)
     return found
@@ -121,7 +134,7 @@ def is_unchanged(execution: Execution) -> bool:
 
 def the_execution(inspection: Inspection) -> Execution:
     """Raises EngineError if it cannot be run as it was."""
-    found = Execution.objects.select_related("runtime").filter(pk=str(inspection.execution_id)).first()
+    found = Execution.objects.select_related("runtime", "client").filter(pk=str(inspection.execution_id)).first()
     if found is None:
         raise EngineError("the execution was purged")
     check_unchanged(found)
@@ -132,11 +145,15 @@ def check_unchanged(execution: Execution) -> None:
     """Raises EngineError."""
     if not is_unchanged(execution):
         raise EngineError("the program is not stored as it was: it was redacted, purged, or is not text")
-    if execution.limits.keys() != Limits.__dataclass_fields__.keys():
-        raise EngineError("the platform has other limits today")
+
+
+def present(execution: Execution) -> SandboxConfiguration:
+    """Return what a worker would start the execution's sandbox from now."""
+    return RunConfiguration.stored(execution).in_force(execution.runtime, execution.client)
 
 
 def replayed(laboratory: Laboratory, execution: Execution) -> Replayed:
-    limits = laboratory.limits.lowered_to(execution.limits)
-    own = replace(laboratory, spec=replace(laboratory.spec, limits=limits))
-    return Replayed(execution, own, tasks.job_of(execution, limits))
+    configuration = present(execution)
+    rules = configuration.profile.effective if configuration.profile else None
+    job = tasks.job_of(execution, configuration.limits)
+    return Replayed(execution, laboratory.under(configuration.limits), job, rules)

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from runtimes import smoke
+from runtimes import packages, smoke
 from runtimes.models import MIB, Limits, Runner, Runtime
 from seccomp_profiles.models import SeccompProfile
 
@@ -92,7 +92,9 @@ def _fields(data: dict[str, Any]) -> dict[str, Any]:
     if data.get("runner") == Runner.UNIVERSAL:
         # What else there is follows from the commands.
         fields.setdefault("modes", ["script", "function"] if "function_command" in data else ["script"])
-    fields["packages"] = {k: _text_list(v, f"packages.{k}") for k, v in data.get("packages", {}).items()}
+    fields["packages"] = data.get("packages", {})
+    for ecosystem, problem in packages.problems(fields["packages"]).items():
+        raise ValueError(f"packages.{ecosystem}: {problem}")
     smoke.check(data.get("smoke", []))
     fields["smoke"] = data.get("smoke", [])
     limits, pool = data.get("limits", {}), data.get("pool", {})

@@ -16,6 +16,7 @@ from runtimes.choices import Network as Network
 from runtimes.choices import OutputAction as OutputAction
 from runtimes.choices import Runner as Runner
 from runtimes.code_policy import RULES
+from runtimes.packages import validate_packages
 from runtimes.signals import build_dropped
 from runtimes.validators import (
     ALIAS,
@@ -24,7 +25,6 @@ from runtimes.validators import (
     validate_command,
     validate_commands,
     validate_modes,
-    validate_packages,
     validate_smoke,
 )
 from sandbox_platform.kit.notify import POOL, notify

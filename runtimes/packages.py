@@ -1,4 +1,4 @@
-"""Lists of packages that an administrator adds to a runtime: what each ecosystem's installer may be given.
+"""Lists of packages: what each ecosystem's installer may be given, by a manifest, a runtime's row or a build.
 
 They reach an installer in files, never through a shell, and nothing here can be read as an option, an address or a
 path.

@@ -1,8 +1,11 @@
 """Smoke programs: what a runtime's manifest says must work, run in the tests and whenever an image changes."""
 
+from collections.abc import Mapping
 from typing import Any
 
 LARGEST = 50
+# Characters of a value that came out differently: it may be a program's whole output.
+SHOWN = 200
 # Name of a field → what its value must be. Those of a submission over the API have the same meaning as there.
 FIELDS: dict[str, tuple[type, ...]] = {
     "name": (str,),
@@ -62,12 +65,27 @@ def submission(program: dict[str, Any], runtime: str) -> dict[str, Any]:
     return body | {"files": [{"path": path, "content": content} for path, content in files.items()]}
 
 
-def disagreements(program: dict[str, Any], execution: dict[str, Any], artifacts: list[str]) -> list[str]:
+def disagreements(program: Mapping[str, Any], execution: Mapping[str, Any], artifacts: list[str]) -> list[str]:
     """In what an execution, as the API shows it, is not as expected; [] if it is."""
     expected = {"status": "succeeded"} | program["expect"]
     found = []
     for name, wanted in expected.items():
         got = artifacts if name == "artifacts" else execution[name]
         if not (wanted in got if name == "stderr" else wanted == got):
-            found.append(f"{name} is {got!r}, not {wanted!r}")
+            found.append(f"{name} is {_shown(got)}, not {_shown(wanted)}")
     return found
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def succeeds(program: Mapping[str, Any]) -> bool:
+    """Whether it ends well where nothing stands in its way: only such a program says something about a filter."""
+    return bool(program["expect"].get("status", "succeeded") == "succeeded")
+
+
+def is_pure(program: Mapping[str, Any]) -> bool:
+    """Whether it computes a value from values."""
+    return program.get("mode") == "function" and not program.get("files") and "artifacts" not in program["expect"]

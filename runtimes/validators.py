@@ -1,6 +1,5 @@
 """What the fields of a runtime may hold."""
 
-import re
 import shlex
 from typing import Any
 
@@ -8,12 +7,12 @@ from django.core.exceptions import ValidationError
 
 from runtimes import smoke
 
+# Migrations name it here.
+from runtimes.packages import validate_packages as validate_packages
+
 ALIAS = r"^[A-Za-z0-9_+#-]+\Z"  # C++ and C# have names of their own
 ALIAS_HINT = "Letters, digits and _ - + # only."
 MODES = ("script", "function")
-INSTALLERS = ("apt", "pip", "npm")
-# Of a package, with a version perhaps: no option, and one word.
-PACKAGE = re.compile(r"[A-Za-z0-9@][A-Za-z0-9@._+~:/\[\]=<>!,-]*")
 
 
 def validate_command(value: str) -> None:
@@ -30,16 +29,6 @@ def validate_command(value: str) -> None:
 def validate_modes(value: list[str]) -> None:
     if not value or not set(value) <= set(MODES) or len(set(value)) < len(value):
         raise ValidationError(f"One or both of: {', '.join(MODES)}.")
-
-
-def validate_packages(value: Any) -> None:
-    if not isinstance(value, dict) or not set(value) <= set(INSTALLERS):
-        raise ValidationError(f"Must be a JSON object with lists under {', '.join(INSTALLERS)}.")
-    for installer, names in value.items():
-        if not isinstance(names, list) or not all(
-            isinstance(name, str) and PACKAGE.fullmatch(name) for name in names
-        ):
-            raise ValidationError(f'{installer}: must be a list of names, like ["jq"].')
 
 
 def validate_smoke(value: Any) -> None:

@@ -168,7 +168,7 @@ if HTTPS:
 # W021 recommends HSTS preloading, which is for the owner of the domain to decide.
 SILENCED_SYSTEM_CHECKS = ["security.W021"]
 
-# Scripts load only from our own static files, and eval is forbidden: hence Alpine's CSP build in console/static.
+# Scripts load only from our own static files, and eval is forbidden: hence Alpine's CSP build (console/frontend).
 # `style-src-attr`: the theme and its scripts position elements by style attributes, which cannot load anything.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -255,12 +255,13 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "REDOC_DIST": "SIDECAR",
+    # Relative to /redoc: sandbox_platform/redoc.py serves the script below that path.
+    "REDOC_DIST": "redoc",
     # Answers of RAGFlow's endpoint have statuses of their own.
     "ENUM_NAME_OVERRIDES": {
         "CodePolicy": "runtimes.models.CodePolicy",
         "Status": "executions.models.Status",
-        "RAGFlowStatus": "api.ragflow.schema.STATUSES",
+        "RAGFlowStatus": "api.ragflow.results.STATUSES",
     },
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     # Only requests state that a field must not be blank.
@@ -360,6 +361,8 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
         "axes": {"level": "WARNING"},
+        # A line for each trigger, whenever migrations run.
+        "pgtrigger": {"level": "WARNING"},
         "django-q": {"handlers": ["console"], "level": "WARNING", "propagate": False},
         # 4xx answers are ordinary results, not faults of the service.
         "django.request": {"level": "ERROR"},

@@ -26,7 +26,7 @@ urlpatterns = [
     path("openapi.json", SpectacularJSONAPIView.as_view(**OPEN), name="schema"),
     path("docs", documentation(SpectacularSwaggerSplitView.as_view(**OPEN, url_name="schema"))),
     path("redoc", documentation(SpectacularRedocView.as_view(**OPEN, url_name="schema"))),
-    path("redoc/redoc.js", redoc_script, name="redoc-script"),
+    path("redoc/bundles/redoc.standalone.js", redoc_script),
     path("api/v1", not_found),
     path("api/v1/", include("api.v1.urls")),
     path("admin/playground/run/", RunFromConsole.as_view(), name="playground_run"),

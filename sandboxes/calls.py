@@ -13,16 +13,16 @@ from collections.abc import Callable
 STALE_S = 6.0
 
 # Runtime id and network: sandboxes of different kinds serve different runs.
-Kind = tuple[int, str]
+SandboxKind = tuple[int, str]
 
 
-def as_payload(kind: Kind, execution_id: object) -> str:
+def as_payload(kind: SandboxKind, execution_id: object) -> str:
     """As the keeper is told it in a notification."""
     runtime, network = kind
     return f"{runtime}:{network}:{execution_id}"
 
 
-def of_payload(text: str) -> tuple[Kind, str]:
+def of_payload(text: str) -> tuple[SandboxKind, str]:
     runtime, network, execution_id = text.split(":")
     return (int(runtime), network), execution_id
 
@@ -34,20 +34,20 @@ class Calls:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()  # the starters call, the keeper's own thread hears
-        self._waiting: defaultdict[Kind, dict[str, float]] = defaultdict(dict)
+        self._waiting: defaultdict[SandboxKind, dict[str, float]] = defaultdict(dict)
 
-    def waits(self, kind: Kind, execution_id: str) -> bool:
+    def waits(self, kind: SandboxKind, execution_id: str) -> bool:
         """Whether that is news."""
         with self._lock:
             known = execution_id in self._waiting[kind]
             self._waiting[kind][execution_id] = self._clock()
             return not known
 
-    def served(self, kind: Kind, execution_id: str) -> None:
+    def served(self, kind: SandboxKind, execution_id: str) -> None:
         with self._lock:
             self._waiting[kind].pop(execution_id, None)
 
-    def next(self, kind: Kind) -> str:
+    def next(self, kind: SandboxKind) -> str:
         """The execution that was submitted first, and it waits no longer; "" if nobody does."""
         with self._lock:
             since = self._clock() - STALE_S
@@ -58,5 +58,5 @@ class Calls:
             return first
 
 
-def nobody(_kind: Kind) -> str:
+def nobody(_kind: SandboxKind) -> str:
     return ""

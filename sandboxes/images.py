@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Iterator
 
+from sandbox_platform.kit.errors import NotAvailable
 from sandbox_platform.kit.notify import IMAGE_ASKED, Listener, notify
 
 PATIENCE_S = 5.0
@@ -13,8 +14,14 @@ PATIENCE_S = 5.0
 OTHERS_S = 0.3
 
 
-class NobodyAnswers(Exception):
+class NobodyAnswers(NotAvailable):
     """No keeper is alive, or Docker does not answer it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No keeper answers what images there are.",
+            remedy="Try again; an administrator can run `make doctor`.",
+        )
 
 
 def image_id(reference: str) -> str:

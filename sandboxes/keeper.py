@@ -41,7 +41,8 @@ from sandbox_platform.kit.notify import (
 )
 from sandbox_platform.kit.prepared import prepared
 from sandboxes import pool
-from sandboxes.calls import Calls, Kind, of_payload
+from sandboxes.calls import Calls, SandboxKind, of_payload
+from sandboxes.configuration import SandboxConfiguration
 from sandboxes.engine import Container, Engine, EngineError, ImageMissing
 from sandboxes.models import Sandbox, SandboxState
 from seccomp_profiles.models import hash_rules
@@ -84,12 +85,12 @@ class Demand:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._claims: deque[tuple[float, Kind]] = deque()
+        self._claims: deque[tuple[float, SandboxKind]] = deque()
 
-    def claimed(self, kind: Kind) -> None:
+    def claimed(self, kind: SandboxKind) -> None:
         self._claims.append((self._clock(), kind))
 
-    def peak(self, kind: Kind) -> int:
+    def peak(self, kind: SandboxKind) -> int:
         since = self._clock() - DEMAND_WINDOW_S
         while self._claims and self._claims[0][0] < since:
             self._claims.popleft()
@@ -100,7 +101,7 @@ class Demand:
 class Occupancy(Protocol):
     """What a keeper must know about executions, which are a higher room's."""
 
-    def running(self, node: str) -> Iterable[tuple[UUID, Kind]]:
+    def running(self, node: str) -> Iterable[tuple[UUID, SandboxKind]]:
         """Return the executions that a worker of the node has taken, with the kind of sandbox each needs."""
 
     def cancelled(self, node: str) -> Collection[UUID]:
@@ -118,14 +119,14 @@ class Keeper:
         self._occupancy = occupancy
         self._demand = Demand()
         self._calls = Calls()
-        self._starts: dict[Future[None], Kind] = {}
+        self._starts: dict[Future[None], SandboxKind] = {}
         self._removals: dict[int, Future[None]] = {}
         self._starters = ThreadPoolExecutor(settings.SANDBOX_STARTS, "start")
         self._removers = ThreadPoolExecutor(REMOVALS, "remove")
-        self._retry_at: dict[Kind, float] = {}
+        self._retry_at: dict[SandboxKind, float] = {}
         # Read again at each tick, and when a change is announced: under load there are several looks a run. Nobody
         # claims a sandbox of an old configuration, so one that is started from a stale one is only wasted.
-        self._pooled: dict[Kind, Any] = {}
+        self._pooled: dict[SandboxKind, Any] = {}
         self._configured: dict[int, Runtime] = {}
         self._kill_again_at = math.inf
         self._in_tick = [job for job in jobs if job.in_tick]
@@ -251,9 +252,9 @@ class Keeper:
     def _refill(self, rows: list[Sandbox]) -> None:
         served = {row.execution_id for row in rows}
         running = self._occupancy.running(settings.SANDBOX_NODE)
-        waiting: Counter[Kind] = Counter(kind for pk, kind in running if pk not in served)
+        waiting: Counter[SandboxKind] = Counter(kind for pk, kind in running if pk not in served)
         starting = Counter(self._starts.values())
-        wishes: list[tuple[bool, int, Kind]] = []
+        wishes: list[tuple[bool, int, SandboxKind]] = []
         if not self._pooled:
             self._pooled = {(runtime.pk, network): runtime for runtime, network in kinds()}
         # None of those is claimed any more.
@@ -279,17 +280,17 @@ class Keeper:
             self._configured |= runtimes.in_bulk(unread)
         for pk, network in chosen:
             if pk in self._configured:
-                configuration = pool.Configuration(self._configured[pk], network=network)
+                configuration = SandboxConfiguration.of_runtime(self._configured[pk], network)
                 self._starts[self._starters.submit(in_thread, self._start, configuration)] = configuration.kind
 
-    def _call_again(self, kind: Kind, ready: list[Sandbox]) -> None:
+    def _call_again(self, kind: SandboxKind, ready: list[Sandbox]) -> None:
         """Whom it was for did not come: it died, or had found another."""
         since = timezone.now() - CALL_AGAIN
         for sandbox in ready:
             if sandbox.ready_at and sandbox.ready_at < since and (called := self._calls.next(kind)):
                 notify(ready_channel(called))
 
-    def _ready(self, kind: Kind, runtime: Any, rows: list[Sandbox]) -> list[Sandbox]:
+    def _ready(self, kind: SandboxKind, runtime: Any, rows: list[Sandbox]) -> list[Sandbox]:
         """The ready sandboxes of a kind, oldest first. Those of an old configuration are retired."""
         ready = [row for row in rows if kind_of(row) == kind and row.state == SandboxState.READY]
         filtered = runtime.seccomp_profile__active__sha256 if runtime.seccomp_profile else hash_rules(None)
@@ -299,7 +300,7 @@ class Keeper:
             retire_ready(self._mine().filter(pk__in=[row.pk for row in ready if row not in current]))
         return current
 
-    def _start(self, configuration: pool.Configuration) -> None:
+    def _start(self, configuration: SandboxConfiguration) -> None:
         runtime, kind = configuration.runtime, configuration.kind
         try:
             pool.start(self._engine, configuration, call=self._calls.next)
@@ -366,7 +367,7 @@ def kinds() -> Iterator[tuple[Any, str]]:
             yield runtime, Network.EGRESS
 
 
-def kind_of(sandbox: Sandbox) -> Kind:
+def kind_of(sandbox: Sandbox) -> SandboxKind:
     return sandbox.runtime_id, sandbox.network
 
 

@@ -2,23 +2,21 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from clients.models import Client
-from runtimes.models import Limits, Network, Runner, Runtime
+from runtimes.models import Network
 from sandbox_platform.kit.notify import CLAIMED, POOL, READY, notify, ready_channel
 from sandbox_platform.kit.prepared import prepared
-from sandboxes import doors, session, shell
-from sandboxes.calls import Kind, as_payload, nobody
-from sandboxes.docker_engine import ROW_LABEL
-from sandboxes.engine import Engine, EngineError, SandboxSpec
+from sandboxes import doors, session
+from sandboxes.calls import SandboxKind, as_payload, nobody
+from sandboxes.configuration import SandboxConfiguration
+from sandboxes.engine import Engine, EngineError
 from sandboxes.models import Sandbox, SandboxState
-from seccomp_profiles.models import UNCONFINED, SeccompRevision, hash_rules
+from seccomp_profiles.models import hash_rules
 
 logger = logging.getLogger(__name__)
 
@@ -43,96 +41,7 @@ CLAIM = """
 """
 
 
-# Where images/runner/carrier.py listens inside, in the variables that programs and their libraries look at.
-CARRIER = "http://127.0.0.1:3128"
-PROXIED = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), CARRIER) | dict.fromkeys(
-    ("NO_PROXY", "no_proxy"), "localhost,127.0.0.1"
-)
-
-
-@dataclass(frozen=True)
-class Own:
-    """What one execution wants instead of its runtime's configuration of today."""
-
-    image: str
-    limits: Limits
-    environment: dict[str, str]
-    revision: int
-    profile: SeccompRevision | None
-
-
-def profile_of(owner: Runtime | Client) -> SeccompRevision | None:
-    return owner.seccomp_profile.current if owner.seccomp_profile else None
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """A runtime as it stands now, with the profile it points at: what a sandbox must have been started under.
-
-    With an `own` configuration the sandbox is started for one execution; the pool holds none like it.
-    """
-
-    runtime: Runtime
-    own: Own | None = None
-    network: str = Network.NONE  # egress: started with a door
-
-    @property
-    def kind(self) -> Kind:
-        return self.runtime.pk, self.network
-
-    @property
-    def image(self) -> str:
-        return self.own.image if self.own else self.runtime.live_image
-
-    @property
-    def limits(self) -> Limits:
-        return self.own.limits if self.own else self.runtime.limits
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return self.own.environment if self.own else self.runtime.environment
-
-    @property
-    def revision(self) -> int:
-        return self.own.revision if self.own else self.runtime.revision
-
-    @property
-    def profile(self) -> SeccompRevision | None:
-        return self.own.profile if self.own else profile_of(self.runtime)
-
-    @property
-    def profile_name(self) -> str:
-        return self.profile.profile.name if self.profile else UNCONFINED
-
-    @property
-    def profile_revision(self) -> int | None:
-        return self.profile.number if self.profile else None
-
-    @property
-    def profile_sha256(self) -> str:
-        return self.profile.sha256 if self.profile else hash_rules(None)
-
-    def spec(self, sandbox: Sandbox, door: str = "") -> SandboxSpec:
-        egress = self.network == Network.EGRESS
-        return SandboxSpec(
-            image=sandbox.image_id,
-            limits=self.limits,
-            runner_config={
-                "preload": self.runtime.preload,
-                "preload_when_idle": self.runtime.preload_when_idle,
-            }
-            | ({"commands": self.runtime.commands} if self.runtime.commands else {})
-            | ({"egress": True} if egress else {}),
-            environment=self.environment | (PROXIED if egress else {}),
-            seccomp=self.profile.docker_value if self.profile else UNCONFINED,
-            labels={ROW_LABEL: str(sandbox.pk)},
-            command=shell.COMMAND if self.runtime.runner == Runner.SHELL else (),
-            as_nobody=self.runtime.runner == Runner.SHELL,
-            door=door,
-        )
-
-
-def claim(configuration: Configuration, execution_id: UUID) -> Sandbox | None:
+def claim(configuration: SandboxConfiguration, execution_id: UUID) -> Sandbox | None:
     """A ready sandbox of this node, now this execution's; None if there is none."""
     runtime = configuration.runtime
     parameters = [
@@ -151,11 +60,11 @@ def claim(configuration: Configuration, execution_id: UUID) -> Sandbox | None:
 
 def start(
     engine: Engine,
-    configuration: Configuration,
+    configuration: SandboxConfiguration,
     *,
     execution_id: UUID | None = None,
     held: bool = False,
-    call: Callable[[Kind], str] = nobody,
+    call: Callable[[SandboxKind], str] = nobody,
 ) -> Sandbox:
     """A fresh sandbox: ready for anybody, claimed from birth by an execution, or `held`: then it stays in the
     state of one that is being started, which nobody claims. `call`: which execution is told that it is ready;

@@ -1,10 +1,11 @@
-"""Which session speaks to a runtime's sandboxes."""
+"""Which session speaks to a runtime's sandboxes, and who says how it ended."""
 
 import shlex
 from typing import Any
 
 from runtimes.models import Runner, Runtime
-from sandboxes.session import Session
+from sandboxes.engine import ContainerState, Engine
+from sandboxes.session import EndedBy, Report, Session
 from sandboxes.shell import ShellSession
 
 
@@ -12,3 +13,10 @@ def session_of(runtime: Runtime, *arguments: Any) -> Session:
     if runtime.runner == Runner.SHELL:
         return ShellSession(*arguments, command=shlex.split(runtime.run_command))
     return Session(*arguments, compiles=bool(runtime.compile_command))
+
+
+def state_of(engine: Engine, container_id: str, report: Report) -> ContainerState | None:
+    """The container's, where only Docker can say how the session ended; else None. Raises EngineError."""
+    if report.ended_by in (EndedBy.LOST, EndedBy.STREAM):
+        return engine.state_after_end(container_id)
+    return None

@@ -91,7 +91,9 @@ def take(page: Page, platform: Platform, name: str, address: str) -> None:
 def main() -> int:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="screenshots-") as folder:
-        platform = Platform(Path(folder), SANDBOX_TIMEOUT="10s", SANDBOX_NODE="node-1")
+        platform = Platform(Path(folder), SANDBOX_TIMEOUT="10s")
+        # The pages show it, and stop() removes the sandboxes that have it.
+        platform.node = "node-1"
         try:
             platform.start()
             report = run_programs(platform)

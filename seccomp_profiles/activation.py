@@ -6,16 +6,22 @@ from typing import Any
 
 from django.db import transaction
 
+from sandbox_platform.kit.errors import Conflicting
 from sandbox_platform.kit.notify import POOL, notify
 from seccomp_profiles.models import SeccompActivation, SeccompProfile, SeccompRevision
 from seccomp_profiles.proof import Proof, proofs, runtimes_under
 from seccomp_profiles.revisions import put_in_force
 
 
-class NotProven(Exception):
+class NotProven(Conflicting):
     def __init__(self, revision: SeccompRevision, obstacles: list[Proof]) -> None:
         self.obstacles = obstacles
-        super().__init__(f"{revision} is not proven: {'; '.join(proof.obstacle for proof in obstacles)}.")
+        super().__init__(
+            f"{revision} is not proven: {'; '.join(proof.obstacle for proof in obstacles)}.",
+            field="override",
+            remedy="Probe the revision on its runtimes, or send override with the reason, which stays on record.",
+            code="not_proven",
+        )
 
 
 def obstacles(revision: SeccompRevision, runtimes: Iterable[Any] | None = None) -> list[Proof]:

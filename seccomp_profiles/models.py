@@ -90,7 +90,7 @@ class SeccompProfile(models.Model):
 
 
 class SeccompRevision(models.Model):
-    """What a profile says at a time. Never changes, and goes only with its profile: see audit/guards.py."""
+    """What a profile says at a time. Never changes, and goes only with its profile: see audit/migrations/guards.sql."""
 
     # DO_NOTHING: a trigger takes the revisions away after their profile, before that they cannot go.
     profile = models.ForeignKey(SeccompProfile, on_delete=models.DO_NOTHING, related_name="revisions")

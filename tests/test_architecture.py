@@ -1,5 +1,6 @@
 """The rooms import downwards only: the contracts are in pyproject.toml, their picture in docs/architecture.md."""
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -43,6 +44,8 @@ def test_no_room_imports_a_higher_one(tree: Path) -> None:
         ("runtimes/choices.py", "executions.models"),
         ("executions/verdict.py", "executions.egress.policy"),
         ("console/roles.py", "api.v1.base"),
+        ("executions/admin/executions.py", "api.v1.problems"),
+        ("executions/representation.py", "api.v1.answers"),
     ],
 )
 def test_an_upward_import_is_found(tree: Path, module: str, imported: str) -> None:
@@ -58,3 +61,25 @@ def test_every_package_has_its_layer(tree: Path) -> None:
     packages = {path.parent.name for path in tree.glob("*/__init__.py")}
     contract = (tree / "pyproject.toml").read_text().partition("[tool.importlinter]")[2]
     assert [name for name in sorted(packages) if f'"{name}' not in contract] == []
+
+
+def literals(path: Path) -> list[str]:
+    """The strings and names of a module, without its docstrings and comments."""
+    tree = ast.parse(path.read_text())
+    prose = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    nodes = [node for node in ast.walk(tree) if node not in prose]
+    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return texts + [node.id for node in nodes if isinstance(node, ast.Name)]
+
+
+@pytest.mark.parametrize(
+    "room", ["executions", "sandboxes", "inspections", "builds", "redaction", "seccomp_profiles"]
+)
+def test_no_room_below_the_doors_knows_a_door(room: str) -> None:
+    """What a door wants of a run is said in its request, and stored in the row."""
+    knowing = {
+        str(path.relative_to(ROOT)): found
+        for path in (ROOT / room).rglob("*.py")
+        if (found := [text for text in literals(path) if "ragflow" in text.lower()])
+    }
+    assert knowing == {}

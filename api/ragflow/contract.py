@@ -1,4 +1,4 @@
-"""RAGFlow's executor manager, version by version of its wire format: requests in, results out.
+"""RAGFlow's executor manager, version by version of its wire format: the requests. results.py has the answers.
 
 Source: infiniflow/ragflow, agent/sandbox/executor_manager (see docs/ragflow.md for every difference).
 """
@@ -6,25 +6,10 @@ Source: infiniflow/ragflow, agent/sandbox/executor_manager (see docs/ragflow.md 
 import base64
 import binascii
 import json
-import math
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
 
-from executions.models import Artifact, Execution, Outcome, Status
-
 LANGUAGES = ("python", "nodejs")
-RESULT_MARKER = "__RAGFLOW_RESULT__:"
-MIME_TYPES = {
-    ".png": "image/png",
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".svg": "image/svg+xml",
-    ".pdf": "application/pdf",
-    ".csv": "text/csv",
-    ".json": "application/json",
-    ".html": "text/html",
-}
 
 
 class Malformed(Exception):
@@ -32,14 +17,7 @@ class Malformed(Exception):
 
     def __init__(self, kind: str, where: list[str | int], message: str, value: Any) -> None:
         super().__init__(message)
-        self.detail = [{"type": kind, "loc": ["body", *where], "msg": message, "input": _echo(value)}]
-
-
-def _echo(value: Any) -> Any:
-    """The offending value, as far as it fits an answer (NaN does not)."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, str | int | float | bool | None) else type(value).__name__
+        self.kind, self.where, self.message, self.value = kind, where, message, value
 
 
 @dataclass(frozen=True)
@@ -105,98 +83,3 @@ def _arguments(data: dict[str, Any], language: str) -> str:
         return text
     except (RecursionError, ValueError) as e:
         raise Malformed("value_error", ["arguments"], f"Not storable: {e}", "") from e
-
-
-def render(execution: Execution, artifacts: list[Artifact]) -> dict[str, Any]:
-    """The twelve keys of an answer, all of them always there."""
-    succeeded = execution.status == Status.SUCCEEDED
-    status, exit_code = _status(execution)
-    answer: dict[str, Any] = {
-        "status": status,
-        # Clients read a failed run's output as its result unless it is empty; the history keeps it.
-        "stdout": _stdout(execution.stdout) if succeeded else "",
-        "stderr": execution.stderr if succeeded else _why(execution),
-        "exit_code": exit_code,
-        "detail": _DETAILS.get(execution.outcome),
-        "time_used_ms": execution.run_ms if succeeded or execution.status == Status.TIMED_OUT else None,
-        "memory_used_kb": (execution.peak_memory_bytes or 0) // 1024 or None,
-        "resource_limit_type": _LIMITS.get(execution.outcome),
-        "unauthorized_access_type": None,
-        "runtime_error_type": "nonzero_exit" if execution.status == Status.FAILED else None,
-        "artifacts": [_artifact(artifact) for artifact in artifacts] if succeeded else [],
-        "result": None,
-    }
-    if succeeded and execution.result is not None:
-        answer["result"] = {"present": True, "value": json.loads(execution.result), "type": "json"}
-    return answer
-
-
-_LIMITS: dict[str, str] = {
-    Outcome.WALL_TIME: "time",
-    Outcome.COMPILE_TIME: "time",
-    Outcome.CPU_TIME: "time",
-    Outcome.MEMORY: "memory",
-    Outcome.STDOUT: "output",
-    Outcome.STDERR: "output",
-}
-_DETAILS: dict[str, str] = {
-    Outcome.CODE_POLICY: "Code is unsafe",
-    Outcome.RUNTIME_DISABLED: "runtime_disabled",
-    Outcome.QUEUE_TIMEOUT: "no_available_container",
-    Outcome.CALLER_GONE: "cancelled",
-    Outcome.CANCEL_REQUESTED: "cancelled",
-    Outcome.START_FAILED: "internal_error",
-    Outcome.SANDBOX_LOST: "internal_error",
-    Outcome.WORKER_LOST: "internal_error",
-    Outcome.INTERNAL: "internal_error",
-}
-
-
-def _status(execution: Execution) -> tuple[str, int]:
-    match execution.status:
-        case Status.SUCCEEDED:
-            return "success", 0
-        case Status.FAILED:
-            return "program_error", execution.exit_code or 1
-        case Status.TIMED_OUT:
-            return "resource_limit_exceeded", -124
-        case Status.OUT_OF_MEMORY:
-            return "resource_limit_exceeded", -137
-        case Status.OUTPUT_LIMIT:
-            return "resource_limit_exceeded", -153  # 128 + SIGXFSZ, negative as its siblings are
-        case Status.REJECTED:
-            return "program_runner_error", -999
-        case Status.CANCELLED:
-            return "program_runner_error", -10
-        case _:
-            return "program_runner_error", -3
-
-
-def _why(execution: Execution) -> str:
-    """Never empty: RAGFlow's tool takes a failure with an empty stderr for an empty success."""
-    parts = [execution.stderr if execution.stderr.strip() else "", execution.message]
-    if execution.status == Status.FAILED and parts[0] and execution.outcome == Outcome.NONZERO_EXIT:
-        return execution.stderr
-    if execution.outcome == Outcome.CODE_POLICY:
-        parts.append(
-            "(An administrator can switch off single rules, or the code policy: admin, "
-            f"Runtimes, {execution.runtime.slug}.)"
-        )
-    return "\n".join(part.rstrip("\n") for part in parts if part)
-
-
-def _stdout(text: str) -> str:
-    """Without lines that clients would take for a result, and without the last newline, as RAGFlow sends it."""
-    if RESULT_MARKER in text:
-        text = "".join(line for line in text.splitlines(keepends=True) if not line.startswith(RESULT_MARKER))
-    return text.removesuffix("\n")
-
-
-def _artifact(artifact: Artifact) -> dict[str, Any]:
-    content = bytes(artifact.content)
-    return {
-        "name": artifact.name,
-        "mime_type": MIME_TYPES.get(PurePath(artifact.name).suffix.lower(), "application/octet-stream"),
-        "size": artifact.size,
-        "content_b64": base64.b64encode(content).decode(),
-    }

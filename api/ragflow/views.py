@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from api.ragflow import contract, schema
+from api.ragflow import contract, results, schema
 from clients.admission import OverLimit
 from clients.models import Client
 from clients.permissions import MayRun
@@ -54,13 +54,13 @@ class RunView(APIView):
     @extend_schema(
         request={"application/json": schema.RunRequestSerializer},
         responses={
-            200: schema.RunResultSerializer,
-            401: OpenApiResponse(schema.RefusedSerializer),
-            403: OpenApiResponse(schema.RefusedSerializer),
-            413: OpenApiResponse(schema.RefusedSerializer),
-            422: OpenApiResponse(schema.MalformedSerializer),
-            429: OpenApiResponse(schema.OverLimitSerializer),
-            503: OpenApiResponse(schema.RefusedSerializer),
+            200: results.RunResultSerializer,
+            401: OpenApiResponse(results.RefusedSerializer),
+            403: OpenApiResponse(results.RefusedSerializer),
+            413: OpenApiResponse(results.RefusedSerializer),
+            422: OpenApiResponse(results.MalformedSerializer),
+            429: OpenApiResponse(results.OverLimitSerializer),
+            503: OpenApiResponse(results.RefusedSerializer),
         },
         tags=["RAGFlow"],
     )
@@ -69,21 +69,25 @@ class RunView(APIView):
         try:
             run = contract.parse_request(http.body, http.headers.get("Content-Type", ""))
         except contract.Malformed as e:
-            return Response({"detail": e.detail}, status=422)
+            return Response(results.MalformedSerializer.dump(e), status=422)
         except RequestDataTooBig:
             limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-            return Response({"detail": f"The request is larger than {limit} bytes."}, status=413)
+            return Response(
+                results.RefusedSerializer.dump(f"The request is larger than {limit} bytes."), status=413
+            )
         with prepared():
             runtime = Runtime.objects.lean().filter(slug=run.language).first()
         if runtime is None:
             detail = f"The runtime {run.language} is not installed: run `manage.py bootstrap`."
-            return Response({"detail": detail}, status=503)
+            return Response(results.RefusedSerializer.dump(detail), status=503)
         caller: object = request.user
         wanted = services.Request(
             runtime=runtime,
             code=run.code,
             arguments=run.arguments,
             endpoint=ENDPOINT,
+            artifact_suffixes=list(results.MIME_TYPES),
+            announce_start=False,
             client=caller if isinstance(caller, Client) else None,
             remote_address=http.META.get("REMOTE_ADDR") or None,
         )
@@ -91,14 +95,16 @@ class RunView(APIView):
             try:
                 execution = services.submit(wanted, policy=runtime.ragflow_code_policy)
             except services.RuntimeNotAllowed as e:
-                return Response({"detail": str(e)}, status=403)
+                return Response(results.RefusedSerializer.dump(e), status=403)
             except OverLimit as e:
-                return Response(e.as_dict(), status=429, headers={"Retry-After": str(e.retry_after_s)})
+                return Response(
+                    results.OverLimitSerializer.dump(e), status=429, headers={"Retry-After": str(e.retry_after_s)}
+                )
             if not execution.is_finished:
                 execution = finished(waiter, http)
         has_artifacts = execution.exit_code == 0 and execution.artifact_count
         artifacts = list(execution.artifacts.all()) if has_artifacts else []
-        return Response(contract.render(execution, artifacts), headers=timing_headers(execution))
+        return Response(results.render(execution, artifacts), headers=timing_headers(execution))
 
 
 def finished(waiter: Waiter, http: HttpRequest) -> Execution:

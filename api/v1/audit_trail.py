@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.http import HttpResponseBase, StreamingHttpResponse
+from django.http import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers
@@ -13,13 +13,14 @@ from api.v1.base import ApiView
 from audit import export
 from audit.models.changes import BASELINE, DELETE, EVENTS, INSERT, UPDATE
 from clients.permissions import MayAudit
+from sandbox_platform.kit.exports import MEDIA_TYPES
 from sandbox_platform.kit.fields import Strict, Text, validated
 
 OBJECTS = [event.pgh_tracked_model._meta.label for event in EVENTS]
 
 
 class TrailForm(Strict):
-    format = serializers.ChoiceField(list(export.MEDIA_TYPES), default="csv")
+    format = serializers.ChoiceField(list(MEDIA_TYPES), default="csv")
     object = serializers.ChoiceField(OBJECTS, required=False, help_text="What kind of thing was changed.")
     object_id = Text(required=False, max_length=50, help_text="Which one.")
     change = serializers.ChoiceField([INSERT, UPDATE, DELETE, BASELINE], required=False)
@@ -51,16 +52,7 @@ class TrailExportView(ApiView):
     )
     def get(self, request: Request) -> HttpResponseBase:
         form = validated(TrailForm, {name: values[-1] for name, values in request.query_params.lists()})
-        kind = form["format"]
-        return StreamingHttpResponse(
-            export.lines(export.in_order(filtered(form)), kind),
-            content_type=export.MEDIA_TYPES[kind],
-            headers={
-                "Content-Disposition": f'attachment; filename="audit-trail.{kind}"',
-                "X-Content-Type-Options": "nosniff",
-                "Cache-Control": "private, no-store",
-            },
-        )
+        return export.download(filtered(form), form["format"])
 
 
 def filtered(form: dict[str, Any]) -> Any:

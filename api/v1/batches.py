@@ -17,6 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api.v1 import schema
+from api.v1.answers import BatchSchema
 from api.v1.base import ApiView
 from api.v1.views import waiting_time
 from clients.admission import admit
@@ -53,7 +54,7 @@ class BatchesView(ApiView):
         description="All are accepted, or none is.",
         request=BatchForm,
         responses=schema.answers(
-            {202: OpenApiResponse(schema.BatchSchema, "Accepted: see Location.")}, *schema.BODY, *schema.RUN
+            {202: OpenApiResponse(BatchSchema, "Accepted: see Location.")}, *schema.BODY, *schema.RUN
         ),
         tags=["Batches"],
     )
@@ -74,12 +75,12 @@ class BatchesView(ApiView):
         executions = list(self.visible().filter(batch_id=batch_id).order_by("id").defer(*large))
         if not executions:
             raise Http404
-        return {
-            "id": batch_id,
-            "finished": all(execution.is_finished for execution in executions),
-            "counts": Counter(execution.status for execution in executions),
-            "executions": [representation.listed(row, representation.SMALL) for row in executions],
-        }
+        return BatchSchema.dump(
+            id=batch_id,
+            finished=all(execution.is_finished for execution in executions),
+            counts=Counter(execution.status for execution in executions),
+            executions=[representation.listed(row, representation.SMALL) for row in executions],
+        )
 
 
 class BatchView(BatchesView):
@@ -89,7 +90,7 @@ class BatchView(BatchesView):
         summary="Follow a batch",
         operation_id="get_batch",
         parameters=[WaitingForm],
-        responses=schema.answers({200: schema.BatchSchema}, 404, 422),
+        responses=schema.answers({200: BatchSchema}, 404, 422),
         tags=["Batches"],
     )
     def get(self, request: Request, batch_id: UUID) -> Response:

@@ -12,13 +12,15 @@ from rest_framework.views import APIView
 
 from api.v1 import schema
 from api.v1.base import ApiView
-from api.v1.problems import Conflict, Invalid, Unavailable
+from api.v1.catalogue_forms import PackagesForm
+from api.v1.problems import Conflict, Invalid
 from builds import services
 from builds.models import BuildKind, BuildState, RuntimeBuild
 from runtimes.models import Runtime
-from runtimes.packages import EXAMPLES, LONGEST, MOST, PATTERNS, problems
-from sandbox_platform.kit.fields import Name, Strict, Whole, validated
-from sandboxes.images import NobodyAnswers
+from runtimes.packages import problems
+from sandbox_platform.kit.actors import actor_name
+from sandbox_platform.kit.fields import Strict, Whole, validated
+from sandbox_platform.kit.schemas import Schema
 
 ADMINISTRATORS = (401, 403, 404)
 SHOWN = 64 * 1024
@@ -32,22 +34,6 @@ class AdministratorsOnly(IsAuthenticated):
     def has_permission(self, request: Request, view: APIView) -> bool:
         caller: Any = request.user
         return super().has_permission(request, view) and caller.may_administer
-
-
-class PackagesForm(Strict):
-    def get_fields(self) -> Any:
-        return {
-            ecosystem: serializers.ListField(
-                child=Name(
-                    rf"^(?:{pattern.pattern})\Z",
-                    f"Not the name of a package, with or without a version: write it like {EXAMPLES[ecosystem]}.",
-                    max_length=LONGEST,
-                ),
-                required=False,
-                max_length=MOST,
-            )
-            for ecosystem, pattern in PATTERNS.items()
-        }
 
 
 class BuildForm(Strict):
@@ -65,7 +51,7 @@ class LogForm(Strict):
     since = Whole(default=0, min_value=0, max_value=2**40, help_text="Characters of the log you have already.")
 
 
-class BuildSchema(serializers.Serializer):  # type: ignore[type-arg]
+class BuildSchema(Schema):
     number = serializers.IntegerField()
     kind = serializers.ChoiceField(BuildKind.choices)
     state = serializers.ChoiceField(BuildState.choices)
@@ -100,10 +86,6 @@ def build_of(slug: str, number: int) -> RuntimeBuild:
     return build
 
 
-def refused(error: services.Refused) -> Conflict:
-    return Conflict(error.detail, remedy=error.remedy, code=error.code)
-
-
 class BuildsView(ApiView):
     permission_classes = [AdministratorsOnly]
 
@@ -116,7 +98,7 @@ class BuildsView(ApiView):
     )
     def get(self, request: Request, slug: str) -> Response:
         builds = RuntimeBuild.objects.filter(runtime=runtime_of(slug)).defer("log")[:100]
-        return Response([services.as_shown(build) for build in builds])
+        return Response([BuildSchema.dump(build) for build in builds])
 
     @extend_schema(
         summary="Build",
@@ -135,14 +117,11 @@ class BuildsView(ApiView):
             raise Invalid(
                 f"packages.{ecosystem}".rstrip("."), problem, "Correct it; docs/builds.md has the forms."
             )
-        try:
-            build = services.request_build(
-                runtime, kind=BuildKind(form["kind"]), packages=packages, by=str(self.caller or "")
-            )
-        except services.Refused as e:
-            raise refused(e) from e
+        build = services.request_build(
+            runtime, kind=BuildKind(form["kind"]), packages=packages, by=actor_name(request.user)
+        )
         headers = {"Location": f"/api/v1/runtimes/{runtime.slug}/builds/{build.number}"}
-        return Response(services.as_shown(build), status=202, headers=headers)
+        return Response(BuildSchema.dump(build), status=202, headers=headers)
 
 
 class BuildView(ApiView):
@@ -169,7 +148,7 @@ class BuildView(ApiView):
         since = validated(LogForm, query)["since"]
         build = build_of(slug, number)
         log = build.log[since : since + SHOWN]
-        return Response(services.as_shown(build) | {"log": log, "log_size": min(len(build.log), since + len(log))})
+        return Response(BuildWithLogSchema.dump(build, log=log, log_size=min(len(build.log), since + len(log))))
 
 
 class CancelBuildView(ApiView):
@@ -189,7 +168,7 @@ class CancelBuildView(ApiView):
             raise Conflict(
                 f"It has ended: {build.state}.", remedy="Nothing is left to cancel.", code="already_ended"
             )
-        return Response(services.as_shown(build_of(slug, number)), status=202)
+        return Response(BuildSchema.dump(build_of(slug, number)), status=202)
 
 
 class ActivateBuildView(ApiView):
@@ -204,12 +183,5 @@ class ActivateBuildView(ApiView):
         tags=["Builds"],
     )
     def post(self, request: Request, slug: str, number: int) -> Response:
-        try:
-            services.activate(build_of(slug, number))
-        except services.Refused as e:
-            raise refused(e) from e
-        except NobodyAnswers as e:
-            raise Unavailable(
-                "No keeper answers what images there are.", remedy="Try again; `make doctor` says more."
-            ) from e
-        return Response(services.as_shown(build_of(slug, number)), status=202)
+        services.activate(build_of(slug, number))
+        return Response(BuildSchema.dump(build_of(slug, number)), status=202)

@@ -12,47 +12,15 @@ from rest_framework.response import Response
 from api.v1 import schema
 from api.v1.base import ApiView
 from api.v1.catalogue_forms import ResetForm, RuntimeForm, change
+from api.v1.catalogue_schema import ManifestDifferenceSchema, ManifestSchema, RuntimeSchema
 from api.v1.problems import Conflict
 from clients.permissions import MayAdminister
 from runtimes import manifests
 from runtimes.models import Runtime
 from sandbox_platform.kit.fields import Strict, validated
-from seccomp_profiles.models import UNCONFINED, SeccompProfile
+from seccomp_profiles.models import SeccompProfile
 
-SHOWN = (
-    "slug",
-    "name",
-    "aliases",
-    "enabled",
-    "image",
-    "source_file",
-    "runner",
-    "modes",
-    "compile_command",
-    "run_command",
-    "function_command",
-    "packages",
-    "preload",
-    "preload_when_idle",
-    "revision",
-    "code_policy",
-    "ragflow_code_policy",
-    "disabled_rules",
-    "environment",
-    "pool_min",
-    "pool_max",
-    "network",
-)
 CHANGING = (*schema.BODY, 403, 409)
-
-
-def runtime_as_shown(runtime: Runtime) -> dict[str, Any]:
-    profile = runtime.seccomp_profile
-    return {name: getattr(runtime, name) for name in SHOWN} | {
-        "seccomp_profile": profile.name if profile else UNCONFINED,
-        "limits": runtime.limits.as_dict(),
-        "live_image": runtime.live_image,
-    }
 
 
 class CatalogueView(ApiView):
@@ -72,52 +40,52 @@ class RuntimesView(CatalogueView):
     @extend_schema(
         summary="Runtimes",
         operation_id="list_runtimes",
-        responses=schema.answers({200: schema.RuntimeSchema(many=True)}),
+        responses=schema.answers({200: RuntimeSchema(many=True)}),
         tags=["Catalogue"],
     )
     def get(self, request: Request) -> Response:
         runtimes = Runtime.objects.select_related("seccomp_profile")
-        return Response([runtime_as_shown(runtime) for runtime in runtimes])
+        return Response([RuntimeSchema.dump(runtime) for runtime in runtimes])
 
     @extend_schema(
         summary="Add a runtime",
         operation_id="add_runtime",
         description="Administrators only. The image must be on the node: nothing is pulled on the way of a run.",
         request=RuntimeForm,
-        responses=schema.answers({201: schema.RuntimeSchema}, *CHANGING),
+        responses=schema.answers({201: RuntimeSchema}, *CHANGING),
         tags=["Catalogue"],
     )
     def post(self, request: Request) -> Response:
         runtime = Runtime()
         change(runtime, validated(RuntimeForm, request.data))
         headers = {"Location": f"/api/v1/runtimes/{runtime.slug}"}
-        return Response(runtime_as_shown(runtime), status=201, headers=headers)
+        return Response(RuntimeSchema.dump(runtime), status=201, headers=headers)
 
 
 class RuntimeView(CatalogueView):
     @extend_schema(
         summary="One runtime, by slug or alias",
         operation_id="get_runtime",
-        responses=schema.answers({200: schema.RuntimeSchema}, 404),
+        responses=schema.answers({200: RuntimeSchema}, 404),
         tags=["Catalogue"],
     )
     def get(self, request: Request, slug: str) -> Response:
         runtimes = Runtime.objects.named(slug).select_related("seccomp_profile")
-        return Response(runtime_as_shown(get_object_or_404(runtimes)))
+        return Response(RuntimeSchema.dump(get_object_or_404(runtimes)))
 
     @extend_schema(
         summary="Change a runtime",
         operation_id="change_runtime",
         description="Administrators only. What is left out stays. Runs from now on are under the new revision.",
         request=RuntimeForm(partial=True),
-        responses=schema.answers({200: schema.RuntimeSchema}, *CHANGING, 404),
+        responses=schema.answers({200: RuntimeSchema}, *CHANGING, 404),
         tags=["Catalogue"],
     )
     def patch(self, request: Request, slug: str) -> Response:
         with transaction.atomic():
             runtime = get_object_or_404(Runtime.objects.select_for_update(), slug=slug)
             change(runtime, partly_validated(RuntimeForm, request.data))
-        return Response(runtime_as_shown(runtime))
+        return Response(RuntimeSchema.dump(runtime))
 
     @extend_schema(
         summary="Delete a runtime",
@@ -136,14 +104,17 @@ class RuntimeManifestView(CatalogueView):
         operation_id="get_runtime_manifest",
         description="`images/<slug>/runtime.toml` says how a new row begins; afterwards the row is the truth. "
         "Also the runtime's smoke programs.",
-        responses=schema.answers({200: schema.ManifestSchema}, 404),
+        responses=schema.answers({200: ManifestSchema}, 404),
         tags=["Catalogue"],
     )
     def get(self, request: Request, slug: str) -> Response:
         runtime = get_object_or_404(Runtime.objects.named(slug))
         found = manifests.differences(runtime)
-        listed = [{"field": name, "row": row, "manifest": wanted} for name, row, wanted in found or ()]
-        return Response({"has_manifest": found is not None, "differences": listed, "smoke": runtime.smoke})
+        listed = [
+            ManifestDifferenceSchema.dump(field=name, row=row, manifest=wanted)
+            for name, row, wanted in found or ()
+        ]
+        return Response(ManifestSchema.dump(runtime, has_manifest=found is not None, differences=listed))
 
     @extend_schema(
         summary="Put the runtime back to its manifest",
@@ -151,7 +122,7 @@ class RuntimeManifestView(CatalogueView):
         description="Administrators only. What a manifest does not name stays: policies, profile, enabled. "
         "With `fields`, only these are put back; without, all, and a live build is live no more.",
         request=ResetForm,
-        responses=schema.answers({200: schema.RuntimeSchema}, *CHANGING, 404, 409),
+        responses=schema.answers({200: RuntimeSchema}, *CHANGING, 404, 409),
         tags=["Catalogue"],
     )
     def post(self, request: Request, slug: str) -> Response:
@@ -166,7 +137,7 @@ class RuntimeManifestView(CatalogueView):
                 code="no_manifest",
             ) from e
         runtime.refresh_from_db()
-        return Response(runtime_as_shown(runtime))
+        return Response(RuntimeSchema.dump(runtime))
 
 
 def partly_validated(form: type[Strict], data: Any) -> dict[str, Any]:

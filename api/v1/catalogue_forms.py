@@ -1,6 +1,5 @@
 """What an administrator sends to change a runtime. The bounds are the models' own."""
 
-from copy import copy
 from decimal import Decimal
 from typing import Any
 
@@ -12,13 +11,14 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from api.v1.profile_forms import SLUG, storable
-from api.v1.schema import AnyJson
 from executions.forms import Variables
 from runtimes import manifests, smoke
 from runtimes.code_policy import RULES
 from runtimes.models import CodePolicy, Limits, Network, OutputAction, Runner, Runtime
-from runtimes.validators import ALIAS, ALIAS_HINT, INSTALLERS, MODES, PACKAGE
+from runtimes.packages import EXAMPLES, LONGEST, MOST, PATTERNS, problems
+from runtimes.validators import ALIAS, ALIAS_HINT, MODES
 from sandbox_platform.kit.fields import Flag, Name, Number, Strict, Text, Whole
+from sandbox_platform.kit.schemas import AnyJson
 from seccomp_profiles.models import UNCONFINED, SeccompProfile
 
 # Hundredths of a core: what the column holds.
@@ -53,10 +53,25 @@ class RuntimeLimitsForm(Strict):
         return Decimal(f"{cpus:.{CPUS_DIGITS}f}")
 
 
-class InstalledForm(Strict):
+class PackagesForm(Strict):
     def get_fields(self) -> Any:
-        name = Name(f"^(?:{PACKAGE.pattern})\\Z", "Not the name of a package, with a version perhaps.")
-        return {installer: serializers.ListField(child=copy(name), required=False) for installer in INSTALLERS}
+        return {
+            ecosystem: serializers.ListField(
+                child=Name(
+                    rf"^(?:{pattern.pattern})\Z",
+                    f"Not the name of a package, with or without a version: write it like {EXAMPLES[ecosystem]}.",
+                    max_length=LONGEST,
+                ),
+                required=False,
+                max_length=MOST,
+            )
+            for ecosystem, pattern in PATTERNS.items()
+        }
+
+    def validate(self, attrs: Any) -> Any:
+        if found := problems(attrs):
+            raise ValidationError({ecosystem: [problem] for ecosystem, problem in found.items()})
+        return attrs
 
 
 @extend_schema_field(
@@ -114,7 +129,7 @@ class RuntimeForm(Strict):
     compile_command = Text(required=False, allow_blank=True, max_length=1000)
     run_command = Text(required=False, allow_blank=True, max_length=1000)
     function_command = Text(required=False, allow_blank=True, max_length=1000)
-    packages = InstalledForm(required=False, allow_null=True, help_text='E.g. {"apt": ["jq"]}.')
+    packages = PackagesForm(required=False, allow_null=True, help_text='E.g. {"apt": ["jq"]}.')
     smoke = SmokePrograms(required=False, help_text="Smoke programs, as in a manifest: see docs/runtimes.md.")
     preload = serializers.ListField(child=Text(max_length=100), required=False, max_length=100)
     preload_when_idle = serializers.ListField(child=Text(max_length=100), required=False, max_length=100)

@@ -2,25 +2,16 @@
 
 from uuid import UUID
 
-from django.http import Http404, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import Http404, HttpResponse, HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.request import Request
 
 from api.v1 import schema
+from api.v1.answers import EventSchema
 from api.v1.base import ApiView
-from api.v1.problems import Invalid, Problem
+from api.v1.problems import Invalid
 from executions.event_stream import ID, Events, Phase, Position
-from executions.streams import RETRY_AFTER_S, Stream, places, socket_of
-
-
-class TooManyStreams(Problem):
-    status_code = 503
-    default_code = "too_many_streams"
-    wait = RETRY_AFTER_S  # becomes Retry-After
-
-    def __init__(self) -> None:
-        remedy = "Close one, or ask for the execution itself now and then."
-        super().__init__("Too many event streams are open.", remedy=remedy)
+from executions.streams import respond, socket_of
 
 
 class EventsView(ApiView):
@@ -41,7 +32,7 @@ class EventsView(ApiView):
         ],
         responses=schema.answers(
             {
-                (200, "text/event-stream"): schema.EventSchema,
+                (200, "text/event-stream"): EventSchema,
                 204: OpenApiResponse(
                     description="The end was seen: nothing more will come, and a browser stops asking."
                 ),
@@ -58,14 +49,7 @@ class EventsView(ApiView):
         position = position_of(request)
         if position.phase == Phase.CLOSED:
             return HttpResponse(status=204)
-        if not places.take(client_id):
-            raise TooManyStreams
-        stream = Stream(Events(execution_id, position, socket_of(request._request)), client_id)
-        return StreamingHttpResponse(
-            stream,
-            content_type="text/event-stream",
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-        )
+        return respond(Events(execution_id, position, socket_of(request._request)), client_id)
 
 
 def position_of(request: Request) -> Position:

@@ -1,6 +1,6 @@
 """GET /api/v1/executions/export: a filtered history as CSV or JSON lines, as long as it may be."""
 
-from django.http import HttpResponseBase, StreamingHttpResponse
+from django.http import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers
@@ -9,9 +9,10 @@ from rest_framework.request import Request
 from api.v1 import schema
 from api.v1.base import ApiView
 from api.v1.listing import FilterForm, fields_of, parameters
-from executions.export import MEDIA_TYPES, as_csv, as_jsonl, rows_of
+from executions import export
 from executions.listing import BY_TIME, Order, filtered
 from executions.pages import found_windows
+from sandbox_platform.kit.exports import MEDIA_TYPES
 from sandbox_platform.kit.fields import validated
 
 
@@ -34,13 +35,5 @@ class ExportView(ApiView):
     )
     def get(self, request: Request) -> HttpResponseBase:
         form = validated(ExportForm, parameters(ExportForm, request.query_params))
-        fields, kind = fields_of(form), form["format"]
         windows = found_windows(form, self.caller, Order(f"-{BY_TIME}")) if form.get("q") else None
-        rows = rows_of(filtered(self.visible(), form), fields, windows)
-        lines = as_csv(rows, fields) if kind == "csv" else as_jsonl(rows, fields)
-        headers = {
-            "Content-Disposition": f'attachment; filename="executions.{kind}"',
-            "X-Content-Type-Options": "nosniff",
-            "Cache-Control": "private, no-store",
-        }
-        return StreamingHttpResponse(lines, content_type=MEDIA_TYPES[kind], headers=headers)
+        return export.download(filtered(self.visible(), form), fields_of(form), form["format"], windows)

@@ -5,155 +5,28 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError as ModelError
 from django.shortcuts import get_object_or_404
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
-from rest_framework import serializers
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api.v1 import schema
+from api.v1.answers import url_of
 from api.v1.base import ApiView
 from api.v1.catalogue import CHANGING, CatalogueView
-from api.v1.problems import Conflict, TooMany
-from api.v1.profile_forms import SLUG
+from api.v1.inspection_forms import InspectionForm, SaveForm
+from api.v1.inspection_schema import InspectionDetailSchema, InspectionSchema, SavedSchema
+from api.v1.problems import Conflict
 from api.v1.profiles import TAGS, in_fields
-from api.v1.views import url_of
-from executions import files
-from executions.forms import MOST_FILES, Arguments
-from executions.models import Execution, Mode
+from executions.models import Execution
 from inspections import services as inspections
-from inspections import studies
 from inspections.models import Inspection, InspectionKind, InspectionState
 from runtimes.models import Runtime
-from runtimes.validators import ALIAS
-from sandbox_platform.kit.actors import actor_of
-from sandbox_platform.kit.errors import InvalidField
-from sandbox_platform.kit.fields import Flag, Name, Strict, Text, Whole, validated
+from sandbox_platform.kit.actors import actor_name
+from sandbox_platform.kit.fields import validated
 from seccomp_profiles.models import SeccompProfile, SeccompRevision
 
-MOST_PROGRAMS = 20
-LONGEST_FILE = 1_000_000
 LISTED = 100
-ASKED = (InspectionKind.PROBE, InspectionKind.LEARN, InspectionKind.REPLAY)
-
-
-@extend_schema_field(
-    {
-        "type": "object",
-        "additionalProperties": {"type": "string", "maxLength": LONGEST_FILE},
-        "propertyNames": {"minLength": 1, "maxLength": files.LONGEST_PATH},
-        "maxProperties": MOST_FILES,
-    }
-)
-class ProgramFiles(serializers.DictField):
-    """Texts by their paths in /workspace."""
-
-    child = Text(allow_blank=True, max_length=LONGEST_FILE)
-
-    def to_internal_value(self, data: Any) -> Any:
-        texts = super().to_internal_value(data)
-        if len(texts) > MOST_FILES:
-            raise ValidationError(f"More than {MOST_FILES} files.")
-        try:
-            for path in texts:
-                files.checked_path(path, "")
-            files.refuse_clashes(texts)
-        except InvalidField as e:
-            raise ValidationError(e.detail) from e
-        return texts
-
-
-class ProgramForm(Strict):
-    name = Text(max_length=100)
-    code = Text(max_length=LONGEST_FILE)
-    mode = serializers.ChoiceField(Mode.choices, default=Mode.SCRIPT)
-    arguments = Arguments(default=dict)
-    stdin = Text(default="", allow_blank=True)
-    argv = serializers.ListField(child=Text(allow_blank=True, max_length=32_768), default=list, max_length=1000)
-    files = ProgramFiles(default=dict, help_text="Texts by their paths in /workspace.")
-
-
-class InspectionForm(Strict):
-    kind = serializers.ChoiceField([(kind.value, kind.label) for kind in ASKED])
-    runtime = Name(ALIAS, "Not a runtime's name.", max_length=50, help_text="A slug or an alias.")
-    profile = Name(
-        *SLUG, required=False, max_length=50, help_text="Probed, replayed under, or compared with what is learnt."
-    )
-    revision = Whole(required=False, min_value=1, max_value=2**31 - 1, help_text="Default: the one in force.")
-    last = Whole(
-        required=False,
-        min_value=1,
-        max_value=studies.MOST_EXECUTIONS,
-        help_text="Of replay and learn: so many of the runtime's latest executions. Of replay, 20 by default.",
-    )
-    execution = serializers.UUIDField(required=False, help_text="Of learn: this execution.")
-    programs = serializers.ListField(child=ProgramForm(), required=False, max_length=MOST_PROGRAMS)
-    pure = Flag(
-        required=False, help_text="Of learn: only the runtime's programs that compute a value from values."
-    )
-
-
-class SaveForm(Strict):
-    profile = Name(*SLUG, max_length=50, help_text="Gets a new revision; one that does not exist is created.")
-    note = Text(required=False, allow_blank=True, max_length=2000)
-
-
-class InspectionSchema(serializers.Serializer):  # type: ignore[type-arg]
-    id = serializers.IntegerField()
-    kind = serializers.ChoiceField(InspectionKind.choices)
-    state = serializers.ChoiceField(InspectionState.choices)
-    verdict = serializers.CharField(help_text="enforced, not_enforced, breaks_runtime, error, or empty.")
-    summary = serializers.CharField()
-    profile = serializers.CharField(allow_null=True)
-    revision = serializers.IntegerField(allow_null=True)
-    runtime = serializers.CharField(allow_null=True)
-    execution = serializers.UUIDField(allow_null=True)
-    requested_by = serializers.CharField()
-    created_at = serializers.DateTimeField()
-    started_at = serializers.DateTimeField(allow_null=True)
-    finished_at = serializers.DateTimeField(allow_null=True)
-    node = serializers.CharField()
-    runsc_version = serializers.CharField()
-    image_id = serializers.CharField()
-    runtime_revision = serializers.IntegerField(allow_null=True)
-
-
-class InspectionDetailSchema(InspectionSchema):
-    details = schema.AnyJson(help_text="By kind: see docs/seccomp.md.")
-
-
-class SavedSchema(serializers.Serializer):  # type: ignore[type-arg]
-    profile = serializers.CharField()
-    revision = serializers.IntegerField(help_text="A draft, unless nobody uses the profile yet.")
-
-
-SAME = ("id", "kind", "state", "verdict", "requested_by", "created_at", "started_at", "finished_at", "node")
-
-
-def as_shown(inspection: Inspection) -> dict[str, Any]:
-    revision = inspection.revision
-    return {name: getattr(inspection, name) for name in SAME} | {
-        "summary": inspection.details.get("summary", ""),
-        "profile": revision and revision.profile.name,
-        "revision": revision and revision.number,
-        "runtime": inspection.runtime and inspection.runtime.slug,
-        "execution": inspection.execution_id,
-        "runsc_version": inspection.runsc_version,
-        "image_id": inspection.image_id,
-        "runtime_revision": inspection.runtime_revision,
-    }
-
-
-def in_detail(inspection: Inspection) -> dict[str, Any]:
-    """Without the programs that wait to be learnt from: they are the asker's."""
-    details = inspection.details
-    if "request" in details:
-        details = details | {"request": inspections.without_programs(details["request"])}
-    return as_shown(inspection) | {"details": details}
-
-
-def asker(request: Request) -> str:
-    return actor_of(request.user) or ""
 
 
 def rows() -> Any:
@@ -162,7 +35,7 @@ def rows() -> Any:
 
 def accepted(inspection: Inspection) -> Response:
     headers = {"Location": f"/api/v1/seccomp-inspections/{inspection.pk}"}
-    return Response(in_detail(rows().get(pk=inspection.pk)), status=202, headers=headers)
+    return Response(InspectionDetailSchema.dump(rows().get(pk=inspection.pk)), status=202, headers=headers)
 
 
 class SeeInspections(CatalogueView):
@@ -193,7 +66,7 @@ class InspectionsView(SeeInspections):
                 if value not in known:
                     raise ValidationError({field: [f"Must be one of {', '.join(known)}."]})
                 found = found.filter(**{field: value})
-        return Response([as_shown(inspection) for inspection in found[:LISTED]])
+        return Response([InspectionSchema.dump(inspection) for inspection in found[:LISTED]])
 
     @extend_schema(
         summary="Ask for a probe, for learning or for a dry run",
@@ -218,7 +91,7 @@ class InspectionsView(SeeInspections):
         if kind == InspectionKind.REPLAY:
             wanted.setdefault("last", 20)
         inspection = inspections.request(
-            kind, revision=revision, runtime=runtime, execution_id=execution, by=asker(request), **wanted
+            kind, revision=revision, runtime=runtime, execution_id=execution, by=actor_name(request.user), **wanted
         )
         return accepted(inspection)
 
@@ -250,7 +123,7 @@ class InspectionView(SeeInspections):
         tags=TAGS,
     )
     def get(self, request: Request, number: int) -> Response:
-        return Response(in_detail(inspection_or_404(number)))
+        return Response(InspectionDetailSchema.dump(inspection_or_404(number)))
 
 
 class CancelInspectionView(SeeInspections):
@@ -265,7 +138,7 @@ class CancelInspectionView(SeeInspections):
     def post(self, request: Request, number: int) -> Response:
         if not inspections.cancel(inspection_or_404(number)):
             raise Conflict("The inspection was over already.", remedy="Look at what it found.")
-        return Response(in_detail(inspection_or_404(number)))
+        return Response(InspectionDetailSchema.dump(inspection_or_404(number)))
 
 
 class SaveView(SeeInspections):
@@ -282,16 +155,12 @@ class SaveView(SeeInspections):
         inspection = inspection_or_404(number)
         try:
             revision = inspections.save_proposal(
-                inspection, name=form["profile"], note=form.get("note", ""), by=asker(request)
+                inspection, name=form["profile"], note=form.get("note", ""), by=actor_name(request.user)
             )
-        except inspections.NothingToSave as e:
-            raise Conflict(str(e), remedy=e.remedy) from e
         except ModelError as e:
             raise in_fields(e) from e
         headers = {"Location": f"/api/v1/seccomp-profiles/{revision.profile.name}/revisions/{revision.number}"}
-        return Response(
-            {"profile": revision.profile.name, "revision": revision.number}, status=201, headers=headers
-        )
+        return Response(SavedSchema.dump(revision), status=201, headers=headers)
 
 
 class ExplainView(ApiView):
@@ -306,14 +175,7 @@ class ExplainView(ApiView):
     )
     def post(self, request: Request, execution_id: UUID) -> Response:
         execution = self.execution(execution_id)
-        if not execution.is_finished or not execution.image_id:
-            raise Conflict("It never ran, or it runs still.", remedy="Wait for its end.")
-        if not studies.is_unchanged(execution):
-            raise Conflict("Its program is not stored as it was.", remedy="Send it once more.")
-        try:
-            inspection = inspections.explain(execution, by=asker(request))
-        except inspections.TooManyAsked as e:
-            raise TooMany(str(e), wait=60, remedy="Come back after Retry-After seconds.") from e
+        inspection = inspections.explain(execution, by=actor_name(request.user))
         response = accepted(inspection)
         response["Location"] = url_of(execution.pk)
         return response

@@ -1,5 +1,6 @@
 """GET /api/v1/me: what the caller may do, and how much of it is left."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -10,26 +11,53 @@ from rest_framework.response import Response
 
 from api.v1 import schema
 from api.v1.base import ApiView
-from clients.admission import usage_of
+from clients.admission import Usage, usage_of
 from clients.models import Client, Role, Token
 from runtimes.models import ADJUSTABLE, Network
+from sandbox_platform.kit.schemas import Schema, Stored, computed
 
 
-class TokenSerializer(serializers.Serializer):  # type: ignore[type-arg]
+@dataclass(frozen=True)
+class Caller:
+    client: Client | None
+    token: Token | None
+    usage: Usage
+
+
+@dataclass(frozen=True)
+class Allowance:
+    limit: int | None
+    used: int | None
+    frees_at: datetime | None
+
+    @property
+    def left(self) -> int | None:
+        return None if self.limit is None else max(0, self.limit - (self.used or 0))
+
+
+def _allowance(caller: Caller, name: str, used: int, frees_at: datetime | None) -> Allowance:
+    limit: int | None = getattr(caller.client, name, None)
+    if limit is None:
+        # Open executions can be counted at any time; runs are counted only against a limit.
+        return Allowance(None, used if name == "max_open_executions" else None, None)
+    return Allowance(limit, used, frees_at)
+
+
+class TokenSerializer(Schema):
     name = serializers.CharField()
     prefix = serializers.CharField(help_text="How the token begins. Empty for a short one.")
     created_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField(allow_null=True, help_text="null: never.")
 
 
-class CapsSerializer(serializers.Serializer):  # type: ignore[type-arg]
+class CapsSerializer(Stored):
     """Of one run. null: the limit of the runtime alone."""
 
     def get_fields(self) -> dict[str, Any]:
         return {name: serializers.IntegerField(allow_null=True) for name in ADJUSTABLE}
 
 
-class AllowanceSerializer(serializers.Serializer):  # type: ignore[type-arg]
+class AllowanceSerializer(Schema):
     limit = serializers.IntegerField(allow_null=True, help_text="null: unlimited.")
     used = serializers.IntegerField(
         allow_null=True, help_text="null: not counted, as runs are not without a limit."
@@ -40,24 +68,47 @@ class AllowanceSerializer(serializers.Serializer):  # type: ignore[type-arg]
     )
 
 
-class MeSerializer(serializers.Serializer):  # type: ignore[type-arg]
-    client = serializers.CharField(allow_null=True, help_text="null: a call without a token on an open platform.")
-    role = serializers.ChoiceField(Role.choices)
+class MeSerializer(Schema):
+    client = serializers.CharField(
+        allow_null=True, help_text="null: a call without a token on an open platform.", source="client.name"
+    )
+    role = computed(
+        serializers.ChoiceField(Role.choices), lambda caller: caller.client.role if caller.client else Role.CALLER
+    )
     token = TokenSerializer(allow_null=True)
-    allowed_runtimes = serializers.ListField(
-        child=serializers.CharField(), allow_null=True, help_text="null: all of them."
+    allowed_runtimes = computed(
+        serializers.ListField(child=serializers.CharField(), allow_null=True, help_text="null: all of them."),
+        lambda caller: (caller.client and caller.client.allowed_runtimes) or None,
     )
     seccomp_profile = serializers.CharField(
-        allow_null=True, help_text="The filter of its runs; null: the runtime's."
+        allow_null=True,
+        help_text="The filter of its runs; null: the runtime's.",
+        source="client.seccomp_profile.name",
     )
-    network = serializers.ChoiceField(
-        Network.choices,
-        help_text="egress: on runtimes that have it, its programs may call hosts on the allow-list.",
+    network = computed(
+        serializers.ChoiceField(
+            Network.choices,
+            help_text="egress: on runtimes that have it, its programs may call hosts on the allow-list.",
+        ),
+        lambda caller: caller.client.network if caller.client else Network.NONE,
     )
-    caps = CapsSerializer()
-    runs_per_minute = AllowanceSerializer()
-    runs_per_day = AllowanceSerializer()
-    open_executions = AllowanceSerializer()
+    caps = computed(
+        CapsSerializer(), lambda caller: {name: getattr(caller.client, f"max_{name}", None) for name in ADJUSTABLE}
+    )
+    runs_per_minute = computed(
+        AllowanceSerializer(),
+        lambda caller: _allowance(
+            caller, "max_runs_per_minute", caller.usage.minute_used, caller.usage.minute_frees_at
+        ),
+    )
+    runs_per_day = computed(
+        AllowanceSerializer(),
+        lambda caller: _allowance(caller, "max_runs_per_day", caller.usage.day_used, caller.usage.day_ends),
+    )
+    open_executions = computed(
+        AllowanceSerializer(),
+        lambda caller: _allowance(caller, "max_open_executions", caller.usage.open_executions, None),
+    )
 
 
 class MeView(ApiView):
@@ -68,32 +119,6 @@ class MeView(ApiView):
         tags=["Clients"],
     )
     def get(self, request: Request) -> Response:
-        caller: object = request.user
-        client = caller if isinstance(caller, Client) else None
         token: object = request.auth
-        return Response(MeSerializer(describe(client, token if isinstance(token, Token) else None)).data)
-
-
-def describe(client: Client | None, token: Token | None) -> dict[str, Any]:
-    usage = usage_of(client)
-    return {
-        "client": client and client.name,
-        "role": client.role if client else Role.CALLER,
-        "token": token,
-        "allowed_runtimes": (client and client.allowed_runtimes) or None,
-        "seccomp_profile": client and client.seccomp_profile and client.seccomp_profile.name,
-        "network": client.network if client else Network.NONE,
-        "caps": {name: getattr(client, f"max_{name}", None) for name in ADJUSTABLE},
-        "runs_per_minute": _allowance(client, "max_runs_per_minute", usage.minute_used, usage.minute_frees_at),
-        "runs_per_day": _allowance(client, "max_runs_per_day", usage.day_used, usage.day_ends),
-        "open_executions": _allowance(client, "max_open_executions", usage.open_executions, None),
-    }
-
-
-def _allowance(client: Client | None, name: str, used: int, frees_at: datetime | None) -> dict[str, Any]:
-    limit: int | None = getattr(client, name, None)
-    if limit is None:
-        # Open executions can be counted at any time; runs are counted only against a limit.
-        counted = used if name == "max_open_executions" else None
-        return {"limit": None, "used": counted, "left": None, "frees_at": None}
-    return {"limit": limit, "used": used, "left": max(0, limit - used), "frees_at": frees_at}
+        caller = Caller(self.caller, token if isinstance(token, Token) else None, usage_of(self.caller))
+        return Response(MeSerializer.dump(caller))

@@ -15,7 +15,7 @@ from django.core.exceptions import (
 from django.db import IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
-from rest_framework import exceptions
+from rest_framework import exceptions, serializers
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
@@ -23,6 +23,7 @@ from clients.admission import NeverFits, OverLimit
 from executions.limits import LimitTooHigh
 from executions.services import RuntimeNotAllowed
 from sandbox_platform.kit import errors
+from sandbox_platform.kit.schemas import Schema
 
 # What was looked up before a change was no longer true when it was made.
 AT_THE_SAME_TIME = (psycopg.errors.UniqueViolation, psycopg.errors.ForeignKeyViolation)
@@ -40,16 +41,22 @@ SEE_DOCS = "Correct it; /docs has its type and bounds."
 
 
 class Problem(exceptions.APIException):
-    """An answer that says what is wrong, where, and what to do about it."""
+    """An answer that says what is wrong, where, and what to do about it. `wait`: seconds, for Retry-After."""
 
     status_code = UNPROCESSABLE
     default_code = "invalid"
 
     def __init__(
-        self, detail: str, *, field: str | None = None, remedy: str | None = None, code: str = ""
+        self,
+        detail: str,
+        *,
+        field: str | None = None,
+        remedy: str | None = None,
+        code: str = "",
+        wait: int | None = None,
     ) -> None:
         super().__init__(detail, code or self.default_code)
-        self.text, self.field, self.remedy = detail, field, remedy
+        self.text, self.field, self.remedy, self.wait = detail, field, remedy, wait
         self.code = code or self.default_code
 
 
@@ -76,14 +83,8 @@ class Forbidden(Problem):
 
 
 class TooMany(Problem):
-    """`wait`: seconds, for Retry-After."""
-
     status_code = 429
     default_code = "over_limit"
-
-    def __init__(self, detail: str, *, wait: int, remedy: str) -> None:
-        super().__init__(detail, remedy=remedy)
-        self.wait = wait
 
 
 class TooLarge(Problem):
@@ -96,15 +97,22 @@ class Unavailable(Problem):
     default_code = "unavailable"
 
 
+class ProblemSchema(Schema):
+    """RFC 9457."""
+
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    field = serializers.CharField(allow_null=True, help_text="Which field, parameter or header is wrong.")
+    remedy = serializers.CharField(allow_null=True, help_text="What to do about it.")
+
+
 def body(status: int, detail: str, code: str, *, field: str | None = None, remedy: str | None = None) -> Any:
-    return {
-        "type": TYPE + code,
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        "field": field,
-        "remedy": remedy,
-    }
+    title = HTTPStatus(status).phrase
+    return ProblemSchema.dump(
+        type=TYPE + code, title=title, status=status, detail=detail, field=field, remedy=remedy
+    )
 
 
 def handler(error: Exception, context: Any) -> Response | None:
@@ -131,10 +139,8 @@ def _translated(error: Exception) -> Exception:
             return TooLarge(str(error), remedy="Send less.")
         case errors.InvalidField():
             return Invalid(error.field or "", error.detail, error.remedy or SEE_DOCS)
-        case errors.Conflicting():
-            return Conflict(error.detail, field=error.field, remedy=error.remedy, code=error.code)
-        case errors.NotAvailable():
-            return Unavailable(error.detail, field=error.field, remedy=error.remedy, code=error.code)
+        case errors.Refused():
+            return _problem_of(error)
         case RuntimeNotAllowed():
             return Forbidden(str(error), field="runtime", remedy="Use another runtime, or ask an administrator.")
         case LimitTooHigh():
@@ -150,6 +156,23 @@ def _translated(error: Exception) -> Exception:
         case SuspiciousOperation():
             return Malformed("The request is malformed.")
     return error
+
+
+def _problem_of(refused: errors.Refused) -> Problem:
+    match refused:
+        case errors.TooMany():
+            kind: type[Problem] = TooMany
+        case errors.NotAvailable():
+            kind = Unavailable
+        case _:
+            kind = Conflict
+    return kind(
+        refused.detail,
+        field=refused.field,
+        remedy=refused.remedy,
+        code=refused.code,
+        wait=refused.retry_after_s,
+    )
 
 
 def _body_of(error: exceptions.APIException) -> Any:

@@ -7,9 +7,9 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from api.v1.profile_rules import Rules
-from api.v1.schema import AnyJson
 from executions.verdict import MAX_NESTING, nested_deeper_than
 from sandbox_platform.kit.fields import Name, Strict, Text
+from sandbox_platform.kit.schemas import AnyJson
 from seccomp_profiles.models import SeccompProfile
 
 SLUG = (r"^[A-Za-z0-9_-]+\Z", "Not a slug: letters, digits, '_' and '-'.")

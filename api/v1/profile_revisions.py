@@ -10,66 +10,31 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from api.v1 import profile_schema, schema
+from api.v1 import schema
 from api.v1.catalogue import CHANGING, CatalogueView
 from api.v1.problems import Conflict
 from api.v1.profile_forms import ActivationForm, RevisionForm
-from api.v1.profiles import TAGS, in_fields, next_revision, put_in_force
-from inspections.models import Inspection
+from api.v1.profile_schema import ActivationSchema, DiffSchema, RevisionDetailSchema, RevisionSchema
+from api.v1.profiles import TAGS, in_fields, next_revision
+from sandbox_platform.kit.actors import actor_name
 from sandbox_platform.kit.fields import validated
-from seccomp_profiles import activation, revisions
+from sandbox_platform.kit.schemas import ANY
+from seccomp_profiles import activation
 from seccomp_profiles.diff import diff
 from seccomp_profiles.models import SeccompProfile, SeccompRevision
-from seccomp_profiles.proof import runtimes_under
-
-
-def revision_as_shown(revision: SeccompRevision) -> dict[str, Any]:
-    parent = revision.parent_revision
-    names = ("number", "sha256", "note", "created_by", "created_at", "allow", "deny")
-    return {
-        "profile": revision.profile.name,
-        "active": revision.profile.active_id == revision.pk,
-        "parent_revision": parent and parent.number,
-        **{name: getattr(revision, name) for name in names},
-    }
-
-
-def revision_in_detail(revision: SeccompRevision) -> dict[str, Any]:
-    found = revisions.about(revision)
-    return revision_as_shown(revision) | {
-        "rules": revision.rules,
-        "effective": revision.effective,
-        "findings": [finding.as_dict() for finding in found],
-        "verdicts": verdicts(revision),
-    }
-
-
-def verdicts(revision: SeccompRevision) -> list[dict[str, Any]]:
-    runtimes = runtimes_under(revision.profile)
-    probes = Inspection.objects.newest_probes([revision], runtimes)
-    why_not = {proof.runtime: proof.obstacle for proof in activation.obstacles(revision, runtimes)}
-    return [
-        {
-            "runtime": runtime.slug,
-            "verdict": probe.verdict if (probe := probes.get((revision.pk, runtime.pk))) else "",
-            "probed_at": probe and probe.finished_at,
-            "obstacle": why_not.get(runtime.slug, ""),
-        }
-        for runtime in runtimes
-    ]
 
 
 class RevisionsView(CatalogueView):
     @extend_schema(
         summary="Revisions of a seccomp profile, newest first",
         operation_id="list_seccomp_revisions",
-        responses=schema.answers({200: profile_schema.RevisionSchema(many=True)}, 404),
+        responses=schema.answers({200: RevisionSchema(many=True)}, 404),
         tags=TAGS,
     )
     def get(self, request: Request, name: str) -> Response:
         profile = get_object_or_404(SeccompProfile, name=name)
         rows = profile.revisions.select_related("profile", "parent_revision")
-        return Response([revision_as_shown(revision) for revision in rows])
+        return Response([RevisionSchema.dump(revision) for revision in rows])
 
     @extend_schema(
         summary="Add a revision",
@@ -77,7 +42,7 @@ class RevisionsView(CatalogueView):
         description="Administrators only. It is a draft until it is activated. Of a profile that extends "
         "another it is derived from what the parent says now: an empty body takes over the parent's changes.",
         request=RevisionForm,
-        responses=schema.answers({201: profile_schema.RevisionDetailSchema}, *CHANGING, 404),
+        responses=schema.answers({201: RevisionDetailSchema}, *CHANGING, 404),
         tags=TAGS,
     )
     def post(self, request: Request, name: str) -> Response:
@@ -90,7 +55,7 @@ class RevisionsView(CatalogueView):
         except ModelError as e:
             raise in_fields(e) from e
         headers = {"Location": f"/api/v1/seccomp-profiles/{name}/revisions/{revision.number}"}
-        return Response(revision_in_detail(revision), status=201, headers=headers)
+        return Response(RevisionDetailSchema.dump(revision), status=201, headers=headers)
 
 
 def revision_named(name: str, number: int) -> SeccompRevision:
@@ -103,11 +68,11 @@ class RevisionView(CatalogueView):
     @extend_schema(
         summary="One revision, with what is to be said about it",
         operation_id="get_seccomp_revision",
-        responses=schema.answers({200: profile_schema.RevisionDetailSchema}, 404),
+        responses=schema.answers({200: RevisionDetailSchema}, 404),
         tags=TAGS,
     )
     def get(self, request: Request, name: str, number: int) -> Response:
-        return Response(revision_in_detail(revision_named(name, number)))
+        return Response(RevisionDetailSchema.dump(revision_named(name, number)))
 
 
 class ActivateView(CatalogueView):
@@ -118,21 +83,15 @@ class ActivateView(CatalogueView):
         "gets a sandbox under another revision. 409 unless the newest probe on every enabled runtime that would "
         "run under it says that it is enforced, and the runtime has not changed since.",
         request=ActivationForm,
-        responses=schema.answers({200: profile_schema.ActivationSchema}, *CHANGING, 404, 409),
+        responses=schema.answers({200: ActivationSchema}, *CHANGING, 404, 409),
         tags=TAGS,
     )
     def post(self, request: Request, name: str, number: int) -> Response:
         form = validated(ActivationForm, request.data)
-        done = put_in_force(revision_named(name, number), form.get("override", ""), request)
-        return Response(
-            {
-                "revision": done.revision.number,
-                "previous": done.previous and done.previous.number,
-                "activated_at": done.activated_at,
-                "activated_by": done.activated_by,
-                "override": done.override,
-            }
+        done = activation.activate(
+            revision_named(name, number), by=actor_name(request.user), override=form.get("override", "")
         )
+        return Response(ActivationSchema.dump(done))
 
 
 class RevisionExportView(CatalogueView):
@@ -142,7 +101,7 @@ class RevisionExportView(CatalogueView):
         description="For `docker run --security-opt seccomp=FILE`. `rules`: as it was written or imported; of one "
         "that extends another there is `effective` alone.",
         parameters=[OpenApiParameter("form", enum=["effective", "rules"], default="effective")],
-        responses=schema.answers({200: schema.ANY}, 404, 409, 422),
+        responses=schema.answers({200: ANY}, 404, 409, 422),
         tags=TAGS,
     )
     def get(self, request: Request, name: str, number: int) -> HttpResponse:
@@ -183,7 +142,7 @@ class DiffView(CatalogueView):
                 description="A number. Default: the newest revision.",
             ),
         ],
-        responses=schema.answers({200: profile_schema.DiffSchema}, 404, 422),
+        responses=schema.answers({200: DiffSchema}, 404, 422),
         tags=TAGS,
     )
     def get(self, request: Request, name: str) -> Response:
@@ -192,7 +151,7 @@ class DiffView(CatalogueView):
         after = self._numbered(profile, "after", request.query_params.get("after", ""))
         after = after or profile.revisions.latest("number")
         found = diff(before.effective, after.effective).as_dict()
-        return Response({"before": str(before), "after": str(after)} | found)
+        return Response(DiffSchema.dump(before=str(before), after=str(after), **found))
 
     def _before(self, profile: SeccompProfile, text: str) -> SeccompRevision:
         if text != "parent":

@@ -5,7 +5,7 @@ from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
 
-from api.v1.schema import AnyJson
+from sandbox_platform.kit.schemas import AnyJson
 from seccomp_profiles.rules import OPERATORS, WORDS
 from seccomp_profiles.validators import KERNEL, UINT64
 

@@ -11,12 +11,12 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from api.v1 import profile_schema, schema
+from api.v1 import schema
 from api.v1.catalogue import CHANGING, CatalogueView, delete, partly_validated
-from api.v1.problems import Conflict
 from api.v1.profile_forms import ProfileChangeForm, ProfileForm, ValidateForm
+from api.v1.profile_schema import FindingSchema, FindingsSchema, ProfileSchema
 from clients.models import Client
-from sandbox_platform.kit.actors import actor_of
+from sandbox_platform.kit.actors import actor_name
 from sandbox_platform.kit.fields import validated
 from seccomp_profiles import activation, revisions
 from seccomp_profiles.derivation import derive
@@ -27,60 +27,28 @@ CHANGES = ("rules", "allow", "deny")
 TAGS = ["Seccomp profiles"]
 
 
-def profiles() -> QuerySet[SeccompProfile]:
-    names = Prefetch("clients", Client.objects.only("name", "seccomp_profile"))
-    rows = SeccompProfile.objects.select_related("active", "parent").prefetch_related("runtimes", names)
-    return rows.annotate(newest=Max("revisions__number"))
-
-
-def profile_as_shown(profile: Any, request: Request) -> dict[str, Any]:
-    # One client's name is none of another's business.
-    caller: object = request.user
-    sees_clients = isinstance(caller, Client) and caller.sees_everything
-    return {
-        "name": profile.name,
-        "description": profile.description,
-        "parent": profile.parent and profile.parent.name,
-        "parent_is_newer": profile.parent_is_newer,
-        "revision": profile.current.number,
-        "newest_revision": profile.newest,
-        "sha256": profile.sha256,
-        "rules": profile.rules,
-        "runtimes": [runtime.slug for runtime in profile.runtimes.all()],
-        "clients": [client.name for client in profile.clients.all()] if sees_clients else [],
-    }
-
-
-def by(request: Request) -> str:
-    return actor_of(request.user) or ""
+def shown_to(caller: Client | None) -> QuerySet[SeccompProfile]:
+    """With what ProfileSchema shows. One client's name is none of another's business."""
+    clients = Client.objects.only("name", "seccomp_profile")
+    if not (caller and caller.sees_everything):
+        clients = clients.none()
+    rows = SeccompProfile.objects.select_related("active", "parent").annotate(newest=Max("revisions__number"))
+    return rows.prefetch_related("runtimes", Prefetch("clients", clients, to_attr="shown_clients"))
 
 
 def in_fields(error: ModelError) -> ValidationError:
     return ValidationError(error.message_dict)
 
 
-def put_in_force(revision: SeccompRevision, override: str, request: Request) -> Any:
-    """Raises Conflict."""
-    try:
-        return activation.activate(revision, by=by(request), override=override)
-    except activation.NotProven as e:
-        raise Conflict(
-            str(e),
-            field="override",
-            remedy="Probe the revision on its runtimes, or send override with the reason, which stays on record.",
-            code="not_proven",
-        ) from e
-
-
 class ProfilesView(CatalogueView):
     @extend_schema(
         summary="Seccomp profiles",
         operation_id="list_seccomp_profiles",
-        responses=schema.answers({200: profile_schema.ProfileSchema(many=True)}),
+        responses=schema.answers({200: ProfileSchema(many=True)}),
         tags=TAGS,
     )
     def get(self, request: Request) -> Response:
-        return Response([profile_as_shown(profile, request) for profile in profiles()])
+        return Response([ProfileSchema.dump(profile) for profile in shown_to(self.caller)])
 
     @extend_schema(
         summary="Add a seccomp profile",
@@ -88,7 +56,7 @@ class ProfilesView(CatalogueView):
         description="Administrators only. With `rules` of its own, or with `parent` and what it allows and denies "
         "beside it. Its first revision is in force: nobody uses it yet.",
         request=ProfileForm,
-        responses=schema.answers({201: profile_schema.ProfileSchema}, *CHANGING),
+        responses=schema.answers({201: ProfileSchema}, *CHANGING),
         tags=TAGS,
     )
     def post(self, request: Request) -> Response:
@@ -96,23 +64,24 @@ class ProfilesView(CatalogueView):
         try:
             SeccompProfile(name=values["name"]).full_clean()
             profile = revisions.create_profile(
-                values.pop("name"), values.pop("rules", None), **values, by=by(request)
+                values.pop("name"), values.pop("rules", None), **values, by=actor_name(request.user)
             )
         except ModelError as e:
             raise in_fields(e) from e
         headers = {"Location": f"/api/v1/seccomp-profiles/{profile.name}"}
-        return Response(profile_as_shown(profiles().get(pk=profile.pk), request), status=201, headers=headers)
+        answer = ProfileSchema.dump(shown_to(self.caller).get(pk=profile.pk))
+        return Response(answer, status=201, headers=headers)
 
 
 class ProfileView(CatalogueView):
     @extend_schema(
         summary="One seccomp profile",
         operation_id="get_seccomp_profile",
-        responses=schema.answers({200: profile_schema.ProfileSchema}, 404),
+        responses=schema.answers({200: ProfileSchema}, 404),
         tags=TAGS,
     )
     def get(self, request: Request, name: str) -> Response:
-        return Response(profile_as_shown(get_object_or_404(profiles(), name=name), request))
+        return Response(ProfileSchema.dump(get_object_or_404(shown_to(self.caller), name=name)))
 
     @extend_schema(
         summary="Change a seccomp profile",
@@ -121,14 +90,14 @@ class ProfileView(CatalogueView):
         "force, or 409 when runtimes use the profile, as nothing has proven the revision on them yet: then add "
         "it, probe it and activate it.",
         request=ProfileChangeForm(partial=True),
-        responses=schema.answers({200: profile_schema.ProfileSchema}, *CHANGING, 404, 409),
+        responses=schema.answers({200: ProfileSchema}, *CHANGING, 404, 409),
         tags=TAGS,
     )
     def patch(self, request: Request, name: str) -> Response:
         with transaction.atomic():
             profile = get_object_or_404(SeccompProfile.objects.select_for_update(), name=name)
             self._change(profile, partly_validated(ProfileChangeForm, request.data), request)
-        return Response(profile_as_shown(profiles().get(pk=profile.pk), request))
+        return Response(ProfileSchema.dump(shown_to(self.caller).get(pk=profile.pk)))
 
     def _change(self, profile: SeccompProfile, values: dict[str, Any], request: Request) -> None:
         for field in values.keys() & {"name", "description"}:
@@ -137,7 +106,7 @@ class ProfileView(CatalogueView):
             profile.full_clean()
             profile.save()
             if values.keys() & set(CHANGES):
-                put_in_force(next_revision(profile, values, request), "", request)
+                activation.activate(next_revision(profile, values, request), by=actor_name(request.user))
         except ModelError as e:
             raise in_fields(e) from e
 
@@ -161,7 +130,7 @@ def next_revision(profile: SeccompProfile, values: dict[str, Any], request: Requ
         newest = profile.revisions.latest("number")
         wanted |= {"allow": newest.allow, "deny": newest.deny}
     wanted |= {name: values[name] for name in CHANGES if name in values}
-    return revisions.add_revision(profile, **wanted, note=values.get("note", ""), by=by(request))
+    return revisions.add_revision(profile, **wanted, note=values.get("note", ""), by=actor_name(request.user))
 
 
 class ValidateView(CatalogueView):
@@ -171,7 +140,7 @@ class ValidateView(CatalogueView):
         description="Administrators only. Changes nothing. Errors keep a profile from being saved; warnings and "
         "remarks say what it does not do although it says so, and what it will break.",
         request=ValidateForm,
-        responses=schema.answers({200: profile_schema.FindingsSchema}, *CHANGING),
+        responses=schema.answers({200: FindingsSchema}, *CHANGING),
         tags=TAGS,
     )
     def post(self, request: Request) -> Response:
@@ -181,10 +150,10 @@ class ValidateView(CatalogueView):
         valid = all(finding.level != ERROR for finding in found)
         effective = derive(parent.rules, allow=allow, deny=deny) if parent else form.get("rules")
         return Response(
-            {
-                "valid": valid,
-                "findings": [finding.as_dict() for finding in found],
-                "effective": effective if valid else None,
-                "sha256": hash_rules(effective) if valid else None,
-            }
+            FindingsSchema.dump(
+                valid=valid,
+                findings=[FindingSchema.dump(finding) for finding in found],
+                effective=effective if valid else None,
+                sha256=hash_rules(effective) if valid else None,
+            )
         )

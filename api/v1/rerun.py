@@ -7,9 +7,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api.v1 import schema
+from api.v1.answers import DifferenceSchema, RerunSchema, url_of
 from api.v1.base import ApiView
-from api.v1.problems import Conflict
-from api.v1.views import url_of
 from executions import representation, rerun, services, submission
 from executions.forms import RerunForm
 from sandbox_platform.kit.fields import validated
@@ -24,8 +23,8 @@ class RerunView(ApiView):
         request=RerunForm,
         responses=schema.answers(
             {
-                201: OpenApiResponse(schema.RerunSchema, "Finished."),
-                202: OpenApiResponse(schema.RerunSchema, "Under way: see Location."),
+                201: OpenApiResponse(RerunSchema, "Finished."),
+                202: OpenApiResponse(RerunSchema, "Under way: see Location."),
             },
             *schema.BODY,
             *schema.RUN,
@@ -37,21 +36,18 @@ class RerunView(ApiView):
     def post(self, request: Request, execution_id: UUID) -> Response:
         form = validated(RerunForm, request.data)
         earlier = self.execution(execution_id)
-        before, today = rerun.then(earlier), rerun.now(earlier, self.caller)
+        differences, obstacles = rerun.look(earlier, self.caller)
         pinned = form["configuration"] == "then"
-        rerun.refuse_gone_mode(earlier)
-        if pinned and (found := rerun.obstacles(earlier, today)):
-            raise Conflict(
-                f"It cannot run as it did then: {'; '.join(found)}.",
-                field="configuration",
-                remedy="Send now, to run it on today's configuration.",
-                code="configuration_gone",
-            )
+        if pinned:
+            rerun.refuse_gone_configuration(obstacles)
         wanted = rerun.request_of(
             earlier, pinned=pinned, client=self.caller, http=request._request, endpoint=submission.ENDPOINT
         )
         execution = services.submit(wanted, policy=earlier.runtime.code_policy)
         execution = submission.until_finished(execution, wait_s=form["wait"], http=request)
-        content = {"execution": representation.detail(execution), "differences": rerun.differences(before, today)}
+        content = RerunSchema.dump(
+            execution=representation.detail(execution),
+            differences=[DifferenceSchema.dump(**difference) for difference in differences],
+        )
         status = 201 if execution.is_finished else 202
         return Response(content, status=status, headers={"Location": url_of(execution.pk)})

@@ -1,5 +1,6 @@
 from django.urls import path, re_path
 
+from api.v1.artifacts import ArtifactsView, ArtifactView
 from api.v1.audit_trail import TrailExportView
 from api.v1.batches import BatchesView, BatchView
 from api.v1.builds import ActivateBuildView, BuildsView, BuildView, CancelBuildView
@@ -13,7 +14,7 @@ from api.v1.profile_revisions import ActivateView, DiffView, RevisionExportView,
 from api.v1.profiles import ProfilesView, ProfileView, ValidateView
 from api.v1.rerun import RerunView
 from api.v1.stats import StatsView
-from api.v1.views import ArtifactsView, ArtifactView, CancelView, ExecutionsView, ExecutionView, RequestsView
+from api.v1.views import CancelView, ExecutionsView, ExecutionView, RequestsView
 
 urlpatterns = [
     path("executions", ExecutionsView.as_view()),

@@ -1,18 +1,16 @@
 """/api/v1/executions: submit, list, look, cancel, artifacts."""
 
 from contextlib import suppress
-from pathlib import PurePath
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 from uuid import UUID
 
-from django.http import Http404, HttpResponse
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiRequest, OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api.v1 import schema
+from api.v1.answers import EgressRequestSchema, PageSchema, url_of
 from api.v1.base import ApiView, FormParser, JsonParser
 from api.v1.listing import ListForm, fields_of, parameters
 from api.v1.problems import Conflict
@@ -20,27 +18,9 @@ from executions import representation, services, submission
 from executions.forms import MultipartForm, SubmissionForm, WaitingForm
 from executions.models import Execution, Outcome
 from executions.pages import page
+from executions.representation import ExecutionSchema
 from runtimes.models import Network
-from sandbox_platform.kit.downloads import as_attachment
 from sandbox_platform.kit.fields import validated
-
-# Harmless wherever they are opened; everything else is bytes. All of them are sent as attachments.
-CONTENT_TYPES = {
-    ".csv": "text/csv; charset=utf-8",
-    ".gif": "image/gif",
-    ".jpeg": "image/jpeg",
-    ".jpg": "image/jpeg",
-    ".json": "application/json",
-    ".pdf": "application/pdf",
-    ".png": "image/png",
-    ".txt": "text/plain; charset=utf-8",
-    ".webp": "image/webp",
-}
-BYTES = "application/octet-stream"
-
-
-def url_of(execution_id: UUID) -> str:
-    return f"/api/v1/executions/{execution_id}"
 
 
 def answer(execution: Execution, *, created: bool) -> Response:
@@ -67,9 +47,9 @@ class ExecutionsView(ApiView):
         examples=schema.EXAMPLES,
         responses=schema.answers(
             {
-                200: OpenApiResponse(schema.ExecutionSchema, "The same request came before; it has finished."),
-                201: OpenApiResponse(schema.ExecutionSchema, "Finished."),
-                202: OpenApiResponse(schema.ExecutionSchema, "Under way: see Location."),
+                200: OpenApiResponse(ExecutionSchema, "The same request came before; it has finished."),
+                201: OpenApiResponse(ExecutionSchema, "Finished."),
+                202: OpenApiResponse(ExecutionSchema, "Under way: see Location."),
             },
             *schema.BODY,
             *schema.RUN,
@@ -93,7 +73,7 @@ class ExecutionsView(ApiView):
         summary="List executions",
         operation_id="list_executions",
         parameters=[ListForm],
-        responses=schema.answers({200: schema.PageSchema, **schema.LONG_QUERY}, 422),
+        responses=schema.answers({200: PageSchema, **schema.LONG_QUERY}, 422),
         tags=["Executions"],
     )
     def get(self, request: Request) -> Response:
@@ -106,7 +86,9 @@ class ExecutionsView(ApiView):
             query = request.query_params.copy()
             query["cursor"] = cursor
             following = f"{request.path}?{urlencode(list(_pairs(query)))}"
-        return Response({"next": following, "results": [representation.listed(row, fields) for row in rows]})
+        return Response(
+            PageSchema.dump(next=following, results=[representation.listed(row, fields) for row in rows])
+        )
 
 
 def _pairs(query: Any) -> list[tuple[str, str]]:
@@ -118,7 +100,7 @@ class ExecutionView(ApiView):
         summary="One execution",
         operation_id="get_execution",
         parameters=[WaitingForm],
-        responses=schema.answers({200: schema.ExecutionSchema}, 404, 422),
+        responses=schema.answers({200: ExecutionSchema}, 404, 422),
         tags=["Executions"],
     )
     def get(self, request: Request, execution_id: UUID) -> Response:
@@ -146,8 +128,8 @@ class CancelView(ApiView):
         request=None,
         responses=schema.answers(
             {
-                200: OpenApiResponse(schema.ExecutionSchema, "It was queued and never starts."),
-                202: OpenApiResponse(schema.ExecutionSchema, "It is running and ends within a second."),
+                200: OpenApiResponse(ExecutionSchema, "It was queued and never starts."),
+                202: OpenApiResponse(ExecutionSchema, "It is running and ends within a second."),
             },
             403,
             404,
@@ -173,56 +155,11 @@ class RequestsView(ApiView):
         summary="Requests that an execution's program made",
         operation_id="list_requests",
         description="The allowed and the refused, in their order, also while it runs: at most about a thousand.",
-        responses=schema.answers({200: schema.EgressRequestSchema(many=True)}, 404),
+        responses=schema.answers({200: EgressRequestSchema(many=True)}, 404),
         tags=["Executions"],
     )
     def get(self, request: Request, execution_id: UUID) -> Response:
         execution = self.execution(execution_id)
         if execution.network == Network.NONE:
             return Response([])
-        return Response(list(execution.egress_requests.values(*representation.REQUEST)))
-
-
-class ArtifactsView(ApiView):
-    @extend_schema(
-        summary="Artifacts of an execution",
-        operation_id="list_artifacts",
-        responses=schema.answers({200: schema.ArtifactSchema(many=True)}, 404),
-        tags=["Executions"],
-    )
-    def get(self, request: Request, execution_id: UUID) -> Response:
-        execution = self.execution(execution_id)
-        artifacts = execution.artifacts.values_list("name", "size") if execution.artifact_count else []
-        return Response(
-            [
-                {
-                    "name": name,
-                    "size": size,
-                    "content_type": content_type(name),
-                    "url": f"{url_of(execution.pk)}/artifacts/{quote(name, safe='')}",
-                }
-                for name, size in artifacts
-            ]
-        )
-
-
-class ArtifactView(ApiView):
-    @extend_schema(
-        summary="Download an artifact",
-        operation_id="get_artifact",
-        responses={
-            **schema.answers({}, 404),
-            (200, BYTES): OpenApiResponse(OpenApiTypes.BINARY, "Always an attachment."),
-        },
-        tags=["Executions"],
-    )
-    def get(self, request: Request, execution_id: UUID, name: str) -> HttpResponse:
-        execution = self.execution(execution_id)
-        artifact = execution.artifacts.filter(name=name).first() if "\0" not in name else None
-        if artifact is None:
-            raise Http404
-        return as_attachment(artifact.name, bytes(artifact.content), content_type(artifact.name))
-
-
-def content_type(name: str) -> str:
-    return CONTENT_TYPES.get(PurePath(name).suffix.lower(), BYTES)
+        return Response(list(execution.egress_requests.values(*EgressRequestSchema.getters)))

@@ -18,6 +18,7 @@ from audit import export
 from audit.models import TrailEntry
 from audit.models.changes import BASELINE, DELETE, EVENTS, INSERT, UPDATE
 from executions.admin import comparison
+from sandbox_platform.kit.exports import MEDIA_TYPES
 from sandbox_platform.kit.readonly import ReadOnlyAdmin
 
 LABELS = {INSERT: "created", UPDATE: "changed", DELETE: "deleted", BASELINE: "existed when recording began"}
@@ -185,13 +186,13 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
 
     @admin.action(description="Export as CSV, one line per changed column")
     def export_csv(self, request: HttpRequest, entries: QuerySet[TrailEntry]) -> StreamingHttpResponse:
-        return _download(entries, "csv")
+        return export.download(entries, "csv")
 
     # --- Export of all filtered entries ---
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         query = request.GET.urlencode()
-        addresses = {kind: reverse("admin:audit_trailentry_export", args=[kind]) for kind in export.MEDIA_TYPES}
+        addresses = {kind: reverse("admin:audit_trailentry_export", args=[kind]) for kind in MEDIA_TYPES}
         exports = [(kind, f"{address}?{query}") for kind, address in addresses.items()]
         return super().changelist_view(request, {"exports": exports} | (extra_context or {}))
 
@@ -200,7 +201,7 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
         return [path("export.<str:kind>", view, name="audit_trailentry_export"), *super().get_urls()]
 
     def export(self, request: HttpRequest, kind: str) -> HttpResponse | StreamingHttpResponse:
-        if kind not in export.MEDIA_TYPES:
+        if kind not in MEDIA_TYPES:
             raise Http404
         if not self.has_view_permission(request):
             raise PermissionDenied
@@ -208,16 +209,7 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
             entries = self.get_changelist_instance(request).get_queryset(request)
         except IncorrectLookupParameters:
             return redirect("admin:audit_trailentry_changelist")
-        return _download(entries, kind)
-
-
-def _download(entries: QuerySet[TrailEntry], kind: str) -> StreamingHttpResponse:
-    headers = {
-        "Content-Disposition": f'attachment; filename="audit-trail.{kind}"',
-        "Cache-Control": "private, no-store",
-    }
-    lines = export.lines(export.in_order(entries), kind)
-    return StreamingHttpResponse(lines, content_type=export.MEDIA_TYPES[kind], headers=headers)
+        return export.download(entries, kind)
 
 
 def _text(value: Any) -> str:

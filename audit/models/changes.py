@@ -1,6 +1,7 @@
 """The audit trail: every change of the configuration and the access rights, written by triggers in Postgres.
 
-To watch another model, add an event class here and call `guards.watch` for its table in a migration.
+To watch another model, add an event class here, and add the triggers that `audit_watch` in migrations/guards.sql makes
+for its table in a migration.
 """
 
 from typing import Any
@@ -65,7 +66,7 @@ class ClientEvent(_events_of(Client)):  # type: ignore[misc]
 
 
 class TokenEvent(_events_of(Token, unwatched=("last_used_at",))):  # type: ignore[misc]
-    """Stores a fingerprint of the token's hash instead of the hash; see `guards.watch`."""
+    """Stores a fingerprint of the token's hash instead of the hash; see `audit_watch` in migrations/guards.sql."""
 
 
 class RetentionPolicyEvent(_events_of(RetentionPolicy)):  # type: ignore[misc]

@@ -9,8 +9,8 @@ from typing import Any
 
 from django.urls import reverse
 
-from executions import rerun
 from executions.admin import ansi, rendering
+from executions.configuration import RunConfiguration
 from executions.models import Execution
 from executions.models.execution import OPEN
 from executions.sources import purged_output
@@ -111,7 +111,7 @@ def _total_ms(execution: Execution) -> float | None:
 
 def _configuration(earlier: Execution, later: Execution) -> Iterator[Fact]:
     """What each of them ran on, as far as it differs: the same names as the API's differences."""
-    for difference in rerun.differences(rerun.then(earlier), rerun.then(later)):
+    for difference in RunConfiguration.stored(earlier).differences(RunConfiguration.stored(later)):
         name = difference["field"]
         yield Fact(name, *(rendering.setting(name, difference[side]) for side in ("then", "now")))
 

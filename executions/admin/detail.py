@@ -8,6 +8,7 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from executions import people
 from executions.admin import ansi, comparison, rendering
 from executions.admin.explain import explain
 from executions.admin.highlight import highlight
@@ -65,7 +66,7 @@ def context_of(request: HttpRequest, execution: Execution) -> dict[str, Any]:
         "is_open": is_open,
         "events_url": reverse("admin:executions_execution_events", args=[execution.pk]),
         "may_cancel": is_open and may("executions.cancel_execution"),
-        "may_run": may("executions.run_execution"),
+        "may_run": may(people.MAY_RUN),
     } | {name: value for card in detail_cards(request, execution) for name, value in card.items()}
 
 

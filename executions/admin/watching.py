@@ -7,11 +7,11 @@ connection ended, nobody has kept: so whoever comes back is told all of it from 
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from executions.admin.ansi import Painter
 from executions.event_stream import STREAMS, Events, Phase, Position
-from executions.streams import RETRY_AFTER_S, Stream, places, socket_of
+from executions.streams import TooManyStreams, respond, socket_of
 
 
 class PaintedEvents(Events):
@@ -33,12 +33,7 @@ def stream(request: HttpRequest, execution_id: UUID) -> HttpResponseBase:
         return HttpResponse(status=204)
     # Places are counted by client; people are the negative numbers.
     watcher = -(request.user.pk or 0)
-    if not places.take(watcher):
-        return HttpResponse(
-            "Too many event streams are open.", status=503, headers={"Retry-After": str(RETRY_AFTER_S)}
-        )
-    return StreamingHttpResponse(
-        Stream(PaintedEvents(execution_id, socket_of(request)), watcher),
-        content_type="text/event-stream",
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
+    try:
+        return respond(PaintedEvents(execution_id, socket_of(request)), watcher)
+    except TooManyStreams as e:
+        return HttpResponse(e.detail, status=503, headers={"Retry-After": str(e.retry_after_s)})

@@ -212,13 +212,13 @@ class Gateway:
         channel, *words = line.split()
         try:
             address, method, host, port, *_ = words  # squid adds the ACL's arguments, of which there are none
-            asked = policy.Asked.of(execution_of(address), method, host, port)
+            request = policy.ProxyRequest.of(execution_of(address), method, host, port)
         except ValueError:
             return f"{channel} ERR"
-        if asked.execution_id == self._trial:
-            return f"{channel} {'OK' if asked.host in TRIALS else 'ERR'}"
+        if request.execution_id == self._trial:
+            return f"{channel} {'OK' if request.host in TRIALS else 'ERR'}"
         try:
-            row = await self._ask(policy.decide, asked, self._count(asked.execution_id))
+            row = await self._ask(policy.decide, request, self._count(request.execution_id))
         except Exception as e:
             # Unrecorded, therefore refused.
             logger.error("egress: not decided: %s", without_text(e))
@@ -241,19 +241,19 @@ class Gateway:
         except ValueError:
             logger.warning("egress: the proxy told something that is not understood")
             return
-        if ended.asked.execution_id == self._trial or not ended.asked.execution_id.int:
+        if ended.request.execution_id == self._trial or not ended.request.execution_id.int:
             return
         # It may have been refused without a row of its own.
         if (
             ended.request_id is None
-            and self._seen.get(ended.asked.execution_id, 0) > settings.SANDBOX_EGRESS_REQUESTS
+            and self._seen.get(ended.request.execution_id, 0) > settings.SANDBOX_EGRESS_REQUESTS
         ):
             return
         if ended.request_id is None:
-            self._count(ended.asked.execution_id)
+            self._count(ended.request.execution_id)
         try:
             if not await self._ask(policy.complete, ended):
-                logger.warning("egress: the end of a request of %s came too late", ended.asked.execution_id)
+                logger.warning("egress: the end of a request of %s came too late", ended.request.execution_id)
         except Exception as e:
             logger.error("egress: the end of a request is not recorded: %s", without_text(e))
 
@@ -322,15 +322,15 @@ def execution_of(address: str) -> UUID:
     return UUID(int=int(ipaddress.IPv6Address(address)))
 
 
-def parse_ended(line: str) -> policy.Ended:
+def parse_ended(line: str) -> policy.CompletedRequest:
     """A line of the proxy's log, see images/egress/entrypoint. Raises ValueError."""
     tag, address, method, host, port, result, status, reason, peer, sent, received = line.split()
     try:
         execution_id = execution_of(address)
     except ValueError:
         execution_id = UUID(int=0)  # its own, or an IPv4 address: no sandbox's
-    return policy.Ended(
-        asked=policy.Asked.of(execution_id, method, host, port),
+    return policy.CompletedRequest(
+        request=policy.ProxyRequest.of(execution_id, method, host, port),
         request_id=int(tag) if tag.isdigit() else None,
         denied="DENIED" in result,
         reason="" if reason == NONE else reason,

@@ -17,8 +17,8 @@ HIGHEST_PORT = 65535
 
 
 def network_for(execution: Execution) -> Network:
-    """For one that is about to run. One that runs as it did then gets no more than it had then."""
-    if execution.pinned and execution.network == Network.NONE:
+    """Return the network for a run that is about to start: what it got at submission, unless that was taken away."""
+    if execution.network == Network.NONE:
         return Network.NONE
     return network_of(execution.runtime, execution.client)
 
@@ -39,7 +39,7 @@ def settle(execution: Execution) -> None:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ProxyRequest:
     """What a program asks the proxy for."""
 
     execution_id: UUID
@@ -48,32 +48,34 @@ class Asked:
     port: int
 
     @classmethod
-    def of(cls, execution_id: UUID, method: str, host: str, port: str) -> "Asked":
+    def of(cls, execution_id: UUID, method: str, host: str, port: str) -> "ProxyRequest":
         number = int(port) if port.isascii() and port.isdigit() and len(port) < 6 else 0
         return cls(execution_id, method, host, min(number, HIGHEST_PORT))
 
 
-def decide(asked: Asked, seen: int = 0) -> EgressRequest | None:
+def decide(request: ProxyRequest, seen: int = 0) -> EgressRequest | None:
     """The request's row, which says whether it is passed on; None where there is no such execution, or one that
     has asked for far too much. `seen`: requests of the same execution before it."""
     execution = Execution.objects.select_related("runtime", "client").defer("code", "stdin").filter(
-        pk=asked.execution_id
+        pk=request.execution_id
     ).first()  # fmt: skip
     if execution is None or seen > settings.SANDBOX_EGRESS_REQUESTS:
         return None
-    return record(asked, Refusal.LIMIT if seen == settings.SANDBOX_EGRESS_REQUESTS else _reason(asked, execution))
+    return record(
+        request, Refusal.LIMIT if seen == settings.SANDBOX_EGRESS_REQUESTS else _reason(request, execution)
+    )
 
 
-def _reason(asked: Asked, execution: Execution) -> str:
+def _reason(request: ProxyRequest, execution: Execution) -> str:
     """Why it is refused, as things stand at this moment; "" if it is not."""
     if execution.status != Status.RUNNING or execution.network != Network.EGRESS:
         return Refusal.NO_EGRESS
     if network_of(execution.runtime, execution.client) != Network.EGRESS:
         return Refusal.NO_EGRESS
-    if asked.port not in PORTS:
+    if request.port not in PORTS:
         return Refusal.PORT
     try:
-        host = normal_domain(asked.host)
+        host = normal_domain(request.host)
     except ValidationError:
         return Refusal.NOT_ALLOWED
     rules = EgressRule.objects.applying(runtime_id=execution.runtime_id, client_id=execution.client_id)
@@ -82,13 +84,13 @@ def _reason(asked: Asked, execution: Execution) -> str:
     return Refusal.NOT_ALLOWED
 
 
-def record(asked: Asked, reason: str) -> EgressRequest:
+def record(request: ProxyRequest, reason: str) -> EgressRequest:
     return EgressRequest.objects.create(
-        execution_id=asked.execution_id,
+        execution_id=request.execution_id,
         at=timezone.now(),
-        method=_shown(asked.method, LONGEST["method"]),
-        host=_shown(asked.host, LONGEST["host"]),
-        port=asked.port,
+        method=_shown(request.method, LONGEST["method"]),
+        host=_shown(request.host, LONGEST["host"]),
+        port=request.port,
         allowed=not reason,
         reason=reason,
     )
@@ -99,10 +101,10 @@ def _shown(text: str, longest: int) -> str:
 
 
 @dataclass(frozen=True)
-class Ended:
+class CompletedRequest:
     """What the proxy says when a request is over."""
 
-    asked: Asked
+    request: ProxyRequest
     request_id: int | None  # None: it was refused before anybody was asked about it
     denied: bool
     reason: str
@@ -112,16 +114,16 @@ class Ended:
     bytes_received: int | None
 
 
-def complete(ended: Ended) -> bool:
+def complete(ended: CompletedRequest) -> bool:
     """False if the row cannot be completed (any more)."""
     request_id = ended.request_id
     if request_id is None:
-        if not Execution.objects.filter(pk=ended.asked.execution_id).exists():
+        if not Execution.objects.filter(pk=ended.request.execution_id).exists():
             return False
         known = ended.reason in Refusal.values
-        request_id = record(ended.asked, ended.reason if known else Refusal.MALFORMED).pk
+        request_id = record(ended.request, ended.reason if known else Refusal.MALFORMED).pk
     rows = EgressRequest.objects.filter(
-        pk=request_id, execution_id=ended.asked.execution_id, ended_at__isnull=True
+        pk=request_id, execution_id=ended.request.execution_id, ended_at__isnull=True
     )
     values = {
         "ended_at": timezone.now(),

@@ -1,9 +1,11 @@
 from executions.models.execution import Artifact, Execution, InputFile, Mode, Outcome, Status
 from executions.models.hourly import HourlyCount, HourlyTime, Rollup
 from executions.models.output import OutputChunk
+from executions.models.provenance import STARTED_FROM
 from executions.models.searches import SavedSearch
 
 __all__ = [
+    "STARTED_FROM",
     "Artifact",
     "Execution",
     "HourlyCount",

@@ -29,8 +29,6 @@ LARGE = ("code", "arguments", "stdin", "argv", "stdout", "stderr", "result", "po
 OPEN = (Status.QUEUED, Status.RUNNING)
 IDEMPOTENCY_CONSTRAINT = "execution_idempotency_once"
 TERMINAL = tuple(status for status in Status if status not in OPEN)
-# Its caller waits for the answer, which is the first to tell the execution's id: nobody can be watching.
-UNWATCHED_ENDPOINT = "ragflow"
 CALL_BACK = f"""
     INSERT INTO executions_delivery
         (execution_id, status, attempt_count, next_attempt_at, last_error, created_at)
@@ -104,6 +102,9 @@ class Execution(models.Model):
     )
     runtime = models.ForeignKey(Runtime, on_delete=models.PROTECT, related_name="executions", db_index=False)
     endpoint = models.CharField(max_length=20, help_text="Where it came in.")
+    announce_start = models.BooleanField(
+        default=True, help_text="Whether somebody may watch the run: its id is known before its end."
+    )
     mode = models.CharField(max_length=8, choices=Mode.choices)
     code = models.TextField()
     code_sha256 = models.CharField(max_length=64)
@@ -163,6 +164,7 @@ class Execution(models.Model):
     egress_rules = models.JSONField(default=list, help_text="The allow-list that applied when it began.")
     limits = models.JSONField()
     environment = models.JSONField(default=dict)
+    artifact_suffixes = models.JSONField(null=True, help_text="Endings of the artifacts to keep; null keeps all.")
     runsc_version = models.CharField(max_length=100, blank=True)
     node = models.CharField(max_length=100, blank=True)
     sandbox_id = models.CharField(max_length=64, blank=True)
@@ -233,7 +235,7 @@ class Execution(models.Model):
             GinIndex(search_vector(), condition=Q(status__in=TERMINAL), name="execution_search_idx"),
         ]
         triggers = [
-            # That terminal rows, and their artifacts, never change is the audit app's: see audit/guards.py.
+            # That terminal rows, and their artifacts, never change is the audit app's: see audit/migrations/guards.sql.
             # In Postgres: one round trip on every answer's way, and an end that SQL brings about is heard of too.
             pgtrigger.Trigger(
                 name="end_is_announced",
@@ -251,8 +253,9 @@ class Execution(models.Model):
                 name="start_is_announced",
                 operation=pgtrigger.Update,
                 when=pgtrigger.After,
-                condition=pgtrigger.Q(old__status=Status.QUEUED, new__status=Status.RUNNING)
-                & ~pgtrigger.Q(new__endpoint=UNWATCHED_ENDPOINT),
+                condition=pgtrigger.Q(
+                    old__status=Status.QUEUED, new__status=Status.RUNNING, new__announce_start=True
+                ),
                 func=f"PERFORM pg_notify('{PROGRESS}', NEW.id::text); RETURN NULL;",
             ),
             # In whatever way it ends: without its delivery there is no end.

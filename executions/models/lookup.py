@@ -10,23 +10,10 @@ from django.db.models.functions import Coalesce
 
 from clients.models.client import Client
 
-# A tsvector holds at most 1 MiB, and a longer one would fail the row: what lies beyond is not searched.
+# Of each text; executions/migrations/words.sql has the same number.
 SEARCHED_CHARACTERS = 20_000
-# Of an id, in the marks of its time: 50 days, 3 days, 5 h, 17 min, 65 s.
+# Hexadecimal digits of an id in the marks of its time, as in words.sql: 50 days, 3 days, 5 h, 17 min, 65 s.
 MARK_DIGITS = (4, 5, 6, 7, 8)
-# What full-text search looks at. The marks begin with a character that no word of a text does: see searching.py.
-# Its cost is thousands of times that of an operator, and Postgres must know: it would compute it row by row where
-# the index has it. In SQL it would be taken apart and the cost forgotten, hence plpgsql.
-WORDS = f"""
-CREATE FUNCTION execution_words(id uuid, client_id bigint, code text, stdout text, stderr text) RETURNS tsvector
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 100000 AS $$
-BEGIN
-    RETURN to_tsvector('pg_catalog.simple', left(code, {SEARCHED_CHARACTERS}) || ' '
-            || left(stdout, {SEARCHED_CHARACTERS}) || ' ' || left(stderr, {SEARCHED_CHARACTERS}))
-        || array_to_tsvector(ARRAY['@c' || coalesce(client_id::text, ''),
-            {", ".join(f"'@' || left(id::text, {digits})" for digits in MARK_DIGITS)}]);
-END $$;
-"""
 
 
 def search_vector() -> Func:

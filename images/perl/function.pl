@@ -1,4 +1,4 @@
-# Calls main with the arguments as a hash reference; sends the runner what it returns.
+# Call main with the arguments as a hash reference and send the return value to the runner.
 use strict;
 use warnings;
 use JSON::PP;

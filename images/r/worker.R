@@ -1,10 +1,10 @@
 # The R worker: becomes the program. See docs/runner-protocol.md, "Writing a worker".
-# Native because R takes half a second to start: it is over before the job comes.
+# Native, because R takes half a second to start: it is started before the job arrives.
 invisible(loadNamespace("jsonlite"))
 
 sandbox <- local({
   Sys.unsetenv("SANDBOX_PRELOAD")
-  # R cannot use a descriptor by its number, and may not open the runner's pipes by name: cat holds them for it.
+  # R cannot use a descriptor by number, and may not open the runner's pipes by name, so cat reads and writes them.
   jobs <- pipe("exec cat <&3", "rb")
   status <- pipe("exec cat >&4", "wb")
   send <- function(bytes) {
@@ -25,7 +25,7 @@ sandbox <- local({
   source <- file.path("/workspace", job$source_file)
   write(source, charToRaw(enc2utf8(job$code)))
   if (length(job$environment)) do.call(Sys.setenv, job$environment)
-  # As Rscript would have been called.
+  # Set the arguments as Rscript would.
   own <- c("R", "--no-echo", "--no-restore", "--vanilla", paste0("--file=", source))
   given <- as.character(unlist(job$argv))
   unlockBinding("commandArgs", baseenv())
@@ -33,7 +33,7 @@ sandbox <- local({
     if (trailingOnly) given else c(own, if (length(given)) c("--args", given))
   }, baseenv())
   lockBinding("commandArgs", baseenv())
-  # Once more, for vectors where the JSON has lists of one type.
+  # Parse again, to get vectors where the JSON has lists of one type.
   arguments <- function() jsonlite::fromJSON(jsonlite::toJSON(job$arguments, auto_unbox = TRUE, null = "null", digits = NA))
   finish <- function(bytes) {
     send(bytes)

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 # The Ruby worker: becomes the program. See docs/runner-protocol.md, "Writing a worker".
-# Native because loading RubyGems takes longer than most programs do: it is over before the job comes.
+# Native, because loading RubyGems takes longer than most programs: it is done before the job arrives.
 require 'fileutils'
 require 'json'
 
@@ -26,7 +26,7 @@ sandbox = lambda do
   ENV.update(job['environment'])
   ARGV.replace(job['argv'])
   $0 = source
-  # What Ruby does for the main program only.
+  # Ruby does this for the main program only.
   if (at = job['code'].b =~ /^__END__\r?\n/n)
     Object.const_set(:DATA, File.open(source).tap { |file| file.seek(at + Regexp.last_match(0).bytesize) })
   end
@@ -38,7 +38,7 @@ begin
   load source
   if job['mode'] == 'function'
     abort 'main is not defined: the program must define a method named main.' unless respond_to?(:main, true)
-    # As keywords if it has any, else as one Hash.
+    # Pass keywords if main takes any, else one Hash.
     kinds = method(:main).parameters.map(&:first)
     value = if kinds.intersect?(%i[key keyreq keyrest])
               main(**job['arguments'].transform_keys(&:to_sym))
@@ -55,7 +55,7 @@ begin
 rescue SystemExit, SignalException
   raise
 rescue Exception => e
-  # A backtrace that starts in the program, not here.
+  # Start the backtrace in the program, not here.
   e.set_backtrace(e.backtrace.reject { |line| line.start_with?('/opt/sandbox/') })
   raise e
 end

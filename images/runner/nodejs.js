@@ -12,7 +12,7 @@ function readExactly(size) {
   const buffer = Buffer.alloc(size);
   for (let offset = 0; offset < size; ) {
     const count = fs.readSync(3, buffer, offset, size - offset, null);
-    if (count === 0) process.exit(0); // no job: the sandbox is being taken down
+    if (count === 0) process.exit(0); // no job: the sandbox is being removed
     offset += count;
   }
   return buffer;
@@ -22,7 +22,7 @@ function writeAll(fd, buffer) {
   for (let offset = 0; offset < buffer.length; ) offset += fs.writeSync(fd, buffer, offset);
 }
 
-// For another language than JavaScript: its module turns a file's text into JavaScript.
+// For a language other than JavaScript: its module turns the text of a file into JavaScript.
 const transpile = process.argv[2] ? require(process.argv[2]) : (code) => code;
 
 function fail(prefix, error) {
@@ -31,7 +31,7 @@ function fail(prefix, error) {
   process.exit(1);
 }
 
-// V8 compiles Node.js's own functions when they are first called: done while nobody waits.
+// V8 compiles Node.js's own functions on their first call. Call them now, before the job arrives.
 function rehearse() {
   const file = '/tmp/.rehearsal.js';
   fs.writeFileSync(file, '');
@@ -60,7 +60,7 @@ function load(job) {
   program.filename = file;
   program.paths = Module._nodeModulePaths(folder);
   if (script) process.mainModule = require.main = program;
-  // A top-level `main` of any kind counts, whatever else is exported; otherwise what the module exports.
+  // A top-level `main` of any kind takes precedence over the module's exports.
   const tail = script ? '' : "\n\n;typeof main === 'undefined' || (module.exports = { main });";
   program._compile(transpile(job.code, file) + tail, file);
   program.loaded = true;
@@ -90,14 +90,14 @@ function sendResult(value) {
   head.write('R');
   head.writeUInt32BE(result.length, 1);
   writeAll(4, Buffer.concat([head, result]));
-  // Taking an isolate down takes longer than most runs: say that we are done, and go with the sandbox.
+  // Shutting down an isolate takes longer than most runs: report the end and let the sandbox end the process.
   process.once('beforeExit', (code) => {
     process.emit('exit', code);
     if (code !== 0) return;
     writeAll(4, Buffer.from('D'));
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LINGER_MS);
   });
-  // The run is over when main() is: what still hangs on the event loop gets a moment, not the time limit.
+  // The run ends when main() returns: pending work on the event loop gets a moment, not the time limit.
   setTimeout(() => process.exit(0), LINGER_MS).unref();
 }
 
@@ -116,7 +116,7 @@ function runFunction(job) {
   }
 }
 
-// Otherwise process.exit() drops what the pipe had no room for yet, and fs.writeSync() fails with EAGAIN.
+// Otherwise process.exit() drops output that did not fit into the pipe, and fs.writeSync() fails with EAGAIN.
 for (const stream of [process.stdout, process.stderr]) stream._handle.setBlocking(true);
 if (process.env.HTTPS_PROXY) require('/opt/sandbox/egress.js');
 for (const name of JSON.parse(process.env.SANDBOX_PRELOAD)) {
@@ -124,7 +124,7 @@ for (const name of JSON.parse(process.env.SANDBOX_PRELOAD)) {
 }
 delete process.env.SANDBOX_PRELOAD;
 rehearse();
-// Within the event loop, whose start is done with then.
+// Inside the event loop, so that the loop has started before the job arrives.
 setImmediate(() => {
   writeAll(4, Buffer.from('+'));
   const job = JSON.parse(readExactly(readExactly(4).readUInt32BE(0)).toString());

@@ -1,4 +1,4 @@
-// TypeScript as JavaScript: types are removed, not checked, and every line stays where it was.
+// Turn TypeScript into JavaScript: types are removed, not checked, and line numbers stay the same.
 'use strict';
 
 const fs = require('fs');
@@ -16,7 +16,7 @@ function transpile(code, file) {
   }
 }
 
-// Files that are given beside the program.
+// The files beside the program.
 Module._extensions['.ts'] = (module, file) => module._compile(transpile(fs.readFileSync(file, 'utf8'), file), file);
 
 module.exports = transpile;

@@ -10,9 +10,9 @@ from runtimes.models import Network, Runtime
 from sandbox_platform.doctor.check import Check, broken, ok, warning
 from sandbox_platform.kit.liveness import callbacks_alive, keeper_alive, workers_alive
 from sandboxes import doors
+from sandboxes.configuration import SandboxConfiguration
 from sandboxes.engine import EngineError
 from sandboxes.models import Sandbox, SandboxState
-from sandboxes.pool import Configuration
 
 LONG_WAIT_S = 60
 REFUSED_ADDRESS = "ERR_EGRESS_ADDRESS"
@@ -90,7 +90,7 @@ def _ready(runtime: Runtime) -> int:
         node=settings.SANDBOX_NODE,
         runtime=runtime,
         runtime_revision=runtime.revision,
-        profile_sha256=Configuration(runtime).profile_sha256,
+        profile_sha256=SandboxConfiguration.of_runtime(runtime).profile_sha256,
         network=Network.NONE,
         state=SandboxState.READY,
     ).count()

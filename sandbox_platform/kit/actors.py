@@ -10,3 +10,8 @@ def actor_of(caller: Any) -> str | None:
     if getattr(caller, "is_authenticated", False) and hasattr(caller, "get_username"):
         return f"user {caller.get_username()}"
     return None
+
+
+def actor_name(caller: Any) -> str:
+    """Return what a record of ours says in its column of who did it: "" for nobody in particular."""
+    return actor_of(caller) or ""

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from scripts.setup import browser, docker, envfile, images, python_env, stack
+from scripts.setup import browser, docker, envfile, frontend, images, python_env, stack
 from scripts.setup.host import SUPPORTED, SetupError, fail, release, say
 
 
@@ -61,6 +61,7 @@ def prepare_tests() -> None:
     envfile.ensure()
     ensure_python()
     browser.ensure()
+    frontend.ensure()
     images.ensure_all()
 
 
@@ -75,6 +76,7 @@ COMMANDS: dict[str, Callable[[], int | None]] = {
     "ensure_python": ensure_python,
     "ensure_docker": docker.ensure,
     "ensure_browser": browser.ensure,
+    "ensure_frontend": frontend.ensure,
     "build": build,
     "start": start,
     "stop": stack.stop,

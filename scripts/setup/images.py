@@ -30,6 +30,10 @@ SLIM = (
 )
 
 
+# Folders that tools fill: their content follows from the other files.
+GENERATED = {"__pycache__", "node_modules", "vendor"}
+
+
 @dataclass(frozen=True)
 class Image:
     name: str
@@ -114,7 +118,7 @@ def fingerprint(paths: Iterable[Path], salt: str, top: Path) -> str:
     for path in paths:
         files |= {path} if path.is_file() else {file for file in path.rglob("*") if file.is_file()}
     for file in sorted(files):
-        if "__pycache__" in file.parts or "node_modules" in file.parts:
+        if GENERATED & set(file.parts):
             continue
         mode = "x" if file.stat().st_mode & 0o100 else "-"
         digest.update(f"{file.relative_to(top)}\0{mode}\0".encode())

@@ -16,7 +16,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST, require_safe
 
-from sandbox_platform.kit.actors import actor_of
+from sandbox_platform.kit.actors import actor_name
 from sandbox_platform.kit.generics import ModelAdmin
 from seccomp_profiles import activation, revisions
 from seccomp_profiles.admin.forms import SeccompProfileForm
@@ -216,10 +216,10 @@ def activate(request: HttpRequest, model_admin: Admin, profile_id: int, number: 
     revision = _revision(profile, number)
     override = request.POST.get("override", "")[:2000].replace("\0", "")
     try:
-        activation.activate(revision, by=actor_of(request.user) or "", override=override)
+        activation.activate(revision, by=actor_name(request.user), override=override)
         messages.success(request, f"Revision {number} is in force.")
     except activation.NotProven as e:
-        messages.error(request, f"{e} Probe it, or say why it shall be in force all the same.")
+        messages.error(request, f"{e.detail} Probe it, or say why it shall be in force all the same.")
     return _to(profile)
 
 
@@ -230,7 +230,7 @@ def follow(request: HttpRequest, model_admin: Admin, profile_id: int) -> HttpRes
     if profile.parent is None:
         raise Http404
     newest = profile.revisions.latest("number")
-    by = actor_of(request.user) or ""
+    by = actor_name(request.user)
     try:
         note = f"Takes over {profile.parent.current}."
         revision = revisions.add_revision(profile, allow=newest.allow, deny=newest.deny, note=note, by=by)
@@ -239,5 +239,5 @@ def follow(request: HttpRequest, model_admin: Admin, profile_id: int) -> HttpRes
     except ValidationError as e:
         messages.error(request, " ".join(e.messages))
     except activation.NotProven as e:
-        messages.warning(request, f"{e} It is a draft until it is activated below.")
+        messages.warning(request, f"{e.detail} It is a draft until it is activated below.")
     return _to(profile)

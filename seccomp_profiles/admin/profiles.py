@@ -8,7 +8,7 @@ from django.urls import URLPattern, path
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from sandbox_platform.kit.actors import actor_of
+from sandbox_platform.kit.actors import actor_name
 from sandbox_platform.kit.generics import ModelAdmin
 from seccomp_profiles import activation, revisions
 from seccomp_profiles.admin import pages
@@ -79,7 +79,7 @@ class SeccompProfileAdmin(ModelAdmin[SeccompProfile]):
         return super().render_change_form(request, context, *args, **options)
 
     def save_model(self, request: HttpRequest, obj: SeccompProfile, form: Any, change: bool) -> None:
-        by = actor_of(request.user) or ""
+        by = actor_name(request.user)
         with transaction.atomic():
             super().save_model(request, obj, form, change)
             if not form.is_changed:
@@ -100,7 +100,7 @@ class SeccompProfileAdmin(ModelAdmin[SeccompProfile]):
             activation.activate(revision, by=by)
             messages.success(request, f"Revision {revision.number} is in force.")
         except activation.NotProven as e:
-            messages.warning(request, f"{e} It is a draft until it is activated below.")
+            messages.warning(request, f"{e.detail} It is a draft until it is activated below.")
 
     @admin.display(description="Extends", empty_value="–")
     def extends(self, profile: SeccompProfile) -> str | None:

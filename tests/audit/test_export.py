@@ -13,6 +13,7 @@ from django.urls import reverse
 from audit import export
 from clients.models import Client
 from runtimes.models import Runtime
+from sandbox_platform.kit.exports import MEDIA_TYPES
 from seccomp_profiles import revisions
 from tests.conftest import Visitor
 
@@ -47,7 +48,7 @@ def names(text: str) -> list[str]:
 
 
 def test_every_change_comes_once_and_in_order(changes: Runtime) -> None:
-    found = names("".join(export.as_jsonl(export.in_order(export.trail()))))
+    found = names("".join(export.lines(export.in_order(export.trail()), "jsonl")))
     assert found == ["Python 3.13", *(f"Python {number}" for number in range(1, MANY))]
 
 
@@ -73,7 +74,7 @@ def test_memory_does_not_grow_with_the_trail(python_runtime: Runtime) -> None:
         for number in range(changes):
             Runtime.objects.filter(pk=python_runtime.pk).update(environment={"A": f"{number} {'x' * 20_000}"})
         tracemalloc.start()
-        assert sum(1 for _ in export.as_jsonl(export.in_order(export.trail()))) > changes
+        assert sum(1 for _ in export.lines(export.in_order(export.trail()), "jsonl")) > changes
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return peak
@@ -83,7 +84,7 @@ def test_memory_does_not_grow_with_the_trail(python_runtime: Runtime) -> None:
 
 
 def test_jsonl_has_before_and_after(one_change: Runtime) -> None:
-    last = json.loads(list(export.as_jsonl(export.in_order(export.trail())))[-1])
+    last = json.loads(list(export.lines(export.in_order(export.trail()), "jsonl"))[-1])
     assert last["columns"]["name"] == {"before": "Python 3.13", "after": "Another"}
     assert (last["object"], last["change"]) == ("Runtime python", "update")
     assert last["database_role"] == "sandbox"
@@ -92,7 +93,9 @@ def test_jsonl_has_before_and_after(one_change: Runtime) -> None:
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@a", "\t=1", "\r=1", "\n=1"])
 def test_no_cell_is_a_formula(text: str) -> None:
     revisions.create_profile("x", description=text)
-    rows = list(csv.DictReader(StringIO("".join(export.as_csv(export.in_order(export.trail()))), newline="")))
+    rows = list(
+        csv.DictReader(StringIO("".join(export.lines(export.in_order(export.trail()), "csv")), newline=""))
+    )
     assert f"'{text}" in [row["after"] for row in rows]
 
 
@@ -126,7 +129,7 @@ def test_list_and_export_have_what_is_filtered(
 
 def test_list_leads_to_the_export_of_what_it_shows(browser: Browser, one_change: Runtime) -> None:
     html = browser.get(LIST, {"change": "update"}).content.decode()
-    for kind in export.MEDIA_TYPES:
+    for kind in MEDIA_TYPES:
         assert f"{reverse('admin:audit_trailentry_export', args=[kind])}?change=update" in html
 
 

@@ -56,6 +56,11 @@ def open_page(browser: Browser, platform: Platform) -> Iterator[Open]:
     assert not wrong, "\n".join(wrong)
 
 
+def write_program(page: Page, program: str) -> None:
+    """Into the playground's editor, in place of what is there."""
+    page.get_by_role("textbox", name="Program").fill(program)
+
+
 def violations(page: Page) -> list[str]:
     """What axe calls serious or critical."""
     found = Axe().run(page).response["violations"]

@@ -12,7 +12,7 @@ import requests
 from playwright.sync_api import Page, expect
 
 from scripts.chromium import PHONE
-from tests.browser.conftest import Open, violations
+from tests.browser.conftest import Open, violations, write_program
 from tests.live import TOKEN, Platform, eventually
 
 pytestmark = pytest.mark.needs_docker
@@ -182,8 +182,7 @@ def test_playground_has_colours_too(open_page: Open, platform: Platform) -> None
     page = open_page()
     page.goto(f"{platform.url}/admin/playground/")
     page.get_by_label("Mode").select_option("script")
-    program = r"print('\x1b[34mblue\x1b[0m')"
-    page.evaluate("text => document.querySelector('.CodeMirror').CodeMirror.setValue(text)", program)
+    write_program(page, r"print('\x1b[34mblue\x1b[0m')")
     page.locator("#run").click()
     expect(page.locator("#stdout .ansi-fg-blue")).to_have_text("blue")
 

@@ -10,7 +10,7 @@ import pytest
 import requests
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import PASSWORD, Open
+from tests.browser.conftest import PASSWORD, Open, write_program
 from tests.live import TOKEN, Platform, eventually
 
 pytestmark = pytest.mark.needs_docker
@@ -41,10 +41,6 @@ def run(platform: Platform, program: str) -> None:
     assert answer.json()["status"] == "succeeded", answer.text
 
 
-def write(page: Page, program: str) -> None:
-    page.evaluate("text => document.querySelector('.CodeMirror').CodeMirror.setValue(text)", program)
-
-
 def last_execution(page: Page, platform: Platform) -> None:
     page.goto(f"{platform.url}/admin/executions/execution/{platform.last_execution()['id']}/change/")
 
@@ -64,7 +60,7 @@ def test_playground_runs_a_program_and_shows_the_call(admin: Page, platform: Pla
 
 def test_playground_s_call_can_be_copied_and_works(admin: Page, platform: Platform) -> None:
     admin.goto(f"{platform.url}/admin/playground/")
-    write(admin, 'def main(name):\n    return f"it\'s {name}"\n')
+    write_program(admin, 'def main(name):\n    return f"it\'s {name}"\n')
     command = admin.locator("#curl").text_content() or ""
     env = os.environ | {"TOKEN": TOKEN, "no_proxy": "127.0.0.1"}
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=env, check=True)
@@ -81,7 +77,7 @@ def test_playground_says_what_is_wrong(admin: Page, platform: Platform) -> None:
 def test_running_one_is_watched_and_cancelled(admin: Page, platform: Platform) -> None:
     admin.goto(f"{platform.url}/admin/playground/")
     admin.get_by_label("Mode").select_option("script")
-    write(admin, SLOW)
+    write_program(admin, SLOW)
     admin.locator("#run").click()
     expect(admin.locator("#stdout")).to_have_text("first line\n")
     last_execution(admin, platform)

@@ -36,7 +36,7 @@ def test_build_is_asked_for(browser: Browser, python_runtime: Runtime) -> None:
     html = asked(browser, python_runtime, pip="humanize==4.9.0\r\narrow", apt="jq")
     build = RuntimeBuild.objects.get()
     assert build.packages == {"apt": ["jq"], "pip": ["humanize==4.9.0", "arrow"], "npm": []}
-    assert build.requested_by == "admin"
+    assert build.requested_by == "user admin"
     assert f'data-url="{page(build, "log")}"' in html
 
 

@@ -4,8 +4,8 @@ from django_q.models import OrmQ
 
 from builds import services, tasks
 from builds.models import BuildKind, BuildState, RuntimeBuild
-from builds.services import Refused
 from runtimes.models import Runtime
+from sandbox_platform.kit.errors import Conflicting
 from tests.builds.conftest import done
 
 pytestmark = pytest.mark.django_db
@@ -26,7 +26,7 @@ def test_build_is_queued_for_the_worker(build: RuntimeBuild) -> None:
 
 
 def test_runtime_has_one_build_at_a_time(build: RuntimeBuild) -> None:
-    with pytest.raises(Refused, match="under way"):
+    with pytest.raises(Conflicting, match="under way"):
         request(build.runtime)
 
 
@@ -102,12 +102,12 @@ def test_build_whose_worker_died_has_failed(build: RuntimeBuild) -> None:
 def test_build_that_cannot_run_is_not_activated(
     node: str, python_runtime: Runtime, fields: dict[str, str], why: str
 ) -> None:
-    with pytest.raises(Refused, match=why):
+    with pytest.raises(Conflicting, match=why):
         services.activate(done(python_runtime, 1, node, **fields))
 
 
 def test_live_build_is_not_activated_again(node: str, python_runtime: Runtime) -> None:
-    with pytest.raises(Refused, match="what runs now"):
+    with pytest.raises(Conflicting, match="what runs now"):
         services.activate(done(python_runtime, 1, node, state=BuildState.LIVE))
 
 

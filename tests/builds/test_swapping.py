@@ -7,9 +7,9 @@ from builds.swapping import go_live
 from runtimes import manifests
 from runtimes.models import Runtime
 from sandboxes import pool
+from sandboxes.configuration import SandboxConfiguration
 from sandboxes.engine import EngineError
 from sandboxes.models import Sandbox, SandboxState
-from sandboxes.pool import Configuration
 from tests.builds.conftest import done
 from tests.sandboxes.stub_engine import StubEngine
 
@@ -45,7 +45,7 @@ def test_as_many_sandboxes_are_warm_as_before(
     engine: StubEngine, second: RuntimeBuild, python_runtime: Runtime
 ) -> None:
     for _ in range(3):
-        pool.start(engine, Configuration(python_runtime))
+        pool.start(engine, SandboxConfiguration.of_runtime(python_runtime))
     go_live(engine, second)
     warm = claimable(Runtime.objects.get())
     assert [sandbox.image_id for sandbox in warm] == [f"sha256:{second.image_id}"] * 3

@@ -15,8 +15,8 @@ from inspections.models import Inspection
 from runtimes.models import Runtime
 from seccomp_profiles import revisions
 from tests.conftest import Visitor
+from tests.inspections.conftest import denying
 from tests.pages import words
-from tests.seccomp_profiles.conftest import denying
 
 MakeExecution = Callable[..., Execution]
 INDEX = reverse("admin:index")

@@ -7,6 +7,7 @@ from django.utils import timezone
 from executions.models import Artifact, Execution, Outcome, Status
 from executions.models.execution import OPEN, TERMINAL
 from runtimes.models import Runtime
+from sandbox_platform.kit.notify import PROGRESS, Listener, notify
 from sandboxes.models import Sandbox, SandboxState
 
 MakeExecution = Callable[..., Execution]
@@ -83,6 +84,17 @@ def test_execution_terminal_is_never_deleted(make_execution: MakeExecution) -> N
 def test_execution_ids_follow_time(make_execution: MakeExecution) -> None:
     first, second = make_execution(), make_execution()
     assert first.pk < second.pk
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("announced", [True, False])
+def test_start_is_announced_where_somebody_may_watch(make_execution: MakeExecution, announced: bool) -> None:
+    execution = make_execution(status=Status.QUEUED, endpoint="ragflow", announce_start=announced)
+    with Listener(PROGRESS) as listener:
+        Execution.objects.update(status=Status.RUNNING)
+        notify(PROGRESS, "the last")
+        heard = [event.payload for event in listener.wait(10)]
+    assert (str(execution.pk) in heard) == announced
 
 
 def test_open_holds_queued_and_running(make_execution: MakeExecution) -> None:

@@ -41,7 +41,7 @@ def test_runs_of_the_runtimes_profile_take_warm_sandboxes(
 ) -> None:
     Runtime.objects.update(seccomp_profile=quiet)
     configuration = tasks.configuration_of(taken(make_execution))
-    assert (configuration.profile, configuration.own) == (quiet.current, None)
+    assert (configuration.profile, configuration.is_pooled) == (quiet.current, True)
 
 
 def test_profile_of_the_client_goes_before_the_runtimes(
@@ -52,7 +52,7 @@ def test_profile_of_the_client_goes_before_the_runtimes(
         taken(make_execution, Client.objects.create(name="picky", seccomp_profile=quiet))
     )
     assert configuration.profile == quiet.current
-    assert configuration.own is not None
+    assert not configuration.is_pooled
 
 
 def test_configuration_costs_no_query(

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 import requests
 
+from sandbox_platform.kit.locks import Lock
 from tests.live import STARTED, Platform, eventually
 
 pytestmark = pytest.mark.needs_docker
@@ -244,7 +245,10 @@ def test_killed_idle_processes_of_the_cluster_do_not_stop_it(survivor: Survivor)
 def test_killed_pusher_leaves_every_worker_in_use(survivor: Survivor) -> None:
     # While nothing is queued, it holds one of them ready for the next task.
     listening = "SELECT client_port FROM pg_stat_activity WHERE query = 'LISTEN execution_queued'"
-    holding = "SELECT a.client_port FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.classid = 7385002"
+    holding = (
+        "SELECT a.client_port FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+        f" WHERE l.classid = {Lock.WORKER:d}"
+    )
     ports = {row["client_port"] for row in survivor.platform.sql(f"{listening} UNION {holding}")}
     killed = [pid for pid in descendants(survivor.platform.processes["worker"].pid) if ports & local_ports(pid)]
     assert len(killed) == 1

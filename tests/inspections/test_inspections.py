@@ -15,8 +15,8 @@ from runtimes.models import Runtime
 from sandboxes.engine import EngineError
 from seccomp_profiles import revisions
 from seccomp_profiles.models import SeccompProfile
+from tests.inspections.conftest import denying
 from tests.sandboxes.stub_engine import StubEngine
-from tests.seccomp_profiles.conftest import denying
 
 
 class Engine(StubEngine):

@@ -9,7 +9,7 @@ from runtimes.models import Runtime
 from sandboxes.engine import Engine
 from seccomp_profiles import shipped
 from seccomp_profiles.models import SeccompProfile, SeccompRevision
-from tests.seccomp_profiles.conftest import denying, make_runtime
+from tests.inspections.conftest import denying, make_runtime
 
 pytestmark = pytest.mark.needs_docker
 

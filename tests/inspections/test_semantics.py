@@ -6,9 +6,10 @@ from inspections import caller, semantics
 from inspections.caller import Call
 from inspections.learning import BY_CHANCE, allowing, named
 from inspections.probing import Findings
+from seccomp_profiles.advice import ALWAYS_NEEDED
 from seccomp_profiles.rules import ALLOW, DENY
 from seccomp_profiles.x86_64 import NUMBERS
-from tests.seccomp_profiles.conftest import denying
+from tests.inspections.conftest import denying
 
 
 def rule(*args: dict[str, Any], name: str = "socket", action: str = DENY) -> dict[str, Any]:
@@ -83,9 +84,9 @@ def test_a_program_of_calls_is_an_elf_and_its_answers_are_read() -> None:
     assert caller.answers((5).to_bytes(8, "little") + b"\xff" * 8 + b"cut") == [5, -1]
 
 
-def test_a_proposal_allows_what_was_called_and_what_may_come_by_chance() -> None:
+def test_a_proposal_allows_what_was_called_what_may_come_by_chance_and_the_runner() -> None:
     rules = allowing({"socket"})
-    assert named(rules) == {"socket"} | BY_CHANCE
+    assert named(rules) == {"socket"} | BY_CHANCE | ALWAYS_NEEDED
     assert semantics.action(rules, Call.harmless("ptrace")) == DENY
 
 

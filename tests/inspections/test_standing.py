@@ -9,7 +9,7 @@ from inspections.standing import Standing, standings
 from runtimes.models import Runtime
 from seccomp_profiles import revisions
 from seccomp_profiles.models import SeccompProfile
-from tests.seccomp_profiles.conftest import denying
+from tests.inspections.conftest import denying
 
 
 @pytest.fixture

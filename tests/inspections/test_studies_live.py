@@ -15,7 +15,7 @@ from runtimes.models import Runtime
 from sandboxes.engine import Engine
 from seccomp_profiles import revisions
 from seccomp_profiles.models import SeccompRevision
-from tests.seccomp_profiles.conftest import denying, make_runtime
+from tests.inspections.conftest import denying, make_runtime
 
 pytestmark = pytest.mark.needs_docker
 

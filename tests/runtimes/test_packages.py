@@ -1,6 +1,13 @@
+from typing import Any
+
 import pytest
 from django.core.exceptions import ValidationError
+from rest_framework.exceptions import ValidationError as ApiError
 
+from api.v1 import builds, catalogue_forms
+from builds.models import RuntimeBuild
+from runtimes import manifests
+from runtimes.models import Runtime
 from runtimes.packages import complete, name_of, problems, validate_packages
 
 GOOD = {
@@ -28,12 +35,44 @@ BAD = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("ecosystem", "package"), [(e, p) for e, packages in GOOD.items() for p in packages])
+EACH_GOOD = [(e, p) for e, packages in GOOD.items() for p in packages]
+EACH_BAD = [(e, p) for e, packages in BAD.items() for p in packages]
+MANIFEST = {"slug": "x", "name": "x", "image": "x", "source_file": "x"}
+# Every way in: what one refuses, the others do not take.
+DOORS: dict[str, Any] = {
+    "manifest": lambda packages: manifests._fields(MANIFEST | {"packages": packages}),
+    "runtime": Runtime._meta.get_field("packages").run_validators,
+    "build": RuntimeBuild._meta.get_field("packages").run_validators,
+    "runtime over the API": lambda p: catalogue_forms.RuntimeForm().fields["packages"].run_validation(p),
+    "build over the API": lambda p: builds.BuildForm().fields["packages"].run_validation(p),
+}
+
+
+@pytest.mark.parametrize(("ecosystem", "package"), EACH_GOOD)
 def test_package_is_accepted(ecosystem: str, package: str) -> None:
     assert problems({ecosystem: [package]}) == {}
 
 
-@pytest.mark.parametrize(("ecosystem", "package"), [(e, p) for e, packages in BAD.items() for p in packages])
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize(("ecosystem", "package"), EACH_GOOD)
+def test_every_way_in_takes_it(door: str, ecosystem: str, package: str) -> None:
+    DOORS[door]({ecosystem: [package]})
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize(("ecosystem", "package"), EACH_BAD)
+def test_every_way_in_refuses_it(door: str, ecosystem: str, package: str) -> None:
+    with pytest.raises((ValueError, ValidationError, ApiError)):
+        DOORS[door]({ecosystem: [package]})
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_way_in_refuses_what_is_there_twice(door: str) -> None:
+    with pytest.raises((ValueError, ValidationError, ApiError)):
+        DOORS[door]({"pip": ["Requests==1", "requests==2"]})
+
+
+@pytest.mark.parametrize(("ecosystem", "package"), EACH_BAD)
 def test_what_an_installer_could_misread_is_refused(ecosystem: str, package: str) -> None:
     assert set(problems({ecosystem: [package]})) == {ecosystem}
 

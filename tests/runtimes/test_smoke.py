@@ -45,6 +45,28 @@ def test_artifacts_must_be_those_that_are_expected() -> None:
     assert smoke.disagreements(program, EXECUTION, []) != []
 
 
+def test_a_long_value_is_told_in_part() -> None:
+    (found,) = smoke.disagreements(PROGRAM, EXECUTION | {"stdout": "x" * 10_000}, [])
+    assert len(found) < 300
+    assert found.endswith("…, not '1\\n'")
+
+
+@pytest.mark.parametrize(
+    ("fields", "succeeds", "is_pure"),
+    [
+        ({}, True, False),
+        ({"mode": "function"}, True, True),
+        ({"mode": "function", "files": {"a": "b"}}, True, False),
+        ({"mode": "function", "expect": {"artifacts": []}}, True, False),
+        ({"expect": {"status": "succeeded"}}, True, False),
+        ({"expect": {"status": "timed_out"}}, False, False),
+    ],
+)
+def test_what_a_program_says_of_a_filter(fields: dict[str, Any], succeeds: bool, is_pure: bool) -> None:
+    program = PROGRAM | fields
+    assert (smoke.succeeds(program), smoke.is_pure(program)) == (succeeds, is_pure)
+
+
 def test_submission_is_a_body_for_the_api() -> None:
     program = PROGRAM | {"files": {"a/b": "c"}, "argv": ["x"]}
     assert smoke.submission(program, "python") == {

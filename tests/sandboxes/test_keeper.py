@@ -24,11 +24,11 @@ from sandbox_platform.keeper import build_keeper
 from sandbox_platform.kit import liveness
 from sandbox_platform.kit.notify import POOL, notify
 from sandboxes import images, pool
+from sandboxes.configuration import SandboxConfiguration
 from sandboxes.docker_engine import ROW_LABEL
 from sandboxes.engine import SandboxSpec
 from sandboxes.keeper import DEMAND_WINDOW_S, START_GRACE_S, Demand, Keeper
 from sandboxes.models import Sandbox, SandboxState
-from sandboxes.pool import Configuration
 from seccomp_profiles import revisions
 from seccomp_profiles.models import hash_rules
 from tests.live import eventually
@@ -115,7 +115,7 @@ def container_of(engine: StubEngine, row: object) -> str:
 
 
 def claim(runtime: Runtime) -> Sandbox | None:
-    return pool.claim(Configuration(runtime), uuid.uuid4())
+    return pool.claim(SandboxConfiguration.of_runtime(runtime), uuid.uuid4())
 
 
 def test_pool_is_filled_to_its_minimum(runtime: Runtime, engine: StubEngine) -> None:
@@ -300,7 +300,7 @@ def test_cancelled_execution_has_its_sandbox_killed(
     execution = running(make_execution, runtime)
     with keeping(engine):
         eventually(ready(2), "two are ready")
-        sandbox = pool.claim(Configuration(runtime), execution.pk)
+        sandbox = pool.claim(SandboxConfiguration.of_runtime(runtime), execution.pk)
         assert sandbox
         services.cancel(execution.pk)
         eventually(lambda: sandbox.container_id in engine.killed, "it is killed")
@@ -315,7 +315,7 @@ def test_cancelled_execution_is_killed_though_its_sandbox_comes_later(
         eventually(ready(2), "two are ready")
         services.cancel(execution.pk)
         time.sleep(0.1)  # the keeper has heard of it, and found nothing to kill
-        sandbox = pool.claim(Configuration(runtime), execution.pk)
+        sandbox = pool.claim(SandboxConfiguration.of_runtime(runtime), execution.pk)
         assert sandbox
         eventually(lambda: sandbox.container_id in engine.killed, "it is killed")
 

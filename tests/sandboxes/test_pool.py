@@ -12,9 +12,9 @@ from pytest_django import Settings
 from runtimes.models import Runtime
 from sandbox_platform.kit.notify import POOL, Listener, ready_channel
 from sandboxes import pool
+from sandboxes.configuration import SandboxConfiguration
 from sandboxes.engine import EngineError, ImageMissing
 from sandboxes.models import Sandbox, SandboxState
-from sandboxes.pool import Configuration
 from seccomp_profiles import revisions
 from seccomp_profiles.models import SeccompProfile, hash_rules
 from tests.sandboxes.stub_engine import StubEngine
@@ -53,7 +53,7 @@ def engine() -> Iterator[StubEngine]:
 
 def claim(runtime: Runtime, execution_id: uuid.UUID | None = None) -> Sandbox | None:
     runtime = Runtime.objects.select_related("seccomp_profile__active").get(pk=runtime.pk)
-    return pool.claim(Configuration(runtime), execution_id or uuid.uuid4())
+    return pool.claim(SandboxConfiguration.of_runtime(runtime), execution_id or uuid.uuid4())
 
 
 def test_claim_takes_the_oldest(python_runtime: Runtime, make_sandbox: MakeSandbox) -> None:
@@ -106,19 +106,19 @@ def test_claim_takes_none_of_another_network(
     python_runtime: Runtime, make_sandbox: MakeSandbox, has: str, wants: str
 ) -> None:
     make_sandbox(network=has)
-    assert pool.claim(Configuration(python_runtime, network=wants), uuid.uuid4()) is None
+    assert pool.claim(SandboxConfiguration.of_runtime(python_runtime, network=wants), uuid.uuid4()) is None
 
 
 def test_claim_with_egress_takes_one_with_a_door(python_runtime: Runtime, make_sandbox: MakeSandbox) -> None:
     made = make_sandbox(network="egress")
-    assert pool.claim(Configuration(python_runtime, network="egress"), uuid.uuid4()) == made
+    assert pool.claim(SandboxConfiguration.of_runtime(python_runtime, network="egress"), uuid.uuid4()) == made
 
 
 def test_sandbox_with_egress_is_started_with_its_own_door(
     python_runtime: Runtime, engine: StubEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sandboxes.doors.make", lambda sandbox: f"/doors/{sandbox}")
-    sandbox = pool.start(engine, Configuration(python_runtime, network="egress"))
+    sandbox = pool.start(engine, SandboxConfiguration.of_runtime(python_runtime, network="egress"))
     (spec,) = engine.created
     assert (spec.door, sandbox.network) == (f"/doors/{sandbox.pk}", "egress")
     assert spec.environment["HTTPS_PROXY"] == "http://127.0.0.1:3128"
@@ -129,12 +129,12 @@ def test_sandbox_that_is_held_has_a_door_that_leads_nowhere(
     python_runtime: Runtime, engine: StubEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sandboxes.doors.make", lambda sandbox: f"/doors/{sandbox}")
-    pool.start(engine, Configuration(python_runtime, network="egress"), held=True)
+    pool.start(engine, SandboxConfiguration.of_runtime(python_runtime, network="egress"), held=True)
     assert engine.created[0].door == "/doors/None"
 
 
 def test_sandbox_without_egress_has_no_door_and_no_proxy(python_runtime: Runtime, engine: StubEngine) -> None:
-    pool.start(engine, Configuration(python_runtime))
+    pool.start(engine, SandboxConfiguration.of_runtime(python_runtime))
     (spec,) = engine.created
     assert (spec.door, "egress" in spec.runner_config, "HTTPS_PROXY" in spec.environment) == ("", False, False)
 
@@ -144,7 +144,7 @@ def test_sandbox_is_not_started_when_nobody_makes_its_door(
 ) -> None:
     settings.SANDBOX_EGRESS_DIR = tmp_path
     with pytest.raises(EngineError, match="egress service"):
-        pool.start(engine, Configuration(python_runtime, network="egress"))
+        pool.start(engine, SandboxConfiguration.of_runtime(python_runtime, network="egress"))
     assert engine.created == []
 
 
@@ -170,7 +170,7 @@ def test_claim_of_a_run_that_began_under_another_revision_takes_the_current(
 ) -> None:
     profile = revisions.create_profile("strict", {"defaultAction": "SCMP_ACT_ALLOW"})
     Runtime.objects.update(seccomp_profile=profile)
-    began = Configuration(Runtime.objects.select_related("seccomp_profile__active").get())
+    began = SandboxConfiguration.of_runtime(Runtime.objects.select_related("seccomp_profile__active").get())
     make_sandbox(profile_sha256=profile.sha256)
     revisions.put_in_force(revisions.add_revision(profile, None), by="root")
     current = make_sandbox()
@@ -181,7 +181,7 @@ def test_claim_under_a_profile_without_revision_takes_none(
     python_runtime: Runtime, make_sandbox: MakeSandbox
 ) -> None:
     make_sandbox()
-    runtime = Configuration(python_runtime)
+    runtime = SandboxConfiguration.of_runtime(python_runtime)
     Runtime.objects.update(seccomp_profile=SeccompProfile.objects.create(name="broken"))
     assert pool.claim(runtime, uuid.uuid4()) is None
 
@@ -229,12 +229,12 @@ def test_claim_tells_the_keeper(python_runtime: Runtime, make_sandbox: MakeSandb
     make_sandbox()
     execution_id = uuid.uuid4()
     with Listener(POOL) as listener:
-        pool.claim(Configuration(python_runtime), execution_id)
+        pool.claim(SandboxConfiguration.of_runtime(python_runtime), execution_id)
         assert (POOL, f"claimed:{python_runtime.pk}:none:{execution_id}") in listener.wait(10)
 
 
 def test_start_makes_a_ready_one(python_runtime: Runtime, engine: StubEngine) -> None:
-    pool.start(engine, Configuration(python_runtime))
+    pool.start(engine, SandboxConfiguration.of_runtime(python_runtime))
     sandbox = Sandbox.objects.get()
     assert (sandbox.state, sandbox.container_id in engine.here, sandbox.runtime_revision) == (
         SandboxState.READY, True, python_runtime.revision,
@@ -245,38 +245,42 @@ def test_start_makes_a_ready_one(python_runtime: Runtime, engine: StubEngine) ->
 def test_start_tells_who_waits_for_one(python_runtime: Runtime, engine: StubEngine) -> None:
     channel = ready_channel("e-1")
     with Listener(channel) as listener:
-        pool.start(engine, Configuration(python_runtime), call={(python_runtime.pk, "none"): "e-1"}.__getitem__)
+        pool.start(
+            engine,
+            SandboxConfiguration.of_runtime(python_runtime),
+            call={(python_runtime.pk, "none"): "e-1"}.__getitem__,
+        )
         assert (channel, "") in listener.wait(10)
 
 
 def test_start_for_an_execution_is_nobody_elses(python_runtime: Runtime, engine: StubEngine) -> None:
     execution_id = uuid.uuid4()
-    pool.start(engine, Configuration(python_runtime), execution_id=execution_id)
+    pool.start(engine, SandboxConfiguration.of_runtime(python_runtime), execution_id=execution_id)
     assert (Sandbox.objects.get().execution_id, claim(python_runtime)) == (execution_id, None)
 
 
 def test_start_labels_the_container_with_its_row(python_runtime: Runtime, engine: StubEngine) -> None:
-    sandbox = pool.start(engine, Configuration(python_runtime))
+    sandbox = pool.start(engine, SandboxConfiguration.of_runtime(python_runtime))
     assert engine.containers()[0].sandbox == str(sandbox.pk)
 
 
 def test_start_uses_the_image_it_records(python_runtime: Runtime, engine: StubEngine) -> None:
     # By content: a tag that is moved meanwhile would make the record untrue.
-    sandbox = pool.start(engine, Configuration(python_runtime))
+    sandbox = pool.start(engine, SandboxConfiguration.of_runtime(python_runtime))
     assert engine.created[0].image == sandbox.image_id == f"sha256:{python_runtime.image}"
 
 
 def test_start_applies_the_runtimes_profile(python_runtime: Runtime, engine: StubEngine) -> None:
     profile = revisions.create_profile("strict", {"defaultAction": "SCMP_ACT_ALLOW"})
     python_runtime.seccomp_profile = profile
-    pool.start(engine, Configuration(python_runtime))
+    pool.start(engine, SandboxConfiguration.of_runtime(python_runtime))
     assert engine.created[0].seccomp == '{"defaultAction": "SCMP_ACT_ALLOW"}'
 
 
 def test_start_of_a_missing_image_says_so(python_runtime: Runtime, engine: StubEngine) -> None:
     engine.missing.add(python_runtime.image)
     with pytest.raises(ImageMissing):
-        pool.start(engine, Configuration(python_runtime))
+        pool.start(engine, SandboxConfiguration.of_runtime(python_runtime))
 
 
 def test_start_that_fails_leaves_its_container_to_be_removed(
@@ -287,7 +291,7 @@ def test_start_that_fails_leaves_its_container_to_be_removed(
 
     monkeypatch.setattr(engine, "start", fail)
     with pytest.raises(EngineError):
-        pool.start(engine, Configuration(python_runtime))
+        pool.start(engine, SandboxConfiguration.of_runtime(python_runtime))
     sandbox = Sandbox.objects.get()
     assert (sandbox.state, sandbox.container_id in engine.here) == (SandboxState.USED, True)
 

@@ -33,11 +33,12 @@ def test_the_fingerprint_follows_content_name_mode_and_base(tmp_path: Path) -> N
     assert fingerprint([folder], "base", tmp_path) != changed
 
 
-def test_bytecode_does_not_ask_for_a_build(tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", ["__pycache__", "node_modules", "vendor"])
+def test_what_tools_made_does_not_ask_for_a_build(tmp_path: Path, folder: str) -> None:
     (tmp_path / "a.py").write_text("x")
     before = fingerprint([tmp_path], "", tmp_path)
-    (tmp_path / "__pycache__").mkdir()
-    (tmp_path / "__pycache__" / "a.pyc").write_text("y")
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "made").write_text("y")
     assert fingerprint([tmp_path], "", tmp_path) == before
 
 

@@ -319,7 +319,7 @@ def test_profile_that_nobody_uses_is_inspected_on_a_runtime_of_choice(
     assert "on each that uses it" not in shown
     assert f'<option value="{python_runtime.pk}" selected>on python</option>' in shown
     data = {"revision": quiet.current.pk, "runtime": python_runtime.pk}
-    browser.post(page("inspection_ask", "probe"), data)
+    browser.post(reverse("admin:inspections_inspection_ask", args=["probe"]), data)
     (asked,) = Inspection.objects.all()
     assert (asked.revision, asked.runtime) == (quiet.current, python_runtime)
     shown = html_of(browser.get(change_page(quiet)))
@@ -330,5 +330,7 @@ def test_profile_in_use_is_inspected_where_it_is_used(
     browser: Browser, used: SeccompProfile, python_runtime: Runtime
 ) -> None:
     assert '<option value="">on each that uses it</option>' in html_of(browser.get(change_page(used)))
-    browser.post(page("inspection_ask", "probe"), {"revision": used.current.pk, "runtime": ""})
+    browser.post(
+        reverse("admin:inspections_inspection_ask", args=["probe"]), {"revision": used.current.pk, "runtime": ""}
+    )
     assert [asked.runtime for asked in Inspection.objects.all()] == [python_runtime]

@@ -12,8 +12,8 @@ from inspections import tasks
 from sandbox_platform.doctor import profiles
 from sandboxes.docker_engine import DockerEngine
 from seccomp_profiles import revisions
+from tests.inspections.conftest import denying, make_runtime
 from tests.private_docker import PrivateDocker
-from tests.seccomp_profiles.conftest import denying, make_runtime
 
 pytestmark = pytest.mark.needs_docker
 

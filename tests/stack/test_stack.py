@@ -68,6 +68,18 @@ def test_the_database_network_has_no_way_out(stack):
     assert '"internal": true' in config
 
 
+def test_image_has_the_licence_of_each_browser_package(stack):
+    packages = requests.get(f"{stack.url}/static/vendor/packages.json", timeout=10).json()
+    texts = stack.compose("exec", "-T", "web", "ls", "/licenses").stdout.split()
+    assert {f"{package['name'].replace('/', '+')}.txt" for package in packages} == set(texts) != set()
+
+
+def test_editor_is_sent_compressed(stack):
+    answer = requests.get(f"{stack.url}/static/vendor/editor.js", headers={"Accept-Encoding": "gzip"}, timeout=10)
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert "codeEditor" in answer.text
+
+
 def test_the_doctor_finds_nothing_broken_in_the_worker(stack):
     done = stack.compose("exec", "-T", "worker", "python3", "manage.py", "doctor")
     assert done.returncode == 0, done.stdout + done.stderr

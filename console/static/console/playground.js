@@ -6,55 +6,31 @@
   const by = (id) => document.getElementById(id);
   const fields = form.elements;
   const runtimes = Object.fromEntries(data.runtimes.map((runtime) => [runtime.slug, runtime]));
-  const FILES = { javascript: "javascript", "text/typescript": "javascript", "text/x-php": "php", "text/x-ocaml": "mllike", "text/x-fsharp": "mllike" };
   let source = null;
   let files = [];
 
-  const editor = CodeMirror.fromTextArea(by("code"), {
-    lineNumbers: true, indentUnit: 4, matchBrackets: true, viewportMargin: Infinity, screenReaderLabel: "Program",
-    extraKeys: {
-      "Ctrl-Enter": run, "Cmd-Enter": run,
-      // Tab indents; after Escape it leaves the editor, for whoever has no mouse.
-      Esc: (cm) => cm.setOption("extraKeys", { ...cm.getOption("extraKeys"), Tab: false, "Shift-Tab": false }),
-      Tab: (cm) => (cm.somethingSelected() ? cm.indentSelection("add") : cm.replaceSelection("    ")),
-    },
+  let untouched = true;
+  const editor = codeEditor.replaceTextarea(by("code"), {
+    label: "Program",
+    describedBy: "code-keys",
+    keys: [{ key: "Mod-Enter", run: () => { run(); return true; } }],
+    onChange: (byHand) => { if (byHand) untouched = false; showCall(); },
   });
 
-  const loaded = {};
-  function load(name) {
-    loaded[name] ??= new Promise((resolve) => {
-      const script = document.createElement("script");
-      script.src = `${form.dataset.modes}${name}.js`;
-      script.onload = script.onerror = resolve;
-      document.head.append(script);
-    });
-    return loaded[name];
-  }
-  async function setMode(mode) {
-    if (mode !== "text/plain") {
-      const file = FILES[mode] || (mode.startsWith("text/") ? "clike" : mode);
-      if (file === "php") await load("clike");
-      await load(file);
-    }
-    editor.setOption("mode", mode);
-  }
-
-  let untouched = true;
   function chooseRuntime() {
     const runtime = runtimes[fields.runtime.value];
     if (!runtime) return;
     if (untouched) {
-      editor.setValue(runtime.example);
+      editor.setText(runtime.example);
       fields.mode.value = runtime.example ? "function" : "script";
-      untouched = true;
     }
     by("most").textContent = runtime.most;
-    setMode(runtime.mode);
+    editor.setLanguage(runtime.slug);
     showCall();
   }
 
   function request() {
-    const wanted = { runtime: fields.runtime.value, mode: fields.mode.value, code: editor.getValue() };
+    const wanted = { runtime: fields.runtime.value, mode: fields.mode.value, code: fields.code.value };
     if (wanted.mode === "function" && fields.arguments.value.trim()) wanted.arguments = JSON.parse(fields.arguments.value);
     if (fields.stdin.value) wanted.stdin = fields.stdin.value;
     if (files.length) wanted.files = files;
@@ -162,7 +138,6 @@
   form.addEventListener("input", showCall);
   fields.runtime.addEventListener("change", chooseRuntime);
   fields.mode.addEventListener("change", showCall);
-  editor.on("change", (_, change) => { if (change.origin !== "setValue") untouched = false; showCall(); });
   for (const button of document.querySelectorAll("[data-copy]")) {
     button.addEventListener("click", async () => {
       await navigator.clipboard.writeText(by(button.dataset.copy).textContent);
@@ -176,7 +151,7 @@
     fields.mode.value = data.start.mode;
     fields.arguments.value = data.start.arguments;
     fields.stdin.value = data.start.stdin;
-    editor.setValue(data.start.code);
+    editor.setText(data.start.code);
   } else if (runtimes.python) {
     fields.runtime.value = "python";
   }

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from api.ragflow.contract import Malformed, RunRequest, parse_request, render
+from api.ragflow.contract import Malformed, RunRequest, parse_request
+from api.ragflow.results import MalformedSerializer, render
 from executions.models import Artifact, Execution, Outcome, Status
 from runtimes.models import Runtime
 
@@ -28,7 +29,7 @@ def problem(body: Any, content_type: str = JSON) -> dict[str, Any]:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     with pytest.raises(Malformed) as caught:
         parse_request(raw, content_type)
-    (detail,) = caught.value.detail
+    (detail,) = MalformedSerializer.dump(caught.value)["detail"]
     return detail
 
 

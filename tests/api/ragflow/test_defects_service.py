@@ -11,7 +11,7 @@ import pytest
 import requests
 from django.utils import timezone
 
-from api.ragflow import contract
+from api.ragflow import results
 from executions import reaper
 from executions.models import Status
 from tests.api.ragflow.containers import container_ids
@@ -48,7 +48,7 @@ def test_27_waiting_in_the_queue_has_an_end(make_execution):
     waiting = make_execution(status=Status.QUEUED, queued_at=timezone.now() - timedelta(hours=1))
     assert reaper.expire_queued() == 1
     waiting.refresh_from_db()
-    answer = contract.render(waiting, [])
+    answer = results.render(waiting, [])
     assert (answer["status"], answer["exit_code"], answer["detail"]) == (
         "program_runner_error",
         -10,

@@ -1,6 +1,7 @@
 """POST /run refuses in a client's name, before anything runs."""
 
 import base64
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -14,6 +15,7 @@ from clients.models.usage import SECONDS
 from executions.models import Execution, Status
 from executions.waiting import Hub
 from runtimes.models import Runtime
+from tests.api.conforming import ConformingClient
 from tests.conftest import TOKEN
 
 MakeExecution = Callable[..., Execution]
@@ -27,13 +29,20 @@ def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def client() -> ConformingClient:
+    return ConformingClient()
+
+
+@pytest.fixture
 def caller(client_with_token: tuple[Client, str], python_runtime: Runtime) -> Client:
     return client_with_token[0]
 
 
 def run(http: Http) -> Any:
     body = {"code_b64": base64.b64encode(b"def main(): return 1").decode(), "language": "python"}
-    return http.post("/run", body, content_type="application/json", headers={"Authorization": f"Bearer {TOKEN}"})
+    return http.post(
+        "/run", json.dumps(body), content_type="application/json", headers={"Authorization": f"Bearer {TOKEN}"}
+    )
 
 
 def test_auditor_may_not_run(client: Http, caller: Client) -> None:
@@ -47,6 +56,14 @@ def test_runtime_that_is_not_allowed_is_403_and_named(client: Http, caller: Clie
     Client.objects.update(allowed_runtimes=["nodejs"])
     answer = run(client)
     assert (answer.status_code, "only nodejs" in answer.json()["detail"]) == (403, True)
+
+
+def test_row_says_what_the_caller_can_read(client: Http, caller: Client) -> None:
+    Runtime.objects.update(enabled=False)
+    run(client)
+    row = Execution.objects.get()
+    kept = [".png", ".jpg", ".jpeg", ".svg", ".pdf", ".csv", ".json", ".html"]
+    assert (row.artifact_suffixes, row.announce_start) == (kept, False)
 
 
 @pytest.mark.parametrize("limit", ["max_runs_per_minute", "max_runs_per_day"])

@@ -9,6 +9,7 @@ from rest_framework.test import APIClient
 from clients.models import Client, Role
 from executions.models import Execution
 from runtimes.models import Runtime
+from tests.api.conforming import ConformingClient
 
 API = "/api/v1"
 
@@ -32,7 +33,7 @@ def client_row(client_with_token: tuple[Client, str], python_runtime: Runtime) -
 @pytest.fixture
 def api(client_with_token: tuple[Client, str], python_runtime: Runtime) -> APIClient:
     """A caller with a token; there is one runtime, python."""
-    api = APIClient(headers={"Authorization": f"Bearer {client_with_token[1]}"})
+    api = ConformingClient(headers={"Authorization": f"Bearer {client_with_token[1]}"})
     api.raise_request_exception = True
     return api
 
@@ -41,13 +42,13 @@ def api(client_with_token: tuple[Client, str], python_runtime: Runtime) -> APICl
 def root(api: APIClient) -> APIClient:
     """An administrator's token."""
     _, token = Client.objects.create_with_token("root", role=Role.ADMINISTRATOR)
-    return APIClient(headers={"Authorization": f"Bearer {token}"})
+    return ConformingClient(headers={"Authorization": f"Bearer {token}"})
 
 
 @pytest.fixture
 def stranger(api: APIClient) -> APIClient:
     _, token = Client.objects.create_with_token("stranger")
-    return APIClient(headers={"Authorization": f"Bearer {token}"})
+    return ConformingClient(headers={"Authorization": f"Bearer {token}"})
 
 
 @pytest.fixture

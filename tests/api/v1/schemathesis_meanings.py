@@ -103,7 +103,7 @@ MEANINGS = [
     Meaning(RUNTIME, "(compile|run|function)_command", "Not a command|Holds no word"),
     Meaning(RUNTIME, "smoke", r"smoke\.\d+\.name: .* is there twice"),
     Meaning(f"({RUNTIME}|{PROFILE})", "smoke|rules", "Nested too deeply|Holds NUL or lone surrogates"),
-    Meaning(BUILD, r"packages\.\w+", ".* is there twice"),
+    Meaning(f"({RUNTIME}|{BUILD})", r"packages\.\w+", ".* is there twice"),
     # A profile has rules, or it extends another; and the runner must live under it.
     Meaning(PROFILE, "allow|deny", "(allow|deny): It extends no other profile|deny: .* among those allowed too"),
     Meaning(PROFILE, "rules|deny", "It extends .*: it has allow and deny instead of rules"),

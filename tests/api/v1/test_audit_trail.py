@@ -9,6 +9,7 @@ from rest_framework.test import APIClient
 
 from clients.models import Client, Role
 from runtimes.models import Runtime
+from tests.api.conforming import ConformingClient
 from tests.api.v1.conftest import API
 
 EXPORT = f"{API}/audit-trail/export"
@@ -17,7 +18,7 @@ EXPORT = f"{API}/audit-trail/export"
 @pytest.fixture
 def auditor(api: APIClient) -> APIClient:
     _, token = Client.objects.create_with_token("auditor", role=Role.AUDITOR)
-    return APIClient(headers={"Authorization": f"Bearer {token}"})
+    return ConformingClient(headers={"Authorization": f"Bearer {token}"})
 
 
 def rows(api: APIClient, **query: str) -> list[dict[str, Any]]:
@@ -44,9 +45,9 @@ def test_callers_do_not(api: APIClient) -> None:
 
 
 def test_whoever_has_no_token_does_not(api: APIClient, settings: Settings) -> None:
-    assert APIClient().get(EXPORT).status_code == 401
+    assert ConformingClient().get(EXPORT).status_code == 401
     settings.RAGFLOW_ALLOW_UNAUTHENTICATED = True
-    assert APIClient().get(EXPORT).status_code == 403
+    assert ConformingClient().get(EXPORT).status_code == 403
 
 
 def test_csv_is_the_default(auditor: APIClient) -> None:

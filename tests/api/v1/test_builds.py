@@ -9,6 +9,7 @@ from rest_framework.test import APIClient
 from builds.models import BuildState, RuntimeBuild
 from clients.models import Client, Role
 from runtimes.models import Runtime
+from tests.api.conforming import ConformingClient
 from tests.api.v1.conftest import API
 
 BUILDS = f"{API}/runtimes/python/builds"
@@ -18,7 +19,7 @@ BUILDS = f"{API}/runtimes/python/builds"
 def root(api: APIClient) -> APIClient:
     """An administrator's token."""
     _, token = Client.objects.create_with_token("root", role=Role.ADMINISTRATOR)
-    return APIClient(headers={"Authorization": f"Bearer {token}"})
+    return ConformingClient(headers={"Authorization": f"Bearer {token}"})
 
 
 def start(root: APIClient, body: Any) -> Any:
@@ -29,7 +30,7 @@ def test_build_is_started_and_shown(root: APIClient) -> None:
     answer = start(root, {"packages": {"pip": ["humanize==4.9.0"]}})
     assert answer.status_code == 202, answer.content
     assert (answer["Location"], answer.json()["state"]) == (f"{BUILDS}/1", "queued")
-    assert answer.json()["requested_by"] == "root"
+    assert answer.json()["requested_by"] == "client root"
     assert root.get(answer["Location"]).json() == answer.json() | {"log": "", "log_size": 0}
     assert root.get(BUILDS).json() == [answer.json()]
 
@@ -74,7 +75,7 @@ def test_second_build_is_refused_while_one_is_under_way(root: APIClient) -> None
 def test_builds_are_for_administrators(root: APIClient, role: Role) -> None:
     start(root, {})
     _, token = Client.objects.create_with_token("other", role=role)
-    other = APIClient(headers={"Authorization": f"Bearer {token}"})
+    other = ConformingClient(headers={"Authorization": f"Bearer {token}"})
     answers = [other.get(BUILDS), other.get(f"{BUILDS}/1"), start(other, {}), other.post(f"{BUILDS}/1/cancel")]
     answers.append(other.post(f"{BUILDS}/1/activate"))
     assert {answer.status_code for answer in answers} == {403}

@@ -12,6 +12,7 @@ from clients.models import Client, Role
 from runtimes.manifests import load, sync
 from runtimes.models import Runtime
 from seccomp_profiles import revisions
+from tests.api.conforming import ConformingClient
 from tests.api.v1.conftest import API
 
 RULES = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]}
@@ -135,7 +136,7 @@ def test_rules_that_cannot_be_applied_or_stored_are_refused(root: APIClient, rul
 )
 def test_only_administrators_change_anything(api: APIClient, role: Role, method: str, path: str) -> None:
     _, token = Client.objects.create_with_token("other", role=role)
-    caller = APIClient(headers={"Authorization": f"Bearer {token}"})
+    caller = ConformingClient(headers={"Authorization": f"Bearer {token}"})
     assert getattr(caller, method)(f"{API}/{path}", {}, format="json").status_code == 403
 
 

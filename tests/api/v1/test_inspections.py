@@ -13,6 +13,7 @@ from executions.models import Execution
 from inspections.models import Inspection
 from seccomp_profiles import revisions
 from seccomp_profiles.models import SeccompProfile
+from tests.api.conforming import ConformingClient
 from tests.api.v1.conftest import API
 
 URL = f"{API}/seccomp-inspections"
@@ -28,7 +29,7 @@ def profile(db: None) -> SeccompProfile:
 def with_role(role: Role) -> APIClient:
     client, token = Client.objects.create_with_token(str(role))
     Client.objects.filter(pk=client.pk).update(role=role)
-    return APIClient(headers={"Authorization": f"Bearer {token}"})
+    return ConformingClient(headers={"Authorization": f"Bearer {token}"})
 
 
 @pytest.fixture

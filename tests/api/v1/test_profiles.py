@@ -10,6 +10,7 @@ from inspections.models import Inspection
 from runtimes.models import Runtime
 from seccomp_profiles import revisions
 from seccomp_profiles.models import SeccompProfile
+from tests.api.conforming import ConformingClient
 from tests.api.v1.conftest import API
 
 PROFILES = f"{API}/seccomp-profiles"
@@ -185,7 +186,7 @@ def test_validation_answers_any_json(root: APIClient, rules: Any) -> None:
 @pytest.mark.parametrize("path", ["/validate", "/quiet/revisions", "/quiet/revisions/1/activate"])
 def test_only_administrators_change_anything(quiet: SeccompProfile, path: str) -> None:
     _, token = Client.objects.create_with_token("other")
-    caller = APIClient(headers={"Authorization": f"Bearer {token}"})
+    caller = ConformingClient(headers={"Authorization": f"Bearer {token}"})
     assert caller.post(f"{PROFILES}{path}", {}, format="json").status_code == 403
     assert caller.get(f"{PROFILES}/quiet/revisions/1").status_code == 200
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
+from clients.models import Client
 from executions.models import Execution
 from runtimes.models import Runtime
 from sandboxes import images
@@ -84,6 +85,34 @@ def test_limits_above_todays_caps_are_a_conflict(api: APIClient, ended: Callable
     answer = rerun(api, first)
     assert answer.status_code == 409
     assert "wall_time_ms was 10000, above today's cap of 5000" in answer.json()["detail"]
+
+
+def test_limits_above_the_clients_cap_are_a_conflict(
+    api: APIClient, ended: Callable[..., Execution], client_row: Client
+) -> None:
+    first = ended()
+    Client.objects.filter(pk=client_row.pk).update(max_wall_time_ms=5000)
+    answer = rerun(api, first)
+    assert answer.status_code == 409
+    assert "wall_time_ms was 10000, above today's cap of 5000" in answer.json()["detail"]
+
+
+def test_differences_are_those_of_the_two_rows(
+    api: APIClient, ended: Callable[..., Execution], client_row: Client
+) -> None:
+    first = ended()
+    Client.objects.filter(pk=client_row.pk).update(max_wall_time_ms=5000)
+    answer = rerun(api, first, "now").json()
+    second = Execution.objects.get(pk=answer["execution"]["id"])
+    of_limits = {row["field"]: row["now"] for row in answer["differences"] if row["field"].startswith("limits.")}
+    assert of_limits == {"limits.wall_time_ms": second.limits["wall_time_ms"]} == {"limits.wall_time_ms": 5000}
+
+
+def test_rerun_keeps_the_artifacts_that_the_first_run_kept(
+    api: APIClient, ended: Callable[..., Execution]
+) -> None:
+    answer = rerun(api, ended(artifact_suffixes=[".png"]), "now").json()
+    assert Execution.objects.get(pk=answer["execution"]["id"]).artifact_suffixes == [".png"]
 
 
 def test_strangers_execution_cannot_be_rerun(stranger: APIClient, ended: Callable[..., Execution]) -> None:

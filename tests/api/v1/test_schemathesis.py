@@ -29,7 +29,7 @@ SUBMITTED_AT_LEAST = 3
 CONFIGURATION = "tests/api/v1/schemathesis.toml"
 # The allowances bound how many sandboxes the machine has to start, and how long a request may have to wait.
 CLIENTS = """
-from executions.models import Client, Role
+from clients.models import Client, Role
 for role in Role:
     Client.objects.create_with_token(
         role, role.value * 4, role=role, max_runs_per_minute=30, max_open_executions=12, max_wall_time_ms=2000

@@ -13,6 +13,7 @@ from rest_framework.test import APIClient
 from clients.models import Client
 from executions.models import Execution, Status
 from runtimes.models import MIB, CodePolicy, Runtime
+from tests.api.conforming import ConformingClient
 from tests.api.v1.conftest import API
 from tests.conftest import TOKEN
 
@@ -214,7 +215,7 @@ def test_simultaneous_repeats_make_one_execution(
     ids, barrier = [], threading.Barrier(6)
 
     def call() -> None:
-        api = APIClient(headers={"Authorization": f"Bearer {TOKEN}"})
+        api = ConformingClient(headers={"Authorization": f"Bearer {TOKEN}"})
         barrier.wait()
         body = {"runtime": "python", "code": "print(1)"}
         ids.append(api.post(f"{API}/executions", body, format="json", headers=KEY).json().get("id"))

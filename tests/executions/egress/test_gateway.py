@@ -28,7 +28,7 @@ def test_other_addresses_are_no_execution(address: str) -> None:
 def test_line_of_a_request_that_went_well() -> None:
     ended = parse_ended(f"7 {ADDRESS} CONNECT example.com 443 TCP_TUNNEL 200 - 203.0.113.9 120 4000")
     assert (ended.request_id, ended.denied, ended.reason, ended.status) == (7, False, "", 200)
-    assert (ended.asked.host, ended.address, ended.bytes_sent, ended.bytes_received) == (
+    assert (ended.request.host, ended.address, ended.bytes_sent, ended.bytes_received) == (
         "example.com", "203.0.113.9", 120, 4000,
     )  # fmt: skip
 
@@ -40,7 +40,7 @@ def test_line_of_a_refused_request() -> None:
 
 def test_line_of_what_was_no_request() -> None:
     ended = parse_ended(f"- {ADDRESS} NONE - - NONE_NONE 400 - - 30 0")
-    assert (ended.request_id, ended.asked.method, ended.asked.port) == (None, "NONE", 0)
+    assert (ended.request_id, ended.request.method, ended.request.port) == (None, "NONE", 0)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from django.conf import settings
 from clients.models import Client
 from clients.network import network_of
 from executions.egress.models import EgressRequest, EgressRule, Refusal
-from executions.egress.policy import Asked, Ended, complete, decide, settle
+from executions.egress.policy import CompletedRequest, ProxyRequest, complete, decide, settle
 from executions.models import Execution, Status
 from runtimes.models import Network, Runtime
 
@@ -37,7 +37,7 @@ def rule(db: None) -> EgressRule:
 
 def ask(execution: Execution, host: str = HOST, port: str = "443", method: str = "CONNECT") -> str:
     """Why it is refused."""
-    row = decide(Asked.of(execution.pk, method, host, port))
+    row = decide(ProxyRequest.of(execution.pk, method, host, port))
     assert row
     return row.reason
 
@@ -126,18 +126,18 @@ def test_egress_taken_away_stops_the_next_request(
 
 
 def test_nobody_s_request_is_refused_without_a_row(rule: EgressRule) -> None:
-    assert decide(Asked.of(uuid4(), "GET", HOST, "80")) is None
+    assert decide(ProxyRequest.of(uuid4(), "GET", HOST, "80")) is None
     assert not EgressRequest.objects.exists()
 
 
 def test_one_run_makes_only_so_many_requests(execution: Execution, rule: EgressRule) -> None:
-    asked = Asked.of(execution.pk, "GET", HOST, "80")
+    asked = ProxyRequest.of(execution.pk, "GET", HOST, "80")
     rows = [decide(asked, settings.SANDBOX_EGRESS_REQUESTS + more) for more in (-1, 0, 1)]
     assert [row and row.reason for row in rows] == ["", Refusal.LIMIT, None]
 
 
 def test_what_is_written_fits_and_shows(execution: Execution) -> None:
-    decide(Asked.of(execution.pk, "M" * 99, "h\x1b[1m" * 200, "80"))
+    decide(ProxyRequest.of(execution.pk, "M" * 99, "h\x1b[1m" * 200, "80"))
     row = EgressRequest.objects.get()
     assert (len(row.method), len(row.host), "\x1b" in row.host) == (20, 255, False)
 
@@ -146,54 +146,58 @@ def test_what_is_written_fits_and_shows(execution: Execution) -> None:
 
 
 @pytest.fixture
-def ended(execution: Execution, rule: EgressRule) -> Ended:
-    row = decide(Asked.of(execution.pk, "GET", HOST, "80"))
+def ended(execution: Execution, rule: EgressRule) -> CompletedRequest:
+    row = decide(ProxyRequest.of(execution.pk, "GET", HOST, "80"))
     assert row
-    return Ended(Asked.of(execution.pk, "GET", HOST, "80"), row.pk, False, "", 200, "192.0.2.7", 10, 20)
+    return CompletedRequest(
+        ProxyRequest.of(execution.pk, "GET", HOST, "80"), row.pk, False, "", 200, "192.0.2.7", 10, 20
+    )
 
 
-def test_end_completes_the_row(ended: Ended) -> None:
+def test_end_completes_the_row(ended: CompletedRequest) -> None:
     assert complete(ended)
     row = EgressRequest.objects.get()
     assert (row.status, row.address, row.bytes_sent, row.bytes_received) == (200, "192.0.2.7", 10, 20)
     assert row.ended_at
 
 
-def test_end_comes_once(ended: Ended) -> None:
+def test_end_comes_once(ended: CompletedRequest) -> None:
     complete(ended)
     assert not complete(replace(ended, status=500))
     assert EgressRequest.objects.get().status == 200
 
 
-def test_what_the_proxy_refused_is_no_allowed_request(ended: Ended) -> None:
+def test_what_the_proxy_refused_is_no_allowed_request(ended: CompletedRequest) -> None:
     complete(replace(ended, denied=True, reason="address", status=403))
     row = EgressRequest.objects.get()
     assert (row.allowed, row.reason, row.status) == (False, Refusal.ADDRESS, 403)
 
 
-def test_end_of_another_execution_s_request_completes_nothing(ended: Ended, make_execution: MakeExecution) -> None:
+def test_end_of_another_execution_s_request_completes_nothing(
+    ended: CompletedRequest, make_execution: MakeExecution
+) -> None:
     other = make_execution(status=Status.RUNNING)
-    assert not complete(replace(ended, asked=replace(ended.asked, execution_id=other.pk)))
+    assert not complete(replace(ended, request=replace(ended.request, execution_id=other.pk)))
     assert EgressRequest.objects.get().ended_at is None
 
 
 @pytest.mark.parametrize(("reason", "recorded"), [("port", "port"), ("", "malformed"), ("nonsense", "malformed")])
-def test_what_was_refused_before_anybody_was_asked_gets_a_row(ended: Ended, reason: str, recorded: str) -> None:
+def test_what_was_refused_before_anybody_was_asked_gets_a_row(
+    ended: CompletedRequest, reason: str, recorded: str
+) -> None:
     complete(replace(ended, request_id=None, denied=True, reason=reason, status=400))
     row = EgressRequest.objects.latest("id")
     assert (row.allowed, row.reason, row.status) == (False, recorded, 400)
 
 
-def test_nobody_s_end_is_not_recorded(ended: Ended) -> None:
-    assert not complete(replace(ended, request_id=None, asked=Asked.of(uuid4(), "GET", HOST, "80")))
+def test_nobody_s_end_is_not_recorded(ended: CompletedRequest) -> None:
+    assert not complete(replace(ended, request_id=None, request=ProxyRequest.of(uuid4(), "GET", HOST, "80")))
 
 
 # --- What a run begins with ---
 
 
-def test_a_run_records_its_network_and_rules(execution: Execution, rule: EgressRule) -> None:
-    Execution.objects.update(network=Network.NONE)
-    execution.refresh_from_db()
+def test_a_run_records_its_rules(execution: Execution, rule: EgressRule) -> None:
     settle(execution)
     execution.refresh_from_db()
     assert execution.network == Network.EGRESS
@@ -208,8 +212,8 @@ def test_a_run_without_egress_costs_no_query(
         settle(execution)
 
 
-def test_a_rerun_as_then_gets_no_more_than_then(execution: Execution) -> None:
-    Execution.objects.update(network=Network.NONE, pinned=True)
+def test_a_run_gets_no_more_than_at_its_submission(execution: Execution) -> None:
+    Execution.objects.update(network=Network.NONE)
     execution.refresh_from_db()
     settle(execution)
     assert execution.network == Network.NONE

@@ -1,0 +1,45 @@
+"""/api/v1/executions/{id}/artifacts: the files that a program left."""
+
+from uuid import UUID
+
+from django.http import Http404, HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from api.v1 import schema
+from api.v1.answers import ArtifactSchema, content_type
+from api.v1.base import ApiView
+from sandbox_platform.kit.downloads import as_attachment
+
+
+class ArtifactsView(ApiView):
+    @extend_schema(
+        summary="Artifacts of an execution",
+        operation_id="list_artifacts",
+        responses=schema.answers({200: ArtifactSchema(many=True)}, 404),
+        tags=["Executions"],
+    )
+    def get(self, request: Request, execution_id: UUID) -> Response:
+        execution = self.execution(execution_id)
+        artifacts = execution.artifacts.defer("content") if execution.artifact_count else ()
+        return Response([ArtifactSchema.dump(artifact) for artifact in artifacts])
+
+
+class ArtifactView(ApiView):
+    @extend_schema(
+        summary="Download an artifact",
+        operation_id="get_artifact",
+        responses={
+            **schema.answers({}, 404),
+            (200, "*/*"): OpenApiResponse(OpenApiTypes.BINARY, "Always an attachment, of its `content_type`."),
+        },
+        tags=["Executions"],
+    )
+    def get(self, request: Request, execution_id: UUID, name: str) -> HttpResponse:
+        execution = self.execution(execution_id)
+        artifact = execution.artifacts.filter(name=name).first() if "\0" not in name else None
+        if artifact is None:
+            raise Http404
+        return as_attachment(artifact.name, bytes(artifact.content), content_type(artifact.name))

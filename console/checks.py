@@ -1,0 +1,20 @@
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.core.checks import CheckMessage, Warning, register
+
+from console import about
+
+
+@register
+def browser_files_are_built(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    if about.BROWSER_PACKAGES.is_file():
+        return []
+    return [
+        Warning(
+            "The files that the admin's pages load from npm packages are not built: the pages stay blank.",
+            hint="Run `make frontend`.",
+            id="console.W001",
+        )
+    ]

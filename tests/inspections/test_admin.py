@@ -1,0 +1,43 @@
+"""What the admin asks for is refused as the API refuses it."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client as Browser
+from django.urls import reverse
+
+from executions.models import Execution, Status
+from inspections.models import Inspection
+
+CODE = "print(1)"
+SHA256 = hashlib.sha256(CODE.encode()).hexdigest()
+RAN: dict[str, Any] = {"status": Status.FAILED, "image_id": "sha256:1", "code": CODE, "code_sha256": SHA256}
+
+
+def explain(browser: Browser, execution: Execution) -> str:
+    address = reverse("admin:inspections_inspection_explain", args=[execution.pk])
+    return browser.post(address, follow=True).content.decode()
+
+
+def test_an_execution_is_explained_once(browser: Browser, make_execution: Callable[..., Execution]) -> None:
+    execution = make_execution(**RAN)
+    for _ in range(2):
+        explain(browser, execution)
+    assert Inspection.objects.get().execution_id == execution.pk
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        (RAN | {"status": Status.RUNNING}, "It never ran, or it runs still."),
+        (RAN | {"image_id": ""}, "It never ran, or it runs still."),
+        (RAN | {"code": "password = ***"}, "Its program is not stored as it was."),
+    ],
+)
+def test_what_cannot_be_run_as_it_was_is_not_explained(
+    browser: Browser, make_execution: Callable[..., Execution], fields: dict[str, Any], why: str
+) -> None:
+    assert why in explain(browser, make_execution(**fields))
+    assert not Inspection.objects.exists()
