@@ -78,7 +78,7 @@ def _release_connection() -> None:
 
 
 def download(entries: "QuerySet[TrailEntry]", kind: str) -> StreamingHttpResponse:
-    """`kind`: one of exports.MEDIA_TYPES."""
+    """Return the entries as a download. `kind`: one of exports.MEDIA_TYPES."""
     return as_download("audit-trail", kind, lines(in_order(entries), kind))
 
 
@@ -87,7 +87,7 @@ def lines(entries: Iterable[TrailEntry], kind: str) -> Iterator[str]:
 
 
 def _by_column(entries: Iterable[TrailEntry]) -> Iterator[tuple[Any, ...]]:
-    """A line a changed column."""
+    """Yield one row per changed column, in the order of CSV_COLUMNS."""
     for entry in entries:
         session = entry.session
         for column, (old, new) in entry.changes.items():

@@ -13,5 +13,5 @@ def actor_of(caller: Any) -> str | None:
 
 
 def actor_name(caller: Any) -> str:
-    """Return what a record of ours says in its column of who did it: "" for nobody in particular."""
+    """Return `actor_of(caller)` for a column that is not nullable: "" for an anonymous caller."""
     return actor_of(caller) or ""

@@ -37,7 +37,7 @@ class Conflicting(Refused):
 
 
 class TooMany(Refused):
-    """There are as many as there may be; `retry_after_s` is always set."""
+    """A limit on the number of objects is reached. `retry_after_s` is always set."""
 
 
 class NotAvailable(Refused):
