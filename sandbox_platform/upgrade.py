@@ -12,7 +12,6 @@ from django.apps import apps
 from django.db import connection, transaction
 from django_q.models import OrmQ
 
-from api.ragflow.contract import MIME_TYPES
 from sandbox_platform.kit.locks import Lock
 
 # The last migration of each app at 0.1.
@@ -37,6 +36,8 @@ MOVED = (
 # Moved functions that queued tasks of 0.1 may name. Keepers queue builds and inspections again. The doctor's checks and
 # activations must be requested again.
 MOVED_TASKS = ("executions.builds.", "seccomp_profiles.tasks.", "console.doctor.")
+# Suffixes of the artifacts that 0.1 kept for RAGFlow.
+RAGFLOW_SUFFIXES = [".png", ".jpg", ".jpeg", ".svg", ".pdf", ".csv", ".json", ".html"]
 # Finished executions are final and keep all their artifacts: null permits every suffix.
 COLUMNS = """
     ALTER TABLE executions_execution ADD COLUMN announce_start boolean NOT NULL DEFAULT true;
@@ -102,7 +103,7 @@ def upgrade() -> Iterator[str]:
             cursor.execute(statement)
         pgtrigger.install()
         yield "triggers: reinstalled under their new names"
-        cursor.execute(OPEN_OF_RAGFLOW, [json.dumps(list(MIME_TYPES))])
+        cursor.execute(OPEN_OF_RAGFLOW, [json.dumps(RAGFLOW_SUFFIXES)])
         cursor.execute(OPEN_WITH_EGRESS)
         for old, new, models in MOVED:
             cursor.execute(
@@ -136,4 +137,4 @@ def _refuse_unless_ready() -> None:
 def _drop_moved_tasks() -> int:
     # A task signed with another DJANGO_SECRET_KEY is unreadable here, and for workers too.
     moved = [row.pk for row in OrmQ.objects.all() if str(row.task.get("func")).startswith(MOVED_TASKS)]
-    return OrmQ.objects.filter(pk__in=moved).delete()[0]
+    return int(OrmQ.objects.filter(pk__in=moved).delete()[0])

@@ -14,7 +14,7 @@ LABELS = ("verbose_name", "verbose_name_plural")
 STANDARD_LIBRARIES = ("builtins", "django", "datetime", "uuid", "uuid_utils")
 
 
-class MigrationAutodetector(makemigrations.Command.autodetector):  # type: ignore[name-defined,misc,valid-type]
+class MigrationAutodetector(makemigrations.Command.autodetector):  # type: ignore[misc,valid-type]
     """Compares and writes fields without the options that only Python uses."""
 
     def __init__(self, from_state: ProjectState, to_state: ProjectState, *args: Any, **kwargs: Any) -> None:
