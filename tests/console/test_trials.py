@@ -144,5 +144,5 @@ def test_switched_off_runtime_is_said(browser: Browser, runtime: Runtime) -> Non
 def test_a_program_in_a_mode_that_the_runtime_has_not_is_told_of(browser: Browser, runtime: Runtime) -> None:
     Runtime.objects.filter(pk=runtime.pk).update(modes=["function"])
     shown = text(browser.post(page(runtime), follow=True))
-    assert "hello was not started: The runtime python has no mode script." in shown
+    assert "hello could not be started: The runtime python has no mode script." in shown
     assert not Execution.objects.exists()
