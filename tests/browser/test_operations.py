@@ -104,7 +104,8 @@ def test_what_waits_is_seen_and_cancelled(open_page: Open, platform: Platform) -
 
 
 def test_a_failed_task_says_why_and_is_tried_again(open_page: Open, platform: Platform) -> None:
-    script = "from django_q.tasks import async_task; async_task('console.doctor.examine', task_name='doctor')"
+    task = "sandbox_platform.doctor.task.examine"
+    script = f"from django_q.tasks import async_task; async_task({task!r}, task_name='doctor')"
     platform.manage("shell", "-c", script)  # without the name of who asks: it cannot work
     eventually(lambda: platform.sql("SELECT 1 FROM django_q_task WHERE NOT success"), "a worker failed at it")
     page = open_page(user=person(platform, "olga", "operator"))
