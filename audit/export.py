@@ -1,4 +1,4 @@
-"""The audit trail as CSV or JSON lines, oldest first, at constant memory however long it is."""
+"""Export the audit trail as CSV or JSON lines, oldest first, in constant memory."""
 
 import heapq
 import json
@@ -19,18 +19,18 @@ CSV_COLUMNS = (
     "time", "object", "object_id", "change", "column", "before", "after",
     "who", "where", "url", "database_role", "application",
 )  # fmt: skip
-# Of each watched table. A change of a seccomp profile has tens of kilobytes, before and after.
+# Rows read per watched table at a time. A change of a seccomp profile has tens of kilobytes, before and after.
 CHUNK = 20
 
 
 def trail() -> "QuerySet[TrailEntry]":
-    # The default manager finds nothing, for the sake of Django's own commands.
+    # pghistory's default manager returns no rows, so that Django's own commands ignore this model.
     entries: QuerySet[TrailEntry] = TrailEntry.objects.order_by("-pgh_created_at", "-pgh_slug")
     return entries
 
 
 def made_by(text: str) -> Q:
-    """Whom the web tier knew, or what the database's session calls itself."""
+    """Match the actor that the web tier recorded, or the role or application name of the database session."""
     who = Q(actor__icontains=text)
     for name in ("role", "application"):
         who |= Q(**{f"pgh_context__database__{name}__icontains": text})
@@ -51,31 +51,34 @@ def containing(entries: "QuerySet[TrailEntry]", text: str) -> "QuerySet[TrailEnt
 
 
 def in_order(entries: "QuerySet[TrailEntry]") -> Iterator[TrailEntry]:
-    """One watched table beside the other: each is read along its own index, a chunk at a time. Between two chunks
-    no database connection is held: whoever reads slowly would keep one of the few that all requests share."""
-    streams = (_of_table(entries, event) for event in EVENTS)
+    """Yield the entries ordered by time, merged from all watched tables.
+
+    Each table is read along its own index, one chunk at a time. No database connection is held between two chunks:
+    a slow reader would keep one of the few that all requests share.
+    """
+    streams = (_table_entries(entries, event) for event in EVENTS)
     return heapq.merge(*streams, key=lambda entry: (entry.pgh_created_at, entry.pgh_slug))
 
 
-def _of_table(entries: Any, event: Any) -> Iterator[TrailEntry]:
+def _table_entries(entries: Any, event: Any) -> Iterator[TrailEntry]:
     rows = entries.across(event).order_by("pgh_id")
     last = 0
     while chunk := list(rows.filter(pgh_id__gt=last)[:CHUNK]):
-        _let_go()
+        _release_connection()
         yield from chunk
         if len(chunk) < CHUNK:
             return
         last = chunk[-1].pgh_id
-    _let_go()
+    _release_connection()
 
 
-def _let_go() -> None:
-    if not connection.in_atomic_block:  # whoever has begun a transaction goes on with it
+def _release_connection() -> None:
+    if not connection.in_atomic_block:  # a transaction of the caller needs its connection
         connection.close()
 
 
 def download(entries: "QuerySet[TrailEntry]", kind: str) -> StreamingHttpResponse:
-    """`kind`: one of exports.MEDIA_TYPES."""
+    """Return the entries as a download. `kind`: one of exports.MEDIA_TYPES."""
     return as_download("audit-trail", kind, lines(in_order(entries), kind))
 
 
@@ -84,7 +87,7 @@ def lines(entries: Iterable[TrailEntry], kind: str) -> Iterator[str]:
 
 
 def _by_column(entries: Iterable[TrailEntry]) -> Iterator[tuple[Any, ...]]:
-    """A line a changed column."""
+    """Yield one row per changed column, in the order of CSV_COLUMNS."""
     for entry in entries:
         session = entry.session
         for column, (old, new) in entry.changes.items():

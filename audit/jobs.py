@@ -1,4 +1,4 @@
-"""Sealing and purging, every hour."""
+"""The hourly jobs of sealing and purging."""
 
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ EVERY = timedelta(hours=1)
 
 
 def run_due() -> None:
-    """Seal if the last seal is an hour old. Whoever sealed also purges: only what is sealed may be purged."""
+    """Seal if the last seal is an hour old, and purge after sealing, because only sealed rows may be purged."""
     if sealing.seal(older_than=timezone.now() - EVERY) and RetentionPolicy.objects.exists():
         for _ in purging.purge():
             pass
@@ -32,18 +32,18 @@ def _last_purge() -> LastRun:
 declare(
     Job(
         "Seal the history",
-        "Hash the rows that became final, so that a later change shows.",
+        "Hash the rows that became final, so that later changes are detected.",
         EVERY,
         run_due,
         recorded=True,
         last_run=_last_seal,
     )
 )
-# Sealing purges as well: this entry tells of it, and has nothing to do by itself.
+# The sealing job purges as well. This entry only shows the last purge and does no work.
 declare(
     Job(
         "Purge by retention",
-        "After each seal, delete what no retention policy keeps.",
+        "After each seal, delete what the retention policies no longer keep.",
         EVERY,
         lambda: None,
         look_every_s=EVERY.total_seconds(),

@@ -1,8 +1,8 @@
-"""Who changes something: told to Postgres with the statements of a web request, where triggers write it down.
+"""Attribute changes to their actor: pass the actor of a web request to Postgres, where triggers record it.
 
-What comes from a shell, a command or SQL is told by the database's session itself (see audit_stamp in
-migrations/guards.sql): its role, its address, and its application name, which the settings make of the command and its
-user.
+Changes from a shell, a command or SQL are attributed by the database session (see audit_stamp in
+migrations/guards.sql): its role, its address and its application name, which the settings compose of the command and
+its user.
 """
 
 from collections.abc import Callable
@@ -14,14 +14,14 @@ from django.http import HttpRequest, HttpResponse
 
 from sandbox_platform.kit.actors import actor_of
 
-# They change nothing that is watched, and are where every millisecond counts.
+# These requests change no watched table, and their latency matters.
 UNWATCHED = ("/run", "/run/")
 UNWATCHED_BELOW = "/api/v1/executions"
 READING = ("GET", "HEAD", "OPTIONS")
 
 
 class WatchedRequest(WSGIRequest):
-    """Django REST framework learns who calls when the view begins, and says so by setting `user`."""
+    """Records the actor when Django REST framework sets `user`, which it does after authentication in the view."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "user":

@@ -1,4 +1,4 @@
-"""The retention job: takes away what the policies do not keep, in batches, each on record."""
+"""The retention job: purge what the policies no longer keep, in batches, each with a purge record."""
 
 import logging
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from django.db.models import Exists, Model, OuterRef, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 from django.utils import timezone
 
-from audit.models import Kind, Leaf, PurgeRecord, RetentionPolicy
+from audit.models import ExecutionPart, Leaf, PurgeRecord, RetentionPolicy
 from audit.sources import BLANK
 from executions.models import Artifact, Execution, InputFile
 from executions.models.ids import first_id
@@ -19,20 +19,20 @@ from executions.models.ids import first_id
 logger = logging.getLogger(__name__)
 
 BATCH = 500
-# "0 days" still leaves a caller the time to fetch what it asked for.
+# With "0 days", a caller still has this long to fetch the result.
 GRACE = timedelta(minutes=10)
-# Of the node that made an id and the one that ended its execution.
+# Tolerance between the clocks of the node that created an execution's id and the node that ended it.
 CLOCKS_DIFFER = timedelta(hours=1)
 
 
 def purge() -> Iterator[PurgeRecord]:
-    """Purges all that is due; yields the record of each batch when it is done."""
+    """Purge everything that is due. Yield the record of each batch after its commit."""
     for policy in RetentionPolicy.objects.select_related("client"):
-        # The whole record first: its parts need no purge of their own then.
-        for kind in (Kind.METADATA, Kind.CODE, Kind.OUTPUT, Kind.ARTIFACTS):
+        # Purge whole records first: their parts then need no purge.
+        for kind in (ExecutionPart.METADATA, ExecutionPart.CODE, ExecutionPart.OUTPUT, ExecutionPart.ARTIFACTS):
             days = policy.days(kind)
             done: UUID | None = None
-            # Each batch goes on where the last one ended: what is purged already is passed once, not by each.
+            # Each batch starts where the last one ended, so that purged executions are skipped only once.
             while days is not None and (record := _purge_batch(policy, kind, days, after=done)):
                 done = record.last_id
                 logger.info("%s: %s, %s days", record, record.policy, days)
@@ -40,12 +40,12 @@ def purge() -> Iterator[PurgeRecord]:
 
 
 def _purge_batch(
-    policy: RetentionPolicy, kind: Kind, days: int, *, after: UUID | None = None
+    policy: RetentionPolicy, kind: ExecutionPart, days: int, *, after: UUID | None = None
 ) -> PurgeRecord | None:
     now = timezone.now()
     cutoff = now - max(timedelta(days=days), GRACE)
     with transaction.atomic():
-        # Two purges at once would only wait for each other's rows.
+        # SKIP LOCKED: two concurrent purges would only wait for each other's rows.
         due = due_by(cutoff, _due(policy, kind)).select_for_update(skip_locked=True, of=("self",))
         if after:
             due = due.filter(pk__gt=after)
@@ -63,27 +63,27 @@ def _purge_batch(
             ids=ids,
             created_at=now,
         )
-        _take_away(kind, ids)
+        _purge_part(kind, ids)
     return record
 
 
 def due_by(cutoff: datetime, executions: QuerySet[Execution]) -> QuerySet[Execution]:
-    # None ends before its id is made, which bounds the walk through the primary key.
+    # An execution ends after its id was created: this bounds the scan of the primary key.
     return executions.filter(finished_at__lte=cutoff, pk__lt=first_id(cutoff + CLOCKS_DIFFER))
 
 
-def _due(policy: RetentionPolicy, kind: Kind) -> QuerySet[Execution]:
-    """The policy's executions that are sealed and still have it."""
+def _due(policy: RetentionPolicy, kind: ExecutionPart) -> QuerySet[Execution]:
+    """Return the policy's sealed executions that still have this part."""
     executions = Execution.objects.filter(_whose(policy), finished_at__isnull=False)
     leaves = Leaf.objects.filter(source=Execution._meta.db_table, row_id=Cast(OuterRef("id"), TextField()))
-    if kind == Kind.ARTIFACTS:
+    if kind == ExecutionPart.ARTIFACTS:
         artifacts = Artifact.objects.filter(execution=OuterRef("id"))
         executions = executions.filter(Exists(artifacts), artifact_count__gt=0)
     elif kind in BLANK:
         blank = Q(**{name: value for name, value in BLANK[kind].items() if value is not None})
         blank &= Q(**{f"{name}__isnull": True for name, value in BLANK[kind].items() if value is None})
         inputs = InputFile.objects.filter(execution=OuterRef("id"))
-        still = ~blank | Q(Exists(inputs)) if kind == Kind.CODE else ~blank
+        still = ~blank | Q(Exists(inputs)) if kind == ExecutionPart.CODE else ~blank
         executions = executions.filter(still)
     return executions.filter(Exists(leaves))
 
@@ -95,25 +95,25 @@ def _whose(policy: RetentionPolicy) -> Q:
     return Q(client__isnull=True) | ~Q(client__in=own)
 
 
-def _take_away(kind: Kind, ids: list[UUID]) -> None:
+def _purge_part(kind: ExecutionPart, ids: list[UUID]) -> None:
     executions = Execution.objects.filter(pk__in=ids)
     if kind in BLANK:
         executions.update(**BLANK[kind])
-        if kind == Kind.CODE:
+        if kind == ExecutionPart.CODE:
             delete_rows(InputFile.objects.filter(execution__in=ids))
         return
-    if kind == Kind.ARTIFACTS:
+    if kind == ExecutionPart.ARTIFACTS:
         delete_rows(Artifact.objects.filter(execution__in=ids))
         return
-    _take_away_with_all_that_hangs_on_it(Execution, "pk__in", ids)
+    _delete_with_related(Execution, "pk__in", ids)
 
 
-def _take_away_with_all_that_hangs_on_it(model: type[Model], lookup: str, ids: list[UUID]) -> None:
+def _delete_with_related(model: type[Model], lookup: str, ids: list[UUID]) -> None:
     for relation in model._meta.related_objects:
-        _take_away_with_all_that_hangs_on_it(relation.related_model, f"{relation.field.name}__{lookup}", ids)
+        _delete_with_related(relation.related_model, f"{relation.field.name}__{lookup}", ids)
     delete_rows(model._base_manager.filter(**{lookup: ids}))
 
 
 def delete_rows(rows: QuerySet[Any]) -> None:
-    """As they are: Django would look for what PROTECT forbids, and load the rows."""
+    """Delete without Django's collector, which would enforce PROTECT and load the rows."""
     rows._raw_delete(rows.db)

@@ -1,4 +1,4 @@
-"""Makes seals: the hashes of all rows that became final since the last one, chained to it."""
+"""Make seals. A seal hashes all rows that became final since the last seal, and is chained to that seal."""
 
 import hashlib
 import logging
@@ -15,13 +15,16 @@ from sandbox_platform.kit.locks import Lock
 
 logger = logging.getLogger(__name__)
 
-# Rows under one seal: a longer queue, as after an import, makes several.
+# Most rows under one seal. More pending rows, as after an import, get several seals.
 ROWS = 100_000
 FETCH = 1000
 
 
 def seal(*, older_than: datetime | None = None) -> list[Seal]:
-    """Seals all that is final. `older_than`: only if the last seal is, and nobody else is at it."""
+    """Seal all final rows and return the new seals.
+
+    With `older_than`, do nothing if the last seal is newer or another process is sealing.
+    """
     made: list[Seal] = []
     while True:
         with transaction.atomic():
@@ -31,7 +34,7 @@ def seal(*, older_than: datetime | None = None) -> list[Seal]:
             if not made and last and older_than and last.created_at > older_than:
                 return made
             new = _seal_next(last)
-        # Also in the log: a copy outside the database, which shows that no later seal replaced it.
+        # The log is a copy outside the database, which proves that the seal was not replaced later.
         logger.info("seal %s of %s rows: %s", new.sequence, new.count, new.hash)
         made.append(new)
         if new.count < ROWS:
@@ -85,7 +88,7 @@ def _insert_leaves(source: Source, new: Seal, limit: int) -> tuple[str, list[Any
 
 
 def root(sequence: int) -> tuple[str, int]:
-    """The hash over a seal's leaves, and their number."""
+    """Return the hash over a seal's leaves, in hexadecimal, and their number."""
     digest, count = hashlib.sha256(), 0
     sql = f"SELECT source, row_id, {', '.join(PARTS)} FROM audit_leaf WHERE seal = %s ORDER BY id"
     for row in stream(sql, [sequence]):
@@ -95,7 +98,7 @@ def root(sequence: int) -> tuple[str, int]:
 
 
 def leaf_hash(source: str, row_id: str, *parts: bytes | memoryview | None) -> bytes:
-    """Of pieces of fixed length, so that none can pass for its neighbour's."""
+    """Hash one leaf. Every piece has a fixed length, so no piece can be taken for a part of its neighbour."""
     digest = hashlib.sha256(hashlib.sha256(f"{source}\0{row_id}".encode()).digest())
     for part in parts:
         digest.update(b"\0" * 33 if part is None else b"\1" + bytes(part))
@@ -103,7 +106,7 @@ def leaf_hash(source: str, row_id: str, *parts: bytes | memoryview | None) -> by
 
 
 def stream(sql: str, params: Iterable[Any] = ()) -> Iterator[tuple[Any, ...]]:
-    """Rows through a cursor on the server, in constant memory; the caller is in a transaction."""
+    """Yield rows through a server-side cursor, in constant memory. The caller must be in a transaction."""
     with connection.chunked_cursor() as cursor:
         cursor.execute(sql, list(params))
         while rows := cursor.fetchmany(FETCH):

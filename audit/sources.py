@@ -1,7 +1,7 @@
-"""What the seals cover, and how a row becomes hashes.
+"""The tables that seals cover, and the SQL that hashes their rows.
 
-Postgres computes them, so that neither sealing nor verification moves the history through this process. Values
-become text as jsonb writes them, in UTC: the same for ever, whatever the session's settings.
+Postgres computes the hashes, so neither sealing nor verification moves the history through this process. Values are
+hashed as jsonb's text, in UTC, which does not depend on the session's settings.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db import models
 
-from audit.models import Kind, PurgeRecord
+from audit.models import ExecutionPart, PurgeRecord
 from audit.models.changes import EVENTS
 from executions.egress.models import EgressRequest
 from executions.models import Artifact, Execution, InputFile
@@ -21,35 +21,35 @@ from runtimes.models import Network
 Columns = dict[str, list[str]]
 
 PARTS = ("metadata", "code", "output", "artifacts")
-# Large columns, which have hashes of their own and can be purged by themselves, and what is left then. The
-# triggers know it too: audit_blank() in migrations/guards.sql.
+# Large columns, which have their own hashes and can be purged separately, with their values after a purge. The triggers
+# have the same values: audit_blank() in migrations/guards.sql.
 BLANK: dict[str, dict[str, Any]] = {
-    Kind.CODE: {"code": "", "arguments": "{}", "stdin": "", "argv": [], "variables": {}},
-    Kind.OUTPUT: {"stdout": "", "stderr": "", "result": None},
+    ExecutionPart.CODE: {"code": "", "arguments": "{}", "stdin": "", "argv": [], "variables": {}},
+    ExecutionPart.OUTPUT: {"stdout": "", "stderr": "", "result": None},
 }
-# Tables whose rows belong to an execution, and count as part of it.
+# Tables whose rows belong to an execution and are hashed with it.
 BESIDE: dict[str, type[models.Model]] = {"artifacts": Artifact, "inputs": InputFile, "requests": EgressRequest}
-# Seals of before there was egress do not cover them.
+# Seals made before egress existed do not cover these.
 LATER = {"requests"}
 NOTHING = hashlib.sha256(b"").digest()
-# jsonb_build_array() takes a hundred arguments at most.
+# jsonb_build_array() takes at most 100 arguments.
 CHUNK = 50
 NULL = b"\0" * 32
 
 
 def columns_of(model: type[models.Model]) -> list[str]:
-    # Generated columns follow from the others.
+    # Generated columns are computed from the others and need no hash.
     fields = model._meta.concrete_fields
     return [f.column for f in fields if f.column and not isinstance(f, models.GeneratedField)]
 
 
 @dataclass(frozen=True)
 class Source:
-    """A table whose rows are sealed once they are final."""
+    """A table whose rows are sealed when they are final. `final` and `ended` are SQL expressions of the row `t`."""
 
     model: type[models.Model]
     final: str = "TRUE"
-    ended: str = "NULL::timestamptz"  # when the row says that it became final
+    ended: str = "NULL::timestamptz"  # the time at which the row became final, according to the row
 
     @property
     def table(self) -> str:
@@ -60,7 +60,7 @@ class Source:
         return str(self.model._meta.pk.column)
 
     def join(self, row_id: str) -> str:
-        """Condition that finds the row `t` of a leaf by its key's index."""
+        """Return the SQL condition that joins a leaf to its row `t` by the index of the primary key."""
         kind = "uuid" if isinstance(self.model._meta.pk, models.UUIDField) else "bigint"
         return f't."{self.key}" = {row_id}::{kind}'
 
@@ -68,7 +68,7 @@ class Source:
         return {"metadata": columns_of(self.model)}
 
     def hashes(self, columns: Columns) -> list[str]:
-        """SQL expressions of the parts' hashes of the row `t`, in the order of PARTS."""
+        """Return SQL expressions for the hashes of the parts of row `t`, in the order of PARTS."""
         return [_row_hash("t", columns["metadata"]), "NULL::bytea", "NULL::bytea", "NULL::bytea"]
 
 
@@ -77,8 +77,8 @@ class ExecutionSource(Source):
         large = [column for blank in BLANK.values() for column in blank]
         return {
             "metadata": [column for column in columns_of(Execution) if column not in large],
-            "code": list(BLANK[Kind.CODE]),
-            "output": list(BLANK[Kind.OUTPUT]),
+            "code": list(BLANK[ExecutionPart.CODE]),
+            "output": list(BLANK[ExecutionPart.OUTPUT]),
             **{
                 name: [column for column in columns_of(model) if column not in ("content", "execution_id")]
                 for name, model in BESIDE.items()
@@ -88,7 +88,7 @@ class ExecutionSource(Source):
     def hashes(self, columns: Columns) -> list[str]:
         metadata = _row_hash("t", columns["metadata"])
         if "requests" in columns:
-            # Most have none: they are not looked for.
+            # Executions without egress have no requests: skip the subquery.
             beside = f"sha256({metadata} || {_hash_beside('requests', columns)})"
             metadata = f"CASE WHEN t.network = '{Network.NONE}' THEN {metadata} ELSE {beside} END"
         return [
@@ -114,7 +114,7 @@ def _row_hash(alias: str, columns: list[str]) -> str:
 
 
 def _large_hash(columns: list[str]) -> str:
-    """Each column by itself, because jsonb ends at 256 MB."""
+    """Return SQL that hashes each column separately, because a jsonb value is limited to 256 MB."""
     null = f"'\\x{NULL.hex()}'::bytea"
     hashes = " || ".join(f"coalesce(sha256(convert_to(t.\"{name}\"::text, 'UTF8')), {null})" for name in columns)
     return f"sha256({hashes})"
@@ -131,11 +131,11 @@ def _hash_beside(name: str, columns: Columns) -> str:
 
 
 def blank_hash(part: str, columns: Iterable[str]) -> bytes:
-    """The hash of a part after a lawful purge."""
-    if part == Kind.ARTIFACTS:
+    """Return the hash that a part has after a legitimate purge."""
+    if part == ExecutionPart.ARTIFACTS:
         return NOTHING
     values = [BLANK[part][column] for column in columns]
     texts = [value if isinstance(value, str) or value is None else json.dumps(value) for value in values]
     hashes = (NULL if text is None else hashlib.sha256(text.encode()).digest() for text in texts)
     blank = hashlib.sha256(b"".join(hashes)).digest()
-    return hashlib.sha256(blank + NOTHING).digest() if part == Kind.CODE else blank
+    return hashlib.sha256(blank + NOTHING).digest() if part == ExecutionPart.CODE else blank

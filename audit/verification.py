@@ -1,4 +1,4 @@
-"""Walks the chain of seals and holds every sealed row against its hashes."""
+"""Walk the chain of seals and compare every sealed row with its hashes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from audit.models import Kind, Seal
+from audit.models import ExecutionPart, Seal
 from audit.sealing import root, stream
 from audit.sources import BESIDE, LATER, PARTS, SOURCES, Columns, Source, blank_hash
 
-# How far a node's clock may be off, or a commit late, before a row counts as back-dated.
+# Tolerance for clock skew and late commits before a row counts as back-dated.
 SKEW = timedelta(hours=1)
 EXECUTIONS = SOURCES[0]
 
@@ -32,7 +32,7 @@ class Finding:
 
 
 def verify(*, head: tuple[int, str] | None = None) -> Iterator[Finding]:
-    """All that is wrong. `head`: number and hash of a seal that was noted outside the database."""
+    """Yield every mismatch. `head`: number and hash of a seal that was noted outside the database."""
     previous = None
     with transaction.atomic():
         with connection.cursor() as cursor:
@@ -54,13 +54,13 @@ def _check_link(seal: Seal, previous: Seal | None) -> Iterator[Finding]:
         missing = str(expected) if seal.sequence == expected + 1 else f"{expected} to {seal.sequence - 1}"
         yield Finding("audit_seal", missing, "missing: deleted", seal)
     elif seal.previous != (previous.hash if previous else ""):
-        yield Finding("audit_seal", str(seal.sequence), "does not continue the seal before it", seal)
+        yield Finding("audit_seal", str(seal.sequence), "not chained to the seal before it", seal)
 
 
 def _check_content(seal: Seal) -> Iterator[Finding]:
     if seal.computed_hash() != seal.hash:
-        # What it says of its leaves and their columns is worth nothing.
-        problem = "changed: its hash is not that of its content; its rows are not checked"
+        # A changed seal is no evidence about its leaves and their columns.
+        problem = "changed: its hash does not match its content; its rows are not checked"
         yield Finding("audit_seal", str(seal.sequence), problem, seal)
         return
     yield from _check_root(seal)
@@ -74,33 +74,33 @@ def _check_root(seal: Seal) -> Iterator[Finding]:
         problem = f"has {count} leaves where {seal.count} were sealed"
         yield Finding("audit_leaf", f"of seal {seal.sequence}", problem, seal)
     elif found != seal.root:
-        yield Finding("audit_leaf", f"of seal {seal.sequence}", "changed: they do not give the seal's root", seal)
+        yield Finding("audit_leaf", f"of seal {seal.sequence}", "changed: they do not match the seal's root", seal)
 
 
 def _check_head(sequence: int, hash_: str) -> Iterator[Finding]:
     seal = Seal.objects.filter(sequence=sequence).first()
     if seal is None:
-        yield Finding("audit_seal", str(sequence), "missing: it was noted elsewhere")
+        yield Finding("audit_seal", str(sequence), "missing, but noted outside the database")
     elif seal.hash != hash_.lower():
-        yield Finding("audit_seal", str(sequence), "is another than the one noted elsewhere", seal)
+        yield Finding("audit_seal", str(sequence), "differs from the seal noted outside the database", seal)
 
 
 def _check_rows(source: Source, seal: Seal) -> Iterator[Finding]:
     columns: Columns | None = seal.columns.get(source.table)
     if columns is None:
-        return  # the table came later than this seal
+        return  # the table is newer than this seal
     if set(columns) | LATER != set(source.columns()) | LATER:
-        yield Finding(source.table, "", "cannot be verified: the seal covers other parts than are known", seal)
+        yield Finding(source.table, "", "cannot be verified: the seal covers unknown parts", seal)
         return
-    # Names come from the database: only those of columns may get into a statement.
+    # The names come from the database: only names of existing columns may become part of a statement.
     if gone := sorted(_gone(source, columns)):
-        yield Finding(source.table, "", f"cannot be verified: its columns {', '.join(gone)} are gone", seal)
+        yield Finding(source.table, "", f"cannot be verified: the columns {', '.join(gone)} no longer exist", seal)
         return
     for leaf, now, ended, purged in _rows(source, seal, columns):
         for problem in _problems(leaf[1:], now, purged, columns) if now[0] else _absence(purged):
             yield Finding(source.table, leaf[0], problem, seal)
         if ended and not (seal.period_from or ended) - SKEW <= ended <= seal.created_at + SKEW:
-            yield Finding(source.table, leaf[0], f"back-dated: it says {ended:%Y-%m-%d %H:%M:%S}", seal)
+            yield Finding(source.table, leaf[0], f"back-dated: it claims {ended:%Y-%m-%d %H:%M:%S}", seal)
 
 
 Hashes = tuple[bytes | None, ...]
@@ -114,7 +114,7 @@ def _rows(
         if source == EXECUTIONS
         else "NULL"
     )
-    # A row that is gone still has hashes of nothing: its metadata's says so.
+    # For a missing row, return NULL instead of the hash of nothing: a NULL hash of the metadata marks it as missing.
     hashes = [f'CASE WHEN t."{source.key}" IS NOT NULL THEN {part} END' for part in source.hashes(columns)]
     sql = f"""
         SELECT l.row_id, {", ".join(f"l.{part}" for part in PARTS)}, {", ".join(hashes)}, {source.ended}, {purged}
@@ -132,13 +132,13 @@ def _bytes(value: Any) -> bytes | None:
 
 
 def _absence(purged: list[str]) -> Iterator[str]:
-    if Kind.METADATA not in purged:
-        yield "deleted, and no purge names it"
+    if ExecutionPart.METADATA not in purged:
+        yield "deleted without a purge record"
 
 
 def _problems(sealed: Hashes, now: Hashes, purged: list[str], columns: Columns) -> Iterator[str]:
-    if Kind.METADATA in purged:
-        yield "is there although it was purged: inserted"
+    if ExecutionPart.METADATA in purged:
+        yield "exists although it was purged: inserted"
         return
     for part, old, new in zip(PARTS, sealed, now, strict=True):
         if old == new:
@@ -164,13 +164,13 @@ def _existing(table: str) -> set[str]:
 
 
 def _check_strays() -> Iterator[Finding]:
-    """Leaves without their seal, and rows that went before they were sealed."""
+    """Yield leaves whose seal is missing, and pending rows that were deleted before they were sealed."""
     sql = """
         SELECT seal, count(*) FROM audit_leaf l
         WHERE NOT EXISTS (SELECT FROM audit_seal s WHERE s.sequence = l.seal) GROUP BY seal ORDER BY seal
     """
     for sequence, count in stream(sql):
-        yield Finding("audit_leaf", f"of seal {sequence}", f"{count} rows without their seal: it was deleted")
+        yield Finding("audit_leaf", f"of seal {sequence}", f"{count} rows without a seal: the seal was deleted")
     for source in SOURCES:
         sql = f"""
             SELECT p.row_id FROM audit_pending p WHERE p.source = %s
@@ -189,4 +189,4 @@ def _check_unsealed(source: Source) -> Iterator[Finding]:
             SELECT FROM audit_pending p WHERE p.source = %s AND p.row_id = t."{source.key}"::text)
     """
     for (row_id,) in stream(sql, [source.table, source.table]):
-        yield Finding(source.table, row_id, "is under no seal and waits for none: inserted past the triggers")
+        yield Finding(source.table, row_id, "neither sealed nor pending: inserted past the triggers")

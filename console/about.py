@@ -1,4 +1,4 @@
-"""What the platform is made of: its version, and others' packages with their versions and licences."""
+"""The About page: the platform's version, and third-party packages with their versions and licences."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:
 
 
 def browser_packages() -> list[Package]:
-    """Empty where the files of console/frontend have not been built."""
+    """Return the packages bundled for the browser, or [] if the files of console/frontend have not been built."""
     if not BROWSER_PACKAGES.is_file():
         return []
     return [Package(**fields) for fields in json.loads(BROWSER_PACKAGES.read_text(encoding="utf-8"))]
@@ -45,7 +45,7 @@ def browser_packages() -> list[Package]:
 
 @cache
 def python_packages() -> list[Package]:
-    """Those of requirements.txt that are installed: it also names packages for other systems."""
+    """Return the installed packages of requirements.txt, which also names packages for other systems."""
     found = []
     for name in re.findall(r"(?m)^([\w.-]+)(?:\[[\w,-]+\])?==", REQUIREMENTS.read_text(encoding="utf-8")):
         try:
@@ -57,7 +57,7 @@ def python_packages() -> list[Package]:
 
 
 def license_of(about: metadata.PackageMetadata) -> str:
-    """The licence in a few words. Packages state it in one of three fields; `License` may hold its text."""
+    """Return the licence's name. Packages state it in one of three fields, and `License` may contain the whole text."""
     if "License-Expression" in about:
         return about["License-Expression"]
     prefix = "License :: "

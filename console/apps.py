@@ -3,7 +3,7 @@ from django.contrib.admin.apps import SimpleAdminConfig
 
 
 class ConsoleConfig(AppConfig):
-    """What the web UI has beside the tables' own pages: dashboard, playground, pool, doctor, roles and looks."""
+    """The web UI beyond the pages of single tables: dashboard, playground, pool, doctor, roles and styling."""
 
     name = "console"
     verbose_name = "Console"

@@ -13,7 +13,7 @@ def browser_files_are_built(app_configs: Sequence[AppConfig] | None, **kwargs: A
         return []
     return [
         Warning(
-            "The files that the admin's pages load from npm packages are not built: the pages stay blank.",
+            "The browser files of the admin have not been built from their npm packages: the pages stay blank.",
             hint="Run `make frontend`.",
             id="console.W001",
         )

@@ -1,4 +1,4 @@
-"""The first page: how it goes, in figures."""
+"""The dashboard: the admin's first page, with figures about executions, pool, seals and probes."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ from sandbox_platform.kit import liveness
 from sandbox_platform.kit.units import format_ms
 from sandboxes.models import Sandbox, SandboxState
 
-# Name: how far back, and how wide a bar of the chart.
+# By name: time span, width of a bar of the chart, and label.
 RANGES = {
     "24h": (timedelta(hours=24), timedelta(hours=1), "24 hours"),
     "7d": (timedelta(days=7), timedelta(hours=6), "7 days"),
@@ -43,7 +43,7 @@ GROUPS = {
     Status.RUNNING: "open",
 }
 SERIES = ("succeeded", "failed", "limit", "rejected", "cancelled", "platform error", "open")
-# What is the program's doing is no fault of a runtime; but one whose programs all fail is worth a look.
+# Failures of programs are included: a runtime whose programs all fail deserves a look.
 TROUBLE = {Status.FAILED, Status.TIMED_OUT, Status.OUT_OF_MEMORY, Status.OUTPUT_LIMIT, Status.PLATFORM_ERROR}
 MOST_CLIENTS = 8
 
@@ -85,7 +85,7 @@ def _live_tiles(
 ) -> Iterable[Tile]:
     queue = Execution.objects.filter(status=Status.QUEUED).aggregate(number=Count("pk"), oldest=Min("queued_at"))
     age = (timezone.now() - queue["oldest"]).total_seconds() * 1000 if queue["oldest"] else 0
-    waits = f"the oldest for {format_ms(age)}" if queue["number"] else "nothing waits"
+    waits = f"oldest waiting for {format_ms(age)}" if queue["number"] else "empty"
     executions = reverse("admin:executions_execution_changelist")
     yield Tile(
         "Queue",
@@ -98,14 +98,14 @@ def _live_tiles(
     yield Tile(
         "Running",
         str(running),
-        f"of {settings.SANDBOX_WORKERS} at once on a node",
+        f"of at most {settings.SANDBOX_WORKERS} per node",
         f"{executions}?status__exact=running",
     )
     current = Q(runtime_revision=F("runtime__revision"))
     ready = Sandbox.objects.filter(current, state=SandboxState.READY).count()
     wanted = sum(runtime.pool_min for runtime in runtimes.values() if runtime.enabled)
     yield Tile(
-        "Warm sandboxes", str(ready), f"at least {wanted} are kept", reverse("admin:pool"),
+        "Warm sandboxes", str(ready), f"minimum {wanted}", reverse("admin:pool"),
         "warning" if ready < wanted else "ok",
     )  # fmt: skip
     alive = liveness.keeper_alive(settings.SANDBOX_NODE), bool(liveness.workers_alive(settings.SANDBOX_NODE))
@@ -125,13 +125,13 @@ def _seal_tile() -> Tile:
     last = Seal.objects.first()
     link = reverse("admin:audit_seal_changelist")
     if last is None:
-        return Tile("Audit seals", "none yet", "the first comes within an hour of the first run", link)
+        return Tile("Audit seals", "none yet", "the first is made within an hour of the first run", link)
     age = timezone.now() - last.created_at
-    # Counted no further than it matters.
+    # The limit keeps the count cheap.
     pending = Pending.objects.all()[:10_000].count()
     late = pending and age > timedelta(hours=2)
     return Tile(
-        "Audit seals", f"#{last.sequence}", f"{_ago(age)}, {pending} row{'' if pending == 1 else 's'} waiting",
+        "Audit seals", f"#{last.sequence}", f"{_ago(age)}, {pending} row{'' if pending == 1 else 's'} pending",
         link, "warning" if late else "ok",
     )  # fmt: skip
 
@@ -150,7 +150,7 @@ def _probe_tile(probed: list[Standing]) -> Tile:
 
 
 def _ago(age: timedelta) -> str:
-    """In whole minutes, or whole seconds of the first."""
+    """Format an age in whole minutes, or in whole seconds below one minute."""
     unit = timedelta(minutes=1) if age > timedelta(minutes=1) else timedelta(seconds=1)
     return f"{format_ms(age // unit * unit // timedelta(milliseconds=1))} ago"
 
@@ -253,11 +253,11 @@ def _failing(rows: list[dict[str, Any]], runtimes: dict[int, Runtime]) -> list[d
 def _first_steps() -> list[dict[str, str]]:
     return [
         {"title": "Run a program here", "link": reverse("admin:playground"), "text":
-            "The playground has an example in each language: see result, output and time line at once."},
-        {"title": "Give a caller its token", "link": reverse("admin:clients_client_changelist"), "text":
-            "Each deployment that calls gets a client of its own, with its runtimes, caps and quotas."},
+            "The playground has examples, and shows result, output and timings of a run."},
+        {"title": "Create a client and its token", "link": reverse("admin:clients_client_changelist"), "text":
+            "Give each calling deployment its own client, with runtimes, caps and quotas."},
         {"title": "Connect RAGFlow", "link": "/docs", "text":
-            "POST /run on this port replaces RAGFlow's own executor manager; /api/v1 is for everything else."},
-        {"title": "Look whether all is well", "link": reverse("admin:doctor"), "text":
-            "The doctor proves on live sandboxes that gVisor, the limits and the missing network hold."},
+            "POST /run on this port replaces RAGFlow's executor manager. Other callers use /api/v1."},
+        {"title": "Check the installation", "link": reverse("admin:doctor"), "text":
+            "The doctor verifies gVisor, resource limits and network isolation in live sandboxes."},
     ]  # fmt: skip

@@ -1,5 +1,4 @@
-"""The doctor's checks on a page. They need Docker, which the web process has not got: a worker makes them and
-writes down what it saw."""
+"""The doctor's page. The web process has no access to Docker, so a worker runs the checks and stores the report."""
 
 from typing import Any
 
@@ -16,9 +15,9 @@ from console.site import ConsoleSite
 from sandbox_platform.kit import liveness
 
 TASK = "sandbox_platform.doctor.task.examine"
-# As the doctor's checks name them.
+# The values of sandbox_platform.doctor.check.Status, which lies in a higher layer.
 BROKEN, WARNING, OK = "broken", "warning", "ok"
-# So long a report counts as on its way.
+# A report that takes longer than this counts as lost.
 PATIENCE_S = 120
 REFRESH_S = 3
 
@@ -27,12 +26,12 @@ def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:
     if not request.user.has_perm("sandboxes.view_sandbox"):
         raise PermissionDenied
     if request.method == "POST":
-        # Looking changes nothing: whoever sees the page may have it brought up to date.
+        # The checks change nothing, so everybody who may see the page may run them.
         asked_by = request.user.get_username()
         defaults = {"asked_at": timezone.now(), "asked_by": asked_by, "finished_at": None}
         DoctorReport.objects.update_or_create(node=settings.SANDBOX_NODE, defaults=defaults)
         async_task(TASK, asked_by, task_name="doctor")
-        messages.success(request, "A worker looks.")
+        messages.success(request, "The checks were queued. A worker runs them.")
         return redirect(request.path)
     reports = [_report(report) for report in DoctorReport.objects.order_by("node")]
     return site.page(

@@ -2,7 +2,7 @@ from django.db import models
 
 
 class DoctorReport(models.Model):
-    """What the checks of one node said last, in the words of whoever could look: the web process has no Docker."""
+    """The doctor's last report on one node. A worker writes it: the web process has no access to Docker."""
 
     node = models.CharField(max_length=100, primary_key=True)
     asked_at = models.DateTimeField(null=True)

@@ -1,4 +1,4 @@
-"""The menu: by what people come for, and only what they may see."""
+"""The menu: grouped by purpose, with only those entries that the user may see."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from executions.people import MAY_RUN
 
 RUNS, OPERATE, CONFIGURE, AUDIT, PEOPLE = "Runs", "Operation", "Configuration", "Audit", "People"
 SECTIONS = (RUNS, OPERATE, CONFIGURE, AUDIT, PEOPLE)
-# Model: section, icon. Those not named here go to their app's section, in the order of their names.
+# Section and icon by model. Other models go to their app's section, sorted by name.
 PLACES = {
     "executions.Execution": (RUNS, "play_circle"),
     "sandboxes.Sandbox": (OPERATE, "deployed_code"),
@@ -35,10 +35,10 @@ PLACES = {
     "auth.User": (PEOPLE, "person"),
     "auth.Group": (PEOPLE, "group"),
 }
-# Where the name that a table has is not what people look for.
+# Menu titles that differ from the model's own name.
 TITLES = {"access logs": "Logins", "access attempts": "Wrong passwords"}
 APPS = {"executions": OPERATE, "audit": AUDIT, "auth": PEOPLE, "axes": AUDIT}
-# Name of the page's address, section, icon, title, and the permission it takes; without one, for all staff.
+# URL name, section, icon, title and required permission of each page. Pages without a permission are for all staff.
 PAGES = (
     ("playground", RUNS, "code_blocks", "Playground", MAY_RUN),
     ("pool", OPERATE, "dns", "Pool", "sandboxes.view_sandbox"),

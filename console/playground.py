@@ -1,4 +1,4 @@
-"""A program to try out, by hand: the form is the API's own, so what works here works for a caller."""
+"""The playground: run a program by hand. It submits the API's own form, so what works here works through the API."""
 
 from typing import Any
 from uuid import UUID
@@ -13,7 +13,7 @@ from executions.models import Execution
 from runtimes.models import Runtime
 from sandbox_platform.kit.units import format_bytes, format_ms
 
-# By slug: what an empty editor begins with. Others begin empty.
+# Initial program by runtime slug. Other runtimes start with an empty editor.
 EXAMPLES = {
     "python": "def main(name: str) -> dict:\n    print(f'Hello, {name}')\n    return {'letters': len(name)}\n",
     "nodejs": "async function main({ name }) {\n  console.log(`Hello, ${name}`);\n"
@@ -29,7 +29,7 @@ def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:
         "runtimes": runtimes,
         "start": _start(request),
         "run": reverse("playground_run"),
-        # What a caller sees of this platform; the page itself may have come through another name.
+        # The absolute URL, for the examples of the same call through the API.
         "api": request.build_absolute_uri("/api/v1/executions"),
     }
     return site.page(request, "console/playground.html", "Playground", content=content, runtimes=runtimes)
@@ -45,7 +45,7 @@ def _runtime(runtime: Runtime) -> dict[str, Any]:
 
 
 def _start(request: HttpRequest) -> dict[str, Any] | None:
-    """The execution to begin with, for whoever may see it."""
+    """Return the program of the execution named by `?from=`, or None. Raises Http404 and PermissionDenied."""
     given = request.GET.get("from", "")
     if not given:
         return None

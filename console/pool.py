@@ -1,4 +1,4 @@
-"""The pool: every sandbox there is, what it costs and what it is worth, and the levers."""
+"""The pool page: every sandbox, each runtime's memory cost and hit rate, and the actions drain, resize and kill."""
 
 from datetime import timedelta
 from typing import Any
@@ -23,13 +23,13 @@ RECENT = timedelta(hours=24)
 
 
 class SizeForm(forms.Form):
-    pool_min = forms.IntegerField(min_value=0, max_value=200, label="at least")
-    pool_max = forms.IntegerField(min_value=0, max_value=200, label="at most")
+    pool_min = forms.IntegerField(min_value=0, max_value=200, label="minimum")
+    pool_max = forms.IntegerField(min_value=0, max_value=200, label="maximum")
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}
         if data.get("pool_min", 0) > data.get("pool_max", 0):
-            raise forms.ValidationError("At least is above at most.")
+            raise forms.ValidationError("The minimum is above the maximum.")
         return data
 
 
@@ -48,7 +48,7 @@ def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:
         pooled=[row for row in runtimes if row["pooled"]],
         others=[
             (words, [row for row in runtimes if not row["pooled"] and row["runtime"].enabled == enabled])
-            for words, enabled in (("No sandbox until somebody calls", True), ("Switched off", False))
+            for words, enabled in (("Without warm sandboxes", True), ("Disabled", False))
         ],
         sandboxes=[_row(sandbox) for sandbox in sandboxes],
         refresh=REFRESH_S,
@@ -65,12 +65,11 @@ def _act(request: HttpRequest) -> None:
     if what == "kill":
         sandbox = Sandbox.objects.filter(pk=_number(request, "sandbox")).first()
         killed = sandbox is not None and pooling.kill(sandbox)
-        told = "It is being removed." if killed else "It was gone already."
-        return messages.success(request, told)
+        return messages.success(request, "Removing the sandbox." if killed else "The sandbox was already gone.")
     runtime = get_object_or_404(Runtime, pk=_number(request, "runtime"))
     if what == "drain":
         number = pooling.drain(runtime)
-        return messages.success(request, f"{number} warm sandboxes of {runtime} are replaced by fresh ones.")
+        return messages.success(request, f"Replacing {number} warm sandboxes of {runtime} by fresh ones.")
     form = SizeForm(request.POST)
     if what != "resize" or not form.is_valid():
         return messages.error(request, " ".join(str(error) for errors in form.errors.values() for error in errors))
@@ -97,17 +96,19 @@ def _runtimes() -> list[dict[str, Any]]:
         shown.append(
             {
                 "runtime": runtime,
-                "ready": sum(state == SandboxState.READY and of == runtime.revision for state, of in states),
+                "ready": sum(
+                    state == SandboxState.READY and revision == runtime.revision for state, revision in states
+                ),
                 "all": len(states),
                 "pooled": bool(states) or (runtime.enabled and runtime.pool_min > 0),
-                "hit_rate": f"{100 * warm / (warm + cold):.0f} %" if warm + cold else "no run",
-                "refill": f"{format_ms(refill[runtime.pk].total_seconds() * 1000)} a sandbox, on average"
+                "hit_rate": f"{100 * warm / (warm + cold):.0f} %" if warm + cold else "no runs",
+                "refill": f"{format_ms(refill[runtime.pk].total_seconds() * 1000)} per sandbox on average"
                 if runtime.pk in refill
-                else "unknown: none is warm",
+                else "unknown: no warm sandbox",
                 **_memory(runtime),
             }
         )
-    # Those that callers use, first.
+    # Runtimes in use come first.
     return sorted(shown, key=lambda row: -row["all"])
 
 

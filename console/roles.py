@@ -1,4 +1,4 @@
-"""The three roles of people, as groups. Those of API clients are clients.models.Role."""
+"""The three roles of people, as groups. The roles of API clients are clients.models.Role."""
 
 from django.contrib.auth.models import Group, Permission
 from django.db.models import Q
@@ -9,7 +9,7 @@ OPERATED_APPS = (
     *("runtimes", "sandboxes", "seccomp_profiles"),
 )
 APPS = (*OPERATED_APPS, "audit", "auth", "axes", "redaction")
-# What operators do, beside looking at what they operate.
+# Permissions of operators beside viewing.
 OPERATIONS = ("run_execution", "cancel_execution", "drain_sandbox", "change_delivery", "change_failure")
 OPERATED = Q(content_type__app_label__in=OPERATED_APPS)
 LOOKING = Q(codename__startswith="view_")
@@ -29,8 +29,11 @@ def permissions_of(role: str) -> Q:
 
 
 def ensure() -> list[str]:
-    """The groups with exactly these permissions; returns those that were changed. A release may bring new tables,
-    and a group that somebody has trimmed is no role any more: for that one makes a group of one's own."""
+    """Give the three groups exactly their permissions, and return the names of those that changed.
+
+    Run at every start: a release may add tables, and manual changes of these groups are undone. Other permissions
+    need a group of their own.
+    """
     changed = []
     for name in (ADMINISTRATOR, OPERATOR, AUDITOR):
         group, created = Group.objects.get_or_create(name=name)

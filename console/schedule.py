@@ -1,7 +1,7 @@
-"""What the platform does by itself, how often, and when it last did: the jobs that every keeper runs.
+"""The schedule page: the periodic jobs that every keeper runs, their intervals and their last runs.
 
-django-q2's own schedules are not used, and its scheduler is off: each names any Python function, which a worker, who
-holds Docker's socket, would call.
+django-q2's schedules are not used and its scheduler is off: a schedule can name any Python function, and a worker,
+which has access to Docker, would call it.
 """
 
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from sandbox_platform.kit.jobs import Job, LastRun
 from sandbox_platform.kit.units import format_ms
 
 PERMISSION = "sandboxes.view_sandbox"
-# A recorded job that is due for longer than this is shown as late.
+# A recorded job counts as late when it is overdue for longer than this.
 LATE = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
 class Row:
-    """A job as the page shows it."""
+    """A job on the page."""
 
     job: Job
     last_run: LastRun
@@ -43,12 +43,12 @@ class Row:
 
     @property
     def state(self) -> tuple[str, str]:
-        """Return the badge's class and its word."""
+        """Return the badge's CSS class and its text."""
         if not self.job.recorded:
-            return ("", "no record")
+            return ("", "not recorded")
         if self.last_run.at is None:
             return ("", "not yet")
-        return ("warning", "late") if self.is_late else ("ok", "in time")
+        return ("warning", "late") if self.is_late else ("ok", "on time")
 
 
 def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:

@@ -7,7 +7,7 @@ from django.urls import URLPattern, path
 from django.utils.module_loading import import_string
 from unfold.sites import UnfoldAdminSite
 
-# Address, name, and the view, which takes the site too. Imported when asked for: the site is made before the apps.
+# Path, URL name and view. The views are imported late, because the site is created before the apps are ready.
 PAGES = (
     ("playground/", "playground", "console.playground.page"),
     ("pool/", "pool", "console.pool.page"),
@@ -20,7 +20,7 @@ PAGES = (
 
 
 class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
-    """The tables' pages, and those of the platform as a whole."""
+    """The admin site: the pages of the tables, and those in PAGES."""
 
     index_title = "Overview"
     enable_nav_sidebar = True

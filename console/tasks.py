@@ -1,7 +1,8 @@
-"""The queue's tasks in the words of who operates: what each is about, and what trying it again means.
+"""The tasks of the queue for operators: what each task is about, and how it is retried.
 
-A row of the queue names a Python function. Only the platform's own are known here, and trying again goes through
-what the platform offers for each, never through the name in the row: a row is data, and a worker holds Docker.
+A row of the queue names a Python function. Only the platform's own functions are known here, and a retry calls the
+service function of that task type, never the function named in the row: a row is data, and a worker has access to
+Docker.
 """
 
 from collections.abc import Callable, Iterable
@@ -30,20 +31,21 @@ from sandbox_platform.kit.errors import Refused
 User = AbstractBaseUser | AnonymousUser
 
 
-class NotAgain(Exception):
-    """Why it makes no sense, and what does."""
+class NotRetryable(Exception):
+    """The task cannot be retried. The message gives the reason and the alternative."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One row of the queue, or of those that failed."""
+    """A queued or failed task, as its row names it."""
 
     function: str
     name: str = ""
     arguments: tuple[Any, ...] = ()
 
     @property
-    def first(self) -> int | None:
+    def row_id(self) -> int | None:
+        """Return the first argument, the primary key of the row that the task is about, or None."""
         value = self.arguments[0] if self.arguments else None
         return value if type(value) is int else None
 
@@ -56,48 +58,52 @@ class Task:
 
 
 @dataclass(frozen=True)
-class About:
-    kind: str
+class TaskSummary:
+    title: str
     link: SafeString | str = ""
     client: SafeString | str = ""
     state: str = ""
 
 
 @dataclass(frozen=True)
-class Kind:
+class TaskType:
     title: str
-    again: Callable[[Task, User], None]
-    # Beside that of trying tasks again: that of what it does.
+    retry: Callable[[Task, User], None]
+    # Required for a retry, in addition to the permission to retry tasks.
     permission: str = ""
 
 
 def _some(key: Any) -> list[Any]:
-    """What a row names, or nothing."""
+    """Return [key], or [] for None, for a `pk__in` lookup."""
     return [] if key is None else [key]
 
 
 def _run_again(task: Task, user: User) -> None:
     execution = Execution.objects.filter(pk__in=_some(task.execution_id)).first()
     if execution is None:
-        raise NotAgain("The execution is gone.")
+        raise NotRetryable("The execution is gone.")
     if execution.status != Status.QUEUED:
-        raise NotAgain(f"The execution is {execution.get_status_display().lower()}: run it again from its page.")
+        raise NotRetryable(
+            f"The execution is {execution.get_status_display().lower()}: run it again from its page."
+        )
     services.enqueue(execution)
 
 
 def _deliver_again(task: Task, user: User) -> None:
-    delivery = Delivery.objects.filter(pk__in=_some(task.first)).first()
+    delivery = Delivery.objects.filter(pk__in=_some(task.row_id)).first()
     if delivery is None:
-        raise NotAgain("The delivery is gone.")
+        raise NotRetryable("The delivery is gone.")
     if delivery.status == DeliveryStatus.DELIVERED:
-        raise NotAgain("It was delivered meanwhile.")
+        raise NotRetryable("The callback has been delivered meanwhile.")
     deliveries.send_again(delivery)
 
 
 def _build_again(task: Task, user: User) -> None:
     build = _build(task)
     if build.state != BuildState.QUEUED:
-        raise NotAgain(f"The build is {build.get_state_display().lower()}: build again from the runtime's page.")
+        raise NotRetryable(
+            f"The build is {build.get_state_display().lower()}: build again from the runtime's page."
+        )
     builds.enqueue(build)
 
 
@@ -105,13 +111,13 @@ def _activate_again(task: Task, user: User) -> None:
     try:
         builds.activate(_build(task))
     except Refused as e:
-        raise NotAgain(str(e)) from e
+        raise NotRetryable(str(e)) from e
 
 
 def _build(task: Task) -> RuntimeBuild:
-    build = RuntimeBuild.objects.select_related("runtime").filter(pk__in=_some(task.first)).first()
+    build = RuntimeBuild.objects.select_related("runtime").filter(pk__in=_some(task.row_id)).first()
     if build is None:
-        raise NotAgain("The build is gone.")
+        raise NotRetryable("The build is gone.")
     return build
 
 
@@ -123,55 +129,58 @@ def _examine_again(task: Task, user: User) -> None:
     async_task(doctor.TASK, user.get_username(), task_name="doctor")
 
 
-KINDS = {
-    services.TASK: Kind("Run a program", _run_again, MAY_RUN),
-    deliveries.TASK: Kind("Call back", _deliver_again, "callbacks.change_delivery"),
-    builds.BUILD_TASK: Kind("Build an image", _build_again, "builds.change_runtimebuild"),
-    builds.ACTIVATE_TASK: Kind("Switch to a build", _activate_again, "builds.change_runtimebuild"),
-    inspections.TASK: Kind("Inspect a seccomp profile", _inspect_again),
-    doctor.TASK: Kind("Look around for the doctor", _examine_again),
+TASK_TYPES = {
+    services.TASK: TaskType("Run a program", _run_again, MAY_RUN),
+    deliveries.TASK: TaskType("Deliver a callback", _deliver_again, "callbacks.change_delivery"),
+    builds.BUILD_TASK: TaskType("Build an image", _build_again, "builds.change_runtimebuild"),
+    builds.ACTIVATE_TASK: TaskType("Activate a build", _activate_again, "builds.change_runtimebuild"),
+    inspections.TASK: TaskType("Inspect a seccomp profile", _inspect_again),
+    doctor.TASK: TaskType("Run the doctor's checks", _examine_again),
 }
 
 BUILDING = (builds.BUILD_TASK, builds.ACTIVATE_TASK)
 
 
-def again(task: Task, user: Any) -> None:
-    """Raises NotAgain."""
-    kind = KINDS.get(task.function)
-    if kind is None:
-        raise NotAgain("It is no task of this platform.")
-    if kind.permission and not user.has_perm(kind.permission):
-        raise NotAgain("Your role may not do this.")
-    kind.again(task, user)
+def retry(task: Task, user: Any) -> None:
+    """Retry a failed task for a user. Raises NotRetryable."""
+    task_type = TASK_TYPES.get(task.function)
+    if task_type is None:
+        raise NotRetryable("This is not a task of this platform.")
+    if task_type.permission and not user.has_perm(task_type.permission):
+        raise NotRetryable("Your role does not permit this.")
+    task_type.retry(task, user)
 
 
-def about(tasks: Iterable[Task]) -> list[About]:
-    """Of a page of them, in their order, by one question a table."""
+def summarize(tasks: Iterable[Task]) -> list[TaskSummary]:
+    """Return the summaries of a page of tasks, in their order. Makes one query per table."""
     tasks = list(tasks)
     executions = _executions({task.execution_id for task in tasks if task.function == services.TASK})
     sent = Delivery.objects.select_related("execution__client").defer(*(f"execution__{name}" for name in LARGE))
-    delivered = sent.in_bulk(_firsts(tasks, deliveries.TASK))
-    built = RuntimeBuild.objects.select_related("runtime").in_bulk(_firsts(tasks, *BUILDING))
+    delivered = sent.in_bulk(_row_ids(tasks, deliveries.TASK))
+    built = RuntimeBuild.objects.select_related("runtime").in_bulk(_row_ids(tasks, *BUILDING))
 
-    def one(task: Task) -> About:
-        kind = KINDS.get(task.function)
-        if kind is None:
-            return About("Unknown", state="No task of this platform.")
+    def one(task: Task) -> TaskSummary:
+        task_type = TASK_TYPES.get(task.function)
+        if task_type is None:
+            return TaskSummary("Unknown", state="Not a task of this platform")
+        title = task_type.title
         execution = executions.get(task.execution_id) if task.function == services.TASK else None
         if execution is not None:
-            return About(kind.title, _link(execution, execution.pk), _client(execution), _state(execution))
-        if task.function == deliveries.TASK and (delivery := delivered.get(task.first)):
+            return TaskSummary(title, _link(execution, execution.pk), _client(execution), _state(execution))
+        if task.function == deliveries.TASK and (delivery := delivered.get(task.row_id)):
             state = delivery.get_status_display()
-            return About(kind.title, _link(delivery, delivery.execution_id), _client(delivery.execution), state)
-        if task.function in BUILDING and (build := built.get(task.first)):
-            return About(kind.title, _link(build, f"{build.runtime.slug}, {build}"), "", build.get_state_display())
-        return About(kind.title)
+            return TaskSummary(title, _link(delivery, delivery.execution_id), _client(delivery.execution), state)
+        if task.function in BUILDING and (build := built.get(task.row_id)):
+            return TaskSummary(
+                title, _link(build, f"{build.runtime.slug}, {build}"), "", build.get_state_display()
+            )
+        return TaskSummary(title)
 
     return [one(task) for task in tasks]
 
 
-def _firsts(tasks: list[Task], *functions: str) -> set[int]:
-    return {task.first for task in tasks if task.function in functions and task.first is not None}
+def _row_ids(tasks: list[Task], *functions: str) -> set[int]:
+    return {task.row_id for task in tasks if task.function in functions and task.row_id is not None}
 
 
 def _executions(ids: set[UUID | None]) -> dict[UUID | None, Execution]:
@@ -181,7 +190,7 @@ def _executions(ids: set[UUID | None]) -> dict[UUID | None, Execution]:
 
 def _state(execution: Execution) -> str:
     if execution.status == Status.QUEUED:
-        return "Waits for a worker"
+        return "Waiting for a worker"
     return execution.get_status_display()
 
 

@@ -1,4 +1,4 @@
-"""A runtime tried out: its smoke programs, run like anybody's, and whether they ended as they should."""
+"""Test runs of a runtime: its smoke programs run as ordinary executions, compared with their expected ends."""
 
 from typing import Any
 from uuid import UUID
@@ -20,12 +20,12 @@ from runtimes.models import Runtime
 from sandbox_platform.kit.errors import Refused
 from sandbox_platform.kit.units import format_ms
 
-# Labels of such an execution: which trial it belongs to, and which program it is.
+# Labels of these executions: the id of the test run, and the name of the program.
 TRIAL, PROGRAM = "trial", "smoke"
 REFRESH_S = 2
-# The last trial of a runtime is looked for among so many of the people's runs on it.
+# The last test run is searched among this many of the console's newest executions of the runtime.
 LOOKED_AT = 500
-# For a runtime without smoke programs, by what its source file ends in.
+# Program for a runtime without smoke programs, by the suffix of its source file.
 HELLO = {
     ".py": 'print("hello")',
     ".js": 'console.log("hello")',
@@ -63,7 +63,7 @@ def page(request: HttpRequest, *, site: ConsoleSite, runtime_id: int) -> HttpRes
 
 
 def programs(runtime: Runtime) -> list[dict[str, Any]]:
-    """Its smoke programs; without any a hello, if one is known in its language."""
+    """Return the runtime's smoke programs, else a hello program in its language, if known, else []."""
     if runtime.smoke:
         return list(runtime.smoke)
     hello = next((code for suffix, code in HELLO.items() if runtime.source_file.endswith(suffix)), None)
@@ -81,7 +81,7 @@ def _start(request: HttpRequest, runtime: Runtime) -> HttpResponse:
             people.run(wanted, by=request.user, http=request)
             started += 1
         except (Refused, APIException) as e:
-            messages.error(request, f"{program['name']} was not started: {e}")
+            messages.error(request, f"{program['name']} could not be started: {e}")
     return redirect(f"{here}?trial={trial}" if started else here)
 
 
@@ -111,7 +111,7 @@ def _row(execution: Execution, program: dict[str, Any] | None) -> dict[str, Any]
     if execution.run_ms is not None:
         row["took"] = format_ms(execution.run_ms)
     if program is None:
-        return row | {"state": "warning", "wrong": ["the runtime has no such smoke program any more"]}
+        return row | {"state": "warning", "wrong": ["the runtime no longer has this smoke program"]}
     shown = representation.listed(execution, ("status", "outcome", "exit_code", "stdout", "stderr", "result"))
     names = [artifact.name for artifact in execution.artifacts.all()]
     wrong = smoke.disagreements(program, shown, names)

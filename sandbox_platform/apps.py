@@ -2,7 +2,7 @@ from django.apps import AppConfig
 
 
 class PlatformConfig(AppConfig):
-    """The wiring: management commands and system checks that look at every room."""
+    """The app that wires the others together: management commands and system checks that span several apps."""
 
     name = "sandbox_platform"
     verbose_name = "Sandbox Platform"

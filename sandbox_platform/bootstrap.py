@@ -1,4 +1,4 @@
-"""What a new installation needs: profiles, patterns, runtimes, roles, an administrator and the first client."""
+"""Create what a new installation needs: profiles, patterns, runtimes, roles, an administrator and the first client."""
 
 import io
 import os
@@ -19,7 +19,7 @@ FIRST_CLIENT = "ragflow"
 
 
 def ensure_all() -> Iterator[str]:
-    """Create what is missing and leave the rest as it is. Yields a line about each step."""
+    """Create what is missing and leave existing rows unchanged. Yield one line of text per step."""
     for name in shipped.create_missing():
         yield f"seccomp profile {name}: created"
     for name in redaction.create_missing():
@@ -28,7 +28,7 @@ def ensure_all() -> Iterator[str]:
     call_command("sync_runtimes", stdout=out)
     yield from out.getvalue().splitlines()
     for name in roles.ensure():
-        yield f"role {name}: brought up to date"
+        yield f"role {name}: updated"
     yield ensure_administrator()
     yield ensure_first_client()
 
@@ -37,7 +37,7 @@ def ensure_administrator() -> str:
     username, password = os.environ.get("ADMIN_USERNAME") or "admin", envsecret("ADMIN_PASSWORD")
     users = get_user_model()._default_manager
     if users.filter(username=username).exists():
-        return f"administrator {username}: exists, left as it is"
+        return f"administrator {username}: exists, left unchanged"
     if not password:
         return f"administrator {username}: not created, ADMIN_PASSWORD is not set"
     get_user_model().objects.create_superuser(username=username, password=password)
@@ -47,15 +47,15 @@ def ensure_administrator() -> str:
 def ensure_first_client() -> str:
     token = settings.RAGFLOW_TOKEN
     if not token:
-        return f"client {FIRST_CLIENT}: SANDBOX_EXECUTOR_MANAGER_API_TOKEN is not set, left as it is"
+        return f"client {FIRST_CLIENT}: SANDBOX_EXECUTOR_MANAGER_API_TOKEN is not set, left unchanged"
     if known := Token.objects.select_related("client").filter(token_sha256=hash_token(token)).first():
-        # An administrator's revocation outlives a restart.
+        # A restart must not undo an administrator's revocation.
         refused = known.refusal()
         has = f"client {known.client}: has the configured token"
-        return f"{has}, which is refused: {refused}" if refused else has
+        return f"{has}, but the token is refused: {refused}" if refused else has
     client = Client.objects.filter(name=FIRST_CLIENT).first()
     if client is None:
         Client.objects.create_with_token(FIRST_CLIENT, token)
         return f"client {FIRST_CLIENT}: created with the configured token"
     Token.objects.rotate(client, overlap=timedelta(0), token=token)
-    return f"client {FIRST_CLIENT}: given the configured token, its old one is void"
+    return f"client {FIRST_CLIENT}: token replaced by the configured one"

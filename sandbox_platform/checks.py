@@ -1,4 +1,4 @@
-"""What must hold before anything starts, as far as it can be seen without Docker, network or database."""
+"""System checks of the settings. They run before any process starts and need no Docker, network or database."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,8 +17,8 @@ def check_access(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
     if settings.RAGFLOW_ALLOW_UNAUTHENTICATED:
         messages.append(
             Warning(
-                "POST /run takes programs from anybody, without a token.",
-                hint="Unset SANDBOX_EXECUTOR_MANAGER_ALLOW_UNAUTHENTICATED, unless only RAGFlow gets here.",
+                "POST /run accepts programs from anybody, without a token.",
+                hint="Unset SANDBOX_EXECUTOR_MANAGER_ALLOW_UNAUTHENTICATED, unless only RAGFlow can reach this port.",
                 id="sandbox_platform.W001",
             )
         )
@@ -26,7 +26,7 @@ def check_access(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
         messages.append(
             Warning(
                 f"SANDBOX_EXECUTOR_MANAGER_API_TOKEN has fewer than {SHORTEST_TOKEN} characters.",
-                hint="Empty it in .env and run `make ensure_env`, which generates one.",
+                hint="Remove its value from .env and run `make ensure_env`, which generates a token.",
                 id="sandbox_platform.W002",
             )
         )
@@ -39,7 +39,7 @@ def check_debug(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
         return []
     return [
         Warning(
-            "DJANGO_DEBUG is on: every visitor who meets an error sees settings and source.",
+            "DJANGO_DEBUG is on: error pages show settings and source code to every visitor.",
             hint="Unset DJANGO_DEBUG.",
             id="sandbox_platform.W003",
         )
@@ -55,15 +55,15 @@ def check_queue(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
         (
             queue["retry"] > queue["timeout"],
             "E002",
-            "retry must be above timeout: a run is handed out once",
+            "retry must be above timeout: a task is delivered once",
         ),
         (queue["max_attempts"] == 1, "E003", "max_attempts must be 1: a program is never run twice"),
-        (queue["ack_failures"] is True, "E004", "ack_failures must be True, or a failed task comes back"),
+        (queue["ack_failures"] is True, "E004", "ack_failures must be True, or a failed task is retried"),
     )
     return [
         Error(
             f"Q_CLUSTER: {problem}.",
-            hint="Mend sandbox_platform/settings.py.",
+            hint="Correct Q_CLUSTER in sandbox_platform/settings.py.",
             id=f"sandbox_platform.{number}",
         )
         for holds, number, problem in rules
@@ -79,26 +79,26 @@ def check_seeds(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
             longest_ms >= settings.SEED_TIMEOUT_MS,
             "E005",
             "SANDBOX_TIMEOUT is longer than the longest run",
-            f"Write at most {settings.LONGEST_RUN_S}s.",
+            f"Set it to at most {settings.LONGEST_RUN_S}s.",
         ),
         (
             settings.SEED_MEMORY_BYTES >= SMALLEST_MEMORY,
             "E006",
             "SANDBOX_MAX_MEMORY is too small for a sandbox",
-            "Write at least 64m.",
+            "Set it to at least 64m.",
         ),
         (
-            # A worker that has not ended its task by then is killed.
+            # A build runs in a worker, and a worker is killed when a task exceeds Q_CLUSTER's timeout.
             longest_ms >= settings.SANDBOX_BUILD_TIMEOUT_MS,
             "E015",
             "SANDBOX_BUILD_TIMEOUT is longer than the longest run",
-            f"Write at most {settings.LONGEST_RUN_S}s.",
+            f"Set it to at most {settings.LONGEST_RUN_S}s.",
         ),
         (
             len(settings.SANDBOX_NODE) <= LONGEST_NODE_NAME,
             "E007",
             "SANDBOX_NODE is too long",
-            f"Write at most {LONGEST_NODE_NAME} characters.",
+            f"Use at most {LONGEST_NODE_NAME} characters.",
         ),
     )
     return [
@@ -115,5 +115,5 @@ def check_manifests(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
     try:
         load_all()
     except ManifestError as e:
-        return [Error(str(e), hint="Mend the manifest.", id="sandbox_platform.E008")]
+        return [Error(str(e), hint="Correct the manifest.", id="sandbox_platform.E008")]
     return []

@@ -1,4 +1,4 @@
-"""The web server. A request that waits for its execution costs a thread that sleeps, so there are many."""
+"""Settings of the web server. A request that waits for its execution occupies a sleeping thread, hence many threads."""
 
 import os
 
@@ -6,15 +6,15 @@ bind = f"{os.environ.get('SANDBOX_LISTEN', '0.0.0.0')}:{os.environ.get('SANDBOX_
 workers = 2
 worker_class = "gthread"
 threads = int(os.environ.get("SANDBOX_WEB_THREADS") or 128)
-# Requests share these connections; one that waits holds none.
+# Requests share these connections. A request that waits for its execution holds none.
 os.environ.setdefault("SANDBOX_WEB_DB_POOL", "8")
-timeout = 120  # of a worker's own heartbeat, not of a request
+timeout = 120  # limits the gap between a worker's heartbeats, not a request
 graceful_timeout = 30
 keepalive = 75
 backlog = 1024
-# A filter has labels, a search text and a list of fields.
+# A list's filters can be long: labels, a search text and field names.
 limit_request_line = 8190
-# gunicorn's heartbeat file: on a read-only root only memory is writable.
+# gunicorn's heartbeat file needs a writable place: the root file system is read-only.
 worker_tmp_dir = "/dev/shm"  # noqa: S108
 control_socket_disable = True
 
@@ -24,5 +24,6 @@ def post_worker_init(worker: object) -> None:
 
     from sandbox_platform.kit import garbage
 
-    _ = get_resolver().url_patterns  # else the first request loads every view, and they are looked at for ever
+    # Load every view now: the first request would do it, after freeze(), and each collection would scan the views.
+    _ = get_resolver().url_patterns
     garbage.freeze()

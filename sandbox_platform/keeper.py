@@ -1,4 +1,4 @@
-"""A node's keeper: its pool, what the pool must know about executions, and the jobs of all rooms."""
+"""Assemble a node's keeper: its pool, the executions that the pool serves, and the jobs of all apps."""
 
 from executions.occupancy import Executions
 from sandbox_platform.kit import jobs
@@ -6,5 +6,5 @@ from sandboxes.engine import Engine
 from sandboxes.keeper import Keeper
 
 
-def keeper_of(engine: Engine) -> Keeper:
+def build_keeper(engine: Engine) -> Keeper:
     return Keeper(engine, Executions(), jobs.declared())

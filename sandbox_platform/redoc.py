@@ -1,4 +1,4 @@
-"""Redoc's script without the logo that it would fetch from its maker."""
+"""Serve Redoc's script without the logo that it would load from its vendor's server."""
 
 from functools import cache
 from importlib.resources import files
@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 
 BUNDLE = "static/drf_spectacular_sidecar/redoc/bundles/redoc.standalone.js"
 LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"
-NO_IMAGE = b"data:,"  # Redoc leaves out a logo that cannot be shown
+NO_IMAGE = b"data:,"  # Redoc hides a logo that fails to load
 
 
 @require_safe

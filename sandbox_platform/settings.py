@@ -1,4 +1,4 @@
-"""All settings, from environment variables. `.env.example` has a comment for each."""
+"""All settings. They come from environment variables, each explained in `.env.example`."""
 
 import os
 import secrets
@@ -21,8 +21,8 @@ VERSION = "0.1.0"
 DEBUG = envbool("DJANGO_DEBUG", False)
 SECRET_KEY = envsecret("DJANGO_SECRET_KEY")
 if not SECRET_KEY:
-    # Commands that need no shared key (makemigrations, collectstatic, check) may run on a random one;
-    # a server may not, because web and worker sign the queue's messages with it.
+    # Commands that need no shared key (makemigrations, collectstatic, check) may run with a random one.
+    # A server may not: web and worker sign the queue's messages with the key.
     if {"worker", "keeper", "callbacks", "egress", "gunicorn"} & {Path(sys.argv[0]).name, *sys.argv[1:]}:
         raise ImproperlyConfigured("DJANGO_SECRET_KEY is not set: run `make ensure_env`")
     SECRET_KEY = secrets.token_urlsafe(50)
@@ -31,7 +31,7 @@ ALLOWED_HOSTS = envlist("DJANGO_ALLOWED_HOSTS", "*")
 CSRF_TRUSTED_ORIGINS = envlist("DJANGO_CSRF_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
-    # Before the theme, some of whose templates and scripts it replaces.
+    # Before the theme: the console overrides some of its templates and scripts.
     "console",
     "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
@@ -50,7 +50,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "django_q",
     "axes",
-    # The rooms, from the ground upwards; see docs/architecture.md.
+    # The rooms, lowest layer first; see docs/architecture.md.
     "seccomp_profiles",
     "runtimes",
     "clients",
@@ -81,7 +81,7 @@ MIDDLEWARE = [
 
 ROOT_URLCONF = "sandbox_platform.urls"
 WSGI_APPLICATION = "sandbox_platform.wsgi.application"
-# RAGFlow's service answers /run and /run/ differently from Django's habit; see api/ragflow/views.py.
+# RAGFlow's service answers /run and /run/ in other ways than Django's default; see api/ragflow/views.py.
 APPEND_SLASH = True
 
 TEMPLATES = [
@@ -106,11 +106,12 @@ DATABASES = {
     )
 }
 if DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
-    raise ImproperlyConfigured("DATABASE_URL: only Postgres will do (LISTEN/NOTIFY, SKIP LOCKED, triggers)")
-# One process serves one connection for life, except the web process: its threads, most of which only wait
-# for a result, share a pool (see gunicorn.py) and hand their connection back while they wait.
+    raise ImproperlyConfigured("DATABASE_URL: Postgres is required (LISTEN/NOTIFY, SKIP LOCKED, triggers)")
+# Each process keeps one connection. The web process is the exception: its threads share a pool (see gunicorn.py) and
+# return their connection while they wait for a result, as most of them do.
 DATABASES["default"]["CONN_MAX_AGE"] = None
-# After a restart of Postgres every process holds dead connections: found out before they cost a request or a task.
+# After a restart of Postgres every process holds dead connections. The check replaces them before a request or a task
+# fails.
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DATABASES["default"]["OPTIONS"] = {"connect_timeout": 5, "application_name": application_name(sys.argv)}
 if pool_size := envint("SANDBOX_WEB_DB_POOL", 0):
@@ -138,7 +139,7 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
-# Without the folder that the image build fills, from where they lie.
+# STATIC_ROOT is filled when the image is built. Without it, serve static files from their source directories.
 WHITENOISE_USE_FINDERS = DEBUG or not STATIC_ROOT.exists()
 
 # --- The web UI -----------------------------------------------------------------------------------------
@@ -148,27 +149,27 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
-# A day at most; a browser that is closed has logged out.
+# A session lasts a day at most and ends when the browser is closed.
 SESSION_COOKIE_AGE = 24 * 3600
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
-# Behind a proxy that speaks HTTPS and sets X-Forwarded-Proto. Off, because http://localhost must work, and
-# because without such a proxy anybody could send that header.
+# Turn this on behind a proxy that terminates TLS and sets X-Forwarded-Proto. It is off by default because
+# http://localhost must work, and because without such a proxy any caller could set that header.
 HTTPS = envbool("DJANGO_HTTPS", False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 if HTTPS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = True
-    # RAGFlow calls from the same Docker network, where there is no TLS: only people are sent to HTTPS.
+    # RAGFlow calls from the same Docker network without TLS, so only the admin is redirected to HTTPS.
     SECURE_REDIRECT_EXEMPT = [r"^(?!admin/)"]
     SECURE_HSTS_SECONDS = 365 * 24 * 3600
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
-# Whether browsers should be built to know this host is for whoever owns the domain to decide.
+# W021 recommends HSTS preloading, which is for the owner of the domain to decide.
 SILENCED_SYSTEM_CHECKS = ["security.W021"]
 
-# No script but our own files, and no string is ever made into one: hence Alpine's CSP build (console/frontend).
-# `style-src-attr`: the theme and its scripts position things by style attributes, which can load nothing.
+# Scripts load only from our own static files, and eval is forbidden: hence Alpine's CSP build (console/frontend).
+# `style-src-attr`: the theme and its scripts position elements by style attributes, which cannot load anything.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'none'"],
@@ -186,13 +187,13 @@ CONTENT_SECURITY_POLICY = {
 }
 
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
-# After so many wrong passwords for one name from one address, both together wait.
+# This many wrong passwords for one user name from one address lock that pair out for a while.
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_TEMPLATE = "console/locked_out.html"
-AXES_ENABLE_ADMIN = False  # our own pages, read-only: console/admin/logins.py
+AXES_ENABLE_ADMIN = False  # replaced by read-only pages: console/admin/logins.py
 AXES_VERBOSE = False
 
 UNFOLD = {
@@ -209,7 +210,7 @@ UNFOLD = {
     "DASHBOARD_CALLBACK": "console.dashboard.dashboard",
     "SIDEBAR": {"navigation": "console.navigation.sections"},
     "COLORS": {
-        # A blue that keeps 4.5:1 on white (600) and on the dark ground (400 and 500).
+        # A blue with a contrast of 4.5:1 on white (600) and on the dark background (400 and 500).
         "primary": {
             "50": "oklch(97% .014 254.6)",
             "100": "oklch(93.2% .032 255.6)",
@@ -234,7 +235,7 @@ UNFOLD = {
     },
 }
 
-# RAGFlow sends the whole program and its arguments in one JSON body.
+# RAGFlow sends the whole program and its arguments in one JSON body, which can be large.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 32 * 1024 * 1024
 
 REST_FRAMEWORK = {
@@ -249,21 +250,21 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Sandbox Platform",
     "DESCRIPTION": "Runs untrusted code in fresh gVisor sandboxes.",
     "VERSION": VERSION,
-    # 3.1 can say what the names in an object must look like.
+    # Version 3.1 has `propertyNames`.
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    # Relative to /redoc: the address of sandbox_platform/redoc.py is below it.
+    # Relative to /redoc: sandbox_platform/redoc.py serves the script below that path.
     "REDOC_DIST": "redoc",
-    # Answers of RAGFlow's endpoint have a status of their own.
+    # Answers of RAGFlow's endpoint have statuses of their own.
     "ENUM_NAME_OVERRIDES": {
         "CodePolicy": "runtimes.models.CodePolicy",
         "Status": "executions.models.Status",
         "RAGFlowStatus": "api.ragflow.results.STATUSES",
     },
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
-    # What may not be blank says so, in requests alone.
+    # Only requests state that a field must not be blank.
     "COMPONENT_SPLIT_REQUEST": True,
     "ENFORCE_NON_BLANK_FIELDS": True,
     "POSTPROCESSING_HOOKS": [
@@ -278,39 +279,39 @@ SANDBOX_NODE = os.environ.get("SANDBOX_NODE") or socket.gethostname()
 SANDBOX_LABEL = "sandbox-platform"
 DOCKER_HOST = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
 SANDBOX_GVISOR_RUNTIME = os.environ.get("SANDBOX_GVISOR_RUNTIME") or "runsc"
-# The second registration of gVisor, which tells what its guest does, and the folder of the pipes it tells it
-# through: the same path here and on the host. No run of a client ever starts under it.
+# The second registration of gVisor traces the guest's system calls. The directory holds the pipes for the traces and
+# must have the same path here and on the host. Clients' runs never use this registration.
 SANDBOX_GVISOR_TRACE_RUNTIME = os.environ.get("SANDBOX_GVISOR_TRACE_RUNTIME") or "runsc-trace"
 SANDBOX_TRACE_DIR = Path(os.environ.get("SANDBOX_TRACE_DIR") or "/var/lib/sandbox-platform/trace")
-# The third registration, which lets its guest open a Unix socket of the host, and the folder where such sockets
-# lie: the same path here and on the host. See executions/egress.
+# The third registration lets its guest open a Unix socket of the host. The directory holds these sockets and must have
+# the same path here and on the host. See executions/egress.
 SANDBOX_GVISOR_EGRESS_RUNTIME = os.environ.get("SANDBOX_GVISOR_EGRESS_RUNTIME") or "runsc-egress"
 SANDBOX_EGRESS_DIR = Path(os.environ.get("SANDBOX_EGRESS_DIR") or "/var/lib/sandbox-platform/doors")
-# A program in a loop must not fill the history.
+# Limit of requests per run: a program in a loop must not fill the history.
 SANDBOX_EGRESS_REQUESTS = envint("SANDBOX_EGRESS_REQUESTS", 1000, minimum=1)
-# Where the proxy is, and where it asks and tells: host:port.
+# host:port of the proxy, and host:port where the gateway listens for the proxy's questions and reports.
 SANDBOX_EGRESS_PROXY = os.environ.get("SANDBOX_EGRESS_PROXY") or "127.0.0.1:3128"
 SANDBOX_EGRESS_LISTEN = os.environ.get("SANDBOX_EGRESS_LISTEN") or "127.0.0.1:3129"
-# The host's cgroup tree: where CPU time and peak memory of a sandbox are read. In a container it is a
-# read-only mount of the host's.
+# The host's cgroup tree, from which a sandbox's CPU time and peak memory are read. In a container it is a read-only
+# mount of the host's.
 SANDBOX_CGROUP_ROOT = Path(os.environ.get("SANDBOX_CGROUP_ROOT") or "/sys/fs/cgroup")
 SANDBOX_WORKERS = envint("SANDBOX_WORKERS", 8, minimum=1)
-# Fresh sandboxes started at the same time: more than two a core only makes all of them slower.
+# Sandboxes started at the same time. More than two per core only slows all of them down.
 SANDBOX_STARTS = envint("SANDBOX_STARTS", 2 * (os.cpu_count() or 1), minimum=1)
-# How long an accepted execution may wait for a free worker before the platform gives it up.
+# Maximum wait of an accepted execution for a free worker. Then it is cancelled (queue timeout).
 SANDBOX_QUEUE_TIMEOUT_MS = envduration("SANDBOX_QUEUE_TIMEOUT", "10m")
 
-# How long a build of an image may take before it is given up.
+# Maximum duration of an image build.
 SANDBOX_BUILD_TIMEOUT_MS = envduration("SANDBOX_BUILD_TIMEOUT", "20m")
-# Images of a runtime's newest builds are kept, so that one click goes back to them.
+# Number of a runtime's newest builds whose images are kept for a rollback.
 SANDBOX_KEEP_BUILDS = envint("SANDBOX_KEEP_BUILDS", 3, minimum=1)
-# Folder of the host's mirrors and certificates for builds, written by `make`.
+# Directory with the host's mirrors and certificates for builds, written by `make`.
 SANDBOX_BUILD_CONFIG = Path(os.environ.get("SANDBOX_BUILD_CONFIG") or BASE_DIR / ".build-config")
 
-# Private networks whose hosts callbacks may reach nevertheless.
+# Private networks that callbacks may reach.
 SANDBOX_CALLBACK_NETWORKS = envnetworks("SANDBOX_CALLBACK_NETWORKS")
 
-# --- RAGFlow's own variables: they seed the runtimes' rows ---------------------------------------------
+# --- RAGFlow's own variables: initial values of the runtimes -------------------------------------------
 
 RAGFLOW_ALLOW_UNAUTHENTICATED = envbool("SANDBOX_EXECUTOR_MANAGER_ALLOW_UNAUTHENTICATED", False)
 RAGFLOW_TOKEN = envsecret("SANDBOX_EXECUTOR_MANAGER_API_TOKEN")
@@ -324,7 +325,7 @@ SEED_IMAGES = {
     "nodejs": os.environ.get("SANDBOX_BASE_NODEJS_IMAGE", ""),
 }
 
-# Runtimes whose image this node has, as `make` tells; None: nobody told.
+# Runtimes whose images `make` has built on this node; None if `make` has not set the variable.
 BUILT_RUNTIMES = envlist("SANDBOX_BUILT_RUNTIMES") or None
 
 LONGEST_RUN_S = 3600
@@ -335,15 +336,15 @@ Q_CLUSTER = {
     "orm": "default",
     "broker_class": "sandbox_platform.kit.broker.NotifyBroker",
     "workers": SANDBOX_WORKERS,
-    # A task waits in Postgres, where it can be cancelled and counted, not in this process's memory.
+    # Tasks wait in Postgres, where they can be cancelled and counted, not in this process's memory.
     "queue_limit": 1,
     "timeout": LONGEST_RUN_S + 120,
     "retry": LONGEST_RUN_S + 240,
     "max_attempts": 1,
-    # A row of its table names any Python function: whoever could write one would have Docker's socket.
+    # A row of the scheduler's table can name any Python function: write access to it would mean access to Docker.
     "scheduler": False,
     "ack_failures": True,
-    # Results live in the Execution row.
+    # Results are stored in the Execution row.
     "save_limit": -1,
     "recycle": 1000,
     "label": "Queue",
@@ -363,7 +364,7 @@ LOGGING = {
         # A line for each trigger, whenever migrations run.
         "pgtrigger": {"level": "WARNING"},
         "django-q": {"handlers": ["console"], "level": "WARNING", "propagate": False},
-        # A refused or failing program is a result, not a fault of the service.
+        # 4xx answers are ordinary results, not faults of the service.
         "django.request": {"level": "ERROR"},
     },
 }

@@ -1,7 +1,7 @@
-"""The way from a database of 0.1 as it was before the rooms, with 39 migrations, to one initial migration for each app.
+"""Upgrade a database of version 0.1, which has 39 migrations, to one initial migration per app.
 
-The tables keep their names and their rows. What changes is what Django and django-pgtrigger keep beside them: the list
-of applied migrations, the apps that models belong to, and the names of triggers.
+The tables keep their names and rows. The upgrade adds two columns and changes what Django and django-pgtrigger record:
+the list of applied migrations, the apps that models belong to, and the names of triggers.
 """
 
 import json
@@ -14,7 +14,7 @@ from django_q.models import OrmQ
 
 from sandbox_platform.kit.locks import Lock
 
-# The last migration of each app at 0.1, and the apps whose migrations they were.
+# The last migration of each app at 0.1.
 LAST = {
     "audit": "0008_egress",
     "console": "0001_initial",
@@ -22,7 +22,7 @@ LAST = {
     "runtimes": "0007_network_recorded",
     "seccomp_profiles": "0004_revisions_recorded",
 }
-# App at 0.1, app now, and the models that moved.
+# App at 0.1, present app, and the models that moved.
 MOVED = (
     ("executions", "clients", ("client", "token", "clientusage")),
     ("executions", "sandboxes", ("sandbox",)),
@@ -33,18 +33,18 @@ MOVED = (
     ("audit", "redaction", ("redactionpattern",)),
     ("console", "executions", ("hourlycount", "hourlytime", "rollup", "savedsearch")),
 )
-# Functions that tasks of 0.1 name and that have moved. Keepers queue builds and inspections again; the doctor and an
-# activation have to be asked for once more.
+# Moved functions that queued tasks of 0.1 may name. Keepers queue builds and inspections again. The doctor's checks and
+# activations must be requested again.
 MOVED_TASKS = ("executions.builds.", "seccomp_profiles.tasks.", "console.doctor.")
-# Endings of the files that 0.1 kept for RAGFlow.
+# Suffixes of the artifacts that 0.1 kept for RAGFlow.
 RAGFLOW_SUFFIXES = [".png", ".jpg", ".jpeg", ".svg", ".pdf", ".csv", ".json", ".html"]
-# Finished executions are final and keep what they have: null stands for every file.
+# Finished executions are final and keep all their artifacts: null permits every suffix.
 COLUMNS = """
     ALTER TABLE executions_execution ADD COLUMN announce_start boolean NOT NULL DEFAULT true;
     ALTER TABLE executions_execution ALTER COLUMN announce_start DROP DEFAULT;
     ALTER TABLE executions_execution ADD COLUMN artifact_suffixes jsonb NULL;
 """
-# What submission decides today, for executions that are still to run.
+# Set the values that submission sets now, for executions that have not finished.
 OPEN_OF_RAGFLOW = """
     UPDATE executions_execution SET announce_start = false, artifact_suffixes = %s::jsonb
     WHERE endpoint = 'ragflow' AND status IN ('queued', 'running')
@@ -55,7 +55,8 @@ OPEN_WITH_EGRESS = """
     WHERE r.id = e.runtime_id AND c.id = e.client_id AND r.network = 'egress' AND c.network = 'egress'
         AND e.status = 'queued' AND NOT e.pinned
 """
-# Keepers, workers and callbacks of 0.1 hold locks of two numbers; the seal's, taken with two, was the callbacks'.
+# Counts live keepers, workers and callbacks of 0.1, by their two-number locks. With two numbers, 0.1 used SEAL's for
+# callbacks.
 ALIVE = """
     SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND classid::bigint = ANY(%s)
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -70,11 +71,11 @@ TRIGGERS = """
 
 
 class NotPossible(Exception):
-    """The database cannot be upgraded as things stand: why, and what to do."""
+    """The database cannot be upgraded in its current state. The message gives the reason and the remedy."""
 
 
 def applied() -> dict[str, str]:
-    """Return the newest applied migration of each of our apps; empty for a database without any."""
+    """Return the newest applied migration by app, for our apps. An empty database gives {}."""
     with connection.cursor() as cursor:
         if "django_migrations" not in connection.introspection.table_names(cursor):
             return {}
@@ -84,13 +85,13 @@ def applied() -> dict[str, str]:
 
 
 def is_before_the_rooms() -> bool:
-    """Whether this is a database of 0.1 with its many migrations, at whichever of them."""
+    """Return whether this is a database of version 0.1, at any of its migrations."""
     found = applied()
     return "executions" in found and "clients" not in found
 
 
 def upgrade() -> Iterator[str]:
-    """Upgrade in one transaction; yields a line for each step. Raises NotPossible, and then nothing has changed."""
+    """Upgrade in one transaction and yield one line per step. Raises NotPossible before any change."""
     if not is_before_the_rooms():
         yield "nothing to do: this database has no migrations of 0.1"
         return
@@ -101,7 +102,7 @@ def upgrade() -> Iterator[str]:
         for (statement,) in cursor.fetchall():
             cursor.execute(statement)
         pgtrigger.install()
-        yield "triggers: installed under their present names"
+        yield "triggers: reinstalled under their new names"
         cursor.execute(OPEN_OF_RAGFLOW, [json.dumps(RAGFLOW_SUFFIXES)])
         cursor.execute(OPEN_WITH_EGRESS)
         for old, new, models in MOVED:
@@ -110,21 +111,23 @@ def upgrade() -> Iterator[str]:
                 [new, old, list(models)],
             )
         yield "content types, permissions and the admin's log: moved with their models"
-        yield f"queue: {_drop_moved_tasks()} tasks removed that name moved functions"
+        yield f"queue: removed {_drop_moved_tasks()} tasks that name moved functions"
         cursor.execute("DELETE FROM django_migrations WHERE app = ANY(%s)", [list(LAST)])
         ours = sorted({new for _, new, _ in MOVED} | set(LAST))
         cursor.execute(
             "INSERT INTO django_migrations (app, name, applied) SELECT unnest(%s::text[]), '0001_initial', now()",
             [ours],
         )
-        yield f"migrations: one for each of {', '.join(ours)}"
+        yield f"migrations: recorded one for each of {', '.join(ours)}"
 
 
 def _refuse_unless_ready() -> None:
     found = applied()
     if behind := {app: found.get(app, "none") for app, name in LAST.items() if found.get(app) != name}:
-        told = ", ".join(f"{app} is at {name} instead of {LAST[app]}" for app, name in behind.items())
-        raise NotPossible(f"The database is not at the end of 0.1: {told}. Run `manage.py migrate` of 0.1 first.")
+        states = ", ".join(f"{app} is at {name} instead of {LAST[app]}" for app, name in behind.items())
+        raise NotPossible(
+            f"Migrations of 0.1 are missing: {states}. Run `manage.py migrate` of version 0.1 first."
+        )
     with connection.cursor() as cursor:
         cursor.execute(ALIVE, [[Lock.KEEPER, Lock.WORKER, Lock.SEAL]])
         if cursor.fetchone()[0]:
@@ -132,6 +135,6 @@ def _refuse_unless_ready() -> None:
 
 
 def _drop_moved_tasks() -> int:
-    # A task that another DJANGO_SECRET_KEY signed cannot be read: no worker would take it either.
+    # A task signed with another DJANGO_SECRET_KEY is unreadable here, and for workers too.
     moved = [row.pk for row in OrmQ.objects.all() if str(row.task.get("func")).startswith(MOVED_TASKS)]
     return int(OrmQ.objects.filter(pk__in=moved).delete()[0])

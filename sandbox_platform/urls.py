@@ -13,7 +13,8 @@ from sandbox_platform.redoc import redoc_script
 handler404 = "api.ragflow.views.not_found"
 
 OPEN: dict[str, list[Any]] = {"authentication_classes": [], "permission_classes": []}
-# Both write styles into the page; Redoc searches in a worker made of a blob. Their scripts are files of ours.
+# Swagger UI and Redoc both need inline styles, and Redoc's search runs in a worker created from a blob. Their
+# scripts are served as static files, so script-src stays as it is.
 documentation = csp_update({"style-src": ["'unsafe-inline'"], "worker-src": ["blob:"]})
 
 urlpatterns = [

@@ -1,4 +1,4 @@
-"""A headless Chromium and a person in front of it, for the tests of the web UI and for its screenshots."""
+"""A headless Chromium and the login, for the browser tests and the screenshots."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-# It runs as root in CI, and speaks to nobody but the page's own server.
+# Chromium runs as root in CI, where its sandbox does not work. It talks only to the server under test.
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",

@@ -1,6 +1,6 @@
-"""`make dev`: web, worker, keeper, callbacks and egress as plain processes.
+"""`make dev`: run web, worker, keeper, callbacks and egress as plain processes.
 
-The database is an embedded Postgres, unless DATABASE_URL names another.
+The database is an embedded Postgres, unless DATABASE_URL names another one.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ GRACE_SECONDS = 20
 
 
 def environment() -> dict[str, str]:
-    """`.env` below the real environment; without the values that only make sense inside the containers."""
+    """Return the processes' environment: the real one over `.env`, with values for a node beside the stack."""
     values = {name: value for name, value in envfile.read().items() if value}
     values.setdefault("DJANGO_SECRET_KEY", "development-only")
     values["DJANGO_DEBUG"] = "True"
-    # The stack's own folder belongs to another user.
+    # The stack's directory belongs to another user.
     values["SANDBOX_EGRESS_DIR"] = str(ROOT / ".dev" / "doors")
-    # A node of its own: beside a running stack, each keeper must see only its own sandboxes.
+    # Use a separate node name: beside a running stack, each keeper must see only its own sandboxes.
     values["SANDBOX_NODE"] = stack.node() + stack.DEV_SUFFIX
     env = {**values, "SANDBOX_LISTEN": "127.0.0.1", **os.environ, "PYTHONUNBUFFERED": "1"}
     env["SANDBOX_BUILT_RUNTIMES"] = ",".join(images.built_runtimes())
@@ -57,7 +57,7 @@ def relay(name: str, stream: IO[bytes]) -> None:
 
 
 def spawn(name: str, command: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
-    # A group of its own: Ctrl-C reaches only this supervisor, which then stops the children in order.
+    # In a session of its own, so that Ctrl-C reaches only this supervisor, which then stops the children in order.
     child = subprocess.Popen(
         command,
         cwd=ROOT,
@@ -85,7 +85,7 @@ def stop(children: dict[str, subprocess.Popen[bytes]]) -> None:
 
 
 def supervise(env: dict[str, str]) -> int:
-    """Until Ctrl-C, or until one of them ends: then the others are stopped too."""
+    """Run all processes until Ctrl-C or until one ends, then stop the others. Return the exit status."""
     children = {name: spawn(name, command, env) for name, command in commands().items()}
     port = env.get("SANDBOX_LISTEN_PORT", "9385")
     print(f"dev      | http://127.0.0.1:{port}/admin/ ; Ctrl-C stops everything", flush=True)
@@ -93,7 +93,7 @@ def supervise(env: dict[str, str]) -> int:
         while True:
             for name, child in children.items():
                 if child.poll() is not None:
-                    print(f"dev      | {name} ended with {child.returncode}", flush=True)
+                    print(f"dev      | {name} exited with status {child.returncode}", flush=True)
                     return 1
             time.sleep(0.2)
     except KeyboardInterrupt:

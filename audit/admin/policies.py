@@ -9,16 +9,16 @@ from sandbox_platform.kit.generics import ModelAdmin
 
 @admin.register(RetentionPolicy)
 class RetentionPolicyAdmin(ModelAdmin[RetentionPolicy]):
-    empty_hint = "Everything is kept for ever."
+    empty_hint = "No policies: everything is kept for ever."
     list_display = ("whose", "code", "output", "artifacts", "record", "redact")
     list_select_related = ("client",)
     fieldsets = (
         (None, {"fields": ("client",)}),
         (
-            "What is kept, and how long",
+            "Retention",
             {
-                "description": "Counted from the end of a run. Only what is sealed is purged, in batches that are "
-                "on record. Metadata only: 0 for the first three, and the last one empty.",
+                "description": "Days are counted from the end of the execution. Only sealed executions are purged, in "
+                "recorded batches. To keep metadata only, set the first three to 0 and leave the last one empty.",
                 "fields": (
                     "keep_code_days",
                     "keep_output_days",
@@ -31,10 +31,10 @@ class RetentionPolicyAdmin(ModelAdmin[RetentionPolicy]):
     )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        # A policy does not go over to another client: that one gets its own.
+        # A policy cannot move to another client: create a policy for that client instead.
         return ("client",) if obj else ()
 
-    @admin.display(description="Policy of")
+    @admin.display(description="Applies to")
     def whose(self, policy: RetentionPolicy) -> str:
         return str(policy.client or "all other clients")
 

@@ -14,10 +14,12 @@ from sandbox_platform.kit.readonly import ReadOnlyAdmin
 
 @admin.register(Seal)
 class SealAdmin(ReadOnlyAdmin[Seal]):
-    empty_hint = "The first comes within an hour of the first run."
+    empty_hint = "The first seal is made within an hour of the first run."
     list_display = ("sequence", "period_from", "period_to", "count", "short_hash")
     search_fields = ("sequence", "hash")
-    search_help_text = "A number or a hash. To hold the history against the seals: manage.py verify_audit."
+    search_help_text = (
+        "Search by number or hash. To verify the history against the seals, run manage.py verify_audit."
+    )
     fields = (
         "sequence",
         "period_from",
@@ -42,7 +44,7 @@ class SealAdmin(ReadOnlyAdmin[Seal]):
 
 @admin.register(PurgeRecord)
 class PurgeRecordAdmin(ReadOnlyAdmin[PurgeRecord]):
-    empty_hint = "Nothing was purged: no retention policy asks for it, or nothing is old enough."
+    empty_hint = "No purges yet: no retention policy requires one, or nothing is old enough."
     list_display = ("id", "created_at", "kind", "count", "policy", "keep_days", "application")
     list_filter = ("kind",)
     search_fields = ("policy",)

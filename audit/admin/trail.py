@@ -21,8 +21,8 @@ from executions.admin import comparison
 from sandbox_platform.kit.exports import MEDIA_TYPES
 from sandbox_platform.kit.readonly import ReadOnlyAdmin
 
-LABELS = {INSERT: "created", UPDATE: "changed", DELETE: "deleted", BASELINE: "there when recording began"}
-# Longer values are shown by the lines that differ.
+LABELS = {INSERT: "created", UPDATE: "changed", DELETE: "deleted", BASELINE: "existed when recording began"}
+# Values with more lines than this are shown as a diff instead of side by side.
 LINES_BESIDE = 12
 
 
@@ -50,18 +50,18 @@ class ChangeFilter(admin.SimpleListFilter):
 
 
 class OriginFilter(admin.SimpleListFilter):
-    title = "made through"
+    title = "origin"
     parameter_name = "origin"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("web", "the web (admin or API)"), ("other", "a shell, a command or SQL")]
+        return [("web", "admin or API"), ("other", "shell, command or SQL")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(url__isnull=self.value() == "other") if self.value() else queryset
 
 
 class WhoFilter(TextFilter):  # type: ignore[misc]
-    title = "who"
+    title = "actor"
     parameter_name = "who"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -69,9 +69,7 @@ class WhoFilter(TextFilter):  # type: ignore[misc]
 
 
 class SinceFilter(TextFilter):  # type: ignore[misc]
-    """The first day; and its twin the last. In UTC, like all times here."""
-
-    title = "first day (YYYY-MM-DD)"
+    title = "first day (YYYY-MM-DD, UTC)"
     parameter_name = "since"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -80,7 +78,7 @@ class SinceFilter(TextFilter):  # type: ignore[misc]
 
 
 class UntilFilter(TextFilter):  # type: ignore[misc]
-    title = "last day (YYYY-MM-DD)"
+    title = "last day (YYYY-MM-DD, UTC)"
     parameter_name = "until"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -89,7 +87,7 @@ class UntilFilter(TextFilter):  # type: ignore[misc]
 
 
 def _day(text: str | None) -> datetime | None:
-    """Midnight; None for what is no day."""
+    """Return midnight UTC of a day in ISO format, or None if the text is not a valid day."""
     try:
         day = date.fromisoformat((text or "").strip())
     except ValueError:
@@ -116,13 +114,13 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
         ("pgh_created_at", WhenFilter),
     )
     search_fields = ("actor", "address", "pgh_obj_id", "pgh_data", "pgh_context")
-    search_help_text = "A user, a client, an address, or any text of the changed row."
+    search_help_text = "Search by user, client, address or any text of the changed row."
     actions = ("export_csv",)
     list_per_page = 50
     list_before_template = "audit/list_tools.html"
     fieldsets = (
-        ("What", {"fields": ("when", "what", "object_id", "change", "difference")}),
-        ("Who and from where", {"fields": ("who", "where", "url", "database_session")}),
+        ("Change", {"fields": ("when", "what", "object_id", "change", "difference")}),
+        ("Actor and origin", {"fields": ("who", "where", "url", "database_session")}),
     )
     readonly_fields = (
         "when",
@@ -139,15 +137,15 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
     def get_queryset(self, request: HttpRequest) -> QuerySet[TrailEntry]:
         return export.trail()
 
-    @admin.display(description="When", ordering="pgh_created_at")
+    @admin.display(description="Time", ordering="pgh_created_at")
     def when(self, entry: TrailEntry) -> str:
         return f"{localtime(entry.pgh_created_at):%Y-%m-%d %H:%M:%S}"
 
-    @admin.display(description="What", ordering="pgh_obj_model")
+    @admin.display(description="Object", ordering="pgh_obj_model")
     def what(self, entry: TrailEntry) -> str:
         return entry.what
 
-    @admin.display(description="Its id")
+    @admin.display(description="Object id")
     def object_id(self, entry: TrailEntry) -> str | None:
         return entry.pgh_obj_id
 
@@ -159,11 +157,11 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
     def columns(self, entry: TrailEntry) -> str:
         return ", ".join(entry.changes) if entry.pgh_label == UPDATE else ""
 
-    @admin.display(description="Who", ordering="actor")
+    @admin.display(description="Actor", ordering="actor")
     def who(self, entry: TrailEntry) -> str:
         return entry.who
 
-    @admin.display(description="From where", ordering="address")
+    @admin.display(description="Address", ordering="address")
     def where(self, entry: TrailEntry) -> str:
         return entry.where
 
@@ -173,7 +171,7 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
         for name, (old, new) in entry.changes.items():
             before, after = _text(old), _text(new)
             if not before and not after:
-                continue  # of a row that was made or removed: a column that holds nothing
+                continue  # an empty column of a row that was created or deleted
             lines = max(before.count("\n"), after.count("\n"))
             long = None not in (old, new) and lines > LINES_BESIDE
             rows.append(_line_by_line(name, before, after) if long else _side_by_side(name, before, after))
@@ -181,16 +179,16 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
         body = format_html_join("", "{}", ((row,) for row in rows))
         return format_html('<table class="facts compared stacked"><thead>{}</thead>{}</table>', head, body)
 
-    @admin.display(description="The database's session")
+    @admin.display(description="Database session")
     def database_session(self, entry: TrailEntry) -> SafeString:
         body = format_html_join("", '<tr><th scope="row">{}</th><td>{}</td></tr>', entry.session.items())
         return format_html('<table class="facts">{}</table>', body)
 
-    @admin.action(description="Export as CSV, one line a changed column")
+    @admin.action(description="Export as CSV, one line per changed column")
     def export_csv(self, request: HttpRequest, entries: QuerySet[TrailEntry]) -> StreamingHttpResponse:
         return export.download(entries, "csv")
 
-    # --- All that the list shows ---
+    # --- Export of all filtered entries ---
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         query = request.GET.urlencode()

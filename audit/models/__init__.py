@@ -11,13 +11,13 @@ from audit.models.changes import (
     TokenEvent,
     TrailEntry,
 )
-from audit.models.retention import Kind, PurgeRecord, RetentionPolicy
+from audit.models.retention import ExecutionPart, PurgeRecord, RetentionPolicy
 from audit.models.seals import Leaf, Pending, Seal
 
 __all__ = [
     "ClientEvent",
     "EgressRuleEvent",
-    "Kind",
+    "ExecutionPart",
     "Leaf",
     "Pending",
     "PurgeRecord",

@@ -1,7 +1,7 @@
-"""Every change of what decides how programs run and who may run them, written by triggers in Postgres.
+"""The audit trail: every change of the configuration and the access rights, written by triggers in Postgres.
 
-To watch one more model: an event class here, and for its table in a migration the triggers that `audit_watch` in
-migrations/guards.sql makes.
+To watch another model, add an event class here, and add the triggers that `audit_watch` in migrations/guards.sql makes
+for its table in a migration.
 """
 
 from typing import Any
@@ -19,15 +19,18 @@ from runtimes.models import Runtime
 from seccomp_profiles.models import SeccompActivation, SeccompProfile, SeccompRevision
 
 INSERT, UPDATE, DELETE = "insert", "update", "delete"
-# What was there when the watching began.
+# A row that existed when recording began.
 BASELINE = "baseline"
 
 
 def _events_of(
     model: type[models.Model], *, unwatched: tuple[str, ...] = (), left_out: tuple[str, ...] = ()
 ) -> Any:
-    """A snapshot a change: the row after it, or, of a deletion, before it. No foreign keys: history must not
-    keep anybody from deleting, nor go with what was deleted. What is `left_out` is no part of it, nor watched."""
+    """Return the event model of `model`: one snapshot per change, taken after it, or before it for a deletion.
+
+    It has no foreign keys: the history must neither block deletions nor be deleted with the row. A change of only
+    `unwatched` columns writes no event; `left_out` columns are not watched and not part of the snapshot.
+    """
     return pghistory.create_event_model(
         model,
         pghistory.InsertEvent(INSERT),
@@ -46,7 +49,7 @@ class RuntimeEvent(_events_of(Runtime)):  # type: ignore[misc]
 
 
 class SeccompProfileEvent(_events_of(SeccompProfile)):  # type: ignore[misc]
-    # Of the time when a profile had no revisions; sealed, therefore here for ever.
+    # Used before profiles had revisions. Sealed rows contain it, so the column must stay.
     rules = models.JSONField(null=True)
 
 
@@ -63,7 +66,7 @@ class ClientEvent(_events_of(Client)):  # type: ignore[misc]
 
 
 class TokenEvent(_events_of(Token, unwatched=("last_used_at",))):  # type: ignore[misc]
-    """Holds a fingerprint of the token's hash, not the hash: see `audit_watch` in migrations/guards.sql."""
+    """Stores a fingerprint of the token's hash instead of the hash; see `audit_watch` in migrations/guards.sql."""
 
 
 class RetentionPolicyEvent(_events_of(RetentionPolicy)):  # type: ignore[misc]
@@ -97,7 +100,7 @@ EVENTS = (
 
 
 class TrailEntry(pghistory.models.Events):
-    """All changes of all watched models in one list, each beside the one before it."""
+    """All changes of all watched models in one list, each with its difference from the previous one."""
 
     actor = pghistory.ProxyField("pgh_context__actor", models.TextField(null=True))
     address = pghistory.ProxyField("pgh_context__address", models.TextField(null=True))
@@ -119,7 +122,7 @@ class TrailEntry(pghistory.models.Events):
 
     @property
     def who(self) -> str:
-        """Whom the web tier knew; otherwise the database's own account of the session."""
+        """Return the actor that the web tier recorded, else the database session's role and application name."""
         if self.actor:
             return str(self.actor)
         session = self.session
@@ -136,7 +139,7 @@ class TrailEntry(pghistory.models.Events):
 
     @property
     def changes(self) -> dict[str, tuple[Any, Any]]:
-        """Before and after, by column."""
+        """Return (before, after) by column. `before` is None for an insert, `after` for a deletion."""
         data = {name: value for name, value in (self.pgh_data or {}).items() if not name.startswith("pgh_")}
         match self.pgh_label:
             case "update":

@@ -12,8 +12,8 @@ from clients.models import Client
 LONGEST_DAYS = 36_500
 
 
-class Kind(models.TextChoices):
-    """What of an execution can be purged by itself."""
+class ExecutionPart(models.TextChoices):
+    """The parts of an execution that can be purged separately."""
 
     CODE = "code", "Code, arguments and input"
     OUTPUT = "output", "Output and result"
@@ -27,7 +27,7 @@ def _days(what: str) -> Any:
         null=True,
         blank=True,
         validators=[MaxValueValidator(LONGEST_DAYS)],
-        help_text="Empty: for ever. 0: gone with the first purge 10 minutes after the end (they run every hour).",
+        help_text="Empty: kept for ever. 0: removed by the first hourly purge 10 minutes or more after the end.",
     )
 
 
@@ -40,7 +40,7 @@ class RetentionPolicyQuerySet(models.QuerySet["RetentionPolicy"]):
 
 
 class RetentionPolicy(models.Model):
-    """How long a client's executions are kept, and whether secrets are cut out of them."""
+    """How long a client's executions are kept, and whether secrets in them are redacted."""
 
     client = models.OneToOneField(
         Client,
@@ -48,7 +48,7 @@ class RetentionPolicy(models.Model):
         null=True,
         blank=True,
         related_name="retention",
-        help_text="Empty: the policy of all clients that have none of their own.",
+        help_text="Empty: the default policy, for clients without a policy of their own.",
     )
     keep_code_days = _days("code, arguments and input")
     keep_output_days = _days("output and result")
@@ -57,8 +57,8 @@ class RetentionPolicy(models.Model):
     redact = models.BooleanField(
         "redact secrets",
         default=False,
-        help_text="What matches a redaction pattern is replaced in code, input, output and result when a run "
-        "ends. The program runs with the original; the caller's answer is redacted like the history.",
+        help_text="When a run ends, replace matches of the redaction patterns in code, input, output and result. "
+        "The program runs with the original. The caller's answer is redacted like the history.",
     )
 
     objects = RetentionPolicyQuerySet.as_manager()
@@ -66,30 +66,33 @@ class RetentionPolicy(models.Model):
     class Meta:
         verbose_name_plural = "retention policies"
         constraints = [
-            # The column's own one lets NULL in twice.
+            # The unique index of the column allows NULL more than once.
             models.UniqueConstraint(fields=["client"], nulls_distinct=False, name="retention_one_default"),
         ]
 
     def __str__(self) -> str:
         return f"policy of {self.client or 'all other clients'}"
 
-    def days(self, kind: Kind) -> int | None:
+    def days(self, kind: ExecutionPart) -> int | None:
         days: int | None = getattr(self, f"keep_{kind}_days")
         return days
 
 
 class PurgeRecordQuerySet(models.QuerySet["PurgeRecord"]):
     def purged_output(self, executions: list[UUID]) -> set[UUID]:
-        """Return those of the executions whose output a purge has taken away."""
-        purges = self.filter(kind=Kind.OUTPUT)
+        """Return the ids among `executions` whose output has been purged."""
+        purges = self.filter(kind=ExecutionPart.OUTPUT)
         return {each for each in executions if purges.filter(ids__contains=[each]).exists()}
 
 
 class PurgeRecord(models.Model):
-    """One batch of a purge. It is what allows the purge: triggers let a finished execution go only if a record
-    of this very transaction names it, and a policy asks for it."""
+    """One batch of a purge, which also authorizes it.
 
-    kind = models.CharField(max_length=9, choices=Kind.choices)
+    Triggers permit the change or deletion of a finished execution only if a purge record of the same transaction names
+    it and a policy requires it.
+    """
+
+    kind = models.CharField(max_length=9, choices=ExecutionPart.choices)
     policy = models.CharField(max_length=200)
     keep_days = models.PositiveIntegerField()
     cutoff = models.DateTimeField()
@@ -107,7 +110,7 @@ class PurgeRecord(models.Model):
     class Meta:
         ordering = ["-id"]
         indexes = [
-            # The triggers look for this transaction's record; verification for all records of an execution.
+            # The triggers look up a transaction's record, verification all records of an execution.
             models.Index(fields=["transaction"], name="purge_transaction_idx"),
             GinIndex(fields=["ids"], name="purge_ids_idx"),
         ]

@@ -5,13 +5,13 @@ from django.db import models
 
 
 class Seal(models.Model):
-    """Vouches for every row that was final when it was made and that no seal before it vouched for."""
+    """Covers every row that was final when the seal was made and that no earlier seal covers."""
 
     sequence = models.PositiveBigIntegerField(primary_key=True)
     period_from = models.DateTimeField(null=True)
     period_to = models.DateTimeField()
     count = models.PositiveBigIntegerField()
-    # Which columns each hash covers: a seal must stand when a later version has other columns.
+    # The columns that each hash covers: the seal must still verify when a later version has other columns.
     columns = models.JSONField()
     root = models.CharField(max_length=64)
     previous = models.CharField(max_length=64, blank=True)
@@ -39,7 +39,7 @@ class Seal(models.Model):
 
 
 class Leaf(models.Model):
-    """The hashes of one sealed row, each part by itself: a part may be purged, and the others still verify."""
+    """The hashes of one sealed row. Each part has its own, so that the others still verify after a part is purged."""
 
     seal = models.PositiveBigIntegerField()
     source = models.CharField(max_length=40)
@@ -51,7 +51,7 @@ class Leaf(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["source", "row_id"], name="leaf_row_once")]
-        # A seal's root is over its leaves in the order of their ids.
+        # A seal's root hashes its leaves in the order of their ids.
         indexes = [models.Index(fields=["seal", "id"], name="leaf_of_seal_idx")]
 
     def __str__(self) -> str:
@@ -59,8 +59,11 @@ class Leaf(models.Model):
 
 
 class Pending(models.Model):
-    """A final row that waits for its seal. Written by triggers in the row's own transaction, and taken away only
-    with its leaf: no clock decides which seal a row belongs to, so none can slip between two."""
+    """A final row that waits for its seal.
+
+    Triggers write it in the row's own transaction, and the seal that covers the row deletes it. No clock decides which
+    seal covers a row, so no row can fall between two seals.
+    """
 
     source = models.CharField(max_length=40)
     row_id = models.CharField(max_length=36)

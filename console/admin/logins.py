@@ -11,9 +11,9 @@ FAILED_FIELDS = ("username", "ip_address", "failures_since_start", "attempt_time
 
 @admin.register(AccessLog)
 class AccessLogAdmin(ReadOnlyAdmin[AccessLog]):
-    """Who logged in, from where, and when they left."""
+    """Logins and logouts, with user and address."""
 
-    empty_hint = "Nobody has logged in."
+    empty_hint = "No logins yet."
     list_display = fields = readonly_fields = FIELDS
     list_filter = ("attempt_time",)
     search_fields = ("username", "ip_address")
@@ -22,9 +22,9 @@ class AccessLogAdmin(ReadOnlyAdmin[AccessLog]):
 
 @admin.register(AccessAttempt)
 class AccessAttemptAdmin(ReadOnlyAdmin[AccessAttempt]):
-    """Wrong passwords of names that have not logged in since."""
+    """Failed logins of user names that have not logged in since."""
 
-    empty_hint = "Nobody got a password wrong, or they have logged in since."
+    empty_hint = "No failed logins since each user's last successful one."
     list_display = fields = readonly_fields = FAILED_FIELDS
     search_fields = ("username", "ip_address")
     actions = ("forgive",)
@@ -32,8 +32,8 @@ class AccessAttemptAdmin(ReadOnlyAdmin[AccessAttempt]):
     def has_forgive_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("axes.delete_accessattempt")
 
-    @admin.action(description="Let them try again at once", permissions=["forgive"])
+    @admin.action(description="Clear failed attempts and unlock", permissions=["forgive"])
     def forgive(self, request: HttpRequest, attempts: QuerySet[AccessAttempt]) -> None:
         number = attempts.count()
         attempts.delete()
-        self.message_user(request, f"{number} forgotten.", messages.SUCCESS)
+        self.message_user(request, f"{number} cleared.", messages.SUCCESS)

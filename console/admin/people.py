@@ -13,7 +13,7 @@ from sandbox_platform.kit.generics import ModelAdmin
 admin.site.unregister(User)
 admin.site.unregister(Group)
 
-# Whoever may set this could make himself more than he is.
+# A user who may change these fields could give themselves more rights than their role has.
 ABOVE_ROLES = ("is_superuser",)
 NAMES_AND_ROLE = ("username", "usable_password", "password1", "password2", "is_staff", "groups")
 
@@ -35,7 +35,7 @@ class UserAdmin(DjangosUserAdmin, ModelAdmin[User]):  # type: ignore[type-arg]
     list_display = ("username", "roles", "is_active", "is_superuser", "last_login")
     list_filter = ("groups", "is_active", "is_superuser")
     filter_horizontal = ()
-    # Rights come by groups: what each person may is then one word.
+    # Permissions come only from groups, so that one word, the role, says what a person may do.
     fieldsets = (
         (None, {"fields": ("username", "password")}),
         ("Person", {"fields": ("first_name", "last_name", "email")}),
@@ -49,7 +49,7 @@ class UserAdmin(DjangosUserAdmin, ModelAdmin[User]):  # type: ignore[type-arg]
             {
                 "fields": NAMES_AND_ROLE,
                 "description": "The group is the role: administrator, operator or auditor. "
-                "Without “staff status” nobody gets in here.",
+                "“Staff status” is required to log in here.",
             },
         ),
     )
@@ -78,7 +78,7 @@ class UserAdmin(DjangosUserAdmin, ModelAdmin[User]):  # type: ignore[type-arg]
 
     @staticmethod
     def _may_touch(request: HttpRequest, user: Any) -> bool:
-        # With a superuser's password one is a superuser.
+        # A user who can set a superuser's password can become that superuser.
         return bool(request.user.is_superuser or user is None or not user.is_superuser)
 
 

@@ -1,5 +1,5 @@
-// `node build.mjs FOLDER` writes what browsers load from npm packages: editor.js, alpine.js (each also
-// compressed), packages.json (name, version, license and text of each package in them) and licenses/NAME.txt. FOLDER is emptied first.
+// `node build.mjs FOLDER` empties FOLDER and writes the browser files made from npm packages: editor.js and alpine.js, each
+// also compressed, packages.json (name, version, license and text of each package in them) and licenses/NAME.txt.
 import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -23,12 +23,12 @@ async function bundleEditor(target) {
   return used.flatMap(([path]) => path.match(/node_modules\/((?:@[^/]+\/)?[^/]+)\//)?.[1] ?? []);
 }
 
-// The published file has other packages inside, each under a comment with its name and version.
+// The published file includes other packages, each under a comment with its name and version.
 function copyAlpine(target) {
   const source = "node_modules/@alpinejs/csp/dist/cdn.min.js";
   copyFileSync(source, target);
   const inside = [...readFileSync(source, "utf8").matchAll(/^ *\* (@[\w-]+\/[\w-]+) v([\d.]+)$/gm)];
-  if (!inside.length) throw new Error(`${source} names no package inside: check which licences it needs`);
+  if (!inside.length) throw new Error(`${source} names no included package: check which licences it needs`);
   for (const [, name, version] of inside) {
     if (manifest(name).version !== version) throw new Error(`package.json must override ${name} with ${version}`);
   }
@@ -38,7 +38,7 @@ function copyAlpine(target) {
 function describe(name) {
   const { version, license } = manifest(name);
   const file = readdirSync(`node_modules/${name}`).find((each) => /^(licen[cs]e|copying)/i.test(each));
-  // For a package published without its text, licenses/ has the one of its repository.
+  // licenses/ has the texts from the repositories of packages that are published without one.
   const path = file ? `node_modules/${name}/${file}` : `licenses/${name}.txt`;
   if (!license || !existsSync(path)) throw new Error(`${name}: no licence found`);
   return { name, version, license, text: readFileSync(path, "utf8").trim() };
@@ -47,7 +47,7 @@ function describe(name) {
 rmSync(folder, { recursive: true, force: true });
 mkdirSync(join(folder, "licenses"), { recursive: true });
 const names = [...await bundleEditor(join(folder, "editor.js")), ...copyAlpine(join(folder, "alpine.js"))];
-// WhiteNoise sends these to browsers that take them.
+// WhiteNoise serves the compressed files to browsers that accept them.
 for (const name of ["editor.js", "alpine.js"]) {
   writeFileSync(join(folder, `${name}.gz`), gzipSync(readFileSync(join(folder, name)), { level: 9 }));
 }

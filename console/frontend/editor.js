@@ -1,4 +1,4 @@
-// The editor of programs, in place of a textarea. Its colours are in console.css, by the classes of classHighlighter.
+// The program editor, which replaces a textarea. console.css has its colours, by the classes of classHighlighter.
 import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
 import { bracketMatching, indentOnInput, indentUnit, syntaxHighlighting } from "@codemirror/language";
 import { highlightSelectionMatches, search, searchKeymap } from "@codemirror/search";
@@ -7,15 +7,15 @@ import { EditorView, drawSelection, highlightSpecialChars, keymap, lineNumbers }
 import { classHighlighter } from "@lezer/highlight";
 import { languageOf } from "./languages.js";
 
-// The policy lets the editor write styles only with the nonce of the page, which its script tag carries.
+// The Content-Security-Policy permits the editor's styles only with the page's nonce, which its script tag carries.
 const nonce = document.currentScript.nonce;
 const replacedByPage = Annotation.define();
 const isDark = () => document.documentElement.classList.contains("dark");
 
 /**
- * Replaces `area`, whose value stays in step so that its form sends the text.
- * `describedBy` is the id of the text that says how the Tab key leaves the editor. `keys` are bindings of
- * CodeMirror's keymap. `onChange(byHand)` is called after each change; byHand is false after setText.
+ * Replaces `area`. The value of `area` follows the editor, so that its form submits the text.
+ * `describedBy` is the id of the element that explains how to leave the editor with the Tab key. `keys` are bindings
+ * for CodeMirror's keymap. `onChange(byHand)` is called after each change; byHand is false after setText.
  */
 export function replaceTextarea(area, { label, describedBy, keys = [], onChange = () => {} }) {
   const language = new Compartment();
@@ -24,12 +24,12 @@ export function replaceTextarea(area, { label, describedBy, keys = [], onChange 
     doc: area.value,
     extensions: [
       EditorView.cspNonce.of(nonce),
-      // A contenteditable has this tabindex anyway, but checkers of accessibility look for it.
+      // A contenteditable is focusable without tabindex, but accessibility checkers look for it.
       EditorView.contentAttributes.of({ "aria-label": label, "aria-describedby": describedBy, tabindex: "0" }),
       lineNumbers(), highlightSpecialChars(), history(), drawSelection(), indentUnit.of("    "), indentOnInput(),
       bracketMatching(), highlightSelectionMatches(), search({ top: true }), syntaxHighlighting(classHighlighter),
       EditorState.allowMultipleSelections.of(true),
-      // Escape and then Tab leaves the editor: CodeMirror's own, as is Ctrl-M.
+      // Escape followed by Tab leaves the editor. CodeMirror provides this and Ctrl-M.
       keymap.of([...keys, ...defaultKeymap, ...historyKeymap, ...searchKeymap, indentWithTab]),
       language.of([]),
       theme.of(EditorView.darkTheme.of(isDark())),

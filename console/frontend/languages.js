@@ -1,4 +1,4 @@
-// How the editor reads a program, by the slug of its runtime. A slug that is not here gets plain text.
+// The editor's parser by runtime slug. Other slugs get plain text.
 import { StreamLanguage } from "@codemirror/language";
 import { c, clike, cpp, csharp, java, kotlin, scala } from "@codemirror/legacy-modes/mode/clike";
 import { clojure } from "@codemirror/legacy-modes/mode/clojure";
@@ -25,7 +25,7 @@ import { swift } from "@codemirror/legacy-modes/mode/swift";
 import { tcl } from "@codemirror/legacy-modes/mode/tcl";
 
 const words = (text) => Object.fromEntries(text.split(" ").map((word) => [word, true]));
-// The package has no PHP. The parser for PHP and the HTML around it is as large as all of these together.
+// legacy-modes has no PHP, and the parser for PHP within HTML is as large as all of these together.
 const php = clike({
   name: "php",
   keywords: words(

@@ -9,8 +9,10 @@ register = template.Library()
 
 @register.filter
 def crumbs(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The table and the row, named as the menu names them. In which app the code of a table is, is nothing to
-    those who look for it; and what a row is called is not a word of ours to capitalise."""
+    """Return the breadcrumbs of table and row, without the app, which means nothing to users.
+
+    The table has its title from the menu. The row's name is data and keeps its case.
+    """
     table, *rest = parts[1:] or parts
     name = str(table["title"])
     return [table | {"title": TITLES.get(name, name[:1].upper() + name[1:])}, *rest]

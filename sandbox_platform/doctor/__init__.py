@@ -1,4 +1,4 @@
-"""Looks at everything an installation stands on; one small function a check."""
+"""Checks of everything that an installation depends on. Each check is one small function."""
 
 from sandbox_platform.doctor.check import Check, Status
 from sandbox_platform.doctor.run import run_all

@@ -4,8 +4,8 @@ from enum import StrEnum
 
 class Status(StrEnum):
     OK = "ok"
-    WARNING = "warning"  # it works, but not as it should
-    BROKEN = "broken"  # programs do not run, or not behind the barrier they should
+    WARNING = "warning"  # works, with a defect
+    BROKEN = "broken"  # programs do not run, or run with less isolation than promised
 
 
 @dataclass(frozen=True)

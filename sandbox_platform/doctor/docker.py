@@ -10,11 +10,11 @@ from sandboxes.docker_engine import get_engine
 from sandboxes.engine import EngineError, ImageMissing
 
 OLDEST_DOCKER = 24
-# Release date of the first runsc without the fault.
+# Release date of the first runsc that is not vulnerable.
 FIXED_IN = {20250319: "CVE-2025-2713, a local privilege escalation in runsc"}
-# Not here: CVE-2026-96812, an escape to host root, needs a character device passed into the sandbox, and none
-# ever is: tests/sandboxes assert it.
-UPDATE = "install gVisor's own release (https://gvisor.dev/docs/user_guide/install/) over the package"
+# CVE-2026-96812, an escape to host root, is left out: it needs a character device passed into the sandbox, and the
+# platform passes none (tests/sandboxes assert it).
+UPDATE = "replace the package by gVisor's own release (https://gvisor.dev/docs/user_guide/install/)"
 TRACING = ("--oci-seccomp", "--allow-flag-override", "--debug", "--strace", "--strace-log-size=1")
 EGRESS = ("--network=none", "--oci-seccomp", "--host-uds=open")
 DATE = re.compile(r"(20\d{6})")
@@ -24,7 +24,7 @@ def engine(name: str) -> Check:
     try:
         info = get_engine().info()
     except EngineError as e:
-        return broken(name, str(e), f"start Docker, and let this user open {settings.DOCKER_HOST}")
+        return broken(name, str(e), f"start Docker, and give this user access to {settings.DOCKER_HOST}")
     version = str(info["ServerVersion"])
     if int(version.split(".")[0]) < OLDEST_DOCKER:
         return broken(name, f"{version} is older than {OLDEST_DOCKER}", "run `make setup`, or upgrade Docker")
@@ -35,12 +35,12 @@ def runtime_registered(name: str) -> Check:
     wanted = settings.SANDBOX_GVISOR_RUNTIME
     runtime = _registration(wanted)
     if runtime is None:
-        return broken(name, f"Docker has no runtime called {wanted}", "run `make setup`: it registers gVisor")
+        return broken(name, f"Docker has no runtime named {wanted}", "run `make setup`: it registers gVisor")
     arguments = runtime.get("runtimeArgs") or []
     if "--oci-seccomp" not in arguments:
         return broken(name, f"{wanted} lacks --oci-seccomp: seccomp profiles are ignored", "run `make setup`")
     if "--network=none" not in arguments:
-        return warning(name, f"{wanted} lacks --network=none, the second lock on the network", "run `make setup`")
+        return warning(name, f"{wanted} lacks --network=none, the second network barrier", "run `make setup`")
     return ok(name, f"{wanted} → {runtime.get('path')} {' '.join(arguments)}")
 
 
@@ -48,29 +48,31 @@ def tracing_registered(name: str) -> Check:
     wanted = settings.SANDBOX_GVISOR_TRACE_RUNTIME
     arguments = (_registration(wanted) or {}).get("runtimeArgs") or []
     if missing := [flag for flag in TRACING if flag not in arguments]:
-        detail = f"{wanted} lacks {' '.join(missing)}: which call was refused cannot be told"
+        detail = f"{wanted} lacks {' '.join(missing)}: refused system calls cannot be traced"
         return warning(name, detail, "run `make setup`")
-    return ok(name, f"{wanted} tells which calls a guest makes")
+    return ok(name, f"{wanted} traces the system calls of a sandbox")
 
 
 def egress_registered(name: str) -> Check:
     wanted = settings.SANDBOX_GVISOR_EGRESS_RUNTIME
     arguments = (_registration(wanted) or {}).get("runtimeArgs") or []
     if missing := [flag for flag in EGRESS if flag not in arguments]:
-        detail = f"{wanted} lacks {' '.join(missing)}: runs with egress do not start, or not behind their door"
+        detail = (
+            f"{wanted} lacks {' '.join(missing)}: runs with egress fail to start or are not confined to their door"
+        )
         state = broken if "--network=none" in missing and arguments else warning
         return state(name, detail, "run `make setup`")
-    return ok(name, f"{wanted} opens the doors of sandboxes with egress, and no network")
+    return ok(name, f"{wanted} lets a sandbox with egress open its door, and gives it no network")
 
 
 def runsc_version(name: str) -> Check:
     version = get_engine().version()
     found = DATE.search(version)
     if not found:
-        return warning(name, f"unknown ({version or 'no runsc in sight'})", "compare `runsc --version` by hand")
+        return warning(name, f"unknown ({version or 'runsc not found'})", "check `runsc --version` by hand")
     faults = [fault for date, fault in FIXED_IN.items() if int(found[1]) < date]
     if faults:
-        return warning(name, f"{version} has {'; '.join(faults)}", UPDATE)
+        return warning(name, f"{version} is affected by {'; '.join(faults)}", UPDATE)
     return ok(name, version)
 
 
@@ -81,32 +83,32 @@ def images(name: str) -> Check:
         try:
             get_engine().image_id(runtime.live_image)
         except ImageMissing:
-            missing.append(f"{runtime.image} of {runtime.slug}")
+            missing.append(f"{runtime.image} ({runtime.slug})")
     if missing:
-        return broken(name, f"not on this node: {', '.join(missing)}", "run `make build`")
+        return broken(name, f"missing on this node: {', '.join(missing)}", "run `make build`")
     if not runtimes:
         return broken(name, "no runtime is enabled", "run `manage.py bootstrap`, or enable one in the admin")
-    return ok(name, f"of {', '.join(runtime.slug for runtime in runtimes)} are here")
+    return ok(name, f"present for {', '.join(runtime.slug for runtime in runtimes)}")
 
 
 def builds(name: str) -> Check:
-    """A live build stays on what its image was when it was made, updates of Debian's or not."""
+    """Warn about live builds whose base image has been rebuilt since: they miss its Debian updates."""
     live = RuntimeBuild.objects.filter(state=BuildState.LIVE, node=settings.SANDBOX_NODE).select_related("runtime")
-    outdated = [build.runtime.slug for build in live.defer("log") if _has_moved_on(build)]
+    outdated = [build.runtime.slug for build in live.defer("log") if _is_outdated(build)]
     if outdated:
         return warning(
             name,
-            f"made of an image that was renewed since: {', '.join(outdated)}",
-            "build them again: Builds in the admin",
+            f"base image renewed since the build: {', '.join(outdated)}",
+            "rebuild them: Builds in the admin",
         )
-    return ok(name, f"{len(live)} live, made of what their images are now" if live else "none is live")
+    return ok(name, f"{len(live)} live, each on its current base image" if live else "no live build")
 
 
-def _has_moved_on(build: RuntimeBuild) -> bool:
+def _is_outdated(build: RuntimeBuild) -> bool:
     try:
         return get_engine().image_id(build.base) != build.base_image_id
     except ImageMissing:
-        return False  # pulled and pinned; the name is not needed any more
+        return False  # pulled and pinned: the build no longer needs the base image's name
 
 
 def _registration(name: str) -> dict[str, Any] | None:

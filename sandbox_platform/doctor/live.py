@@ -1,4 +1,4 @@
-"""Checks that look from inside a sandbox: each starts one of its own and throws it away."""
+"""Checks from inside a sandbox: each starts a sandbox of its own and removes it."""
 
 import json
 import select
@@ -35,7 +35,7 @@ NO_MKDIR = {
     "defaultAction": "SCMP_ACT_ALLOW",
     "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}],
 }
-# TEST-NET-1, which is nobody's: with a network the attempt hangs; without one it fails at once.
+# 192.0.2.1 is in TEST-NET-1, which is not assigned: with a network the attempt hangs, without one it fails at once.
 CONNECT = """
 import errno, socket
 names = [name for _, name in socket.if_nameindex()]
@@ -43,61 +43,63 @@ probe = socket.socket()
 probe.settimeout(2)
 print(*sorted(names), errno.errorcode.get(probe.connect_ex(("192.0.2.1", 80))))
 """
-# Written, not only reserved: reserved memory costs nothing.
+# Writes the memory: memory that is only reserved is not charged.
 HOARD = f"print(len(b'x' * {2 * LIMITS.memory_bytes}))"
 
 
 @dataclass(frozen=True)
-class Seen:
+class CommandResult:
     output: str
     state: ContainerState
 
 
 def gvisor_on(name: str) -> Check:
-    seen = look("dmesg")
-    if "gVisor" in seen.output:
-        return ok(name, "a sandbox's dmesg says so")
-    return broken(name, f"a sandbox's dmesg says: {excerpt(seen.output)}", REGISTER)
+    result = run_in_sandbox("dmesg")
+    if "gVisor" in result.output:
+        return ok(name, "confirmed by dmesg in a sandbox")
+    return broken(name, f"dmesg in a sandbox prints: {excerpt(result.output)}", REGISTER)
 
 
 def seccomp_on(name: str) -> Check:
-    if look("mkdir", "/tmp/probe").state.exit_code != 0:  # noqa: S108
-        return broken(name, "a sandbox cannot make a folder even without a profile", "look at Docker's log")
-    seen = look("mkdir", "/tmp/probe", seccomp=json.dumps(NO_MKDIR))  # noqa: S108
-    if seen.state.exit_code != 0 and "not permitted" in seen.output:
-        return ok(name, "a profile that refuses mkdir is obeyed")
-    return broken(name, f"a profile that refuses mkdir: {excerpt(seen.output) or 'made the folder'}", REGISTER)
+    if run_in_sandbox("mkdir", "/tmp/probe").state.exit_code != 0:  # noqa: S108
+        return broken(name, "a sandbox cannot create a directory even without a profile", "see Docker's log")
+    result = run_in_sandbox("mkdir", "/tmp/probe", seccomp=json.dumps(NO_MKDIR))  # noqa: S108
+    if result.state.exit_code != 0 and "not permitted" in result.output:
+        return ok(name, "a profile that denies mkdir is enforced")
+    effect = excerpt(result.output) or "mkdir succeeded"
+    return broken(name, f"under a profile that denies mkdir: {effect}", REGISTER)
 
 
 def network_dark(name: str) -> Check:
-    seen = look("python3", "-c", CONNECT)
-    *interfaces, error = seen.output.split() or [""]
+    result = run_in_sandbox("python3", "-c", CONNECT)
+    *interfaces, error = result.output.split() or [""]
     if set(interfaces) <= {"lo"} and error in ("ENETUNREACH", "EHOSTUNREACH"):
-        return ok(name, "a sandbox has no interface but lo, and no way out")
-    return broken(name, f"interfaces and attempt to connect: {excerpt(seen.output)}", REGISTER)
+        return ok(name, "a sandbox has no interface but lo and cannot connect")
+    return broken(name, f"interfaces and result of a connection attempt: {excerpt(result.output)}", REGISTER)
 
 
 def memory_limit(name: str) -> Check:
-    seen = look("python3", "-c", HOARD)
-    # Nobody else kills it, and Docker's own OOMKilled is false in some runs of a hundred (cgroup v1).
-    if seen.state.oom_killed or seen.state.exit_code == KILLED:
-        return ok(name, "a sandbox that takes too much is killed by the host's kernel")
+    result = run_in_sandbox("python3", "-c", HOARD)
+    # SIGKILL is enough: only the kernel kills this sandbox, and Docker's OOMKilled is wrongly false in a few runs of
+    # a hundred (cgroup v1).
+    if result.state.oom_killed or result.state.exit_code == KILLED:
+        return ok(name, "the host's kernel kills a sandbox that exceeds its memory limit")
     return broken(
         name,
-        f"a sandbox took twice its memory: {excerpt(seen.output) or seen.state}",
+        f"a sandbox used twice its memory limit: {excerpt(result.output) or result.state}",
         "let Docker control the memory cgroup (docker info must show no warning about it)",
     )
 
 
-def look(*command: str, seccomp: str = "unconfined") -> Seen:
-    """What a command prints in a sandbox of its own, and how it ended."""
+def run_in_sandbox(*command: str, seccomp: str = "unconfined") -> CommandResult:
+    """Run a command in a sandbox of its own and return its output and final state."""
     engine = get_engine()
     container = engine.create(
         SandboxSpec(
             image=_image(),
             limits=LIMITS,
             seccomp=seccomp,
-            # Another kind than the pool's, or the keeper would take it for a stray.
+            # Not the pool's kind, or the keeper would remove the container as a stray.
             labels={KIND_LABEL: "doctor"},
             command=command,
         )
@@ -109,7 +111,7 @@ def look(*command: str, seccomp: str = "unconfined") -> Seen:
             output = _read_all(channel)
         finally:
             channel.close()
-        return Seen(output.decode(errors="replace"), engine.state_after_end(container))
+        return CommandResult(output.decode(errors="replace"), engine.state_after_end(container))
     finally:
         engine.remove(container)
 
@@ -132,7 +134,7 @@ def _image() -> str:
         except ImageMissing:
             continue
         return runtime.live_image
-    raise EngineError(f"no image of an enabled runtime is on node {settings.SANDBOX_NODE}")
+    raise EngineError(f"node {settings.SANDBOX_NODE} has no image of an enabled runtime")
 
 
 def excerpt(text: str) -> str:

@@ -42,8 +42,8 @@ def run_all() -> Iterator[Check]:
 def run(name: str, check: Callable[[str], Check]) -> Check:
     try:
         return check(name)
-    except Exception as e:  # a check that cannot look is itself a finding, and the others still count
-        return broken(name, f"cannot be checked: {type(e).__name__}: {first_line(e)}", "mend what is broken above")
+    except Exception as e:  # a check that fails is itself a finding, and the other checks still run
+        return broken(name, f"check failed: {type(e).__name__}: {first_line(e)}", "fix what is broken above")
 
 
 def first_line(error: Exception) -> str:

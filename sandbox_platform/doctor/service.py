@@ -16,7 +16,7 @@ from sandboxes.models import Sandbox, SandboxState
 
 LONG_WAIT_S = 60
 REFUSED_ADDRESS = "ERR_EGRESS_ADDRESS"
-# Where the web process answers: on the host, in the stack's network, and behind the name RAGFlow uses.
+# Addresses of the web process: on the host, in the stack's network, and under the name RAGFlow uses.
 ADDRESSES = (
     f"http://127.0.0.1:{settings.RAGFLOW_PORT}",
     "http://web:9385",
@@ -28,7 +28,7 @@ START = "run `make start`, then `make logs`"
 def workers(name: str) -> Check:
     alive = workers_alive(settings.SANDBOX_NODE)
     if alive == 0:
-        return broken(name, f"none on node {settings.SANDBOX_NODE}: nothing runs", START)
+        return broken(name, f"none on node {settings.SANDBOX_NODE}: no execution runs", START)
     return ok(name, f"{alive} cluster of {settings.SANDBOX_WORKERS} on node {settings.SANDBOX_NODE}")
 
 
@@ -52,12 +52,13 @@ def keeper(name: str) -> Check:
 
 def callbacks(name: str) -> Check:
     if alive := callbacks_alive():
-        return ok(name, f"{alive} cluster delivers them")
-    return warning(name, "nobody delivers them: they wait", "run `make start`, then `make logs SERVICE=callbacks`")
+        return ok(name, f"{alive} delivery cluster")
+    fix = "run `make start`, then `make logs SERVICE=callbacks`"
+    return warning(name, "no process delivers callbacks: deliveries wait", fix)
 
 
 def egress(name: str) -> Check:
-    """The gateway and the proxy are alive, and the proxy goes to no address inside, whoever allows the host."""
+    """Check that the gateway and the proxy answer, and that the proxy refuses internal addresses of allowed hosts."""
     wanted = Runtime.objects.enabled().filter(network=Network.EGRESS).exists()
     try:
         tried: dict[str, str] = doors.ask({"try": True}, patience_s=30)["tried"]
@@ -66,8 +67,10 @@ def egress(name: str) -> Check:
         return state(name, str(e), "run `make start`, then `make logs SERVICE=egress`")
     if wrong := {host: answer for host, answer in tried.items() if answer != REFUSED_ADDRESS}:
         host, answer = next(iter(wrong.items()))
-        return broken(name, f"asked for {host}, the proxy says: {answer}", "see `make logs SERVICE=proxy`")
-    return ok(name, f"the proxy answers, and refuses {', '.join(tried)}")
+        return broken(
+            name, f"the proxy answers a request for {host} with: {answer}", "see `make logs SERVICE=proxy`"
+        )
+    return ok(name, f"the proxy answers and refuses {', '.join(tried)}")
 
 
 def pool(name: str) -> Check:
@@ -77,8 +80,8 @@ def pool(name: str) -> Check:
     }
     detail = ", ".join(f"{slug} {ready} of {wanted}" for slug, (ready, wanted) in counts.items())
     if any(ready < wanted for ready, wanted in counts.values()):
-        fix = "wait a moment after a start or a burst; else see `make logs SERVICE=keeper`"
-        return warning(name, f"{detail} ready: some runs start cold", fix)
+        fix = "wait a moment after a start or a burst, otherwise see `make logs SERVICE=keeper`"
+        return warning(name, f"{detail} ready: some runs are cold starts", fix)
     return ok(name, f"{detail or 'no runtime is enabled'} ready")
 
 
@@ -103,8 +106,8 @@ def port(name: str) -> Check:
 
 
 def _healthz(address: str) -> str:
-    """What is wrong with it; "" if nothing is."""
-    # A proxy for the outside world has no business between these two.
+    """Return why GET /healthz failed, or "" if it succeeded."""
+    # The request stays on this host or in the stack's network: ignore the environment's HTTP proxy.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"{address}/healthz", timeout=3):

@@ -1,4 +1,4 @@
-"""The doctor's checks as a background task: the web process has no Docker to look at."""
+"""The doctor's checks as a background task, because the web process has no access to Docker."""
 
 from dataclasses import asdict
 
@@ -10,7 +10,7 @@ from sandbox_platform.doctor.run import run_all
 
 
 def examine(asked_by: str) -> None:
-    """In the worker's process."""
+    """Run all checks in a worker and store them as this node's DoctorReport."""
     node = settings.SANDBOX_NODE
     asked = {"asked_at": timezone.now(), "asked_by": asked_by, "finished_at": None}
     DoctorReport.objects.update_or_create(node=node, defaults=asked)

@@ -1,4 +1,4 @@
-"""django-q2's queue in Postgres, woken by NOTIFY where the stock broker sleeps and looks."""
+"""django-q2's queue in Postgres, woken by NOTIFY where the stock broker polls."""
 
 import logging
 import time
@@ -18,10 +18,11 @@ from sandbox_platform.kit.prepared import prepared
 
 logger = logging.getLogger(__name__)
 
-WAIT_S = 1.0  # the pusher looks at its stop event between two waits
+WAIT_S = 1.0  # the pusher checks its stop event between two waits
 RECONNECT_S = 0.5
 
-# Tasks of nobody: of callers without a token, and of the platform itself. Nobody is a client like any other.
+# Client id of tasks without a client: the platform's own, and those of callers without a token. They take turns with
+# the clients as if they belonged to one.
 NOBODY = 0
 
 PUT = """
@@ -31,13 +32,12 @@ PUT = """
     )
     SELECT id, pg_notify(%s, '') FROM queued
 """
-# Whose turn it is: the client that has the fewest executions running, then who was served longest ago (what was
-# taken a moment ago is not marked as running yet), then who has waited longest.
-# The clients are found by skipping through the index from each one's first task to the next one's, and only the
-# first few tasks of the first few clients are looked at, so it takes as long for ten thousand tasks as for ten.
-# The first few and not the first, because other nodes may be about to take those. Only what is taken is locked:
-# the sorting comes before the locking. BETWEEN, not =, keeps the planner from walking the primary key instead,
-# through everybody's tasks.
+# The turn goes to the client with the fewest running executions, then to the client served longest ago (a task taken
+# a moment ago is not marked as running yet), then to the client that has waited longest.
+# The query skips through the index from each client's first task to the next client's, and reads only the first FEW
+# tasks of the first FEW clients, so ten thousand tasks take as long as ten. It reads FEW and not one, because other
+# nodes may be about to take the first. It sorts before it locks, so it locks only the task it takes.
+# BETWEEN instead of = keeps the planner from walking the primary key, through the tasks of all clients.
 TAKE = """
     WITH RECURSIVE client AS (
         (SELECT client_id, id FROM django_q_ormq WHERE key = %(key)s ORDER BY client_id, id LIMIT 1)
@@ -75,18 +75,20 @@ SERVED = 100
 
 
 class Workers(Protocol):
-    """The worker processes of this cluster, as far as who takes tasks for them must know."""
+    """The worker processes of this cluster, as the broker sees them."""
 
     def reserve(self, timeout: float) -> bool:
-        """One that has nothing to do and no task on its way; False if there was none in time."""
+        """Reserve an idle worker for the next task. Return False if none became idle within `timeout` seconds."""
 
     def give_back(self) -> None:
-        """The reserved one gets no task."""
+        """Release the reserved worker: it gets no task."""
 
 
 class NotifyBroker(ORM):  # type: ignore[misc]
-    """A task is delivered at most once: taking it deletes it. Work that got lost with a worker is found by
-    the Execution rows it was about (see keeper.reaper), not by delivering it a second time."""
+    """A broker that delivers each task at most once: taking a task deletes it.
+
+    Work that is lost with a worker is found by its Execution rows (see executions.reaper); it is not delivered again.
+    """
 
     def __init__(
         self,
@@ -100,11 +102,11 @@ class NotifyBroker(ORM):  # type: ignore[misc]
         self._client_id = client_id or NOBODY
         self._execution_id = execution_id
         self._workers = workers
-        self._served: list[int] = []  # clients, the latest at the end
+        self._served: list[int] = []  # ids of clients, the last served at the end
         self._listener: Listener | None = None
-        self._of_callbacks = self.list_key == settings.CALLBACK_CLUSTER
-        # A channel for each queue: no run wakes the cluster that has nothing to do with it.
-        self._channel = CALLBACK_QUEUED if self._of_callbacks else QUEUED
+        self._is_callbacks = self.list_key == settings.CALLBACK_CLUSTER
+        # Each queue has its own channel, so that a run does not wake the callbacks' cluster.
+        self._channel = CALLBACK_QUEUED if self._is_callbacks else QUEUED
 
     def enqueue(self, task: str) -> Any:
         with connection.cursor() as cursor:
@@ -113,20 +115,23 @@ class NotifyBroker(ORM):  # type: ignore[misc]
             return cursor.fetchone()[0]
 
     def dequeue(self) -> list[tuple[int, str]] | None:
-        """The next task, once a worker is free for it. Taken earlier, it could not be overtaken by a client whose
-        turn comes meanwhile."""
+        """Wait for a free worker, then take the next task and return [(id, payload)].
+
+        Returns [] or None if there is no task or no free worker. A task that was taken earlier could not be overtaken
+        by a client whose turn comes meanwhile.
+        """
         try:
-            # Listening comes first: a task that arrives between looking and waiting is not missed.
+            # Listen before the first look, or a task that arrives between looking and waiting is missed.
             listener = self._listen()
             if self._workers is None:
                 return self._dequeue(listener)
             if self._workers.reserve(WAIT_S):
                 return self._dequeue_for_worker(self._workers, listener)
-            # Left unread, notifications would pile up in Postgres; and a lost connection would go unnoticed.
+            # Unread notifications would pile up in Postgres, and a lost connection would go unnoticed.
             listener.wait(0)
         except (OperationalError, InterfaceError, psycopg.Error) as e:
-            # The pusher would stop for ten seconds; Postgres is usually back sooner.
-            logger.warning("queue: Postgres is away (%s)", type(e).__name__)
+            # An exception would stop the pusher for ten seconds. Postgres is usually back sooner.
+            logger.warning("queue: lost the connection to Postgres (%s), reconnecting", type(e).__name__)
             self._listener = None
             connection.close()
             time.sleep(RECONNECT_S)
@@ -152,7 +157,7 @@ class NotifyBroker(ORM):  # type: ignore[misc]
         if self._listener is None:
             close_old_connections()
             self._listener = Listener(self._channel)
-            if self._of_callbacks:
+            if self._is_callbacks:
                 liveness.hold_callbacks(self._listener.connection)
             else:
                 liveness.hold_worker(self._listener.connection, settings.SANDBOX_NODE)
@@ -169,9 +174,9 @@ class NotifyBroker(ORM):  # type: ignore[misc]
         return [(task_id, payload) for task_id, payload, _ in taken]
 
     def acknowledge(self, task_id: Any) -> None:
-        """Taking was acknowledging."""
+        """Do nothing: taking a task has deleted it."""
 
     def fail(self, task_id: Any) -> None:
-        """What was taken is no task of ours."""
+        """Release the reserved worker: the payload could not be read, so no task reaches it."""
         if self._workers:
             self._workers.give_back()

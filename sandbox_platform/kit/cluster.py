@@ -1,4 +1,4 @@
-"""django-q2's cluster, made to survive the sudden death of its own parts."""
+"""django-q2's cluster, extended to survive the sudden death of its own processes."""
 
 import contextlib
 import logging
@@ -18,9 +18,10 @@ logger = logging.getLogger(__name__)
 
 
 class HandOver:
-    """The queue between the pusher and the workers, in which nothing waits: a worker that asks for a task is what
-    lets the pusher take one. Whatever was taken before its time could be overtaken by nobody, neither another
-    client's task nor the end of this process.
+    """The queue between the pusher and the workers. No task waits in it.
+
+    The pusher takes a task only when a worker asks for one. A task taken earlier could not be overtaken by another
+    client's task, and would be lost with this process.
     """
 
     def __init__(self, queue: Any) -> None:
@@ -48,7 +49,7 @@ class HandOver:
         self._idle.release()
 
     def pusher_died(self) -> None:
-        """A worker it had reserved waits still."""
+        """Release the worker that the dead pusher had reserved: it still waits for a task."""
         if self._reserved.value:
             self.give_back()
 
@@ -57,13 +58,16 @@ class HandOver:
 
 
 def push(tasks: HandOver, stop: Any, queue_name: str) -> None:
-    """django-q2's pusher, with a broker that knows the workers."""
+    """Run django-q2's pusher with a broker that reserves workers."""
     cluster.pusher(tasks, stop, NotifyBroker(queue_name, workers=tasks))
 
 
 class Sentinel(cluster.Sentinel):  # type: ignore[misc]
-    """Replaces what died, unless that may have died with a lock of the queues between the processes in its hands:
-    an idle worker and the monitor wait holding one, and without it no other would ever get a task again."""
+    """Replaces a dead process, unless it may have held a lock of the queues between the processes.
+
+    An idle worker and the monitor hold such a lock while they wait. If one is killed then, no worker ever gets a task
+    again, so the whole cluster restarts.
+    """
 
     task_queue: Any
 
@@ -78,7 +82,7 @@ class Sentinel(cluster.Sentinel):  # type: ignore[misc]
         killed = process.exitcode is not None and process.exitcode < 0
         idle_worker = process in self.pool and process.timer.value == -1
         if killed and (idle_worker or process == self.monitor):
-            logger.critical("a process of the cluster was killed while it held a lock: starting all anew")
+            logger.critical("a process of the cluster was killed while it held a lock: restarting the cluster")
             os._exit(1)
         if process == self.pusher:
             self.task_queue.pusher_died()
@@ -86,8 +90,12 @@ class Sentinel(cluster.Sentinel):  # type: ignore[misc]
 
 
 def run(warm: Callable[..., None] | None = None) -> None:
-    """Until it is told to stop. A cluster whose sentinel died is replaced as a whole, in this process."""
-    cluster.Sentinel = Sentinel  # the class that start() looks up
+    """Run the cluster until it is stopped.
+
+    If the sentinel dies, kill its children and start the whole cluster again in this process, by exec. `warm` is called
+    in each new process of the cluster.
+    """
+    cluster.Sentinel = Sentinel  # Cluster.start() looks the class up there
     if warm:
         post_spawn.connect(warm)
     running = cluster.Cluster()
@@ -98,12 +106,12 @@ def run(warm: Callable[..., None] | None = None) -> None:
         children = children_of(sentinel.pid) or children
         sentinel.join(1)
     if running.stop_event is None:
-        return  # stop() forgets the event: the end was asked for
-    logger.critical("the cluster's sentinel died: starting all anew")
+        return  # Cluster.stop() clears the event: the end was requested
+    logger.critical("the cluster's sentinel died: restarting the cluster")
     for pid in children:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    # From scratch, so that nothing of the broken cluster is left in this process.
+    # exec leaves no state of the broken cluster in this process.
     os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606
 
 

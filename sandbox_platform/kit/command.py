@@ -1,15 +1,15 @@
-"""How a process is called in Postgres: its sessions' name, which the audit trail keeps of every change."""
+"""Name this process's sessions in Postgres. The audit trail records that name with every change."""
 
 import os
 import pwd
 from pathlib import Path
 
-LONGEST = 63  # Postgres cuts off the rest
+LONGEST = 63  # Postgres truncates longer names
 
 
 def application_name(argv: list[str]) -> str:
     program = Path(argv[0]).name if argv else ""
-    # The subcommand only: what follows may be a secret.
+    # Only the subcommand: arguments may be secret.
     words = [program, *argv[1:2]] if program == "manage.py" else [program]
     return f"sandbox-platform {' '.join(words)} by {_user()}"[:LONGEST]
 

@@ -7,7 +7,7 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f/\\]")
 
 
 def as_attachment(name: str, content: bytes, content_type: str = "application/octet-stream") -> HttpResponse:
-    """A stranger's bytes: saved by the browser, never shown, and never guessed to be a page of ours."""
+    """Return untrusted content as a download: the browser saves it, and neither renders it nor guesses its type."""
     response = HttpResponse(content, content_type=content_type)
     response["Content-Disposition"] = content_disposition_header(True, CONTROL.sub("_", name)) or "attachment"
     response["X-Content-Type-Options"] = "nosniff"

@@ -1,4 +1,4 @@
-"""Environment variables, read strictly: what cannot be understood stops the start, with the remedy."""
+"""Read environment variables strictly: an invalid value raises ImproperlyConfigured with the remedy."""
 
 import ipaddress
 import os
@@ -17,19 +17,19 @@ _MEMORY_UNITS = {"b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
 
 def parse_duration(text: str) -> int:
-    """Milliseconds of a duration like ``10s``, ``1m30s`` or ``250ms``; ValueError otherwise."""
+    """Return the milliseconds of a duration like ``10s``, ``1m30s`` or ``250ms``. Raises ValueError."""
     match = _DURATION.fullmatch(text.strip())
     if not match or not any(match.groups()):
         raise ValueError(f"{text!r} is not a duration with a unit: write 10s, 1m30s or 500ms")
     hours, minutes, seconds, millis = (float(match[part] or 0) for part in ("h", "m", "s", "ms"))
     total = round(((hours * 60 + minutes) * 60 + seconds) * 1000 + millis)
     if total <= 0:
-        raise ValueError(f"{text!r} must be longer than nothing")
+        raise ValueError(f"{text!r} must be greater than zero")
     return total
 
 
 def parse_memory(text: str) -> int:
-    """Bytes of a size like ``256m`` (b, k, m or g, as Docker writes them); ValueError otherwise."""
+    """Return the bytes of a size like ``256m`` (units b, k, m and g, as in Docker). Raises ValueError."""
     match = _MEMORY.fullmatch(text.strip().lower())
     if not match:
         raise ValueError(f"{text!r} is not a memory size with a unit: write 256m or 1g")
@@ -48,7 +48,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def parse_networks(text: str) -> list[Network]:
-    """Networks in CIDR form, separated by commas; ValueError otherwise."""
+    """Parse networks in CIDR notation, separated by commas. Raises ValueError."""
     return [_parse_network(part.strip()) for part in text.split(",")]
 
 
@@ -83,12 +83,12 @@ def envint(name: str, default: int, *, minimum: int = 0) -> int:
 
 
 def envduration(name: str, default: str) -> int:
-    """Milliseconds."""
+    """Return the variable's duration in milliseconds."""
     return _read(name, parse_duration, parse_duration(default))
 
 
 def envmemory(name: str, default: str) -> int:
-    """Bytes."""
+    """Return the variable's size in bytes."""
     return _read(name, parse_memory, parse_memory(default))
 
 
@@ -101,7 +101,7 @@ def envlist(name: str, default: str = "") -> list[str]:
 
 
 def envsecret(name: str) -> str:
-    """The variable, or the content of the file named by ``<name>_FILE`` (Docker secrets); "" if neither."""
+    """Return the content of the file named by ``<name>_FILE`` (Docker secrets), else the variable, else ""."""
     if path := os.environ.get(f"{name}_FILE"):
         try:
             return Path(path).read_text().strip()

@@ -1,9 +1,12 @@
-"""Refusals of a request that every door can render: each names what is wrong, the field at fault and the remedy."""
+"""Refusals of a request, which every API renders in its own format: the problem, the field at fault and the remedy."""
 
 
 class Refused(Exception):
-    """`field`: path of the field at fault; `remedy`: what the caller can do; `code`: a stable identifier;
-    `retry_after_s`: when to try again. Its text, for people, is the detail and the remedy."""
+    """A request was refused. The text, for people, is the detail and the remedy.
+
+    `field` is the path of the field at fault, `remedy` is what the caller can do, `code` is a stable identifier, and
+    `retry_after_s` is the number of seconds after which a retry may succeed.
+    """
 
     def __init__(
         self,
@@ -23,19 +26,19 @@ class Refused(Exception):
 
 
 class InvalidField(Refused):
-    """One field has a value that cannot be used."""
+    """A field has an invalid value."""
 
     def __init__(self, field: str, detail: str, remedy: str | None = None) -> None:
         super().__init__(detail, field=field, remedy=remedy)
 
 
 class Conflicting(Refused):
-    """The request contradicts the present state of what it is about."""
+    """The request conflicts with the current state of its object."""
 
 
 class TooMany(Refused):
-    """There are as many as there may be; `retry_after_s` is always set."""
+    """A limit on the number of objects is reached. `retry_after_s` is always set."""
 
 
 class NotAvailable(Refused):
-    """A part of the platform that the request needs does not answer, or is busy."""
+    """A part of the platform that the request needs is unavailable or busy."""

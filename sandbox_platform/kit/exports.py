@@ -1,4 +1,4 @@
-"""Downloads as long as they may be: CSV for spreadsheets, JSON lines for programs."""
+"""Streamed downloads of any length: CSV for spreadsheets, JSON lines for programs."""
 
 import csv
 import json
@@ -9,12 +9,12 @@ from django.http import StreamingHttpResponse
 from rest_framework.utils.encoders import JSONEncoder
 
 MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
-# A spreadsheet takes a cell that begins so for a formula, and runs it.
+# A spreadsheet evaluates a cell that begins with one of these as a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def as_download(name: str, kind: str, lines: Iterable[str]) -> StreamingHttpResponse:
-    """`kind`: one of MEDIA_TYPES."""
+    """Return a response that streams the lines as a file. `kind`: one of MEDIA_TYPES."""
     headers = {
         "Content-Disposition": f'attachment; filename="{name}.{kind}"',
         "X-Content-Type-Options": "nosniff",
@@ -24,7 +24,7 @@ def as_download(name: str, kind: str, lines: Iterable[str]) -> StreamingHttpResp
 
 
 class _Line:
-    """What csv.writer writes to: gives the line back."""
+    """A file for csv.writer whose write() returns the line, so that writerow() returns it too."""
 
     def write(self, line: str) -> str:
         return line

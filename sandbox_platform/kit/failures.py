@@ -2,6 +2,8 @@ import traceback
 
 
 def without_text(e: BaseException) -> str:
-    """What a log may know of a failure: its type and where. Its text may quote a row, and with it a program:
-    Postgres does so of what it refuses."""
+    """Return the type and the traceback of an exception, without its message, for the log.
+
+    The message may quote user code: Postgres quotes the row that it rejects.
+    """
     return f"{type(e).__name__}\n{''.join(traceback.format_tb(e.__traceback__))}"

@@ -1,4 +1,4 @@
-"""Serializer fields that take what the schema says and nothing else: a number is no text, a typo no option."""
+"""Serializer fields that accept exactly what the schema says: no coercion between types, no unknown fields."""
 
 import math
 from typing import Any, ClassVar
@@ -10,14 +10,14 @@ from rest_framework.exceptions import ValidationError
 
 
 class Strict(serializers.Serializer):  # type: ignore[type-arg]
-    # What the schema says of the object as a whole, beside its fields.
+    # Keywords that the object's schema gets beside its properties.
     also: ClassVar[dict[str, Any]] = {"additionalProperties": False}
 
     def to_internal_value(self, data: Any) -> Any:
         if hasattr(data, "keys"):
             for name in data:
                 if name not in self.fields:
-                    raise ValidationError({str(name): ["There is no such field."]}, code="unknown")
+                    raise ValidationError({str(name): ["Unknown field."]}, code="unknown")
         return super().to_internal_value(data)
 
 
@@ -41,16 +41,16 @@ class Text(serializers.CharField):
 
 
 class Name(Text):
-    """A text of a given form."""
+    """A text that matches `pattern`; `message` is the error for one that does not."""
 
-    def __init__(self, pattern: str, says: str, **options: Any) -> None:
-        super().__init__(validators=[RegexValidator(pattern, says)], **options)
+    def __init__(self, pattern: str, message: str, **options: Any) -> None:
+        super().__init__(validators=[RegexValidator(pattern, message)], **options)
 
 
 class Whole(serializers.IntegerField):
     def to_internal_value(self, data: Any) -> int:
         if isinstance(data, float) and data.is_integer():
-            return int(data)  # JSON knows no difference
+            return int(data)  # JSON does not distinguish 1.0 from 1
         if type(data) is not int:
             self.fail("invalid")
         return data

@@ -12,7 +12,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-# Of fields that a form declares itself: the theme dresses only those made from a model's.
+# Widgets for fields that a form declares itself: the theme styles only fields made from a model.
 CHECKBOXES = UnfoldAdminCheckboxSelectMultipleWidget
 SELECT = UnfoldAdminSelectWidget
 TextInput = UnfoldAdminTextInputWidget
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 else:
     NumberInput = UnfoldAdminIntegerFieldWidget
 
-# A list of texts, one a line, as json.dumps writes it. A text holds no newline: JSON escapes it.
+# A list of strings as json.dumps indents it, one per line. JSON escapes newlines, so no string contains one.
 _TEXT = r'"(?:[^"\\]|\\.)*"'
 _TEXT_LIST = re.compile(rf"\[\n\s+({_TEXT}(?:,\n\s+{_TEXT})*)\n\s+\]")
 
 
 class PrettyJSONField(forms.JSONField):
-    """For a person who edits it: indented, short values first, lists of names in one piece."""
+    """A JSON field laid out for editing: indented, lists last, each list of strings on one line."""
 
     def to_python(self, value: Any) -> Any:
         try:
@@ -40,7 +40,7 @@ class PrettyJSONField(forms.JSONField):
         try:
             return super().bound_data(data, initial)
         except RecursionError:
-            return forms.fields.InvalidJSONInput(data)  # shown again as it was typed
+            return forms.fields.InvalidJSONInput(data)  # the form shows the input unchanged
 
     def prepare_value(self, value: Any) -> Any:
         if value is None:

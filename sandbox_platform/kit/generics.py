@@ -1,5 +1,7 @@
-"""Classes that are generic in the type stubs only, made subscriptable at run time too, and dressed in the theme:
-every admin page of the project comes from here."""
+"""Base classes of every admin page: Django's, in the theme's variant.
+
+The type stubs make these classes generic. Here they are subscriptable at run time too.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +25,13 @@ else:
             return cls
 
     class ModelAdmin(_Subscriptable, admin.ModelAdmin):
-        # Wide tables scroll in the page's own width; the filters open beside them, not on top of them.
+        # Wide tables scroll within the page's width. Filters open beside the table, not above it.
         list_fullwidth = True
         list_filter_submit = True
         warn_unsaved_form = True
-        # Where rows come from, said while there are none.
+        # Shown while the list is empty: where its rows come from.
         empty_hint = ""
-        # Names with commas between them: a line, not the theme's ten.
+        # Comma-separated names fit on one line; the theme's widget has ten.
         formfield_overrides = {ArrayField: {"widget": UnfoldAdminTextInputWidget}}
 
     class TabularInline(_Subscriptable, admin.TabularInline):

@@ -1,4 +1,4 @@
-"""Fragments of HTML that several rooms' pages share. What they show may come from a stranger: format_html only."""
+"""HTML fragments that pages of several apps share. The values may be untrusted: use format_html only."""
 
 from collections.abc import Iterable, Mapping
 from datetime import date
@@ -8,7 +8,7 @@ from django.utils.safestring import SafeString
 
 from sandbox_platform.kit.units import format_bytes
 
-# Characters of a text on a page. A browser lays out no more with ease; the rest can be downloaded.
+# Characters of a text on a page. Browsers become slow with longer texts. The full text can be downloaded.
 SHOWN = 100_000
 EMPTY_BAR = SafeString('<span class="track"></span>')
 
@@ -47,7 +47,7 @@ def bar(offset: float, width: float, kind: str = "") -> SafeString:
 
 
 def days(counts: Mapping[date, int], most: int, *, against_quota: bool) -> SafeString:
-    """How many runs each day, as bars of the quota, or of the busiest day."""
+    """Return a table of runs per day with bars. `most` is the length of a full bar: the quota, or the busiest day."""
     rows = (
         (
             f"{day:%a %d %b}",
@@ -74,7 +74,7 @@ def pairs(values: Mapping[str, object]) -> SafeString:
 
 
 def files(rows: Iterable[tuple[str, str, int]]) -> SafeString:
-    """Rows of address, name and size."""
+    """Return a table of downloads from rows of (URL, name, size in bytes)."""
     body = format_html_join(
         "",
         '<tr><td><a href="{}">{}</a></td><td class="number">{}</td></tr>',

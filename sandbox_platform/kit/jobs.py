@@ -1,6 +1,6 @@
-"""What the platform does by itself: each room declares its jobs in a module named `jobs`, and every keeper runs them.
+"""Periodic jobs. Each app declares its jobs in a module named `jobs`, and every keeper runs them.
 
-A job may run on several nodes at the same time: whichever comes first does the work, the others find it done.
+A job may run on several nodes at the same time: the first does the work, the others find it done.
 """
 
 import logging
@@ -22,7 +22,7 @@ TICK_S = 2.0
 
 @dataclass(frozen=True)
 class LastRun:
-    """When a job last did something, for the console. `at`: None when it never did; `words`: what it did."""
+    """A job's last run, for the console. `at`: when, None if it never ran; `words`: what it did."""
 
     at: datetime | None = None
     words: str = ""
@@ -32,10 +32,10 @@ class LastRun:
 class Job:
     """Work that keepers repeat.
 
-    `every`: how often it is due. `look_every_s`: how often the keeper calls `work`, which finds out by itself whether
-    it is due. `in_tick`: quick work that the keeper does in its own thread, at each tick; the rest has a thread each.
-    `wakes_on`: a NOTIFY channel that makes it due at once. `recorded`: the last run is on record, so the console can
-    say that the job is late.
+    `every`: the interval at which it is due. `look_every_s`: the interval at which the keeper calls `work`, which
+    decides whether it is due. `in_tick`: work quick enough for the keeper's own thread, at each tick; other jobs have
+    a thread each. `wakes_on`: a NOTIFY channel that makes the job due at once. `recorded`: the last run is on record,
+    so the console can report that the job is late.
     """
 
     name: str
@@ -60,13 +60,13 @@ def declare(job: Job) -> Job:
 
 
 def declared() -> list[Job]:
-    """Return the jobs of all rooms, in the order of INSTALLED_APPS."""
+    """Return the jobs of all apps, in the order of INSTALLED_APPS."""
     autodiscover_modules("jobs")
     return list(_declared.values())
 
 
 class JobThread:
-    """Runs one job in a thread of its own: a keeper has a pool to keep meanwhile."""
+    """Runs one job in a thread of its own, so that it does not delay the keeper's work on the pool."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -87,7 +87,7 @@ class JobThread:
         try:
             self._job.work()
         except Exception as e:
-            # The outermost frame of its thread: the next look tries again, whatever it was.
-            logger.error("job %s failed and is tried again: %s", self._job.name, without_text(e))
+            # The outermost frame of the thread: no failure may end the job, and the next call of `work` retries.
+            logger.error("job %s failed and will be retried: %s", self._job.name, without_text(e))
         finally:
             connection.close()

@@ -1,6 +1,6 @@
-"""Who is alive: every keeper and every cluster of workers holds a Postgres advisory lock for its node.
+"""Liveness of processes: every keeper and every cluster of workers holds a Postgres advisory lock for its node.
 
-Postgres drops the lock with the session, so a killed process counts as dead at once, and no clock is involved.
+Postgres releases the lock with the session, so a killed process counts as dead at once, and no clock is involved.
 """
 
 import psycopg
@@ -13,7 +13,7 @@ ANY_NODE = ""
 
 
 def hold_keeper(session: psycopg.Connection, node: str) -> None:
-    """Waits until no other keeper of this node is alive."""
+    """Take the keeper's lock of this node. Blocks while another keeper of the node is alive."""
     session.execute("SELECT pg_advisory_lock(%s, %s)", [Lock.KEEPER, node_key(node)])
 
 
@@ -30,22 +30,22 @@ def keeper_alive(node: str) -> bool:
 
 
 def keepers_alive() -> int:
-    """One a node."""
+    """Return how many keepers are alive, which is the number of nodes with one."""
     return _holders(Lock.KEEPER)
 
 
 def workers_alive(node: str) -> int:
-    """Worker clusters, not their processes."""
+    """Return how many worker clusters of this node are alive. Their processes are not counted."""
     return _holders(Lock.WORKER, node)
 
 
 def callbacks_alive() -> int:
-    """Clusters that deliver callbacks, wherever they are."""
+    """Return how many clusters that deliver callbacks are alive, on any node."""
     return _holders(Lock.CALLBACKS, ANY_NODE)
 
 
 def _holders(lock: Lock, node: str | None = None) -> int:
-    """Of this node, or of any."""
+    """Count the sessions that hold this lock, for one node or for all."""
     with prepared(), connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2"

@@ -1,4 +1,4 @@
-"""The numbers of all advisory locks: Postgres knows a lock by its number alone, whoever takes it."""
+"""The numbers of all advisory locks. Postgres identifies a lock only by its number, so each purpose needs its own."""
 
 import zlib
 from enum import IntEnum, unique
@@ -6,16 +6,19 @@ from enum import IntEnum, unique
 
 @unique
 class Lock(IntEnum):
-    """A test finds a number that is written anywhere else. Databases have SEAL in a trigger: it never changes."""
+    """The lock numbers. A test fails if one is written anywhere else.
 
-    KEEPER = 7385001  # of a node: its keeper is alive
-    WORKER = 7385002  # of a node: its cluster of workers is alive
+    SEAL must never change: a trigger in existing databases contains it.
+    """
+
+    KEEPER = 7385001  # per node: its keeper is alive
+    WORKER = 7385002  # per node: its cluster of workers is alive
     SEAL = 7385003  # history is being sealed
     CALLBACKS = 7385004  # a cluster that delivers callbacks is alive
-    INSPECTIONS = 7385005  # of a node: an inspection is being made
-    ROLL_UP = 7385011  # hours are being counted
+    INSPECTIONS = 7385005  # per node: an inspection is running
+    ROLL_UP = 7385011  # hourly counts are being computed
 
 
 def node_key(node: str) -> int:
-    """The second number of a lock that each node has for itself."""
+    """Return the second number of a lock that exists once per node."""
     return zlib.crc32(node.encode()) - 2**31

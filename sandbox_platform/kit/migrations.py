@@ -1,7 +1,7 @@
-"""Migrations without live code: they hold what the database knows of a field, and nothing that only Python uses.
+"""Migrations without live code: they contain only the properties of fields that the database stores.
 
-Validators, help texts, labels and choices change with the code. A migration that imported them would stop working
-when the code moves on, and every new wording would ask for a migration.
+Validators, help texts, labels and choices change with the code. A migration that imported them would break when the
+code changes, and every change of wording would need a migration.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ STANDARD_LIBRARIES = ("builtins", "django", "datetime", "uuid", "uuid_utils")
 
 
 class MigrationAutodetector(makemigrations.Command.autodetector):  # type: ignore[misc,valid-type]
-    """Compares and writes fields as the database knows them."""
+    """Compares and writes fields without the options that only Python uses."""
 
     def __init__(self, from_state: ProjectState, to_state: ProjectState, *args: Any, **kwargs: Any) -> None:
         for state in (from_state, to_state):
@@ -32,7 +32,7 @@ def _strip(model: ModelState) -> None:
         for left_out in NOT_IN_THE_DATABASE:
             options.pop(left_out, None)
         if callable(default := options.get("default")) and not _is_standard(default):
-            options["default"] = type(default())  # an empty list for a function of ours that returns a list
+            options["default"] = type(default())  # for example `list` for our function that returns a list
         model.fields[name] = type(field)(*arguments, **options)
 
 

@@ -1,7 +1,7 @@
-"""Postgres LISTEN/NOTIFY: how the processes wake each other, so that nobody polls.
+"""Postgres LISTEN/NOTIFY, by which the processes wake each other instead of polling.
 
-A notification is a hint, never the truth: whoever is woken looks at the rows, and whoever waits looks again
-after a while, because a notification sent while the connection was down is lost.
+A notification is only a hint; the rows are the truth. A process that is woken reads the rows, and a process that waits
+reads them again after a while, because a notification sent while the connection was down is lost.
 """
 
 import select
@@ -14,14 +14,14 @@ import psycopg
 from django.db import connection
 
 QUEUED = "execution_queued"  # no payload: a task is in the queue
-CALLBACK_QUEUED = "callback_queued"  # the same, of the queue of callbacks
+CALLBACK_QUEUED = "callback_queued"  # no payload: a task is in the callbacks' queue
 FINISHED = "execution_finished"  # execution id
-PROGRESS = "execution_progress"  # execution id: it has begun to run, or there is new output
+PROGRESS = "execution_progress"  # execution id: it started to run, or has new output
 CANCEL = "execution_cancel"  # execution id
 IMAGE_ASKED = "image_asked"  # JSON: an image, and the channel for the answer; see sandboxes.images
 CALLBACK = "callback_due"  # no payload: a delivery is due
-# CLAIMED or WAITS, the runtime's id, the network and the execution's id, by colons; USED; READY; or "": something
-# else is not as it was
+# Payload: CLAIMED or WAITS, followed by the runtime's id, the network and the execution's id, separated by colons;
+# USED; READY; or "" for any other change.
 POOL = "sandbox_pool"
 CLAIMED = "claimed:"
 WAITS = "waits:"
@@ -30,7 +30,7 @@ READY = "ready"
 
 
 def ready_channel(execution_id: object) -> str:
-    """Of one execution that waits for a sandbox: on a channel of all, each call would wake every worker."""
+    """Return the channel of an execution that waits for a sandbox. One channel for all would wake every worker."""
     return f"sandbox_ready_{str(execution_id).replace('-', '')}"
 
 
@@ -40,15 +40,17 @@ class Notification(NamedTuple):
 
 
 def notify(channel: str, payload: str = "") -> None:
-    """Sent when the current transaction commits."""
+    """Send a notification when the current transaction commits."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_notify(%s, %s)", [channel, payload])
 
 
 @contextmanager
 def listening(channel: str) -> Iterator[Callable[[float], list[Notification]]]:
-    """Listens for a while on Django's own connection, outside transactions; yields a function that waits for
-    at most so many seconds and returns what arrived."""
+    """Listen on Django's own connection, outside transactions.
+
+    Yields a function that waits at most the given seconds for a notification and returns those that arrived.
+    """
 
     def wait(timeout: float) -> list[Notification]:
         generator = connection.connection.notifies(timeout=timeout, stop_after=1)
@@ -64,7 +66,7 @@ def listening(channel: str) -> Iterator[Callable[[float], list[Notification]]]:
 
 
 class Listener:
-    """A connection of its own, listening. Raises psycopg.OperationalError when it breaks."""
+    """A dedicated connection that listens. Raises psycopg.OperationalError when the connection breaks."""
 
     def __init__(self, *channels: str) -> None:
         params: dict[str, Any] = connection.get_connection_params()
@@ -78,7 +80,7 @@ class Listener:
         return self.connection.fileno()
 
     def wait(self, timeout: float) -> list[Notification]:
-        """What arrived, waiting for the first at most `timeout` seconds; [] if nothing did."""
+        """Return the notifications that arrived. Waits at most `timeout` seconds for the first; [] if none came."""
         pending = self._pending()
         if not pending and select.select([self.connection.fileno()], [], [], timeout)[0]:
             pending = self._pending()

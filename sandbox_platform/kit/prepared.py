@@ -1,4 +1,4 @@
-"""Prepared statements, for the few queries that every run makes: their planning cost more than they did."""
+"""Prepared statements for the few queries that every run makes: planning them took longer than executing them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,16 +7,17 @@ from typing import Any
 from django.db import connection
 from django.db.backends.postgresql.base import ServerBindingCursor
 
-# Postgres keeps those of a session; psycopg prepares what it has seen so often.
+# psycopg prepares a query that it has seen this often. Postgres keeps prepared statements per session.
 SEEN = 1
 
 
 @contextmanager
 def prepared() -> Iterator[None]:
-    """Inside, Postgres plans each query of this thread's connection once, and knows it again by its text.
+    """Make Postgres plan each query of this thread's connection once and reuse the plan, by the query's text.
 
-    Django writes the parameters into the text, which makes every query a new one, and prepares nothing. Binding
-    them at the server suits plain queries, not all that Django can write: use it for what a test runs this way.
+    By default Django puts the parameters into the text, so no two queries are alike and none is prepared. Binding
+    parameters on the server works for plain queries, but not for everything Django can generate: use it only for
+    queries that a test runs this way.
     """
     connection.ensure_connection()
     session: Any = connection.connection

@@ -10,7 +10,7 @@ M = TypeVar("M", bound=Model)
 
 
 class ReadOnlyAdmin(ModelAdmin[M]):
-    """For rows that the platform writes and people only look at, administrators included."""
+    """Admin for rows that only the platform writes: nobody adds, changes or deletes them, administrators included."""
 
     actions: Sequence[str] | None = None
 

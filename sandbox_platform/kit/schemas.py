@@ -1,9 +1,9 @@
-"""Answers of the API: one declaration gives both the values of an answer and its OpenAPI schema.
+"""Answers of the API: one declaration produces both the values of an answer and its OpenAPI schema.
 
-A Schema declares the fields of an answer, in their order. The value of a field is what its `computed` function
-returns; else the attribute that its `source` names, a dotted path that ends where it meets None; else the attribute
-of its own name. A field that is a Schema shows its value by its own fields. All other values stay as they are: the
-renderer writes UUIDs and times. Docstrings of the classes are served as descriptions.
+A Schema declares the fields of an answer, in order. The value of a field is the result of its `computed` function, else
+the attribute that its `source` names (a dotted path, None if it meets None), else the attribute of the field's name.
+A field that is itself a Schema is dumped by its own fields. All other values are left to the renderer, which formats
+UUIDs and times. The docstrings of the classes are published as descriptions.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ class Names(serializers.ListField):
 
 
 class Stored(serializers.Serializer):  # type: ignore[type-arg]
-    # The shape of a JSON value that is shown as it is stored.
+    # The shape of a JSON value that is returned as stored.
     pass
 
 
@@ -49,9 +49,9 @@ class Schema(serializers.Serializer):  # type: ignore[type-arg]
 
     @classmethod
     def dump(cls, row: object = None, /, **given: Any) -> dict[str, Any]:
-        """Return the answer about the row. `given`: values that the row does not hold, ready to be shown.
+        """Return the answer about the row. `given`: finished values that the row does not hold.
 
-        Raises TypeError for a given name that is not declared, AttributeError for a value that is missing.
+        Raises TypeError for a given name that is not declared, AttributeError for a missing value.
         """
         if not given:
             return {name: get(row) for name, get in cls.getters.items()}
@@ -61,7 +61,7 @@ class Schema(serializers.Serializer):  # type: ignore[type-arg]
 
 
 def computed(field: Field, get: Getter) -> Field:
-    """The field, with the function that takes its value from the row."""
+    """Attach to the field the function that computes its value from the row, and return the field."""
     field.computed = get  # type: ignore[attr-defined]
     return field
 

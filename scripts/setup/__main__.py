@@ -1,6 +1,6 @@
-"""`python3 -m scripts.setup COMMAND`: what the Makefile calls.
+"""`python3 -m scripts.setup COMMAND`: the commands behind the Makefile.
 
-Standard library only: it runs before anything is installed.
+Uses only the standard library, because it runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def check_machine() -> None:
     here = release()
     if (here.distribution, here.version) not in SUPPORTED:
         known = ", ".join(" ".join(pair) for pair in sorted(SUPPORTED))
-        say(f"    untested on {here.distribution} {here.version}; tested are {known}")
+        say(f"    untested on {here.distribution} {here.version}; tested on {known}")
 
 
 def setup() -> None:
@@ -31,7 +31,7 @@ def setup() -> None:
     stack.start()
     stack.smoke_test()
     stack.report()
-    say(f"Set up in {time.monotonic() - started:.0f} s.")
+    say(f"Setup finished in {time.monotonic() - started:.0f} s.")
 
 
 def ensure_python() -> None:
@@ -65,7 +65,7 @@ def migrate_from_0_1() -> None:
 
 
 def prepare_tests() -> None:
-    """Whatever any test needs; the tests start and remove their own stack."""
+    """Install and build everything that the tests need. The tests start and remove their own stack."""
     docker.ensure()
     envfile.ensure()
     ensure_python()

@@ -1,4 +1,4 @@
-"""Packages from the machine's own apt configuration, and sources for Debian 13 derived from it."""
+"""Install packages with the machine's own apt configuration, and derive sources for Debian 13 from it."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class Source:
 
 
 def parse_deb822(text: str) -> list[Source]:
-    """The enabled binary sources of a `.sources` file."""
+    """Return the enabled binary sources of a `.sources` file."""
     sources = []
     for paragraph in re.split(r"\n[ \t]*\n", re.sub(r"(?m)^#.*\n?", "", text)):
         fields: dict[str, str] = {}
         name = ""
         for line in paragraph.splitlines():
             if line[:1].isspace():
-                # An inline key (Signed-By) goes on over several lines, each of which must stay a line.
+                # An inline key (Signed-By) spans several lines, and its line breaks must be kept.
                 fields[name] = fields.get(name, "") + "\n" + line.rstrip()
             elif ":" in line:
                 name, value = line.split(":", 1)
@@ -67,7 +67,7 @@ def parse_deb822(text: str) -> list[Source]:
 
 
 def parse_one_line(text: str) -> list[Source]:
-    """The `deb [options] uri suite component...` lines of a `.list` file."""
+    """Parse the `deb [options] uri suite component...` lines of a `.list` file."""
     sources = []
     for raw in text.splitlines():
         found = re.match(r"deb\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)\s*(.*)", raw.split("#", 1)[0].strip())
@@ -95,10 +95,10 @@ def read_sources(etc_apt: Path = Path("/etc/apt")) -> list[Source]:
 def derive(
     sources: Iterable[Source], codename: str, suites: Sequence[str], security: Sequence[str]
 ) -> list[Source]:
-    """The same mirrors with other suites.
+    """Return the same mirrors with other suites.
 
-    The archive's mirror is the one that serves `codename`, the security mirror the one that serves
-    `codename-security`; without one, the archive's own fixes come with the next point release.
+    The archive mirror is the source that serves `codename`, the security mirror the one that serves
+    `codename-security`. Without a security mirror, fixes arrive with the next point release.
     """
     derived: list[Source] = []
     for wanted, replaced in ((codename, suites), (f"{codename}-security", security)):
@@ -111,7 +111,7 @@ def derive(
 
 
 def trixie_sources() -> list[Source]:
-    """Debian 13 from this machine's mirrors; empty where the machine is no Debian."""
+    """Return sources for Debian 13 on this machine's mirrors, or [] if the machine does not run Debian."""
     here = release()
     if here.distribution != "debian":
         return []
@@ -119,7 +119,10 @@ def trixie_sources() -> list[Source]:
 
 
 def add_trixie() -> bool:
-    """On Debian 12: offer Debian 13 and the backports, pinned so low that nothing is upgraded by them."""
+    """Add Debian 13 and the backports to a Debian 12, pinned so low that they upgrade nothing.
+
+    Return False if they were already configured.
+    """
     sources = derive(read_sources(), "bookworm", ["trixie", "bookworm-backports"], ["trixie-security"])
     if not sources:
         raise SetupError(
@@ -130,7 +133,7 @@ def add_trixie() -> bool:
     text = "\n".join(source.render() for source in sources)
     if OURS.exists() and OURS.read_text(encoding="utf-8") == text and PIN.exists():
         return False
-    # The pin first: between the two writes an unpinned Debian 13 would be an upgrade of the whole machine.
+    # Write the pin first: without it, Debian 13 would upgrade the whole machine between the two writes.
     write_root_file(PIN, PIN_TEXT)
     write_root_file(OURS, text)
     return True
@@ -140,12 +143,12 @@ _updated = False
 
 
 def update() -> None:
-    """Once per run. A source that cannot be reached matters only if a package is then missing."""
+    """Run apt-get update once per process. An unreachable source matters only if a package is then missing."""
     global _updated
     if not _updated:
         done = run(["apt-get", "update", "-q"], root=True, env=APT_ENV, timeout=300)
         if done.returncode != 0:
-            say(f"    apt-get update complained, going on:\n{tail(done, 4)}")
+            say(f"    apt-get update reported errors, continuing:\n{tail(done, 4)}")
         _updated = True
 
 
@@ -156,7 +159,7 @@ def install(packages: Sequence[str]) -> None:
     update()
     must(
         [
-            # sudo drops the environment
+            # sudo clears the environment
             "env", *(f"{name}={value}" for name, value in APT_ENV.items()),
             "apt-get", "install", "-y", "-q", "--no-install-recommends",
             "-o", "DPkg::Lock::Timeout=180", "-o", "Dpkg::Options::=--force-confold",
@@ -176,7 +179,7 @@ def is_offered(package: str) -> bool:
 
 
 def package_names(components: Iterable[str], here: Release) -> list[str]:
-    """apt's names for what we call docker, compose, buildx, gvisor, mmdebstrap, venv…, on this release."""
+    """Map component names (docker, compose, buildx, gvisor, mmdebstrap, venv, …) to apt's names on this release."""
     debian = {
         "docker": ["docker.io", "containerd", "docker-cli"],
         "compose": ["docker-compose"],
@@ -196,7 +199,7 @@ def package_names(components: Iterable[str], here: Release) -> list[str]:
     for component in components:
         for name in table.get(component, [component]):
             if (here.distribution, here.version) == ("debian", "12") and component in debian:
-                # Naming the suite takes this package from there and, unlike `-t trixie`, leaves libc alone.
+                # Naming the suite takes only this package from it; `-t trixie` would also upgrade libc.
                 name += "/bookworm-backports" if component == "gvisor" else "/trixie"
             names.append(name)
     return names

@@ -1,4 +1,4 @@
-"""Debian's Chromium, for the tests that walk the web UI and for its screenshots."""
+"""Install Debian's Chromium for the browser tests and the screenshots."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scripts.setup.host import step
 def ensure() -> None:
     with step("Chromium") as current:
         if path := shutil.which("chromium"):
-            current.note(f"{path} is there")
+            current.note(f"found {path}")
             return
         apt.install(["chromium"])
         current.note("installed from the machine's package sources")

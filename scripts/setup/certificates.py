@@ -1,7 +1,7 @@
-"""The machine's package mirrors and certificates, in the forms that uv and image builds take.
+"""Pass the machine's package mirrors and certificates to uv and to image builds.
 
-Values are read at run time and live in the environment or in a private temporary folder: a mirror's address
-may hold a password, and none of it may end up in an image or in the repository.
+Values are read at run time and kept in the environment or in a private temporary directory: a mirror's address may
+contain a password, which must not end up in an image or in the repository.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class PipConfig:
 
 
 def pip_config_files(environ: Mapping[str, str]) -> list[Path]:
-    """In pip's own order: what comes later wins."""
+    """Return pip's configuration files in pip's own order: later files win."""
     if environ.get("PIP_CONFIG_FILE") == os.devnull:
         return []
     home = Path(environ.get("HOME", "/root"))
@@ -72,7 +72,7 @@ def pip_config_files(environ: Mapping[str, str]) -> list[Path]:
 
 
 def read_pip_config(files: list[Path], environ: Mapping[str, str]) -> PipConfig:
-    """Only what names a mirror: local wheel folders and constraints do not exist inside a build."""
+    """Read only the options that name mirrors: local wheel directories and constraints do not exist inside a build."""
     values: dict[str, str] = {}
     for path in files:
         parser = configparser.RawConfigParser()
@@ -104,13 +104,13 @@ def pip_config() -> PipConfig:
 
 
 def ca_bundle(pip: PipConfig) -> str:
-    """The certificates this machine trusts: a TLS-inspecting proxy's own is among them."""
+    """Return the path of this machine's CA bundle, which includes a TLS-inspecting proxy's certificate, or ""."""
     named = [os.environ.get(name, "") for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")]
     return next((path for path in [*named, pip.cert, *BUNDLES] if path and Path(path).is_file()), "")
 
 
 def read_npmrc(texts: list[str], environ: Mapping[str, str], cafile: str) -> str:
-    """One .npmrc out of several, later ones winning, with the build's own certificate file."""
+    """Merge several .npmrc files, later ones winning, and set the build's own certificate file."""
     wanted = re.compile(r"^(registry|@[^:]+:registry|//.+|always-auth|strict-ssl|proxy|https-proxy|noproxy)$")
     values: dict[str, str] = {}
     for text in texts:
@@ -121,7 +121,7 @@ def read_npmrc(texts: list[str], environ: Mapping[str, str], cafile: str) -> str
     for name in ("npm_config_registry", "NPM_CONFIG_REGISTRY"):
         if environ.get(name):
             values["registry"] = environ[name]
-    # npm expands ${NAME} from the environment, and the build has another environment.
+    # npm expands ${NAME} from the environment, which is a different one inside the build.
     lines = [f"{name}={_expand(value, environ)}" for name, value in values.items()]
     if cafile:
         lines.append(f"cafile={cafile}")
@@ -152,7 +152,7 @@ def apt_conf() -> str:
 
 
 def build_files() -> dict[str, str]:
-    """Mirrors and certificates: ca, pip_conf, npmrc, apt_conf, and apt_sources where the machine is a Debian."""
+    """Return mirrors and certificates by name: ca, pip_conf, npmrc, apt_conf, and on Debian apt_sources."""
     pip = pip_config()
     bundle = ca_bundle(pip)
     contents = {
@@ -172,8 +172,10 @@ def proxies() -> dict[str, str]:
 
 
 def write_build_config(folder: Path = BUILD_CONFIG, *, group: str = "") -> None:
-    """The same for builds that the worker makes (builds). Only its group may read it: a mirror's
-    address may hold a password."""
+    """Write the mirrors and certificates for the builds that workers make (see builds).
+
+    Only `group` may read them: a mirror's address may contain a password.
+    """
     files = build_files()
     files["apt.sources"] = files.pop("apt_sources", "")
     files["environment"] = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in proxies().items())
@@ -190,7 +192,7 @@ def write_build_config(folder: Path = BUILD_CONFIG, *, group: str = "") -> None:
 
 @contextmanager
 def build_secrets() -> Iterator[list[str]]:
-    """`docker build` options that hand them to a build, for its duration."""
+    """Yield the `docker build` options that pass mirrors and certificates to a build as secrets."""
     contents = build_files()
     with TemporaryDirectory(prefix="sandbox-platform-build-") as folder:
         options = []

@@ -1,4 +1,4 @@
-"""Docker Engine, its plugins and gVisor: found or installed, registered, and running."""
+"""Find or install Docker Engine, its plugins and gVisor, register gVisor, and start the daemon."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ COMPOSE_FLOOR = (2, 26, 1)
 OURS = ("runsc", "runsc-egress", "runsc-trace")
 DAEMON_JSON = Path("/etc/docker/daemon.json")
 DAEMON_LOG = Path("/var/log/dockerd.log")
-# Where worker and gVisor meet for a trace, and guests and the egress service for a request: pipes and sockets,
-# never a file. The same paths on the host and in the containers; the owner is the platform image's user.
+# Directories shared by worker and gVisor for traces, and by guests and the egress service for requests. They hold only
+# pipes and sockets, and have the same paths on the host and in the containers. OWNER is the platform image's user.
 FOLDERS = (Path("/var/lib/sandbox-platform/trace"), Path("/var/lib/sandbox-platform/doors"))
 OWNER = 10001
 PID_FILES = (Path("/var/run/docker.pid"), Path("/var/run/docker/containerd/containerd.pid"))
 
 
 def on_path(name: str) -> list[str]:
-    """Every executable of that name: a lone client may stand in PATH before the one that has the plugins."""
+    """Return every executable of that name: a client without plugins may come first in PATH."""
     folders = [*os.environ.get("PATH", "").split(os.pathsep), "/usr/bin", "/usr/sbin", "/usr/local/bin"]
     found = [shutil.which(name, path=folder) for folder in dict.fromkeys(folders) if folder]
     return [path for path in found if path]
@@ -95,7 +95,7 @@ def ensure_installed() -> None:
             if still := missing_components():
                 raise SetupError(
                     f"{', '.join(still)} after the installation",
-                    f"too old in {here.distribution} {here.version}, or an older one stands first in PATH",
+                    f"too old in {here.distribution} {here.version}, or an older version comes first in PATH",
                     "install Docker Engine >= 24 with Compose >= 2.26.1 by hand, then run `make`",
                 )
         engine = ".".join(map(str, engine_version()))
@@ -139,22 +139,21 @@ def install(missing: list[str]) -> None:
     if "gvisor" in missing and not apt.is_offered("runsc"):
         raise SetupError(
             "gVisor",
-            f"{here.distribution} {here.version} offers no package `runsc`",
+            f"{here.distribution} {here.version} has no package `runsc`",
             "install gVisor's own release (https://gvisor.dev/docs/user_guide/install/), then run `make`",
         )
     extra = []
     if "docker" in missing:
-        # Without iptables dockerd does not start; where the kernel has AppArmor on, no container does
-        # without its parser.
+        # dockerd does not start without iptables. On a kernel with AppArmor, no container starts without its parser.
         extra.append("iptables")
         if Path("/sys/module/apparmor/parameters/enabled").exists():
             extra.append("apparmor")
     apt.install(apt.package_names([*missing, *extra], here))
 
 
-# Tells every system call of the guest, with as little of its arguments as gVisor can be brought to. Where to, the
-# annotation of each container says, which is what --allow-flag-override is for: whoever can set an annotation is
-# root on this host already.
+# Traces every system call of the guest, with as little of its arguments as gVisor allows. --allow-flag-override lets an
+# annotation of each container name the destination. It grants nothing new: setting an annotation takes access to
+# Docker, which is root on this host.
 TRACE_ARGUMENTS = [
     "--network=none",
     "--oci-seccomp",
@@ -169,18 +168,18 @@ TRACE_ARGUMENTS = [
 def desired_runtimes(runsc: str) -> dict[str, dict[str, Any]]:
     return {
         "runsc": {"path": runsc, "runtimeArgs": ["--network=none", "--oci-seccomp"]},
-        # No network either: the way out is one Unix socket of the host, in a folder that is mounted. Opened, never
-        # made: see docs/egress.md.
+        # No network here either: the only way out is a Unix socket of the host in a mounted directory. The guest may
+        # open sockets but not create them; see docs/egress.md.
         "runsc-egress": {"path": runsc, "runtimeArgs": ["--network=none", "--oci-seccomp", "--host-uds=open"]},
         "runsc-trace": {"path": runsc, "runtimeArgs": TRACE_ARGUMENTS},
     }
 
 
 def merge_runtimes(config: dict[str, Any], wanted: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Our runtimes added; everything else, and any further runsc flag of the operator's, stays.
+    """Add our runtimes and keep everything else, including the operator's additional runsc flags.
 
-    A `runsc` of the operator's own, elsewhere, keeps its path but must have our flags: without --oci-seccomp a
-    seccomp profile is accepted and ignored.
+    A `runsc` that the operator registered under another path keeps its path but gets our flags: without --oci-seccomp
+    a seccomp profile is accepted and ignored.
     """
     runtimes = dict(config.get("runtimes", {}))
     for name, ours in wanted.items():
@@ -195,7 +194,7 @@ def merge_runtimes(config: dict[str, Any], wanted: dict[str, dict[str, Any]]) ->
 
 
 def same_runtimes(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """The order of flags is no reason to touch a running daemon."""
+    """Compare the runtimes regardless of the order of flags, which is no reason to reload a running daemon."""
 
     def normal(config: dict[str, Any]) -> dict[str, Any]:
         runtimes = config.get("runtimes", {})
@@ -214,7 +213,7 @@ def ensure_registered() -> None:
                 before = json.loads(DAEMON_JSON.read_text(encoding="utf-8") or "{}")
             except json.JSONDecodeError as error:
                 raise SetupError(
-                    str(DAEMON_JSON), f"not valid JSON: {error}", f"mend {DAEMON_JSON}, then run `make`"
+                    str(DAEMON_JSON), f"not valid JSON: {error}", f"correct {DAEMON_JSON}, then run `make`"
                 ) from error
         after = merge_runtimes(before, desired_runtimes(runsc_path()))
         if same_runtimes(before, after):
@@ -227,11 +226,11 @@ def ensure_registered() -> None:
         write_root_file(DAEMON_JSON, json.dumps(after, indent=2) + "\n")
         current.note(f"registered {', '.join(OURS)}")
         if is_running():
-            # SIGHUP re-reads the runtimes and leaves running containers alone; a restart would not.
+            # SIGHUP reloads the runtimes without affecting running containers; a restart would stop them.
             if has_systemd():
                 reload = ["systemctl", "reload", "docker"]
             else:
-                # The shell's kill: a minimal Debian 13 has no other.
+                # Use the shell's builtin kill: a minimal Debian 13 has no kill command.
                 reload = ["sh", "-c", f'kill -HUP "$(cat {PID_FILES[0]})"']
             must(reload, root=True, check="Docker's reload", fix="restart Docker, then run `make`")
             wait_until(_runtimes_known, 15, "Docker knows the gVisor runtimes", "restart dockerd, then run `make`")
@@ -239,10 +238,10 @@ def ensure_registered() -> None:
 
 
 def ensure_folders() -> None:
-    with step("folders for gVisor's traces and for doors") as current:
+    with step("directories for gVisor's traces and for doors") as current:
         for folder in FOLDERS:
             for line in (["mkdir", "-p"], ["chown", f"{OWNER}:{OWNER}"], ["chmod", "700"]):
-                fix = f"make {folder} by hand, owned by uid {OWNER}"
+                fix = f"create {folder} by hand, owned by uid {OWNER}"
                 must([*line, folder], root=True, check=str(folder), fix=fix)
         current.note(", ".join(map(str, FOLDERS)))
 
@@ -280,7 +279,7 @@ def start_daemon() -> None:
     for path in PID_FILES:
         forget_stale_pid(path)
     dockerd = on_path("dockerd")[0]
-    # A session of its own: it outlives this terminal, as a service would.
+    # In a session of its own, the daemon outlives this terminal.
     line: Command = as_root(["sh", "-c", f"exec setsid {dockerd} >>{DAEMON_LOG} 2>&1 </dev/null"])
     nowhere = subprocess.DEVNULL
     daemon = subprocess.Popen(line, stdin=nowhere, stdout=nowhere, stderr=nowhere)
@@ -288,20 +287,20 @@ def start_daemon() -> None:
     def settled() -> bool:
         return daemon.poll() is not None or is_running()
 
-    fix = f"see {DAEMON_LOG}, mend it, then run `make`"
+    fix = f"see {DAEMON_LOG}, fix the cause, then run `make`"
     wait_until(settled, 60, "Docker answers on its socket", fix)
     if daemon.poll() is not None:
-        raise SetupError("Docker daemon", "dockerd ended at once\n" + tail(run(["tail", "-n3", DAEMON_LOG])), fix)
+        raise SetupError("Docker daemon", "dockerd exited at once\n" + tail(run(["tail", "-n3", DAEMON_LOG])), fix)
 
 
 def forget_stale_pid(path: Path) -> None:
-    """After a reboot a pid file may name some other process, and dockerd then refuses to start."""
+    """Remove a pid file that names no dockerd or containerd, as after a reboot: dockerd would refuse to start."""
     try:
         pid = int(path.read_text(encoding="ascii"))
     except (FileNotFoundError, PermissionError, ValueError):
         return
     try:
-        # Empty for a zombie, which dockerd takes for a living daemon.
+        # The command line of a zombie is empty. dockerd would take the zombie for a running daemon.
         command_line = Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         command_line = ""

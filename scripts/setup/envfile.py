@@ -1,4 +1,4 @@
-"""`.env`: made from `.env.example`, completed when a variable is missing, never overwritten."""
+"""Create `.env` from `.env.example`, or add missing variables to it. Existing values are kept."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ASSIGNMENT = re.compile(r"^(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$")
 
 
 def node_name() -> str:
-    """A Docker label and a row's key: a host's name may hold more than both like."""
+    """Return the host's name, reduced to the characters allowed in a Docker label and a row's key."""
     return re.sub(r"[^a-z0-9_.-]+", "-", socket.gethostname().lower()).strip("-.") or "node-1"
 
 
@@ -29,7 +29,7 @@ def docker_gid() -> str:
         return ""
 
 
-# urlsafe: they stand in a database URL, in `http://ragflow:TOKEN@host`, and in this file without quotes.
+# urlsafe: the values are used in a database URL, in `http://ragflow:TOKEN@host`, and unquoted in this file.
 GENERATED: dict[str, Callable[[], str]] = {
     "POSTGRES_PASSWORD": lambda: secrets.token_urlsafe(24),
     "DJANGO_SECRET_KEY": lambda: secrets.token_urlsafe(50),
@@ -38,7 +38,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "SANDBOX_NODE": node_name,
     "DOCKER_GID": docker_gid,
 }
-# Facts of the machine rather than settings: a wrong value is mended, not kept.
+# Facts about the machine, not settings: a wrong value is replaced.
 REFRESHED = {"DOCKER_GID"}
 
 
@@ -57,13 +57,13 @@ def read() -> dict[str, str]:
 
 
 def settings() -> dict[str, str]:
-    """`.env` as Compose sees it: a variable of the environment wins."""
+    """Return `.env` as Compose reads it: environment variables take precedence."""
     values = read()
     return {name: os.environ.get(name, value) for name, value in values.items()}
 
 
 def complete(existing: str, example: str, generated: Mapping[str, Callable[[], str]]) -> tuple[str, list[str]]:
-    """The text of `.env` and the names that were added, filled in or refreshed."""
+    """Return the new text of `.env`, and the names that were added, filled in or refreshed."""
     changed: list[str] = []
     lines: list[str] = []
     for line in existing.splitlines():
@@ -80,7 +80,7 @@ def complete(existing: str, example: str, generated: Mapping[str, Callable[[], s
     for line in example.splitlines():
         found = ASSIGNMENT.match(line)
         if not found:
-            # A blank line or a heading ends the comment that belongs to the next variable.
+            # A blank line or a heading ends a comment: it does not belong to the next variable.
             comment = [*comment, line] if line.startswith("#") and not line.startswith("# ---") else []
             if not existing:
                 lines.append(line)
@@ -112,7 +112,7 @@ def ensure() -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Whole or not at all, and readable by nobody else at any moment."""
+    """Write the file atomically, with mode 0600 from the start."""
     draft = path.with_name(path.name + ".new")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:

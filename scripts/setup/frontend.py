@@ -1,4 +1,4 @@
-"""Browser files from npm packages, for what serves the admin from source. The image builds its own: Dockerfile."""
+"""Build the browser files from npm packages, for an admin run from source. The image builds its own (Dockerfile)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NODE_FLOOR = (18,)
 
 
 def ensure() -> None:
-    """Raises SetupError."""
+    """Build the browser files if their sources changed. Raises SetupError."""
     with step("browser files from npm packages") as current:
         wanted = images.fingerprint([FOLDER], "", FOLDER)
         if STAMP.is_file() and STAMP.read_text(encoding="utf-8") == wanted:
@@ -34,7 +34,7 @@ def ensure() -> None:
 
 
 def missing_packages() -> list[str]:
-    """Debian's packages that the machine needs. Node.js from elsewhere stays when it is new enough and has npm."""
+    """Return the Debian packages to install. A Node.js from another source is used if it is new enough and has npm."""
     if parse_version(run(["node", "--version"]).stdout) >= NODE_FLOOR:
         return [] if shutil.which("npm") else ["npm"]
     return ["nodejs", "npm"]

@@ -1,4 +1,4 @@
-"""The machine that is being set up: running commands on it, and saying what is done and what went wrong."""
+"""Run commands on the machine that is being set up, and report steps and errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Command = Sequence[str | Path]
 
 
 class SetupError(Exception):
-    """A check that failed, why, and the command that mends it."""
+    """A failed check, its cause, and the command that fixes it."""
 
     def __init__(self, check: str, cause: str, fix: str) -> None:
         super().__init__(f"{check}: {cause}")
@@ -32,7 +32,7 @@ class SetupError(Exception):
 
 
 class Step:
-    """One line at the start, one at the end; `note` says what was found or changed."""
+    """A step that prints one line when it starts and one when it ends. `note` adds a result to the second line."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -43,7 +43,7 @@ class Step:
 
 @contextmanager
 def step(title: str, *, among_others: bool = False) -> Iterator[Step]:
-    """`among_others`: other steps run at the same time, so that the last line must name its own."""
+    """Report a step. `among_others`: other steps run at the same time, so the last line repeats the title."""
     current = Step()
     started = time.monotonic()
     say(f"==> {title}")
@@ -67,7 +67,7 @@ def as_root(command: Command) -> list[str]:
         return words
     if shutil.which("sudo") is None:
         raise SetupError(
-            "root rights", f"`{words[0]}` needs root, and there is no sudo", "run `make` again as root"
+            "root access", f"`{words[0]}` needs root, and sudo is not installed", "run `make` again as root"
         )
     return ["sudo", "-n", "--", *words]
 
@@ -81,9 +81,10 @@ def run(
     timeout: float | None = None,
     cwd: Path = ROOT,
 ) -> subprocess.CompletedProcess[str]:
-    """Run to the end, whatever the exit status; what it printed also goes to the log.
+    """Run a command to its end and return it, whatever the exit status. Its output also goes to the log.
 
-    The environment is not logged: it may hold credentials for package mirrors.
+    A missing command returns exit status 127, a timeout (in seconds) 124. The environment is not logged: it may contain
+    credentials for package mirrors.
     """
     words = as_root(command) if root else [str(word) for word in command]
     full_env = {**os.environ, **env} if env else None
@@ -103,7 +104,7 @@ def run(
     except FileNotFoundError:
         done = subprocess.CompletedProcess(words, 127, "", f"{words[0]}: command not found")
     except subprocess.TimeoutExpired:
-        done = subprocess.CompletedProcess(words, 124, "", f"{words[0]}: no answer within {timeout:.0f} s")
+        done = subprocess.CompletedProcess(words, 124, "", f"{words[0]}: not finished within {timeout:.0f} s")
     _log(words, done)
     return done
 
@@ -119,13 +120,16 @@ def must(
     timeout: float | None = None,
     cwd: Path = ROOT,
 ) -> str:
-    """Run, and return standard output; a non-zero exit is a SetupError that quotes the last lines."""
+    """Run a command and return its standard output.
+
+    Raises SetupError, which quotes the last lines of the output, for a non-zero exit status.
+    """
     done = run(command, root=root, env=env, stdin=stdin, timeout=timeout, cwd=cwd)
     if done.returncode != 0:
         shown = " ".join(str(word) for word in command)
         raise SetupError(
             check,
-            f"`{shown}` ended with {done.returncode}\n{tail(done)}\n(all of it: {LOG.relative_to(ROOT)})",
+            f"`{shown}` exited with status {done.returncode}\n{tail(done)}\n(full output: {LOG.relative_to(ROOT)})",
             fix,
         )
     return done.stdout
@@ -137,7 +141,7 @@ def tail(done: subprocess.CompletedProcess[str], lines: int = 25) -> str:
 
 
 def redact(text: str) -> str:
-    """Mirrors are often named with a user and password in the address; logs get pasted into tickets."""
+    """Remove credentials from URLs: addresses of mirrors often contain some, and logs get pasted into tickets."""
     return re.sub(r"://[^/\s@]+@", "://***@", text)
 
 
@@ -188,7 +192,7 @@ def has_systemd() -> bool:
 
 
 def parse_version(text: str) -> tuple[int, ...]:
-    """The first dotted number in the text: `Docker version 26.1.5+dfsg1` is (26, 1, 5)."""
+    """Return the first dotted number in the text: `Docker version 26.1.5+dfsg1` gives (26, 1, 5)."""
     found = re.search(r"\d+(?:\.\d+)+", text)
     return tuple(int(part) for part in found.group().split(".")) if found else ()
 

@@ -1,4 +1,4 @@
-"""Container images: a Debian base without any registry, and ours, rebuilt only when their content changes."""
+"""Build the container images: a Debian base that needs no registry, and ours, rebuilt only when they change."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BASE = "debian:trixie-slim"
 CONTENT_LABEL = "sandbox-platform.content"
 RUNTIME_TAG = "sandbox-platform/runtime-"
 IMAGES = ROOT / "images"
-# Man pages and translations: what Debian's own slim images leave out.
+# Manual pages and translations, which Debian's own slim images leave out too.
 SLIM = (
     "/usr/share/man/*",
     "/usr/share/locale/*",
@@ -40,12 +40,12 @@ class Image:
     tag: str
     dockerfile: Path
     context: Path
-    content: tuple[Path, ...]  # the files and folders whose change asks for a new build
-    arguments: tuple[str, ...] = ()  # of the build, NAME=value
+    content: tuple[Path, ...]  # files and directories; a change of any causes a rebuild
+    arguments: tuple[str, ...] = ()  # build arguments, NAME=value
 
 
 def ignored_except(dockerignore: str) -> list[str]:
-    """The patterns that a deny-all .dockerignore lets through."""
+    """Return the patterns that a deny-all .dockerignore permits."""
     return [line[1:].strip("/") for line in dockerignore.splitlines() if line.startswith("!")]
 
 
@@ -67,10 +67,10 @@ def egress_image() -> Image:
 
 
 def runtime_image(manifest: Path) -> Image:
-    """By the folder's own Dockerfile, or by the one that all languages share."""
+    """Return a runtime's image, built with the directory's own Dockerfile or with the shared one."""
     folder = manifest.parent
     name, tag = f"runtime {folder.name}", f"{RUNTIME_TAG}{folder.name}:latest"
-    # The manifest is the row's, and nothing of the image's.
+    # The manifest describes the runtime's row and is not part of the image.
     content = (*(path for path in folder.iterdir() if path != manifest), IMAGES / "runner")
     if (folder / "Dockerfile").exists():
         return Image(name, tag, folder / "Dockerfile", IMAGES, content)
@@ -80,7 +80,7 @@ def runtime_image(manifest: Path) -> Image:
 
 
 def runtime_images(wanted: str) -> list[Image]:
-    """Those of `core`, of `all`, or of the runtimes that are named. Raises SetupError."""
+    """Return the images of `core`, of `all`, or of the named runtimes. Raises SetupError for an unknown name."""
     manifests = {path.parent.name: path for path in sorted(IMAGES.glob("*/runtime.toml"))}
     if wanted == "all":
         names = list(manifests)
@@ -91,7 +91,7 @@ def runtime_images(wanted: str) -> list[Image]:
     if unknown := sorted(set(names) - set(manifests)):
         raise SetupError(
             f"RUNTIMES={wanted}",
-            f"there is no images/{unknown[0]}/runtime.toml",
+            f"images/{unknown[0]}/runtime.toml does not exist",
             f"make build RUNTIMES=core, all, or some of: {' '.join(manifests)}",
         )
     return [runtime_image(manifests[name]) for name in names]
@@ -106,7 +106,7 @@ def wanted_runtimes() -> str:
 
 
 def built_runtimes() -> list[str]:
-    """Slugs of the runtimes whose image this machine has."""
+    """Return the slugs of the runtimes whose image exists on this machine."""
     listed = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={RUNTIME_TAG}*")
     tags = set(listed.stdout.split())
     return [p.parent.name for p in IMAGES.glob("*/runtime.toml") if f"{RUNTIME_TAG}{p.parent.name}:latest" in tags]
@@ -139,7 +139,7 @@ def ensure_base() -> None:
             current.note("pulled")
         else:
             bootstrap_base()
-            current.note("no registry reachable; made with mmdebstrap from this machine's Debian mirror")
+            current.note("no registry reachable; built with mmdebstrap from this machine's Debian mirror")
 
 
 def bootstrap_base() -> None:
@@ -154,7 +154,7 @@ def bootstrap_base() -> None:
             listed = Path(folder) / "debian.sources"
             listed.write_text("\n".join(source.render() for source in sources), encoding="utf-8")
             mirror = [listed]
-        # Under the name that Debian's own images use, so that a build's secret mount covers it.
+        # Rename the file to the name in Debian's own images, so that a build's secret mount covers it.
         folder_in_image = '"$1"/etc/apt/sources.list.d'
         rename = f"if cd {folder_in_image} && [ -e 0000debian.sources ]; then mv 0000* debian.sources; fi"
         must(
@@ -176,10 +176,10 @@ def bootstrap_base() -> None:
 def build_all(images: Sequence[Image]) -> None:
     base = inspect(BASE, "{{.Id}}")
     with build_secrets() as secrets, ThreadPoolExecutor(max_workers=3) as pool:
-        # Every build runs to its end, so that the log shows all that is wrong and not only the first.
+        # Let every build run to its end, so that the log shows all errors and not only the first.
         outcomes = [pool.submit(build, image, base, secrets) for image in images]
         errors = [error for outcome in outcomes if (error := outcome.exception())]
-    # What a rebuild replaced, unless a sandbox still runs on it.
+    # Remove replaced images. Docker keeps those that a sandbox still uses.
     docker("image", "prune", "--force", "--filter", f"label={CONTENT_LABEL}")
     if errors:
         raise errors[0]
@@ -203,7 +203,7 @@ def build(image: Image, base: str, secrets: Sequence[str]) -> None:
         )  # fmt: skip
         if done.returncode != 0:
             raise SetupError(
-                f"building {image.tag}", f"\n{tail(done)}\n(all of it: {LOG.relative_to(ROOT)})", "make build"
+                f"building {image.tag}", f"\n{tail(done)}\n(full output: {LOG.relative_to(ROOT)})", "make build"
             )
         current.note("built")
 

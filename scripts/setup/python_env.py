@@ -1,4 +1,4 @@
-"""uv, and the virtual environment of the host: tests, development, linting."""
+"""Install uv and the host's virtual environment for tests, development and linting."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def uv() -> str:
 def ensure_uv() -> None:
     with step("uv") as current:
         try:
-            current.note(f"{uv()} is there")
+            current.note(f"found {uv()}")
         except SetupError:
             install_uv()
             current.note(f"installed {UV_VERSION} into .tools")
@@ -88,12 +88,12 @@ def lock() -> None:
                 [
                     uv(), "pip", "compile", "pyproject.toml", *options,
                     "--universal", "--generate-hashes", "--quiet",
-                    # No address of a mirror belongs into a tracked file.
+                    # A tracked file must not contain the address of a mirror.
                     "--no-emit-index-url", "--no-emit-find-links", "--no-header",
                     "--output-file", target.name,
                 ],
                 env=pip_config().uv_environment(),
                 check=f"locking {target.name}",
-                fix="mend pyproject.toml, then make lock",
+                fix="correct pyproject.toml, then make lock",
                 timeout=600,
             )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The Compose stack: start, health, smoke test, removal, and what the operator needs to know at the end."""
+"""Manage the Compose stack: start, health, smoke test, removal, and the summary for the operator."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from scripts.setup.docker import command, docker
 from scripts.setup.host import LOG, ROOT, SetupError, run, say, step, tail
 
 LABEL = "sandbox-platform"
-# `make dev` is a node beside the stack's.
+# Suffix of the node name of `make dev`, which can run beside the stack.
 DEV_SUFFIX = "-dev"
 
 
 def compose(*words: str) -> list[str]:
-    # Which files: COMPOSE_FILE in .env, which Compose reads itself.
+    # Compose reads COMPOSE_FILE from .env, which names the files.
     return command("compose", *words)
 
 
 def in_front(*words: str) -> int:
-    """With this terminal: what the command prints is the answer."""
+    """Run a Compose command on this terminal and return its exit status."""
     return subprocess.run(compose(*words), cwd=ROOT, check=False).returncode
 
 
@@ -34,19 +34,20 @@ def start() -> None:
     with step("starting the stack (Postgres, migrations, web, worker, keeper, callbacks, egress, proxy)"):
         check_port(envfile.settings())
         certificates.write_build_config(group=envfile.settings().get("DOCKER_GID", ""))
-        # The platform offers what is built; the process that creates the runtimes has no Docker to ask.
+        # Only runtimes with an image are enabled. The process that creates them has no access to Docker: it reads
+        # this list.
         built = {"SANDBOX_BUILT_RUNTIMES": ",".join(images.built_runtimes())}
         done = run(compose("up", "--detach", "--no-build", "--remove-orphans"), env=built, timeout=300)
         if done.returncode != 0:
-            told = [line for line in done.stderr.splitlines() if not line.startswith(" Container ")]
-            if any("migrate" in line for line in told):
-                told.append(tail(run(compose("logs", "--no-color", "--no-log-prefix", "--tail=25", "migrate"))))
-            raise SetupError("docker compose up", "\n".join(told), "make logs, then make start")
+            errors = [line for line in done.stderr.splitlines() if not line.startswith(" Container ")]
+            if any("migrate" in line for line in errors):
+                errors.append(tail(run(compose("logs", "--no-color", "--no-log-prefix", "--tail=25", "migrate"))))
+            raise SetupError("docker compose up", "\n".join(errors), "make logs, then make start")
     wait_healthy()
 
 
 def check_port(settings: dict[str, str]) -> None:
-    """Before anything is started: Docker would say it only after Postgres and the migrations."""
+    """Raise SetupError if the port is taken. Docker would report it only after Postgres and the migrations."""
     if services().get("web", {}).get("State") == "running":
         return
     address = settings.get("SANDBOX_EXECUTOR_MANAGER_BIND") or "127.0.0.1"
@@ -58,13 +59,13 @@ def check_port(settings: dict[str, str]) -> None:
         except OSError as error:
             raise SetupError(
                 f"port {port} on {address}",
-                f"{error.strerror}; ss -ltnp 'sport = :{port}' shows by whom",
-                "stop that, or set SANDBOX_EXECUTOR_MANAGER_PORT or _BIND in .env; then make start",
+                f"{error.strerror}; ss -ltnp 'sport = :{port}' shows the process",
+                "stop that process, or set SANDBOX_EXECUTOR_MANAGER_PORT or _BIND in .env; then make start",
             ) from error
 
 
 def services() -> dict[str, dict[str, str]]:
-    """State and health of every service of the stack, by name."""
+    """Return `docker compose ps` of every service of the stack, by name, with State and Health."""
     lines = run(compose("ps", "--all", "--format", "json")).stdout.splitlines()
     return {entry["Service"]: entry for entry in map(json.loads, lines)}
 
@@ -77,7 +78,9 @@ def wait_healthy(seconds: float = 120) -> None:
                 logs = run(compose("logs", "--no-color", "--tail=25", *unready))
                 fix = f"make logs SERVICE={unready[0]}, then make start"
                 raise SetupError(
-                    "services healthy", f"{', '.join(unready)} not after {seconds:.0f} s\n{tail(logs)}", fix
+                    "services healthy",
+                    f"{', '.join(unready)} not healthy after {seconds:.0f} s\n{tail(logs)}",
+                    fix,
                 )
             time.sleep(0.5)
 
@@ -118,7 +121,7 @@ def stop() -> None:
         if done.returncode != 0:
             raise SetupError("docker compose down", f"\n{tail(done)}", f"see {LOG.relative_to(ROOT)}")
         remove_sandboxes(node())
-        current.note("data kept in the volume")
+        current.note("data are kept in the volume")
 
 
 def migrate_from_0_1() -> None:
@@ -158,7 +161,7 @@ def node() -> str:
 
 
 def ids(kind: str, *filters: str) -> dict[str, str]:
-    """Names by id."""
+    """Return the names of Docker objects by id. `kind`: container, volume or network."""
     options = [word for one in filters for word in ("--filter", one)]
     template = {
         "container": "{{.ID}} {{.Names}}",
@@ -178,12 +181,12 @@ def remove_sandboxes(of_node: str) -> list[str]:
 
 
 def clean() -> None:
-    """Everything in Docker with this node's label: stack, sandboxes, database. Images and .env stay."""
+    """Remove everything in Docker with this node's label: stack, sandboxes and database. Keep images and .env."""
     label = f"label={LABEL}={node()}"
     with step(f"removing everything labelled {LABEL}={node()}") as current:
         removed = [f"container {name}" for name in remove_sandboxes(node() + DEV_SUFFIX)]
         for kind, options in (("container", ["--force", "--volumes"]), ("network", []), ("volume", [])):
-            # More than once: until the keeper itself is gone it may start another sandbox.
+            # Repeat, because the keeper may start another sandbox until it is removed itself.
             for _ in range(3):
                 if not (found := ids(kind, label)):
                     break
@@ -195,7 +198,7 @@ def clean() -> None:
         removed = list(dict.fromkeys(removed))
         for name in removed:
             say(f"    removed {name}")
-        current.note(f"{len(removed)} removed; images and .env are kept" if removed else "nothing there")
+        current.note(f"{len(removed)} removed; images and .env are kept" if removed else "nothing to remove")
 
 
 def doctor() -> int:
@@ -204,7 +207,7 @@ def doctor() -> int:
         return in_front("exec", "-T", "worker", "python3", "manage.py", "doctor")
     python = ROOT / ".venv/bin/python"
     if not python.exists():
-        print("The stack does not run and there is no .venv: run `make` first.", file=sys.stderr)
+        print("The stack is not running and .venv does not exist: run `make` first.", file=sys.stderr)
         return 1
     environment = {**os.environ, **envfile.settings()}
     return subprocess.run([python, "manage.py", "doctor"], cwd=ROOT, env=environment, check=False).returncode
@@ -218,8 +221,8 @@ def report() -> None:
 Sandbox Platform is running.
 
   Admin     {url}/admin/
-  Login     {admin} / {settings["ADMIN_PASSWORD"]}   (of a new database; .env keeps it)
-            to set another: docker exec -it sandbox-executor-manager python3 manage.py changepassword {admin}
+  Login     {admin} / {settings["ADMIN_PASSWORD"]}   (initial password, from .env)
+            to change it: docker exec -it sandbox-executor-manager python3 manage.py changepassword {admin}
   API       {url}/run
   Token     {token}
 
@@ -229,10 +232,10 @@ RAGFlow, current releases: in docker/.env
   SANDBOX_EXECUTOR_MANAGER_API_TOKEN={token}
 RAGFlow, older releases (no token variable): Admin > Sandbox settings > Self-managed, endpoint
   http://ragflow:{token}@sandbox-executor-manager:9385
-RAGFlow in Docker on this machine reaches it after this change in .env, and make restart
+RAGFlow in Docker on this machine: set this in .env, then run make restart
   COMPOSE_FILE=docker-compose.yml:docker-compose.ragflow.yml
-  (it joins the network {settings.get("RAGFLOW_NETWORK", "docker_ragflow")})
-RAGFlow elsewhere: this host's name and port {port}, after SANDBOX_EXECUTOR_MANAGER_BIND=0.0.0.0 in .env
+  (joins the network {settings.get("RAGFLOW_NETWORK", "docker_ragflow")})
+RAGFlow on another machine: set SANDBOX_EXECUTOR_MANAGER_BIND=0.0.0.0 in .env, then use this host's name and port {port}
 
 Next: make doctor, make logs, make help
 """)

@@ -7,7 +7,7 @@ from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from audit import sealing
-from audit.models import Kind, Leaf, Pending, PurgeRecord, RetentionPolicy, RuntimeEvent, Seal
+from audit.models import ExecutionPart, Leaf, Pending, PurgeRecord, RetentionPolicy, RuntimeEvent, Seal
 from executions.egress.models import EgressRequest
 from executions.models import Artifact, Execution, Status
 from runtimes.models import Runtime
@@ -111,7 +111,7 @@ def sealed(make_execution: MakeExecution, python_runtime: Runtime) -> Execution:
     return execution
 
 
-def record_of(execution: Execution, kind: Kind) -> PurgeRecord:
+def record_of(execution: Execution, kind: ExecutionPart) -> PurgeRecord:
     now = timezone.now()
     return PurgeRecord.objects.create(
         kind=kind, policy="p", keep_days=1, cutoff=now, count=1, created_at=now,
@@ -126,7 +126,7 @@ BLANK_CODE = """
 
 def test_purge_with_record_and_policy_is_let_through(sealed: Execution) -> None:
     RetentionPolicy.objects.create(keep_code_days=1)
-    record_of(sealed, Kind.CODE)
+    record_of(sealed, ExecutionPart.CODE)
     assert execute(BLANK_CODE) == 1
 
 
@@ -136,37 +136,37 @@ def test_purge_without_record_is_refused(sealed: Execution) -> None:
 
 
 def test_purge_without_policy_is_refused(sealed: Execution) -> None:
-    record_of(sealed, Kind.CODE)
+    record_of(sealed, ExecutionPart.CODE)
     refused(BLANK_CODE, match="is final")
 
 
 def test_purge_before_its_time_is_refused(sealed: Execution) -> None:
     RetentionPolicy.objects.create(keep_code_days=11)
-    record_of(sealed, Kind.CODE)
+    record_of(sealed, ExecutionPart.CODE)
     refused(BLANK_CODE, match="is final")
 
 
 def test_purge_of_another_kind_is_refused(sealed: Execution) -> None:
     RetentionPolicy.objects.create(keep_code_days=1, keep_output_days=1)
-    record_of(sealed, Kind.OUTPUT)
+    record_of(sealed, ExecutionPart.OUTPUT)
     refused(BLANK_CODE, match="is final")
 
 
 def test_purge_that_changes_more_is_refused(sealed: Execution) -> None:
     RetentionPolicy.objects.create(keep_code_days=1)
-    record_of(sealed, Kind.CODE)
+    record_of(sealed, ExecutionPart.CODE)
     refused(BLANK_CODE + ", exit_code = 0", match="is final")
 
 
 def test_purge_that_puts_something_else_is_refused(sealed: Execution) -> None:
     RetentionPolicy.objects.create(keep_code_days=1)
-    record_of(sealed, Kind.CODE)
+    record_of(sealed, ExecutionPart.CODE)
     refused("UPDATE executions_execution SET code = 'print(1)'", match="is final")
 
 
 def test_purge_of_an_unsealed_execution_is_refused(make_execution: MakeExecution) -> None:
     RetentionPolicy.objects.create(keep_code_days=0)
-    record_of(make_execution(code="secret"), Kind.CODE)
+    record_of(make_execution(code="secret"), ExecutionPart.CODE)
     refused(BLANK_CODE, match="is final")
 
 
@@ -185,7 +185,7 @@ def test_purge_by_a_record_in_a_temporary_table_is_refused(sealed: Execution) ->
 @pytest.mark.django_db(transaction=True)
 def test_record_of_an_earlier_transaction_allows_nothing(sealed: Execution) -> None:
     RetentionPolicy.objects.create(keep_code_days=1)
-    record_of(sealed, Kind.CODE)
+    record_of(sealed, ExecutionPart.CODE)
     refused(BLANK_CODE, match="is final")
 
 

@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from audit import purging, sealing
-from audit.models import Kind, PurgeRecord, RetentionPolicy
+from audit.models import ExecutionPart, PurgeRecord, RetentionPolicy
 from audit.verification import verify
 from clients.models import Client
 from executions.egress.models import EgressRequest
@@ -172,7 +172,7 @@ def test_purge_is_on_record(old: MakeExecution, make_policy: MakePolicy) -> None
     make_policy(keep_code_days=9)
     (record,) = purge()
     record.refresh_from_db()
-    assert (record.kind, record.count, record.ids, record.keep_days) == (Kind.CODE, 1, [execution.pk], 9)
+    assert (record.kind, record.count, record.ids, record.keep_days) == (ExecutionPart.CODE, 1, [execution.pk], 9)
     assert record.role == "sandbox"
 
 
@@ -193,8 +193,8 @@ def test_purge_finds_nothing_more_the_second_time(old: MakeExecution, make_polic
     assert purge() == []
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_lawful_purge_verifies(old: MakeExecution, make_policy: MakePolicy, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", ExecutionPart)
+def test_lawful_purge_verifies(old: MakeExecution, make_policy: MakePolicy, kind: ExecutionPart) -> None:
     old(days=0, artifact_count=1)
     make_policy(**{f"keep_{kind}_days": 0})
     assert purge()

@@ -108,7 +108,7 @@ def test_deleted_row_is_found(history: list[Execution]) -> None:
     tamper("DELETE FROM executions_execution WHERE id = %s", history[0].pk)
     (problem,) = problems()
     assert f"{history[0].pk} (seal 1, the beginning to " in problem
-    assert "deleted, and no purge names it" in problem
+    assert "deleted without a purge record" in problem
 
 
 def test_row_deleted_before_its_seal_is_found(history: list[Execution], make_execution: MakeExecution) -> None:
@@ -123,7 +123,7 @@ def test_row_inserted_past_the_triggers_is_found(history: list[Execution], make_
         cursor.execute("ALTER TABLE executions_execution DISABLE TRIGGER audit_pend_insert")
     execution = make_execution()
     (problem,) = problems()
-    assert problem.startswith(f"executions_execution {execution.pk}: is under no seal")
+    assert problem.startswith(f"executions_execution {execution.pk}: neither sealed nor pending")
 
 
 def test_row_inserted_into_the_past_is_found(history: list[Execution], make_execution: MakeExecution) -> None:
@@ -150,7 +150,7 @@ def test_inserted_event_is_found(history: list[Execution]) -> None:
     tamper("CREATE TEMPORARY TABLE copied ON COMMIT DROP AS SELECT * FROM audit_runtimeevent LIMIT 1")
     tamper("UPDATE copied SET pgh_id = 999")
     tamper("INSERT INTO audit_runtimeevent SELECT * FROM copied")
-    assert problems()[0].startswith("audit_runtimeevent 999: is under no seal")
+    assert problems()[0].startswith("audit_runtimeevent 999: neither sealed nor pending")
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_seal_that_was_made_anew_is_found(history: list[Execution]) -> None:
     tamper(
         "UPDATE audit_seal SET period_to = %s, hash = %s WHERE sequence = 2", seal.period_to, seal.computed_hash()
     )
-    assert ["audit_seal 3" in problem and "does not continue" in problem for problem in problems()] == [True]
+    assert ["audit_seal 3" in problem and "not chained" in problem for problem in problems()] == [True]
 
 
 def test_changed_leaf_is_found(history: list[Execution]) -> None:
@@ -185,7 +185,7 @@ def test_deleted_leaf_is_found(history: list[Execution]) -> None:
     tamper("DELETE FROM audit_leaf WHERE row_id = %s", str(history[1].pk))
     found = problems()
     assert any("leaves where 2 were sealed" in problem for problem in found)
-    assert any(f"{history[1].pk}: is under no seal" in problem for problem in found)
+    assert any(f"{history[1].pk}: neither sealed nor pending" in problem for problem in found)
 
 
 def test_deleted_seal_is_found(history: list[Execution]) -> None:
@@ -269,7 +269,7 @@ def test_seal_that_names_no_columns_cannot_inject_sql(history: list[Execution]) 
     columns = json.dumps(seal.columns)
     tamper("UPDATE audit_seal SET columns = %s, hash = %s WHERE sequence = 3", columns, seal.computed_hash())
     (problem,) = problems()
-    assert "cannot be verified: its columns" in problem
+    assert "cannot be verified: the columns" in problem
 
 
 # --- Requests of programs ---

@@ -90,7 +90,7 @@ def test_what_waits_is_seen_and_cancelled(open_page: Open, platform: Platform) -
         row = page.get_by_role("row", name=re.compile(execution))
         expect(row).to_contain_text("Run a program")
         expect(row).to_contain_text("ragflow")
-        expect(row).to_contain_text("Waits for a worker")
+        expect(row).to_contain_text("Waiting for a worker")
         assert not violations(page)
         row.get_by_role("checkbox").check()
         page.get_by_label("Select action to run").select_option("cancel")
@@ -104,18 +104,19 @@ def test_what_waits_is_seen_and_cancelled(open_page: Open, platform: Platform) -
 
 
 def test_a_failed_task_says_why_and_is_tried_again(open_page: Open, platform: Platform) -> None:
-    script = "from django_q.tasks import async_task; async_task('console.doctor.examine', task_name='doctor')"
+    task = "sandbox_platform.doctor.task.examine"
+    script = f"from django_q.tasks import async_task; async_task({task!r}, task_name='doctor')"
     platform.manage("shell", "-c", script)  # without the name of who asks: it cannot work
     eventually(lambda: platform.sql("SELECT 1 FROM django_q_task WHERE NOT success"), "a worker failed at it")
     page = open_page(user=person(platform, "olga", "operator"))
     page.get_by_role("link", name="Failed tasks").click()
-    row = page.get_by_role("row", name=re.compile("Look around for the doctor"))
+    row = page.get_by_role("row", name=re.compile("Run the doctor's checks"))
     expect(row).to_contain_text("TypeError: examine() missing 1 required positional argument")
     assert not violations(page)
-    row.get_by_role("link", name="Look around for the doctor").click()
+    row.get_by_role("link", name="Run the doctor's checks").click()
     expect(page.locator("#main")).to_contain_text("Traceback")
-    page.get_by_role("button", name="Try again").click()
-    expect(page.locator("#main")).to_contain_text("1 put into the queue.")
+    page.get_by_role("button", name="Retry").click()
+    expect(page.locator("#main")).to_contain_text("1 queued.")
     asked = "SELECT 1 FROM console_doctorreport WHERE asked_by = 'olga'"
     eventually(lambda: platform.sql(asked), "a worker looks around")
     fits_a_phone(page)

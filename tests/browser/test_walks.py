@@ -146,23 +146,23 @@ def test_artifacts_are_shown_and_none_of_them_runs(admin: Page, platform: Platfo
 def test_pool_is_resized_drained_and_killed(admin: Page, platform: Platform) -> None:
     admin.get_by_role("link", name="Pool", exact=True).click()
     card = admin.locator("section", has=admin.get_by_role("heading", name=re.compile("^Python")))
-    card.get_by_label("At least").fill("1")
+    card.get_by_label("Minimum").fill("1")
     card.get_by_role("button", name="Resize").click()
     expect(admin.locator("#content, [id=main]").first).to_contain_text("The pool of python holds 1 to")
     before = {row["id"] for row in platform.sql("SELECT id FROM executions_sandbox WHERE state = 'ready'")}
     card.get_by_role("button", name="Drain").click()
-    expect(admin.locator("#main")).to_contain_text("are replaced by fresh ones")
+    expect(admin.locator("#main")).to_contain_text("by fresh ones")
     fresh = "SELECT id FROM executions_sandbox WHERE state = 'ready' AND id <> ALL(%s)"
     eventually(lambda: platform.sql(fresh, list(before)), "the keeper starts a fresh one")
     admin.reload()
     admin.get_by_role("button", name=re.compile("^Kill ")).first.click()
-    expect(admin.locator("#main")).to_contain_text("It is being removed.")
+    expect(admin.locator("#main")).to_contain_text("Removing the sandbox.")
 
 
 def test_doctor_looks(admin: Page, platform: Platform) -> None:
     admin.get_by_role("link", name="Doctor").click()
     admin.get_by_role("button", name="Check now").click()
-    expect(admin.locator("#content")).to_contain_text("as seen at", timeout=60_000)
+    expect(admin.locator("#content")).to_contain_text("checked at", timeout=60_000)
     expect(admin.get_by_role("row", name=re.compile("ok gVisor on")).first).to_be_visible()
 
 
@@ -222,4 +222,4 @@ def test_dashboard_has_what_ran(admin: Page, platform: Platform) -> None:
     admin.get_by_text("As a table").click()
     expect(admin.locator("#chart-table tr").last).to_be_visible()
     admin.get_by_role("link", name="30 days").click()
-    expect(admin.get_by_role("heading", name="How long it takes")).to_be_visible()
+    expect(admin.get_by_role("heading", name="Latency")).to_be_visible()

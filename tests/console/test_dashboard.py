@@ -30,7 +30,7 @@ def text(browser: Browser, **query: str) -> str:
 
 def test_an_empty_system_says_what_to_do_first(browser: Browser) -> None:
     shown = text(browser)
-    assert "Nothing has run here yet" in shown
+    assert "No executions yet" in shown
     assert "Run a program here" in shown
 
 
@@ -45,7 +45,7 @@ def test_counts_and_shares(browser: Browser, make_execution: MakeExecution) -> N
 
 def test_queue_is_shown_with_its_oldest(browser: Browser, make_execution: MakeExecution) -> None:
     make_execution(status=Status.QUEUED, queued_at=timezone.now() - timedelta(minutes=5))
-    assert "Queue 1 the oldest for 5 min" in text(browser)
+    assert "Queue 1 oldest waiting for 5 min" in text(browser)
 
 
 def test_busiest_clients_come_first(browser: Browser, make_execution: MakeExecution) -> None:
@@ -86,7 +86,7 @@ def test_age_of_the_last_seal_is_in_whole_minutes(
     make_execution()
     later = timezone.now() + timedelta(minutes=58, seconds=20)
     monkeypatch.setattr(timezone, "now", lambda: later)
-    assert "58 min ago, 1 row waiting" in text(browser)
+    assert "58 min ago, 1 row pending" in text(browser)
 
 
 def test_as_many_queries_for_a_long_history(browser: Browser, make_execution: MakeExecution) -> None:
@@ -110,7 +110,7 @@ def test_probes_of_what_is_in_use_are_shown(browser: Browser, python_runtime: Ru
         verdict="not_enforced", finished_at=timezone.now() - timedelta(minutes=5), node="n", runtime_revision=2,
         details={"summary": "<b>ptrace went through"},
     )  # fmt: skip
-    shown = text(browser).partition("does each profile in force hold")[2]
+    shown = text(browser).partition("is each profile in force enforced")[2]
     assert "quiet 1 python Not enforced 5 min ago on n &lt;b&gt;ptrace went through" in shown
 
 

@@ -21,15 +21,15 @@ def test_checks_are_a_worker_s_task(browser: Browser) -> None:
     browser.post(DOCTOR)
     assert [queued.func() for queued in OrmQ.objects.all()] == [doctor.TASK]
     assert import_string(doctor.TASK) is task.examine
-    assert "asked by admin, a worker looks" in shown(browser)
+    assert "requested by admin, a worker is checking" in shown(browser)
 
 
 def test_what_the_worker_saw_is_shown_with_its_fix(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     found = [ok("Postgres", "answers"), broken("gVisor", "is <not> there", "install runsc")]
     monkeypatch.setattr(task, "run_all", lambda: iter(found))
     task.examine("admin")
-    assert "broken gVisor is &lt;not&gt; there To mend it: install runsc ok Postgres answers" in shown(browser)
-    assert "as seen at" in shown(browser)
+    assert "broken gVisor is &lt;not&gt; there Fix: install runsc ok Postgres answers" in shown(browser)
+    assert "checked at" in shown(browser)
 
 
 def test_the_real_checks_can_be_written_down(db: None, monkeypatch: pytest.MonkeyPatch) -> None:

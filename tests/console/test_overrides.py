@@ -54,7 +54,7 @@ def test_every_override_is_in_the_table() -> None:
 @pytest.mark.parametrize("name", OVERRIDES)
 def test_override_says_for_which_version_it_is(name: str) -> None:
     text = files("templates")[name].read_text()
-    found = re.match(r"\{(?:#|% comment %\})\s*(?:Over|Replaces) (\S+) (\d+\.\d+)", text)
+    found = re.match(r"\{(?:#|% comment %\})\s*(?:Overrides|Replaces) (\S+) (\d+\.\d+)", text)
     assert found, f"{name} does not begin with what it overrides"
     assert metadata.version(DISTRIBUTIONS[found[1]]).startswith(f"{found[2]}.")
 

@@ -24,7 +24,7 @@ def sandbox(runtime: Runtime, state: SandboxState = SandboxState.READY, **fields
 def test_board_shows_every_sandbox(browser: Browser, python_runtime: Runtime) -> None:
     sandbox(python_runtime)
     shown = words(browser.get(POOL).content.decode())
-    assert "Ready 1 of 1 there are" in shown
+    assert "Ready 1 of 1 sandboxes" in shown
     assert "abcdef012345 Ready python" in shown
 
 
@@ -34,7 +34,7 @@ def test_board_says_what_a_pool_costs_in_memory(
     make_execution(peak_memory_bytes=30 * MIB)
     sandbox(python_runtime)
     shown = words(browser.get(POOL).content.decode())
-    assert "30 MiB each while it waits: 30 MiB when nobody calls, 240 MiB for a full pool; 2 GiB if" in shown
+    assert "30 MiB per idle sandbox: 30 MiB for an idle pool, 240 MiB for a full pool; 2 GiB if" in shown
     assert "n not measured yet of 256 MiB" in shown
 
 
@@ -46,14 +46,14 @@ def test_what_the_warm_ones_hold_is_shown_and_counted_with(
     sandbox(python_runtime, memory_bytes=60 * MIB)
     shown = words(browser.get(POOL).content.decode())
     assert "n 40 MiB of 256 MiB" in shown and "n 60 MiB of 256 MiB" in shown
-    assert "50 MiB each while it waits: 50 MiB when nobody calls, 400 MiB for a full pool" in shown
+    assert "50 MiB per idle sandbox: 50 MiB for an idle pool, 400 MiB for a full pool" in shown
 
 
 @pytest.mark.parametrize(
     "title, fields",
     [
-        ("Switched off: 1 runtime ", {"enabled": False}),
-        ("until somebody calls: 1 runtime ", {"pool_min": 0}),
+        ("Disabled: 1 runtime ", {"enabled": False}),
+        ("Without warm sandboxes: 1 runtime ", {"pool_min": 0}),
     ],
 )
 def test_those_without_a_sandbox_stand_apart(
@@ -118,4 +118,4 @@ def test_others_pull_no_lever(visitor: Visitor, python_runtime: Runtime, role: s
 @pytest.mark.parametrize("number", ["", "x", "9" * 40, "²"])
 def test_what_is_not_there_is_not_killed(browser: Browser, number: str) -> None:
     response = browser.post(POOL, {"action": "kill", "sandbox": number}, follow=True)
-    assert "It was gone already." in response.content.decode()
+    assert "The sandbox was already gone." in response.content.decode()

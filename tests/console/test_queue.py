@@ -58,14 +58,14 @@ def test_queue_says_what_waits_for_whom(browser: Browser, queued: Execution) -> 
     assert cells(html, "kind") == ["Run a program"]
     assert cells(html, "subject") == [str(queued.pk)]
     assert cells(html, "client") == ["ragflow"]
-    assert cells(html, "state") == ["Waits for a worker"]
+    assert cells(html, "state") == ["Waiting for a worker"]
 
 
 def test_queue_knows_callbacks(browser: Browser, make_execution: MakeExecution) -> None:
     execution = make_execution(callback_url="https://example.com/hook")
     deliveries.enqueue_due()
     html = html_of(browser, QUEUE)
-    assert cells(html, "kind") == ["Call back"]
+    assert cells(html, "kind") == ["Deliver a callback"]
     assert cells(html, "subject") == [str(execution.pk)]
     assert cells(html, "queue") == ["callbacks"]
 
@@ -78,7 +78,7 @@ def test_queue_is_filtered_by_client(browser: Browser, queued: Execution) -> Non
 
 def test_forged_task_is_unknown_and_harmless(browser: Browser, db: None) -> None:
     OrmQ.objects.create(key="sandbox-platform", payload="forged", lock=timezone.now())
-    assert "No task of this platform" in html_of(browser, QUEUE)
+    assert "Not a task of this platform" in html_of(browser, QUEUE)
 
 
 def test_operator_cancels_what_waits(visitor: Visitor, queued: Execution) -> None:
@@ -89,7 +89,7 @@ def test_operator_cancels_what_waits(visitor: Visitor, queued: Execution) -> Non
 
 def test_only_programs_are_cancelled(browser: Browser, db: None) -> None:
     async_task(doctor.TASK, "admin", task_name="doctor")
-    assert "1 left alone" in act(browser, QUEUE, "cancel", OrmQ.objects.get())
+    assert "1 not cancelled" in act(browser, QUEUE, "cancel", OrmQ.objects.get())
 
 
 def test_auditor_cancels_nothing(visitor: Visitor, queued: Execution) -> None:
@@ -112,7 +112,7 @@ def test_failed_tasks_say_why(browser: Browser, queued: Execution) -> None:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        ("", "nothing was said"),
+        ("", "no reason given"),
         ("short", "short"),
         ("a\nb", "a"),
         ("e : Traceback (most recent call last):\n  File x\nKeyError", "KeyError"),
@@ -126,13 +126,13 @@ def test_failed_task_s_page_has_its_traceback(browser: Browser, db: None) -> Non
     failure = fail(doctor.TASK, "doctor", "admin", error="e : Traceback\n  <i>line</i>")
     html = html_of(browser, reverse("admin:django_q_failure_change", args=[failure.pk]))
     assert "&lt;i&gt;line&lt;/i&gt;" in html
-    assert "Try again" in html
+    assert "Retry" in html
 
 
 def test_lost_run_is_put_back(visitor: Visitor, queued: Execution) -> None:
     OrmQ.objects.all().delete()
     failure = fail(services.TASK, str(queued.pk), str(queued.pk))
-    assert "1 put into the queue" in act(visitor("operator"), FAILED, "run_again", failure)
+    assert "1 queued." in act(visitor("operator"), FAILED, "run_again", failure)
     assert [row.name() for row in OrmQ.objects.all()] == [str(queued.pk)]
     assert not Failure.objects.exists()
 
@@ -157,7 +157,7 @@ def test_callback_is_made_again_where_docker_is_not(browser: Browser, make_execu
 @pytest.mark.parametrize("function", ["os.system", "console.doctor.page", "executions.tasks.run"])
 def test_no_other_function_is_ever_called(browser: Browser, db: None, function: str) -> None:
     failure = fail(function, "x", "touch /tmp/x")
-    assert "It is no task of this platform" in act(browser, FAILED, "run_again", failure)
+    assert "This is not a task of this platform" in act(browser, FAILED, "run_again", failure)
     assert not OrmQ.objects.exists()
 
 
@@ -168,7 +168,7 @@ def test_arguments_of_a_row_are_not_passed_on(browser: Browser, db: None) -> Non
 
 def test_operator_builds_nothing_again(visitor: Visitor, db: None) -> None:
     failure = fail("builds.tasks.run_build", "build 1", 1)
-    assert "Your role may not do this" in act(visitor("operator"), FAILED, "run_again", failure)
+    assert "Your role does not permit this" in act(visitor("operator"), FAILED, "run_again", failure)
 
 
 def test_auditor_tries_nothing_again(visitor: Visitor, db: None) -> None:
@@ -176,4 +176,4 @@ def test_auditor_tries_nothing_again(visitor: Visitor, db: None) -> None:
     auditor = visitor("auditor")
     act(auditor, FAILED, "run_again", failure)
     assert not OrmQ.objects.exists()
-    assert "Try again" not in html_of(auditor, reverse("admin:django_q_failure_change", args=[failure.pk]))
+    assert "Retry" not in html_of(auditor, reverse("admin:django_q_failure_change", args=[failure.pk]))

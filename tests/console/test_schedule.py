@@ -31,16 +31,16 @@ def test_nobody_to_do_it_is_said(browser: Browser) -> None:
     assert "No keeper is alive" in shown(browser)
 
 
-@pytest.mark.parametrize(("ago", "word"), [(timedelta(minutes=30), "in time"), (timedelta(hours=3), "late")])
+@pytest.mark.parametrize(("ago", "word"), [(timedelta(minutes=30), "on time"), (timedelta(hours=3), "late")])
 def test_lateness_is_told(ago: timedelta, word: str) -> None:
     job = Job("x", "", timedelta(hours=1), lambda: None, recorded=True)
     assert Row(job, LastRun(timezone.now() - ago)).state[1] == word
 
 
 def test_a_schedule_of_django_q2_is_a_stranger(browser: Browser) -> None:
-    assert "not ours" not in shown(browser)
+    assert "Foreign schedules" not in shown(browser)
     Schedule.objects.create(func="os.system", args="'true'")
-    assert "Schedules that are not ours" in shown(browser)
+    assert "Foreign schedules" in shown(browser)
 
 
 def test_django_q2_s_scheduler_is_off() -> None:

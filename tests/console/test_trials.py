@@ -77,7 +77,7 @@ def test_auditor_starts_none(visitor: Visitor, runtime: Runtime) -> None:
 def test_what_ended_as_it_should(browser: Browser, runtime: Runtime, ended: Callable[..., Execution]) -> None:
     ended(stdout="hi\n")
     shown = text(browser.get(page(runtime)))
-    assert "All 1 ended as they should" in shown
+    assert "All 1 passed" in shown
     assert "hello yes Succeeded" in shown
 
 
@@ -85,13 +85,13 @@ def test_what_did_not_is_said(browser: Browser, runtime: Runtime, ended: Callabl
     ended(stdout="hi\n")
     ended("files", stdout="<b>")
     shown = text(browser.get(page(runtime)))
-    assert "1 of 2 ended as they should" in shown
+    assert "1 of 2 passed" in shown
     assert "files no Succeeded artifacts is [], not [&#x27;out.txt&#x27;]" in shown
 
 
 def test_program_that_is_no_more(browser: Browser, runtime: Runtime, ended: Callable[..., Execution]) -> None:
     ended("gone")
-    assert "gone unknown Succeeded the runtime has no such smoke program any more" in text(
+    assert "gone unknown Succeeded the runtime no longer has this smoke program" in text(
         browser.get(page(runtime))
     )
 
@@ -100,7 +100,7 @@ def test_the_last_trial_is_shown(browser: Browser, runtime: Runtime, make_execut
     for stdout in ("hi\n", "no"):
         labels = {"trial": str(uuid.uuid4()), "smoke": "hello"}
         make_execution(client=people.client(), labels=labels, stdout=stdout, queued_at=timezone.now())
-    assert "0 of 1 ended" in text(browser.get(page(runtime)))
+    assert "0 of 1 passed" in text(browser.get(page(runtime)))
 
 
 def test_labels_of_a_caller_are_no_trial(
@@ -108,18 +108,18 @@ def test_labels_of_a_caller_are_no_trial(
 ) -> None:
     trial = str(uuid.uuid4())
     make_execution(client=Client.objects.create(name="other"), labels={"trial": trial, "smoke": "hello"})
-    assert "There is no such test run" in text(browser.get(page(runtime), {"trial": trial}))
+    assert "does not exist" in text(browser.get(page(runtime), {"trial": trial}))
 
 
 @pytest.mark.parametrize("trial", ["x", "\0", "01990000-0000-7000-8000-000000000000"])
 def test_unknown_trial(browser: Browser, runtime: Runtime, trial: str) -> None:
-    assert "There is no such test run" in text(browser.get(page(runtime), {"trial": trial}))
+    assert "does not exist" in text(browser.get(page(runtime), {"trial": trial}))
 
 
 def test_what_the_console_may_not_is_said(browser: Browser, runtime: Runtime) -> None:
     Client.objects.create(name="console", max_open_executions=1)
     shown = text(browser.post(page(runtime), follow=True))
-    assert "files was not started" in shown
+    assert "files could not be started" in shown
     assert Execution.objects.count() == 1
 
 
@@ -131,18 +131,18 @@ def test_runtime_without_programs_runs_hello(browser: Browser, python_runtime: R
 def test_unknown_language_without_programs_runs_nothing(browser: Browser, python_runtime: Runtime) -> None:
     Runtime.objects.update(source_file="main.f90")
     shown = text(browser.post(page(python_runtime), follow=True))
-    assert "no hello in its language is known here" in shown
+    assert "no hello program is known for its language" in shown
     assert not Execution.objects.exists()
 
 
 def test_switched_off_runtime_is_said(browser: Browser, runtime: Runtime) -> None:
     Runtime.objects.update(enabled=False)
-    assert "It is switched off" in text(browser.post(page(runtime), follow=True))
+    assert "The runtime is disabled" in text(browser.post(page(runtime), follow=True))
     assert set(Execution.objects.values_list("status", flat=True)) == {Status.REJECTED}
 
 
 def test_a_program_in_a_mode_that_the_runtime_has_not_is_told_of(browser: Browser, runtime: Runtime) -> None:
     Runtime.objects.filter(pk=runtime.pk).update(modes=["function"])
     shown = text(browser.post(page(runtime), follow=True))
-    assert "hello was not started: The runtime python has no mode script." in shown
+    assert "hello could not be started: The runtime python has no mode script." in shown
     assert not Execution.objects.exists()

@@ -20,7 +20,7 @@ from pytest_django import Settings
 from executions import services
 from executions.models import Execution, Status
 from runtimes.models import Runtime
-from sandbox_platform.keeper import keeper_of
+from sandbox_platform.keeper import build_keeper
 from sandbox_platform.kit import liveness
 from sandbox_platform.kit.notify import POOL, notify
 from sandboxes import images, pool
@@ -72,7 +72,7 @@ def clock_of_demand(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Clock:
 @contextmanager
 def keeping(engine: StubEngine) -> Iterator[Keeper]:
     """A keeper at work, until the end of the block."""
-    keeper = keeper_of(engine)
+    keeper = build_keeper(engine)
 
     def run() -> None:
         keeper.run()
@@ -348,7 +348,7 @@ def test_second_keeper_waits_for_the_first_to_go(runtime: Runtime, engine: StubE
         second = StubEngine()
         for container in list(engine.here):
             second.here[container] = engine.here[container]
-        keeper = keeper_of(second)
+        keeper = build_keeper(second)
         thread = threading.Thread(target=lambda: (keeper.run(), connection.close()))
         thread.start()
         pool.retire(Sandbox.objects.earliest("pk"))

@@ -1,6 +1,6 @@
 import pytest
 
-from sandbox_platform.doctor.live import look
+from sandbox_platform.doctor.live import run_in_sandbox
 from seccomp_profiles import revisions, shipped
 from seccomp_profiles.advice import ALWAYS_NEEDED
 from seccomp_profiles.models import SeccompProfile, docker_value
@@ -99,8 +99,8 @@ def test_default_profile_lets_programs_work(engine, language: str) -> None:
 @pytest.mark.needs_docker
 def test_default_profile_is_enforced(python_runtime) -> None:
     # unshare(0) asks for nothing and succeeds anywhere but under a filter.
-    assert look("python3", "-c", UNSHARE).output.split() == ["0", "0"]
-    assert look("python3", "-c", UNSHARE, seccomp=docker_value(DEFAULT)).output.split() == ["-1", "1"]
+    assert run_in_sandbox("python3", "-c", UNSHARE).output.split() == ["0", "0"]
+    assert run_in_sandbox("python3", "-c", UNSHARE, seccomp=docker_value(DEFAULT)).output.split() == ["-1", "1"]
 
 
 def rules_of(name: str) -> str:

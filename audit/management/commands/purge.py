@@ -6,9 +6,7 @@ from audit import purging
 
 
 class Command(BaseCommand):
-    help = (
-        "Purges now what the retention policies do not keep, as far as it is sealed. The keepers do it every hour."
-    )
+    help = "Purge sealed executions that the retention policies no longer keep. The keepers do it every hour."
 
     def handle(self, **options: Any) -> None:
         for record in purging.purge():

@@ -6,7 +6,7 @@ from audit import sealing
 
 
 class Command(BaseCommand):
-    help = "Seals now all that is final. The keepers do it every hour."
+    help = "Seal all final rows now. The keepers do it every hour."
 
     def handle(self, **options: Any) -> None:
         for seal in sealing.seal():

@@ -11,13 +11,13 @@ HEAD = re.compile(r"(\d{1,18}):([0-9a-fA-F]{64})")
 
 
 class Command(BaseCommand):
-    help = "Holds the history against its seals and says what does not match. Exit status 1 if anything does not."
+    help = "Verify the history against its seals and report every mismatch. Exits with status 1 if there is one."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--head",
             metavar="NUMBER:HASH",
-            help="a seal as it was noted outside the database: also finds that the last seals were cut off",
+            help="a seal noted outside the database: also detects that the last seals were deleted",
         )
 
     def handle(self, **options: Any) -> None:
@@ -38,5 +38,5 @@ def _parse_head(text: str | None) -> tuple[int, str] | None:
     if text is None:
         return None
     if not (match := HEAD.fullmatch(text)):
-        raise CommandError("--head: write NUMBER:HASH, as `manage.py seal` prints it.")
+        raise CommandError("--head: expected NUMBER:HASH, as `manage.py seal` prints it.")
     return int(match[1]), match[2]

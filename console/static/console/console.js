@@ -1,7 +1,7 @@
-// What the theme's templates call, by name: Alpine's CSP build reads no globals.
+// Registers the functions that the theme's templates call: Alpine's CSP build cannot read globals.
 "use strict";
 document.addEventListener("DOMContentLoaded", () => {
-  // The theme's icons are words in a font of icons: nobody should hear them beside a name.
+  // The theme's icons are words in an icon font. Hide them from screen readers where the element has a name.
   for (const icon of document.querySelectorAll(".material-symbols-outlined")) {
     const named = icon.closest("a, button");
     if (named && named.textContent.trim() !== icon.textContent.trim()) icon.setAttribute("aria-hidden", "true");
@@ -13,7 +13,7 @@ document.addEventListener("alpine:init", () => {
   }
   Alpine.data("shell", () => ({
     activeTab: "",
-    // The theme's forms ask for it by this name.
+    // The theme's forms read `window` from this component.
     window: { location: { pathname: location.pathname, search: location.search } },
     sidebarMobileOpen: false,
     sidebarDesktopOpen: localStorage.getItem("sidebarDesktopOpen") !== "0",

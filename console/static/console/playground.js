@@ -1,4 +1,4 @@
-// The playground: an editor, a run watched while it goes on, and the same call to copy.
+// The playground: an editor, a run with live output, and the same API call to copy.
 "use strict";
 (() => {
   const form = document.getElementById("playground");
@@ -103,7 +103,7 @@
     by("whole-page").hidden = false;
     by("cancel").onclick = () => send(told.cancel, "");
     source = new EventSource(told.events);
-    // Each connection begins at the beginning.
+    // Each connection receives the output from its start.
     source.addEventListener("open", () => { for (const name of ["stdout", "stderr"]) liveOutput.clear(by(name)); });
     for (const name of ["stdout", "stderr"]) {
       source.addEventListener(name, ({ data: text }) => {

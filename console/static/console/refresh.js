@@ -1,4 +1,4 @@
-// Reads the page anew every so many seconds, unless somebody is about to use it or reads what would be folded.
+// Reloads the page every `data-seconds` seconds, except while a control has the focus or a <details> is open.
 "use strict";
 (() => {
   const { seconds } = document.currentScript.dataset;

@@ -1,4 +1,4 @@
-"""Dates as they are written in logs, exports and the API: one time must not have two looks."""
+"""Date formats of the admin: the same as in logs, exports and the API."""
 
 DATE_FORMAT = SHORT_DATE_FORMAT = "Y-m-d"
 TIME_FORMAT = "H:i:s"

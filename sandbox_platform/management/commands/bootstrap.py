@@ -6,7 +6,7 @@ from sandbox_platform.bootstrap import ensure_all
 
 
 class Command(BaseCommand):
-    help = "Creates what a new installation needs and is not there yet. Safe to run at every start."
+    help = "Create the rows that a new installation needs, where they are missing. Safe to run at every start."
 
     def handle(self, **options: Any) -> None:
         for line in ensure_all():

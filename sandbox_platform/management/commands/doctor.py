@@ -9,8 +9,8 @@ from sandbox_platform.doctor import Check, Status, run_all
 
 
 class Command(BaseCommand):
-    help = "Checks everything this installation stands on. Exit status 1 if something is broken."
-    # A broken setting is one of its findings.
+    help = "Check everything that this installation depends on. Exits with status 1 if something is broken."
+    # The doctor must start with broken settings too.
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -22,7 +22,7 @@ class Command(BaseCommand):
             checks.append(check)
             if not options["json"]:
                 self.stdout.write(self._line(check))
-                # A live check takes a second: show each line when it is known.
+                # A live check takes about a second: print each line as soon as it is known.
                 self.stdout.flush()
         if options["json"]:
             self.stdout.write(json.dumps([asdict(check) for check in checks], indent=2))

@@ -3,16 +3,16 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from sandbox_platform.keeper import keeper_of
+from sandbox_platform.keeper import build_keeper
 from sandbox_platform.kit import garbage
 from sandboxes.docker_engine import get_engine
 
 
 class Command(BaseCommand):
-    help = "Keep this node's pool of warm sandboxes: start, remove, put straight. Runs until it is told to stop."
+    help = "Maintain this node's pool of warm sandboxes and run the periodic jobs. Runs until it is signalled."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        keeper = keeper_of(get_engine())
+        keeper = build_keeper(get_engine())
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: keeper.stop())
         garbage.freeze()

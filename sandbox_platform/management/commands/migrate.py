@@ -12,5 +12,7 @@ class Command(migrate.Command):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if is_before_the_rooms():
-            raise CommandError("This database is one of 0.1: run `make migrate-from-0.1`. See docs/upgrading.md.")
+            raise CommandError(
+                "This is a database of version 0.1: run `make migrate-from-0.1`. See docs/upgrading.md."
+            )
         super().handle(*args, **options)

@@ -6,7 +6,7 @@ from sandbox_platform.upgrade import NotPossible, upgrade
 
 
 class Command(BaseCommand):
-    help = "Upgrade a database of 0.1 that has more than one migration for each app. See docs/upgrading.md."
+    help = "Upgrade a database of version 0.1, which has several migrations per app. See docs/upgrading.md."
 
     def handle(self, **options: Any) -> None:
         try:
