@@ -18,35 +18,23 @@ def run_due() -> None:
             pass
 
 
-def _last_seal() -> LastRun:
+def _last_run() -> LastRun:
     seal = Seal.objects.order_by("-sequence").first()
-    return LastRun(seal.created_at, str(seal).capitalize()) if seal else LastRun()
-
-
-def _last_purge() -> LastRun:
-    if purge := PurgeRecord.objects.order_by("-id").first():
-        return LastRun(purge.created_at, str(purge).capitalize())
-    return LastRun(words="" if RetentionPolicy.objects.exists() else "No policy: everything is kept.")
+    purge = PurgeRecord.objects.order_by("-id").first()
+    if purge:
+        purged = f"{str(purge).capitalize()}, {purge.created_at:%Y-%m-%d %H:%M:%S}."
+    else:
+        purged = "Nothing was purged." if RetentionPolicy.objects.exists() else "No retention policy: all is kept."
+    return LastRun(seal.created_at, f"{str(seal).capitalize()}. {purged}") if seal else LastRun(words=purged)
 
 
 declare(
     Job(
-        "Seal the history",
-        "Hash the rows that became final, so that later changes are detected.",
+        "Seal the history, and purge",
+        "Hash the rows that became final, so that a later change shows. Then delete what no retention policy keeps.",
         EVERY,
         run_due,
         recorded=True,
-        last_run=_last_seal,
-    )
-)
-# The sealing job purges as well. This entry only shows the last purge and does no work.
-declare(
-    Job(
-        "Purge by retention",
-        "After each seal, delete what the retention policies no longer keep.",
-        EVERY,
-        lambda: None,
-        look_every_s=EVERY.total_seconds(),
-        last_run=_last_purge,
+        last_run=_last_run,
     )
 )
