@@ -100,10 +100,10 @@ MEANINGS = [
     Meaning(RUNTIME, "modes", "Without a function command"),
     Meaning(RUNTIME, "network", "Without a runner in the image"),
     # Texts that a shell must be able to split into words.
-    Meaning(RUNTIME, "(compile|run|function)_command", "Not a command|Holds no word"),
-    Meaning(RUNTIME, "smoke", r"smoke\.\d+\.name: .* is there twice"),
+    Meaning(RUNTIME, "(compile|run|function)_command", "Not a command|Contains no word"),
+    Meaning(RUNTIME, "smoke", r"smoke\.\d+\.name: .* is used twice"),
     Meaning(f"({RUNTIME}|{PROFILE})", "smoke|rules", "Nested too deeply|(Holds|Contains) NUL or lone surrogates"),
-    Meaning(f"({RUNTIME}|{BUILD})", r"packages\.\w+", ".* is there twice"),
+    Meaning(f"({RUNTIME}|{BUILD})", r"packages\.\w+", ".* is listed twice"),
     # A profile has rules, or it extends another; and the runner must live under it.
     Meaning(
         PROFILE,
