@@ -5,7 +5,7 @@ from typing import Any
 from django.db import models
 from django.db.models import Q
 
-from runtimes.packages import none, validate_packages
+from runtimes.packages import no_packages, validate_packages
 
 
 class BuildKind(models.TextChoices):
@@ -47,7 +47,7 @@ class RuntimeBuild(models.Model):
     runtime = models.ForeignKey("runtimes.Runtime", on_delete=models.CASCADE, related_name="builds")
     number = models.PositiveIntegerField()
     kind = models.CharField(max_length=8, choices=BuildKind.choices)
-    packages = models.JSONField(default=none, validators=[validate_packages])
+    packages = models.JSONField(default=no_packages, validators=[validate_packages])
     base = models.CharField(max_length=300, help_text="The runtime's image reference when it was asked for.")
     base_image_id = models.CharField(max_length=80, blank=True)
     image_id = models.CharField(

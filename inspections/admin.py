@@ -26,21 +26,21 @@ from seccomp_profiles.proof import page_context
 
 OPEN = (InspectionState.QUEUED, InspectionState.RUNNING)
 REPLAYED = 20
-# Inspections on the page of a profile; the list has all.
+# Number of inspections on a profile's page. The change list has all of them.
 LATEST = 8
 COUNTED = ("refused", "not_refused", "not_allowed", "cannot_tell", "not_tried")
 
 
 @admin.register(Inspection)
 class InspectionAdmin(ReadOnlyAdmin[Inspection]):
-    empty_hint = "Probes, learning and dry runs begin on a profile's page; what is in force is probed by itself."
+    empty_hint = "Start probes, learning and dry runs on a profile's page. Keepers probe the profiles in force."
     list_display = ("__str__", "created_at", "state", "verdict", "revision", "runtime", "summary", "requested_by")
     list_filter = ("kind", "state", "verdict", "runtime", ("revision__profile", admin.RelatedOnlyFieldListFilter))
     list_select_related = ("revision__profile", "runtime")
     change_form_template = "admin/inspections/inspection/change_form.html"
     fieldsets = (
         (None, {"fields": ("kind", "state", "verdict", "summary", "subject", "found")}),
-        ("Made on", {"fields": ("node", "runsc_version", "image_id", "runtime_revision")}),
+        ("Environment", {"fields": ("node", "runsc_version", "image_id", "runtime_revision")}),
         ("Record", {"fields": ("requested_by", "created_at", "started_at", "finished_at")}),
     )
 
@@ -75,11 +75,11 @@ class InspectionAdmin(ReadOnlyAdmin[Inspection]):
         }
         return super().change_view(request, object_id, form_url, (extra_context or {}) | extra)
 
-    @admin.display(description="What it says")
+    @admin.display(description="Result")
     def summary(self, inspection: Inspection) -> str:
         return str(inspection.details.get("summary", ""))
 
-    @admin.display(description="Of")
+    @admin.display(description="Subject")
     def subject(self, inspection: Inspection) -> SafeString:
         links = []
         if inspection.revision:
@@ -92,60 +92,67 @@ class InspectionAdmin(ReadOnlyAdmin[Inspection]):
             links.append(link("executions_execution", inspection.execution_id, inspection.execution_id))
         return format_html_join(" · ", "{}", ((one,) for one in links))
 
-    @admin.display(description="Found")
+    @admin.display(description="Findings")
     def found(self, inspection: Inspection) -> SafeString:
         details = inspection.details
         parts = [table(head, rows) for head, rows in tables(details) if rows]
         return format_html_join("", "{}", ((part,) for part in parts))
 
-    # -- What is asked for with a button ------------------------------------------------------------------
+    # -- Actions of buttons ------------------------------------------------------------------
 
     def ask(self, request: HttpRequest, kind: str) -> HttpResponse:
-        """A probe, a dry run or learning: `revision` and `runtime` by id; without, all that use the profile."""
-        refuse_others(request)
+        """Request a probe, a dry run or learning.
+
+        POST fields: `revision` and `runtime` as ids. Without `runtime`: every enabled runtime that uses the profile.
+        """
+        require_permission(request)
         revision = get_object_or_404(SeccompRevision, pk=number(request, "revision"))
         if runtime_id := number(request, "runtime"):
             runtimes = [get_object_or_404(Runtime, pk=runtime_id)]
         else:
             runtimes = runtimes_under(revision.profile)
         if kind not in (InspectionKind.PROBE, InspectionKind.LEARN, InspectionKind.REPLAY) or not runtimes:
-            messages.error(request, "Nothing to do: no enabled runtime uses the profile; name one.")
+            messages.error(request, "No enabled runtime uses the profile. Choose a runtime.")
             return redirect(request.META.get("HTTP_REFERER") or "admin:inspections_inspection_changelist")
         wanted: dict[str, Any] = {}
         if last := number(request, "last") or (REPLAYED if kind == InspectionKind.REPLAY else 0):
             wanted["last"] = min(last, MOST_EXECUTIONS)
-        asked = [
+        requested = [
             inspections.request(kind, revision=revision, runtime=runtime, by=actor_name(request.user), **wanted)
             for runtime in runtimes
         ]
-        messages.success(request, f"{len(asked)} asked for. A worker makes them one after the other.")
-        return to(asked[0]) if len(asked) == 1 else redirect("admin:inspections_inspection_changelist")
+        messages.success(request, f"{len(requested)} queued. A worker runs them one at a time.")
+        return (
+            redirect_to(requested[0])
+            if len(requested) == 1
+            else redirect("admin:inspections_inspection_changelist")
+        )
 
     def explain(self, request: HttpRequest, execution_id: Any) -> HttpResponse:
-        refuse_others(request)
+        require_permission(request)
         execution = get_object_or_404(Execution.objects.select_related("runtime"), pk=execution_id)
         try:
-            return to(inspections.explain(execution, by=actor_name(request.user)))
+            return redirect_to(inspections.explain(execution, by=actor_name(request.user)))
         except Refused as e:
             messages.error(request, str(e))
             return redirect("admin:executions_execution_change", execution.pk)
 
     def cancel(self, request: HttpRequest, number: int) -> HttpResponse:
-        refuse_others(request)
+        require_permission(request)
         inspection = get_object_or_404(Inspection, pk=min(number, 2**63 - 1))
         if inspections.cancel(inspection):
             messages.success(request, "Cancelled.")
-        return to(inspection)
+        return redirect_to(inspection)
 
     def save(self, request: HttpRequest, number: int) -> HttpResponse:
-        refuse_others(request)
+        require_permission(request)
         inspection = get_object_or_404(Inspection, pk=min(number, 2**63 - 1))
         try:
             name = request.POST.get("profile", "").replace("\0", "")
             revision = inspections.save_proposal(inspection, name=name, by=actor_name(request.user))
         except (Refused, ValidationError) as e:
             messages.error(request, " ".join(e.messages) if isinstance(e, ValidationError) else str(e))
-            return to(inspection)
+            return redirect_to(inspection)
         messages.success(request, f"Saved as {revision}.")
         return redirect("admin:seccomp_profiles_seccompprofile_change", revision.profile_id)
 
@@ -154,7 +161,7 @@ def may_change(request: HttpRequest) -> bool:
     return request.user.has_perm(f"seccomp_profiles.change_{SeccompProfile._meta.model_name}")
 
 
-def refuse_others(request: HttpRequest) -> None:
+def require_permission(request: HttpRequest) -> None:
     if not may_change(request):
         raise PermissionDenied
 
@@ -164,7 +171,7 @@ def number(request: HttpRequest, name: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
-def to(inspection: Inspection) -> HttpResponse:
+def redirect_to(inspection: Inspection) -> HttpResponse:
     return redirect("admin:inspections_inspection_change", inspection.pk)
 
 
@@ -184,7 +191,7 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> SafeString:
 
 
 def tables(details: dict[str, Any]) -> Iterable[tuple[tuple[str, ...], list[tuple[Any, ...]]]]:
-    """Of whatever kind: each finds its own."""
+    """Yield the head and the rows of each table. Tables of other kinds of inspection have no rows."""
     calls = details.get("calls", {})
     counted = [
         (name.replace("_", " "), len(calls[name]), ", ".join(calls[name])) for name in COUNTED if calls.get(name)
@@ -196,16 +203,19 @@ def tables(details: dict[str, Any]) -> Iterable[tuple[tuple[str, ...], list[tupl
             (b["name"], b["complaint"], ", ".join(b.get("refused", ())) or b.get("untold", ""))
             for b in programs.get("broken", ())
         ]
-        yield ("program that does not run", "what happened", "refused"), broken
+        yield ("broken program", "complaint", "refused calls"), broken
     else:
-        yield ("learnt from", "ended", "different calls"), [(p["name"], p["status"], p["calls"]) for p in programs]
+        yield (
+            ("traced program", "status", "distinct calls"),
+            [(p["name"], p["status"], p["calls"]) for p in programs],
+        )
     yield ("refused call", "times"), [(r["name"], r["times"]) for r in details.get("refused", ())]
     replayed = [
         (link("executions_execution", r["execution"], r["execution"]), r["outcome"], *replay_cells(r))
         for r in details.get("executions", ())
         if r["outcome"] != "same"
     ]
-    yield ("execution", "outcome", "differs in", "ended, before → under it", "refused"), replayed
+    yield ("execution", "outcome", "differs in", "status, in force → draft", "refused calls"), replayed
     difference = details.get("difference", {})
     for kind in ("denied", "allowed", "changed"):
         changes = [(c["syscall"], c["before"], c["after"], c["description"]) for c in difference.get(kind, ())]
@@ -218,7 +228,7 @@ def replay_cells(result: dict[str, Any]) -> tuple[str, str, str]:
 
 
 @detail_cards.register
-def of_execution(request: HttpRequest, execution: Execution) -> dict[str, Any]:
+def execution_cards(request: HttpRequest, execution: Execution) -> dict[str, Any]:
     explainable = bool(execution.image_id) and execution.is_finished
     return {
         "trace": Inspection.objects.newest_trace(execution.pk),
@@ -227,6 +237,6 @@ def of_execution(request: HttpRequest, execution: Execution) -> dict[str, Any]:
 
 
 @page_context.register
-def of_profile(profile: SeccompProfile) -> dict[str, Any]:
+def profile_context(profile: SeccompProfile) -> dict[str, Any]:
     latest = Inspection.objects.filter(revision__profile=profile).select_related("revision", "runtime")
     return {"runtimes": Runtime.objects.enabled().order_by("slug"), "inspections": latest[:LATEST]}

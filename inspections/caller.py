@@ -1,8 +1,8 @@
-"""A program that makes system calls, one after the other, and writes down what the kernel answers to each.
+"""Build a program that makes system calls, one after the other, and writes each return value to stdout.
 
-It is machine code made for the occasion: it needs no interpreter, no library and no compiler, and so runs in every
-image and under every profile that lets it write. Each answer is written before the next call is made; when a
-filter kills the program, how far it came is known.
+The program is generated machine code. It needs no interpreter, library or compiler, so it runs in every image and
+under every profile that allows write. Each value is written before the next call is made: when a filter kills the
+program, the output shows which call did it.
 """
 
 import struct
@@ -15,17 +15,17 @@ MACHINE = "x86_64"
 BASE = 0x400000
 HEADERS = 64 + 56
 ANSWER = 8
-# There is no coming back from these, whatever the arguments.
+# These never return, whatever the arguments.
 NEVER = frozenset({"exit", "exit_group", "rt_sigreturn", "pause"})
 CLONING = frozenset({"fork", "vfork", "clone"})
-# Arguments that mean nothing: no descriptor, no address, no such flag. Nothing happens, but the filter has looked.
+# Invalid arguments: no descriptor, address or flag has this value. The call fails, but the filter has checked it.
 NOTHING = (-1,) * 6
-# clone: a thread that shares no signal handlers is nothing that Linux makes.
+# clone: Linux refuses CLONE_THREAD without CLONE_SIGHAND, so no thread is created.
 ARGUMENTS = {"clone": (0x10000, *NOTHING[1:])}
 
 LOAD_ARGUMENT = (b"\x48\xbf", b"\x48\xbe", b"\x48\xba", b"\x49\xba", b"\x49\xb8", b"\x49\xb9")
 SYSCALL = b"\x0f\x05"
-EXIT = b"\x31\xff\xb8" + struct.pack("<I", NUMBERS["exit"]) + SYSCALL  # of one thread, for a clone may be one
+EXIT = b"\x31\xff\xb8" + struct.pack("<I", NUMBERS["exit"]) + SYSCALL  # not exit_group: the clone may be a thread
 SKIP_UNLESS_ZERO = b"\x48\x85\xc0\x75"
 STORE_ANSWER = b"\x48\xa3"
 WRITE_ANSWER = b"\xb8\x01\x00\x00\x00\xbf\x01\x00\x00\x00\x48\xbe", b"\xba\x08\x00\x00\x00" + SYSCALL
@@ -42,7 +42,7 @@ class Call:
 
 
 def program(calls: Sequence[Call]) -> bytes:
-    """A static ELF executable of one segment: the code and, behind it, room for one answer."""
+    """Return a static ELF executable with one segment: the code, followed by 8 bytes for one return value."""
     room = BASE + HEADERS + len(_code(calls, 0))
     segment = _code(calls, room) + bytes(ANSWER)
     size = HEADERS + len(segment)
@@ -52,7 +52,7 @@ def program(calls: Sequence[Call]) -> bytes:
 
 
 def answers(output: bytes) -> list[int]:
-    """Of as many calls as it came to make: a result, or an error's number made negative."""
+    """Return the return values of the calls made, in order: a result, or a negative errno."""
     count = len(output) // ANSWER
     return list(struct.unpack(f"<{count}q", output[: count * ANSWER]))
 
@@ -66,7 +66,7 @@ def _code(calls: Sequence[Call], room: int) -> bytes:
             parts.append(load + struct.pack("<Q", argument & (2**64 - 1)))
         parts.append(SYSCALL)
         if call.name in CLONING:
-            # The child, whose answer is 0, is of no further use.
+            # In the child clone returns 0: the child exits at once.
             parts.append(SKIP_UNLESS_ZERO + bytes([len(EXIT)]) + EXIT)
         parts += [STORE_ANSWER, address, WRITE_ANSWER[0], address, WRITE_ANSWER[1]]
     return b"".join(parts) + b"\x31\xff\xb8" + struct.pack("<I", NUMBERS["exit_group"]) + SYSCALL

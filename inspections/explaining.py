@@ -1,4 +1,4 @@
-"""Which system calls were refused to an execution: told by running it once more, traced, as it ran then."""
+"""Trace an execution: run it again as it ran, traced, to name the system calls that were refused."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from sandboxes.protocol import Job
 def explain(
     laboratory: Laboratory, execution: Execution, job: Job, rules: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """Raises Cancelled and EngineError."""
+    """Return the details of the inspection. Raises Cancelled and EngineError."""
     observed = laboratory.run(job, rules, traced=True)
     refused = dict(observed.trace.refused) if observed.trace else {}
     order = observed.trace.order if observed.trace else []
@@ -27,9 +27,9 @@ def explain(
 
 def _summary(refused: list[str], execution: Execution, status: str) -> str:
     if refused:
-        told = f"The profile {execution.profile_name} refused it {', '.join(refused)}."
+        summary = f"The profile {execution.profile_name} refused {', '.join(refused)}."
     else:
-        told = f"The profile {execution.profile_name} refused it nothing."
+        summary = f"The profile {execution.profile_name} refused no system call."
     if status != execution.status:
-        told += f" It ended differently this time: {status}, then {execution.status}."
-    return told
+        summary += f" This run ended differently: {status}, the original run {execution.status}."
+    return summary

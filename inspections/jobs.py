@@ -1,4 +1,4 @@
-"""Probes that are due."""
+"""The periodic job that requests the probes that are due."""
 
 from inspections import services
 from inspections.models import Inspection, InspectionKind
@@ -15,7 +15,7 @@ def _last_probe() -> LastRun:
 declare(
     Job(
         "Probe seccomp profiles",
-        "Check that each profile in use does what it says.",
+        "Probe each profile in use: is it enforced, and do its runtimes work.",
         services.PROBE_EVERY,
         lambda: services.tend(get_engine()),
         recorded=True,

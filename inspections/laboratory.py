@@ -1,4 +1,4 @@
-"""Sandboxes that inspections start: of their own, one after the other, each for one question, and removed."""
+"""Sandboxes for inspections. Each runs one program or one list of system calls, and is then removed."""
 
 import logging
 import platform
@@ -26,11 +26,11 @@ from seccomp_profiles.models import docker_value
 
 logger = logging.getLogger(__name__)
 
-# Another than the pool's, whose keeper would take it for a stray.
+# Not the pool's kind: the keeper would remove such a container as a stray.
 KIND = "inspection"
 GOODBYE_S = 2
 CALLS_S = 20.0
-# A traced program takes longer by what gVisor writes about it: a loop of system calls, ninefold.
+# Tracing slows a program down, because gVisor logs each call: a loop of system calls takes nine times as long.
 TRACED_TIMES = 4
 LONGEST_TRACED_MS = 600_000
 STRETCHED = ("wall_time_ms", "cpu_time_ms", "compile_wall_ms", "compile_cpu_ms")
@@ -38,12 +38,12 @@ KILLED = 128
 
 
 class Cancelled(Exception):
-    """Somebody does not want to know any more, or gave the inspection up."""
+    """The inspection was cancelled, or marked as failed because its worker seemed dead."""
 
 
 @dataclass(frozen=True)
 class Observation:
-    """How one program went."""
+    """The result of one run: report, verdict, start error and trace."""
 
     report: Report | None
     verdict: Verdict | None
@@ -53,7 +53,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class Answers:
-    """What a sandbox answered to some calls: to fewer than were made if it was killed on the way."""
+    """Return values of the calls made in one sandbox. There are fewer values than calls if the sandbox was killed."""
 
     values: list[int]
     killed: bool
@@ -61,7 +61,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Laboratory:
-    """What an inspection's sandboxes have in common: a runtime's of today, or as an execution had it."""
+    """The configuration that an inspection's sandboxes share: a runtime's current one, or that of an execution."""
 
     engine: Engine
     inspection: Inspection
@@ -70,9 +70,9 @@ class Laboratory:
 
     @classmethod
     def of(cls, engine: Engine, inspection: Inspection, configuration: SandboxConfiguration) -> "Laboratory":
-        """Raises EngineError, if the image is missing for one."""
+        """Return the laboratory for a configuration. Raises EngineError, for example if the image is missing."""
         image_id = engine.image_id(configuration.image)
-        # As the runtime's runs are started, with a door where those have one: it leads nowhere.
+        # Sandboxes start like those of the runtime's runs, with a door if those have one. This door leads nowhere.
         configuration = replace(configuration, network=configuration.runtime.network)
         door = doors.make(None) if configuration.network == Network.EGRESS else ""
         spec = configuration.spec(Sandbox(image_id=image_id), door)
@@ -84,8 +84,10 @@ class Laboratory:
         return self.spec.limits
 
     def run(self, job: Job | None, rules: dict[str, Any] | None, *, traced: bool = False) -> Observation:
-        """Without a job the sandbox is only started. Raises Cancelled, and EngineError where no program is to
-        blame."""
+        """Run the job in a fresh sandbox under the rules. Without a job, the sandbox is only started.
+
+        Raises Cancelled, and EngineError for failures that are not the program's.
+        """
         self._check()
         limits = self.for_traced() if traced else self.limits
         with tracing.reading() if traced else nullcontext() as reader:
@@ -101,12 +103,12 @@ class Laboratory:
             return replace(observed, trace=reader.result()) if reader else observed
 
     def ask(self, calls: list[Call], rules: dict[str, Any] | None, *, capable: bool) -> Answers:
-        """Makes the calls in a fresh sandbox. Raises Cancelled and EngineError."""
+        """Make the calls in a fresh sandbox, and return their values. Raises Cancelled and EngineError."""
         if platform.machine() != caller.MACHINE:
-            raise EngineError(f"calls can be tried on {caller.MACHINE} only, this is {platform.machine()}")
+            raise EngineError(f"system calls can only be probed on {caller.MACHINE}, not on {platform.machine()}")
         self._check()
         program = caller.program(calls)
-        # Not as nobody, where a runtime without a runner is: calls that nobody may make answer EPERM anyway.
+        # A shell runtime's sandbox starts as nobody, who gets EPERM for some calls even without a filter.
         as_nobody = self.spec.as_nobody and not capable
         spec = replace(
             self.spec, seccomp=docker_value(rules), program=program, capable=capable, as_nobody=as_nobody
@@ -140,7 +142,7 @@ class Laboratory:
         return Observation(report, decide(report, state, limits))
 
     def under(self, limits: Limits) -> "Laboratory":
-        """The same with other limits."""
+        """Return a copy with other limits."""
         return replace(self, spec=replace(self.spec, limits=limits))
 
     def for_traced(self) -> Limits:
@@ -165,12 +167,12 @@ def _read_all(channel: Channel) -> bytes:
         if arrived is None:
             return output
         output += arrived[0]
-    # Some call does not come back: what was answered until then counts.
+    # A call does not return: use the values written until now.
     return output
 
 
 def sweep(engine: Engine) -> None:
-    """Removes what dead workers left on this node."""
+    """Remove the containers of inspections that dead workers left on this node."""
     for container in engine.containers(kind=KIND):
         running = Inspection.objects.filter(
             pk=int(container.sandbox) if container.sandbox.isdigit() else 0, state=InspectionState.RUNNING

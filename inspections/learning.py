@@ -1,4 +1,4 @@
-"""From what programs call to the profile that allows just that."""
+"""Learning: propose a profile that allows only the system calls that traced programs made."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +12,8 @@ from seccomp_profiles.diff import diff
 from seccomp_profiles.rules import ALLOW, DENY, Json
 from seccomp_profiles.x86_64 import NUMBERS
 
-# What a run may come to by chance, though it did not while it was watched: the end of a worker that waited with
-# other modules loaded, the reading of artifacts, a signal's return, memory that is full, a lock that is taken.
+# Calls that a run may make only sometimes, so that a trace may miss them: at the exit of a worker with other modules
+# loaded, when artifacts are read, on return from a signal, when memory is full, when a lock is contended.
 _BY_CHANCE = """
     brk clock_gettime clock_nanosleep clone close exit exit_group fstat futex getdents64 getegid geteuid getgid
     getpid getrandom gettid getuid ioctl kill lseek lstat madvise mmap mprotect mremap munmap nanosleep newfstatat
@@ -21,7 +21,7 @@ _BY_CHANCE = """
     stat sysinfo tgkill wait4 write
 """
 BY_CHANCE = frozenset(_BY_CHANCE.split())
-# A program that is watched twice does not do the same twice.
+# Two runs of a program may make different calls, so the proposal is tried this many times.
 ROUNDS = 3
 
 
@@ -34,18 +34,20 @@ class Sample:
 
 
 def learn(laboratory: Laboratory, samples: list[Sample], base: Json | None, base_name: str) -> dict[str, Any]:
-    """The details of the inspection, with the proposed rules. Raises Cancelled and EngineError: what is not
-    sure is not proposed."""
+    """Trace the samples without a filter, and return the details of the inspection with the proposed rules.
+
+    Raises Cancelled, and EngineError if a sample could not be traced: no proposal is made from incomplete data.
+    """
     called: set[str] = set()
     programs = []
     for sample in samples:
         observed = laboratory.run(sample.job, None, traced=True)
         if observed.trace is None or observed.verdict is None or observed.start_error:
-            raise EngineError(f"{sample.name}: {observed.start_error or 'it was not traced'}")
+            raise EngineError(f"{sample.name}: {observed.start_error or 'no trace'}")
         if observed.verdict.status == Status.PLATFORM_ERROR:
             raise EngineError(f"{sample.name}: {observed.verdict.message}")
         if unknown := sorted(observed.trace.called.keys() - NUMBERS.keys()):
-            raise EngineError(f"{sample.name}: it makes calls that the platform has no names for: {unknown}")
+            raise EngineError(f"{sample.name}: the trace has system calls without a known name: {unknown}")
         called |= observed.trace.called.keys()
         programs.append(
             {"name": sample.name, "status": observed.verdict.status, "calls": len(observed.trace.called)}
@@ -56,10 +58,10 @@ def learn(laboratory: Laboratory, samples: list[Sample], base: Json | None, base
             break
         called |= refused
     else:
-        raise EngineError(f"under what was learnt, {', '.join(sorted(refused))} is refused again and again")
+        raise EngineError(f"the proposal still refuses {', '.join(sorted(refused))} after {ROUNDS} rounds")
     proposal = allowing(called)
     return {
-        "summary": f"{len(called)} system calls in {len(samples)} programs; {len(named(proposal))} are proposed.",
+        "summary": f"{len(samples)} programs made {len(called)} system calls; {len(named(proposal))} are proposed.",
         "programs": programs,
         "called": sorted(called),
         "proposal": proposal,
@@ -73,17 +75,17 @@ def refused_to(laboratory: Laboratory, samples: list[Sample], rules: dict[str, A
     for sample in samples:
         observed = laboratory.run(sample.job, rules, traced=True)
         if observed.trace is None:
-            raise EngineError(f"{sample.name}: it was not traced")
+            raise EngineError(f"{sample.name}: no trace")
         refused |= observed.trace.refused.keys()
     return refused
 
 
 def allowing(called: set[str]) -> dict[str, Any]:
     groups = {
-        "learnt": called,
-        "what a run may come to by chance": BY_CHANCE - called,
-        # Where there is no runner it was not seen; without these no profile can be saved.
-        "what a runner calls": ALWAYS_NEEDED - BY_CHANCE - called,
+        "made by the traced programs": called,
+        "made by some runs only": BY_CHANCE - called,
+        # A trace of a shell runtime has no runner in it, but a profile that denies these cannot be saved.
+        "made by the runner": ALWAYS_NEEDED - BY_CHANCE - called,
     }
     return {
         "defaultAction": DENY,

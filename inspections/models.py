@@ -9,10 +9,10 @@ from seccomp_profiles.models import SeccompProfile, SeccompRevision
 
 
 class InspectionKind(models.TextChoices):
-    PROBE = "probe", "Probe: does it hold, and does its runtime work"
-    LEARN = "learn", "Learning: what does a program call"
-    REPLAY = "replay", "Dry run: what would it break"
-    TRACE = "trace", "Trace: which call was denied"
+    PROBE = "probe", "Probe: is the profile enforced, and does the runtime work"
+    LEARN = "learn", "Learning: which system calls does a program make"
+    REPLAY = "replay", "Dry run: which executions would end differently"
+    TRACE = "trace", "Trace: which system call was refused"
 
 
 class InspectionState(models.TextChoices):
@@ -27,10 +27,10 @@ class InspectionVerdict(models.TextChoices):
     ENFORCED = "enforced", "Enforced"
     NOT_ENFORCED = "not_enforced", "Not enforced"
     BREAKS_RUNTIME = "breaks_runtime", "Breaks the runtime"
-    ERROR = "error", "Could not be told"
+    ERROR = "error", "Inconclusive"
 
 
-# That a program would run without its filter, or not at all.
+# Under such a profile a program would run without its filter, or not at all.
 BAD = (InspectionVerdict.NOT_ENFORCED, InspectionVerdict.BREAKS_RUNTIME)
 OPEN = (InspectionState.QUEUED, InspectionState.RUNNING)
 
@@ -39,11 +39,11 @@ class InspectionQuerySet(models.QuerySet["Inspection"]):
     def newest_probes(
         self, revisions: Iterable[SeccompRevision], runtimes: Iterable[Any]
     ) -> dict[tuple[int, int], "Inspection"]:
-        """By the ids of revision and runtime."""
+        """Return the newest finished probe of each pair, by (revision id, runtime id)."""
         found = self.filter(
             kind=InspectionKind.PROBE, state=InspectionState.DONE, revision__in=revisions, runtime__in=runtimes
         )
-        # By the columns: a relation would sort by the other model's own order.
+        # Sort by the columns: sorting by the relation would use the other model's ordering.
         newest = found.order_by("revision_id", "runtime_id", "-id").distinct("revision_id", "runtime_id")
         return {(probe.revision_id or 0, probe.runtime_id or 0): probe for probe in newest}
 
@@ -51,17 +51,17 @@ class InspectionQuerySet(models.QuerySet["Inspection"]):
         return self.filter(kind=InspectionKind.TRACE, execution_id=execution_id).first()
 
     def known_bad(self, profile: SeccompProfile, runtimes: Iterable[Any]) -> str:
-        """What speaks against giving the profile to these runtimes; "" if nothing is known."""
+        """Return why the profile must not be given to these runtimes; "" if no probe says so."""
         probes = self.newest_probes([profile.current], runtimes).values()
         return "; ".join(
-            f"on {probe.runtime} the newest probe of {profile} says: {probe.get_verdict_display().lower()}"
+            f"the newest probe of {profile} on {probe.runtime} says: {probe.get_verdict_display().lower()}"
             for probe in probes
             if probe.verdict in BAD
         )
 
 
 class Inspection(models.Model):
-    """A look at a revision, a runtime or an execution in a sandbox of its own, asked for and answered."""
+    """A check of a revision, a runtime or an execution in sandboxes of its own: the request and its result."""
 
     kind = models.CharField(max_length=6, choices=InspectionKind.choices)
     revision = models.ForeignKey(
@@ -80,7 +80,7 @@ class Inspection(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
-    # What it was made on.
+    # The environment in which the inspection ran.
     node = models.CharField(max_length=100, blank=True)
     runsc_version = models.CharField(max_length=100, blank=True)
     image_id = models.CharField(max_length=80, blank=True)
@@ -106,7 +106,7 @@ class Inspection(models.Model):
             ),
         ]
         indexes = [
-            # The newest verdict on a revision, per runtime.
+            # For the newest verdict on a revision, per runtime.
             models.Index(
                 fields=["revision", "runtime", "-id"],
                 condition=Q(kind="probe", state="done"),

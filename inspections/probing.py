@@ -1,7 +1,7 @@
-"""Does a profile hold in a runtime's sandboxes, and does the runtime still work under it?
+"""Probe: check that a profile is enforced in a runtime's sandboxes, and that the runtime works under it.
 
-Every system call there is gets made with meaningless arguments, once without a filter and once under the profile.
-gVisor knows EPERM without a filter too: only a call whose answer differs proves anything.
+Every system call is made with invalid arguments, once without a filter and once under the profile. gVisor also
+returns EPERM without a filter, so only a call whose return value differs proves something.
 """
 
 import errno
@@ -21,29 +21,30 @@ from seccomp_profiles.rules import DENY as ERRNO
 from seccomp_profiles.x86_64 import NUMBERS
 
 EPERM = -errno.EPERM
-# Each call that is to kill takes a sandbox of its own.
+# Each call that must kill takes a sandbox of its own.
 KILLS_TRIED = 4
-# So often may a call kill that should not, until enough is known.
+# How often a call may kill the sandbox unexpectedly before the remaining calls are given up.
 RESTARTS = 4
-NO_PROGRAMS = (
-    "The runtime has no smoke programs that end well: a sandbox was started under it, and no program ran."
-)
+NO_PROGRAMS = "The runtime has no smoke programs that succeed: a sandbox was started, but no program ran."
 Program = dict[str, Any]
 
 
 @dataclass
 class Findings:
-    """Names of system calls, by what the sandbox did with them."""
+    """Names of system calls, by how the sandbox treated them."""
 
-    refused: list[str] = field(default_factory=list)  # as the profile says
-    allowed: list[str] = field(default_factory=list)  # as the profile says
-    not_refused: list[str] = field(default_factory=list)  # though the profile says so
-    not_allowed: list[str] = field(default_factory=list)  # though the profile says so
-    cannot_tell: list[str] = field(default_factory=list)  # the same EPERM without a filter
+    refused: list[str] = field(default_factory=list)  # as the profile states
+    allowed: list[str] = field(default_factory=list)  # as the profile states
+    not_refused: list[str] = field(default_factory=list)  # although the profile refuses them
+    not_allowed: list[str] = field(default_factory=list)  # although the profile allows them
+    cannot_tell: list[str] = field(default_factory=list)  # EPERM with and without the filter
     not_tried: list[str] = field(default_factory=list)
 
     def judge(self, call: Call, expected: str, answer: int | None, baseline: int | None) -> None:
-        """`answer` is None where the call killed the program; `baseline` where that happens anyway."""
+        """File the call under one of the lists.
+
+        `answer` is the return value under the profile, `baseline` that without a filter. None: the call killed.
+        """
         if baseline is None:
             self.not_tried.append(call.name)
         elif expected == ALLOW:
@@ -51,7 +52,7 @@ class Findings:
             same = answer == EPERM == baseline
             self._add("not_allowed" if blocked else "cannot_tell" if same else "allowed", call.name)
         elif expected in (ERRNO, "SCMP_ACT_TRACE"):
-            # Without a tracer, tracing answers ENOSYS.
+            # Without a tracer, SCMP_ACT_TRACE returns ENOSYS.
             refusal = EPERM if expected == ERRNO else -errno.ENOSYS
             refused = answer is None or answer == refusal
             proven = refused and baseline != refusal
@@ -68,8 +69,8 @@ class Findings:
 def probe(
     laboratory: Laboratory, rules: dict[str, Any] | None, programs: list[Program]
 ) -> tuple[InspectionVerdict, dict[str, Any]]:
-    """Verdict and details. Raises Cancelled and EngineError."""
-    findings = ask_everything(laboratory, rules)
+    """Return the verdict and the details. Raises Cancelled and EngineError."""
+    findings = probe_calls(laboratory, rules)
     broken = [result for result in try_programs(laboratory, rules, programs) if result["complaint"]]
     details = {
         "summary": summary(findings, broken, programs, rules),
@@ -90,21 +91,21 @@ def verdict(findings: Findings, broken: list[Any], rules: dict[str, Any] | None)
 
 
 def refuses(rules: Json | None) -> bool:
-    """Whether it has anything to enforce."""
+    """Return whether the rules refuse any call."""
     return rules is not None and any(semantics.action(rules, call) != ALLOW for call in calls_for(rules))
 
 
-def ask_everything(laboratory: Laboratory, rules: dict[str, Any] | None) -> Findings:
+def probe_calls(laboratory: Laboratory, rules: dict[str, Any] | None) -> Findings:
     findings = Findings(not_tried=sorted(NEVER))
     if rules is None:
         return findings
-    # Whether rules apply may depend on the capabilities: then it must be the runner's that are tried.
+    # If rules depend on capabilities, the calls must be made with the runner's capabilities.
     capable = not semantics.is_conditional(rules)
     expected = {call: semantics.action(rules, call) for call in calls_for(rules)}
     lasting = [call for call, action in expected.items() if action in (ALLOW, ERRNO, "SCMP_ACT_TRACE")]
     deadly = [call for call in expected if call not in lasting]
     findings.not_tried += sorted({call.name for call in deadly[KILLS_TRIED:]})
-    # The answers are written: where that is refused, nothing can be heard, and no runtime works.
+    # The return values are written to stdout. A profile that refuses write gives no values, and breaks every runtime.
     baseline = dict(ask(laboratory, lasting + deadly[:KILLS_TRIED], None, capable))
     for call, answer in ask(laboratory, lasting, rules, capable):
         findings.judge(call, expected[call], answer, baseline.get(call))
@@ -112,13 +113,13 @@ def ask_everything(laboratory: Laboratory, rules: dict[str, Any] | None) -> Find
         for call, answer in ask(laboratory, [deadly_call], rules, capable):
             findings.judge(call, expected[call], answer, baseline.get(call))
     tried = {call.name for call in expected}
-    told = {name for names in asdict(findings).values() for name in names}
-    findings.not_tried += sorted(tried - told)
+    filed = {name for names in asdict(findings).values() for name in names}
+    findings.not_tried += sorted(tried - filed)
     return findings
 
 
 def calls_for(rules: Json) -> list[Call]:
-    """Every call there is, and for each rule about arguments one that it is about."""
+    """Return every call with invalid arguments, and for each rule with conditions a call that matches them."""
     calls = [Call.harmless(name) for name in NUMBERS if name not in NEVER]
     for rule in semantics.applying(rules):
         if rule.get("args"):
@@ -130,7 +131,7 @@ def calls_for(rules: Json) -> list[Call]:
 def ask(
     laboratory: Laboratory, calls: list[Call], rules: dict[str, Any] | None, capable: bool
 ) -> Iterator[tuple[Call, int | None]]:
-    """Each call's answer, None where it killed; as many as a few sandboxes could tell."""
+    """Yield each call with its return value, None if it killed the program. Gives up after RESTARTS sandboxes."""
     for _ in range(RESTARTS):
         answers = laboratory.ask(calls, rules, capable=capable)
         yield from zip(calls, answers.values, strict=False)
@@ -146,8 +147,10 @@ def ask(
 def try_programs(
     laboratory: Laboratory, rules: dict[str, Any] | None, programs: list[Program]
 ) -> Iterator[dict[str, Any]]:
-    """What each program complains of, and at which calls it was refused. Without programs a sandbox is only
-    started."""
+    """Yield each program's name and complaint ("" if it works), with the refused calls if there is a complaint.
+
+    Without programs, a sandbox is only started.
+    """
     tried: list[Program | None] = [*programs] or [None]
     for program in tried:
         limits = laboratory.limits.lowered_to(program.get("limits", {}) if program else {})
@@ -160,11 +163,11 @@ def try_programs(
         name = program["name"] if program else "the start of a sandbox"
         yield {"name": name, "complaint": complaint} | (blocked_at(bounded, job, rules) if complaint else {})
         if observed.start_error:
-            return  # so it will be with all of them
+            return  # the other programs would fail the same way
 
 
 def blocked_at(laboratory: Laboratory, job: Job | None, rules: dict[str, Any] | None) -> dict[str, Any]:
-    """The calls refused to it, by a second, traced run; or why they cannot be named."""
+    """Run the job again, traced, and return the refused calls, or in `untold` why they cannot be named."""
     try:
         observed = laboratory.run(job, rules, traced=True)
     except TraceError as e:
@@ -175,21 +178,21 @@ def blocked_at(laboratory: Laboratory, job: Job | None, rules: dict[str, Any] | 
 def summary(findings: Findings, broken: list[Any], programs: list[Program], rules: dict[str, Any] | None) -> str:
     if findings.not_refused:
         return (
-            f"Not enforced: {listed(findings.not_refused)} went through though the profile refuses them. "
+            f"Not enforced: {listed(findings.not_refused)} went through although the profile refuses them. "
             "Docker's registration of gVisor lacks --oci-seccomp: run `make setup`."
         )
     if broken:
         refused = list(dict.fromkeys(name for result in broken for name in result.get("refused", ())))
         by = f", refused: {listed(refused)}" if refused else ""
-        return f"The programs {listed([result['name'] for result in broken])} do not run under it{by}."
+        return f"The programs {listed([result['name'] for result in broken])} do not run under the profile{by}."
     if findings.not_allowed:
-        return f"{listed(findings.not_allowed)} did not go through though the profile allows them."
+        return f"{listed(findings.not_allowed)} did not go through although the profile allows them."
     ran = f"{len(programs)} programs ran." if programs else NO_PROGRAMS
     if not refuses(rules):
-        return f"It refuses nothing, so there is nothing to enforce. {ran}"
+        return f"The profile refuses nothing, so there is nothing to enforce. {ran}"
     if not findings.refused:
-        return "It cannot be told: gVisor answers to what the profile refuses as it does without a filter."
-    proven = f"{len(findings.refused)} calls were refused and {len(findings.allowed)} went through, as it says."
+        return "Inconclusive: gVisor refuses the same calls without a filter."
+    proven = f"{len(findings.refused)} calls were refused and {len(findings.allowed)} went through, as stated."
     return f"Enforced: {proven} {ran}"
 
 

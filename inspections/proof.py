@@ -1,4 +1,4 @@
-"""Whether a seccomp revision is proven on a runtime: what its newest probe says."""
+"""Decide whether a seccomp revision is proven on a runtime, from its newest probe."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ from seccomp_profiles.proof import Proof
 
 
 def proofs(revision: SeccompRevision, runtimes: Iterable[Runtime]) -> list[Proof]:
-    """Return a Proof for each of the runtimes."""
+    """Return one Proof for each of the runtimes."""
     under = list(runtimes)
     probes = Inspection.objects.newest_probes([revision], under)
     return [_proof(runtime, probes.get((revision.pk, runtime.pk))) for runtime in under]
@@ -20,16 +20,16 @@ def known_bad(profile: SeccompProfile, runtimes: Iterable[Runtime]) -> str:
 
 
 def _proof(runtime: Runtime, probe: Inspection | None) -> Proof:
-    verdict, words = (probe.verdict, probe.get_verdict_display()) if probe else ("", "not probed")
-    return Proof(runtime.slug, verdict, words, _obstacle(runtime, probe))
+    verdict, label = (probe.verdict, probe.get_verdict_display()) if probe else ("", "not probed")
+    return Proof(runtime.slug, verdict, label, _obstacle(runtime, probe))
 
 
 def _obstacle(runtime: Runtime, probe: Inspection | None) -> str:
     if probe is None:
-        return f"it was never probed on {runtime.slug}"
+        return f"never probed on {runtime.slug}"
     if probe.verdict != InspectionVerdict.ENFORCED:
-        return f"on {runtime.slug} the probe says: {probe.get_verdict_display().lower()}"
-    # The runtime may have another image since.
+        return f"the probe on {runtime.slug} says: {probe.get_verdict_display().lower()}"
+    # The runtime may have got another image after the probe.
     if (probe.runtime_revision or 0) < runtime.revision:
-        return f"{runtime.slug} was changed since it was probed"
+        return f"{runtime.slug} has changed since the probe"
     return ""

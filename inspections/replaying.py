@@ -1,4 +1,4 @@
-"""What a draft would break: real executions once more, under it and, where they end differently, under today's."""
+"""Dry run: run past executions again under a draft and, if they end differently, under the profile in force."""
 
 import time
 from collections import Counter
@@ -10,7 +10,7 @@ from executions.services import db_text
 from inspections.laboratory import Laboratory, Observation
 from sandboxes.protocol import Job
 
-# A program that takes its time keeps a worker from other work.
+# Limits how long a dry run occupies a worker.
 BUDGET_S = 600
 WHOLE = ("status", "exit_code", "result", "stdout")
 END = ("status", "exit_code")
@@ -18,7 +18,7 @@ END = ("status", "exit_code")
 
 @dataclass(frozen=True)
 class End:
-    """How a run ended, as far as two runs of one program can be compared."""
+    """How a run ended: the fields by which two runs of one program are compared."""
 
     status: str
     exit_code: int | None
@@ -46,11 +46,11 @@ class Replayed:
     execution: Execution
     laboratory: Laboratory
     job: Job
-    current: dict[str, Any] | None  # the rules that a worker would run it under now
+    current: dict[str, Any] | None  # the rules that a worker would use now
 
 
 def replay(programs: list[Replayed], draft: dict[str, Any] | None) -> dict[str, Any]:
-    """The details of the inspection. Raises Cancelled and EngineError."""
+    """Run the programs again, and return the details of the inspection. Raises Cancelled and EngineError."""
     until = time.monotonic() + BUDGET_S
     results: list[dict[str, Any]] = []
     for program in programs:
@@ -72,7 +72,7 @@ def replay_one(program: Replayed, draft: dict[str, Any] | None) -> dict[str, Any
     if not then.differs_in(drafted):
         return {"outcome": "same"}
     today = End.of(laboratory.run(job, program.current), job.output_bytes)
-    # What differs between two runs under today's profile says nothing about the draft.
+    # Fields that differ between two runs under the profile in force say nothing about the draft.
     restless = set(then.differs_in(today))
     changed = [name for name in today.differs_in(drafted) if name not in restless or name in END]
     if not changed:
@@ -90,16 +90,18 @@ def replay_one(program: Replayed, draft: dict[str, Any] | None) -> dict[str, Any
 def _summary(counts: Counter[str], wanted: int) -> str:
     tried = sum(counts.values())
     if not wanted:
-        return "Nothing to run again: of this runtime's latest programs none ended by itself and is stored whole."
+        return (
+            "Nothing to run again: none of this runtime's latest programs ended by itself and is stored unchanged."
+        )
     told = f"{counts['breaks']} of {tried} executions would end differently, {counts['same']} the same."
     if counts["unsteady"]:
-        told += f" {counts['unsteady']} do not end the same way twice, whatever the profile."
+        told += f" {counts['unsteady']} are unsteady: they end differently whatever the profile."
     if tried < wanted:
-        told += f" {wanted - tried} were not tried: it took more than {BUDGET_S} s."
+        told += f" {wanted - tried} were not tried: the time budget of {BUDGET_S} s was used up."
     return told
 
 
-# Ends that say something about the program, and not about the platform or a caller who hung up.
+# Outcomes that depend on the program, not on the platform or on a caller who disconnected.
 TELLING = (
     Outcome.COMPLETED,
     Outcome.NONZERO_EXIT,

@@ -1,4 +1,4 @@
-"""What a profile says of one call with its arguments; what it says of all calls is in rules.py."""
+"""The action of a profile for one system call with its arguments. For all calls at once, see rules.py."""
 
 import operator
 from collections.abc import Iterable
@@ -19,8 +19,10 @@ COMPARISONS = {
 
 
 def action(rules: Json | None, call: Call) -> str:
-    """The first rule that names the call and holds for its arguments decides; one by a name that gVisor does not
-    know is none."""
+    """Return the action for the call: that of the first rule that names it and whose conditions hold.
+
+    Rules for a name that gVisor does not know have no effect.
+    """
     if rules is None:
         return ALLOW
     for rule in applying(rules) if call.name in known() else ():
@@ -34,12 +36,12 @@ def applying(rules: Json) -> list[Json]:
 
 
 def is_conditional(rules: Json) -> bool:
-    """Whether it may depend on the container's capabilities which rules there are."""
+    """Return whether the set of rules may depend on the container's capabilities, architecture or kernel."""
     return any(rule.get("includes") or rule.get("excludes") for rule in rules.get("syscalls") or [])
 
 
 def matching(rule: Json, call: Call) -> Call:
-    """The call with such arguments that the rule holds, as far as they can be found."""
+    """Return the call with arguments that match the rule's conditions, as far as they can be found."""
     arguments = list(call.arguments)
     for condition in rule.get("args") or []:
         value = int(condition.get("value", 0))
@@ -59,7 +61,7 @@ def _holds(conditions: Iterable[Json], arguments: tuple[int, ...]) -> bool:
     by_index: dict[int, list[Json]] = {}
     for condition in conditions:
         by_index.setdefault(condition["index"], []).append(condition)
-    # Of several on one argument one must hold, which is how runc and gVisor read them.
+    # As in runc and gVisor: if two conditions name one argument, any one of all conditions is enough.
     if any(len(same) > 1 for same in by_index.values()):
         return any(_compare(c, arguments) for same in by_index.values() for c in same)
     return all(_compare(c, arguments) for same in by_index.values() for c in same)

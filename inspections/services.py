@@ -1,4 +1,4 @@
-"""Asking for inspections: probes, learning, dry runs and traces. Workers make them, one at a time on a node."""
+"""Request inspections: probes, learning, dry runs and traces. Workers run them, one at a time on each node."""
 
 import logging
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ def request(
     by: str = "",
     **parameters: Any,
 ) -> Inspection:
-    """Queues it, for any node unless one is named. A probe that waits already is not asked for twice."""
+    """Queue an inspection, for any node unless `node` names one. Returns an equal probe that is already queued."""
     if kind == InspectionKind.PROBE:
         same = Inspection.objects.filter(
             kind=kind, revision=revision, runtime=runtime, state=InspectionState.QUEUED
@@ -72,21 +72,21 @@ def request(
 
 
 def explain(execution: Execution, *, by: str) -> Inspection:
-    """Which calls were refused to it; one that is asked already is not asked twice.
+    """Request a trace of the execution. Returns the open trace if there is one.
 
-    Raises Conflicting for an execution that cannot be run as it was, and TooMany.
+    Raises Conflicting for an execution that cannot be run again as it was, and TooMany.
     """
     if not execution.is_finished or not execution.image_id:
-        raise Conflicting("It never ran, or it runs still.", remedy="Wait for its end.")
+        raise Conflicting("The execution never ran, or is still running.", remedy="Wait until it has ended.")
     if not studies.is_unchanged(execution):
-        raise Conflicting("Its program is not stored as it was.", remedy="Send it once more.")
+        raise Conflicting("The program is not stored unchanged.", remedy="Submit it again.")
     traces = Inspection.objects.filter(kind=InspectionKind.TRACE, state__in=OPEN)
     if same := traces.filter(execution_id=execution.pk).first():
         return same
     if traces.count() >= MOST_TRACES:
         raise TooMany(
-            f"{MOST_TRACES} executions wait to be explained.",
-            remedy=f"Come back in {RETRY_AFTER_S} seconds.",
+            f"{MOST_TRACES} traces are already queued or running.",
+            remedy=f"Retry in {RETRY_AFTER_S} seconds.",
             retry_after_s=RETRY_AFTER_S,
         )
     return request(InspectionKind.TRACE, runtime=execution.runtime, execution_id=execution.pk, by=by)
@@ -94,12 +94,14 @@ def explain(execution: Execution, *, by: str) -> Inspection:
 
 @transaction.atomic
 def save_proposal(inspection: Inspection, *, name: str, note: str = "", by: str) -> SeccompRevision:
-    """As the next revision of the profile of that name, or as a new profile. Raises Conflicting and
-    ValidationError."""
+    """Save the proposed rules as the next revision of the profile `name`, or as a new profile.
+
+    Raises Conflicting and ValidationError.
+    """
     rules = inspection.details.get("proposal")
     if inspection.kind != InspectionKind.LEARN or inspection.state != InspectionState.DONE or not rules:
         raise Conflicting(
-            f"{inspection} has learnt nothing (yet).", remedy="Wait for its end, or ask for another."
+            f"{inspection} has no proposal.", remedy="Wait until it has ended, or request another learning."
         )
     note = note or f"Learnt by inspection {inspection.pk}."
     profile = SeccompProfile.objects.filter(name=name).first()
@@ -107,32 +109,32 @@ def save_proposal(inspection: Inspection, *, name: str, note: str = "", by: str)
         SeccompProfile(name=name).full_clean()
         return revisions.create_profile(name, rules, note=note, by=by).current
     if profile.parent:
-        raise Conflicting(f"{profile} extends {profile.parent}.", remedy="Save under another name.")
+        raise Conflicting(f"{profile} extends {profile.parent}.", remedy="Save the proposal under another name.")
     revision = revisions.add_revision(profile, rules, note=note, by=by)
     request_probes(revision, by=by)
     return revision
 
 
 def enqueue() -> None:
-    """A task for whichever inspection has waited longest, when a worker comes to it."""
+    """Enqueue a task. It runs the inspection that has waited longest when a worker takes the task."""
     async_task(TASK, task_name="inspection", broker=NotifyBroker())
 
 
 def cancel(inspection: Inspection) -> bool:
-    """A running one ends before its next sandbox. False if it was over."""
+    """Cancel the inspection; False if it had ended. A running inspection stops before its next sandbox."""
     ended = Inspection.objects.filter(pk=inspection.pk, state__in=OPEN)
     return bool(ended.update(state=InspectionState.CANCELLED, finished_at=timezone.now()))
 
 
 def in_use() -> Iterator[tuple[SeccompProfile, Runtime]]:
-    """Every profile in force and every enabled runtime whose sandboxes are started under it."""
+    """Yield each profile in use with each enabled runtime whose sandboxes are started under it."""
     used = Q(runtimes__enabled=True) | Q(clients__enabled=True)
     for profile in SeccompProfile.objects.select_related("active").filter(used).distinct():
         yield from ((profile, runtime) for runtime in runtimes_under(profile))
 
 
 def request_probes(revision: SeccompRevision, *, by: str) -> list[Inspection]:
-    """For every runtime that uses the revision's profile."""
+    """Request a probe on every enabled runtime that uses the revision's profile."""
     return [
         request(InspectionKind.PROBE, revision=revision, runtime=runtime, by=by)
         for runtime in runtimes_under(revision.profile)
@@ -140,60 +142,62 @@ def request_probes(revision: SeccompRevision, *, by: str) -> list[Inspection]:
 
 
 def without_programs(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Programs that were sent to be learnt from are kept no longer than they are needed."""
+    """Return the parameters with only the names of the programs: their code is not kept after learning."""
     names = [program["name"] for program in parameters.get("programs", ())]
     return parameters | ({"programs": names} if names else {})
 
 
 def tend(engine: Engine) -> None:
-    """What nobody asks for: probes that are due, and the remains of workers that died. Called by keepers."""
-    with alone() as nobody_inspects:
-        if nobody_inspects:
-            give_up_lost()
+    """Request the probes that are due, and clean up after dead workers. Keepers call this periodically."""
+    with inspection_lock() as locked:
+        if locked:
+            fail_lost()
             laboratory.sweep(engine)
-    forget_old()
+    delete_old()
     for revision, runtime in due(engine):
         request(InspectionKind.PROBE, revision=revision, runtime=runtime, node=settings.SANDBOX_NODE, by=SCHEDULE)
     waiting = Inspection.objects.filter(state=InspectionState.QUEUED, node__in=["", settings.SANDBOX_NODE])
-    if nobody_inspects and waiting.exists():
+    if locked and waiting.exists():
         enqueue()
 
 
 @contextmanager
-def alone() -> Iterator[bool]:
-    """Whether nobody makes an inspection on this node, and as long as this lasts nobody else does. One at a time:
-    the clients' runs need the others of its workers."""
+def inspection_lock() -> Iterator[bool]:
+    """Try to take this node's lock for inspections, and yield whether it was taken.
+
+    The lock allows one inspection at a time on a node: the node's other workers are for the clients' runs.
+    """
     lock = [Lock.INSPECTIONS, node_key(settings.SANDBOX_NODE)]
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", lock)
-        mine = bool(cursor.fetchone()[0])
+        locked = bool(cursor.fetchone()[0])
     try:
-        yield mine
+        yield locked
     finally:
-        if mine:
+        if locked:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_unlock(%s, %s)", lock)
 
 
-def give_up_lost() -> None:
-    """Those that run on this node although nobody makes any."""
+def fail_lost() -> None:
+    """Mark the inspections that are running on this node as failed. Call only under the lock: their worker died."""
     lost = Inspection.objects.filter(state=InspectionState.RUNNING, node=settings.SANDBOX_NODE)
     lost.update(
         state=InspectionState.FAILED,
         verdict=InspectionVerdict.ERROR,
-        details={"summary": "The worker that made it died."},
+        details={"summary": "The worker that ran the inspection died."},
         finished_at=timezone.now(),
     )
 
 
-def forget_old() -> None:
-    """What the schedule asked for; what people asked for stays."""
+def delete_old() -> None:
+    """Delete old inspections that the schedule requested. Those that people requested stay."""
     old = Inspection.objects.filter(requested_by=SCHEDULE, finished_at__lt=timezone.now() - KEPT)
     old.delete()
 
 
 def due(engine: Engine) -> Iterator[tuple[SeccompRevision, Runtime]]:
-    """What is in use and was not probed on this node lately, or not as it is now."""
+    """Yield each revision and runtime in use whose last probe on this node is missing or stale."""
     for profile, runtime in in_use():
         revision = profile.current
         probes = Inspection.objects.filter(kind=InspectionKind.PROBE, revision=revision, runtime=runtime)
@@ -208,7 +212,7 @@ def due(engine: Engine) -> Iterator[tuple[SeccompRevision, Runtime]]:
 
 
 def is_stale(probe: Inspection, engine: Engine, runtime: Runtime) -> bool:
-    """Raises EngineError."""
+    """Return whether the probe is too old, or its gVisor, image or runtime has changed. Raises EngineError."""
     if probe.finished_at is None or probe.finished_at < timezone.now() - PROBE_EVERY:
         return True
     if probe.state == InspectionState.FAILED:
@@ -217,9 +221,11 @@ def is_stale(probe: Inspection, engine: Engine, runtime: Runtime) -> bool:
     return made_on != (engine.version(), engine.image_id(runtime.live_image), runtime.revision)
 
 
-def findings(*verdicts: str) -> list[Inspection]:
-    """The probes of what is in use whose verdict is one of these, unless a later one says otherwise: of every node
-    the newest. One query."""
+def newest_probes_in_use(*verdicts: str) -> list[Inspection]:
+    """Return the newest probe per node of each profile and runtime in use, if its verdict is one of these.
+
+    Makes one query.
+    """
     used = Q(runtime__seccomp_profile=F("revision__profile")) | Exists(
         Client.objects.filter(seccomp_profile=OuterRef("revision__profile"), enabled=True)
     )
@@ -241,11 +247,11 @@ def findings(*verdicts: str) -> list[Inspection]:
 def readiness_problems() -> list[str]:
     """Return a sentence for each profile in use that a probe found not enforced.
 
-    A profile that breaks its runtime is left out: an administrator may want that, and then it is no news.
+    A profile that breaks its runtime is left out: an administrator may have activated it on purpose.
     """
     return [
         f"The seccomp profile {probe.revision} is not enforced for {probe.runtime}."
-        for probe in findings(InspectionVerdict.NOT_ENFORCED)
+        for probe in newest_probes_in_use(InspectionVerdict.NOT_ENFORCED)
     ]
 
 

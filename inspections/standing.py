@@ -1,4 +1,4 @@
-"""How the profiles in force stand: what the newest probe says of each, on each runtime that runs under it."""
+"""The newest verdict on each profile in force, for each runtime that runs under it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from inspections.services import PROBE_EVERY, in_use
 from runtimes.models import Runtime
 from seccomp_profiles.models import SeccompProfile
 
-# Keepers probe every hour: what is twice as old was forgotten by somebody.
+# Keepers probe every hour, so an older probe means that probing has stopped.
 STALE = 2 * PROBE_EVERY
 WORST_FIRST = (
     InspectionVerdict.NOT_ENFORCED,
@@ -36,12 +36,12 @@ class Standing:
         if self.probe is None:
             return ""
         if (self.probe.runtime_revision or 0) < self.runtime.revision:
-            return f"{self.runtime} was changed since"
-        return "probed too long ago" if (self.age or timedelta()) > STALE else ""
+            return f"{self.runtime} has changed since the probe"
+        return "the probe is too old" if (self.age or timedelta()) > STALE else ""
 
     @property
     def state(self) -> str:
-        """`ok` is proven and fresh, `broken` is proven not to hold or not to work; `warning` is neither."""
+        """Return `ok` (enforced by a fresh probe), `broken` (not enforced, or breaks the runtime) or `warning`."""
         if self.probe and self.probe.verdict in (InspectionVerdict.NOT_ENFORCED, InspectionVerdict.BREAKS_RUNTIME):
             return "broken"
         proven = self.probe and self.probe.verdict == InspectionVerdict.ENFORCED and not self.why_stale
@@ -51,12 +51,12 @@ class Standing:
     def words(self) -> str:
         if self.probe is None:
             return "Never probed"
-        said = self.probe.get_verdict_display()
-        return f"Stale: {said.lower()}" if self.why_stale else said
+        verdict = self.probe.get_verdict_display()
+        return f"Stale: {verdict.lower()}" if self.why_stale else verdict
 
 
 def standings() -> list[Standing]:
-    """The worst first."""
+    """Return the standing of each profile and runtime in use, the worst first."""
     used = list(in_use())
     probes = Inspection.objects.filter(
         kind=InspectionKind.PROBE,
@@ -64,21 +64,24 @@ def standings() -> list[Standing]:
         revision__in=[profile.active_id for profile, _ in used],
         runtime__in=[runtime.pk for _, runtime in used],
     )
-    # By the columns: a relation would sort by the other model's own order.
+    # Sort by the columns: sorting by the relation would use the other model's ordering.
     columns = ("revision_id", "runtime_id", "node")
     by_pair: dict[tuple[int | None, int | None], list[Inspection]] = {}
     for probe in probes.order_by(*columns, "-id").distinct(*columns):
         by_pair.setdefault((probe.revision_id, probe.runtime_id), []).append(probe)
     found = [
-        Standing(profile, runtime, _telling(by_pair.get((profile.active_id, runtime.pk), ())))
+        Standing(profile, runtime, _decisive(by_pair.get((profile.active_id, runtime.pk), ())))
         for profile, runtime in used
     ]
     order = ["broken", "warning", "ok"]
     return sorted(found, key=lambda one: (order.index(one.state), one.profile.name, one.runtime.slug))
 
 
-def _telling(newest_of_nodes: Iterable[Inspection]) -> Inspection | None:
-    """Of the nodes that still probe the one that says the worst; of those that do not, the last that did."""
+def _decisive(newest_of_nodes: Iterable[Inspection]) -> Inspection | None:
+    """Return the worst of the fresh probes; without a fresh one, the latest probe.
+
+    `newest_of_nodes` has one probe per node: a node that is gone must not hide the verdict of one that still probes.
+    """
     probes = sorted(newest_of_nodes, key=lambda probe: -probe.pk)
     recent = [probe for probe in probes if probe.finished_at and probe.finished_at > timezone.now() - STALE]
     if recent:

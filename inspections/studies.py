@@ -1,4 +1,4 @@
-"""What each kind of inspection looks at: rows and requests on one side, sandboxes on the other."""
+"""Carry out each kind of inspection: read the rows and the request, run the sandboxes, return verdict and details."""
 
 import hashlib
 from collections.abc import Callable
@@ -34,8 +34,8 @@ def learn(engine: Engine, inspection: Inspection) -> Result:
     laboratory = of_runtime(engine, inspection)
     samples = samples_of(laboratory, inspection)
     if not samples:
-        lacks = "executions to run again" if asked(inspection, "last") else "smoke programs that end well"
-        raise EngineError(f"there is nothing to learn from: the runtime has no {lacks}. Send programs.")
+        lacks = "executions to run again" if asked(inspection, "last") else "smoke programs that succeed"
+        raise EngineError(f"nothing to learn from: the runtime has no {lacks}. Send programs.")
     base = inspection.revision
     name = str(base) if base else "no filter"
     return "", learning.learn(laboratory, samples, base.effective if base else None, name)
@@ -66,7 +66,7 @@ STUDIES: dict[InspectionKind, Callable[[Engine, Inspection], Result]] = {
 
 
 def of_runtime(engine: Engine, inspection: Inspection) -> Laboratory:
-    """On the runtime as it is today."""
+    """Return a laboratory with the runtime's current configuration. Raises EngineError."""
     rows = Runtime.objects.select_related("seccomp_profile__active")
     runtime = rows.filter(pk=inspection.runtime_id or 0).first()
     if runtime is None:
@@ -75,7 +75,7 @@ def of_runtime(engine: Engine, inspection: Inspection) -> Laboratory:
 
 
 def noted(laboratory: Laboratory) -> Laboratory:
-    """Written on the inspection: on what it was made."""
+    """Record gVisor version, image and runtime revision on the inspection, and return the laboratory."""
     inspection = laboratory.inspection
     inspection.runsc_version = laboratory.engine.version()
     inspection.image_id = laboratory.spec.image
@@ -88,12 +88,12 @@ def asked(inspection: Inspection, name: str, otherwise: Any = 0) -> Any:
 
 
 def smoke_of(runtime: Runtime) -> list[dict[str, Any]]:
-    """The smoke programs of the row that end well."""
+    """Return the runtime's smoke programs that are expected to succeed."""
     return [program for program in runtime.smoke if smoke.succeeds(program)]
 
 
 def samples_of(laboratory: Laboratory, inspection: Inspection) -> list[Sample]:
-    """The programs that were sent, an execution, the last ones of the runtime, or the runtime's own."""
+    """Return the programs to learn from: those sent, an execution, the runtime's latest, or its smoke programs."""
     runtime, limits = laboratory.runtime, laboratory.limits
     if programs := asked(inspection, "programs", []):
         return [Sample(sent["name"], job_of(sent, runtime, limits)) for sent in programs]
@@ -112,14 +112,14 @@ def samples_of(laboratory: Laboratory, inspection: Inspection) -> list[Sample]:
 
 
 def affected(inspection: Inspection, runtime: Runtime) -> QuerySet[Execution]:
-    """Return the runtime's executions, without those of clients that have another profile of their own."""
+    """Return the runtime's executions, without those of clients that use another profile."""
     profile = inspection.revision.profile if inspection.revision else None
     own = Q(client__seccomp_profile=None) | Q(client__seccomp_profile=profile)
     return Execution.objects.filter(own, runtime=runtime)
 
 
 def latest(executions: QuerySet[Execution], number: int) -> list[Execution]:
-    """The last ones that say something about their programs, and whose programs are stored as they were."""
+    """Return up to `number` latest executions that ended by their programs' doing and are stored unchanged."""
     told = executions.filter(outcome__in=TELLING).order_by("-id")
     found: list[Execution] = []
     for execution in told.select_related("runtime", "client")[: 2 * min(number, MOST_EXECUTIONS)]:
@@ -133,7 +133,7 @@ def is_unchanged(execution: Execution) -> bool:
 
 
 def the_execution(inspection: Inspection) -> Execution:
-    """Raises EngineError if it cannot be run as it was."""
+    """Return the inspection's execution. Raises EngineError if it cannot be run again as it was."""
     found = Execution.objects.select_related("runtime", "client").filter(pk=str(inspection.execution_id)).first()
     if found is None:
         raise EngineError("the execution was purged")
@@ -142,13 +142,13 @@ def the_execution(inspection: Inspection) -> Execution:
 
 
 def check_unchanged(execution: Execution) -> None:
-    """Raises EngineError."""
+    """Raise EngineError if the program is not stored unchanged."""
     if not is_unchanged(execution):
-        raise EngineError("the program is not stored as it was: it was redacted, purged, or is not text")
+        raise EngineError("the program is not stored unchanged: it was redacted or purged, or is not text")
 
 
 def present(execution: Execution) -> SandboxConfiguration:
-    """Return what a worker would start the execution's sandbox from now."""
+    """Return the configuration from which a worker would start the execution's sandbox now."""
     return RunConfiguration.stored(execution).in_force(execution.runtime, execution.client)
 
 

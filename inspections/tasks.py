@@ -1,4 +1,4 @@
-"""The background task: makes the inspection that has waited longest, if this node makes none at the moment."""
+"""The background task: runs the queued inspections, unless another worker of this node is running one."""
 
 import logging
 from typing import Any
@@ -27,10 +27,13 @@ NEXT = """
 
 
 def inspect() -> None:
-    """One after the other until nothing waits: the tasks of those asked for meanwhile came to nothing."""
-    tracing.sweep()  # by a worker: the keeper's container does not see the folder
-    with inspections.alone() as mine:
-        while mine and (inspection := take()):
+    """Run inspections one after the other until none is queued.
+
+    Tasks that another worker takes meanwhile do nothing, because this one holds the lock.
+    """
+    tracing.sweep()  # here, because the keeper's container does not see the folder
+    with inspections.inspection_lock() as locked:
+        while locked and (inspection := take()):
             make(get_engine(), inspection)
 
 
@@ -39,25 +42,25 @@ def take() -> Inspection | None:
 
 
 def make(engine: Engine, inspection: Inspection) -> None:
-    """Whatever happens, the inspection is over when this returns."""
+    """Run the inspection and store its result. The inspection has ended when this returns, whatever happens."""
     try:
         verdict, details = studies.STUDIES[InspectionKind(inspection.kind)](engine, inspection)
         finish(inspection, InspectionState.DONE, verdict, details)
     except Cancelled:
-        pass  # whoever cancelled it wrote that down
+        pass  # the canceller has already set the state
     except EngineError as e:
         finish(inspection, InspectionState.FAILED, InspectionVerdict.ERROR, {"summary": str(e)})
     except Exception as e:
-        # The boundary of the worker: the inspection must end, whatever it was.
+        # The boundary of the worker: the inspection must end whatever the exception.
         logger.error("inspection %s: %s", inspection.pk, without_text(e))
-        told = f"The platform failed: {type(e).__name__}. The worker's log says more."
-        finish(inspection, InspectionState.FAILED, InspectionVerdict.ERROR, {"summary": told})
+        summary = f"Internal error: {type(e).__name__}. See the worker's log."
+        finish(inspection, InspectionState.FAILED, InspectionVerdict.ERROR, {"summary": summary})
 
 
 def finish(
     inspection: Inspection, state: InspectionState, verdict: InspectionVerdict | str, details: dict[str, Any]
 ) -> None:
-    """Unless somebody cancelled it meanwhile."""
+    """Store the end of the inspection, unless it was cancelled meanwhile."""
     request = inspections.without_programs(inspection.details.get("request", {}))
     Inspection.objects.filter(pk=inspection.pk, state=InspectionState.RUNNING).update(
         state=state,

@@ -40,16 +40,16 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
     fieldsets = (
         (None, {"fields": ("slug", "name", "aliases", "enabled")}),
         (
-            "What runs",
+            "Image and program",
             {
-                "description": "A change reaches the next run; warm sandboxes are replaced.",
+                "description": "A change takes effect with the next run. Warm sandboxes are replaced.",
                 "fields": ("image", "live_build", "source_file", "environment", "packages"),
             },
         ),
         (
-            "How it runs",
+            "Runner and commands",
             {
-                "description": "A native runner has its commands in the image, and loads modules ahead.",
+                "description": "A native runner takes no commands. It can load modules in advance.",
                 "fields": (
                     "runner",
                     "modes",
@@ -64,8 +64,8 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
         (
             "Warm sandboxes",
             {
-                "description": "The pool follows demand between the two. "
-                "An empty pool means a cold start of about half a second, never an error.",
+                "description": "The size of the pool follows demand between minimum and maximum. "
+                "If the pool is empty, a run gets a cold start of about half a second, never an error.",
                 "fields": ("pool_min", "pool_max"),
             },
         ),
@@ -89,13 +89,13 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
                 )
             },
         ),
-        ("Filter inside the guest", {"fields": ("seccomp_profile",)}),
+        ("Seccomp filter inside the guest", {"fields": ("seccomp_profile",)}),
         ("Network", {"fields": ("network",)}),
         (
             "Code policy",
             {
-                "description": "Rules that look at the program's text before it runs, as RAGFlow's do. "
-                "They are a lint: the protection is gVisor.",
+                "description": "Rules that check the program's text before it runs, like RAGFlow's. "
+                "They are a lint. The barrier is gVisor.",
                 "fields": ("code_policy", "ragflow_code_policy", "disabled_rules"),
             },
         ),
@@ -124,7 +124,7 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
         return super().render_change_form(request, context, *args, **options)
 
     def has_delete_permission(self, request: HttpRequest, obj: Runtime | None = None) -> bool:
-        # History names its runtime for ever. Also keeps the bulk action away, which asks without an object.
+        # Executions keep their runtime for ever. Without an object, the answer is no, which hides the bulk action.
         return obj is not None and not obj.executions.exists() and super().has_delete_permission(request, obj)
 
     def save_model(self, request: HttpRequest, obj: Runtime, form: Any, change: bool) -> None:
@@ -133,7 +133,7 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
             for proof in activation.obstacles(obj.seccomp_profile.current, [obj]):
                 messages.warning(request, f"{obj.seccomp_profile}: {proof.obstacle}. Probe it.")
 
-    @admin.action(description="Put back to the manifest", permissions=["change"])
+    @admin.action(description="Reset to the manifest", permissions=["change"])
     def reset_to_manifest(self, request: HttpRequest, queryset: QuerySet[Runtime]) -> None:
         for runtime in queryset:
             try:
@@ -146,14 +146,16 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
     @admin.display(description="Build")
     def live_build(self, runtime: Runtime) -> SafeString:
         if not runtime.pk:
-            return SafeString("Save it first: then packages can be built into its image, or the image pulled.")
-        shown: Any = "None: the image as it is on the node."
+            return SafeString(
+                "Save the runtime first. Then you can build packages into its image, or pull the image."
+            )
+        current: Any = "None. Runs use the image as it is on the node."
         if live := build_of(runtime):
             page = reverse("admin:builds_runtimebuild_change", args=[live.pk])
-            shown = format_html('<a href="{}">Build {}</a>, {}', page, live.number, live.image_id)
+            current = format_html('<a href="{}">Build {}</a>, {}', page, live.number, live.image_id)
         return format_html(
             '{} <br><a href="{}?runtime__id__exact={}">All builds</a> · <a href="{}?runtime={}">Add packages</a>',
-            shown,
+            current,
             reverse("admin:builds_runtimebuild_changelist"),
             runtime.pk,
             reverse("admin:builds_runtimebuild_add"),
@@ -164,7 +166,7 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
     def pool(self, runtime: Runtime) -> str:
         return f"{runtime.pool_min} to {runtime.pool_max}" if runtime.pool_max else "none"
 
-    @admin.display(description="Ready now", ordering="ready")
+    @admin.display(description="Warm", ordering="ready")
     def ready(self, runtime: Any) -> int:
         ready: int = runtime.ready
         return ready
@@ -177,7 +179,7 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
     def memory(self, runtime: Runtime) -> str:
         return format_bytes(runtime.memory_bytes)
 
-    @admin.display(description="On RAGFlow's code", ordering="ragflow_code_policy")
+    @admin.display(description="RAGFlow code policy", ordering="ragflow_code_policy")
     def ragflow_policy(self, runtime: Runtime) -> str:
         return str(runtime.ragflow_code_policy)
 

@@ -1,25 +1,25 @@
-"""What a runtime's settings choose between."""
+"""The choices of a runtime's fields."""
 
 from django.db import models
 
 
 class CodePolicy(models.TextChoices):
     OFF = "off", "Off"
-    WARN = "warn", "Warn: run it, and record what the rules say"
-    BLOCK = "block", "Block: refuse to run it"
+    WARN = "warn", "Warn: run the program, and record the violations"
+    BLOCK = "block", "Block: reject the program"
 
 
 class Network(models.TextChoices):
-    NONE = "none", "None: no way out"
+    NONE = "none", "None"
     EGRESS = "egress", "Egress: HTTP and HTTPS to hosts on the allow-list, through the proxy"
 
 
 class Runner(models.TextChoices):
-    NATIVE = "native", "Native: a worker in the image, which becomes the program"
-    UNIVERSAL = "universal", "Universal: the commands below, run by the runner"
-    SHELL = "shell", "None in the image: the run command, run by its /bin/sh; mode script only"
+    NATIVE = "native", "Native: the image's own worker runs the program"
+    UNIVERSAL = "universal", "Universal: the runner runs the commands below"
+    SHELL = "shell", "Shell: no runner in the image; its /bin/sh runs the run command (mode script only)"
 
 
 class OutputAction(models.TextChoices):
-    CUT = "cut", "Cut the output and let the run go on"
+    CUT = "cut", "Truncate the output, and let the run continue"
     KILL = "kill", "End the run"

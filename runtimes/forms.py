@@ -17,7 +17,7 @@ SIZES = ("memory_bytes", "workspace_bytes", "tmp_bytes", "output_bytes", "result
 
 
 class UnitInput(TextInput):  # type: ignore[misc]
-    """A quantity with its unit, and beside it what the API calls it, which units.js keeps true."""
+    """Input for a quantity with a unit. A hint, updated by units.js, shows the value in the API's unit."""
 
     def __init__(self, unit: str) -> None:
         self.unit = unit
@@ -43,7 +43,7 @@ class UnitInput(TextInput):  # type: ignore[misc]
 
 
 class QuantityField(forms.IntegerField):
-    """Written as people do, `256 MiB`; a mere number is bytes or milliseconds."""
+    """A quantity such as `256 MiB`. A number without a unit is in bytes or milliseconds."""
 
     unit = ""
 
@@ -71,10 +71,10 @@ class TimeField(QuantityField):
 
 
 def bounds(name: str, unit: str) -> str:
-    """The model's own, in words."""
+    """Describe the bounds of the model's field, for example "At least 64 MiB."; "" without bounds."""
     column: Any = Runtime._meta.get_field(name)
     least = [v.limit_value for v in column.validators if isinstance(v, MinValueValidator) and v.limit_value]
-    # What the column could hold is no bound that anybody set.
+    # Leave out the limit of the column type.
     most = [
         v.limit_value for v in column.validators if isinstance(v, MaxValueValidator) and v.limit_value < 2**31 - 1
     ]
@@ -85,7 +85,7 @@ def bounds(name: str, unit: str) -> str:
 
 
 def pool_cost(runtime: Runtime) -> SafeString:
-    """Of its sizes as they are; units.js does the sums again when they are changed."""
+    """Return the pool's memory cost at its stored sizes. units.js recomputes it when the form changes."""
     idle = idle_memory(runtime)
 
     def part(of: str, each: str, one: int) -> SafeString:
@@ -93,8 +93,8 @@ def pool_cost(runtime: Runtime) -> SafeString:
         return format_html('<strong data-of="{}" data-each="{}">{}</strong>', of, each, total)
 
     return format_html(
-        '<span data-pool-idle="{}">In memory, on each node: {} when nobody calls, {} once the pool is full, '
-        "and {} if every one of those used its limit. One that waits takes {}, {}.</span>",
+        '<span data-pool-idle="{}">Memory on each node: {} at the minimum, {} at the maximum, '
+        "and {} if all sandboxes of a full pool used their limit. One warm sandbox takes {}, {}.</span>",
         idle.bytes,
         part("pool_min", "idle", idle.bytes),
         part("pool_max", "idle", idle.bytes),
@@ -105,7 +105,7 @@ def pool_cost(runtime: Runtime) -> SafeString:
 
 
 def rule_choices(slug: str | None) -> list[tuple[str, SafeString]]:
-    """The rules for this runtime; all of them for one that is yet to be named."""
+    """Return the choices of rules for the runtime; all rules for a runtime that has no slug yet."""
     rules = [rule for rule in RULES.values() if slug in (None, rule.language)]
     return [(rule.slug, _describe(rule)) for rule in rules]
 
@@ -118,7 +118,7 @@ class RuntimeForm(ModelForm[Runtime]):
     environment = json_field(4, help_text=Runtime._meta.get_field("environment").help_text)
     packages = json_field(4, help_text=Runtime._meta.get_field("packages").help_text)
     smoke = json_field(12, help_text=Runtime._meta.get_field("smoke").help_text)
-    disabled_rules = forms.MultipleChoiceField(widget=CHECKBOXES, required=False, label="Rules switched off")
+    disabled_rules = forms.MultipleChoiceField(widget=CHECKBOXES, required=False, label="Disabled rules")
 
     class Meta:
         model = Runtime
@@ -127,33 +127,33 @@ class RuntimeForm(ModelForm[Runtime]):
             "source_file": "Source file",
             "wall_time_ms": "Wall time",
             "cpu_time_ms": "CPU time",
-            "compile_wall_ms": "Wall time to compile",
-            "compile_cpu_ms": "CPU time to compile",
+            "compile_wall_ms": "Compilation wall time",
+            "compile_cpu_ms": "Compilation CPU time",
             "cpus": "Cores",
             "memory_bytes": "Memory",
             "workspace_bytes": "/workspace",
             "tmp_bytes": "/tmp",  # noqa: S108
             "output_bytes": "Output per stream",
-            "output_action": "Too much output",
+            "output_action": "At the output limit",
             "result_bytes": "Result",
             "artifact_count": "Artifacts",
-            "artifact_bytes": "Size of an artifact",
-            "pool_min": "At least",
-            "pool_max": "At most",
+            "artifact_bytes": "Artifact size",
+            "pool_min": "Minimum",
+            "pool_max": "Maximum",
         }
         field_classes = dict.fromkeys(TIMES, TimeField) | dict.fromkeys(SIZES, BytesField)
         help_texts = {
-            "wall_time_ms": "From handing over the job to its end. The host ends the run, not the guest.",
-            "cpu_time_ms": "CPU time of the whole sandbox, all processes together.",
-            "compile_wall_ms": "For the compile command, where there is one; the program's own begin after it.",
+            "wall_time_ms": "From the moment the sandbox gets the job. The host ends the run, not the guest.",
+            "cpu_time_ms": "CPU time of the whole sandbox, summed over all processes.",
+            "compile_wall_ms": "Wall time of the compile command. The program's own limits apply after it.",
             "compile_cpu_ms": "CPU time of the compile command.",
-            "memory_bytes": "Of the whole sandbox, its files included (they live in memory). "
-            "Going over it kills the sandbox.",
+            "memory_bytes": "Memory of the whole sandbox, including its files, which live in memory. "
+            "A sandbox that exceeds it is killed.",
             "workspace_bytes": "Size of /workspace, where the program runs.",
             "tmp_bytes": "Size of /tmp.",
-            "output_bytes": "Kept of stdout, and as much of stderr.",
+            "output_bytes": "How much of stdout is kept, and how much of stderr.",
             "result_bytes": "Largest JSON that main() may return.",
-            "artifact_bytes": "Largest file kept from ./artifacts; a larger one is left out.",
+            "artifact_bytes": "Largest file kept from ./artifacts. Larger files are skipped.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -167,9 +167,9 @@ class RuntimeForm(ModelForm[Runtime]):
         if isinstance(field, forms.MultipleChoiceField):
             field.choices = rule_choices(self.instance.slug or None)
             field.help_text = (
-                "A rule with a tick is not applied to this runtime."
+                "Ticked rules are not applied to this runtime."
                 if field.choices
-                else "There are no code rules for this language."
+                else "This language has no code rules."
             )
 
     def clean_environment(self) -> dict[str, str]:

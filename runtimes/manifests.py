@@ -1,4 +1,4 @@
-"""`images/<slug>/runtime.toml`: what an image offers, and the row that a new runtime begins with."""
+"""Manifests, `images/<slug>/runtime.toml`: the values of a new runtime's row, and resets to them."""
 
 import hashlib
 import json
@@ -23,14 +23,14 @@ REQUIRED = ("slug", "name", "image", "source_file")
 TEXTS = ("runner", "compile_command", "run_command", "function_command")
 TEXT_LISTS = ("aliases", "modes", "preload", "preload_when_idle")
 TABLES = ("environment", "limits", "pool", "packages")
-# Built and offered unless somebody says otherwise; see scripts/setup/images.py.
+# Marks a runtime that `make` builds by default; see scripts/setup/images.py.
 CORE = "core"
 POOL = {"min": "pool_min", "max": "pool_max"}
-# Warm sandboxes follow demand; a pool that cannot grow beyond what RAGFlow's would hold serves no burst.
+# The pool must be able to grow beyond RAGFlow's fixed size, or it cannot serve a burst.
 POOL_GROWTH = 4
 POOL_LIMIT = 200
-SHOWN = 100  # characters of a value in a message
-# RAGFlow's own base images, which hold no runner.
+MAX_SHOWN = 100  # characters of a value in a message
+# RAGFlow's own base images, which have no runner.
 FOREIGN_IMAGE = "sandbox-base-"
 SEEDED_BY = {
     "wall_time_ms": "SANDBOX_TIMEOUT",
@@ -41,21 +41,21 @@ SEEDED_BY = {
 
 
 class ManifestError(Exception):
-    """A manifest, or a variable that seeds its row, says what the platform does not understand."""
+    """A manifest, or an environment variable that seeds its row, is not valid."""
 
 
 @dataclass(frozen=True)
 class Manifest:
     path: Path
     slug: str
-    # Field of Runtime → value, for exactly the fields the manifest names.
+    # Values by field of Runtime, for exactly the fields that the manifest names.
     fields: dict[str, Any]
     sha256: str
     core: bool = False
 
 
 def load_all(folder: Path | None = None) -> list[Manifest]:
-    """Raises ManifestError, which names the file and the key."""
+    """Return all manifests in the folder. Raises ManifestError, which names the file and the key."""
     folder = folder or settings.BASE_DIR / "images"
     manifests = [load(path) for path in sorted(folder.glob("*/runtime.toml"))]
     _refuse_shared_names(manifests)
@@ -73,7 +73,7 @@ def load(path: Path) -> Manifest:
         raise ManifestError(f"{path}: {e}") from e
     if fields["slug"] != path.parent.name:
         raise ManifestError(f"{path}: slug: must be the folder's name, {path.parent.name!r}")
-    # Of the meaning, not of the bytes: a changed comment is no change.
+    # Hash the parsed data, so that a changed comment does not count as a change.
     digest = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
     return Manifest(path, fields["slug"], fields, digest, data.get(CORE, False))
 
@@ -90,7 +90,7 @@ def _fields(data: dict[str, Any]) -> dict[str, Any]:
     if "environment" in data:
         fields["environment"] = {k: _text(v, f"environment.{k}") for k, v in data["environment"].items()}
     if data.get("runner") == Runner.UNIVERSAL:
-        # What else there is follows from the commands.
+        # The modes follow from the commands.
         fields.setdefault("modes", ["script", "function"] if "function_command" in data else ["script"])
     fields["packages"] = data.get("packages", {})
     for ecosystem, problem in packages.problems(fields["packages"]).items():
@@ -117,18 +117,18 @@ def _expect(condition: bool, key: str, problem: str) -> None:
 
 
 def _text(value: Any, key: str) -> str:
-    _expect(isinstance(value, str), key, "must be a text")
+    _expect(isinstance(value, str), key, "must be a string")
     return str(value)
 
 
 def _text_list(value: Any, key: str) -> list[str]:
     texts = isinstance(value, list) and all(isinstance(v, str) for v in value)
-    _expect(texts, key, "must be a list of texts")
+    _expect(texts, key, "must be a list of strings")
     return list(value)
 
 
 def _whole_number(value: Any, key: str) -> int:
-    # A TOML boolean is an int to Python.
+    # In Python, a TOML boolean is an int.
     _expect(isinstance(value, int) and not isinstance(value, bool), key, "must be a whole number")
     return int(value)
 
@@ -155,10 +155,10 @@ def _refuse_shared_names(manifests: list[Manifest]) -> None:
 
 
 def sync(manifests: Iterable[Manifest], *, reset: Iterable[str] = ()) -> list[str]:
-    """Creates the rows that are missing; returns a line for each thing done or noticed.
+    """Create the missing rows, and return a line for each change made or difference found.
 
-    An existing row belongs to the administrator. A manifest that changed since is only reported, unless its
-    slug is in `reset`: then the row gets what a new one would get.
+    An existing row belongs to the administrator: a changed manifest is only reported. Rows whose slug is in `reset`
+    get the values of a new row.
     """
     reset = set(reset)
     lines = []
@@ -171,7 +171,7 @@ def sync(manifests: Iterable[Manifest], *, reset: Iterable[str] = ()) -> list[st
             if _waited_for_its_image(row, manifest):
                 row.enabled = True
                 row.save()
-                lines.append(f"runtime {row.slug}: enabled, its image is here now")
+                lines.append(f"runtime {row.slug}: enabled, its image is now built")
             if manifest.slug in reset:
                 lines.append(_reset(row, manifest))
             elif row.manifest_sha256 != manifest.sha256:
@@ -180,8 +180,10 @@ def sync(manifests: Iterable[Manifest], *, reset: Iterable[str] = ()) -> list[st
 
 
 def _filter_all() -> list[str]:
-    """SANDBOX_ENABLE_SECCOMP, also where it was set later: what has no profile gets one. An administrator who
-    wants none says so with the profile `unconfined`."""
+    """Apply SANDBOX_ENABLE_SECCOMP: give the default profile to every runtime without one, and return the lines.
+
+    The variable may have been set after the rows were created. The profile `unconfined` keeps a runtime without filter.
+    """
     profile = SeccompProfile.objects.get(name="default")
     lines = []
     for row in Runtime.objects.filter(seccomp_profile=None):
@@ -189,27 +191,27 @@ def _filter_all() -> list[str]:
         if row.enabled or row.revision > 1:
             row.save()
         else:
-            # Switched off since it was created: no run knows that revision, and its image may still come.
+            # Keep revision 1: it marks a runtime that waits for its image. It was never enabled, so no run has it.
             row.save(update_fields=["seccomp_profile"])
-        lines.append(f"runtime {row.slug}: filtered by the profile {profile}, as SANDBOX_ENABLE_SECCOMP says")
+        lines.append(f"runtime {row.slug}: filtered by the profile {profile}, because of SANDBOX_ENABLE_SECCOMP")
     return lines
 
 
 def _create(manifest: Manifest) -> str:
     row = Runtime(**_seeded(manifest), manifest_sha256=manifest.sha256, enabled=_is_built(manifest))
     _save(row, manifest)
-    off = "" if row.enabled else f"; switched off until `make build RUNTIMES={row.slug}` and `make start`"
+    off = "" if row.enabled else f"; disabled until `make build RUNTIMES={row.slug}` and `make start`"
     return f"runtime {row.slug}: created from its manifest{off}"
 
 
 def _is_built(manifest: Manifest) -> bool:
-    """Whether this node has its image, as far as `make` told: the process that asks has no Docker."""
+    """Return whether the image is built, according to `make`: this process has no access to Docker."""
     built: list[str] | None = settings.BUILT_RUNTIMES
     return manifest.core if built is None else manifest.slug in built
 
 
 def _waited_for_its_image(row: Runtime, manifest: Manifest) -> bool:
-    """Nobody has touched the row since it was created, switched off for want of an image."""
+    """Return whether the row was created disabled for lack of an image, was never changed, and has its image now."""
     return not row.enabled and row.revision == 1 and _is_built(manifest)
 
 
@@ -217,45 +219,45 @@ def _reset_fields(row: Runtime, manifest: Manifest, names: Iterable[str]) -> str
     names = set(names)
     changes = [change for change in _compared(row, manifest) if change[0] in names]
     if not changes:
-        return f"runtime {row.slug}: is as its manifest says"
+        return f"runtime {row.slug}: already equals its manifest"
     wanted = _seeded(manifest)
     for name, _, _ in changes:
         setattr(row, name, wanted[name])
     if not _differences(row, manifest):
         row.manifest_sha256 = manifest.sha256
     _save(row, manifest)
-    return f"runtime {row.slug}: as its manifest says again ({'; '.join(map(_in_words, changes))})"
+    return f"runtime {row.slug}: reset to its manifest ({'; '.join(map(_describe, changes))})"
 
 
 def _reset(row: Runtime, manifest: Manifest) -> str:
     changes = _differences(row, manifest)
     if not changes and row.manifest_sha256 == manifest.sha256 and not row.built_image:
-        return f"runtime {row.slug}: is as its manifest says"
+        return f"runtime {row.slug}: already equals its manifest"
     for name, value in _seeded(manifest).items():
         setattr(row, name, value)
     row.drop_build()
     row.manifest_sha256 = manifest.sha256
     _save(row, manifest)
-    return f"runtime {row.slug}: reset to its manifest ({'; '.join(changes) or 'nothing differed'})"
+    return f"runtime {row.slug}: reset to its manifest ({'; '.join(changes) or 'no differences'})"
 
 
 def _report(row: Runtime, manifest: Manifest) -> str:
-    changes = "; ".join(_differences(row, manifest)) or "nothing of the row"
-    return f"runtime {row.slug}: left as it is; its manifest changed (--reset would change {changes})"
+    changes = "; ".join(_differences(row, manifest)) or "nothing in the row"
+    return f"runtime {row.slug}: not changed, although its manifest has changed (--reset would change {changes})"
 
 
 def _differences(row: Runtime, manifest: Manifest) -> list[str]:
-    return [_in_words(change) for change in _compared(row, manifest)]
+    return [_describe(change) for change in _compared(row, manifest)]
 
 
-def _in_words(change: tuple[str, Any, Any]) -> str:
+def _describe(change: tuple[str, Any, Any]) -> str:
     name, present, wanted = change
     return f"{name}: {_short(present)} → {_short(wanted)}"
 
 
 def _short(value: Any) -> str:
     text = repr(value)
-    return text if len(text) < SHOWN else f"{text[:SHOWN]}…"
+    return text if len(text) < MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
 def _compared(row: Runtime, manifest: Manifest) -> list[tuple[str, Any, Any]]:
@@ -265,14 +267,16 @@ def _compared(row: Runtime, manifest: Manifest) -> list[tuple[str, Any, Any]]:
 
 
 def differences(row: Runtime) -> list[tuple[str, Any, Any]] | None:
-    """Field, the row's value, and the one that a reset would give it; None for a runtime without a manifest."""
+    """Return (field, current value, value after a reset) for each difference; None for a runtime without a manifest."""
     path = settings.BASE_DIR / "images" / row.slug / "runtime.toml"
     return _compared(row, load(path)) if path.exists() else None
 
 
 def reset_one(row: Runtime, names: Iterable[str] | None = None) -> str:
-    """These fields, or all that a manifest determines; what was done, in words. Raises ManifestError, and
-    FileNotFoundError where there is no manifest."""
+    """Reset these fields, or all that a manifest determines, and return a description of the changes.
+
+    Raises ManifestError, and FileNotFoundError if there is no manifest.
+    """
     manifest = load(settings.BASE_DIR / "images" / row.slug / "runtime.toml")
     with transaction.atomic():
         row = Runtime.objects.select_for_update().get(pk=row.pk)
@@ -295,14 +299,14 @@ def _save(row: Runtime, manifest: Manifest) -> None:
 
 
 def _seeded(manifest: Manifest) -> dict[str, Any]:
-    """The manifest's values; RAGFlow's variables win, being the operator's word."""
+    """Return the values of a new row: the manifest's, overridden by RAGFlow's variables, which the operator has set."""
     pristine = Runtime()
-    fields = {name: getattr(pristine, name) for name in determined()} | manifest.fields
+    fields = {name: getattr(pristine, name) for name in fields_from_manifest()} | manifest.fields
     fields["wall_time_ms"] = fields["cpu_time_ms"] = settings.SEED_TIMEOUT_MS
-    # Some languages do not start in less than their manifest names.
+    # Some languages do not start with less memory than their manifest states.
     fields["memory_bytes"] = max(settings.SEED_MEMORY_BYTES, manifest.fields.get("memory_bytes", 0))
     _fit_files(fields)
-    # What is started on demand alone stays so: the variable is about the languages that RAGFlow knows.
+    # Runtimes without warm sandboxes stay so: the variable is about the languages that RAGFlow knows.
     if fields["pool_min"]:
         fields["pool_min"] = settings.SEED_POOL_SIZE
         growth = min(POOL_GROWTH * settings.SEED_POOL_SIZE, POOL_LIMIT)
@@ -311,14 +315,14 @@ def _seeded(manifest: Manifest) -> dict[str, Any]:
     return fields
 
 
-def determined() -> tuple[str, ...]:
-    """The fields of a runtime that a manifest says something about, if only that they are the default."""
+def fields_from_manifest() -> tuple[str, ...]:
+    """Return the fields of Runtime that a manifest determines. Those it does not name get their defaults."""
     texts = (*REQUIRED, *TEXTS, *TEXT_LISTS)
     return (*texts, "environment", "packages", "smoke", *Limits.__dataclass_fields__, *POOL.values())
 
 
 def _fit_files(fields: dict[str, Any]) -> None:
-    """/workspace and /tmp live in memory: where they do not fit, they get half of it, in their old ratio."""
+    """Shrink /workspace and /tmp, which live in memory, to half of it if they do not fit. Keeps their ratio."""
     files = fields["workspace_bytes"] + fields["tmp_bytes"]
     memory = fields["memory_bytes"]
     if files > memory:
@@ -331,7 +335,7 @@ def _seeded_image(manifest: Manifest) -> str:
     image: str = settings.SEED_IMAGES.get(manifest.slug, "")
     if FOREIGN_IMAGE in image:
         log.warning(
-            "runtime %s: %s is RAGFlow's own image and holds no runner; keeping %s", manifest.slug, image, own
+            "runtime %s: %s is RAGFlow's own image and has no runner; keeping %s", manifest.slug, image, own
         )
         return own
     return image or own

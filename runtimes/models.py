@@ -34,8 +34,8 @@ from seccomp_profiles.proof import known_bad
 MIB = 1024**2
 
 
-# What a caller may ask to be lower for one execution: the session and the job enforce it, not the container's
-# flags (but for memory: see executions.tasks).
+# Limits that a caller may lower for one execution: the session and the job enforce them, not the container's flags
+# (except for memory: see executions.tasks).
 ADJUSTABLE = (
     "wall_time_ms",
     "cpu_time_ms",
@@ -64,7 +64,7 @@ class Limits:
     result_bytes: int
     artifact_count: int
     artifact_bytes: int
-    # With a default: executions of before there was a compile step are described too.
+    # These have defaults for stored executions from before the compile step existed.
     compile_wall_ms: int = 30_000
     compile_cpu_ms: int = 30_000
 
@@ -72,7 +72,7 @@ class Limits:
         return asdict(self)
 
     def lowered_to(self, wanted: Mapping[str, Any]) -> "Limits":
-        """With the adjustable ones among `wanted`, where those are lower."""
+        """Return a copy with the adjustable limits lowered to `wanted`. Higher wanted values have no effect."""
         lower = {name: min(getattr(self, name), wanted.get(name, math.inf)) for name in ADJUSTABLE}
         return replace(self, **lower)
 
@@ -82,7 +82,7 @@ def validate_string_map(value: Any) -> None:
         raise ValidationError('Must be a JSON object of strings, like {"TZ": "UTC"}.')
     for name in value:
         if not name or "=" in name or "\0" in name:
-            raise ValidationError(f"{name!r} is not a name of an environment variable.")
+            raise ValidationError(f"{name!r} is not a valid name for an environment variable.")
 
 
 def validate_rules(value: list[str]) -> None:
@@ -95,7 +95,7 @@ class RuntimeQuerySet(models.QuerySet["Runtime"]):
         return self.filter(enabled=True)
 
     def lean(self) -> "RuntimeQuerySet":
-        """Without what no run needs, some kilobytes of it."""
+        """Defer the columns that no run needs: they hold some kilobytes."""
         return self.defer("smoke", "packages")
 
     def named(self, name: str) -> "RuntimeQuerySet":
@@ -107,123 +107,123 @@ def both_modes() -> list[str]:
 
 
 class Runtime(models.Model):
-    """A language as the platform runs it: an image, how to start it, and what a run may use."""
+    """A language as the platform offers it: the image, the commands, and the limits of a run."""
 
-    slug = models.SlugField(unique=True, help_text="The name callers use, e.g. python.")
-    name = models.CharField(max_length=100, help_text="Shown to people, e.g. Python 3.13.")
+    slug = models.SlugField(unique=True, help_text="Name that callers use, e.g. python.")
+    name = models.CharField(max_length=100, help_text="Display name, e.g. Python 3.13.")
     aliases = ArrayField(
         models.CharField(max_length=50, validators=[RegexValidator(ALIAS, ALIAS_HINT)]),
         default=list,
         blank=True,
-        help_text="Other names callers may use, comma-separated.",
+        help_text="Other names that callers may use, comma-separated.",
     )
     enabled = models.BooleanField(
-        default=True, help_text="When off, callers are refused and no warm sandbox is kept."
+        default=True, help_text="If disabled, executions are rejected and no sandbox is kept warm."
     )
     image = models.CharField(
         max_length=300,
-        help_text="Image reference on this node. It is never pulled on the way of a run.",
+        help_text="Image reference on the node. A run never pulls the image.",
     )
     source_file = models.CharField(
         max_length=100,
         validators=[RegexValidator(r"^[A-Za-z0-9_.-]+$", "A plain file name, e.g. main.py.")],
-        help_text="The file in /workspace that the program is written to.",
+        help_text="File in /workspace to which the program is written.",
     )
     runner = models.CharField(
-        max_length=9, choices=Runner.choices, default=Runner.NATIVE, help_text="What runs the program."
+        max_length=9, choices=Runner.choices, default=Runner.NATIVE, help_text="How the program is started."
     )
     modes = ArrayField(
         models.CharField(max_length=8),
         default=both_modes,
         validators=[validate_modes],
-        help_text="What callers may ask for: script, function, or both, comma-separated.",
+        help_text="Modes that callers may use: script, function, or both, comma-separated.",
     )
     compile_command = models.CharField(
         max_length=1000,
         blank=True,
         validators=[validate_command],
-        help_text="Run before the program, if there is one, e.g. gcc -o {program} {source}. What it says is the "
-        "program's standard error; if it fails, the program is not run. Known: {source}, the program's file; "
-        "{folder}, where it lies; {name}, its name without the ending; {program}, a file in /tmp.",
+        help_text="Optional. Runs before the program, e.g. gcc -o {program} {source}. Its output becomes the program's "
+        "standard error; if it fails, the program is not run. Placeholders: {source}, the program's file; "
+        "{folder}, the folder of that file; {name}, its name without the extension; {program}, a file in /tmp.",
     )
     run_command = models.CharField(
         max_length=1000,
         blank=True,
         validators=[validate_command],
-        help_text="Becomes the program, with the caller's arguments after it, e.g. ruby {source}.",
+        help_text="Starts the program, followed by the caller's arguments, e.g. ruby {source}.",
     )
     function_command = models.CharField(
         max_length=1000,
         blank=True,
         validators=[validate_command],
-        help_text="The same in mode function: it calls main() and sends what that returns.",
+        help_text="Starts the program in mode function: calls main() and sends the returned value.",
     )
     packages = models.JSONField(
         default=dict,
         blank=True,
         validators=[validate_packages],
-        help_text='What is installed in the image, e.g. {"apt": ["jq"]}.',
+        help_text='Packages installed in the image, e.g. {"apt": ["jq"]}.',
     )
     smoke = models.JSONField(
         default=list,
         blank=True,
         validators=[validate_smoke],
-        help_text="Programs that show that the runtime works, and how they must end.",
+        help_text="Programs that show that the runtime works, with their expected ends.",
     )
     preload = ArrayField(
         models.CharField(max_length=100),
         default=list,
         blank=True,
-        help_text="Modules loaded before a sandbox counts as ready, comma-separated. "
-        "Each costs its load time on every fresh sandbox.",
+        help_text="Modules that are loaded before a sandbox becomes ready, comma-separated. "
+        "Each adds its load time to every start of a sandbox.",
     )
     preload_when_idle = ArrayField(
         models.CharField(max_length=100),
         default=list,
         blank=True,
-        help_text="Modules a ready sandbox loads once it has had nothing to do for a while, comma-separated. "
-        "Costs memory for each idle sandbox, and nothing under load.",
+        help_text="Modules that a ready sandbox loads after it has been idle for a while, comma-separated. "
+        "They cost memory in each idle sandbox, and nothing under load.",
     )
     environment = models.JSONField(
         default=dict,
         blank=True,
         validators=[validate_string_map],
         help_text='Environment variables of the program, e.g. {"MPLBACKEND": "Agg"}. '
-        "Programs can read them: put no secret here.",
+        "Programs can read them: do not put secrets here.",
     )
 
     wall_time_ms = models.PositiveIntegerField(
         default=10_000,
         validators=[MinValueValidator(100), MaxValueValidator(3_600_000)],
-        help_text="Milliseconds from handing over the job to its end. The host ends the run, not the guest.",
+        help_text="Milliseconds from the moment the sandbox gets the job. The host ends the run, not the guest.",
     )
     cpu_time_ms = models.PositiveIntegerField(
         default=10_000,
         validators=[MinValueValidator(100), MaxValueValidator(3_600_000)],
-        help_text="Milliseconds of CPU the whole sandbox may use, all processes together.",
+        help_text="Milliseconds of CPU time of the whole sandbox, summed over all processes.",
     )
     cpus = models.DecimalField(
         max_digits=5,
         decimal_places=2,
         default=Decimal("1"),
         validators=[MinValueValidator(Decimal("0.1")), MaxValueValidator(Decimal("64"))],
-        help_text="Cores a sandbox may use at a time.",
+        help_text="Cores that a sandbox may use at a time.",
     )
     compile_wall_ms = models.PositiveIntegerField(
         default=30_000,
         validators=[MinValueValidator(100), MaxValueValidator(600_000)],
-        help_text="Milliseconds for the compile command, where there is one; the program's own begin after it.",
+        help_text="Milliseconds of wall time of the compile command. The program's own limits apply after it.",
     )
     compile_cpu_ms = models.PositiveIntegerField(
         default=30_000,
         validators=[MinValueValidator(100), MaxValueValidator(600_000)],
-        help_text="Milliseconds of CPU for the compile command.",
+        help_text="Milliseconds of CPU time of the compile command.",
     )
     memory_bytes = models.PositiveBigIntegerField(
         default=256 * MIB,
         validators=[MinValueValidator(64 * MIB)],
-        help_text="Bytes for the whole sandbox, its files included (they live in memory). "
-        "Going over it kills the sandbox.",
+        help_text="Bytes of memory of the whole sandbox, including its files, which live in memory. "
+        "A sandbox that exceeds it is killed.",
     )
     processes = models.PositiveIntegerField(
         default=128,
@@ -240,13 +240,13 @@ class Runtime(models.Model):
     output_bytes = models.PositiveIntegerField(
         default=4 * MIB,
         validators=[MinValueValidator(1024), MaxValueValidator(64 * MIB)],
-        help_text="Bytes kept of stdout, and as many of stderr.",
+        help_text="How many bytes of stdout are kept, and how many of stderr.",
     )
     output_action = models.CharField(
         max_length=4,
         choices=OutputAction.choices,
         default=OutputAction.CUT,
-        help_text="What happens to a run that writes more.",
+        help_text="What happens when a run writes more than the output limit.",
     )
     result_bytes = models.PositiveIntegerField(
         default=8 * MIB,
@@ -254,12 +254,12 @@ class Runtime(models.Model):
         help_text="Largest JSON that main() may return, in bytes.",
     )
     artifact_count = models.PositiveIntegerField(
-        default=10, validators=[MaxValueValidator(100)], help_text="Files kept from ./artifacts."
+        default=10, validators=[MaxValueValidator(100)], help_text="Number of files kept from ./artifacts."
     )
     artifact_bytes = models.PositiveIntegerField(
         default=10 * MIB,
         validators=[MaxValueValidator(64 * MIB)],
-        help_text="Largest file kept from ./artifacts, in bytes; a larger one is left out.",
+        help_text="Largest file kept from ./artifacts, in bytes. Larger files are skipped.",
     )
 
     seccomp_profile = models.ForeignKey(
@@ -268,26 +268,26 @@ class Runtime(models.Model):
         null=True,
         blank=True,
         related_name="runtimes",
-        help_text="Filter inside the guest, on top of gVisor. Empty: unconfined.",
+        help_text="Seccomp filter inside the guest, in addition to gVisor. Empty: unconfined.",
     )
     network = models.CharField(
         max_length=6,
         choices=Network.choices,
         default=Network.NONE,
-        help_text="Egress only for clients that have it too; which hosts, the egress rules say.",
+        help_text="Egress also requires a client with egress. The egress rules list the allowed hosts.",
     )
     code_policy = models.CharField(
         max_length=5,
         choices=CodePolicy.choices,
         default=CodePolicy.OFF,
-        help_text="What the code rules do on the execution API. They are a lint: gVisor is the barrier.",
+        help_text="Code policy on the execution API. The rules are a lint: gVisor is the barrier.",
     )
     ragflow_code_policy = models.CharField(
         "Code policy on RAGFlow's endpoint",
         max_length=5,
         choices=CodePolicy.choices,
         default=CodePolicy.BLOCK,
-        help_text="What the code rules do on POST /run. RAGFlow's own service blocks.",
+        help_text="Code policy on POST /run. RAGFlow's own service blocks.",
     )
     disabled_rules = ArrayField(
         models.CharField(max_length=50),
@@ -299,14 +299,16 @@ class Runtime(models.Model):
     )
 
     pool_min = models.PositiveIntegerField(
-        default=1, validators=[MaxValueValidator(200)], help_text="Warm sandboxes kept when nobody calls."
+        default=1, validators=[MaxValueValidator(200)], help_text="Number of warm sandboxes kept without demand."
     )
     pool_max = models.PositiveIntegerField(
-        default=8, validators=[MaxValueValidator(200)], help_text="Warm sandboxes kept under demand."
+        default=8,
+        validators=[MaxValueValidator(200)],
+        help_text="Largest number of warm sandboxes kept under demand.",
     )
 
     built_image = models.CharField(
-        max_length=80, blank=True, editable=False, help_text="Content id of what the live build made."
+        max_length=80, blank=True, editable=False, help_text="Content id of the live build's image."
     )
     built_on = models.CharField(max_length=300, blank=True, editable=False)
     manifest_sha256 = models.CharField(max_length=64, blank=True, editable=False)
@@ -332,7 +334,7 @@ class Runtime(models.Model):
                 raise ValidationError(
                     {"aliases": f"{', '.join(sorted(taken))} already means the runtime {other.slug}."}
                 )
-        # The field's own pattern lets these pass.
+        # The field's pattern accepts these.
         if self.source_file in (".", "..") or self.source_file.endswith("\n"):
             raise ValidationError({"source_file": "A plain file name, e.g. main.py."})
         validate_commands(self)
@@ -345,30 +347,33 @@ class Runtime(models.Model):
         self._refuse_bad_profile()
 
     def _refuse_bad_profile(self) -> None:
-        """Only a newly chosen one: a verdict that came later must not keep the other fields from being changed."""
+        """Raise ValidationError for a newly chosen profile with a bad verdict.
+
+        A profile that is already stored is not checked: a later verdict must not block changes of other fields.
+        """
         chosen = self.seccomp_profile
         if chosen is None or Runtime.objects.filter(pk=self.pk, seccomp_profile=chosen).exists():
             return
         if problem := known_bad(chosen, [self] if self.pk else []):
-            raise ValidationError({"seccomp_profile": f"Not possible: {problem}."})
+            raise ValidationError({"seccomp_profile": f"Profile not usable: {problem}."})
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        # An execution records the revision it ran under, so every change makes a new one.
+        # An execution records the runtime's revision, so every change makes a new one.
         if self.pk and not kwargs.get("update_fields"):
             self.revision += 1
             if self.built_on and self.built_on != self.image:
                 self.drop_build()
         super().save(*args, **kwargs)
-        notify(POOL)  # keepers know the runtimes by heart between two announcements
+        notify(POOL)  # keepers cache the runtimes until they are notified
 
     def drop_build(self) -> None:
-        """Back to the image as it is, with the next save; the build stays one click away."""
+        """Stop using the live build's image. The caller saves the row; the build can be activated again."""
         self.built_image = self.built_on = ""
         build_dropped.send(type(self), runtime=self)
 
     @property
     def commands(self) -> dict[str, list[str]] | None:
-        """As the runner takes them; None where a worker of the image's own runs the program."""
+        """Return the commands for the runner, as lists of words; None for a native runner."""
         if self.runner == Runner.NATIVE:
             return None
         return {
@@ -379,7 +384,7 @@ class Runtime(models.Model):
 
     @property
     def live_image(self) -> str:
-        """What runs: the live build's, unless another image was named since."""
+        """Return the image that runs get: the live build's, unless the image field has changed since that build."""
         return self.built_image if self.built_image and self.built_on == self.image else self.image
 
     @property

@@ -1,7 +1,7 @@
-"""Lists of packages: what each ecosystem's installer may be given, by a manifest, a runtime's row or a build.
+"""Lists of packages: the syntax that manifests, runtimes and builds may pass to the installer of each ecosystem.
 
-They reach an installer in files, never through a shell, and nothing here can be read as an option, an address or a
-path.
+Packages reach an installer in files, never through a shell. The patterns accept nothing that an installer could read
+as an option, an address or a path.
 """
 
 import re
@@ -10,13 +10,13 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 
-LONGEST = 200
-MOST = 200
+MAX_LENGTH = 200
+MAX_PACKAGES = 200
 _VERSION = r"[A-Za-z0-9][A-Za-z0-9.!+_-]*(\.\*)?"
 _PIP_CLAUSE = rf"(==|>=|<=|~=|!=|<|>){_VERSION}"
 _EXTRAS = r"\[[A-Za-z0-9._-]+(,[A-Za-z0-9._-]+)*\]"
 PATTERNS = {
-    # A name that ended in "-" would remove a package.
+    # apt removes a package whose name ends in "-".
     "apt": re.compile(r"[a-z0-9][a-z0-9+.-]*[a-z0-9+](=[A-Za-z0-9][A-Za-z0-9.+:~-]*)?"),
     "pip": re.compile(rf"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?({_EXTRAS})?({_PIP_CLAUSE}(,{_PIP_CLAUSE})*)?"),
     "npm": re.compile(r"(@[a-z0-9~][a-z0-9._~-]*/)?[a-z0-9~][a-z0-9._~-]*(@[~^]?[A-Za-z0-9][A-Za-z0-9.+-]*)?"),
@@ -31,17 +31,17 @@ ECOSYSTEMS = tuple(PATTERNS)
 
 
 def name_of(ecosystem: str, package: str) -> str:
-    """Without version and extras."""
+    """Return the package's name without version and extras."""
     match = NAME[ecosystem].match(package)
     return match[0] if match else package
 
 
-def none() -> dict[str, list[str]]:
+def no_packages() -> dict[str, list[str]]:
     return {ecosystem: [] for ecosystem in ECOSYSTEMS}
 
 
 def problems(packages: Any) -> dict[str, str]:
-    """What is wrong, by ecosystem ("" for the whole)."""
+    """Return the problems by ecosystem; the key "" is for the whole value."""
     if not isinstance(packages, Mapping):
         return {"": 'Must be an object, like {"pip": ["requests==2.32.3"]}.'}
     found = {}
@@ -53,20 +53,20 @@ def problems(packages: Any) -> dict[str, str]:
 
 def _problem(ecosystem: Any, wanted: Any) -> str | None:
     if ecosystem not in PATTERNS:
-        return f"Unknown; known: {', '.join(ECOSYSTEMS)}."
+        return f"Unknown ecosystem. Known: {', '.join(ECOSYSTEMS)}."
     if not isinstance(wanted, list) or not all(isinstance(package, str) for package in wanted):
-        return "Must be a list of texts."
-    if len(wanted) > MOST:
-        return f"More than {MOST} packages."
+        return "Must be a list of strings."
+    if len(wanted) > MAX_PACKAGES:
+        return f"More than {MAX_PACKAGES} packages."
     for package in wanted:
-        if len(package) > LONGEST or not PATTERNS[ecosystem].fullmatch(package):
+        if len(package) > MAX_LENGTH or not PATTERNS[ecosystem].fullmatch(package):
             return (
-                f"{package[:80]!r} is no name of a package, with or without a version: "
-                f"write it like {EXAMPLES[ecosystem]}."
+                f"{package[:80]!r} is not a package name, with or without a version. "
+                f"Example: {EXAMPLES[ecosystem]}."
             )
     names = [name_of(ecosystem, package).lower() for package in wanted]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        return f"{twice[0]} is there twice."
+        return f"{twice[0]} is listed twice."
     return None
 
 
@@ -78,5 +78,5 @@ def validate_packages(value: Any) -> None:
 
 
 def complete(packages: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """With an empty list for every ecosystem that was not named."""
-    return none() | dict(packages)
+    """Return the packages with an empty list for each ecosystem that is not named."""
+    return no_packages() | dict(packages)

@@ -1,4 +1,4 @@
-"""What was changed against a runtime's manifest, on its page, and the way back: shown first, then done."""
+"""Compare a runtime with its manifest on its page, and reset it after a confirmation."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ from runtimes.sources import live_build
 from sandbox_platform.kit import units
 from sandbox_platform.kit.generics import ModelAdmin
 
-LONGEST_SHOWN = 300
+MAX_SHOWN = 300
 COUNTED = {"cpus": "cores", "pool_min": "sandboxes", "pool_max": "sandboxes", "artifact_count": "files"}
 
 
@@ -33,22 +33,22 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Of a runtime and its manifest."""
+    """The comparison of a runtime with its manifest."""
 
     path: str
-    found: list[tuple[str, Any, Any]] | None  # None: there is no manifest
+    found: list[tuple[str, Any, Any]] | None  # None: no manifest
     problem: str = ""
 
     @property
     def differences(self) -> list[Difference]:
         return [
-            Difference(name, label(name), in_words(name, row), in_words(name, manifest))
+            Difference(name, label(name), format_value(name, row), format_value(name, manifest))
             for name, row, manifest in self.found or ()
         ]
 
     @property
     def stamp(self) -> str:
-        """Of what was shown: what has changed since is shown anew before it is done."""
+        """Return a hash of the differences. A confirmation with another hash is stale, and the page is shown again."""
         return hashlib.sha256(json.dumps(self.found, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -57,7 +57,7 @@ def compare(runtime: Runtime) -> Comparison:
     try:
         return Comparison(path, manifests.differences(runtime))
     except manifests.ManifestError as e:
-        return Comparison(path, None, f"It cannot be read: {e}")
+        return Comparison(path, None, f"The manifest cannot be read: {e}")
 
 
 def label(name: str) -> str:
@@ -65,7 +65,7 @@ def label(name: str) -> str:
     return form_labels.get(name) or name.replace("_", " ").capitalize()
 
 
-def in_words(name: str, value: Any) -> str:
+def format_value(name: str, value: Any) -> str:
     if name in SIZES or name in TIMES:
         return units.exact(value, "bytes" if name in SIZES else "ms")
     if name in COUNTED:
@@ -74,32 +74,32 @@ def in_words(name: str, value: Any) -> str:
         text = ", ".join(value)
     else:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return (text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…") or "nothing"
+    return (text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…") or "empty"
 
 
 @require_POST
 def reset(request: HttpRequest, model_admin: ModelAdmin[Runtime], runtime_id: int) -> HttpResponse:
-    """Of one `field`, or of all: asked for without `confirmed`, it says what will happen."""
+    """Reset the POSTed `field`, or all fields. Without a valid `confirmed`, show the changes for confirmation."""
     runtime = get_object_or_404(Runtime, pk=runtime_id)
     if not model_admin.has_change_permission(request, runtime):
         raise PermissionDenied
     page = redirect("admin:runtimes_runtime_change", runtime.pk)
     comparison = compare(runtime)
     if comparison.found is None:
-        messages.error(request, comparison.problem or "It has no manifest.")
+        messages.error(request, comparison.problem or "The runtime has no manifest.")
         return page
     field = request.POST.get("field", "")
     chosen = [difference for difference in comparison.differences if field in ("", difference.name)]
     build = live_build(runtime)
     if not chosen and not (build and not field):
-        messages.info(request, f"Nothing to do: it is as {comparison.path} says.")
+        messages.info(request, f"Nothing to reset: the values equal those in {comparison.path}.")
         return page
     if request.POST.get("confirmed") != comparison.stamp:
         context = {
             **model_admin.admin_site.each_context(request),
             "opts": model_admin.opts,
             "original": runtime,
-            "title": f"Put {runtime} back",
+            "title": f"Reset {runtime}",
             "runtime": runtime,
             "comparison": comparison,
             "chosen": chosen,

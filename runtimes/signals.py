@@ -1,6 +1,6 @@
-"""What other rooms may want to know of a runtime."""
+"""Signals about runtimes for higher rooms."""
 
 from django.dispatch import Signal
 
-# The runtime runs its image as it is from now on, not what a build made of it. Arguments: runtime.
+# The runtime no longer uses its live build's image. Arguments: runtime.
 build_dropped = Signal()

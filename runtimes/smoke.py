@@ -1,12 +1,12 @@
-"""Smoke programs: what a runtime's manifest says must work, run in the tests and whenever an image changes."""
+"""Smoke programs: small programs with their expected ends. Run by the tests, by probes and when an image changes."""
 
 from collections.abc import Mapping
 from typing import Any
 
 LARGEST = 50
-# Characters of a value that came out differently: it may be a program's whole output.
-SHOWN = 200
-# Name of a field → what its value must be. Those of a submission over the API have the same meaning as there.
+# Characters of an unexpected value in a message: the value may be a program's whole output.
+MAX_SHOWN = 200
+# Allowed types by field. Fields that a submission over the API also has mean the same as there.
 FIELDS: dict[str, tuple[type, ...]] = {
     "name": (str,),
     "code": (str,),
@@ -18,7 +18,7 @@ FIELDS: dict[str, tuple[type, ...]] = {
     "limits": (dict,),
     "expect": (dict,),
 }
-# What may be expected of the execution; all that is named must hold. `stderr` must be contained, the others equal.
+# Expectations about the execution, by field. `stderr` must contain the expected text, the others must be equal.
 EXPECTED: dict[str, tuple[type, ...]] = {
     "status": (str,),
     "outcome": (str,),
@@ -31,7 +31,7 @@ EXPECTED: dict[str, tuple[type, ...]] = {
 
 
 def check(programs: Any) -> None:
-    """Raises ValueError, which names the program and the field."""
+    """Validate a list of programs. Raises ValueError, which names the program and the field."""
     if not isinstance(programs, list) or len(programs) > LARGEST:
         raise ValueError(f"smoke: must be a list of at most {LARGEST} programs")
     names = set()
@@ -43,7 +43,7 @@ def check(programs: Any) -> None:
                 raise ValueError(f"{where}.{name}: is missing")
         _check_table(program["expect"], EXPECTED, f"{where}.expect")
         if program["name"] in names:
-            raise ValueError(f"{where}.name: {program['name']!r} is there twice")
+            raise ValueError(f"{where}.name: {program['name']!r} is used twice")
         names.add(program["name"])
 
 
@@ -53,20 +53,20 @@ def _check_table(table: Any, known: dict[str, tuple[type, ...]], where: str) -> 
     for name, value in table.items():
         if name not in known:
             raise ValueError(f"{where}.{name}: unknown key; known: {', '.join(known)}")
-        # A truth value is an int to Python, and to nobody else.
+        # In Python a bool is an int; in a program it is not.
         if not isinstance(value, known[name]) or (isinstance(value, bool) and bool not in known[name]):
             raise ValueError(f"{where}.{name}: must be of type {known[name][0].__name__}")
 
 
 def submission(program: dict[str, Any], runtime: str) -> dict[str, Any]:
-    """The program as a body for POST /api/v1/executions."""
+    """Return the program as a body for POST /api/v1/executions."""
     body = {"runtime": runtime} | {k: v for k, v in program.items() if k not in ("name", "expect", "files")}
     files = program.get("files", {})
     return body | {"files": [{"path": path, "content": content} for path, content in files.items()]}
 
 
 def disagreements(program: Mapping[str, Any], execution: Mapping[str, Any], artifacts: list[str]) -> list[str]:
-    """In what an execution, as the API shows it, is not as expected; [] if it is."""
+    """Return how an execution, in the API's format, differs from the expectation; [] if it does not."""
     expected = {"status": "succeeded"} | program["expect"]
     found = []
     for name, wanted in expected.items():
@@ -78,14 +78,14 @@ def disagreements(program: Mapping[str, Any], execution: Mapping[str, Any], arti
 
 def _shown(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
 def succeeds(program: Mapping[str, Any]) -> bool:
-    """Whether it ends well where nothing stands in its way: only such a program says something about a filter."""
+    """Return whether the program is expected to succeed. Only such a program can show that a filter breaks it."""
     return bool(program["expect"].get("status", "succeeded") == "succeeded")
 
 
 def is_pure(program: Mapping[str, Any]) -> bool:
-    """Whether it computes a value from values."""
+    """Return whether the program only computes a value from its arguments, without files and artifacts."""
     return program.get("mode") == "function" and not program.get("files") and "artifacts" not in program["expect"]

@@ -1,4 +1,4 @@
-"""What the fields of a runtime may hold."""
+"""Validators of a runtime's fields."""
 
 import shlex
 from typing import Any
@@ -7,10 +7,7 @@ from django.core.exceptions import ValidationError
 
 from runtimes import smoke
 
-# Migrations name it here.
-from runtimes.packages import validate_packages as validate_packages
-
-ALIAS = r"^[A-Za-z0-9_+#-]+\Z"  # C++ and C# have names of their own
+ALIAS = r"^[A-Za-z0-9_+#-]+\Z"  # + and # for C++ and C#
 ALIAS_HINT = "Letters, digits and _ - + # only."
 MODES = ("script", "function")
 
@@ -21,9 +18,9 @@ def validate_command(value: str) -> None:
     except ValueError as e:
         raise ValidationError(f"Not a command: {e}. Words are quoted as in a shell.") from e
     if value and not words:
-        raise ValidationError("Holds no word.")
+        raise ValidationError("Contains no word.")
     if "\0" in value:
-        raise ValidationError("Holds a NUL character.")
+        raise ValidationError("Contains a NUL character.")
 
 
 def validate_modes(value: list[str]) -> None:
@@ -39,19 +36,19 @@ def validate_smoke(value: Any) -> None:
 
 
 def validate_commands(runtime: Any) -> None:
-    """Those that its runner needs, and no others."""
+    """Raise ValidationError unless the runtime has exactly the commands that its runner needs."""
     if runtime.runner == "native":
         for name in ("compile_command", "run_command", "function_command"):
             if getattr(runtime, name):
-                raise ValidationError({name: "A native runner has no use for it: leave it empty."})
+                raise ValidationError({name: "A native runner has no commands: leave this empty."})
         return
     if not runtime.run_command:
         raise ValidationError({"run_command": f"The runner {runtime.runner} needs one, e.g. ruby {{source}}."})
     if runtime.runner == "shell":
         if runtime.network != "none":
-            raise ValidationError({"network": "Without a runner in the image nothing can carry requests out."})
+            raise ValidationError({"network": "Without a runner in the image nothing carries requests out."})
         for name in ("compile_command", "function_command"):
             if getattr(runtime, name):
-                raise ValidationError({name: "Without a runner there is only the run command."})
+                raise ValidationError({name: "Without a runner only the run command is used."})
     if "function" in runtime.modes and not runtime.function_command:
-        raise ValidationError({"modes": "Without a function command there is only the mode script."})
+        raise ValidationError({"modes": "Without a function command only the mode script is possible."})

@@ -1,5 +1,7 @@
-"""Putting a revision in force. A revision that would not hold, or would break its runtimes, is not put in force
-without a reason that stays on record."""
+"""Activation: putting a revision in force.
+
+A revision that is not proven on its runtimes is only activated with a reason, which is stored with the activation.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -19,18 +21,18 @@ class NotProven(Conflicting):
         super().__init__(
             f"{revision} is not proven: {'; '.join(proof.obstacle for proof in obstacles)}.",
             field="override",
-            remedy="Probe the revision on its runtimes, or send override with the reason, which stays on record.",
+            remedy="Probe the revision on its runtimes, or give the reason in override; it is recorded.",
             code="not_proven",
         )
 
 
 def obstacles(revision: SeccompRevision, runtimes: Iterable[Any] | None = None) -> list[Proof]:
-    """Return the proofs that keep the revision from being put in force.
+    """Return the proofs that keep the revision from being activated.
 
-    `runtimes`: those to look at; None: all that would run under the revision's profile.
+    `runtimes` limits the check to these runtimes; None checks all that would run under the revision's profile.
     """
     if revision.effective is None:
-        return []  # no filter: nothing can fail to hold
+        return []  # without a filter there is nothing to prove
     under = runtimes_under(revision.profile) if runtimes is None else list(runtimes)
     return [proof for proof in proofs(revision, under) if proof.obstacle]
 
@@ -39,8 +41,8 @@ def obstacles(revision: SeccompRevision, runtimes: Iterable[Any] | None = None) 
 def activate(revision: SeccompRevision, *, by: str, override: str = "") -> SeccompActivation:
     """Put the revision in force: from the commit on, no run gets a sandbox under another revision.
 
-    `override`: why an unproven revision is put in force nevertheless. A revision that is in force stays as it is.
-    Raises NotProven.
+    `override` is the reason to activate a revision that is not proven. Activating the revision that is already in
+    force changes nothing. Raises NotProven.
     """
     profiles = SeccompProfile.objects.select_for_update(of=("self",)).select_related("active")
     profile = profiles.get(pk=revision.profile_id)

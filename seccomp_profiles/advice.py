@@ -1,4 +1,4 @@
-"""About a profile that could be used: what it does not do although it says so, and what it will break."""
+"""Advice on a valid profile: rules that have no effect, and rules that will break programs or the runner."""
 
 import difflib
 import platform
@@ -9,28 +9,28 @@ from seccomp_profiles.findings import ERROR, INFO, WARNING, Finding
 from seccomp_profiles.rules import ALLOW, Json, always_denied, names_of, outcomes, why_dropped
 from seccomp_profiles.syscalls import known, table
 
-# What the runner itself calls, under the profile as its programs are: see images/runner and docs/seccomp.md.
-# Measured: without one of the first, no sandbox of any runtime becomes ready.
-NOBODY = "the runner becomes nobody before it starts the program"
+# System calls of the runner, which runs under the same profile as the program: see images/runner and docs/seccomp.md.
+# Measured: without any one of ALWAYS_NEEDED, no sandbox of any runtime becomes ready.
+DROPS_ROOT = "the runner becomes the user nobody before it starts the program"
 RUNNER_NEEDS = {
-    "setuid": NOBODY,
-    "setgid": NOBODY,
-    "setgroups": NOBODY,
+    "setuid": DROPS_ROOT,
+    "setgid": DROPS_ROOT,
+    "setgroups": DROPS_ROOT,
     "clone": "the runner forks the process that becomes the program",
     "pipe2": "the runner talks to the program through pipes",
     "dup2": "the runner talks to the program through pipes",
     "setsid": "the runner gives the program a session of its own",
-    "chdir": "the runner begins the program in /workspace",
-    "poll": "the runner waits for the program with it",
-    "kill": "the runner ends with it what a program leaves behind",
-    "clone3": "Node.js starts its threads with it",
-    "execve": "the runner starts with it every interpreter but Python's",
+    "chdir": "the runner starts the program in /workspace",
+    "poll": "the runner uses it to wait for the program",
+    "kill": "the runner uses it to end processes that a program leaves behind",
+    "clone3": "Node.js uses it to start threads",
+    "execve": "the runner uses it to start every interpreter except Python's",
 }
 ALWAYS_NEEDED = frozenset(("setuid", "setgid", "setgroups", "clone", "pipe2", "dup2", "setsid", "chdir", "poll"))
-MANY = 8
+MAX_LISTED = 8
 
 
-def on(rules: Json) -> list[Finding]:
+def advice_on_rules(rules: Json) -> list[Finding]:
     return [
         *_on_the_whole(rules),
         *(finding for number, rule in _numbered(rules) for finding in _on_rule(rule, number)),
@@ -39,10 +39,10 @@ def on(rules: Json) -> list[Finding]:
     ]
 
 
-def on_changes(allow: set[str], deny: set[str]) -> list[Finding]:
-    """On what a profile changes of its parent."""
+def advice_on_changes(allow: set[str], deny: set[str]) -> list[Finding]:
+    """Return findings about the allow and deny lists of a derived profile."""
     found = [
-        Finding(ERROR, "deny", f"{name} is among those allowed too.", "Take it out of one list.", syscall=name)
+        Finding(ERROR, "deny", f"{name} is also in the allow list.", "Remove it from one list.", syscall=name)
         for name in sorted(allow & deny)
     ]
     for key, names in (("allow", allow), ("deny", deny)):
@@ -57,10 +57,10 @@ def _numbered(rules: Json) -> list[tuple[int, Json]]:
 def _on_the_whole(rules: Json) -> Iterator[Finding]:
     for key in ("architectures", "archMap"):
         if rules.get(key):
-            yield Finding(INFO, key, "Ignored: gVisor filters the calls of the machine's own architecture.")
+            yield Finding(INFO, key, "Ignored: gVisor only filters calls of the machine's own architecture.")
     for key in ("flags", "listenerPath", "listenerMetadata"):
         if rules.get(key):
-            yield Finding(WARNING, key, "gVisor ignores it.", "Leave it out.")
+            yield Finding(WARNING, key, "gVisor ignores this key.", "Remove it.")
     if rules["defaultAction"] == "SCMP_ACT_TRACE":
         yield _traced("defaultAction", None)
 
@@ -68,7 +68,7 @@ def _on_the_whole(rules: Json) -> Iterator[Finding]:
 def _on_rule(rule: Json, number: int) -> Iterator[Finding]:
     path = f"syscalls[{number - 1}]"
     if why := why_dropped(rule):
-        yield Finding(INFO, path, f"Docker leaves this rule out: {why}.", rule=number)
+        yield Finding(INFO, path, f"Docker drops this rule: {why}.", rule=number)
         return
     yield from _on_names(names_of(rule), f"{path}.names", number)
     if rule["action"] == "SCMP_ACT_TRACE":
@@ -78,7 +78,7 @@ def _on_rule(rule: Json, number: int) -> Iterator[Finding]:
 
 def _traced(path: str, number: int | None) -> Finding:
     return Finding(
-        INFO, path, "Nobody traces: programs are told that the call does not exist (ENOSYS).", rule=number
+        INFO, path, "No tracer is attached: the call fails with ENOSYS, as if it did not exist.", rule=number
     )
 
 
@@ -89,18 +89,16 @@ def _on_names(names: list[str], path: str, number: int | None) -> Iterator[Findi
         yield Finding(
             WARNING,
             path,
-            f"{name} is no system call of Linux: gVisor skips it without a word.",
-            f"Did you mean {similar[0]}?" if similar else "Take it out.",
+            f"{name} is not a Linux system call: gVisor skips it silently.",
+            f"Did you mean {similar[0]}?" if similar else "Remove it.",
             number,
             name,
         )
     if skipped := sorted({name for name in names if name in linux and not linux[name].known}):
-        message = (
-            f"gVisor does not have, and skips, {_list(skipped)}: programs are told so with or without a rule."
-        )
+        message = f"gVisor does not implement {_list(skipped)}: the calls fail with or without a rule."
         yield Finding(INFO, path, message, rule=number)
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        yield Finding(INFO, path, f"Named twice: {_list(twice)}.", "Once is enough.", number)
+        yield Finding(INFO, path, f"Named twice: {_list(twice)}.", "Remove the repetition.", number)
 
 
 def _on_args(args: Iterable[Json], path: str, number: int) -> Iterator[Finding]:
@@ -110,23 +108,27 @@ def _on_args(args: Iterable[Json], path: str, number: int) -> Iterator[Finding]:
         yield Finding(
             WARNING,
             path,
-            "Two conditions on one argument: then the rule applies if any of all its conditions holds, not all.",
-            "Split it into two rules if that is not meant.",
+            "Two conditions on one argument: the rule applies if any of its conditions holds, instead of all.",
+            "If that is not intended, split the rule in two.",
             number,
         )
     for index, arg in enumerate(args):
         value, two, masked = arg.get("value", 0), arg.get("valueTwo", 0), arg["op"] == "SCMP_CMP_MASKED_EQ"
         if "value" not in arg:
-            yield Finding(WARNING, f"{path}[{index}].value", "Missing: it counts as 0.", "Write it.", number)
+            yield Finding(
+                WARNING, f"{path}[{index}].value", "Missing: it counts as 0.", "State the value.", number
+            )
         if masked and two & ~value:
-            remedy = "value is the mask, valueTwo what must be left under it."
+            remedy = "value is the mask; valueTwo is what the masked argument must equal."
             yield Finding(WARNING, f"{path}[{index}].valueTwo", "This never matches.", remedy, number)
         if not masked and two:
-            yield Finding(INFO, f"{path}[{index}].valueTwo", "Ignored: only MASKED_EQ has two values.", "", number)
+            yield Finding(
+                INFO, f"{path}[{index}].valueTwo", "Ignored: only MASKED_EQ takes two values.", "", number
+            )
 
 
 def _on_repetitions(rules: Json) -> Iterator[Finding]:
-    """Rules that are never reached because an earlier one decides, and such as only repeat the default."""
+    """Yield findings about rules that are never reached, and about rules that only repeat the default action."""
     decided: dict[str, tuple[int, str]] = {}
     mentions: dict[str, int] = {}
     for number, rule in _numbered(rules):
@@ -142,12 +144,12 @@ def _on_repetitions(rules: Json) -> Iterator[Finding]:
         for (earlier, action), names in late.items():
             level = INFO if action == rule["action"] and not rule.get("args") else WARNING
             message = f"Never reached for {_list(names)}: rule {earlier} decides first."
-            yield Finding(level, f"syscalls[{number - 1}]", message, "Take the names out of one.", number)
+            yield Finding(level, f"syscalls[{number - 1}]", message, "Remove the names from one of them.", number)
     for number, rule in _numbered(rules):
         if rule["action"] != rules["defaultAction"] or why_dropped(rule):
             continue
         if idle := [name for name in dict.fromkeys(names_of(rule)) if mentions[name] == 1]:
-            message = f"Changes nothing for {_list(idle)}: the default does the same."
+            message = f"No effect for {_list(idle)}: the default action is the same."
             yield Finding(INFO, f"syscalls[{number - 1}]", message, rule=number)
 
 
@@ -161,7 +163,7 @@ def _on_the_runner(rules: Json) -> Iterator[Finding]:
                 ERROR if fatal else WARNING,
                 f"syscalls[{number - 1}]" if number else "defaultAction",
                 f"{name} is denied: {reason}.",
-                f"Allow {name}." if fatal else f"Allow {name}, unless the probe says that nothing breaks.",
+                f"Allow {name}." if fatal else f"Allow {name}, unless a probe shows that nothing breaks.",
                 number,
                 name,
             )
@@ -175,5 +177,5 @@ def _who_denies(rules: Json, name: str) -> int | None:
 
 
 def _list(names: list[Any]) -> str:
-    shown = ", ".join(names[:MANY])
-    return f"{shown} and {len(names) - MANY} more" if len(names) > MANY else shown
+    shown = ", ".join(names[:MAX_LISTED])
+    return f"{shown} and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else shown

@@ -1,4 +1,4 @@
-"""From a parent's rules and what is allowed and denied beside them to rules of one's own."""
+"""Derive the rules of a profile from its parent's rules and its own allow and deny lists."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,10 @@ from seccomp_profiles.rules import ALLOW, DENY, Json, names_of
 
 
 def derive(parent: Json | None, *, allow: Iterable[str], deny: Iterable[str]) -> Json | None:
-    """What is named here no longer follows the parent's rules, those on arguments included."""
+    """Return the derived rules; None for no filter.
+
+    A call in `allow` or `deny` no longer follows any rule of the parent, conditions on arguments included.
+    """
     allowed, denied = sorted(set(allow)), sorted(set(deny))
     if not allowed and not denied:
         return parent

@@ -1,4 +1,4 @@
-"""What differs between two profiles, by its effect on programs."""
+"""Compare two profiles by their effect on programs."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -17,9 +17,11 @@ class Change:
 
 @dataclass(frozen=True)
 class Diff:
-    allowed: list[Change] = field(default_factory=list)  # without condition, and was not
-    denied: list[Change] = field(default_factory=list)  # whatever its arguments, and was not
-    changed: list[Change] = field(default_factory=list)  # otherwise: its condition, or the kind of refusal
+    allowed: list[Change] = field(default_factory=list)  # newly allowed without a condition
+    denied: list[Change] = field(default_factory=list)  # newly denied whatever the arguments
+    changed: list[Change] = field(
+        default_factory=list
+    )  # another change: of the condition or of the kind of refusal
 
     def __bool__(self) -> bool:
         return bool(self.allowed or self.denied or self.changed)
@@ -34,11 +36,11 @@ def diff(before: Json | None, after: Json | None) -> Diff:
     for name in sorted(new):
         if old[name] != new[name]:
             change = Change(name, in_words(old[name]), in_words(new[name]), describe(name))
-            _kind(found, old[name], new[name]).append(change)
+            _section(found, old[name], new[name]).append(change)
     return found
 
 
-def _kind(found: Diff, old: Outcome, new: Outcome) -> list[Change]:
+def _section(found: Diff, old: Outcome, new: Outcome) -> list[Change]:
     if len(new) == 1 and new[0].action == ALLOW:
         return found.allowed
     if always_denied(new) and not always_denied(old):

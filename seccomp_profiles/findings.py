@@ -7,21 +7,21 @@ LEVELS = (ERROR, WARNING, INFO)
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about a profile as it is written. With an error it is not used."""
+    """A remark about a profile's text. A profile with an error is refused."""
 
     level: str
-    path: str  # as one writes it in JavaScript: syscalls[0].args[1].op
+    path: str  # in JavaScript's notation: syscalls[0].args[1].op
     message: str
     remedy: str = ""
-    rule: int | None = None  # counted from 1, as people do
+    rule: int | None = None  # number of the rule, counted from 1
     syscall: str = ""
 
     def __str__(self) -> str:
         place = f"syscalls, rule {self.rule}" if self.rule else ""
         if key := self.path.rpartition("].")[2] if "]." in self.path or not self.rule else "":
             place = f"{place}: {key}" if place else key
-        said = f"{place}: {self.message}" if place else self.message
-        return f"{said} {self.remedy}".rstrip()
+        text = f"{place}: {self.message}" if place else self.message
+        return f"{text} {self.remedy}".rstrip()
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

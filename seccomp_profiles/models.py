@@ -8,13 +8,13 @@ from django.db.models import Q
 
 from seccomp_profiles.validators import validate_profile
 
-# gVisor is the barrier; this says "no filter inside the guest". Docker's own default profile is not an
-# option: applied by runsc it refuses clone3, without which Node.js cannot start a thread.
+# Docker's name for "no filter inside the guest"; gVisor is the barrier. Docker's own default profile is not an
+# option: under runsc it refuses clone3, without which Node.js cannot start a thread.
 UNCONFINED = "unconfined"
 
 
 def docker_value(rules: dict[str, Any] | None) -> str:
-    """What follows ``seccomp=`` in a container's security options."""
+    """Return the value for ``seccomp=`` in a container's security options."""
     return UNCONFINED if rules is None else json.dumps(rules, sort_keys=True)
 
 
@@ -24,8 +24,10 @@ def hash_rules(rules: dict[str, Any] | None) -> str:
 
 class SeccompProfileQuerySet(models.QuerySet["SeccompProfile"]):
     def with_sha256(self, sha256: str, *, name: str = "") -> "SeccompRevision | None":
-        """The revision with exactly these rules, of the profile `name` if it has one; None for no filter at all.
-        Raises DoesNotExist."""
+        """Return a revision with exactly these rules, preferably of the profile `name`; None for no filter.
+
+        Raises DoesNotExist.
+        """
         if sha256 == hash_rules(None):
             return None
         found = SeccompRevision.objects.filter(sha256=sha256, profile__in=self).select_related("profile")
@@ -35,19 +37,19 @@ class SeccompProfileQuerySet(models.QuerySet["SeccompProfile"]):
 
 
 class SeccompProfile(models.Model):
-    """A name that runtimes and clients point at. What it says is its active revision's."""
+    """A named profile that runtimes and clients refer to. Its active revision holds the rules."""
 
     name = models.SlugField(unique=True, help_text="Short name shown on runtimes and executions.")
-    description = models.TextField(blank=True, help_text="What it is for, and what it would break.")
+    description = models.TextField(blank=True, help_text="Purpose of the profile, and which programs it breaks.")
     parent = models.ForeignKey(
         "self",
         on_delete=models.PROTECT,
         null=True,
         blank=True,
         related_name="children",
-        help_text="The profile that this one extends: it only says what it allows and denies beside it.",
+        help_text="The profile that this one extends with allow and deny lists of its own.",
     )
-    # Null only inside the transaction that creates it.
+    # Null only inside the transaction that creates the profile.
     active = models.ForeignKey(
         "SeccompRevision", on_delete=models.PROTECT, null=True, editable=False, related_name="+"
     )
@@ -64,14 +66,14 @@ class SeccompProfile(models.Model):
 
     @property
     def parent_is_newer(self) -> bool:
-        """The parent says something else than what this one was derived from."""
+        """Return whether the parent's active revision differs from the one that this profile was derived from."""
         return self.parent is not None and self.current.parent_revision_id != self.parent.active_id
 
     @property
     def current(self) -> "SeccompRevision":
-        """The active revision, which knows this row without asking Postgres for it."""
+        """Return the active revision. Its `profile` is this object, so reading it makes no query."""
         if self.active is None:
-            # No filter would be the wrong guess.
+            # Fail closed: treating this as "no filter" would open the sandbox.
             raise ValueError(f"the seccomp profile {self.name} has no revision")
         self.active.profile = self
         return self.active
@@ -90,12 +92,15 @@ class SeccompProfile(models.Model):
 
 
 class SeccompRevision(models.Model):
-    """What a profile says at a time. Never changes, and goes only with its profile: see audit/migrations/guards.sql."""
+    """One version of a profile's rules.
 
-    # DO_NOTHING: a trigger takes the revisions away after their profile, before that they cannot go.
+    Immutable, and deleted only together with its profile: see audit/migrations/guards.sql.
+    """
+
+    # DO_NOTHING: a trigger deletes the revisions after their profile. Before that, a trigger refuses their deletion.
     profile = models.ForeignKey(SeccompProfile, on_delete=models.DO_NOTHING, related_name="revisions")
     number = models.PositiveIntegerField()
-    # As they were written or imported.
+    # The rules as written or imported. Null in a derived profile.
     rules = models.JSONField(
         null=True,
         blank=True,
@@ -103,15 +108,15 @@ class SeccompRevision(models.Model):
         help_text="A seccomp profile in Docker's (OCI) JSON form. Empty: no filter inside the guest. "
         "gVisor knows SCMP_ACT_ALLOW, ERRNO (always EPERM), TRAP, KILL and TRACE.",
     )
-    # Instead of rules, of a profile that extends another: the revision that it was derived from, and the changes.
+    # A derived profile has these instead of rules: the parent's revision, and the changes to it.
     parent_revision = models.ForeignKey(
         "self", on_delete=models.PROTECT, null=True, blank=True, related_name="derived"
     )
     allow = ArrayField(models.CharField(max_length=100), default=list, blank=True)
     deny = ArrayField(models.CharField(max_length=100), default=list, blank=True)
-    effective = models.JSONField(null=True, help_text="What Docker is given.")
-    sha256 = models.CharField(max_length=64, help_text="Of what Docker is given.")
-    note = models.TextField(blank=True, help_text="Why it was made.")
+    effective = models.JSONField(null=True, help_text="The rules as passed to Docker.")
+    sha256 = models.CharField(max_length=64, help_text="SHA-256 of the rules as passed to Docker.")
+    note = models.TextField(blank=True, help_text="Reason for the revision.")
     created_by = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -136,14 +141,14 @@ class SeccompRevision(models.Model):
 
 
 class SeccompActivation(models.Model):
-    """That a revision became the one in force, and why if its probe said no. Never changes."""
+    """The record that a revision came into force, with the reason if it was not proven. Immutable."""
 
     profile = models.ForeignKey(SeccompProfile, on_delete=models.DO_NOTHING, related_name="activations")
     revision = models.ForeignKey(SeccompRevision, on_delete=models.DO_NOTHING, related_name="activations")
     previous = models.ForeignKey(SeccompRevision, on_delete=models.DO_NOTHING, null=True, related_name="+")
     activated_at = models.DateTimeField(auto_now_add=True)
     activated_by = models.CharField(max_length=200, blank=True)
-    override = models.TextField(blank=True, help_text="Why it was activated despite its verdict.")
+    override = models.TextField(blank=True, help_text="Reason for activating a revision that was not proven.")
 
     class Meta:
         ordering = ["-id"]

@@ -1,4 +1,4 @@
-"""How profiles and their revisions come to be. The admin, the API and what is shipped come through here."""
+"""Create profiles and revisions. The admin, the API and the shipped profiles all use these functions."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,7 +9,7 @@ from django.db import transaction
 from seccomp_profiles.derivation import derive
 from seccomp_profiles.findings import ERROR, Finding
 from seccomp_profiles.models import SeccompActivation, SeccompProfile, SeccompRevision, hash_rules
-from seccomp_profiles.validators import findings, for_changes
+from seccomp_profiles.validators import findings, findings_for_changes
 
 
 def check(
@@ -19,30 +19,30 @@ def check(
     allow: Iterable[str] = (),
     deny: Iterable[str] = (),
 ) -> list[Finding]:
-    """What there is to say about a revision like this before it is made."""
+    """Return the findings about a revision before it is created."""
     allow, deny = list(allow), list(deny)
     if parent:
         if rules is not None:
-            message = f"It extends {parent}: it has allow and deny instead of rules."
-            return [Finding(ERROR, "", message, "Leave rules out.")]
-        return for_changes(allow, deny, derive(parent.rules, allow=allow, deny=deny))
+            message = f"The profile extends {parent}: it takes allow and deny instead of rules."
+            return [Finding(ERROR, "", message, "Remove the rules.")]
+        return findings_for_changes(allow, deny, derive(parent.rules, allow=allow, deny=deny))
     for key, names in (("allow", allow), ("deny", deny)):
         if names:
-            return [Finding(ERROR, key, "It extends no other profile.", "Write rules.")]
+            return [Finding(ERROR, key, "The profile has no parent to extend.", "Use rules instead.")]
     if rules is not None and not rules:
-        return [Finding(ERROR, "", "An empty profile says nothing.", "Leave it out for no filter.")]
+        return [Finding(ERROR, "", "The profile is empty.", "For no filter, leave the rules out.")]
     return findings(rules)
 
 
-def about(revision: SeccompRevision) -> list[Finding]:
-    """What there is to say about one that was made: its parent may have changed since, it has not."""
+def findings_of(revision: SeccompRevision) -> list[Finding]:
+    """Return the findings about an existing revision. Later changes of the parent do not matter."""
     if revision.parent_revision_id:
-        return for_changes(revision.allow, revision.deny, revision.effective)
+        return findings_for_changes(revision.allow, revision.deny, revision.effective)
     return findings(revision.rules)
 
 
 def validate(rules: Any = None, **changes: Any) -> list[Finding]:
-    """Warnings and remarks; raises ValidationError of the fields rules, allow and deny."""
+    """Return the warnings and remarks. Raises ValidationError with the errors of the fields rules, allow and deny."""
     found = check(rules, **changes)
     errors: dict[str, list[str]] = {}
     for finding in found:
@@ -68,7 +68,7 @@ def create_profile(
     note: str = "",
     by: str = "",
 ) -> SeccompProfile:
-    """A profile with its first revision, in force: nobody uses it yet."""
+    """Create a profile with its first revision in force. No proof is needed: nothing uses the profile yet."""
     profile = SeccompProfile.objects.create(name=name, description=description, parent=parent)
     revision = add_revision(profile, rules, allow=allow, deny=deny, note=note, by=by)
     put_in_force(revision, by=by)
@@ -85,11 +85,15 @@ def add_revision(
     note: str = "",
     by: str = "",
 ) -> SeccompRevision:
-    """The next revision, not yet in force: of a profile with a parent, on top of the parent's active one.
-    Raises ValidationError."""
+    """Add the next revision as a draft. A derived profile's revision builds on the parent's active one.
+
+    Raises ValidationError.
+    """
     allow, deny = sorted(set(allow)), sorted(set(deny))
     validate(rules, parent=profile.parent, allow=allow, deny=deny)
-    SeccompProfile.objects.select_for_update().get(pk=profile.pk)  # numbers it one by one
+    SeccompProfile.objects.select_for_update().get(
+        pk=profile.pk
+    )  # the lock keeps the numbers unique and without gaps
     last = profile.revisions.order_by("-number").values_list("number", flat=True).first()
     revision = SeccompRevision(profile=profile, number=(last or 0) + 1, note=note, created_by=by)
     if profile.parent:
@@ -104,7 +108,7 @@ def add_revision(
 
 
 def put_in_force(revision: SeccompRevision, *, by: str, override: str = "") -> SeccompActivation:
-    """Without asking whether it may: see activation.activate."""
+    """Put the revision in force without checking that it is proven: activation.activate checks."""
     profile = revision.profile
     activation = SeccompActivation.objects.create(
         profile=profile, revision=revision, previous=profile.active, activated_by=by, override=override

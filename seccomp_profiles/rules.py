@@ -1,7 +1,7 @@
-"""What a profile in Docker's form means in a sandbox: which rules Docker leaves, and what gVisor makes of them.
+"""The effect of a profile in Docker's format: which rules Docker keeps, and how gVisor applies them.
 
-Measured with Docker 26.1.5 and runsc 20240729: Docker drops rules by their includes and excludes; of the rest, the
-first that names a call and whose arguments match decides, else the default.
+Measured with Docker 26.1.5 and runsc 20240729: Docker drops rules by their includes and excludes. Of the rest, the
+first rule that names a call and whose arguments match decides; if none matches, the default action applies.
 """
 
 import platform
@@ -15,10 +15,10 @@ from seccomp_profiles.syscalls import known
 Json = dict[str, Any]
 
 ALLOW, DENY = "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO"
-# What a sandbox keeps of its capabilities: see sandboxes/docker_engine.py.
+# The capabilities that a sandbox keeps: see sandboxes/docker_engine.py.
 CAPABILITIES = frozenset({"CAP_SETUID", "CAP_SETGID", "CAP_KILL"})
 GO_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-WORDS = {
+ACTION_WORDS = {
     ALLOW: "allowed",
     DENY: "denied",
     "SCMP_ACT_TRAP": "SIGSYS",
@@ -37,12 +37,12 @@ OPERATORS = {
 
 
 def names_of(rule: Json) -> list[str]:
-    """Docker's older form has one name."""
+    """Return the names of a rule. Docker's older format has a single `name`."""
     return [*(rule.get("names") or ()), *([rule["name"]] if rule.get("name") else ())]
 
 
 def why_dropped(rule: Json) -> str:
-    """Why Docker leaves this rule out for a sandbox on this machine; "" if it does not."""
+    """Return why Docker drops this rule for a sandbox on this machine; "" if Docker keeps it."""
     excludes, includes = rule.get("excludes") or {}, rule.get("includes") or {}
     machine = GO_ARCHITECTURES.get(platform.machine(), platform.machine())
     if machine in (arches := excludes.get("arches") or ()):
@@ -61,7 +61,7 @@ def why_dropped(rule: Json) -> str:
 
 
 def _kernel_is_at_least(wanted: str) -> bool:
-    """The host's kernel, which is the one that Docker asks."""
+    """Compare with the host's kernel, which is the one that Docker checks."""
     host = re.match(r"(\d+)\.(\d+)", platform.release())
     numbers = tuple(int(number) for number in wanted.split(".")[:2])
     return bool(host) and tuple(int(number) for number in host.groups()) >= numbers if host else False
@@ -69,21 +69,21 @@ def _kernel_is_at_least(wanted: str) -> bool:
 
 @dataclass(frozen=True)
 class Step:
-    """One rule on one call, in the order in which they are tried."""
+    """The effect of one rule on one system call."""
 
     action: str
-    condition: str = ""  # "" if it always matches
+    condition: str = ""  # "" if the rule always matches
 
     def __str__(self) -> str:
-        word = WORDS.get(self.action, self.action)
+        word = ACTION_WORDS.get(self.action, self.action)
         return f"{word} if {self.condition}" if self.condition else word
 
 
-Outcome = tuple[Step, ...]
+Outcome = tuple[Step, ...]  # in the order in which gVisor tries the rules; the last step always matches
 
 
 def outcomes(rules: Json | None) -> dict[str, Outcome]:
-    """Of every call that gVisor knows. `rules` must be free of errors."""
+    """Return the outcome of every call that gVisor knows, by name. `rules` must have no errors."""
     if rules is None:
         rules = {"defaultAction": ALLOW}
     steps: dict[str, list[Step]] = {name: [] for name in known()}
@@ -92,7 +92,7 @@ def outcomes(rules: Json | None) -> dict[str, Outcome]:
             continue
         step = Step(rule["action"], condition(rule.get("args") or ()))
         for name in names_of(rule):
-            # What comes after one that always matches is never reached.
+            # Rules after one that always matches are never reached.
             if name in steps and not (steps[name] and not steps[name][-1].condition):
                 steps[name].append(step)
     default = Step(rules["defaultAction"])
@@ -102,7 +102,7 @@ def outcomes(rules: Json | None) -> dict[str, Outcome]:
 def _completed(steps: list[Step], default: Step) -> Outcome:
     if not steps or steps[-1].condition:
         steps = [*steps, default]
-    # Conditions whose outcome is what follows anyway say nothing.
+    # A condition whose action equals that of the next step has no effect.
     while len(steps) > 1 and steps[-2].action == steps[-1].action:
         steps = [*steps[:-2], steps[-1]]
     return tuple(steps)
@@ -120,7 +120,7 @@ def in_words(outcome: Outcome) -> str:
 def condition(args: Iterable[Json]) -> str:
     args = list(args)
     indexes = [arg.get("index", 0) for arg in args]
-    # runc's habit, which gVisor keeps: two conditions on one argument are alternatives, and then all are.
+    # gVisor follows runc: if two conditions name one argument, all conditions of the rule are alternatives.
     joint = " or " if len(set(indexes)) < len(indexes) else " and "
     return joint.join(_comparison(arg) for arg in args)
 

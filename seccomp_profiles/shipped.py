@@ -1,4 +1,4 @@
-"""The profiles that come with the platform. Once created, they are the administrator's."""
+"""The profiles shipped with the platform. Existing ones are never changed: they belong to the administrator."""
 
 import json
 from dataclasses import dataclass
@@ -8,9 +8,10 @@ from typing import Any
 from seccomp_profiles import revisions
 from seccomp_profiles.models import UNCONFINED, SeccompProfile
 
-# A deny-list: what a program of data work never asks for, and what an attack on a kernel, or on gVisor's
-# re-implementation of one, likes to begin with. The runner (root in the guest, before it starts the program
-# as nobody) is under it as well: setuid, setgid, kill, fork, clone and execve must stay allowed.
+# A deny-list: system calls that data-processing programs never make, and that attacks on a kernel, or on gVisor's
+# re-implementation of one, often begin with. The profile also applies to the runner (root in the guest, before it
+# starts the program as nobody): setuid, setgid, kill, fork, clone and execve must stay allowed.
+# The keys become comments of the rules, and so part of their SHA-256: do not reword them.
 DENIED = {
     "other processes": "ptrace process_vm_readv process_vm_writev process_madvise kcmp pidfd_getfd",
     "mounts and roots": (
@@ -43,7 +44,7 @@ def _default_rules() -> dict[str, Any]:
     }
 
 
-# Made by `manage.py learn_strict`.
+# Written by `manage.py learn_strict`.
 STRICT_FILE = Path(__file__).with_name("strict.json")
 STRICT_RUNTIMES = ("python", "nodejs")
 
@@ -58,7 +59,7 @@ def _strict_rules() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Shipped:
-    """With rules of its own, or extending one above it."""
+    """A shipped profile: with rules, or with a parent that stands above it in PROFILES and a deny list."""
 
     description: str
     rules: dict[str, Any] | None = None
@@ -69,32 +70,31 @@ class Shipped:
 PROFILES = {
     UNCONFINED: Shipped("No filter inside the guest: gVisor alone is the barrier."),
     "default": Shipped(
-        "Refuses, with EPERM, system calls that ordinary programs do not use: tracing, mounts, namespaces, "
-        "kernel modules, keys, BPF, io_uring, handles. Python and Node.js run under it unchanged; debuggers "
-        "do not.",
+        "Denies, with EPERM, system calls that ordinary programs do not use: tracing, mounts, namespaces, "
+        "kernel modules, keys, BPF, io_uring, file handles. Python and Node.js run unchanged; debuggers do not work.",
         _default_rules(),
     ),
-    # New processes by fork cannot be refused: the runner itself forks the program.
+    # fork and clone cannot be denied: the runner itself forks the program.
     "compute": Shipped(
-        "The default profile without sockets and without the ways to start another program that ordinary ones do "
-        "not need. For programs that only compute; threads and child processes work.",
+        "The default profile without sockets, and without the calls to start programs that ordinary programs do not "
+        "need. For programs that only compute. Threads and child processes work.",
         parent="default",
-        # Not socketpair, and what is done with one: Node.js reads its child processes through such a pair.
+        # socketpair and the calls on it stay allowed: Node.js reads from child processes through a socket pair.
         deny="socket connect accept accept4 bind listen vfork execveat",
     ),
     "strict": Shipped(
-        "Refuses all but what Python and Node.js were seen to need for functions from values to values. "
-        "No sockets; most libraries with native code will miss something.",
+        "Denies everything except the system calls that Python and Node.js were observed to need for pure functions. "
+        "No sockets. Most libraries with native code will not work.",
         _strict_rules(),
     ),
     "strict-alone": Shipped(
-        "The strict profile, and no other program can be started at all: for Python. Node.js cannot start.",
+        "The strict profile without execve, so that no other program can be started. For Python; Node.js cannot start.",
         parent="strict",
         deny="execve",
     ),
     "compute-alone": Shipped(
-        "The compute profile, and no other program can be started at all. For runtimes whose programs run in the "
-        "runner's own interpreter, as Python's do. Node.js cannot start under it.",
+        "The compute profile without execve, so that no other program can be started. For runtimes whose programs "
+        "run in the runner's own interpreter, such as Python. Node.js cannot start.",
         parent="compute",
         deny="execve",
     ),
@@ -102,7 +102,7 @@ PROFILES = {
 
 
 def create_missing() -> list[str]:
-    """The names of the profiles that were not there yet."""
+    """Create the shipped profiles that do not exist, and return their names."""
     present = {profile.name: profile for profile in SeccompProfile.objects.select_related("active")}
     missing = [name for name in PROFILES if name not in present]
     for name in missing:
@@ -113,6 +113,6 @@ def create_missing() -> list[str]:
             description=shipped.description,
             parent=present[shipped.parent] if shipped.parent else None,
             deny=shipped.deny.split(),
-            note="As shipped.",
+            note="Shipped with the platform.",
         )
     return missing

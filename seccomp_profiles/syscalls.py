@@ -1,4 +1,4 @@
-"""Linux's system calls, and which of them gVisor knows. The table itself is syscalls.tsv."""
+"""Linux's system calls, and which of them gVisor knows. The data is in syscalls.tsv."""
 
 import functools
 from collections.abc import Mapping
@@ -12,8 +12,8 @@ TABLE = Path(__file__).with_suffix(".tsv")
 @dataclass(frozen=True)
 class Syscall:
     name: str
-    architectures: tuple[str, ...]  # on which gVisor knows the name; it skips others without a word
-    support: str  # full, partial, none: what gVisor answers without any filter; "" if it does not know the name
+    architectures: tuple[str, ...]  # those on which gVisor knows the name; on others it skips the name silently
+    support: str  # full, partial or none: how far gVisor implements the call; "" if it does not know the name
     description: str
 
     @property
@@ -34,7 +34,7 @@ def table() -> Mapping[str, Syscall]:
 
 @functools.cache
 def known() -> frozenset[str]:
-    """The names that gVisor knows."""
+    """Return the names that gVisor knows on any architecture."""
     return frozenset(name for name, syscall in table().items() if syscall.known)
 
 

@@ -1,6 +1,6 @@
-"""What gVisor and Docker make of a profile as it is written, said before they do it.
+"""Validate a profile against what Docker and gVisor accept, before they see it.
 
-Measured with Docker 26.1.5 and runsc 20240729; the source of each rule is its message.
+Measured with Docker 26.1.5 and runsc 20240729. Each finding's message states the behaviour that was measured.
 """
 
 import re
@@ -11,11 +11,11 @@ from django.core.exceptions import ValidationError
 
 from seccomp_profiles import advice
 from seccomp_profiles.findings import ERROR, LEVELS, WARNING, Finding
-from seccomp_profiles.rules import OPERATORS, WORDS
+from seccomp_profiles.rules import ACTION_WORDS, OPERATORS
 
 UINT64 = 2**64
 KERNEL = re.compile(r"[0-9]{1,5}\.[0-9]{1,5}")
-# These make the container fail to start ("invalid action").
+# With one of these the container fails to start ("invalid action").
 REFUSED_ACTIONS = {
     "SCMP_ACT_KILL_PROCESS",
     "SCMP_ACT_KILL_THREAD",
@@ -33,18 +33,21 @@ FILTER_KEYS = ("arches", "caps", "minKernel")
 
 
 def findings(rules: Any) -> list[Finding]:
-    """Errors keep sandboxes from starting, or mean something else than they say; without any there is advice."""
+    """Return the findings about rules, errors first. Advice is added only if there are no errors.
+
+    An error marks a rule that keeps sandboxes from starting, or that means something else than it seems to say.
+    """
     if rules is None:
         return []
     found = list(_profile(rules))
     if any(finding.level == ERROR for finding in found):
         return found
-    found += advice.on(rules)
+    found += advice.advice_on_rules(rules)
     return sorted(found, key=lambda finding: (LEVELS.index(finding.level), finding.rule or 0))
 
 
 def validate_profile(rules: Any) -> None:
-    """Raises ValidationError with what keeps it from being used, each naming its rule."""
+    """Raise ValidationError with one message for each error; a message names its rule."""
     if errors := [finding for finding in findings(rules) if finding.level == ERROR]:
         raise ValidationError([str(error) for error in errors])
 
@@ -62,7 +65,7 @@ def _profile(rules: Any) -> Iterator[Finding]:
         yield from _text(rules.get(key), key, None)
     yield from _architectures(rules.get("archMap"))
     if rules.get("architectures") and rules.get("archMap"):
-        yield Finding(ERROR, "archMap", "Docker takes either architectures or archMap.", "Leave one out.")
+        yield Finding(ERROR, "archMap", "Docker accepts either architectures or archMap, not both.", "Remove one.")
     syscalls = rules.get("syscalls")
     if syscalls is not None and not isinstance(syscalls, list):
         yield Finding(ERROR, "syscalls", "must be a list of rules.")
@@ -107,11 +110,17 @@ def _rule(rule: Any, number: int) -> Iterator[Finding]:
 def _names(rule: dict[str, Any], path: str, number: int) -> Iterator[Finding]:
     names, name = rule.get("names"), rule.get("name")
     if name is not None and not (isinstance(name, str) and name):
-        yield Finding(ERROR, f"{path}.name", "must be a syscall's name.", rule=number)
+        yield Finding(ERROR, f"{path}.name", "must be the name of a system call.", rule=number)
     elif name and names:
-        yield Finding(ERROR, f"{path}.name", "Docker takes either name or names.", "Put it into names.", number)
+        yield Finding(
+            ERROR,
+            f"{path}.name",
+            "Docker accepts either name or names, not both.",
+            "Move the name into names.",
+            number,
+        )
     elif (names is not None or not name) and not _is_list_of_names(names, empty=bool(name)):
-        yield Finding(ERROR, f"{path}.names", "must be a list of syscall names.", rule=number)
+        yield Finding(ERROR, f"{path}.names", "must be a list of system call names.", rule=number)
 
 
 def _is_list_of_names(names: Any, *, empty: bool) -> bool:
@@ -143,14 +152,16 @@ def _filter(value: Any, path: str, number: int) -> Iterator[Finding]:
         yield from _texts(value.get(key), f"{path}.{key}", number)
     kernel = value.get("minKernel")
     if kernel is not None and not (isinstance(kernel, str) and KERNEL.fullmatch(kernel)):
-        yield Finding(ERROR, f"{path}.minKernel", 'must be a text like "4.8".', rule=number)
+        yield Finding(ERROR, f"{path}.minKernel", 'must be a string like "4.8".', rule=number)
 
 
 def _action(action: Any, path: str, number: int | None) -> Iterator[Finding]:
     if isinstance(action, str) and action in REFUSED_ACTIONS:
-        yield Finding(ERROR, path, f"gVisor does not start with {action}.", "Use SCMP_ACT_ERRNO.", number)
-    elif not isinstance(action, str) or action not in WORDS:
-        yield Finding(ERROR, path, f"must be one of {', '.join(sorted(WORDS))}.", rule=number)
+        yield Finding(
+            ERROR, path, f"gVisor does not start a container with {action}.", "Use SCMP_ACT_ERRNO.", number
+        )
+    elif not isinstance(action, str) or action not in ACTION_WORDS:
+        yield Finding(ERROR, path, f"must be one of {', '.join(sorted(ACTION_WORDS))}.", rule=number)
 
 
 def _errno(holder: dict[str, Any], key: str, prefix: str, number: int | None) -> Iterator[Finding]:
@@ -162,8 +173,8 @@ def _errno(holder: dict[str, Any], key: str, prefix: str, number: int | None) ->
         yield Finding(
             WARNING,
             f"{prefix}{key}",
-            f"{value} is ignored: a denied call gets EPERM (1), whatever is asked for.",
-            "Leave it out.",
+            f"{value} is ignored: under gVisor a denied call always gets EPERM (1).",
+            "Remove it.",
             number,
         )
 
@@ -174,29 +185,29 @@ def _keys(value: dict[str, Any], known: tuple[str, ...], prefix: str, number: in
         if key in known:
             continue
         if meant := by_lower.get(key.lower()):
-            # Docker reads keys without regard to case; whoever reads the profile would see another one.
-            yield Finding(ERROR, f"{prefix}{key}", f"Docker takes it for {meant}.", f"Write {meant}.", number)
+            # Docker ignores the case of keys, but a person who reads the profile may take this for another key.
+            yield Finding(ERROR, f"{prefix}{key}", f"Docker reads this key as {meant}.", f"Write {meant}.", number)
         else:
             yield Finding(WARNING, f"{prefix}{key}", "Docker does not know this key and ignores it.", "", number)
 
 
 def _texts(value: Any, path: str, number: int | None) -> Iterator[Finding]:
     if value is not None and not (isinstance(value, list) and all(isinstance(text, str) for text in value)):
-        yield Finding(ERROR, path, "must be a list of texts.", rule=number)
+        yield Finding(ERROR, path, "must be a list of strings.", rule=number)
 
 
 def _text(value: Any, path: str, number: int | None) -> Iterator[Finding]:
     if value is not None and not isinstance(value, str):
-        yield Finding(ERROR, path, "must be a text.", rule=number)
+        yield Finding(ERROR, path, "must be a string.", rule=number)
 
 
 def _is_whole(value: Any, below: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < below
 
 
-def for_changes(allow: Iterable[str], deny: Iterable[str], effective: Any) -> list[Finding]:
-    """Of a profile that extends another: its lists, and what they make of the parent."""
-    found = advice.on_changes(set(allow), set(deny))
+def findings_for_changes(allow: Iterable[str], deny: Iterable[str], effective: Any) -> list[Finding]:
+    """Return the findings about a derived profile: about its lists, and about runner calls that the result denies."""
+    found = advice.advice_on_changes(set(allow), set(deny))
     if any(finding.level == ERROR for finding in found):
         return found
     return found + [finding for finding in findings(effective) if finding.syscall in advice.RUNNER_NEEDS]

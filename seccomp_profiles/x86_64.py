@@ -1,6 +1,6 @@
-"""System calls by number, as gVisor's log names those that a filter refused."""
+"""System call numbers of x86-64. gVisor's log gives the numbers of calls that a filter refused."""
 
-# The x86-64 table of Linux 6.1, in runs of consecutive numbers; gVisor implements a part of it.
+# The x86-64 table of Linux 6.1, as runs of consecutive numbers. gVisor implements part of it.
 _RUNS = {
     0: (
         "read write open close stat fstat lstat poll lseek mmap mprotect munmap brk rt_sigaction "

@@ -15,7 +15,7 @@ from executions.forms import Variables
 from runtimes import manifests, smoke
 from runtimes.code_policy import RULES
 from runtimes.models import CodePolicy, Limits, Network, OutputAction, Runner, Runtime
-from runtimes.packages import EXAMPLES, LONGEST, MOST, PATTERNS, problems
+from runtimes.packages import EXAMPLES, MAX_LENGTH, MAX_PACKAGES, PATTERNS, problems
 from runtimes.validators import ALIAS, ALIAS_HINT, MODES
 from sandbox_platform.kit.fields import Flag, Name, Number, Strict, Text, Whole
 from sandbox_platform.kit.schemas import AnyJson
@@ -60,10 +60,10 @@ class PackagesForm(Strict):
                 child=Name(
                     rf"^(?:{pattern.pattern})\Z",
                     f"Not the name of a package, with or without a version: write it like {EXAMPLES[ecosystem]}.",
-                    max_length=LONGEST,
+                    max_length=MAX_LENGTH,
                 ),
                 required=False,
-                max_length=MOST,
+                max_length=MAX_PACKAGES,
             )
             for ecosystem, pattern in PATTERNS.items()
         }
@@ -162,7 +162,7 @@ class RuntimeForm(Strict):
 
 class ResetForm(Strict):
     def get_fields(self) -> Any:
-        choice = serializers.ChoiceField(manifests.determined())
+        choice = serializers.ChoiceField(manifests.fields_from_manifest())
         return {"fields": serializers.ListField(child=choice, required=False, min_length=1, max_length=100)}
 
 

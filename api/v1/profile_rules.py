@@ -6,7 +6,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 
 from sandbox_platform.kit.schemas import AnyJson
-from seccomp_profiles.rules import OPERATORS, WORDS
+from seccomp_profiles.rules import ACTION_WORDS, OPERATORS
 from seccomp_profiles.validators import KERNEL, UINT64
 
 Schema = dict[str, Any]
@@ -15,7 +15,7 @@ TEXT: Schema = {"type": ["string", "null"]}
 TEXTS: Schema = {"type": ["array", "null"], "items": {"type": "string"}}
 NAME: Schema = {"type": "string", "minLength": 1}
 NAMES: Schema = {"type": "array", "items": NAME, "minItems": 1}
-ACTION: Schema = {"type": "string", "enum": sorted(WORDS)}
+ACTION: Schema = {"type": "string", "enum": sorted(ACTION_WORDS)}
 ERRNO: Schema = {"type": ["integer", "null"], "minimum": 0, "maximum": 2**16 - 1}
 VALUE: Schema = {"type": "integer", "minimum": 0, "maximum": UINT64 - 1, "default": 0}
 CONDITION: Schema = {

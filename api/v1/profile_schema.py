@@ -74,7 +74,7 @@ class RevisionSchema(Schema):
 class RevisionDetailSchema(RevisionSchema):
     rules = AnyJson(allow_null=True, help_text="As written.")
     effective = AnyJson(allow_null=True, help_text="What Docker is given.")
-    findings = computed(FindingSchema(many=True), revisions.about)
+    findings = computed(FindingSchema(many=True), revisions.findings_of)
     verdicts = computed(VerdictSchema(many=True), _standing)
 
 

@@ -1,7 +1,7 @@
-"""RAGFlow's checks of a program before it runs, as a lint: each rule can be switched off.
+"""RAGFlow's checks of a program before it runs, as a lint. Each rule can be disabled.
 
-This is not the barrier (gVisor is). It is here so that RAGFlow's callers get the verdicts they are used to:
-`import posix`, `importlib.import_module(...)` and `require('node:child_process')` pass, as they do there.
+The barrier is gVisor, not this. The rules exist so that RAGFlow's callers get the verdicts that RAGFlow gives:
+`import posix`, `importlib.import_module(...)` and `require('node:child_process')` pass, as in RAGFlow.
 """
 
 from collections.abc import Collection
@@ -16,7 +16,7 @@ _FINDERS = {"python": python.find, "nodejs": javascript.find}
 
 
 def check(code: str, language: str, disabled_rules: Collection[str] = ()) -> list[Violation]:
-    """What the enabled rules object to, in RAGFlow's order; a language without rules passes. Never raises."""
+    """Return the violations of the enabled rules, in RAGFlow's order; [] for a language without rules. Never raises."""
     find = _FINDERS.get(language)
     if find is None:
         return []

@@ -5,8 +5,8 @@ from .rules import Violation
 
 _MODULES = ("child_process", "fs", "worker_threads")
 
-# Text patterns, as in RAGFlow: a comment is as guilty as a call. One pattern a message, because the
-# violations come out pattern by pattern and only then by position.
+# Text patterns, as in RAGFlow: a match in a comment counts like a call. Each message has its own pattern, because
+# RAGFlow reports violations by pattern first and by position second.
 _PATTERNS = [
     *(
         ("nodejs.require", f"Require: {module}", re.compile(rf"require\s*\(\s*['\"`]{module}['\"`]\s*\)"))

@@ -25,9 +25,9 @@ Objection = tuple[str, str]
 def find(code: str, enabled: Collection[str]) -> Iterator[Violation]:
     try:
         tree = _parse(code)
-    # Whatever the parser raises is about the program: SyntaxError, ValueError for a NUL byte or a lone
-    # surrogate, RecursionError and MemoryError (often without a text) for its nesting, SystemError for a
-    # bug of the parser.
+    # Any exception of the parser is a fault of the program: SyntaxError; ValueError for a NUL byte or a lone
+    # surrogate; RecursionError and MemoryError (often without a text) for deep nesting; SystemError for a bug of
+    # the parser.
     except Exception as error:
         if "python.syntax" in enabled:
             yield Violation("python.syntax", -1, f"Parsing Error: {str(error) or type(error).__name__}")
@@ -36,23 +36,23 @@ def find(code: str, enabled: Collection[str]) -> Iterator[Violation]:
 
 
 def _parse(code: str) -> ast.Module:
-    """Parses with the grammar of the Python that runs the platform, not of the one in the sandbox.
+    """Parse with the grammar of the Python that runs the platform, not of the one in the sandbox.
 
-    RAGFlow's service runs 3.11: it refuses newer syntax that we let pass on 3.13 (quotes reused inside an
-    f-string, `type X = int`), and 3.11 and 3.12+ word some syntax errors and number lines inside multi-line
-    f-strings differently.
+    RAGFlow's service runs 3.11. It refuses newer syntax that passes here on 3.13 (quotes reused inside an f-string,
+    `type X = int`). Some messages of syntax errors, and line numbers inside multi-line f-strings, differ between
+    3.11 and 3.12+.
     """
-    # An invalid escape in the program warns, and with -W error fails. Warning filters belong to the process:
-    # without the lock, two threads restoring them crosswise would leave warnings switched off.
+    # An invalid escape in the program causes a warning, and with -W error an exception. Warning filters are global to
+    # the process: without the lock, two threads could restore them in the wrong order and leave warnings off.
     with _parse_lock, warnings.catch_warnings(action="ignore"):
         return ast.parse(code)
 
 
 def _walk(tree: ast.Module, enabled: Collection[str]) -> list[Violation]:
-    """Depth first, a node before its children.
+    """Visit the tree depth first, each node before its children, and return the violations.
 
-    RAGFlow recurses and runs out of stack at a sum of 330 terms or at 494 `elif`; it calls that a parsing
-    error. We keep a stack of our own: such a program passes here.
+    RAGFlow recurses, runs out of stack at a sum of 330 terms or at 494 `elif`, and reports a parsing error. This
+    function has an explicit stack, so such a program passes.
     """
     found: list[Violation] = []
     stack = [_visit(tree, enabled, found)]
@@ -66,14 +66,14 @@ def _walk(tree: ast.Module, enabled: Collection[str]) -> list[Violation]:
 
 
 def _visit(node: ast.AST, enabled: Collection[str], found: list[Violation]) -> Iterator[ast.AST]:
-    """Adds what is wrong with the node itself and yields the children for the caller to visit."""
+    """Add the violations of the node itself to `found`, and yield the children for the caller to visit."""
     if not isinstance(node, ast.ListComp | ast.SetComp):
         found.extend(_violations(node, enabled))
         yield from ast.iter_child_nodes(node)
         return
-    # RAGFlow visits the generators of these two twice, before the comprehension and after its element, and
-    # so reports what they contain twice: 2ⁿ times if n are nested, taking as long. We visit them once and
-    # repeat the result.
+    # RAGFlow visits the generators of these two nodes twice, before the comprehension and after its element. It
+    # therefore reports their violations twice: 2ⁿ times for n nested ones, in as much time. This code visits them once
+    # and repeats the result.
     start = len(found)
     yield from node.generators
     end = len(found)
@@ -129,7 +129,7 @@ def _assignment(node: ast.Assign) -> Iterator[Objection]:
 
 
 def _holding_call(field: str, rule: str, message: str) -> Callable[[ast.AST], Iterator[Objection]]:
-    """Objects to a node whose `field` is a call of a reserved name; of a name only, unlike `_call`."""
+    """Return a check for nodes whose `field` calls a reserved name. Unlike `_call`, it ignores attributes."""
 
     def object_to(node: ast.AST) -> Iterator[Objection]:
         match getattr(node, field):

@@ -1,6 +1,6 @@
 from dataclasses import dataclass
 
-# RAGFlow has no limit, and a few nested comprehensions make its list grow without end (see python.py).
+# RAGFlow has no limit: a few nested comprehensions make its list grow exponentially (see python.py).
 MAX_VIOLATIONS = 10_000
 
 
@@ -28,7 +28,7 @@ _ALL = (
         "python",
         "Code that cannot be parsed",
         "Refuses a program with a syntax error, a NUL byte or nesting too deep for the parser. "
-        "Switched off, such a program is run and ends with Python's own error message.",
+        "When disabled, such a program runs and ends with Python's own error message.",
     ),
     Rule(
         "python.import",
@@ -55,21 +55,21 @@ _ALL = (
         "python.function-definition",
         "python",
         "Function with a reserved name",
-        "Refuses a def with a name that python.call refuses, methods included; async def is not looked at.",
+        "Refuses a def with a name that python.call refuses, methods included; async def is not checked.",
     ),
     Rule(
         "python.assignment",
         "python",
         "Assignment to a reserved name",
         "Refuses a plain assignment to a name that python.call refuses, such as input = 3; "
-        "annotated, augmented and unpacking assignments are not looked at.",
+        "annotated, augmented and unpacking assignments are not checked.",
     ),
     Rule(
         "python.constant-operation",
         "python",
         "Operation on two constants",
         "Refuses any binary operator between two literals. Meant for 'os.' + 'system', but 60*60, 10**30 and "
-        "'-' * 20 are refused as well. The first rule to switch off when ordinary programs are refused.",
+        "'-' * 20 are refused as well. Disable this rule first when ordinary programs are refused.",
     ),
     Rule(
         "python.lambda",
@@ -106,7 +106,7 @@ _ALL = (
         "nodejs",
         "Require of a system module",
         "Refuses require of child_process, fs and worker_threads, in comments and strings too; "
-        "the node: prefix (node:fs) is not looked at, and neither is import.",
+        "names with the node: prefix (node:fs) and import statements are not checked.",
     ),
     Rule(
         "nodejs.eval",

@@ -5,7 +5,7 @@ from sandbox_platform.doctor.check import Check, broken, ok, warning
 
 def verdicts(name: str) -> Check:
     """Report the verdicts of the last probes of the profiles in use."""
-    probes = inspections.findings(*InspectionVerdict.values)
+    probes = inspections.newest_probes_in_use(*InspectionVerdict.values)
     for verdict, fix in (
         (InspectionVerdict.NOT_ENFORCED, "run `make setup`: it registers gVisor with --oci-seccomp"),
         (InspectionVerdict.BREAKS_RUNTIME, "roll back the profile, or give the runtime another one"),

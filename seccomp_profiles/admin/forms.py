@@ -11,12 +11,12 @@ from seccomp_profiles import revisions
 from seccomp_profiles.admin.widgets import RulesWidget
 from seccomp_profiles.models import SeccompProfile, SeccompRevision
 
-LARGEST_IMPORT = 1_000_000
+MAX_IMPORT_BYTES = 1_000_000
 CHANGES = ("rules", "allow", "deny")
 
 
 class NamesField(forms.CharField):
-    """Names of system calls, apart by spaces, commas or lines."""
+    """Names of system calls, separated by spaces, commas or line breaks."""
 
     def __init__(self, help_text: str) -> None:
         widget = TEXTAREA(attrs={"rows": 4, "class": "json", "spellcheck": "false"})
@@ -39,7 +39,7 @@ class NamesField(forms.CharField):
 
 
 class SeccompProfileForm(ModelForm[SeccompProfile]):
-    """Rules or, of a profile that extends another, what it changes: saved as the next revision."""
+    """Edits the rules of a profile or, if it extends another, its allow and deny lists. Saving makes a revision."""
 
     rules = PrettyJSONField(
         widget=RulesWidget(
@@ -51,12 +51,15 @@ class SeccompProfileForm(ModelForm[SeccompProfile]):
     imported = forms.FileField(
         required=False,
         label="Import",
-        help_text="A profile as Docker takes it, as a file: instead of the rules above.",
+        help_text="Upload a profile in Docker's JSON format, instead of writing the rules above.",
     )
-    allow = NamesField("System calls it allows although its parent denies them.")
-    deny = NamesField("System calls it denies although its parent allows them.")
+    allow = NamesField("System calls that this profile allows although its parent denies them.")
+    deny = NamesField("System calls that this profile denies although its parent allows them.")
     note = forms.CharField(
-        required=False, max_length=2000, widget=TextInput, help_text="Why: shown in the history of revisions."
+        required=False,
+        max_length=2000,
+        widget=TextInput,
+        help_text="Reason for the change, shown in the list of revisions.",
     )
 
     class Meta:
@@ -67,21 +70,21 @@ class SeccompProfileForm(ModelForm[SeccompProfile]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.instance.active:
-            # A draft is gone on with, not started over.
+            # Editing continues from the newest revision, which may be a draft.
             newest = self.instance.revisions.latest("number")
             self.initial.update({name: getattr(newest, name) for name in CHANGES})
 
     @property
     def is_changed(self) -> bool:
-        """Whether there is a new revision in it."""
+        """Return whether saving the form makes a new revision."""
         return self.instance.active is None or bool({*CHANGES, "imported"} & set(self.changed_data))
 
     def clean_imported(self) -> Any:
         file = self.cleaned_data["imported"]
         if file is None:
             return None
-        if file.size > LARGEST_IMPORT:
-            raise ValidationError("A profile of more than a megabyte is none.")
+        if file.size > MAX_IMPORT_BYTES:
+            raise ValidationError("The file is larger than 1 MB, the limit for a profile.")
         try:
             return json.loads(file.read().decode())
         except (ValueError, RecursionError) as e:
@@ -105,8 +108,8 @@ class SeccompProfileForm(ModelForm[SeccompProfile]):
 
 
 def storable(rules: Any) -> Any:
-    """Raises ValidationError for what Postgres cannot hold."""
+    """Return the rules. Raises ValidationError if they contain characters that Postgres cannot store."""
     text = json.dumps(rules, ensure_ascii=False)
     if "\\u0000" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValidationError({"rules": "Holds NUL or lone surrogates, which no system call's name does."})
+        raise ValidationError({"rules": "Contains NUL or lone surrogates, which cannot be stored."})
     return rules

@@ -1,4 +1,4 @@
-"""What the editor of a profile shows beside its fields, and the pages behind it; views get the ModelAdmin too."""
+"""Context of a profile's change form, and the views behind it. Each view also takes the ModelAdmin."""
 
 import contextlib
 import copy
@@ -41,29 +41,29 @@ def badge(proof: Proof) -> SafeString:
         kind,
         proof.obstacle,
         proof.runtime,
-        proof.words,
+        proof.label,
     )
 
 
 def badges(revision: SeccompRevision) -> list[SafeString]:
-    """A badge for each runtime that would run under the revision."""
+    """Return one badge for each runtime that would run under the revision."""
     found = proofs(revision, runtimes_under(revision.profile))
     if revision.effective is None:
-        found = [replace(proof, obstacle="") for proof in found]  # without a filter nothing needs a proof
+        found = [replace(proof, obstacle="") for proof in found]  # without a filter there is nothing to prove
     return [badge(proof) for proof in found]
 
 
-def about(profile: SeccompProfile | None) -> dict[str, Any]:
-    """For the change form: the rules as read, every call's outcome, and the history."""
+def change_form_context(profile: SeccompProfile | None) -> dict[str, Any]:
+    """Return the context of the change form: the rules explained, each call's outcome, and the history."""
     if profile is None or profile.active is None:
-        return {"read": read(None, []), **URLS}
+        return {"read": explain(None, []), **URLS}
     newest = profile.revisions.latest("number")
     newest.profile = profile
-    found = revisions.about(newest)
+    found = revisions.findings_of(newest)
     rows = profile.revisions.select_related("parent_revision__profile")
     return {
         "profile": profile,
-        "read": read(newest.effective, found),
+        "read": explain(newest.effective, found),
         **URLS,
         "rows": [(revision, badges_of(profile, revision)) for revision in rows],
         "kinds": (("probe", "Probe"), ("replay", "Dry run"), ("learn", "Learn")),
@@ -77,14 +77,17 @@ def badges_of(profile: SeccompProfile, revision: SeccompRevision) -> list[SafeSt
     return badges(revision)
 
 
-def read(rules: Any, found: Sequence[Finding]) -> dict[str, Any]:
-    """How a profile is understood: rule by rule with what is to be said of each, then call by call."""
+def explain(rules: Any, found: Sequence[Finding]) -> dict[str, Any]:
+    """Return the context of read.html: each rule with its findings, then each system call with its outcome.
+
+    With an error among the findings, the context holds only the findings.
+    """
     of_rule: dict[int | None, list[Finding]] = {}
     for finding in found:
         of_rule.setdefault(finding.rule, []).append(finding)
-    whole = any(finding.level == ERROR for finding in found)
-    context: dict[str, Any] = {"general": of_rule.get(None, []), "broken": whole}
-    if whole:
+    broken = any(finding.level == ERROR for finding in found)
+    context: dict[str, Any] = {"general": of_rule.get(None, []), "broken": broken}
+    if broken:
         return context | {"others": [finding for finding in found if finding.rule]}
     steps = outcomes(rules)
     return context | {
@@ -102,7 +105,7 @@ def read(rules: Any, found: Sequence[Finding]) -> dict[str, Any]:
             for number, rule in enumerate((rules or {}).get("syscalls") or (), 1)
         ],
         "calls": [
-            (call, in_words(steps[call.name]) if call.name in steps else "unknown to gVisor")
+            (call, in_words(steps[call.name]) if call.name in steps else "not known to gVisor")
             for call in table().values()
         ],
     }
@@ -110,7 +113,7 @@ def read(rules: Any, found: Sequence[Finding]) -> dict[str, Any]:
 
 @require_POST
 def check(request: HttpRequest, model_admin: Admin) -> HttpResponse:
-    """A fragment for the editor: what the rules in it would mean."""
+    """Return an HTML fragment that explains the rules in the editor."""
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
     text = (RulesWidget().value_from_datadict(request.POST, {}, "rules") or "").strip()
@@ -119,12 +122,12 @@ def check(request: HttpRequest, model_admin: Admin) -> HttpResponse:
         found = revisions.check(rules)
     except (ValueError, RecursionError) as e:
         rules, found = None, [Finding(ERROR, "", f"Not JSON: {e}")]
-    return render(request, f"{FOLDER}/read.html", {"read": read(rules, found)})
+    return render(request, f"{FOLDER}/read.html", {"read": explain(rules, found)})
 
 
 @require_POST
 def editor(request: HttpRequest, model_admin: Admin) -> HttpResponse:
-    """The editor anew, with the same rules, as rows or as JSON: what `to` says."""
+    """Return the editor with the same rules, as rows or as JSON: the POST field `to` decides."""
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
     field: Any = SeccompProfileForm.base_fields["rules"]
@@ -170,31 +173,32 @@ def _context(request: HttpRequest, model_admin: Admin, profile: SeccompProfile, 
 def show_revision(request: HttpRequest, model_admin: Admin, profile_id: int, number: int) -> HttpResponse:
     profile = _profile(request, model_admin, profile_id)
     revision = _revision(profile, number)
-    found = revisions.about(revision)
+    found = revisions.findings_of(revision)
     context = _context(request, model_admin, profile, f"{profile.name}, revision {number}")
     return render(
         request,
         f"{FOLDER}/revision.html",
-        context | {"revision": revision, "read": read(revision.effective, found)},
+        context | {"revision": revision, "read": explain(revision.effective, found)},
     )
 
 
 @require_safe
 def show_diff(request: HttpRequest, model_admin: Admin, profile_id: int) -> HttpResponse:
     profile = _profile(request, model_admin, profile_id)
-    before = _asked(profile, request.GET.get("before", "")) or profile.current
-    after = _asked(profile, request.GET.get("after", "")) or _revision(
+    before = _requested_revision(profile, request.GET.get("before", "")) or profile.current
+    after = _requested_revision(profile, request.GET.get("after", "")) or _revision(
         profile, profile.revisions.latest("number").number
     )
     found = diff(before.effective, after.effective)
-    sections = (("Now denied", found.denied), ("Now allowed", found.allowed), ("Otherwise", found.changed))
+    sections = (("Newly denied", found.denied), ("Newly allowed", found.allowed), ("Other changes", found.changed))
     context = _context(request, model_admin, profile, f"{profile.name}: {before} and {after}")
     return render(
         request, f"{FOLDER}/diff.html", context | {"before": before, "after": after, "sections": sections}
     )
 
 
-def _asked(profile: SeccompProfile, text: str) -> SeccompRevision | None:
+def _requested_revision(profile: SeccompProfile, text: str) -> SeccompRevision | None:
+    """Return the revision that a query parameter names: a number or "parent". Raises Http404."""
     if text == "parent" and profile.parent:
         return profile.parent.current
     return _revision(profile, int(text)) if text.isascii() and text.isdigit() and len(text) < 10 else None
@@ -219,25 +223,25 @@ def activate(request: HttpRequest, model_admin: Admin, profile_id: int, number: 
         activation.activate(revision, by=actor_name(request.user), override=override)
         messages.success(request, f"Revision {number} is in force.")
     except activation.NotProven as e:
-        messages.error(request, f"{e.detail} Probe it, or say why it shall be in force all the same.")
+        messages.error(request, f"{e.detail} Probe it, or give the reason for activating it without proof.")
     return _to(profile)
 
 
 @require_POST
 def follow(request: HttpRequest, model_admin: Admin, profile_id: int) -> HttpResponse:
-    """A new revision with the same changes, on top of what the parent says now."""
+    """Add a revision with the same changes on top of the parent's revision in force, and activate it if proven."""
     profile = _profile(request, model_admin, profile_id, change=True)
     if profile.parent is None:
         raise Http404
     newest = profile.revisions.latest("number")
     by = actor_name(request.user)
     try:
-        note = f"Takes over {profile.parent.current}."
+        note = f"Rebased on {profile.parent.current}."
         revision = revisions.add_revision(profile, allow=newest.allow, deny=newest.deny, note=note, by=by)
         activation.activate(revision, by=by)
         messages.success(request, f"Revision {revision.number} is in force.")
     except ValidationError as e:
         messages.error(request, " ".join(e.messages))
     except activation.NotProven as e:
-        messages.warning(request, f"{e.detail} It is a draft until it is activated below.")
+        messages.warning(request, f"{e.detail} The revision stays a draft until it is activated below.")
     return _to(profile)

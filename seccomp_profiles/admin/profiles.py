@@ -14,7 +14,7 @@ from seccomp_profiles import activation, revisions
 from seccomp_profiles.admin import pages
 from seccomp_profiles.admin.forms import SeccompProfileForm
 from seccomp_profiles.models import UNCONFINED, SeccompProfile
-from seccomp_profiles.rules import WORDS
+from seccomp_profiles.rules import ACTION_WORDS
 
 
 @admin.register(SeccompProfile)
@@ -39,8 +39,8 @@ class SeccompProfileAdmin(ModelAdmin[SeccompProfile]):
             (
                 "Rules",
                 {
-                    "description": "They hold for the runner and the program, inside gVisor. Saving makes a new "
-                    "revision; it is in force once it is activated, at once if nobody uses the profile.",
+                    "description": "The rules apply to the runner and the program, inside gVisor. Saving makes a new "
+                    "revision and activates it if it is proven on every runtime that uses the profile.",
                     "fields": (*edited, "note"),
                 },
             ),
@@ -48,7 +48,7 @@ class SeccompProfileAdmin(ModelAdmin[SeccompProfile]):
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: SeccompProfile | None = None) -> Any:
-        # What its revisions were derived from stays true.
+        # The revisions were derived from this parent, so it cannot change.
         return (*super().get_readonly_fields(request, obj), *(("parent",) if obj else ()))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SeccompProfile]:
@@ -75,7 +75,7 @@ class SeccompProfileAdmin(ModelAdmin[SeccompProfile]):
         ]
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **options: Any) -> Any:
-        context |= pages.about(options.get("obj"))
+        context |= pages.change_form_context(options.get("obj"))
         return super().render_change_form(request, context, *args, **options)
 
     def save_model(self, request: HttpRequest, obj: SeccompProfile, form: Any, change: bool) -> None:
@@ -100,7 +100,7 @@ class SeccompProfileAdmin(ModelAdmin[SeccompProfile]):
             activation.activate(revision, by=by)
             messages.success(request, f"Revision {revision.number} is in force.")
         except activation.NotProven as e:
-            messages.warning(request, f"{e.detail} It is a draft until it is activated below.")
+            messages.warning(request, f"{e.detail} The revision stays a draft until it is activated below.")
 
     @admin.display(description="Extends", empty_value="–")
     def extends(self, profile: SeccompProfile) -> str | None:
@@ -108,9 +108,9 @@ class SeccompProfileAdmin(ModelAdmin[SeccompProfile]):
             return None
         return f"{profile.parent}{' (changed since)' if profile.parent_is_newer else ''}"
 
-    @admin.display(description="By default")
+    @admin.display(description="Default action")
     def default_action(self, profile: SeccompProfile) -> str:
-        return WORDS[profile.rules["defaultAction"]] if profile.rules else "allowed"
+        return ACTION_WORDS[profile.rules["defaultAction"]] if profile.rules else "allowed"
 
     @admin.display(description="Revision")
     def in_force(self, profile: Any) -> str:
@@ -124,12 +124,12 @@ class SeccompProfileAdmin(ModelAdmin[SeccompProfile]):
     @admin.display(description="Used by")
     def used_by(self, profile: SeccompProfile) -> str:
         if profile._state.adding:
-            return "no runtime yet"
+            return "nothing yet"
         names = [runtime.slug for runtime in profile.runtimes.all()]
         names += [f"client {client.name}" for client in profile.clients.all()]
         if profile.name == UNCONFINED:
             names.append("runtimes without a profile")
-        return ", ".join(names) or "no runtime"
+        return ", ".join(names) or "nothing"
 
     @admin.display(description="SHA-256 of the rules in force")
     def fingerprint(self, profile: SeccompProfile) -> str:

@@ -1,4 +1,4 @@
-"""The editor of a profile's rules: as rows of fields, or as JSON, whichever its user prefers."""
+"""The editor of a profile's rules, as rows of fields or as JSON. The user can switch between the two."""
 
 import json
 from collections.abc import Mapping
@@ -10,8 +10,8 @@ from django.utils.safestring import SafeString
 from sandbox_platform.kit.forms import TEXTAREA
 from seccomp_profiles import revisions
 from seccomp_profiles.findings import Finding
-from seccomp_profiles.rows import NotRows, Rows, empty_rule, read, rows
-from seccomp_profiles.rules import OPERATORS, WORDS
+from seccomp_profiles.rows import NotRows, Rows, empty_rule, rules_from_fields, rules_to_rows
+from seccomp_profiles.rules import ACTION_WORDS, OPERATORS
 from seccomp_profiles.syscalls import describe, known, table
 
 FORM, JSON = "form", "json"
@@ -19,8 +19,8 @@ ACTIONS = {
     "SCMP_ACT_ALLOW": "allow",
     "SCMP_ACT_ERRNO": "deny: the call fails with EPERM",
     "SCMP_ACT_KILL": "kill the program",
-    "SCMP_ACT_TRAP": "SIGSYS, which kills a program that does not handle it",
-    "SCMP_ACT_TRACE": "trace: the call is told not to exist",
+    "SCMP_ACT_TRAP": "trap: send SIGSYS, which kills a program that does not handle it",
+    "SCMP_ACT_TRACE": "trace: the call fails with ENOSYS",
 }
 COMPARISONS = {
     "SCMP_CMP_EQ": "= equals",
@@ -29,14 +29,14 @@ COMPARISONS = {
     "SCMP_CMP_LE": "≤ is at most",
     "SCMP_CMP_GT": "> is above",
     "SCMP_CMP_GE": "≥ is at least",
-    "SCMP_CMP_MASKED_EQ": "& under a mask",
+    "SCMP_CMP_MASKED_EQ": "& equals under a mask",
 }
-if set(ACTIONS) != set(WORDS) or set(COMPARISONS) != set(OPERATORS):
-    raise AssertionError("an action or a comparison without words")
+if set(ACTIONS) != set(ACTION_WORDS) or set(COMPARISONS) != set(OPERATORS):
+    raise AssertionError("an action or a comparison has no label")
 
 
 class RulesWidget(TEXTAREA):  # type: ignore[misc]
-    """Its value is JSON text, from wherever it came."""
+    """The value is JSON text, whether it was edited as rows or as JSON."""
 
     template = "admin/seccomp_profiles/seccompprofile/rules_editor.html"
 
@@ -48,30 +48,30 @@ class RulesWidget(TEXTAREA):  # type: ignore[misc]
         js = ("seccomp_profiles/rules.js",)
 
     def value_from_datadict(self, data: Mapping[str, Any], files: Any, name: str) -> Any:
-        """A caller that names no editor sends JSON."""
+        """Return the rules as JSON text. Without a field that names the editor, the data is taken as JSON."""
         self.mode = FORM if data.get(f"{name}-editor") == FORM else JSON
         if self.mode == JSON:
             return data.get(name)
         try:
-            rules = read(data, name)
+            rules = rules_from_fields(data, name)
         except ValueError as e:
-            return f"The fields are no rules: {e}"  # which is no JSON
+            return f"The fields are not valid rules: {e}"  # not JSON, so the form refuses it
         return "" if rules is None else json.dumps(rules)
 
     def value_omitted_from_data(self, data: Mapping[str, Any], files: Any, name: str) -> bool:
         return name not in data and f"{name}-editor" not in data
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
-        shown, problem, found = _as_rows(value, name)
+        rows, problem, found = _as_rows(value, name)
         context = {
             "name": name,
             "json": super().render(name, value, attrs, renderer),
-            "mode": FORM if self.mode == FORM and shown else JSON,
-            "rows": shown,
+            "mode": FORM if self.mode == FORM and rows else JSON,
+            "rows": rows,
             "problem": problem,
-            "rules": [_with(row, found) for row in shown.rules] if shown else [],
+            "rules": [_with_findings(row, found) for row in rows.rules] if rows else [],
             "general": [finding for finding in found if not finding.rule],
-            "empty": _with(empty_rule(name, "RULE"), []),
+            "empty": _with_findings(empty_rule(name, "RULE"), []),
             "actions": ACTIONS,
             "comparisons": COMPARISONS,
             "indexes": list("012345"),
@@ -81,23 +81,23 @@ class RulesWidget(TEXTAREA):  # type: ignore[misc]
 
 
 def _as_rows(value: Any, name: str) -> tuple[Rows | None, str, list[Finding]]:
-    """The rows, or why there are none; and what there is to say about the rules."""
+    """Return the rows, or None with the reason; and the findings about the rules."""
     try:
         rules = json.loads(value) if value else None
-        return rows(rules, name), "", revisions.check(rules) if rules else []
+        return rules_to_rows(rules, name), "", revisions.check(rules) if rules else []
     except NotRows as e:
-        return None, f"Only as JSON: {e}.", []
+        return None, f"These rules can only be edited as JSON: {e}.", []
     except (TypeError, ValueError, RecursionError):
-        return None, "Only as JSON, until it is valid JSON.", []
+        return None, "The text is not valid JSON. Correct it to edit it as rows.", []
 
 
-def _with(row: Any, found: list[Finding]) -> dict[str, Any]:
+def _with_findings(row: Any, found: list[Finding]) -> dict[str, Any]:
     return {
         "row": row,
         "findings": [finding for finding in found if row.number and finding.rule == row.number],
-        "names": [(name, describe(name) or _not_known(name)) for name in row.names],
+        "names": [(name, describe(name) or _unknown_note(name)) for name in row.names],
     }
 
 
-def _not_known(name: str) -> str:
-    return "" if name in known() else "no system call that is known here"
+def _unknown_note(name: str) -> str:
+    return "" if name in known() else "not a known system call"

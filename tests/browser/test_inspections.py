@@ -29,7 +29,7 @@ def page(open_page: Open, platform: Platform, request: pytest.FixtureRequest) ->
 
 def ask(page: Page, what: str) -> None:
     revisions = page.locator("#seccomp-revisions")
-    revisions.get_by_label("On which runtime").select_option(label="on python")
+    revisions.get_by_label("Runtime").select_option(label="on python")
     revisions.get_by_role("button", name=what).click()
     page.wait_for_url("**/inspection/*/change/")
 

@@ -42,7 +42,7 @@ def test_build_is_asked_for(browser: Browser, python_runtime: Runtime) -> None:
 
 def test_package_that_an_installer_could_misread_is_refused(browser: Browser, python_runtime: Runtime) -> None:
     html = asked(browser, python_runtime, pip="-r/etc/passwd")
-    assert "is no name of a package" in html
+    assert "is not a package name" in html
     assert not RuntimeBuild.objects.exists()
 
 

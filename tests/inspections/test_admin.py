@@ -31,9 +31,9 @@ def test_an_execution_is_explained_once(browser: Browser, make_execution: Callab
 @pytest.mark.parametrize(
     ("fields", "why"),
     [
-        (RAN | {"status": Status.RUNNING}, "It never ran, or it runs still."),
-        (RAN | {"image_id": ""}, "It never ran, or it runs still."),
-        (RAN | {"code": "password = ***"}, "Its program is not stored as it was."),
+        (RAN | {"status": Status.RUNNING}, "The execution never ran, or is still running."),
+        (RAN | {"image_id": ""}, "The execution never ran, or is still running."),
+        (RAN | {"code": "password = ***"}, "The program is not stored unchanged."),
     ],
 )
 def test_what_cannot_be_run_as_it_was_is_not_explained(

@@ -108,7 +108,7 @@ def test_old_probes_of_the_schedule_are_forgotten(
     old = timezone.now() - inspections.KEPT - timedelta(days=1)
     probe_of(used, python_runtime, engine, finished_at=old, requested_by="schedule")
     asked = probe_of(used, python_runtime, engine, finished_at=old, requested_by="admin")
-    inspections.forget_old()
+    inspections.delete_old()
     assert list(Inspection.objects.all()) == [asked]
 
 
@@ -125,7 +125,7 @@ def test_readiness_is_red_while_the_newest_probe_says_not_enforced(
 def test_a_profile_that_nobody_uses_makes_nothing_red(python_runtime: Runtime, engine: Engine) -> None:
     idle = revisions.create_profile("idle", denying("ptrace"))
     probe_of(idle, python_runtime, engine, verdict="not_enforced")
-    assert inspections.findings("not_enforced") == []
+    assert inspections.newest_probes_in_use("not_enforced") == []
 
 
 def test_the_oldest_comes_first_and_only_of_this_node(db: None) -> None:
@@ -165,7 +165,7 @@ def test_a_cancelled_one_stays_cancelled(db: None, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_lock_is_given_back(db: None) -> None:
-    with inspections.alone() as mine:
+    with inspections.inspection_lock() as mine:
         assert mine
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
@@ -202,7 +202,7 @@ def test_a_button_saves_what_was_learnt(browser: Browser, used: SeccompProfile) 
     done = {"state": "done", "finished_at": timezone.now()}
     learnt = Inspection.objects.create(kind="learn", revision=used.current, details=details, **done)
     url = f"/admin/inspections/inspection/{learnt.pk}"
-    assert "Save what was learnt" in browser.get(f"{url}/change/").content.decode()
+    assert "Save the proposal" in browser.get(f"{url}/change/").content.decode()
     browser.post(f"{url}/save/", {"profile": "used"})
     assert used.revisions.latest("number").effective == denying("mount")
 

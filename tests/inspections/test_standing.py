@@ -52,7 +52,7 @@ def test_never_probed(used: SeccompProfile) -> None:
         ("enforced", "Enforced", "ok"),
         ("not_enforced", "Not enforced", "broken"),
         ("breaks_runtime", "Breaks the runtime", "broken"),
-        ("error", "Could not be told", "warning"),
+        ("error", "Inconclusive", "warning"),
     ],
 )
 def test_verdict_of_the_newest(used: SeccompProfile, verdict: str, words: str, state: str) -> None:
@@ -69,13 +69,13 @@ def test_probe_of_an_earlier_revision_says_nothing(used: SeccompProfile) -> None
 
 def test_probe_of_hours_ago_is_stale(used: SeccompProfile) -> None:
     probed(used, hours=3)
-    assert (only().words, only().state, only().why_stale) == ("Stale: enforced", "warning", "probed too long ago")
+    assert (only().words, only().state, only().why_stale) == ("Stale: enforced", "warning", "the probe is too old")
 
 
 def test_probe_from_before_the_runtime_was_changed_is_stale(used: SeccompProfile) -> None:
     probed(used)
     Runtime.objects.get().save()
-    assert (only().state, only().why_stale) == ("warning", "python was changed since")
+    assert (only().state, only().why_stale) == ("warning", "python has changed since the probe")
 
 
 def test_of_several_nodes_the_worst_counts(used: SeccompProfile) -> None:

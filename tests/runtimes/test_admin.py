@@ -67,13 +67,13 @@ def test_pool_says_what_it_costs_in_memory(
     make_execution(peak_memory_bytes=40 * MIB)
     make_execution(peak_memory_bytes=30 * MIB)
     shown = words(browser.get(page(python_runtime)).content.decode())
-    assert "30 MiB when nobody calls, 240 MiB once the pool is full, and 2 GiB if every one" in shown
-    assert "One that waits takes 30 MiB, the least that one of its last 2 runs took." in shown
+    assert "30 MiB at the minimum, 240 MiB at the maximum, and 2 GiB if all sandboxes" in shown
+    assert "One warm sandbox takes 30 MiB, the least that one of its last 2 runs took." in shown
 
 
 def test_pool_that_nothing_ran_in_costs_what_the_docs_say(browser: Browser, python_runtime: Runtime) -> None:
     shown = words(browser.get(page(python_runtime)).content.decode())
-    assert "One that waits takes 70 MiB, as docs/performance.md has it: nothing has run on it yet." in shown
+    assert "One warm sandbox takes 70 MiB, as docs/performance.md has it: nothing has run on it yet." in shown
 
 
 def test_page_describes_the_rules_of_its_language_only(browser: Browser, python_runtime: Runtime) -> None:

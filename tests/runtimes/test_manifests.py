@@ -107,7 +107,7 @@ def test_ragflows_own_image_is_refused_with_a_warning(db: None, write, settings,
     settings.SEED_IMAGES = {"python": "infiniflow/sandbox-base-python:latest"}
     synced(write())
     assert Runtime.objects.get().image == "own/python:latest"
-    assert "holds no runner" in caplog.text
+    assert "has no runner" in caplog.text
 
 
 def test_seccomp_seed_takes_the_default_profile(db: None, write, settings) -> None:
@@ -181,10 +181,10 @@ def test_reset_of_an_unknown_runtime(db: None) -> None:
         (PYTHON.replace("preload =", "preloads ="), "preloads: unknown key"),
         (PYTHON.replace("processes", "procs"), r"limits\.procs: unknown key"),
         (PYTHON.replace("min = 1", "minimum = 1"), r"pool\.minimum: unknown key"),
-        (PYTHON.replace('"main.py"', "3"), "source_file: must be a text"),
+        (PYTHON.replace('"main.py"', "3"), "source_file: must be a string"),
         (PYTHON.replace('["python3"]', '"python3"'), "aliases: must be a list"),
         (PYTHON.replace('["python3"]', "[3]"), "aliases: must be a list"),
-        (PYTHON.replace('"UTC"', "1"), r"environment\.TZ: must be a text"),
+        (PYTHON.replace('"UTC"', "1"), r"environment\.TZ: must be a string"),
         (PYTHON.replace("= 64", "= true"), r"limits\.processes: must be a whole number"),
         (PYTHON.replace("= 64", '= "64"'), r"limits\.processes: must be a whole number"),
         (PYTHON.replace("= 1.5", '= "1"'), r"limits\.cpus: must be a whole number"),

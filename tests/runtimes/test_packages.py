@@ -97,7 +97,7 @@ def test_what_is_no_list_of_packages_is_refused(packages: object) -> None:
 
 
 def test_package_is_named_once() -> None:
-    assert problems({"pip": ["Requests==1", "requests==2"]}) == {"pip": "requests is there twice."}
+    assert problems({"pip": ["Requests==1", "requests==2"]}) == {"pip": "requests is listed twice."}
 
 
 @pytest.mark.parametrize(

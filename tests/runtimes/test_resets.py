@@ -51,22 +51,22 @@ def live_build(runtime: Runtime) -> RuntimeBuild:
 
 def test_page_lists_what_differs_in_its_units(browser: Browser, bash: Runtime) -> None:
     shown = text(browser.get(page(bash)))
-    assert "Changed against its manifest: 3" in shown
-    assert "Run command bash -x {source} bash {source} Put back" in shown
-    assert "Memory 300 MiB 256 MiB Put back" in shown
-    assert "At most 5 sandboxes 4 sandboxes Put back" in shown
+    assert "Differences from the manifest: 3" in shown
+    assert "Run command bash -x {source} bash {source} Reset" in shown
+    assert "Memory 300 MiB 256 MiB Reset" in shown
+    assert "Maximum 5 sandboxes 4 sandboxes Reset" in shown
 
 
 def test_unchanged_one_says_so(browser: Browser, bash: Runtime) -> None:
     manifests.reset_one(bash)
     shown = text(browser.get(page(bash)))
-    assert "It is as images/bash/runtime.toml says" in shown
-    assert "Put all back" not in shown
+    assert "All values equal those in images/bash/runtime.toml" in shown
+    assert "Reset all" not in shown
 
 
 def test_one_without_a_manifest_says_so(browser: Browser, python_runtime: Runtime) -> None:
     Runtime.objects.update(slug="cobol")
-    assert "It has none: it was made here" in text(browser.get(page(python_runtime)))
+    assert "No manifest: the runtime was created here" in text(browser.get(page(python_runtime)))
 
 
 def test_what_differs_is_escaped(browser: Browser, bash: Runtime) -> None:
@@ -110,8 +110,8 @@ def test_what_has_changed_since_it_was_shown_is_shown_again(browser: Browser, ba
 
 def test_live_build_that_would_be_lost_is_named(browser: Browser, bash: Runtime) -> None:
     build = live_build(bash)
-    assert f"{build} is live no more" in text(browser.post(address(bash)))
-    assert "is live no more" not in text(browser.post(address(bash), {"field": "memory_bytes"}))
+    assert f"{build} is no longer live" in text(browser.post(address(bash)))
+    assert "is no longer live" not in text(browser.post(address(bash), {"field": "memory_bytes"}))
     confirm(browser, bash)
     build.refresh_from_db()
     assert build.state == BuildState.READY
@@ -125,7 +125,7 @@ def test_value_that_does_not_fit_the_others_is_refused(browser: Browser, bash: R
 
 @pytest.mark.parametrize("field", ["seccomp_profile", "x", "slug"])
 def test_field_that_does_not_differ_is_left(browser: Browser, bash: Runtime, field: str) -> None:
-    assert "Nothing to do" in text(browser.post(address(bash), {"field": field}, follow=True))
+    assert "Nothing to reset" in text(browser.post(address(bash), {"field": field}, follow=True))
 
 
 @pytest.mark.parametrize("role", ["operator", "auditor"])
@@ -133,7 +133,7 @@ def test_others_see_it_and_change_nothing(visitor: Visitor, bash: Runtime, role:
     browser = visitor(role)
     shown = text(browser.get(page(bash)))
     assert "Memory 300 MiB 256 MiB" in shown
-    assert "Put back" not in shown
+    assert "Reset …" not in shown
     stamp = resets.compare(bash).stamp
     assert browser.post(address(bash), {"confirmed": stamp}).status_code == 403
     assert Runtime.objects.get().memory_bytes == 300 * MIB

@@ -20,7 +20,7 @@ EXECUTION = {"status": "succeeded", "exit_code": 0, "stdout": "1\n", "stderr": "
         ([PROGRAM | {"expect": {"exit": 1}}], "smoke.0.expect.exit: unknown key"),
         ([PROGRAM | {"expect": {"exit_code": "1"}}], "smoke.0.expect.exit_code: must be of type int"),
         ([PROGRAM | {"expect": {"exit_code": True}}], "smoke.0.expect.exit_code: must be of type int"),
-        ([PROGRAM, PROGRAM], "'hello' is there twice"),
+        ([PROGRAM, PROGRAM], "'hello' is used twice"),
     ],
 )
 def test_program_that_is_no_smoke_program_is_named(programs: Any, problem: str) -> None:

@@ -45,7 +45,7 @@ def test_revision_that_was_never_probed_is_refused(draft: SeccompRevision) -> No
 )
 def test_revision_with_a_bad_verdict_is_refused(draft: SeccompRevision, verdict: str) -> None:
     probed(draft, verdict)
-    with pytest.raises(activation.NotProven, match="the probe says"):
+    with pytest.raises(activation.NotProven, match="the probe on python says"):
         activation.activate(draft, by="root")
 
 

@@ -115,7 +115,7 @@ def test_error_is_shown_with_its_rule(browser: Browser, quiet: SeccompProfile) -
     html = html_of(
         save(browser, quiet, rules=json.dumps(profile(deny("mkdir"), deny("x", action="SCMP_ACT_LOG"))))
     )
-    assert "syscalls, rule 2: action: gVisor does not start with SCMP_ACT_LOG" in html
+    assert "syscalls, rule 2: action: gVisor does not start a container with SCMP_ACT_LOG" in html
     assert quiet.revisions.count() == 1
 
 
@@ -178,7 +178,7 @@ def test_button_activates_with_a_reason(browser: Browser, used: SeccompProfile) 
 def test_following_the_parent_makes_a_revision(browser: Browser, quiet: SeccompProfile) -> None:
     child = revisions.create_profile("child", parent=quiet, deny=["rmdir"])
     revisions.put_in_force(revisions.add_revision(quiet, profile(deny("mount"))), by="x")
-    assert "Take over" in html_of(browser.get(change_page(child)))
+    assert "Rebase on" in html_of(browser.get(change_page(child)))
     browser.post(page("follow", child.pk))
     child = SeccompProfile.objects.get(name="child")
     assert (child.current.number, child.parent_is_newer) == (2, False)
@@ -191,7 +191,7 @@ def test_profile_without_a_parent_follows_nobody(browser: Browser, quiet: Seccom
 def test_diff_shows_what_changes_for_programs(browser: Browser, quiet: SeccompProfile) -> None:
     revisions.add_revision(quiet, profile(deny("rmdir")))
     html = html_of(browser.get(page("diff", quiet.pk)))
-    assert ("Now denied: 1" in html, "Now allowed: 1" in html) == (True, True)
+    assert ("Newly denied: 1" in html, "Newly allowed: 1" in html) == (True, True)
 
 
 @pytest.mark.parametrize("query", ["?before=9", "?before=parent", "?after=x", "?after=99999999999"])
@@ -316,7 +316,7 @@ def test_profile_that_nobody_uses_is_inspected_on_a_runtime_of_choice(
     browser: Browser, quiet: SeccompProfile, python_runtime: Runtime
 ) -> None:
     shown = html_of(browser.get(change_page(quiet)))
-    assert "on each that uses it" not in shown
+    assert "on every runtime that uses it" not in shown
     assert f'<option value="{python_runtime.pk}" selected>on python</option>' in shown
     data = {"revision": quiet.current.pk, "runtime": python_runtime.pk}
     browser.post(reverse("admin:inspections_inspection_ask", args=["probe"]), data)
@@ -329,7 +329,7 @@ def test_profile_that_nobody_uses_is_inspected_on_a_runtime_of_choice(
 def test_profile_in_use_is_inspected_where_it_is_used(
     browser: Browser, used: SeccompProfile, python_runtime: Runtime
 ) -> None:
-    assert '<option value="">on each that uses it</option>' in html_of(browser.get(change_page(used)))
+    assert '<option value="">on every runtime that uses it</option>' in html_of(browser.get(change_page(used)))
     browser.post(
         reverse("admin:inspections_inspection_ask", args=["probe"]), {"revision": used.current.pk, "runtime": ""}
     )

@@ -111,7 +111,7 @@ def test_valid_profile(rules: object) -> None:
         ([], "JSON object"),
         ({}, "defaultAction"),
         ({"defaultAction": "allow"}, "defaultAction"),
-        ({"defaultAction": "SCMP_ACT_KILL_PROCESS"}, "does not start with SCMP_ACT_KILL_PROCESS"),
+        ({"defaultAction": "SCMP_ACT_KILL_PROCESS"}, "does not start a container with SCMP_ACT_KILL_PROCESS"),
         ({"defaultAction": "SCMP_ACT_LOG"}, "does not start"),
         ({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": {}}, "must be a list"),
         ({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [RULE, "x"]}, "rule 2"),

@@ -5,7 +5,7 @@ import pytest
 
 from seccomp_profiles import shipped
 from seccomp_profiles.admin.widgets import FORM, JSON, RulesWidget
-from seccomp_profiles.rows import NotRows, read, rows
+from seccomp_profiles.rows import NotRows, rules_from_fields, rules_to_rows
 from tests.pages import fields
 from tests.seccomp_profiles.test_validators import deny, profile
 
@@ -161,7 +161,7 @@ def test_no_default_with_a_rule_is_not_no_filter() -> None:
 )
 def test_what_does_not_fit_is_edited_as_json(rules: Any) -> None:
     with pytest.raises(NotRows):
-        rows(rules)
+        rules_to_rows(rules)
     data = sent(rules)
     assert data["rules-editor"] == JSON
     assert value(data) == rules
@@ -175,12 +175,12 @@ def test_as_many_fields_as_django_takes() -> None:
 @pytest.mark.parametrize("was", ["{", "[]", "1", "[" * 100_000, '{"syscalls": {}, "defaultAction": 1}'])
 def test_fields_that_no_form_sends_are_refused(was: str) -> None:
     with pytest.raises(ValueError):
-        read({"rules-was": was, "rules-default": "x"})
+        rules_from_fields({"rules-was": was, "rules-default": "x"})
 
 
 def test_text_that_is_no_json_is_shown_again() -> None:
     html = RulesWidget().render("rules", "{<b>", {"id": "id_rules"})
-    assert "Only as JSON, until it is valid JSON." in html
+    assert "The text is not valid JSON. Correct it to edit it as rows." in html
     assert "{&lt;b&gt;" in html
 
 

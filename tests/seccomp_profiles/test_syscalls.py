@@ -1,4 +1,4 @@
-from seccomp_profiles.rules import WORDS
+from seccomp_profiles.rules import ACTION_WORDS
 from seccomp_profiles.syscalls import describe, known, table
 
 
@@ -17,4 +17,4 @@ def test_call_of_another_architecture_is_told_apart() -> None:
 
 
 def test_name_that_is_no_call_has_no_description() -> None:
-    assert describe("SCMP_ACT_ALLOW") == "" != WORDS["SCMP_ACT_ALLOW"]
+    assert describe("SCMP_ACT_ALLOW") == "" != ACTION_WORDS["SCMP_ACT_ALLOW"]

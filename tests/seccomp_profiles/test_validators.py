@@ -5,7 +5,7 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from seccomp_profiles.findings import ERROR, INFO, WARNING, Finding
-from seccomp_profiles.validators import REFUSED_ACTIONS, findings, for_changes, validate_profile
+from seccomp_profiles.validators import REFUSED_ACTIONS, findings, findings_for_changes, validate_profile
 
 ALLOW, DENY = "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO"
 EQUAL = {"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}
@@ -110,7 +110,7 @@ def test_rule_that_docker_leaves_out_is_told() -> None:
 
 
 def test_two_conditions_on_one_argument_are_alternatives() -> None:
-    assert "any of all" in only(profile(deny("mkdir", args=[EQUAL, EQUAL])), WARNING).message
+    assert "any of its conditions" in only(profile(deny("mkdir", args=[EQUAL, EQUAL])), WARNING).message
 
 
 def test_mask_that_never_matches_is_told() -> None:
@@ -119,7 +119,7 @@ def test_mask_that_never_matches_is_told() -> None:
 
 
 def test_call_without_which_no_sandbox_starts_may_not_be_denied() -> None:
-    with pytest.raises(ValidationError, match="rule 1: setuid is denied: the runner becomes nobody"):
+    with pytest.raises(ValidationError, match="rule 1: setuid is denied: the runner becomes the user nobody"):
         validate_profile(profile(deny("setuid")))
 
 
@@ -141,7 +141,7 @@ def test_dockers_older_form_is_understood() -> None:
 
 
 def test_name_in_both_lists_of_changes_is_an_error() -> None:
-    (found,) = for_changes(["mkdir"], ["mkdir"], None)
+    (found,) = findings_for_changes(["mkdir"], ["mkdir"], None)
     assert (found.level, found.path) == (ERROR, "deny")
 
 

@@ -15,20 +15,20 @@ from seccomp_profiles.shipped import DENIED, STRICT_FILE, STRICT_RUNTIMES
 
 class Command(BaseCommand):
     help = (
-        "Learns the shipped profile `strict` anew from the pure functions among the shipped programs, and writes "
-        "it into the source. To be run, where Docker is, after a change of the runner or of an interpreter."
+        "Learn the shipped profile `strict` again from the pure functions among the smoke programs, and write it to "
+        "the source tree. Run this on a machine with Docker after a change of the runner or of an interpreter."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
         names: set[str] = set()
         for slug in STRICT_RUNTIMES:
-            names |= self._learnt(slug)
-        # What a program only tries, and does without: the default profile refuses it, too.
+            names |= self._learn(slug)
+        # Programs try these calls but work without them: the default profile denies them too.
         names -= set(" ".join(DENIED.values()).split())
         STRICT_FILE.write_text(json.dumps(sorted(names), indent=1) + "\n", encoding="utf-8")
-        self.stdout.write(f"{len(names)} system calls in {STRICT_FILE}")
+        self.stdout.write(f"{len(names)} system calls written to {STRICT_FILE}")
 
-    def _learnt(self, slug: str) -> set[str]:
+    def _learn(self, slug: str) -> set[str]:
         inspection = Inspection.objects.create(
             kind=InspectionKind.LEARN,
             runtime=Runtime.objects.get(slug=slug),

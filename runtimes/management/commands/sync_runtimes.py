@@ -7,7 +7,7 @@ from runtimes.manifests import ManifestError, load_all, sync
 
 
 class Command(BaseCommand):
-    help = "Creates the runtimes that images/*/runtime.toml describe. Existing ones are left as they are."
+    help = "Create the runtimes that images/*/runtime.toml describe. Existing runtimes are not changed."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -15,12 +15,10 @@ class Command(BaseCommand):
             action="append",
             default=[],
             metavar="SLUG",
-            help="put this runtime's values back to its manifest's; may be repeated",
+            help="reset this runtime to its manifest; may be repeated",
         )
 
-        parser.add_argument(
-            "--folder", type=Path, help="where the runtimes' folders are, if not in images/: those of your own"
-        )
+        parser.add_argument("--folder", type=Path, help="folder with the runtimes' folders, instead of images/")
 
     def handle(self, *, reset: list[str], folder: Path | None = None, **options: Any) -> None:
         try:

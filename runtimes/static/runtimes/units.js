@@ -1,4 +1,4 @@
-// Says beside a quantity, as it is written, what the API calls it. The server reads it the same way: see units.py.
+// While a quantity is typed, shows its value in the API's unit beside it. The server parses the same way: see units.py.
 "use strict";
 (() => {
   const UNITS = {
@@ -14,7 +14,7 @@
     const [unit, one] = [["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 2 ** 10]].find(([, one]) => bytes >= one) || ["bytes", 1];
     return `${Number((bytes / one).toFixed(2))} ${unit}`;
   };
-  // What a pool of such sizes holds in memory.
+  // Recomputes the memory cost of the pool from the sizes in the form.
   const pool = () => {
     const cost = document.querySelector("[data-pool-idle]");
     if (!cost) return;

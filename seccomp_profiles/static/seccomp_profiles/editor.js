@@ -1,13 +1,13 @@
 "use strict";
 
-// Says beneath the editor, and at each rule, what the rules in it mean, while they are edited; and searches the
-// table of system calls. rules.js has the rows themselves.
+// While rules are edited, shows their effect below the editor and the findings at each rule. Also filters the table of
+// system calls. The rows themselves are in rules.js.
 document.addEventListener("DOMContentLoaded", () => {
   const read = document.getElementById("seccomp-read");
   const editor = () => document.querySelector(".rules-editor");
   let waiting, asked = 0;
 
-  // What the server said of rule 1, 2, … goes to the rows, which count as it did: without those that are empty or out.
+  // Copies the server's findings to the rows. The server numbers the rules without the empty and the removed rows.
   const distribute = () => {
     const rows = [...editor().querySelectorAll(".rules-list > .rule")].filter((rule) => rule.counts);
     for (const place of editor().querySelectorAll(".rule-findings")) place.replaceChildren();

@@ -1,7 +1,7 @@
 "use strict";
 
-// Rules as rows: adding, moving, finding calls by name or description. Without this script the same fields are there,
-// with an empty row to fill, a place to number and a box to tick.
+// The rules as rows: add and move rules, and search calls by name or purpose. Without this script the same form works
+// with an empty row to fill in, a position to number and a checkbox to remove.
 document.addEventListener("DOMContentLoaded", () => {
   const MOST_SHOWN = 8;
   const editor = () => document.querySelector(".rules-editor");
@@ -12,7 +12,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const list = () => editor().querySelector(".rules-list");
   const calls = () => [...editor().querySelectorAll("datalist option")].map(({ value, label }) => [value, label]);
 
-  // As the server does: a row counts unless it is out, or new and still empty.
+  // A row counts unless it is removed, or new and still empty. The server uses the same rule.
   const counts = (rule) => {
     if (field(rule, "remove").checked) return false;
     if (!rule.classList.contains("new")) return true;
@@ -30,7 +30,7 @@ document.addEventListener("DOMContentLoaded", () => {
     });
   };
 
-  // Only what means something with what is chosen beside it.
+  // Shows errno only for the action ERRNO, and the second value only for the masked comparison.
   const suit = () => {
     for (const bar of editor().querySelectorAll(".bar-of-fields")) {
       const action = bar.querySelector("[data-action]");
@@ -51,7 +51,7 @@ document.addEventListener("DOMContentLoaded", () => {
       const code = Object.assign(document.createElement("code"), { textContent: name });
       const term = document.createElement("dt");
       term.append(code);
-      line.append(term, Object.assign(document.createElement("dd"), { textContent: known.get(name) ?? "no system call that is known here" }));
+      line.append(term, Object.assign(document.createElement("dd"), { textContent: known.get(name) ?? "not a known system call" }));
       return line;
     }));
     rule.querySelector(".meanings").hidden = !names.length;
@@ -59,11 +59,11 @@ document.addEventListener("DOMContentLoaded", () => {
 
   const suggest = (input) => {
     const wanted = input.value.trim().toLowerCase();
-    // Half a word is looked for, and not sent.
+    // Send the text only if it is a whole name: part of a word is only a search.
     input.dataset.add ||= input.name;
     input.name = calls().some(([name]) => name === wanted) ? input.dataset.add : "";
     const found = wanted ? calls().filter((call) => call.join(" ").toLowerCase().includes(wanted)) : [];
-    // Those whose name begins so come first.
+    // Calls whose name begins with the text come first.
     found.sort((a, b) => b[0].startsWith(wanted) - a[0].startsWith(wanted));
     const shown = found.slice(0, MOST_SHOWN).map(([name, description]) => {
       const button = Object.assign(document.createElement("button"), { type: "button", className: "button small" });
@@ -119,7 +119,7 @@ document.addEventListener("DOMContentLoaded", () => {
     take: (rule, button) => take(rule, button.dataset.name),
   };
 
-  // Of an editor that has just come from the server, or a row that is new.
+  // Prepares an editor that has just come from the server, or a new row.
   const prepare = () => {
     const mode = editor().dataset.mode;
     editor().classList.add("is-scripted");
@@ -133,7 +133,7 @@ document.addEventListener("DOMContentLoaded", () => {
     suit();
     for (const rule of list().children) rule.querySelector(".meanings").hidden = !rule.querySelector(".meanings dt");
   };
-  // With buttons that add them, nobody needs the empty ones that wait to be filled.
+  // Removes the empty rows for filling in: with this script, buttons add rows.
   const prune = () => {
     for (const empty of editor().querySelectorAll(".rules-list .condition.new")) empty.remove();
     for (const rule of editor().querySelectorAll(".rules-list > .rule.new")) if (!counts(rule)) rule.remove();
@@ -169,7 +169,7 @@ document.addEventListener("DOMContentLoaded", () => {
     if (target.matches(".rules-mode input")) turn(target.value);
     else if (list()) { arrange(); suit(); }
   });
-  // Enter takes the call that was named; it must not save the profile.
+  // Enter adds the call; it must not submit the form.
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !event.target.matches("[data-add]")) return;
     event.preventDefault();

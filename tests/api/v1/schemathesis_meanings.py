@@ -100,15 +100,19 @@ MEANINGS = [
     Meaning(RUNTIME, "modes", "Without a function command"),
     Meaning(RUNTIME, "network", "Without a runner in the image"),
     # Texts that a shell must be able to split into words.
-    Meaning(RUNTIME, "(compile|run|function)_command", "Not a command|Holds no word"),
-    Meaning(RUNTIME, "smoke", r"smoke\.\d+\.name: .* is there twice"),
-    Meaning(f"({RUNTIME}|{PROFILE})", "smoke|rules", "Nested too deeply|Holds NUL or lone surrogates"),
-    Meaning(f"({RUNTIME}|{BUILD})", r"packages\.\w+", ".* is there twice"),
+    Meaning(RUNTIME, "(compile|run|function)_command", "Not a command|Contains no word"),
+    Meaning(RUNTIME, "smoke", r"smoke\.\d+\.name: .* is used twice"),
+    Meaning(f"({RUNTIME}|{PROFILE})", "smoke|rules", "Nested too deeply|(Holds|Contains) NUL or lone surrogates"),
+    Meaning(f"({RUNTIME}|{BUILD})", r"packages\.\w+", ".* is listed twice"),
     # A profile has rules, or it extends another; and the runner must live under it.
-    Meaning(PROFILE, "allow|deny", "(allow|deny): It extends no other profile|deny: .* among those allowed too"),
-    Meaning(PROFILE, "rules|deny", "It extends .*: it has allow and deny instead of rules"),
+    Meaning(
+        PROFILE,
+        "allow|deny",
+        "(allow|deny): The profile has no parent to extend|deny: .* is also in the allow list",
+    ),
+    Meaning(PROFILE, "rules|deny", "The profile extends .*: it takes allow and deny instead of rules"),
     Meaning(PROFILE, "rules|deny", r"((syscalls, rule \d+|defaultAction|syscalls\S*): )?\w+ is denied: "),
-    Meaning(PROFILE, "rules", r".*Docker takes (it for|either)"),
+    Meaning(PROFILE, "rules", r".*Docker (reads this key as|accepts either)"),
     Meaning(f"POST {PROFILES}/{{name}}/revisions", "rules", "Send the rules, or null for no filter"),
     Meaning(INSPECT, "profile", "Name the profile"),
 ]

@@ -78,9 +78,9 @@ def test_sealing_and_the_callbacks_do_not_know_each_other(other: psycopg.Connect
 @pytest.mark.django_db(transaction=True)
 def test_one_inspection_at_a_time_on_a_node(other: psycopg.Connection) -> None:
     mine = [Lock.INSPECTIONS.value, node_key(settings.SANDBOX_NODE)]
-    with inspections.alone() as alone:
-        assert alone
+    with inspections.inspection_lock() as locked:
+        assert locked
         assert other.execute("SELECT pg_try_advisory_lock(%s, %s)", mine).fetchone() == (False,)
     assert other.execute("SELECT pg_try_advisory_lock(%s, %s)", mine).fetchone() == (True,)
-    with inspections.alone() as alone:
-        assert not alone
+    with inspections.inspection_lock() as locked:
+        assert not locked
