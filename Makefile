@@ -2,11 +2,13 @@
 PYTHON ?= python3
 SETUP = $(PYTHON) -m scripts.setup
 VENV = .venv/bin
+# A process for each core, and the report of what is slow.
+SPREAD = -n auto --durations 15
 
 export PYTHONDONTWRITEBYTECODE = 1
 export RUNTIMES
 .DEFAULT_GOAL := setup
-.PHONY: setup ensure_env ensure_uv venv frontend build start stop restart migrate-from-0.1 logs smoke test test-fast bench doctor screenshots clean dev lock lint help
+.PHONY: setup ensure_env ensure_uv venv frontend build start stop restart migrate-from-0.1 logs smoke test test-all test-fast bench doctor screenshots clean dev lock lint help
 
 setup: ## install what is missing, build, start and smoke-test; print addresses, token and settings for RAGFlow
 	@$(SETUP) setup
@@ -44,12 +46,15 @@ logs: ## follow the logs of the stack (SERVICE=web: of one service)
 smoke: ## send POST /run in Python and Node.js to the running stack
 	@$(SETUP) smoke
 
-test: ## run all tests, with Docker and gVisor (ARGS="-k name")
+test: ## run all tests, with Docker and gVisor; schemathesis as one role (ARGS="-k name")
 	@$(SETUP) prepare_tests
-	@$(VENV)/pytest $(ARGS)
+	@$(VENV)/pytest $(SPREAD) $(ARGS)
+
+test-all: export FUZZ_ROLES = caller,auditor,administrator
+test-all: test ## the same with schemathesis as every role: nightly, and before a release
 
 test-fast: venv frontend ## run the tests that need neither Docker nor the stack
-	@$(VENV)/pytest -m "not needs_docker and not needs_stack" $(ARGS)
+	@$(VENV)/pytest $(SPREAD) -m "not needs_docker and not needs_stack" $(ARGS)
 
 bench: venv ## measure the running stack over HTTP (ARGS=--quick: fewer runs)
 	@$(VENV)/python -m bench $(ARGS)

@@ -30,6 +30,7 @@ TOKEN = "the-token-of-the-test-client"
 
 pytest_configure = scheduling.pytest_configure
 pytest_collection_modifyitems = scheduling.pytest_collection_modifyitems
+pytest_terminal_summary = scheduling.pytest_terminal_summary
 pytest_xdist_make_scheduler = scheduling.pytest_xdist_make_scheduler
 
 

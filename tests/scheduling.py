@@ -5,12 +5,16 @@ seconds, not of tests: one that waits for a real sandbox takes as long as hundre
 """
 
 import contextlib
+from collections import Counter
 
 import pytest
+from _pytest.terminal import TerminalReporter
 from xdist.scheduler import LoadScopeScheduling
 
 from tests import database
 
+FIGURE = "figure"  # a property that a test records: a line of the report at the end
+SLOWEST = 10  # units in that report
 # Files and folders whose tests take the session's one platform: each unit starts its own.
 SHARED = {
     "tests/browser": "the platform of the browser",
@@ -67,3 +71,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByUnit:
     return ByUnit(config, log)
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """What takes long, by unit, and the figures that tests recorded."""
+    seconds: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[unit(report.nodeid)] += report.duration
+                for figure in (str(value) for name, value in report.user_properties if name == FIGURE):
+                    if report.when == "call":
+                        terminalreporter.write_line(figure)
+    if terminalreporter.config.getoption("durations"):
+        terminalreporter.write_sep("=", f"slowest {SLOWEST} units")
+        for name, total in seconds.most_common(SLOWEST):
+            terminalreporter.write_line(f"{total:.0f}s {name}")

@@ -69,6 +69,12 @@ def clock_of_demand(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Clock:
     return clock
 
 
+@pytest.fixture
+def quick_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what no notification announces."""
+    monkeypatch.setattr("sandboxes.keeper.TICK_S", 0.1)
+
+
 @contextmanager
 def keeping(engine: StubEngine) -> Iterator[Keeper]:
     """A keeper at work, until the end of the block."""
@@ -144,6 +150,7 @@ def test_pool_grows_with_demand_up_to_its_maximum(
         eventually(lambda: states() == {"ready": 4, "claimed": 6}, "still as many")
 
 
+@pytest.mark.usefixtures("quick_ticks")
 def test_pool_shrinks_when_nobody_calls_any_more(
     runtime: Runtime, engine: StubEngine, clock_of_demand: Clock
 ) -> None:
@@ -176,6 +183,7 @@ def test_changed_runtime_retires_its_warm_ones(runtime: Runtime, engine: StubEng
         )
 
 
+@pytest.mark.usefixtures("quick_ticks")
 def test_changed_profile_retires_the_warm_ones(runtime: Runtime, engine: StubEngine) -> None:
     profile = revisions.create_profile("strict", {"defaultAction": "SCMP_ACT_ALLOW"})
     Runtime.objects.update(seccomp_profile=profile)
@@ -188,6 +196,7 @@ def test_changed_profile_retires_the_warm_ones(runtime: Runtime, engine: StubEng
         )
 
 
+@pytest.mark.usefixtures("quick_ticks")
 def test_disabled_runtime_keeps_none(runtime: Runtime, engine: StubEngine) -> None:
     with keeping(engine):
         eventually(ready(2), "two are ready")
@@ -219,6 +228,7 @@ def test_row_whose_container_is_gone_is_replaced(runtime: Runtime, engine: StubE
         eventually(lambda: ready(2)() and not Sandbox.objects.filter(pk=lost.pk).exists(), "two others are ready")
 
 
+@pytest.mark.usefixtures("quick_ticks")
 def test_row_whose_container_has_stopped_is_replaced(runtime: Runtime, engine: StubEngine) -> None:
     with keeping(engine):
         eventually(ready(2), "two are ready")
