@@ -24,7 +24,7 @@ class TokenInline(TabularInline[Token, Client]):
     readonly_fields = ("prefix", "created_at", "last_used_at", "revoked_at")
     can_delete = False
     show_change_link = True
-    verbose_name_plural = "tokens (issued in the list of clients, revoked in the list of tokens)"
+    verbose_name_plural = "tokens (issue them in the list of clients, revoke them in the list of tokens)"
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -32,7 +32,7 @@ class TokenInline(TabularInline[Token, Client]):
 
 @admin.register(Client)
 class ClientAdmin(ModelAdmin[Client]):
-    empty_hint = "Each deployment that calls gets a client of its own, with its token, caps and quotas."
+    empty_hint = "Create a client for each deployment that calls, with its own token, caps and quotas."
     form = ClientForm
     inlines = (TokenInline,)
     list_display = ("name", "role", "enabled", "today", "open", "last_used")
@@ -45,8 +45,8 @@ class ClientAdmin(ModelAdmin[Client]):
         (
             None,
             {
-                "description": "The token is generated when the client is first saved, and shown once. "
-                "Only its hash is kept: a lost token is replaced with the action in the list of clients.",
+                "description": "Saving a new client generates a token and shows it once. "
+                "Only its hash is stored. Replace a lost token with the action in the list of clients.",
                 "fields": (
                     "name",
                     "enabled",
@@ -59,9 +59,9 @@ class ClientAdmin(ModelAdmin[Client]):
             },
         ),
         (
-            "How many runs",
+            "Quotas",
             {
-                "description": "Counted across all processes and nodes, and for the client, not for an address.",
+                "description": "Counted for each client across all processes and nodes, not for each address.",
                 "fields": (
                     "max_runs_per_minute",
                     "max_runs_per_day",
@@ -72,9 +72,9 @@ class ClientAdmin(ModelAdmin[Client]):
             },
         ),
         (
-            "Caps on one run",
+            "Caps of each run",
             {
-                "description": "The lower of this and the runtime's limit holds.",
+                "description": "The lower of the cap and the runtime's limit applies.",
                 "fields": (
                     "max_wall_time_ms",
                     "max_cpu_time_ms",
@@ -109,7 +109,7 @@ class ClientAdmin(ModelAdmin[Client]):
     def last_used(self, client: Any) -> Any:
         return client.last_used
 
-    @admin.display(description="Used")
+    @admin.display(description="Usage")
     def usage_now(self, client: Client) -> str:
         usage = usage_of(client)
         parts = [f"{usage.open_executions} queued or running"]
@@ -132,7 +132,7 @@ class ClientAdmin(ModelAdmin[Client]):
         if not change:
             self._show_once(request, obj, Token.objects.issue(obj)[1])
 
-    @admin.action(description="Issue a new token; the old ones …", permissions=["change"])
+    @admin.action(description="Issue a new token; the old tokens …", permissions=["change"])
     def issue_new_token(self, request: HttpRequest, clients: QuerySet[Client]) -> None:
         label, overlap = OVERLAPS.get(request.POST.get("overlap", ""), OVERLAPS["0"])
         for client in clients:
@@ -140,21 +140,23 @@ class ClientAdmin(ModelAdmin[Client]):
                 _, token = Token.objects.issue(client)
             else:
                 _, token = Token.objects.rotate(client, overlap=overlap)
-            self.log_change(request, client, f"Issued a new token; the old ones {label}.")
+            self.log_change(request, client, f"Issued a new token; the old tokens {label}.")
             self._show_once(request, client, token)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        # History names its client for ever; one that must not call any more is switched off.
+        # Executions keep their client for ever. To stop a client from calling, disable it.
         return obj is not None and not obj.executions.exists() and super().has_delete_permission(request, obj)
 
     def _show_once(self, request: HttpRequest, client: Client, token: str) -> None:
-        shown = format_html("Token of {}, shown only now: <code>{}</code>", client.name, token)
-        self.message_user(request, shown, messages.WARNING)
+        message = format_html("Token of {}, shown only now: <code>{}</code>", client.name, token)
+        self.message_user(request, message, messages.WARNING)
 
 
 @admin.register(Token)
 class TokenAdmin(ModelAdmin[Token]):
-    empty_hint = "A client gets its first with its first save, and others by an action in the list of clients."
+    empty_hint = (
+        "Saving a new client issues its first token. An action in the list of clients issues further ones."
+    )
     form = TokenForm
     list_display = ("__str__", "client", "created_at", "expires_at", "last_used_at", "revoked_at", "works")
     list_filter = ("client",)
@@ -164,11 +166,11 @@ class TokenAdmin(ModelAdmin[Token]):
     readonly_fields = ("client", "prefix", "created_at", "last_used_at", "revoked_at")
     actions = ("revoke",)
 
-    @admin.display(description="Works", boolean=True)
+    @admin.display(description="Valid", boolean=True)
     def works(self, token: Token) -> bool:
         return not token.refusal()
 
-    @admin.action(description="Revoke: stop working at once, for good", permissions=["change"])
+    @admin.action(description="Revoke (immediate and permanent)", permissions=["change"])
     def revoke(self, request: HttpRequest, tokens: QuerySet[Token]) -> None:
         for token in tokens:
             token.revoke()
@@ -176,9 +178,9 @@ class TokenAdmin(ModelAdmin[Token]):
         self.message_user(request, f"{len(tokens)} revoked.")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return False  # issued by an action on its client, which shows it
+        return False  # tokens are issued by the action on clients, which shows them once
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        # With its client only; a token that must not be used any more is revoked, and its trace stays.
+        # A token is deleted only together with its client. Otherwise it is revoked, which keeps its record.
         with_client = obj is not None and not obj.client.executions.exists()
         return with_client and super().has_delete_permission(request, obj)

@@ -1,7 +1,7 @@
-"""How many executions a client may have: per minute, per day, and at the same time.
+"""Admission: the quotas of a client on executions per minute, per day, and open at the same time.
 
-Counted in Postgres, so it holds across threads, processes and nodes; per client, never per address: a whole
-RAGFlow deployment sits behind one. A client without such limits costs no query.
+Executions are counted in Postgres, so a quota applies across threads, processes and nodes. They are counted per
+client, never per address: a whole RAGFlow deployment has one address. A client without quotas costs no query.
 """
 
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from clients.models import Client, ClientUsage
 from clients.models.usage import SECONDS
 from clients.sources import open_executions
 
-# Counts, and holds the row until the end of the transaction. Seconds and days only move on: whoever waited for the
-# row may come with an earlier second than the one that was counted meanwhile. The seconds that have passed since
-# the last count push as many of the oldest out.
+# Counts, and locks the row until the end of the transaction. Seconds and days only move forward: a transaction that
+# waited for the lock may bring an earlier second than the one counted meanwhile. Each second that has passed since
+# the last count drops the oldest second of the window.
 _PASSED = f"LEAST(GREATEST(EXCLUDED.second - u.second, 0), {SECONDS})::int"
 COUNT = f"""
     INSERT INTO executions_clientusage AS u (client_id, second, recent, day, day_used)
@@ -34,16 +34,16 @@ COUNT = f"""
     RETURNING second, recent, day, day_used
 """  # noqa: S608
 DAY = timedelta(days=1)
-# Nobody knows when one of the open executions will end.
+# It is unknown when an open execution will end, so suggest a short wait.
 TRY_AGAIN_S = 1
 
 
 class OverLimit(Exception):
-    """Too many executions of one client; some of them will be admitted later."""
+    """The client has used up a quota. Retrying later can succeed."""
 
     def __init__(self, limit: str, value: int, used: int, frees_at: datetime | None) -> None:
-        when = f"at {frees_at:%Y-%m-%d %H:%M:%S} UTC" if frees_at else "when one of them ends"
-        super().__init__(f"This client may have {value} {LABELS[limit]} and has {used}. It frees {when}.")
+        when = f"at {frees_at:%Y-%m-%d %H:%M:%S} UTC" if frees_at else "when one of them has ended"
+        super().__init__(f"This client may have {value} {LABELS[limit]} and has {used}. Retry {when}.")
         self.limit = limit
         self.value = value
         self.used = used
@@ -57,11 +57,11 @@ class OverLimit(Exception):
 
 
 class NeverFits(Exception):
-    """More executions at once than the client's limit: waiting does not help."""
+    """The request has more executions than a quota allows at all. Retrying cannot succeed."""
 
     def __init__(self, limit: str, value: int, count: int) -> None:
         super().__init__(
-            f"{count} executions at once never fit: this client may have {value} {LABELS[limit]}. "
+            f"{count} executions in one request never fit: this client may have {value} {LABELS[limit]}. "
             "Send smaller batches."
         )
         self.limit = limit
@@ -76,10 +76,10 @@ LABELS = {
 
 
 def admit(client: Client | None, count: int = 1) -> None:
-    """Counts `count` executions that the same transaction is about to insert; undone with it.
+    """Count `count` executions that the same transaction is about to insert. A rollback undoes the count.
 
-    Raises OverLimit, or NeverFits, and the transaction must then be rolled back: nothing is counted and nothing
-    inserted. Call it as late as possible: until the end of the transaction the client's other calls wait for it.
+    Raises OverLimit or NeverFits: the caller must then roll back, so that nothing is counted or inserted. Call this as
+    late as possible: the client's other calls wait for the end of the transaction.
     """
     if client is None or not client.is_metered:
         return
@@ -90,19 +90,19 @@ def admit(client: Client | None, count: int = 1) -> None:
     with connection.cursor() as cursor:
         cursor.execute(COUNT, {"client": client.pk, "count": count})
         second, recent, day, day_used = cursor.fetchone()
-    # In this order: the longest wait first, so that nobody is told to come back in vain.
+    # Check the longest wait first, so that a client that waits as told is not refused by another quota.
     _check("max_runs_per_day", client.max_runs_per_day, day_used - count, count, day + DAY)
     if client.max_runs_per_minute is not None:
         over = sum(recent) - client.max_runs_per_minute
         frees_at = _frees_at(second, recent, over)
         _check("max_runs_per_minute", client.max_runs_per_minute, sum(recent) - count, count, frees_at)
     if client.max_open_executions is not None:
-        # A statement of its own: only now, with the row held, does it see what those before us inserted.
+        # A separate statement: it starts with the row locked, so it sees what earlier transactions have inserted.
         _check("max_open_executions", client.max_open_executions, open_executions(client), count, None)
 
 
 def _frees_at(second: int, recent: list[int], number: int) -> datetime | None:
-    """When so many of them are a minute old; None if there are not as many."""
+    """Return when `number` of the counted executions have left the window; None if there are fewer."""
     for index, gone in enumerate(accumulate(recent)):
         if gone >= max(number, 1):
             return datetime.fromtimestamp(second + 1 + index, UTC)
@@ -117,15 +117,17 @@ def _check(limit: str, value: int | None, used: int, count: int, frees_at: datet
 @dataclass(frozen=True)
 class Usage:
     minute_used: int
-    minute_frees_at: datetime | None  # one of them
+    minute_frees_at: datetime | None  # when the oldest leaves the window
     day_used: int
     day_ends: datetime
     open_executions: int
 
 
 def usage_of(client: Client | None) -> Usage:
-    """As it stands now. What was counted more than a minute ago, or in a day that is over, is no more. Runs are
-    counted only for a client with a limit on them."""
+    """Return the client's current usage: of the last minute, of today (UTC), and the open executions.
+
+    Runs are counted only for a client with a quota.
+    """
     now = timezone.now().astimezone(UTC)
     day = now.replace(hour=0, minute=0, second=0, microsecond=0)
     row = ClientUsage.objects.filter(client=client).first()

@@ -1,4 +1,4 @@
-"""Who calls: the token as RAGFlow's clients and others send it."""
+"""Authentication: find the client by the token in the request."""
 
 import base64
 import binascii
@@ -15,8 +15,8 @@ from sandbox_platform.kit.prepared import prepared
 logger = logging.getLogger(__name__)
 
 
-class Anyone:
-    """The caller of a platform that was opened on purpose."""
+class AnonymousCaller:
+    """A caller without a token, on a platform that allows unauthenticated calls."""
 
     is_authenticated = True
     may_run = True
@@ -34,10 +34,10 @@ class NotConfigured(APIException):
 
 
 def token_of(request: Request) -> str:
-    """From `Authorization: Bearer`, `X-Sandbox-Token`, or as the password of Basic; "" if there is none.
+    """Return the token from `Authorization: Bearer`, Basic (the password) or `X-Sandbox-Token`; "" without one.
 
-    Basic serves RAGFlow versions that know no token: an endpoint `http://ragflow:TOKEN@host:9385` makes their
-    HTTP client send it.
+    Basic serves RAGFlow versions without support for tokens: with the endpoint `http://ragflow:TOKEN@host:9385` their
+    HTTP client sends the token as the password.
     """
     scheme, _, value = request.headers.get("Authorization", "").partition(" ")
     match scheme.lower():
@@ -57,16 +57,16 @@ def token_with(text: str) -> Token | None:
 
 
 class TokenAuthentication(BaseAuthentication):
-    def authenticate(self, request: Request) -> tuple[Client | Anyone, Token | None]:
+    def authenticate(self, request: Request) -> tuple[Client | AnonymousCaller, Token | None]:
         text = token_of(request)
         if text and (token := token_with(text)):
-            # Said to nobody but the holder of a token that was real once.
+            # Only the holder of a token that was valid once learns the reason.
             if refusal := token.refusal():
                 raise AuthenticationFailed(refusal)
             token.note_use()
             return token.client, token
         if settings.RAGFLOW_ALLOW_UNAUTHENTICATED:
-            return Anyone(), None
+            return AnonymousCaller(), None
         if not Token.objects.usable().exists():
             raise NotConfigured
         raise AuthenticationFailed("The API token is missing or wrong.")

@@ -10,14 +10,14 @@ from runtimes.models import Runtime
 from sandbox_platform.kit.forms import CHECKBOXES, SELECT, TextInput
 from sandbox_platform.kit.generics import ActionForm, ModelForm
 
-# None: nothing ends, the new one comes beside the old ones.
+# Label and overlap of each choice. None: the old tokens are not changed.
 OVERLAPS: dict[str, tuple[str, timedelta | None]] = {
-    "0": ("stop at once", timedelta(0)),
+    "0": ("stop working at once", timedelta(0)),
     "1h": ("work for another hour", timedelta(hours=1)),
     "1d": ("work for another day", timedelta(days=1)),
     "7d": ("work for another week", timedelta(days=7)),
     "30d": ("work for another 30 days", timedelta(days=30)),
-    "keep": ("stay as they are", None),
+    "keep": ("are not changed", None),
 }
 
 
@@ -47,18 +47,18 @@ class ClientForm(ModelForm[Client]):
             "max_output_bytes": "Output per stream",
             "max_result_bytes": "Result",
             "max_artifact_count": "Artifacts",
-            "max_artifact_bytes": "Size of an artifact",
+            "max_artifact_bytes": "Artifact size",
             "max_runs_per_minute": "Runs per minute",
             "max_runs_per_day": "Runs per day",
             "max_open_executions": "Queued or running at once",
         }
         help_texts = {
-            name: f"{what} Empty: the runtime's limit alone."
+            name: f"{what} Empty: no cap."
             for name, what in (
-                ("max_wall_time_ms", "How long a run may take."),
+                ("max_wall_time_ms", "Wall time of a run."),
                 ("max_cpu_time_ms", "CPU time of a run."),
-                ("max_memory_bytes", "Of the whole sandbox of a run."),
-                ("max_output_bytes", "Kept of stdout, and as much of stderr."),
+                ("max_memory_bytes", "Memory of the whole sandbox."),
+                ("max_output_bytes", "How much of stdout is kept, and how much of stderr."),
                 ("max_result_bytes", "Largest JSON that main() may return."),
                 ("max_artifact_bytes", "Largest file kept from ./artifacts."),
             )
@@ -80,11 +80,13 @@ class TokenForm(ModelForm[Token]):
     class Meta:
         model = Token
         fields = ("name", "expires_at")
-        # In a table of tokens its column's title is not its label.
+        # In a table the column's title does not label the field.
         widgets = {"name": TextInput(attrs={"aria-label": "Name of the token"})}
 
     def clean_expires_at(self) -> Any:
         expires_at = self.cleaned_data["expires_at"]
         if expires_at and "expires_at" in self.changed_data and expires_at <= timezone.now():
-            raise forms.ValidationError("This is in the past. Choose a later time (UTC), or revoke the token.")
+            raise forms.ValidationError(
+                "This time is in the past. Choose a later time (UTC), or revoke the token."
+            )
         return expires_at

@@ -1,4 +1,4 @@
-"""What a role may do; which rows it may see is ExecutionQuerySet.visible_to."""
+"""Permissions of roles. ExecutionQuerySet.visible_to decides which rows a role may see."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from rest_framework.views import APIView
 
 
 class MayRun(IsAuthenticated):
-    """To start, cancel or run again takes a role that may run; to look takes any."""
+    """Reading is open to every role. Starting, cancelling and rerunning require a role that may run."""
 
-    message = "The role of this client is auditor: it may look, not run. An administrator can change the role."
+    message = "This client has the role auditor, which may read but not run. An administrator can change the role."
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         caller: Any = request.user
@@ -18,9 +18,9 @@ class MayRun(IsAuthenticated):
 
 
 class MayAdminister(IsAuthenticated):
-    """To change the platform takes an administrator; to look takes any role."""
+    """Reading is open to every role. Changes require an administrator."""
 
-    message = "Only a client whose role is administrator may change this."
+    message = "Only a client with the role administrator may change this."
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         caller: Any = request.user
@@ -28,7 +28,7 @@ class MayAdminister(IsAuthenticated):
 
 
 class MayAudit(IsAuthenticated):
-    message = "Only a client whose role is auditor or administrator may read this."
+    message = "Only a client with the role auditor or administrator may read this."
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         caller: Any = request.user

@@ -1,4 +1,4 @@
-"""Which runtimes run under a seccomp profile."""
+"""Find the runtimes whose programs run under a seccomp profile."""
 
 from django.db.models import Q
 
@@ -10,7 +10,7 @@ from seccomp_profiles.models import SeccompProfile
 def runtimes_under(profile: SeccompProfile) -> list[Runtime]:
     """Return the enabled runtimes whose programs run under the profile.
 
-    It is the runtime's own profile, or the profile of an enabled client that may use the runtime.
+    The profile may be the runtime's, or that of an enabled client that may use the runtime.
     """
     wanted = Q(seccomp_profile=profile)
     for client in Client.objects.filter(seccomp_profile=profile, enabled=True):

@@ -1,4 +1,4 @@
-"""Facts about a client that the rooms of executions know."""
+"""Sources for facts about a client that the room of executions knows."""
 
 from datetime import date, datetime
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 from clients.models import Client
 from sandbox_platform.kit.sources import Source
 
-# How many executions of the client are queued or running. None: callers without a token.
+# Returns the number of queued and running executions of a client, or of callers without a token for None.
 open_executions: Source[[Client | None], int] = Source("how many executions of a client are open")
-# The same as an expression, for a query of clients.
+# Returns the same number as an expression for a query of clients.
 open_executions_of_outer: Source[[], Any] = Source("how many executions of each client are open")
-# Executions on each of the last days (UTC), the quiet ones too. Arguments: the client's id, now, days.
+# Returns the number of executions on each of the last days (UTC), zeros included. Arguments: client id, now, days.
 runs_by_day: Source[[int, datetime, int], dict[date, int]] = Source("how many executions a client had each day")

@@ -12,16 +12,16 @@ def validate_pattern(value: str) -> None:
 
 
 class RedactionPattern(models.Model):
-    """What a secret looks like. Applied to what is stored, where the client's retention policy says so."""
+    """A pattern that secrets match. Applied to executions whose retention policy asks for redaction."""
 
     name = models.CharField(max_length=100, unique=True)
     regex = models.CharField(
         max_length=1000,
         validators=[validate_pattern],
-        help_text="RE2 syntax: linear in time whatever the input, so without look-around and back-references.",
+        help_text="RE2 syntax: matches in linear time, without look-around and back-references.",
     )
     replacement = models.CharField(
-        max_length=100, default="[redacted]", help_text="Put literally where the pattern matched."
+        max_length=100, default="[redacted]", help_text="Literal text that replaces each match."
     )
     enabled = models.BooleanField(default=True)
 

@@ -1,6 +1,6 @@
-"""Patterns of secrets: their syntax, and those that are shipped.
+"""Patterns of secrets: their syntax, and the shipped ones.
 
-RE2 matches in time linear in the text, whatever pattern an administrator writes and whatever a program prints.
+RE2 matches in linear time, whatever pattern an administrator writes and whatever a program prints.
 """
 
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import re2
 
 # Bytes for a compiled pattern: enough for an alternation of hundreds of words.
-MEMORY = 8 * 1024 * 1024
+MAX_MEMORY = 8 * 1024 * 1024
 
 SHIPPED: dict[str, str] = {
     "AWS access key id": r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b",
@@ -26,18 +26,20 @@ SHIPPED: dict[str, str] = {
 
 
 class PatternError(Exception):
-    pass
+    """The pattern is not valid, or matches the empty text."""
 
 
 def compile_pattern(regex: str) -> Any:
     options = re2.Options()
-    options.max_mem = MEMORY
+    options.max_mem = MAX_MEMORY
     options.log_errors = False
     try:
         pattern = re2.compile(regex.encode(), options)
     except (re2.error, UnicodeEncodeError) as e:
         reason = e.args[0].decode() if isinstance(e.args[0], bytes) else e
-        raise PatternError(f"Not a regular expression in RE2's syntax: {reason}") from e
+        raise PatternError(f"Not a valid RE2 regular expression: {reason}") from e
     if pattern.search(b""):
-        raise PatternError("It matches the empty text: every character would be replaced. Make it longer.")
+        raise PatternError(
+            "The pattern matches the empty text, so it would match everywhere. Make it more specific."
+        )
     return pattern

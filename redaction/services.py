@@ -1,7 +1,4 @@
-"""Cuts secrets out of what is stored.
-
-RE2 matches in time linear in the text, whatever pattern an administrator writes and whatever a program prints.
-"""
+"""Redact secrets in executions before they become final. See redaction.patterns for the syntax of patterns."""
 
 import json
 import logging
@@ -17,8 +14,8 @@ from redaction.policies import redacts_by_client
 
 logger = logging.getLogger(__name__)
 
-# Patterns and policies are read this often at most, so that an execution costs no query for them.
-KEPT_S = 10.0
+# Patterns and policies are cached for this long, so that most executions make no query for them.
+CACHE_S = 10.0
 WITHHELD = "[withheld: a redaction pattern is not usable]"
 UNREADABLE = "[withheld: not readable as JSON]"
 
@@ -28,7 +25,7 @@ VALUES = ("argv", "variables")
 
 
 def create_missing() -> list[str]:
-    """The names of the shipped patterns that were not there yet. Once created, they are the administrator's."""
+    """Create the shipped patterns that do not exist, and return their names. Existing ones are never changed."""
     return [
         name
         for name, regex in SHIPPED.items()
@@ -38,15 +35,17 @@ def create_missing() -> list[str]:
 
 class Redactor:
     def __init__(self, patterns: list[tuple[str, str]]) -> None:
-        """Of regular expressions and what replaces their matches. With one that is not usable, nothing is
-        stored: there is no telling what it was to cut out."""
+        """Make a redactor of (regex, replacement) pairs.
+
+        If one regex is not usable, all texts are withheld: nobody knows what it was meant to remove.
+        """
         self._patterns: list[tuple[Any, bytes]] = []
         self._usable = True
         for regex, replacement in patterns:
             try:
                 self._patterns.append((compile_pattern(regex), replacement.encode("utf-8", "replace")))
             except PatternError:
-                logger.error("a redaction pattern is not usable: what it should be applied to is not stored")
+                logger.error("a redaction pattern is not usable: the texts it applies to are withheld")
                 self._usable = False
 
     def text(self, text: str) -> str:
@@ -58,8 +57,10 @@ class Redactor:
         return content.decode("utf-8", "replace")
 
     def json_text(self, text: str) -> str:
-        """Each string by itself: in JSON's own text a key's line ends are escapes, and a replacement might not
-        be JSON."""
+        """Redact each string in a JSON text by itself.
+
+        In the raw text, line breaks are escaped, so patterns would miss them; and a replacement might break the JSON.
+        """
         try:
             return json.dumps(self.value(json.loads(text)))
         except (ValueError, RecursionError):
@@ -77,7 +78,7 @@ class Redactor:
                 return value
 
     def fields(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Of an execution: those of the values that may hold secrets, redacted."""
+        """Return those of an execution's values that may hold secrets, redacted."""
         redacted: dict[str, Any] = {name: self.text(values[name]) for name in TEXTS if values.get(name)}
         redacted |= {name: self.json_text(values[name]) for name in JSON_TEXTS if values.get(name)}
         redacted |= {name: self.value(values[name]) for name in VALUES if values.get(name)}
@@ -111,7 +112,7 @@ class _Cache:
 
     def get(self) -> _Rules:
         with self.lock:
-            if self.rules is None or self.clock() - self.read_at > KEPT_S:
+            if self.rules is None or self.clock() - self.read_at > CACHE_S:
                 self.rules, self.read_at = _Rules.read(), self.clock()
             return self.rules
 
@@ -128,7 +129,7 @@ def applies_to(client_id: int | None) -> bool:
 
 
 def redact_new(execution: Any) -> None:
-    """Redact the fields of an execution that ends before it began: nobody needs its original."""
+    """Redact the fields of an execution that ends before it starts, so that its original text is not needed."""
     if redactor := cache.get().redactor_of(execution.client_id):
         for name, value in redactor.fields(vars(execution)).items():
             setattr(execution, name, value)
@@ -137,10 +138,10 @@ def redact_new(execution: Any) -> None:
 def redacted_end(
     read_stored: Callable[[tuple[str, ...]], dict[str, Any] | None], values: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return what to write beside, or instead of, the values that end an execution.
+    """Return the redacted fields to write with, or instead of, the values that end an execution.
 
-    The program ran with the original, which was in the row until now. `read_stored`: reads the given columns of the
-    row; called only when some policy redacts.
+    The row holds the original text until now, because the program ran with it. `read_stored` reads the given columns
+    of the row; it is called only if some policy redacts.
     """
     rules = cache.get()
     if not any(rules.by_client.values()):

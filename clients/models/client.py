@@ -12,26 +12,26 @@ from seccomp_profiles.proof import known_bad
 
 
 class Role(models.TextChoices):
-    CALLER = "caller", "Caller: runs programs, sees its own history"
+    CALLER = "caller", "Caller: runs programs, sees its own executions"
     AUDITOR = "auditor", "Auditor: sees every execution, runs and changes nothing"
     ADMINISTRATOR = "administrator", "Administrator: runs, sees and changes everything"
 
 
 class ClientManager(models.Manager["Client"]):
     def create_with_token(self, name: str, token: str = "", **fields: Any) -> tuple["Client", str]:
-        """A new client and its token in clear, which is kept nowhere."""
+        """Create a client and return it with its token in clear text, which is not stored."""
         with transaction.atomic():
             client = self.create(name=name, **fields)
             return client, client.tokens.issue(client, token=token)[1]
 
 
 def _cap(smallest: int, largest: int, help_text: str) -> "models.PositiveBigIntegerField[int | None, int | None]":
-    """Of one limit of a run; the bounds are the runtimes' own."""
+    """Return the field of a cap on a limit, with the same bounds as the runtimes' limit."""
     return models.PositiveBigIntegerField(
         null=True,
         blank=True,
         validators=[MinValueValidator(smallest), MaxValueValidator(largest)],
-        help_text=f"{help_text} Empty: the runtime's limit alone.",
+        help_text=f"{help_text} Empty: no cap.",
     )
 
 
@@ -40,35 +40,37 @@ def _allowance(help_text: str) -> "models.PositiveIntegerField[int | None, int |
         null=True,
         blank=True,
         validators=[MinValueValidator(1)],
-        help_text=f"{help_text} More are answered with 429. Empty: unlimited.",
+        help_text=f"{help_text} Further ones are refused with 429. Empty: unlimited.",
     )
 
 
 class Client(models.Model):
-    """A caller of the API, known by any of its tokens, and what it may do."""
+    """A caller of the API: role, caps and quotas. Authenticates with any of its tokens."""
 
-    name = models.CharField(max_length=100, unique=True, help_text="Who calls, e.g. the RAGFlow deployment.")
-    enabled = models.BooleanField(default=True, help_text="When off, its calls are answered with 401.")
+    name = models.CharField(
+        max_length=100, unique=True, help_text="Name of the caller, e.g. of a RAGFlow deployment."
+    )
+    enabled = models.BooleanField(default=True, help_text="If disabled, calls are refused with 401.")
     role = models.CharField(max_length=13, choices=Role.choices, default=Role.CALLER)
-    # Names, not rows: were they rows, then deleting the last allowed runtime would allow all of them.
+    # Names instead of foreign keys: otherwise deleting the last allowed runtime would allow all of them.
     allowed_runtimes = ArrayField(
         models.SlugField(),
         default=list,
         blank=True,
-        help_text="Runtimes it may use; calls for others are answered with 403. None: all of them.",
+        help_text="Runtimes that the client may use. Calls for others are refused with 403. Empty: all runtimes.",
     )
 
-    max_wall_time_ms = _cap(100, 3_600_000, "Milliseconds a run may take.")
-    max_cpu_time_ms = _cap(100, 3_600_000, "Milliseconds of CPU a run may use.")
-    max_memory_bytes = _cap(64 * MIB, 2**50, "Bytes for the whole sandbox of a run.")
-    max_output_bytes = _cap(1024, 64 * MIB, "Bytes kept of stdout, and as many of stderr.")
+    max_wall_time_ms = _cap(100, 3_600_000, "Milliseconds of wall time of a run.")
+    max_cpu_time_ms = _cap(100, 3_600_000, "Milliseconds of CPU time of a run.")
+    max_memory_bytes = _cap(64 * MIB, 2**50, "Bytes of memory of the whole sandbox.")
+    max_output_bytes = _cap(1024, 64 * MIB, "How many bytes of stdout are kept, and how many of stderr.")
     max_result_bytes = _cap(1024, 64 * MIB, "Largest JSON that main() may return, in bytes.")
-    max_artifact_count = _cap(0, 100, "Files kept from ./artifacts.")
+    max_artifact_count = _cap(0, 100, "Number of files kept from ./artifacts.")
     max_artifact_bytes = _cap(0, 64 * MIB, "Largest file kept from ./artifacts, in bytes.")
 
     max_runs_per_minute = _allowance("Executions accepted within any 60 seconds.")
     max_runs_per_day = _allowance("Executions accepted in a day, from midnight UTC.")
-    max_open_executions = _allowance("Executions that are queued or running at the same time.")
+    max_open_executions = _allowance("Executions queued or running at the same time.")
 
     seccomp_profile = models.ForeignKey(
         SeccompProfile,
@@ -76,19 +78,19 @@ class Client(models.Model):
         null=True,
         blank=True,
         related_name="clients",
-        help_text="Filter inside the guest for its runs, instead of the runtime's. Warm sandboxes have the "
-        "runtime's: each of its runs starts a sandbox of its own. Empty: the runtime's.",
+        help_text="Seccomp filter of this client's runs, instead of the runtime's. Warm sandboxes have the "
+        "runtime's profile, so each of these runs is a cold start. Empty: the runtime's profile.",
     )
 
     network = models.CharField(
         max_length=6,
         choices=Network.choices,
         default=Network.NONE,
-        help_text="Egress: its programs may call hosts on the allow-list, on runtimes that have egress too.",
+        help_text="Egress: programs may call hosts on the allow-list, if the runtime also has egress.",
     )
 
     created_at = models.DateTimeField(auto_now_add=True)
-    # Its callbacks' secret is computed from this (see callbacks.signing), so that none is stored.
+    # The secret of callbacks is derived from this (see callbacks.signing), so that none is stored.
     callback_secret_version = models.PositiveIntegerField(default=1, editable=False)
     callback_secret_rotated_at = models.DateTimeField(null=True, editable=False)
 
@@ -110,13 +112,13 @@ class Client(models.Model):
             return
         runtimes = [runtime for runtime in Runtime.objects.enabled() if self.may_use(runtime)]
         if problem := known_bad(chosen, runtimes):
-            raise ValidationError({"seccomp_profile": f"Not possible: {problem}."})
+            raise ValidationError({"seccomp_profile": f"Profile not usable: {problem}."})
 
     @property
     def actor_name(self) -> str:
         return f"client {self.name}"
 
-    # Django REST framework asks this of whoever is `request.user`.
+    # Django REST framework reads this from `request.user`.
     @property
     def is_authenticated(self) -> bool:
         return True

@@ -3,7 +3,7 @@ from django.db import models
 
 from clients.models.client import Client
 
-# One more than a minute has: the seconds at both ends count whole, so that no 60 seconds hold more than allowed.
+# 61 instead of 60: the partial seconds at both ends count whole, so that no 60 seconds contain more than allowed.
 SECONDS = 61
 
 
@@ -12,18 +12,17 @@ def no_seconds() -> list[int]:
 
 
 class ClientUsage(models.Model):
-    """How much a client had in the last minute and of its current day. One row for each client that has a limit on
-    it.
+    """Executions counted for a client in the last minute and on the current day. Only clients with a quota have a row.
 
-    The row is also the lock that makes counting safe across processes and nodes: see clients.admission.
+    The row lock also serialises counting across processes and nodes: see clients.admission.
     """
 
     client = models.OneToOneField(Client, on_delete=models.CASCADE, primary_key=True, related_name="usage")
-    second = models.BigIntegerField(default=0, help_text="The last one counted, since 1970.")
+    second = models.BigIntegerField(default=0, help_text="The last second counted, since 1970.")
     recent = ArrayField(
-        models.PositiveIntegerField(), default=no_seconds, help_text="Of each second up to that one."
+        models.PositiveIntegerField(), default=no_seconds, help_text="Executions in each of the last 61 seconds."
     )
-    day = models.DateTimeField(help_text="The day that is counted, from midnight UTC.")
+    day = models.DateTimeField(help_text="Midnight UTC of the day that is counted.")
     day_used = models.PositiveIntegerField()
 
     class Meta:

@@ -6,7 +6,7 @@ from django.test import RequestFactory
 from rest_framework.permissions import BasePermission
 from rest_framework.views import APIView
 
-from clients.auth import Anyone
+from clients.auth import AnonymousCaller
 from clients.models import Client, Role
 from clients.permissions import MayAdminister, MayRun
 from executions.models import Execution
@@ -43,7 +43,10 @@ def test_nobody_may_do_nothing(permission: type[BasePermission], method: str) ->
 
 
 def test_anybody_on_an_open_platform_may_run_and_not_administer() -> None:
-    assert (allowed(MayRun, Anyone(), "POST"), allowed(MayAdminister, Anyone(), "POST")) == (True, False)
+    assert (allowed(MayRun, AnonymousCaller(), "POST"), allowed(MayAdminister, AnonymousCaller(), "POST")) == (
+        True,
+        False,
+    )
 
 
 @pytest.mark.parametrize(("role", "seen"), [(Role.CALLER, {"own"}), (Role.AUDITOR, {"own", "other", "nobody"})])

@@ -187,5 +187,5 @@ def test_end_of_a_run_costs_no_query_when_nobody_redacts(make_execution: MakeExe
 def test_rules_are_read_again_after_a_while() -> None:
     now = 100.0
     cache = redaction._Cache(clock=lambda: now)
-    cache.rules, cache.read_at = redaction._Rules({}, Redactor([])), now - redaction.KEPT_S
+    cache.rules, cache.read_at = redaction._Rules({}, Redactor([])), now - redaction.CACHE_S
     assert cache.get() is cache.rules

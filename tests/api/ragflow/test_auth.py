@@ -74,7 +74,7 @@ def test_disabled_client_is_401(client: Http, client_with_token):
 
 def test_disabled_client_is_told_so(client: Http, client_with_token):
     Client.objects.update(enabled=False)
-    assert "switched off" in client.post("/run", headers=WAYS[0]).json()["detail"]
+    assert "disabled" in client.post("/run", headers=WAYS[0]).json()["detail"]
 
 
 def test_revoked_token_is_401_and_told_so(client: Http, client_with_token):

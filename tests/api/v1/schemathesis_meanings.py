@@ -73,7 +73,7 @@ MEANINGS = [
     ),
     # Is above a cap, which is of the client and the runtime.
     Meaning(SUBMIT, rf"{IN_BATCH}limits\.\w+", r"\w+ is above the (limit|cap) of the (runtime|client) "),
-    Meaning(SUBMIT, "executions", r"\d+ executions at once never fit"),
+    Meaning(SUBMIT, "executions", r"\d+ executions in one request never fit"),
     Meaning(SUBMIT, f"{IN_BATCH}mode", "The runtime .* has no mode "),
     # A path below /workspace, whose parts count in bytes.
     Meaning(SUBMIT, rf"{IN_BATCH}files\[\d+\]\.path", "(?s)The path |.* is there twice"),
