@@ -147,19 +147,8 @@ def make_execution(python_runtime: Runtime) -> Callable[..., Execution]:
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """One running platform for all live tests; whoever breaks or reconfigures it uses `private_platform`."""
+    """One running platform for all live tests; whoever breaks it starts one of their own."""
     running = Platform(tmp_path_factory.mktemp("platform"), SANDBOX_TIMEOUT="20s")
-    try:
-        running.start()
-        yield running
-    finally:
-        running.stop()
-
-
-@pytest.fixture
-def private_platform(tmp_path: Path) -> Iterator[Platform]:
-    """A platform to be broken, for one test."""
-    running = Platform(tmp_path, SANDBOX_TIMEOUT="20s", SANDBOX_EXECUTOR_MANAGER_POOL_SIZE="1")
     try:
         running.start()
         yield running

@@ -24,6 +24,7 @@ SHARED = {
     "tests/executions/test_limits.py": "the platform of the API",
     "tests/executions/test_watched_live.py": "the platform of the API",
     "tests/inspections/test_live.py": "the platform of the API",
+    "tests/inspections/test_platform_live.py": "the platform of the API",
     "tests/runtimes/test_folder_live.py": "the platform of the API",
     "tests/runtimes/test_smoke_live.py": "the platform of the API",
 }

@@ -1,5 +1,6 @@
 """Through web, queue and worker: what a caller of a filtered runtime sees."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,10 +20,15 @@ def call(platform: Platform, method: str, path: str, **options: Any) -> Any:
     return answer.json()
 
 
-def test_a_caller_learns_which_call_was_refused(private_platform: Platform) -> None:
-    platform = private_platform
+@pytest.fixture
+def filtered(platform: Platform) -> Iterator[None]:
     profile = platform.sql("SELECT id FROM seccomp_profiles_seccompprofile WHERE name = 'default'")[0]["id"]
     platform.change_runtime("python", seccomp_profile_id=profile)
+    yield
+    platform.change_runtime("python", seccomp_profile_id=None)
+
+
+def test_a_caller_learns_which_call_was_refused(platform: Platform, filtered: None) -> None:
     wanted = {"runtime": "python", "code": UNSHARE, "wait": 30}
     execution = call(platform, "POST", "/executions", json=wanted)
     assert execution["status"] == "failed", execution

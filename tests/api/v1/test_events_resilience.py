@@ -52,6 +52,25 @@ class Watcher:
         return name, data
 
 
+@pytest.fixture(scope="module")
+def module_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    running = Platform(
+        tmp_path_factory.mktemp("events"), SANDBOX_TIMEOUT="20s", SANDBOX_EXECUTOR_MANAGER_POOL_SIZE="1"
+    )
+    try:
+        running.start("python")
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+def private_platform(module_platform: Platform) -> Platform:
+    """Whole again, after the test before broke it."""
+    module_platform.until_ready()
+    return module_platform
+
+
 @pytest.fixture
 def watcher(private_platform: Platform) -> Watcher:
     answer = requests.post(
