@@ -1,6 +1,7 @@
 """The rooms import downwards only: the contracts are in pyproject.toml, their picture in docs/architecture.md."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -83,3 +84,16 @@ def test_no_room_below_the_doors_knows_a_door(room: str) -> None:
         if (found := [text for text in literals(path) if "ragflow" in text.lower()])
     }
     assert knowing == {}
+
+
+def test_every_path_of_the_document_exists() -> None:
+    named = re.findall(r"`((?:[a-z_0-9]+/)+[a-z_0-9]*(?:\.[a-z]+)?)`", (ROOT / "docs/architecture.md").read_text())
+    assert len(named) > 40
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_every_room_is_in_the_platform_image(tree: Path) -> None:
+    held = (ROOT / ".dockerignore").read_text().splitlines()
+    not_needed = {"bench", "examples", "scripts", "tests"}
+    packages = {path.parent.name for path in tree.glob("*/__init__.py")} - not_needed
+    assert {name for name in packages if f"!{name}" not in held} == set()
