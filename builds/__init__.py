@@ -1,1 +1,1 @@
-"""Builds: a runtime's next image, made and proven in the background. See docs/builds.md."""
+"""Builds: make and prove a runtime's next image in the background. See docs/builds.md."""

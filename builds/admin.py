@@ -1,4 +1,4 @@
-"""Builds in the admin: asking for one is adding a row, watching it is looking at that row."""
+"""Builds in the admin: adding a row requests a build, and the row's page follows it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +21,7 @@ from sandbox_platform.kit.forms import TEXTAREA
 from sandbox_platform.kit.generics import ModelAdmin, ModelForm
 from sandbox_platform.kit.html import badge
 
-SHOWN = 64 * 1024
+LOG_CHUNK = 64 * 1024  # characters
 
 
 def packages_field(ecosystem: str) -> forms.CharField:
@@ -29,8 +29,8 @@ def packages_field(ecosystem: str) -> forms.CharField:
         label=f"{ecosystem} packages",
         required=False,
         widget=TEXTAREA(attrs={"rows": 4}),
-        help_text=f"One a line, with a version perhaps: {EXAMPLES[ecosystem]}. All that the runtime is to have "
-        "beside its image.",
+        help_text=f"One per line, optionally with a version: {EXAMPLES[ecosystem]}. Give the complete list: "
+        "packages of earlier builds are not kept.",
     )
 
 
@@ -43,7 +43,7 @@ class BuildForm(ModelForm[RuntimeBuild]):
         model = RuntimeBuild
         fields = ("runtime", "kind")
         help_texts = {
-            "kind": "Pull fetches the runtime's image again first; both put the packages on top of it.",
+            "kind": "Pull fetches the runtime's image again first. Both kinds install the packages on top of it.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -55,7 +55,7 @@ class BuildForm(ModelForm[RuntimeBuild]):
             field.initial = "\n".join(runtime.packages.get(ecosystem, ())) if runtime else ""
 
     def _chosen(self) -> Runtime | None:
-        """The one that the address names."""
+        """Return the runtime that the query string names, or None."""
         chosen = str(self.initial.get("runtime", ""))
         return Runtime.objects.filter(pk=int(chosen)).first() if chosen.isdecimal() and len(chosen) < 10 else None
 
@@ -67,13 +67,15 @@ class BuildForm(ModelForm[RuntimeBuild]):
         values["packages"] = packages
         runtime = values.get("runtime")
         if runtime and RuntimeBuild.objects.unfinished().filter(runtime=runtime).exists():
-            raise ValidationError(f"A build of {runtime} is under way: wait for its end, or cancel it.")
+            raise ValidationError(
+                f"Another build of {runtime} is in progress: wait until it has ended, or cancel it."
+            )
         return values
 
 
 @admin.register(RuntimeBuild)
 class RuntimeBuildAdmin(ModelAdmin[RuntimeBuild]):
-    empty_hint = "A build adds packages to a runtime's image, tries them, and puts the image into use."
+    empty_hint = "A build adds packages to a runtime's image, tests the new image, and activates it."
     form = BuildForm
     list_display = (
         "__str__",
@@ -91,9 +93,9 @@ class RuntimeBuildAdmin(ModelAdmin[RuntimeBuild]):
         (
             None,
             {
-                "description": "Made in the background and proven with the runtime's smoke programs in a sandbox: "
-                "only then do runs have it. A build that fails changes nothing. "
-                "Programs can use all that you name here: name only packages you trust.",
+                "description": "The image is built in the background, and tested in a sandbox with the runtime's smoke "
+                "programs before runs get it. A failed build changes nothing. "
+                "Programs can use every package listed here: list only packages that you trust.",
                 "fields": ("runtime", "kind", *ECOSYSTEMS),
             },
         ),
@@ -111,11 +113,11 @@ class RuntimeBuildAdmin(ModelAdmin[RuntimeBuild]):
     change_form_template = "admin/builds/runtimebuild/change_form.html"
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        # The log is fetched by itself, piece by piece.
+        # The log is fetched separately, in chunks.
         return super().get_queryset(request).defer("log")
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        # One that exists is only looked at.
+        # An existing build is read-only.
         return super().get_form(request, obj, change, **kwargs | ({"form": forms.ModelForm} if obj else {}))
 
     def get_fieldsets(self, request: HttpRequest, obj: RuntimeBuild | None = None) -> Any:
@@ -129,7 +131,7 @@ class RuntimeBuildAdmin(ModelAdmin[RuntimeBuild]):
 
     def save_model(self, request: HttpRequest, obj: RuntimeBuild, form: Any, change: bool) -> None:
         if change:
-            return  # nothing of it can be edited
+            return  # an existing build cannot be edited
         try:
             build = services.request_build(
                 obj.runtime,
@@ -138,7 +140,7 @@ class RuntimeBuildAdmin(ModelAdmin[RuntimeBuild]):
                 by=actor_name(request.user),
             )
         except Refused as e:
-            # Somebody else asked in the same moment.
+            # Another build was requested at the same moment.
             raise PermissionDenied(str(e)) from e
         obj.pk, obj.number = build.pk, build.number
 
@@ -177,7 +179,7 @@ class RuntimeBuildAdmin(ModelAdmin[RuntimeBuild]):
         build = self._build(request, pk, changing=False)
         given = request.GET.get("since", "0")
         since = int(given) if given.isdecimal() and len(given) < 10 else 0
-        log = build.log[since : since + SHOWN]
+        log = build.log[since : since + LOG_CHUNK]
         return JsonResponse(
             {
                 "state": build.state,
@@ -193,7 +195,7 @@ class RuntimeBuildAdmin(ModelAdmin[RuntimeBuild]):
 
     def cancel_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         if not services.cancel(build := self._build(request, pk)):
-            messages.warning(request, f"It has ended: {build.state}.")
+            messages.warning(request, f"The build has already ended: {build.state}.")
         return HttpResponseRedirect(page_of(pk))
 
     def activate_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -202,7 +204,7 @@ class RuntimeBuildAdmin(ModelAdmin[RuntimeBuild]):
         except Refused as e:
             messages.error(request, str(e))
         else:
-            messages.success(request, "Its sandboxes are being warmed up; then it goes live.")
+            messages.success(request, "The build goes live as soon as its warm sandboxes are ready.")
         return HttpResponseRedirect(page_of(pk))
 
     def _build(self, request: HttpRequest, pk: int, *, changing: bool = True) -> RuntimeBuild:
@@ -221,7 +223,7 @@ class RuntimeBuildAdmin(ModelAdmin[RuntimeBuild]):
     @admin.display(description="Packages")
     def shown_packages(self, build: RuntimeBuild) -> str:
         named = [f"{name}: {', '.join(build.packages[name])}" for name in ECOSYSTEMS if build.packages.get(name)]
-        return "; ".join(named) or "none beside what the image holds"
+        return "; ".join(named) or "none in addition to the image"
 
 
 def page_of(pk: int) -> str:

@@ -1,4 +1,4 @@
-"""Disk: the images of old builds go, as long as nobody may want them back."""
+"""Collection: delete the images of old builds that nothing needs, to free disk space."""
 
 import hashlib
 import logging
@@ -28,14 +28,13 @@ def collect_here() -> None:
 
 
 def collect(engine: BuildEngine) -> list[str]:
-    """Removes what nobody needs of this node's builds; returns the names of the images."""
-    removed = [tag_of(build) for build in superfluous() if _remove(engine, build)]
+    """Remove the unneeded images of this node's builds, and return their names."""
+    removed = [tag_of(build) for build in unneeded_builds() if _remove(engine, build)]
     return removed + _strays(engine)
 
 
-def superfluous() -> list[RuntimeBuild]:
-    """Builds with an image that is not among the runtime's newest, does not run now, and is not what a rerun as it
-    was would need."""
+def unneeded_builds() -> list[RuntimeBuild]:
+    """Return the builds with an image that is not live, not among the runtime's newest, and not needed by a rerun."""
     here = RuntimeBuild.objects.filter(node=settings.SANDBOX_NODE).exclude(image_id="").select_related("runtime")
     found = []
     for _, builds in groupby(here.order_by("runtime_id", "-id"), key=lambda build: build.runtime_id):
@@ -45,7 +44,7 @@ def superfluous() -> list[RuntimeBuild]:
 
 
 def is_needed(image_id: str) -> bool:
-    """By an execution that could be run again as it was: retention has left its code, or it never had any."""
+    """Return whether a pinned rerun needs the image: an execution on it still has its code, or never had any."""
     rerunnable = ~Q(code="") | Q(code_sha256=NO_CODE)
     return Execution.objects.filter(rerunnable, image_id=image_id).exists()
 
@@ -54,15 +53,15 @@ def _remove(engine: BuildEngine, build: RuntimeBuild) -> bool:
     try:
         engine.untag(f"{repository()}:{tag_of(build)}")
     except EngineError as e:
-        logger.info("%s: its image stays for now: %s", build, e)  # a long run is still on it
+        logger.info("%s: image not removed yet: %s", build, e)  # for example, a long run still uses it
         return False
     RuntimeBuild.objects.filter(pk=build.pk).update(image_id="")
     return True
 
 
 def _strays(engine: BuildEngine) -> list[str]:
-    """Images and containers of builds that ended in between, or of a database that is no more."""
-    # What Docker has is read first: a build that begins meanwhile is no stray.
+    """Remove images and containers of interrupted builds, or of a deleted database; return the images' names."""
+    # Read Docker before the database, so that a build that starts meanwhile does not count as a stray.
     tags, builders = engine.tags(repository()), engine.builders()
     builds = list(RuntimeBuild.objects.filter(node=settings.SANDBOX_NODE).select_related("runtime"))
     working = {str(build.pk) for build in builds if build.state in (BuildState.BUILDING, BuildState.PROBING)}

@@ -1,4 +1,4 @@
-"""What a build asks of Docker, beside what sandboxes do: images, and the containers that make them."""
+"""The Docker operations of builds: images, and the containers in which packages are installed."""
 
 import functools
 import io
@@ -13,16 +13,16 @@ from django.conf import settings
 
 from sandboxes.docker_engine import KIND_LABEL, DockerEngine, engine_errors
 
-# A commit writes all that was installed.
+# A commit writes everything that was installed, which takes long.
 TIMEOUT_S = 600
 BUILD_LABEL = f"{settings.SANDBOX_LABEL}.build"
 SECRETS = "run/secrets"
-# The installers execute nothing of a package (see install.sh); these are what dpkg itself and the scripts of
-# Debian's packages need to give files their owners.
+# pip and npm execute no code of a package (see install.sh). dpkg and the scripts of Debian packages need these
+# capabilities to set owners and permissions of files.
 CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETGID", "SETUID"]
 MEMORY_BYTES = 2 * 1024**3
 PIDS = 1024
-# Docker's own default is 1024: whoever waits for a run goes first.
+# Docker's default is 1024: runs get CPU before builds.
 CPU_SHARES = 256
 
 
@@ -30,7 +30,7 @@ class BuildEngine(DockerEngine):
     timeout_s = TIMEOUT_S
 
     def pull(self, reference: str) -> Iterator[str]:
-        """Pulls it; yields what Docker says of the progress, once a layer and step."""
+        """Pull the image, and yield Docker's progress messages, each once per layer and step."""
         with engine_errors(f"pull {reference}"):
             seen = set()
             for event in self._api.pull(*_name_and_tag(reference), stream=True, decode=True):
@@ -42,12 +42,12 @@ class BuildEngine(DockerEngine):
                     yield line
 
     def image(self, reference: str) -> dict[str, Any]:
-        """Docker's description of an image. Raises ImageMissing."""
+        """Return Docker's description of an image. Raises ImageMissing."""
         with engine_errors(f"image {reference}"):
             return dict(self._api.inspect_image(reference))
 
     def create_builder(self, image_id: str, build_id: int, files: Mapping[str, str]) -> str:
-        """A container of the image that will run install.sh; the files lie beside it."""
+        """Create a container of the image that will run install.sh, with the files beside it. Returns its id."""
         config = {
             "Image": image_id,
             "Entrypoint": ["/bin/sh", f"/{SECRETS}/install.sh"],
@@ -61,9 +61,9 @@ class BuildEngine(DockerEngine):
                 BUILD_LABEL: str(build_id),
             },
             "HostConfig": {
-                # Not gVisor: it has no network where the kernel refuses its network stack. See docs/builds.md.
+                # Not gVisor: where the kernel refuses its network stack, it has no network. See docs/builds.md.
                 "Runtime": "runc",
-                # As images are built: a mirror may be reachable from nowhere else.
+                # The same network as for image builds: a mirror may be reachable only from the host.
                 "NetworkMode": "host",
                 "CapDrop": ["ALL"],
                 "CapAdd": CAPABILITIES,
@@ -83,7 +83,7 @@ class BuildEngine(DockerEngine):
         return container_id
 
     def commit(self, container_id: str, image_id: str, repository: str, tag: str) -> str:
-        """An image of what the container became, started as the one that it was made of is. Its id."""
+        """Commit the container to an image that starts like the original image, and return the new image's id."""
         base = self.image(image_id)["Config"]
         changes = [
             f"{word} {json.dumps(base.get(key) or [])}"
@@ -91,7 +91,7 @@ class BuildEngine(DockerEngine):
         ]
         changes.append(f"WORKDIR {base.get('WorkingDir') or '/'}")
         changes.append(f"USER {base.get('User') or '0'}")
-        # The builder's would pass to every container of the image, and each be removed as a builder that was left.
+        # Clear the builder's labels: containers of the image would inherit them and be removed as stray builders.
         changes += [f'LABEL {label}=""' for label in (settings.SANDBOX_LABEL, KIND_LABEL, BUILD_LABEL)]
         with engine_errors("commit"):
             return str(self._api.commit(container_id, repository, tag, changes=changes)["Id"])
@@ -101,7 +101,7 @@ class BuildEngine(DockerEngine):
             self._api.tag(image_id, repository, tag)
 
     def untag(self, name: str) -> None:
-        """Docker deletes what has no name left, unless a container runs on it. One that is gone is success."""
+        """Remove the name. Docker deletes an unnamed image unless a container uses it. A missing name is success."""
         with engine_errors("remove image"):
             try:
                 self._api.remove_image(name)
@@ -110,13 +110,13 @@ class BuildEngine(DockerEngine):
                     raise
 
     def tags(self, repository: str) -> list[str]:
-        """All names of the form repository:tag."""
+        """Return all names of the form repository:tag."""
         with engine_errors("images"):
             found = self._api.images(repository)
         return [name for image in found for name in image["RepoTags"] or () if name.startswith(f"{repository}:")]
 
     def builders(self) -> dict[str, str]:
-        """This node's containers of builds: their ids, and the builds'."""
+        """Return this node's build containers: build id by container id."""
         filters = {"label": [f"{settings.SANDBOX_LABEL}={settings.SANDBOX_NODE}", f"{KIND_LABEL}=build"]}
         with engine_errors("list"):
             found = self._api.containers(all=True, filters=filters)
@@ -124,7 +124,7 @@ class BuildEngine(DockerEngine):
 
 
 def _name_and_tag(reference: str) -> tuple[str, str]:
-    """Without a tag Docker would pull all there are."""
+    """Split a reference into name and tag or digest. Without a tag, Docker would pull all tags."""
     if "@" in reference:
         name, _, digest = reference.partition("@")
         return name, digest
@@ -133,7 +133,7 @@ def _name_and_tag(reference: str) -> tuple[str, str]:
 
 
 def _archive(files: Mapping[str, str]) -> bytes:
-    """A tar of files that root alone can read."""
+    """Return a tar archive of the files, readable only by root."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         folder = tarfile.TarInfo(SECRETS)

@@ -1,5 +1,5 @@
-# What a build's container runs, as root in a copy of the runtime's image. All that varies is in files beside this
-# one; the folder is gone before the image is made of the rest. See docs/builds.md.
+# Runs as root in a build's container, a copy of the runtime's image. The inputs are files in this folder, which is
+# deleted before the container is committed to an image. See docs/builds.md.
 set -eu
 cd /run/secrets
 export HOME=/run/secrets LC_ALL=C DEBIAN_FRONTEND=noninteractive
@@ -14,7 +14,7 @@ fail() {
 
 apt_get() {
     set -- -q -o APT::Sandbox::User=root -o Dpkg::Use-Pty=0 "$@"
-    # The host's mirror serves the host's release of Debian, and this image may be of another.
+    # The host's mirror serves the host's release of Debian. This image may be of another release.
     if [ -s apt.sources ] && [ -n "${VERSION_CODENAME:-}" ] && grep -q "$VERSION_CODENAME" apt.sources; then
         set -- -o Dir::Etc::SourceList=/run/secrets/apt.sources -o Dir::Etc::SourceParts=- "$@"
     fi
@@ -23,9 +23,9 @@ apt_get() {
 
 update() {
     [ -z "${updated:-}" ] || return 0
-    command -v apt-get >/dev/null || fail "this image has no apt-get: packages can be added to Debian's kind only"
+    command -v apt-get >/dev/null || fail "this image has no apt-get: packages can only be added to images based on Debian"
     [ ! -r /etc/os-release ] || . /etc/os-release
-    # A slim image lacks it, and packages with alternatives (Java's) do not install without it.
+    # Slim images lack this folder, and packages with alternatives (such as Java) do not install without it.
     mkdir -p /usr/share/man/man1
     apt_get update
     updated=yes
@@ -35,12 +35,12 @@ installed() {
     dpkg-query -W -f '${binary:Package}\n' | sort
 }
 
-# An installer that the image need not keep.
+# Installs an installer that is removed again at the end.
 lend() {
     echo "== tools: $1"
     update
     [ -s before ] || installed >before
-    apt_get install -y --no-install-recommends "$1" >tools.log 2>&1 || { cat tools.log; fail "no $1"; }
+    apt_get install -y --no-install-recommends "$1" >tools.log 2>&1 || { cat tools.log; fail "$1 could not be installed"; }
 }
 
 if [ -s apt.txt ]; then
@@ -55,7 +55,7 @@ if [ -s pip.txt ]; then
     command -v python3 >/dev/null || fail "pip: this image has no python3"
     [ -n "$(ls /usr/share/python-wheels/pip-*.whl 2>/dev/null)" ] || lend python3-pip-whl
     echo "== pip"
-    # Wheels only: what is unpacked executes nothing, where building a source distribution runs its author's code.
+    # Wheels only: installing a wheel executes no code of the package. Building a source distribution would.
     for wheel in /usr/share/python-wheels/pip-*.whl; do pip=$wheel/pip; done
     python3 "$pip" install --break-system-packages --root-user-action=ignore \
         --no-input --no-cache-dir --disable-pip-version-check --progress-bar=off --only-binary=:all: -r pip.txt
@@ -65,7 +65,7 @@ if [ -s npm.json ]; then
     command -v node >/dev/null || fail "npm: this image has no node"
     command -v npm >/dev/null || lend npm
     echo "== npm"
-    # npm removes what package.json does not name: what the image has already stays, at its version.
+    # npm removes packages that package.json does not name, so name those already in the image, at their versions.
     node -e '
         const fs = require("fs");
         const there = {};
@@ -79,8 +79,8 @@ if [ -s npm.json ]; then
         const wanted = JSON.parse(fs.readFileSync("npm.json"));
         fs.writeFileSync("package.json", JSON.stringify({ private: true, dependencies: { ...there, ...wanted } }));
     '
-    # No scripts: nothing of a package runs here. npm fails at the root ("Tracker already exists"), where Node.js
-    # looks last from /workspace: hence here, and moved.
+    # --ignore-scripts: no code of a package runs here. Node.js looks for modules of /workspace last in /node_modules,
+    # but npm fails in / ("Tracker already exists"): install here, and move the folder.
     npm install --ignore-scripts --omit=dev --no-audit --no-fund --no-progress --no-update-notifier
     rm -rf /node_modules
     mv node_modules /node_modules

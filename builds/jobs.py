@@ -1,4 +1,4 @@
-"""What keepers do for builds."""
+"""The periodic jobs for builds."""
 
 from datetime import timedelta
 
@@ -7,17 +7,17 @@ from sandbox_platform.kit.jobs import TICK_S, Job, declare
 
 declare(
     Job(
-        "Give up lost builds",
-        "End builds whose worker died, and start the next one in the queue.",
+        "Clean up lost builds",
+        "Mark builds whose worker died as failed, and start the next queued build.",
         timedelta(seconds=TICK_S),
-        services.look_after,
+        services.recover_lost,
         in_tick=True,
     )
 )
 declare(
     Job(
         "Collect images of old builds",
-        "Delete the images that no runtime and no rerun needs.",
+        "Delete images that no runtime and no rerun needs.",
         timedelta(seconds=collection.EVERY_S),
         collection.collect_here,
         look_every_s=collection.EVERY_S,

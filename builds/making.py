@@ -1,4 +1,4 @@
-"""From a runtime's image and a list of packages to an image of its own."""
+"""Make a new image from a runtime's image and a list of packages."""
 
 import json
 import re
@@ -16,13 +16,13 @@ from runtimes.packages import name_of
 from sandboxes.engine import Channel, EngineError, ImageMissing
 
 INSTALL = Path(__file__).with_name("install.sh")
-# Of the machine's mirrors and certificates, as `make` writes them down; what is not there is empty.
+# The machine's mirrors and certificates, written by `make`. A missing file counts as empty.
 HOST_FILES = ("ca", "pip_conf", "npmrc", "apt_conf", "apt.sources", "environment")
-LOOK_S = 0.5
+POLL_S = 0.5
 
 
 def repository() -> str:
-    """Where this node's builds are tagged: another database on the same Docker numbers its own."""
+    """Return the repository in which this node's builds are tagged. Installations on the same Docker have their own."""
     node = re.sub(r"[^a-z0-9]+", "-", settings.SANDBOX_NODE.lower()).strip("-") or "node"
     return f"{settings.SANDBOX_LABEL}/build-{node}"
 
@@ -32,14 +32,14 @@ def tag_of(build: RuntimeBuild) -> str:
 
 
 def make(engine: BuildEngine, build: RuntimeBuild, record: Record) -> None:
-    """Fills in base_image_id, digest and image_id. Raises BuildFailed and EngineError."""
+    """Make the image, and store base_image_id, digest and image_id. Raises BuildFailed and EngineError."""
     base = resolve(engine, build, record)
     build.base_image_id = str(base["Id"])
     build.digest = next(iter(base.get("RepoDigests") or ()), "")
     if any(build.packages.values()):
         build.image_id = install(engine, build, record)
     else:
-        # Under a name of its own it stays when its reference moves on to another image.
+        # The tag keeps the image when its reference moves to another image.
         engine.tag(build.base_image_id, repository(), tag_of(build))
         build.image_id = build.base_image_id
     build.save(update_fields=["base_image_id", "digest", "image_id"])
@@ -55,14 +55,14 @@ def resolve(engine: BuildEngine, build: RuntimeBuild, record: Record) -> dict[st
                 record.beat()
         except EngineError as e:
             record.line(str(e))
-            record.line("not pulled; is it on this node already?")
+            record.line("not pulled; trying the image on this node")
     try:
         return engine.image(build.base)
     except ImageMissing as e:
-        said = "\n".join(list(record.last_lines)[-2:-1]) if build.kind == BuildKind.PULL else ""
+        reason = "\n".join(list(record.last_lines)[-2:-1]) if build.kind == BuildKind.PULL else ""
         raise BuildFailed(
             f"The image {build.base} is not on the node {settings.SANDBOX_NODE}"
-            + (f", and could not be pulled: {said}" if said else "; a build of the kind pull fetches it")
+            + (f", and could not be pulled: {reason}" if reason else "; a build of the kind pull fetches it")
         ) from e
 
 
@@ -78,9 +78,9 @@ def install(engine: BuildEngine, build: RuntimeBuild, record: Record) -> str:
             channel.close()
         state = engine.state_after_end(container)
         if state.oom_killed:
-            raise BuildFailed("The build needed more memory than a build may have.")
+            raise BuildFailed("The build exceeded the memory limit of builds.")
         if state.running or state.exit_code != 0:
-            raise BuildFailed(record.why() or f"The build ended with status {state.exit_code}.")
+            raise BuildFailed(record.failure_reason() or f"The installer exited with status {state.exit_code}.")
         record.step("writing the image")
         return engine.commit(container, build.base_image_id, repository(), tag_of(build))
     finally:
@@ -88,11 +88,11 @@ def install(engine: BuildEngine, build: RuntimeBuild, record: Record) -> str:
 
 
 def follow(channel: Channel, record: Record) -> None:
-    """Until the stream ends."""
+    """Copy the container's output to the record until the stream ends."""
     rest = b""
     while True:
         record.beat()
-        if not select.select([channel], [], [], LOOK_S)[0]:
+        if not select.select([channel], [], [], POLL_S)[0]:
             continue
         received = channel.receive()
         if received is None:
@@ -105,7 +105,7 @@ def follow(channel: Channel, record: Record) -> None:
 
 
 def files_of(packages: Mapping[str, list[str]]) -> dict[str, str]:
-    """What lies beside install.sh."""
+    """Return the files for the container: install.sh and its inputs."""
     files = {name: _host_file(name) for name in HOST_FILES}
     for ecosystem in ("apt", "pip"):
         files[f"{ecosystem}.txt"] = "".join(f"{package}\n" for package in packages[ecosystem])

@@ -1,4 +1,4 @@
-"""A build: one attempt to give a runtime another image, and its record."""
+"""Builds: attempts to give a runtime another image, with their logs."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ class BuildState(models.TextChoices):
     BUILDING = "building", "Building"
     PROBING = "probing", "Probing"
     LIVE = "live", "Live"
-    READY = "ready", "Ready"  # proven good, and not what runs now
+    READY = "ready", "Ready"  # proven, and not live
     FAILED = "failed", "Failed"
     CANCELLED = "cancelled", "Cancelled"
 
@@ -39,7 +39,7 @@ class BuildQuerySet(models.QuerySet["RuntimeBuild"]):
         return self.filter(runtime=runtime, state=BuildState.LIVE).defer("log").first()
 
     def demote_live(self, runtime: Any) -> None:
-        """The live build of a runtime becomes one of those that can be activated."""
+        """Set the runtime's live build to ready, so that it can be activated again."""
         self.filter(runtime=runtime, state=BuildState.LIVE).update(state=BuildState.READY)
 
 
@@ -48,24 +48,28 @@ class RuntimeBuild(models.Model):
     number = models.PositiveIntegerField()
     kind = models.CharField(max_length=8, choices=BuildKind.choices)
     packages = models.JSONField(default=no_packages, validators=[validate_packages])
-    base = models.CharField(max_length=300, help_text="The runtime's image reference when it was asked for.")
+    base = models.CharField(max_length=300, help_text="The runtime's image reference at the request.")
     base_image_id = models.CharField(max_length=80, blank=True)
     image_id = models.CharField(
-        max_length=80, blank=True, help_text="Empty until there is one, and once collected."
+        max_length=80, blank=True, help_text="Empty until the image exists, and after it was collected."
     )
-    digest = models.CharField(max_length=400, blank=True, help_text="Where a registry has it, by digest.")
+    digest = models.CharField(
+        max_length=400, blank=True, help_text="Reference of the base image by registry digest."
+    )
     node = models.CharField(max_length=100, blank=True)
     state = models.CharField(max_length=9, choices=BuildState.choices, default=BuildState.QUEUED)
-    progress = models.CharField(max_length=100, blank=True, help_text="The step it is at.")
+    progress = models.CharField(max_length=100, blank=True, help_text="The current step.")
     log = models.TextField(blank=True)
     error = models.TextField(blank=True)
     requested_by = models.CharField(max_length=150, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
-    worker_backend = models.PositiveIntegerField(null=True, help_text="Its session in Postgres: gone when it is.")
+    worker_backend = models.PositiveIntegerField(
+        null=True, help_text="The worker's Postgres session; gone when it dies."
+    )
     finished_at = models.DateTimeField(null=True, blank=True)
-    live_at = models.DateTimeField(null=True, blank=True, help_text="When it last became what runs.")
+    live_at = models.DateTimeField(null=True, blank=True, help_text="When the build last went live.")
 
     objects = BuildQuerySet.as_manager()
 
@@ -80,7 +84,7 @@ class RuntimeBuild(models.Model):
                 fields=["runtime"], condition=Q(state__in=UNFINISHED), name="build_one_at_a_time"
             ),
             models.UniqueConstraint(fields=["runtime"], condition=Q(state="live"), name="build_one_live"),
-            # It takes a worker and most of the machine.
+            # A build occupies a worker and most of the machine.
             models.UniqueConstraint(fields=["node"], condition=Q(state__in=WORKING), name="build_one_per_node"),
         ]
 

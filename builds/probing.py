@@ -1,4 +1,4 @@
-"""Whether a new image runs what its runtime's smoke programs and its packages ask of it, in real sandboxes."""
+"""Prove a new image in real sandboxes: run the runtime's smoke programs, and import the packages."""
 
 from collections.abc import Mapping
 from contextlib import closing
@@ -17,7 +17,7 @@ from sandboxes.protocol import BYE
 from sandboxes.session import EndedBy, Report
 from sandboxes.sessions import session_of, state_of
 
-# Importing something large for the first time takes gVisor a while; the runs' own limit says nothing about it.
+# The first import of a large package is slow under gVisor, so the limits of runs do not apply to it.
 IMPORT_MS = 60_000
 IMPORT_PYTHON = """
 import importlib, importlib.metadata, sys, traceback
@@ -47,7 +47,7 @@ IMPORTS = {"pip": ((".py",), IMPORT_PYTHON), "npm": ((".js", ".mjs", ".cjs"), IM
 def probe(
     engine: Engine, runtime: Runtime, image_id: str, packages: Mapping[str, list[str]], record: Record
 ) -> None:
-    """Raises BuildFailed with the first program that does not do what it should, and EngineError."""
+    """Prove the image. Raises BuildFailed for the first program that does not end as expected, and EngineError."""
     tried = [*runtime.smoke, *imports(runtime, packages)]
     if not tried:
         record.step("probe: starting")

@@ -1,4 +1,4 @@
-"""What a build says of itself while it is under way, written where everybody can read it."""
+"""The record of a running build: log, progress and sign of life, written to its row."""
 
 import re
 import time
@@ -11,15 +11,15 @@ from django.db.models.functions import Concat
 from builds.models import WORKING, RuntimeBuild
 from executions.services import db_text
 
-EVERY_S = 0.5
-LONGEST_LOG = 512 * 1024
+WRITE_EVERY_S = 0.5
+MAX_LOG = 512 * 1024
 LAST_LINES = 200
-LONGEST_ERROR = 2000
-# A mirror's address may hold a password.
+MAX_ERROR = 2000
+# A mirror's address may contain a password.
 PASSWORD = re.compile(r"(?<=://)[^\s/@]+@")
 STEP = "== "
-# How the installers say what they could not do, the most telling first.
-TELLING = tuple(
+# Patterns of the installers' error messages, the most specific first.
+ERROR_PATTERNS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         r"^E: (Unable to locate package|Version .* was not found|Package .* has no installation candidate)",
@@ -32,15 +32,15 @@ TELLING = tuple(
 
 
 class BuildFailed(Exception):
-    """For the person who asked for it: what went wrong, and what to do about it."""
+    """The build failed. The message tells the requester what went wrong and what to do."""
 
 
 class Cancelled(Exception):
-    pass
+    """The cancellation of the build was requested."""
 
 
 class Lost(Exception):
-    """The row says that this build is over: somebody thought we were dead."""
+    """The row says that the build has ended: the keeper took this worker for dead."""
 
 
 class Record:
@@ -62,29 +62,30 @@ class Record:
         self.last_lines.append(text)
         if text.startswith(STEP):
             self._progress = text.removeprefix(STEP)[:100]
-        # The beginning is kept, so that an offset means the same for ever; the end is what `why` looks at.
-        if self._size < LONGEST_LOG:
-            self._pending += f"{text}\n" if self._size + len(text) < LONGEST_LOG else "(the rest is cut)\n"
+        # The log keeps its beginning, so that offsets stay valid. `failure_reason` reads the end from last_lines.
+        if self._size < MAX_LOG:
+            self._pending += f"{text}\n" if self._size + len(text) < MAX_LOG else "(truncated)\n"
             self._size += len(text) + 1
 
     def beat(self, *, now: bool = False) -> None:
-        """Writes what there is, now and then. Raises Cancelled, Lost, and BuildFailed when the time is up."""
+        """Write the pending lines, at most every WRITE_EVERY_S unless `now`.
+
+        Raises Cancelled, Lost, and BuildFailed when the build exceeds its time limit.
+        """
         if not now and time.monotonic() < self._next:
             return
-        self._next = time.monotonic() + EVERY_S
+        self._next = time.monotonic() + WRITE_EVERY_S
         self._write()
         if time.monotonic() > self._deadline:
             seconds = settings.SANDBOX_BUILD_TIMEOUT_MS / 1000
-            raise BuildFailed(
-                f"Not finished after {seconds:g} s: SANDBOX_BUILD_TIMEOUT sets how long it may take."
-            )
+            raise BuildFailed(f"Not finished after {seconds:g} s, the time limit (SANDBOX_BUILD_TIMEOUT).")
 
     def _write(self) -> None:
         open_rows = RuntimeBuild.objects.filter(pk=self._pk, state__in=WORKING)
         written = open_rows.update(
             log=Concat(F("log"), Value(self._pending), output_field=TextField()),
             progress=self._progress,
-            # A restart of Postgres gives us another session, and ours is how the keeper knows that we live.
+            # The keeper sees by this session that the worker is alive. It changes when Postgres restarts.
             worker_backend=Func(function="pg_backend_pid", output_field=PositiveIntegerField()),
         )
         if not written:
@@ -93,10 +94,10 @@ class Record:
         if open_rows.filter(cancel_requested_at__isnull=False).exists():
             raise Cancelled
 
-    def why(self) -> str:
-        """What the installers' last words say of the failure."""
+    def failure_reason(self) -> str:
+        """Return the installers' error lines from the last lines of output, or else the last five lines."""
         lines = list(self.last_lines)
-        for telling in TELLING:
-            if found := [line for line in lines if telling.search(line)]:
-                return "\n".join(dict.fromkeys(found))[:LONGEST_ERROR]
-        return "\n".join(line for line in lines[-5:] if line)[-LONGEST_ERROR:]
+        for pattern in ERROR_PATTERNS:
+            if found := [line for line in lines if pattern.search(line)]:
+                return "\n".join(dict.fromkeys(found))[:MAX_ERROR]
+        return "\n".join(line for line in lines[-5:] if line)[-MAX_ERROR:]

@@ -1,4 +1,4 @@
-"""What happens to builds; the API, the admin, the worker and the keeper all come through here."""
+"""Request, cancel and activate builds. The API, the admin, the worker and the keeper all use these functions."""
 
 from collections.abc import Mapping
 
@@ -21,7 +21,7 @@ ACTIVATE_TASK = "builds.tasks.activate_build"
 
 LOST = """
     UPDATE runtimes_runtimebuild b SET state = 'failed', finished_at = now(),
-        error = 'The worker that made it died. Start it again.'
+        error = 'The worker that ran the build died. Request the build again.'
     WHERE state IN ('building', 'probing') AND node = %s
       AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = b.worker_backend)
     RETURNING id
@@ -31,10 +31,10 @@ LOST = """
 def request_build(
     runtime: Runtime, *, kind: BuildKind, packages: Mapping[str, list[str]], by: str
 ) -> RuntimeBuild:
-    """A queued build. Raises Conflicting while another of this runtime is under way."""
+    """Queue a build and return it. Raises Conflicting while another build of the runtime is in progress."""
     try:
         with transaction.atomic():
-            # Numbers are given out one at a time.
+            # The lock keeps the numbers unique.
             Runtime.objects.select_for_update().get(pk=runtime.pk)
             last = RuntimeBuild.objects.filter(runtime=runtime).aggregate(last=Max("number"))["last"] or 0
             build = RuntimeBuild.objects.create(
@@ -47,7 +47,9 @@ def request_build(
             )
     except IntegrityError as e:
         raise Conflicting(
-            f"A build of {runtime} is under way.", remedy="Wait for its end, or cancel it.", code="build_under_way"
+            f"Another build of {runtime} is in progress.",
+            remedy="Wait until it has ended, or cancel it.",
+            code="build_under_way",
         ) from e
     enqueue(build)
     return build
@@ -58,7 +60,7 @@ def enqueue(build: RuntimeBuild) -> None:
 
 
 def cancel(build: RuntimeBuild) -> bool:
-    """False if it has ended."""
+    """Cancel the build; False if it has already ended. A running build stops at its next beat."""
     now = timezone.now()
     rows = RuntimeBuild.objects.filter(pk=build.pk)
     if rows.filter(state=BuildState.QUEUED).update(
@@ -69,9 +71,9 @@ def cancel(build: RuntimeBuild) -> bool:
 
 
 def activate(build: RuntimeBuild) -> None:
-    """Makes an earlier build the one that runs, in the background. Raises Conflicting and NobodyAnswers."""
+    """Activate an earlier build in the background. Raises Conflicting and NobodyAnswers."""
     if build.state == BuildState.LIVE:
-        raise Conflicting("It is what runs now.", remedy="There is nothing to do.", code="build_is_live")
+        raise Conflicting("The build is already live.", remedy="Nothing to do.", code="build_is_live")
     if build.state not in USABLE or not build.image_id:
         raise Conflicting(
             f"{str(build).capitalize()} is {build.state} and has no image.",
@@ -80,18 +82,18 @@ def activate(build: RuntimeBuild) -> None:
         )
     if build.base != build.runtime.image:
         raise Conflicting(
-            f"It was made of {build.base}, and the runtime's image is {build.runtime.image} today.",
-            remedy="Change the image back first, or build again.",
+            f"The build is based on {build.base}, but the runtime's image is now {build.runtime.image}.",
+            remedy="Change the image back, or build again.",
             code="build_of_another_image",
         )
-    if problem := missing_on(build.image_id):
+    if problem := availability_problem(build.image_id):
         raise Conflicting(problem, remedy="Build it again.", code="image_gone")
-    RuntimeBuild.objects.filter(pk=build.pk).update(progress="to be activated", error="")
+    RuntimeBuild.objects.filter(pk=build.pk).update(progress="activation queued", error="")
     async_task(ACTIVATE_TASK, build.pk, task_name=f"activate {build.pk}", broker=NotifyBroker())
 
 
-def missing_on(image_id: str) -> str:
-    """Why not every node can run it; "" if each can. Raises NobodyAnswers."""
+def availability_problem(image_id: str) -> str:
+    """Return why not every node can run the image; "" if every node has it. Raises NobodyAnswers."""
     nodes = liveness.keepers_alive()
     having = images.nodes_with(image_id, nodes)
     if having >= nodes:
@@ -99,8 +101,11 @@ def missing_on(image_id: str) -> str:
     return f"{nodes - having} of {nodes} nodes do not have the image {image_id[:19]}."
 
 
-def look_after() -> None:
-    """The keeper's: builds whose worker died, and queued ones whose task was lost or had to wait."""
+def recover_lost() -> None:
+    """Mark builds whose worker died as failed, and enqueue the next queued build. Keepers call this periodically.
+
+    A queued build has no task if the task was lost, or returned because another build was running.
+    """
     if not RuntimeBuild.objects.unfinished().exists():
         return
     with connection.cursor() as cursor:
@@ -109,7 +114,7 @@ def look_after() -> None:
 
 
 def start_next() -> None:
-    """A task too many does no harm: see tasks.take."""
+    """Enqueue the build that has waited longest. A surplus task does no harm: see tasks.take."""
     if RuntimeBuild.objects.working().filter(node=settings.SANDBOX_NODE).exists():
         return
     if waiting := RuntimeBuild.objects.filter(state=BuildState.QUEUED).order_by("id").first():

@@ -1,4 +1,4 @@
-"""Making a build the one that runs: between two statements, with its sandboxes warm already."""
+"""The swap: put a build live in one transaction, with its warm sandboxes started before."""
 
 from dataclasses import replace
 
@@ -14,36 +14,38 @@ from sandboxes.configuration import SandboxConfiguration
 from sandboxes.engine import Engine
 from sandboxes.models import Sandbox, SandboxState
 
-# The old ones' memory is needed until the new ones are there.
-MOST_WARM = 8
+# Until the swap, the old warm sandboxes also need their memory.
+MAX_WARM = 8
 ATTEMPTS = 3
 
 
 def go_live(engine: Engine, build: RuntimeBuild) -> None:
-    """Raises BuildFailed if the runtime was changed so that the build does not belong to it any more, and
-    EngineError: then nothing has changed."""
+    """Put the build live. Raises BuildFailed if the runtime's image has changed, and EngineError.
+
+    After an exception the runtime is unchanged.
+    """
     for _ in range(ATTEMPTS):
         runtime = Runtime.objects.select_related("seccomp_profile").get(pk=build.runtime_id)
         if runtime.image != build.base:
-            raise BuildFailed(f"The runtime's image was changed to {runtime.image} meanwhile: build again.")
-        warm = warmed_up(engine, runtime, build)
+            raise BuildFailed(f"The runtime's image has changed to {runtime.image} meanwhile: build again.")
+        warm = start_warm(engine, runtime, build)
         if _flip(build, runtime, warm):
             return
-        # Somebody changed the runtime: these sandboxes are not what it says now.
+        # The runtime has changed, so these sandboxes have an old configuration.
         for sandbox in warm:
             pool.retire(sandbox)
-    raise BuildFailed("The runtime was changed again and again meanwhile. Activate this build by hand.")
+    raise BuildFailed(f"The runtime changed during each of {ATTEMPTS} attempts. Activate this build by hand.")
 
 
-def warmed_up(engine: Engine, runtime: Runtime, build: RuntimeBuild) -> list[Sandbox]:
-    """As many as wait for a run now, which nobody can claim yet."""
+def start_warm(engine: Engine, runtime: Runtime, build: RuntimeBuild) -> list[Sandbox]:
+    """Start sandboxes of the build, as many as are warm now (at most MAX_WARM). They cannot be claimed yet."""
     ready = Sandbox.objects.filter(
         node=settings.SANDBOX_NODE, runtime=runtime, state=SandboxState.READY, runtime_revision=runtime.revision
     ).count()
     configuration = replace(SandboxConfiguration.of_runtime(runtime), image=build.image_id)
     started: list[Sandbox] = []
     try:
-        for _ in range(min(max(1, ready) if runtime.enabled else 1, MOST_WARM)):
+        for _ in range(min(max(1, ready) if runtime.enabled else 1, MAX_WARM)):
             started.append(pool.start(engine, configuration, held=True))
     except BaseException:
         for sandbox in started:
@@ -53,7 +55,7 @@ def warmed_up(engine: Engine, runtime: Runtime, build: RuntimeBuild) -> list[San
 
 
 def _flip(build: RuntimeBuild, known: Runtime, warm: list[Sandbox]) -> bool:
-    """False, and nothing done, if the runtime is not what it was when those were started."""
+    """Swap in one transaction. Returns False, without a change, if the runtime has changed since `known` was read."""
     with transaction.atomic():
         runtime = Runtime.objects.select_for_update().get(pk=known.pk)
         if runtime.revision != known.revision:

@@ -1,4 +1,4 @@
-"""The background tasks: one build from its request to its end, and going back to an earlier one."""
+"""The background tasks: run a build from start to end, and activate an earlier build."""
 
 import contextlib
 import logging
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 def run_build(build_id: int) -> None:
-    """Returns quietly if the build is gone, taken or cancelled, or another one is under way here."""
+    """Run a build. Does nothing if the build is gone, taken or cancelled, or if this node is running another one."""
     build = take(build_id)
     if build is None:
         return
@@ -36,17 +36,17 @@ def run_build(build_id: int) -> None:
     except (BuildFailed, EngineError) as e:
         end(engine, build, record, BuildState.FAILED, str(e))
     except Lost:
-        logger.warning("%s: somebody ended it meanwhile", build)
+        logger.warning("%s: the row was ended meanwhile", build)
         remove_image(engine, build)
     except Exception as e:
-        # The boundary of the worker: the build must end, whatever it was.
+        # The boundary of the worker: the build must end whatever the exception.
         logger.error("%s: %s", build, without_text(e))
         end(
             engine,
             build,
             record,
             BuildState.FAILED,
-            f"The platform failed: {type(e).__name__}. Its log says more.",
+            f"Internal error: {type(e).__name__}. See the worker's log.",
         )
     finally:
         services.start_next()
@@ -62,7 +62,7 @@ def take(build_id: int) -> RuntimeBuild | None:
                 started_at=timezone.now(),
             )
     except IntegrityError:
-        return None  # one at a time: whoever ends starts the next
+        return None  # another build is running here; its end starts the next one
     return RuntimeBuild.objects.select_related("runtime").get(pk=build_id) if taken else None
 
 
@@ -73,18 +73,18 @@ def carry_out(engine: BuildEngine, build: RuntimeBuild, record: Record) -> None:
     probe(engine, build.runtime, build.image_id, build.packages, record)
     record.step("probes passed")
     try:
-        problem = services.missing_on(build.image_id)
+        problem = services.availability_problem(build.image_id)
     except NobodyAnswers:
-        problem = "No keeper answers whether every node has the image."
+        problem = "No keeper answered whether every node has the image."
     if problem:
-        keep(build, f"{problem} Bring it there (docker save, docker load), then activate this build.")
+        keep(build, f"{problem} Copy the image there (docker save, docker load), then activate this build.")
         return
-    record.step("warming up its sandboxes")
+    record.step("starting warm sandboxes")
     go_live(engine, build)
 
 
 def keep(build: RuntimeBuild, why: str) -> None:
-    """It is good, and may be activated later."""
+    """Set the proven build to ready, with the reason why it is not live. It can be activated later."""
     fields = {"state": BuildState.READY, "error": why, "progress": "", "finished_at": timezone.now()}
     RuntimeBuild.objects.filter(pk=build.pk, state__in=WORKING).update(**fields)
 
@@ -102,7 +102,7 @@ def remove_image(engine: BuildEngine, build: RuntimeBuild) -> None:
     try:
         engine.untag(f"{repository()}:{tag_of(build)}")
     except EngineError as e:
-        logger.warning("%s: its image is not removed yet: %s", build, e)
+        logger.warning("%s: image not removed yet: %s", build, e)
 
 
 def activate_build(build_id: int) -> None:

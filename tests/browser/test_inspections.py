@@ -50,8 +50,8 @@ def test_a_profile_is_probed_before_it_is_used(page: Page) -> None:
     done(page)
     # Of the smoke programs, too, one makes a folder.
     expect(said(page, "Verdict")).to_have_text("Breaks the runtime")
-    expect(said(page, "Found")).to_contain_text("mkdir")
-    said(page, "Of").get_by_role("link").first.click()
+    expect(said(page, "Findings")).to_contain_text("mkdir")
+    said(page, "Subject").get_by_role("link").first.click()
     expect(page.locator("#seccomp-inspections tbody tr")).to_have_count(1)
     expect(page.locator("#seccomp-inspections")).to_contain_text("Done")
     page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
@@ -63,7 +63,7 @@ def test_a_dry_run_names_the_programs_that_would_break(page: Page, platform: Pla
     submit(platform, code=MAKES_A_FOLDER, wait=30)
     ask(page, "Dry run")
     done(page)
-    expect(said(page, "Found")).to_contain_text("mkdir")
+    expect(said(page, "Findings")).to_contain_text("mkdir")
 
 
 def test_what_was_learnt_becomes_a_revision(page: Page, platform: Platform) -> None:

@@ -42,7 +42,7 @@ def test_operator_tries_a_runtime_out_and_changes_none(open_page: Open, platform
     page = open_page(user="oda")
     runtime = open_runtime(page, platform, "nodejs")
     expect(page.locator("#manifest")).to_have_text(re.compile("Differences from the manifest"))
-    expect(page.get_by_role("button", name=re.compile("^Put"))).to_have_count(0)
+    expect(page.get_by_role("button", name=re.compile("^Reset"))).to_have_count(0)
     page.get_by_role("link", name="Test run").click()
     page.get_by_role("button", name="Run", exact=True).click()
     query = "SELECT count(*) FROM executions_execution WHERE runtime_id = %s AND labels->>'user' = 'oda'"
@@ -56,7 +56,7 @@ def test_a_field_is_put_back_to_its_manifest(open_page: Open, platform: Platform
     expect(page.get_by_role("row", name=re.compile("^Memory 300 MiB"))).to_be_visible()
     assert not violations(page)
     page.get_by_role("button", name="Reset Memory").click()
-    expect(page.locator("#content")).to_contain_text("warm sandboxes are replaced")
+    expect(page.locator("#content")).to_contain_text("Warm sandboxes are replaced")
     assert not violations(page)
     page.get_by_role("button", name="Reset", exact=True).click()
     expect(page.get_by_role("row", name=re.compile("^Memory"))).to_have_count(0)

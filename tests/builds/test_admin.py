@@ -47,7 +47,7 @@ def test_package_that_an_installer_could_misread_is_refused(browser: Browser, py
 
 
 def test_second_build_is_refused_while_one_is_under_way(browser: Browser, build: RuntimeBuild) -> None:
-    assert "is under way" in asked(browser, build.runtime)
+    assert "is in progress" in asked(browser, build.runtime)
     assert RuntimeBuild.objects.count() == 1
 
 
@@ -77,12 +77,12 @@ def test_earlier_build_is_activated_with_one_click(browser: Browser, node: str, 
     assert page(build, "activate") in browser.get(page(build)).content.decode()
     browser.post(page(build, "activate"))
     build.refresh_from_db()
-    assert build.progress == "to be activated"
+    assert build.progress == "activation queued"
 
 
 def test_what_cannot_be_activated_says_why(browser: Browser, node: str, python_runtime: Runtime) -> None:
     build = done(python_runtime, 1, node, base="another:1")
-    assert "was made of another:1" in browser.post(page(build, "activate"), follow=True).content.decode()
+    assert "is based on another:1" in browser.post(page(build, "activate"), follow=True).content.decode()
 
 
 @pytest.mark.parametrize("action", ["cancel", "activate"])

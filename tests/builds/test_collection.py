@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 from pytest_django import Settings
 
-from builds.collection import NO_CODE, collect, superfluous
+from builds.collection import NO_CODE, collect, unneeded_builds
 from builds.making import repository, tag_of
 from builds.models import BuildState, RuntimeBuild
 from executions.models import Execution
@@ -56,34 +56,34 @@ def numbers(found: list[RuntimeBuild]) -> set[int]:
 
 
 def test_newest_builds_are_kept(builds: list[RuntimeBuild]) -> None:
-    assert numbers(superfluous()) == {1, 2, 3}
+    assert numbers(unneeded_builds()) == {1, 2, 3}
 
 
 def test_what_runs_is_kept(builds: list[RuntimeBuild]) -> None:
     RuntimeBuild.objects.filter(number=1).update(state=BuildState.LIVE)
-    assert numbers(superfluous()) == {2, 3}
+    assert numbers(unneeded_builds()) == {2, 3}
 
 
 def test_what_a_rerun_needs_is_kept(builds: list[RuntimeBuild], make_execution: MakeExecution) -> None:
     make_execution(image_id=builds[1].image_id)
-    assert numbers(superfluous()) == {1, 3}
+    assert numbers(unneeded_builds()) == {1, 3}
 
 
 def test_what_retention_has_left_nothing_of_is_not(
     builds: list[RuntimeBuild], make_execution: MakeExecution
 ) -> None:
     make_execution(image_id=builds[1].image_id, code="")
-    assert numbers(superfluous()) == {1, 2, 3}
+    assert numbers(unneeded_builds()) == {1, 2, 3}
 
 
 def test_empty_program_can_be_run_again(builds: list[RuntimeBuild], make_execution: MakeExecution) -> None:
     make_execution(image_id=builds[1].image_id, code="", code_sha256=NO_CODE)
-    assert numbers(superfluous()) == {1, 3}
+    assert numbers(unneeded_builds()) == {1, 3}
 
 
 def test_images_of_another_node_are_its_own_business(builds: list[RuntimeBuild], settings: Settings) -> None:
     settings.SANDBOX_NODE = "another"
-    assert superfluous() == []
+    assert unneeded_builds() == []
 
 
 def test_collected_build_has_no_image_any_more(builds: list[RuntimeBuild], images: Images) -> None:
@@ -95,7 +95,7 @@ def test_collected_build_has_no_image_any_more(builds: list[RuntimeBuild], image
 def test_image_in_use_is_tried_again(builds: list[RuntimeBuild], images: Images) -> None:
     images.in_use = True
     collect(images)  # type: ignore[arg-type]
-    assert numbers(superfluous()) == {1, 2, 3}
+    assert numbers(unneeded_builds()) == {1, 2, 3}
 
 
 def test_what_belongs_to_no_build_goes(builds: list[RuntimeBuild], images: Images) -> None:

@@ -37,12 +37,12 @@ def test_password_in_an_address_is_not_written(build: RuntimeBuild, record: Reco
 
 
 def test_log_is_bounded(build: RuntimeBuild, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LONGEST_LOG", 1000)
+    monkeypatch.setattr(module, "MAX_LOG", 1000)
     for number in range(500):
         record.line(f"line {number}")
         record.beat(now=number % 50 == 0)
     assert len(log(build)) < 1100
-    assert build.log.endswith("(the rest is cut)\n")
+    assert build.log.endswith("(truncated)\n")
     assert record.last_lines[-1] == "line 499"
 
 
@@ -86,4 +86,4 @@ def test_build_ends_when_its_time_is_up(build: RuntimeBuild, settings: Settings)
 def test_installers_say_why(record: Record, lines: list[str], why: str) -> None:
     for line in lines:
         record.line(line)
-    assert record.why() == why
+    assert record.failure_reason() == why

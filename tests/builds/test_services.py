@@ -26,7 +26,7 @@ def test_build_is_queued_for_the_worker(build: RuntimeBuild) -> None:
 
 
 def test_runtime_has_one_build_at_a_time(build: RuntimeBuild) -> None:
-    with pytest.raises(Conflicting, match="under way"):
+    with pytest.raises(Conflicting, match="in progress"):
         request(build.runtime)
 
 
@@ -82,11 +82,11 @@ def test_next_build_starts_when_the_node_is_free(build: RuntimeBuild) -> None:
 
 def test_build_whose_worker_died_has_failed(build: RuntimeBuild) -> None:
     tasks.take(build.pk)
-    services.look_after()
+    services.recover_lost()
     build.refresh_from_db()
     assert build.state == BuildState.BUILDING
     RuntimeBuild.objects.filter(pk=build.pk).update(worker_backend=999_999_999)
-    services.look_after()
+    services.recover_lost()
     build.refresh_from_db()
     assert (build.state, "worker" in build.error) == (BuildState.FAILED, True)
 
@@ -96,7 +96,7 @@ def test_build_whose_worker_died_has_failed(build: RuntimeBuild) -> None:
     [
         ({"state": BuildState.FAILED, "image_id": ""}, "has no image"),
         ({"image_id": ""}, "has no image"),
-        ({"base": "another:1"}, "was made of another:1"),
+        ({"base": "another:1"}, "is based on another:1"),
     ],
 )
 def test_build_that_cannot_run_is_not_activated(
@@ -107,7 +107,7 @@ def test_build_that_cannot_run_is_not_activated(
 
 
 def test_live_build_is_not_activated_again(node: str, python_runtime: Runtime) -> None:
-    with pytest.raises(Conflicting, match="what runs now"):
+    with pytest.raises(Conflicting, match="already live"):
         services.activate(done(python_runtime, 1, node, state=BuildState.LIVE))
 
 

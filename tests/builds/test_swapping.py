@@ -54,24 +54,24 @@ def test_as_many_sandboxes_are_warm_as_before(
 def test_sandboxes_cannot_be_claimed_before_the_swap(
     engine: StubEngine, second: RuntimeBuild, python_runtime: Runtime
 ) -> None:
-    swapping.warmed_up(engine, python_runtime, second)
+    swapping.start_warm(engine, python_runtime, second)
     assert not claimable(python_runtime)
 
 
 def test_change_of_the_runtime_meanwhile_is_taken_over(
     engine: StubEngine, second: RuntimeBuild, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    warmed_up = swapping.warmed_up
+    start_warm = swapping.start_warm
 
     def changed_meanwhile(*arguments: object) -> list[Sandbox]:
         monkeypatch.undo()
-        warm = warmed_up(*arguments)  # type: ignore[arg-type]
+        warm = start_warm(*arguments)  # type: ignore[arg-type]
         runtime = Runtime.objects.get()
         runtime.environment = {"NEW": "1"}
         runtime.save()
         return warm
 
-    monkeypatch.setattr(swapping, "warmed_up", changed_meanwhile)
+    monkeypatch.setattr(swapping, "start_warm", changed_meanwhile)
     go_live(engine, second)
     runtime = Runtime.objects.get()
     assert (runtime.live_image, runtime.environment) == (second.image_id, {"NEW": "1"})

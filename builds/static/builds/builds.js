@@ -1,4 +1,4 @@
-// Follows the log of a build until its end, and then shows the page as it is after it.
+// Follows the log of a build until it ends, and then reloads the page.
 "use strict";
 
 (() => {
@@ -26,7 +26,7 @@
         watched ||= build.unfinished;
       }
     } catch {
-      // The web process restarts now and then.
+      // The web process may be restarting.
       wait = 3000;
     }
     setTimeout(look, wait);
