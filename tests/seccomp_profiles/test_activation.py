@@ -138,7 +138,7 @@ def test_profile_known_to_be_bad_is_given_to_no_runtime_or_client(draft: Seccomp
     probed(in_force(), verdict)
     runtime.seccomp_profile = draft.profile
     for owner in (runtime, Client(name="picky", seccomp_profile=draft.profile)):
-        with pytest.raises(ValidationError, match="the newest probe of quiet says"):
+        with pytest.raises(ValidationError, match="the newest probe of quiet on python says"):
             owner.full_clean()
 
 

@@ -20,7 +20,7 @@ from executions.callbacks.tasks import deliver
 from executions.models import Execution, Mode, Outcome, Status
 from executions.verdict import Verdict
 from runtimes.models import Runtime
-from sandbox_platform.keeper import keeper_of
+from sandbox_platform.keeper import build_keeper
 from sandbox_platform.kit.notify import CALLBACK, CALLBACK_QUEUED, QUEUED, Listener
 from tests.executions.callbacks.conftest import Receiver
 from tests.sandboxes.stub_engine import StubEngine
@@ -161,7 +161,7 @@ def test_the_runs_cluster_is_not_woken(ended: Callable[..., Delivery]) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_the_keeper_queues_what_is_due(ended: Callable[..., Delivery]) -> None:
     delivery = ended()
-    keeper_of(StubEngine())._tick()
+    build_keeper(StubEngine())._tick()
     assert queued() == [(delivery.pk, 0)]
 
 
