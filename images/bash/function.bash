@@ -1,9 +1,9 @@
-# Calls main with the arguments as JSON in $1; what it prints is the JSON result. Its messages go to stderr.
+# Calls main with the arguments as JSON in $1. What main prints to stdout is the JSON result; messages go to stderr.
 source=$1
 shift
 arguments=$(< "$SANDBOX_ARGUMENTS")
 unset SANDBOX_ARGUMENTS
-# Descriptor 4 is the runner's: not the program's to leave open in the background.
+# Close descriptor 4 for the program: a background process that inherits it would keep the runner's pipe open.
 exec 5>&4 4>&-
 . "$source" "$@"
 if ! declare -F main > /dev/null; then

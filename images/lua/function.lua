@@ -1,4 +1,4 @@
--- Calls main with the arguments as a table; sends the runner what it returns.
+-- Calls main with the arguments as a table and sends its return value to the runner.
 local json = require('dkjson')
 
 local source = table.remove(arg, 1)
@@ -15,7 +15,7 @@ if not encoded then
   io.stderr:write('Error: what main returned is not JSON: ', result, '\n')
   os.exit(1)
 end
--- Lua cannot use a descriptor by its number, and may not open the runner's pipe by name: cat holds it.
+-- Lua cannot use a descriptor by number and has no permission to open the runner's pipe by path: cat inherits it.
 local status = assert(io.popen('exec cat >&4', 'w'))
 status:write('R', string.pack('>I4', #result), result)
 status:close()

@@ -1,4 +1,4 @@
-# Calls main with the arguments as a hash reference; sends the runner what it returns.
+# Calls main with the arguments as a hash reference and sends its return value to the runner.
 use strict;
 use warnings;
 use JSON::PP;

@@ -1,12 +1,12 @@
 <?php
-// The PHP worker: becomes the program. See docs/runner-protocol.md, "Writing a worker".
-// Native because loading PHP's extensions takes longer than most programs do: it is over before the job comes.
+// The PHP worker, which becomes the program. See docs/runner-protocol.md, "Writing a worker".
+// Native because loading PHP's extensions takes longer than most programs run; it is done before the job arrives.
 
 final class SandboxWorker
 {
     private static array $job;
 
-    /** Waits for the job and writes its files; the program's. */
+    /** Waits for the job, writes its files and sets up the environment; returns the path of the program. */
     public static function take(): string
     {
         putenv('SANDBOX_PRELOAD');
@@ -14,7 +14,7 @@ final class SandboxWorker
         $pipe = fopen('php://fd/3', 'rb');
         $head = stream_get_contents($pipe, 4);
         if (strlen($head) < 4) {
-            exit(0); // no job: the sandbox is being taken down
+            exit(0); // no job: the sandbox is being removed
         }
         self::$job = $job = json_decode(stream_get_contents($pipe, unpack('N', $head)[1]), true);
         fclose($pipe);
@@ -35,7 +35,7 @@ final class SandboxWorker
         return $source;
     }
 
-    /** Calls main with the arguments by their names; sends the runner what it returns. */
+    /** In function mode, calls main with named arguments and sends its return value to the runner. */
     public static function finish(): void
     {
         if (self::$job['mode'] !== 'function') {
@@ -75,6 +75,6 @@ final class SandboxWorker
     }
 }
 
-// Here, not in a function: the program's variables are global ones.
+// Required at the top level, not in a function, so that the program's variables are global.
 require SandboxWorker::take();
 SandboxWorker::finish();

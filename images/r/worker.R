@@ -1,10 +1,10 @@
-# The R worker: becomes the program. See docs/runner-protocol.md, "Writing a worker".
-# Native because R takes half a second to start: it is over before the job comes.
+# The R worker, which becomes the program. See docs/runner-protocol.md, "Writing a worker".
+# Native because R takes half a second to start; that is done before the job arrives.
 invisible(loadNamespace("jsonlite"))
 
 sandbox <- local({
   Sys.unsetenv("SANDBOX_PRELOAD")
-  # R cannot use a descriptor by its number, and may not open the runner's pipes by name: cat holds them for it.
+  # R cannot use a descriptor by number and has no permission to open the runner's pipes by path: cat inherits them.
   jobs <- pipe("exec cat <&3", "rb")
   status <- pipe("exec cat >&4", "wb")
   send <- function(bytes) {
@@ -13,7 +13,7 @@ sandbox <- local({
   }
   send(charToRaw("+"))
   head <- readBin(jobs, "integer", endian = "big")
-  if (length(head) == 0) quit(status = 0) # no job: the sandbox is being taken down
+  if (length(head) == 0) quit(status = 0) # no job: the sandbox is being removed
   text <- rawToChar(readBin(jobs, "raw", head))
   Encoding(text) <- "UTF-8"
   job <- jsonlite::parse_json(text)
@@ -25,7 +25,7 @@ sandbox <- local({
   source <- file.path("/workspace", job$source_file)
   write(source, charToRaw(enc2utf8(job$code)))
   if (length(job$environment)) do.call(Sys.setenv, job$environment)
-  # As Rscript would have been called.
+  # commandArgs() returns what it would return under Rscript.
   own <- c("R", "--no-echo", "--no-restore", "--vanilla", paste0("--file=", source))
   given <- as.character(unlist(job$argv))
   unlockBinding("commandArgs", baseenv())
@@ -33,7 +33,7 @@ sandbox <- local({
     if (trailingOnly) given else c(own, if (length(given)) c("--args", given))
   }, baseenv())
   lockBinding("commandArgs", baseenv())
-  # Once more, for vectors where the JSON has lists of one type.
+  # Parse the arguments again with fromJSON, which makes a vector of a JSON array whose items have one type.
   arguments <- function() jsonlite::fromJSON(jsonlite::toJSON(job$arguments, auto_unbox = TRUE, null = "null", digits = NA))
   finish <- function(bytes) {
     send(bytes)

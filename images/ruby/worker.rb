@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-# The Ruby worker: becomes the program. See docs/runner-protocol.md, "Writing a worker".
-# Native because loading RubyGems takes longer than most programs do: it is over before the job comes.
+# The Ruby worker, which becomes the program. See docs/runner-protocol.md, "Writing a worker".
+# Native because loading RubyGems takes longer than most programs run; it is done before the job arrives.
 require 'fileutils'
 require 'json'
 
@@ -12,7 +12,7 @@ sandbox = lambda do
   [jobs, status].each { |pipe| pipe.close_on_exec = true }
   status.sync = true
   status.write('+')
-  head = jobs.read(4) || exit!(0) # no job: the sandbox is being taken down
+  head = jobs.read(4) || exit!(0) # no job: the sandbox is being removed
   job = JSON.parse(jobs.read(head.unpack1('N')))
   jobs.close
 
@@ -26,7 +26,7 @@ sandbox = lambda do
   ENV.update(job['environment'])
   ARGV.replace(job['argv'])
   $0 = source
-  # What Ruby does for the main program only.
+  # Ruby defines DATA only for its main script, which is this worker.
   if (at = job['code'].b =~ /^__END__\r?\n/n)
     Object.const_set(:DATA, File.open(source).tap { |file| file.seek(at + Regexp.last_match(0).bytesize) })
   end
@@ -38,7 +38,7 @@ begin
   load source
   if job['mode'] == 'function'
     abort 'main is not defined: the program must define a method named main.' unless respond_to?(:main, true)
-    # As keywords if it has any, else as one Hash.
+    # Pass the arguments as keywords if main takes any, otherwise as one Hash.
     kinds = method(:main).parameters.map(&:first)
     value = if kinds.intersect?(%i[key keyreq keyrest])
               main(**job['arguments'].transform_keys(&:to_sym))
@@ -55,7 +55,7 @@ begin
 rescue SystemExit, SignalException
   raise
 rescue Exception => e
-  # A backtrace that starts in the program, not here.
+  # Remove this file's lines from the backtrace.
   e.set_backtrace(e.backtrace.reject { |line| line.start_with?('/opt/sandbox/') })
   raise e
 end

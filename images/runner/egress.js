@@ -1,5 +1,5 @@
-// In a sandbox with egress: leads what http, https and fetch send through the proxy, by CONNECT. Node.js 20 does not
-// look at HTTPS_PROXY itself (axios does). The proxy is the only way out: whoever goes around this reaches nothing.
+// Loaded in sandboxes with egress: sends requests of http, https and fetch through the proxy, by CONNECT. Node.js 20
+// ignores HTTPS_PROXY (axios does not). This is a convenience, not a barrier: the proxy is the only way out.
 'use strict';
 
 const http = require('http');
@@ -58,7 +58,7 @@ class HttpsAgent extends https.Agent {
 http.globalAgent = new HttpAgent({ keepAlive: true, timeout: 5000 });
 https.globalAgent = new HttpsAgent({ keepAlive: true, timeout: 5000 });
 
-// fetch is made when it is first used, and so is what it connects with.
+// Node.js creates fetch and its global dispatcher on first use; only then can the dispatcher be replaced.
 const DISPATCHER = Symbol.for('undici.globalDispatcher.1');
 fetch('data:,').catch(() => {});
 const Agent = globalThis[DISPATCHER].constructor;

@@ -1,4 +1,4 @@
-// The Node.js worker: becomes the program. See docs/runner-protocol.md, "Writing a worker".
+// The Node.js worker, which becomes the program. See docs/runner-protocol.md, "Writing a worker".
 'use strict';
 
 const fs = require('fs');
@@ -12,7 +12,7 @@ function readExactly(size) {
   const buffer = Buffer.alloc(size);
   for (let offset = 0; offset < size; ) {
     const count = fs.readSync(3, buffer, offset, size - offset, null);
-    if (count === 0) process.exit(0); // no job: the sandbox is being taken down
+    if (count === 0) process.exit(0); // no job: the sandbox is being removed
     offset += count;
   }
   return buffer;
@@ -22,7 +22,7 @@ function writeAll(fd, buffer) {
   for (let offset = 0; offset < buffer.length; ) offset += fs.writeSync(fd, buffer, offset);
 }
 
-// For another language than JavaScript: its module turns a file's text into JavaScript.
+// For languages other than JavaScript, worker.json names a module that turns a file's text into JavaScript.
 const transpile = process.argv[2] ? require(process.argv[2]) : (code) => code;
 
 function fail(prefix, error) {
@@ -31,7 +31,7 @@ function fail(prefix, error) {
   process.exit(1);
 }
 
-// V8 compiles Node.js's own functions when they are first called: done while nobody waits.
+// Call the functions that a run needs, so that V8 compiles them before the job arrives.
 function rehearse() {
   const file = '/tmp/.rehearsal.js';
   fs.writeFileSync(file, '');
@@ -60,7 +60,7 @@ function load(job) {
   program.filename = file;
   program.paths = Module._nodeModulePaths(folder);
   if (script) process.mainModule = require.main = program;
-  // A top-level `main` of any kind counts, whatever else is exported; otherwise what the module exports.
+  // A top-level `main` takes precedence over anything the module exports.
   const tail = script ? '' : "\n\n;typeof main === 'undefined' || (module.exports = { main });";
   program._compile(transpile(job.code, file) + tail, file);
   program.loaded = true;
@@ -90,14 +90,14 @@ function sendResult(value) {
   head.write('R');
   head.writeUInt32BE(result.length, 1);
   writeAll(4, Buffer.concat([head, result]));
-  // Taking an isolate down takes longer than most runs: say that we are done, and go with the sandbox.
+  // Tearing down a V8 isolate takes longer than most runs: report "done" and wait to be killed with the sandbox.
   process.once('beforeExit', (code) => {
     process.emit('exit', code);
     if (code !== 0) return;
     writeAll(4, Buffer.from('D'));
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LINGER_MS);
   });
-  // The run is over when main() is: what still hangs on the event loop gets a moment, not the time limit.
+  // The run ends when main() ends: pending work on the event loop gets LINGER_MS, not the whole time limit.
   setTimeout(() => process.exit(0), LINGER_MS).unref();
 }
 
@@ -116,7 +116,8 @@ function runFunction(job) {
   }
 }
 
-// Otherwise process.exit() drops what the pipe had no room for yet, and fs.writeSync() fails with EAGAIN.
+// Blocking streams: otherwise process.exit() drops output that does not fit into the pipe, and fs.writeSync() fails
+// with EAGAIN.
 for (const stream of [process.stdout, process.stderr]) stream._handle.setBlocking(true);
 if (process.env.HTTPS_PROXY) require('/opt/sandbox/egress.js');
 for (const name of JSON.parse(process.env.SANDBOX_PRELOAD)) {
@@ -124,7 +125,7 @@ for (const name of JSON.parse(process.env.SANDBOX_PRELOAD)) {
 }
 delete process.env.SANDBOX_PRELOAD;
 rehearse();
-// Within the event loop, whose start is done with then.
+// Report "ready" from within the event loop, so that its start-up cost is paid before the job arrives.
 setImmediate(() => {
   writeAll(4, Buffer.from('+'));
   const job = JSON.parse(readExactly(readExactly(4).readUInt32BE(0)).toString());

@@ -1,4 +1,4 @@
-// TypeScript as JavaScript: types are removed, not checked, and every line stays where it was.
+// Turns TypeScript into JavaScript: types are removed, not checked, and line numbers stay the same.
 'use strict';
 
 const fs = require('fs');
@@ -10,13 +10,13 @@ function transpile(code, file) {
   try {
     return transform(code, { transforms: ['typescript', 'imports'], filePath: file }).code;
   } catch (error) {
-    // "Error transforming /workspace/main.ts: Unexpected token (1:13)"
+    // sucrase says "Error transforming /workspace/main.ts: Unexpected token (1:13)".
     process.stderr.write(`${path.basename(file)}: ${error.message.replace(/^Error transforming \S+: /, '')}\n`);
     return process.exit(1);
   }
 }
 
-// Files that are given beside the program.
+// Transpile the job's other files when the program requires them.
 Module._extensions['.ts'] = (module, file) => module._compile(transpile(fs.readFileSync(file, 'utf8'), file), file);
 
 module.exports = transpile;
