@@ -9,7 +9,7 @@ import stat
 MAX_NAMES = 10_000
 
 
-def found(path, limits):
+def collect(path, limits):
     """Yield (name, content) of the regular files within the limits, sorted by name.
 
     No other process of the sandbox may be running.

@@ -347,7 +347,7 @@ def send_artifacts(limits):
     sys.path.append(LIBRARY)  # `python3 -I` starts without the script's folder
     import artifacts
 
-    for name, content in artifacts.found(path, limits):
+    for name, content in artifacts.collect(path, limits):
         encoded = name.encode("utf-8")
         send(b"A", len(encoded).to_bytes(2, "big") + encoded + content)
 
