@@ -1,4 +1,4 @@
-"""A history as CSV or JSON lines, as long as it may be."""
+"""Exports executions as CSV or JSON lines, without a limit on their number."""
 
 import csv
 import json
@@ -14,17 +14,20 @@ from executions.models import Execution
 from executions.searching import Window
 
 CHUNK = 500
-CHUNK_OF_LARGE = 4  # tens of megabytes each, at worst
+CHUNK_OF_LARGE = 4  # rows with code and output, tens of megabytes each at worst
 MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
-# A spreadsheet takes a cell that begins so for a formula, and runs it.
+# A spreadsheet evaluates a cell that begins with one of these as a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def rows_of(
     executions: QuerySet[Execution], fields: list[str], windows: Iterable[Window] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Newest first, a chunk at a time; `windows`: only what was found in them. Between two chunks no database
-    connection is held: whoever reads slowly would keep one of the few that all requests share."""
+    """Yield the fields of each execution, newest first, or of those in the `windows` of a search.
+
+    Rows are read in chunks. No database connection is held between chunks: a slow reader would occupy one of the few
+    that all requests share.
+    """
     size = CHUNK_OF_LARGE if set(fields) & set(representation.LARGE) else CHUNK
     executions = executions.order_by("-id").defer(*representation.unneeded_columns(fields))
     for rows in _all(executions, size) if windows is None else _found(executions, size, windows):
@@ -47,7 +50,7 @@ def _found(executions: QuerySet[Execution], size: int, windows: Iterable[Window]
 
 
 class Line:
-    """What csv.writer writes to: gives the line back."""
+    """A file for csv.writer whose `write` returns the line."""
 
     def write(self, line: str) -> str:
         return line

@@ -1,4 +1,4 @@
-"""Facts about an execution that higher rooms know, and parts of its pages and answers that they contribute."""
+"""Extension points for higher rooms: facts about executions, and parts of pages and answers."""
 
 from typing import Any
 from uuid import UUID
@@ -9,14 +9,14 @@ from django.http import HttpRequest
 from executions.models import Execution
 from sandbox_platform.kit.sources import Source, Sources
 
-# Sent by the worker that has taken an execution, before its program begins. Arguments: execution. A receiver that
-# raises ends the execution as a platform error.
+# Sent by the worker that has claimed an execution, before the program starts. Argument: execution. An exception of a
+# receiver ends the execution as a platform error.
 starting = Signal()
-# Those of the executions whose output a retention policy has purged.
+# Returns the executions whose output a retention policy has purged.
 purged_output: Source[[list[UUID]], set[UUID]] = Source("whose output was purged")
-# What the newest trace says about the system calls that were refused to an execution; None without a trace.
+# Returns the refused system calls of an execution from its newest trace; None without a trace.
 refused_calls: Source[[Execution], dict[str, Any] | None] = Source("which system calls were refused")
-# Sentences about what keeps the platform from running programs as it should.
+# Return sentences about what keeps the platform from running programs properly.
 readiness_problems: Sources[[], list[str]] = Sources()
-# Further context of an execution's page.
+# Return additional template context for an execution's page.
 detail_cards: Sources[[HttpRequest, Execution], dict[str, Any]] = Sources()

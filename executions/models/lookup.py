@@ -1,4 +1,4 @@
-"""What executions are found and sorted by: expressions that are the same in an index and in every query."""
+"""Expressions for searching and sorting executions, shared by the indexes and all queries that use them."""
 
 from datetime import timedelta
 from typing import Any
@@ -10,13 +10,13 @@ from django.db.models.functions import Coalesce
 
 from clients.models.client import Client
 
-# A tsvector holds at most 1 MiB, and a longer one would fail the row: what lies beyond is not searched.
+# Only this many characters of each text are searched: a tsvector over 1 MiB would fail the INSERT.
 SEARCHED_CHARACTERS = 20_000
-# Of an id, in the marks of its time: 50 days, 3 days, 5 h, 17 min, 65 s.
+# Lengths of the id prefixes that mark its time: they span 50 days, 3 days, 5 h, 17 min, 65 s.
 MARK_DIGITS = (4, 5, 6, 7, 8)
-# What full-text search looks at. The marks begin with a character that no word of a text does: see searching.py.
-# Its cost is thousands of times that of an operator, and Postgres must know: it would compute it row by row where
-# the index has it. In SQL it would be taken apart and the cost forgotten, hence plpgsql.
+# The document of the full-text search. Marks begin with a character that no word of a text contains: see searching.py.
+# COST tells Postgres that the function costs thousands of times as much as an operator; otherwise Postgres would
+# compute it row by row instead of using the index. plpgsql, because Postgres inlines SQL functions and drops COST.
 WORDS = f"""
 CREATE FUNCTION execution_words(id uuid, client_id bigint, code text, stdout text, stderr text) RETURNS tsvector
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 100000 AS $$
@@ -39,12 +39,12 @@ def mark_of_client(client: Client | None) -> str:
 
 
 def ran_for() -> Coalesce:
-    """Unknown is 0: the index has no gaps, and a sorted list neither."""
+    """Return an expression for the run's duration, 0 if unknown, so that the index and sorted lists hold every row."""
     ran = ExpressionWrapper(F("ended_at") - F("started_at"), output_field=models.DurationField())
     return Coalesce(ran, Value(timedelta(0)), output_field=models.DurationField())
 
 
-# What lists are sorted by beside the time.
+# Sort keys of lists, other than the time.
 SORT_KEYS: dict[str, Any] = {
     "duration": ran_for(),
     "cpu_ms": Coalesce("cpu_ms", Value(0)),

@@ -1,6 +1,6 @@
-"""What a run was made of: the names of these columns, said once."""
+"""Names of the provenance columns."""
 
-# A sandbox has them from its start, and its execution from the sandbox, under the same names.
+# Set on a sandbox at its start, and copied to the execution that claims it, under the same names.
 STARTED_FROM = ("image_id", "runtime_revision", "profile_name", "profile_revision", "profile_sha256")
-# A rerun "as then" takes these from the earlier execution; see Execution.pinned.
+# A pinned rerun copies these from the earlier execution; see Execution.pinned.
 PINNED = (*STARTED_FROM, "network", "limits", "environment")
