@@ -1,4 +1,4 @@
-"""What happens to an execution, as Server-Sent Events. How to read them: docs/events.md."""
+"""The Server-Sent Events of one execution. docs/events.md describes them for clients."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from executions.models import Execution, OutputChunk, Status
 from executions.waiting import RECONNECT_S, hub
 from sandbox_platform.kit.notify import FINISHED, PROGRESS
 
-# A notification may be lost with its connection, so a stream looks by itself now and then.
+# A notification may be lost with its connection, so a stream also polls.
 LOOK_AGAIN_S = 5.0
 KEEP_ALIVE_S = 15.0
 RETRY_MS = 2000
@@ -32,7 +32,7 @@ FACTS = ("status", "outcome", "message", "exit_code", "signal", "queued_at", "cl
 
 
 class Phase(StrEnum):
-    """The last event about the status that was sent."""
+    """The last status event that was sent."""
 
     NONE = "none"
     QUEUED = "queued"
@@ -46,7 +46,7 @@ ID = re.compile(r"([0-9]{1,12})\.([0-9]{1,12})\.(none|queued|running|ended|close
 
 @dataclass(frozen=True)
 class Position:
-    """How far a watcher has come: characters of each stream, and the phase. Its text form is the events' id."""
+    """A watcher's position: characters sent of each stream, and the phase. Its text form is the id of an event."""
 
     stdout: int = 0
     stderr: int = 0
@@ -54,7 +54,7 @@ class Position:
 
     @classmethod
     def parse(cls, text: str) -> "Position":
-        """ValueError for what no stream of ours ever sent."""
+        """Parse an event's id. Raises ValueError for text that is none."""
         match = ID.fullmatch(text)
         if not match:
             raise ValueError("not an event's id")
@@ -71,16 +71,16 @@ class Position:
 
 
 def read(rows: Iterable[Row]) -> list[Row]:
-    """All of them, without keeping the connection: a watcher who reads slowly must not hold one of the pool's."""
-    found = list(rows)
+    """Return all rows and release the database connection: a slow watcher must not hold one of the pool's."""
+    result = list(rows)
     connection.close()
-    return found
+    return result
 
 
 class Events:
-    """The events of one execution from a position on. Holds no database connection while it waits.
+    """Iterates over the events of one execution after a position. Holds no database connection while it waits.
 
-    `caller`: the client's socket, watched for hanging up.
+    `caller` is the client's socket, watched for a disconnect.
     """
 
     def __init__(self, execution_id: UUID, position: Position, caller: socket.socket | None = None) -> None:
@@ -89,7 +89,7 @@ class Events:
         self._caller = caller
 
     def __iter__(self) -> Generator[bytes, None, None]:
-        connection.close()  # the request's own
+        connection.close()  # the request's connection
         yield f"retry: {RETRY_MS}\n\n".encode()
         with hub.event([self._id], FINISHED, PROGRESS) as news:
             pause = 0.0
@@ -101,7 +101,7 @@ class Events:
                         yield event
                         spoke = time.monotonic()
                 except (OperationalError, InterfaceError):
-                    # Postgres restarts. Nothing is lost: the position only moves with what was sent.
+                    # Postgres restarts. Nothing is lost: the position moves only with events that were sent.
                     connection.close()
                     pause = RECONNECT_S
                 if self._at.phase == Phase.CLOSED:
@@ -111,7 +111,7 @@ class Events:
                     spoke = time.monotonic()
 
     def _wait(self, news: int, seconds: float) -> bool:
-        """Until there may be news; false when the caller has hung up."""
+        """Block until there may be news or the time is over; return False if the caller has disconnected."""
         poll = select.poll()
         poll.register(news, select.POLLIN)
         if self._caller is not None:
@@ -131,11 +131,11 @@ class Events:
             yield from self._ending(facts)
 
     def _row(self, *fields: str) -> dict[str, Any]:
-        # Retention leaves an execution alone for longer than a stream of it lasts.
+        # The row exists: retention keeps an execution for longer than any stream of it lasts.
         rows: Iterable[dict[str, Any]] = Execution.objects.filter(pk=self._id).values(*fields)
         return read(rows)[0]
 
-    # Each event moves the position first: its id says where one is after it.
+    # Each event first moves the position, because its id is the position after it.
 
     def _beginning(self, facts: dict[str, Any]) -> Iterator[bytes]:
         if self._at.phase == Phase.NONE and facts["status"] != Status.REJECTED:
@@ -145,8 +145,8 @@ class Events:
 
     def _ending(self, facts: dict[str, Any]) -> Iterator[bytes]:
         if self._at.phase != Phase.ENDED:
-            told = {name: facts[name] for name in ("status", "outcome", "message", "exit_code", "signal")}
-            yield self._status(Phase.ENDED, told | {"at": facts["finished_at"]})
+            data = {name: facts[name] for name in ("status", "outcome", "message", "exit_code", "signal")}
+            yield self._status(Phase.ENDED, data | {"at": facts["finished_at"]})
         self._at = replace(self._at, phase=Phase.CLOSED)
         yield self._event("end", {"id": str(self._id)})
 
@@ -163,7 +163,7 @@ class Events:
             for chunk in chunks:
                 at = self._at.of(chunk.stream)
                 if chunk.start > at:
-                    return  # what lies between went down with Postgres; the row will have all of it
+                    return  # a chunk was lost in a restart of Postgres; the row will hold all output
                 if chunk.end > at:
                     yield self._output(chunk.stream, chunk.text[at - chunk.start :])
             if len(chunks) < CHUNKS_AT_ONCE:
@@ -180,11 +180,11 @@ class Events:
 
     def _output(self, stream: str, text: str) -> bytes:
         self._at = self._at.moved(stream, self._at.of(stream) + len(text))
-        return self._event(stream, self._told(stream, text))
+        return self._event(stream, self._output_data(stream, text))
 
-    def _told(self, stream: str, text: str) -> dict[str, Any]:
+    def _output_data(self, stream: str, text: str) -> dict[str, Any]:
         return {"text": text}
 
     def _event(self, name: str, data: dict[str, Any]) -> bytes:
-        # JSON escapes line ends, so the data is one line.
+        # JSON escapes line breaks, so the data is one line.
         return f"id: {self._at}\nevent: {name}\ndata: {json.dumps(data)}\n\n".encode()

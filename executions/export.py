@@ -1,4 +1,4 @@
-"""A history as CSV or JSON lines, as long as it may be."""
+"""Exports executions as CSV or JSON lines, without a limit on their number."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -13,14 +13,17 @@ from executions.searching import Window
 from sandbox_platform.kit.exports import as_download, csv_lines, json_lines
 
 CHUNK = 500
-CHUNK_OF_LARGE = 4  # tens of megabytes each, at worst
+CHUNK_OF_LARGE = 4  # rows with code and output, tens of megabytes each at worst
 
 
 def rows_of(
     executions: QuerySet[Execution], fields: list[str], windows: Iterable[Window] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Newest first, a chunk at a time; `windows`: only what was found in them. Between two chunks no database
-    connection is held: whoever reads slowly would keep one of the few that all requests share."""
+    """Yield the fields of each execution, newest first, or of those in the `windows` of a search.
+
+    Rows are read in chunks. No database connection is held between chunks: a slow reader would occupy one of the few
+    that all requests share.
+    """
     size = CHUNK_OF_LARGE if set(fields) & set(representation.LARGE) else CHUNK
     executions = executions.order_by("-id").defer(*representation.unneeded_columns(fields))
     for rows in _all(executions, size) if windows is None else _found(executions, size, windows):

@@ -1,7 +1,6 @@
-"""Executions counted by the hour, so that a dashboard of a month reads hours, not executions.
+"""Counts executions by the hour, so that a dashboard of a month reads hours instead of executions.
 
-Hours in which everything has ended are counted once, by a keeper's chore, and stored; the youngest are counted
-when somebody looks.
+A periodic job counts and stores each hour once all its executions have ended. Later hours are counted on demand.
 """
 
 import math
@@ -19,9 +18,9 @@ from executions.models import Execution, HourlyCount, HourlyTime, Rollup
 from sandbox_platform.kit.locks import Lock
 
 HOUR = timedelta(hours=1)
-# One transaction counts at most this much, so that a long history is counted in steps.
+# One transaction counts at most this span, so that a long history is counted in steps.
 STEP = timedelta(days=7)
-# Buckets of times in milliseconds, each 30 % wider than the one before: a quantile is right to within that.
+# Buckets of durations in milliseconds, each 30 % wider than the one before, which bounds a quantile's error.
 GROWTH, BUCKETS = 1.3, 64
 BUCKET = f"least({BUCKETS - 1}, floor(ln(greatest(%s, 1)) / ln({GROWTH})))::int"
 RUN_MS = "extract(epoch FROM ended_at - started_at) * 1000"
@@ -50,7 +49,7 @@ def floor_hour(at: datetime) -> datetime:
 
 
 def roll_up() -> int:
-    """Counts the hours that have become final; returns how many. Another process at it is left to it."""
+    """Count the hours that have become final; return how many. Do nothing while another process does it."""
     hours = 0
     while step := _roll_step():
         hours += step
@@ -78,7 +77,7 @@ def _roll_step() -> int:
 
 
 def counted_up_to() -> datetime | None:
-    """Where the stored hours end. None: there is no history."""
+    """Return the end of the stored hours, or None without any executions."""
     if rollup := Rollup.objects.first():
         return rollup.up_to
     first: datetime | None = Execution.objects.aggregate(first=Min("queued_at"))["first"]
@@ -86,7 +85,7 @@ def counted_up_to() -> datetime | None:
 
 
 def _final_up_to() -> datetime:
-    """Before this nothing is open, and nothing comes any more: an execution is queued when it arrives."""
+    """Return the hour before which no execution is open and none can be added: `queued_at` is the time of arrival."""
     oldest = Execution.objects.open().aggregate(oldest=Min("queued_at"))["oldest"]
     now = timezone.now() - timedelta(minutes=1)
     return floor_hour(min(now, oldest) if oldest else now)
@@ -94,14 +93,14 @@ def _final_up_to() -> datetime:
 
 @dataclass
 class Times:
-    """Of one runtime, by bucket."""
+    """Histograms of one runtime's durations: number of executions by bucket."""
 
     run: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     platform: dict[int, int] = field(default_factory=lambda: defaultdict(int))
 
 
 def counts(since: datetime, step: timedelta = HOUR) -> list[dict[str, Any]]:
-    """Rows of COUNTS, the stored and the youngest. A stored row's `hour` is where its `step` begins."""
+    """Return the stored and the later counts, as rows of COUNTS. A stored row's `hour` is the begin of its `step`."""
     since = floor_hour(since)
     with connection.cursor() as cursor:
         parameters: list[Any] = [step, since, since]
@@ -110,21 +109,21 @@ def counts(since: datetime, step: timedelta = HOUR) -> list[dict[str, Any]]:
 
 
 def daily(client_id: int, now: datetime, days: int) -> dict[date, int]:
-    """Executions of one client on each of the last days (UTC), the quiet ones too."""
+    """Return a client's number of executions on each of the last `days` days (UTC), zeros included."""
     today = now.astimezone(UTC).date()
-    found = {today - timedelta(days=ago): 0 for ago in range(days)}
-    begin = datetime.combine(min(found), time(), UTC)
+    totals = {today - timedelta(days=ago): 0 for ago in range(days)}
+    begin = datetime.combine(min(totals), time(), UTC)
     for row in counts(begin):
         day = row["hour"].astimezone(UTC).date()
-        if row["client_id"] == client_id and day in found:
-            found[day] += row["count"]
-    return found
+        if row["client_id"] == client_id and day in totals:
+            totals[day] += row["count"]
+    return totals
 
 
 def times(since: datetime) -> dict[int, Times]:
-    """By runtime."""
+    """Return the histograms of each runtime, by the runtime's key."""
     since = floor_hour(since)
-    found: dict[int, Times] = defaultdict(Times)
+    by_runtime: dict[int, Times] = defaultdict(Times)
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT runtime_id, kind, bucket, sum(count) AS count FROM {HourlyTime._meta.db_table}"  # noqa: S608
@@ -133,12 +132,12 @@ def times(since: datetime) -> dict[int, Times]:
         )
         rows = _dicts(cursor)
     for row in [*rows, *_live(TIMES, since)]:
-        getattr(found[row["runtime_id"]], row["kind"])[row["bucket"]] += int(row["count"])
-    return found
+        getattr(by_runtime[row["runtime_id"]], row["kind"])[row["bucket"]] += int(row["count"])
+    return by_runtime
 
 
 def quantile(buckets: dict[int, int], share: float) -> float | None:
-    """Milliseconds that this share took at most, or thereabouts: the middle of its bucket."""
+    """Return the quantile in milliseconds, as the middle of its bucket; None without any executions."""
     left = share * sum(buckets.values())
     for bucket in sorted(buckets):
         left -= buckets[bucket]

@@ -1,4 +1,4 @@
-"""What callers send, field by field: checked here, and described in the schema from here."""
+"""Serializers of requests. They check the fields and are the source of the OpenAPI schema."""
 
 import re
 from typing import Any, ClassVar
@@ -19,10 +19,10 @@ MOST_FILES = 100
 MOST_NAMES = 100
 LONGEST_WAIT_S = settings.LONGEST_RUN_S
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-# They change what the dynamic loader or the runner does, before the program has a say.
+# These would change the dynamic loader or the runner, before the program starts.
 RESERVED = re.compile(r"LD_.*|DYLD_.*|GLIBC_TUNABLES|SANDBOX_.*")
 LABEL = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-# Neither of them matches "", which the schema allows beside them.
+# Neither matches "", which the schema allows in addition.
 BASE64 = r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)\Z"
 URL = r"^[Hh][Tt][Tt][Pp][Ss]?://[!-\[\]-~]+$"
 LONGEST_VARIABLE = 32_768
@@ -32,9 +32,9 @@ LOWEST = {"memory_bytes": 64 * MIB, "wall_time_ms": 1, "cpu_time_ms": 1, "output
 
 class FileForm(Strict):
     path = Text(max_length=255, help_text="Relative to /workspace, e.g. data/in.csv.")
-    content = Text(required=False, allow_blank=True, help_text="Text.")
+    content = Text(required=False, allow_blank=True, help_text="The content as text.")
     content_base64 = Name(
-        BASE64, "Not base64, with padding.", required=False, allow_blank=True, help_text="Anything, in base64."
+        BASE64, "Not padded base64.", required=False, allow_blank=True, help_text="The content in base64."
     )
     also = Strict.also | {"oneOf": [{"required": ["content"]}, {"required": ["content_base64"]}]}
 
@@ -43,22 +43,22 @@ class FileForm(Strict):
 class Arguments(serializers.JSONField):
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, dict):
-            raise ValidationError("Must be an object: its names are the parameters of main().")
+            raise ValidationError("Must be an object whose names are the parameters of main().")
         return data
 
 
 class LimitsForm(Strict):
-    """Each at most the runtime's own, which is what counts when it is left out."""
+    """Limits of one run. Each is at most the runtime's, which applies if the field is left out."""
 
     def get_fields(self) -> Any:
         return {name: Whole(required=False, min_value=LOWEST.get(name, 0), max_value=2**40) for name in ADJUSTABLE}
 
 
-class Named(serializers.DictField):
-    """Texts by names of a given form."""
+class TextsByName(serializers.DictField):
+    """Texts by name, where the names must match a pattern."""
 
     pattern: ClassVar[re.Pattern[str]]
-    says: ClassVar[str]
+    problem: ClassVar[str]
 
     def to_internal_value(self, data: Any) -> Any:
         values = super().to_internal_value(data)
@@ -66,7 +66,7 @@ class Named(serializers.DictField):
             raise ValidationError(f"More than {MOST_NAMES} names.")
         for name in values:
             if not self.pattern.fullmatch(name):
-                raise ValidationError({name[:128]: [self.says]})
+                raise ValidationError({name[:128]: [self.problem]})
         return values
 
 
@@ -80,24 +80,24 @@ def _named(pattern: str, longest: int) -> dict[str, Any]:
 
 
 @extend_schema_field(_named(f"(?!(?:{RESERVED.pattern})$){VARIABLE.pattern}", LONGEST_VARIABLE))
-class Variables(Named):
+class Variables(TextsByName):
     child = Text(allow_blank=True, max_length=LONGEST_VARIABLE)
     pattern = VARIABLE
-    says = "Not a name: letters, digits and _, no digit first."
+    problem = "Not a variable's name: only letters, digits and _, and no digit first."
 
     def to_internal_value(self, data: Any) -> Any:
         values = super().to_internal_value(data)
         for name in values:
             if RESERVED.fullmatch(name):
-                raise ValidationError({name: ["Reserved: it would alter the loader or the runner."]})
+                raise ValidationError({name: ["Reserved: would change the dynamic loader or the runner."]})
         return values
 
 
 @extend_schema_field(_named(LABEL.pattern, LONGEST_LABEL))
-class Labels(Named):
+class Labels(TextsByName):
     child = Text(allow_blank=True, max_length=LONGEST_LABEL)
     pattern = LABEL
-    says = "Not a label's name: 1 to 64 of letters, digits, '_', '.', '-'."
+    problem = "Not a label's name: only 1 to 64 letters, digits, '_', '.' and '-'."
 
 
 @extend_schema_field({"type": "string", "pattern": URL, "maxLength": LONGEST_URL})
@@ -117,27 +117,29 @@ class ExecutionForm(Strict):
     mode = serializers.ChoiceField(
         Mode.choices,
         default=Mode.SCRIPT,
-        help_text="script: the program runs from top to bottom. function: main(**arguments) is called and its "
-        "result kept as JSON.",
+        help_text="script: the program runs from top to bottom. function: main(**arguments) is called, and its "
+        "return value is stored as JSON.",
     )
     code = Text(required=False, allow_blank=True, help_text="The program, unless it is one of files.")
     files = serializers.ListField(child=FileForm(), required=False, max_length=MOST_FILES)
-    entry = Text(required=False, max_length=255, help_text="Which of files is the program, when several could be.")
-    arguments = Arguments(default=dict, help_text="Given to main() in mode function.")
+    entry = Text(
+        required=False, max_length=255, help_text="Path of the program among files, if there are several."
+    )
+    arguments = Arguments(default=dict, help_text="Arguments of main(), in mode function.")
     stdin = Text(default="", allow_blank=True)
     argv = serializers.ListField(child=Text(allow_blank=True, max_length=32_768), default=list, max_length=1000)
     environment = Variables(default=dict)
     limits = LimitsForm(
-        required=False, help_text="Each at most the runtime's own, which counts when it is left out."
+        required=False, help_text="Each is at most the runtime's, which applies if the field is left out."
     )
     labels = Labels(default=dict)
     callback_url = CallbackUrl(
         default="",
         allow_blank=True,
         max_length=LONGEST_URL,
-        help_text="Is told of the end: see docs/callbacks.md.",
+        help_text="Receives a POST when the execution ends: see docs/callbacks.md.",
     )
-    # The program is code, or one of files, which entry may name.
+    # The program is either code or one of files, which entry may name.
     also = Strict.also | {
         "anyOf": [
             {"required": ["code"], "not": {"required": ["entry"]}},
@@ -151,7 +153,7 @@ class WaitingForm(Strict):
         default=0,
         min_value=0,
         max_value=LONGEST_WAIT_S,
-        help_text="How many seconds to wait for the execution to end. 0: the answer comes at once.",
+        help_text="Seconds to wait for the execution to end. 0: do not wait.",
     )
 
 
@@ -160,13 +162,13 @@ class SubmissionForm(WaitingForm, ExecutionForm):
 
 
 class PartForm(SubmissionForm):
-    """Of a multipart form, whose other parts are the files."""
+    """The JSON part of a multipart form, whose other parts are the files."""
 
     also = Strict.also | {"not": {"required": ["code", "entry"]}}
 
 
 class MultipartForm(Strict):
-    """For the schema: base.FormParser makes a SubmissionForm of it."""
+    """Only for the schema: base.FormParser turns the request into a SubmissionForm."""
 
     execution = PartForm()
     also: ClassVar[dict[str, Any]] = {
@@ -184,5 +186,8 @@ class BatchForm(Strict):
 
 class RerunForm(WaitingForm):
     configuration = serializers.ChoiceField(
-        [("then", "The same image, seccomp profile and limits"), ("now", "The runtime as it is today")]
+        [
+            ("then", "The recorded image, seccomp profile and limits"),
+            ("now", "The runtime's current configuration"),
+        ]
     )

@@ -1,31 +1,29 @@
-"""What a warm sandbox that waits costs in memory."""
+"""Estimates the memory of a warm sandbox."""
 
 from executions.models import Execution
 from runtimes.models import MIB, Runtime
 from runtimes.sources import IdleMemory
 from sandboxes.models import Sandbox, SandboxState
 
-# Of so many of the last runs the least peak is taken: what is left of it without a program of any size.
+# The lowest peak among this many last runs, that of the smallest program, approximates an idle sandbox.
 LOOKED_AT = 200
-# Measured by hand, for runtimes that nothing ran on yet: docs/performance.md and docs/runtimes.md.
+# Measured by hand, for runtimes without any runs: docs/performance.md and docs/runtimes.md.
 MEASURED = {"python": 70 * MIB, "nodejs": 41 * MIB}
 OTHERS = 20 * MIB
 
 
 def idle_memory(runtime: Runtime) -> IdleMemory:
-    """Never more than its limit."""
+    """Return the estimate, at most the runtime's memory limit, and its source in words."""
     ready = Sandbox.objects.filter(runtime_id=runtime.pk, state=SandboxState.READY)
     if held := [memory for memory in ready.values_list("memory_bytes", flat=True) if memory]:
         return IdleMemory(
-            min(runtime.memory_bytes, sum(held) // len(held)), "what the warm ones hold now, on average"
+            min(runtime.memory_bytes, sum(held) // len(held)), "the present average of its warm sandboxes"
         )
-    # Those without a figure are left out afterwards: a history that has none must not be read to its begin.
+    # Skip runs without a figure only after the query: a history without figures must not be read from end to end.
     last = Execution.objects.filter(runtime_id=runtime.pk).order_by("-id")[:LOOKED_AT]
     seen = [peak for peak in last.values_list("peak_memory_bytes", flat=True) if peak]
     if seen:
-        return IdleMemory(
-            min(runtime.memory_bytes, *seen), f"the least that one of its last {len(seen)} runs took"
-        )
+        return IdleMemory(min(runtime.memory_bytes, *seen), f"the lowest peak of its last {len(seen)} runs")
     known = MEASURED.get(runtime.slug)
-    source = "as docs/performance.md has it" if known else "what a small one takes; yours may take more"
-    return IdleMemory(min(runtime.memory_bytes, known or OTHERS), f"{source}: nothing has run on it yet")
+    source = "as measured in docs/performance.md" if known else "typical of small runtimes; this one may need more"
+    return IdleMemory(min(runtime.memory_bytes, known or OTHERS), f"{source}: it has no runs yet")

@@ -1,4 +1,4 @@
-"""What keepers do for executions."""
+"""Periodic jobs for executions."""
 
 from datetime import timedelta
 
@@ -11,12 +11,12 @@ TICK = timedelta(seconds=TICK_S)
 
 def _counted() -> LastRun:
     counted = Rollup.objects.first()
-    return LastRun(counted.up_to, "All executions before then are counted.") if counted else LastRun()
+    return LastRun(counted.up_to, "All executions before this time are counted.") if counted else LastRun()
 
 
 declare(
     Job(
-        "Give up lost executions",
+        "End lost executions",
         "End executions whose worker died.",
         TICK,
         reaper.reap_lost,
@@ -35,7 +35,7 @@ declare(
 declare(
     Job(
         "Requeue lost tasks",
-        "Queue executions again whose task went down with a cluster.",
+        "Queue executions again whose task was lost with a worker cluster.",
         TICK,
         reaper.requeue_orphans,
         in_tick=True,
@@ -52,7 +52,7 @@ declare(
 declare(
     Job(
         "Count executions by the hour",
-        "Prepare the dashboard's figures. An hour is counted once everything in it has ended.",
+        "Prepare the dashboard's figures. An hour is counted once all its executions have ended.",
         timedelta(hours=1),
         figures.roll_up,
         last_run=_counted,

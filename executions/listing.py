@@ -1,4 +1,4 @@
-"""Which executions, in which order, from where on: the same for the list and the export."""
+"""Filters, orders and cursors of executions, shared by the API's list and export."""
 
 import base64
 import binascii
@@ -21,7 +21,7 @@ from sandbox_platform.kit.errors import InvalidField
 
 LARGEST_NUMBER = 2**53 - 1
 ID_IS_EARLIER = timedelta(minutes=5)
-BY_TIME = "queued_at"  # the order of ids
+BY_TIME = "queued_at"  # ordered by id, which is ordered by time
 ORDERINGS = [sign + name for name in (BY_TIME, *SORT_KEYS) for sign in ("-", "")]
 
 
@@ -34,26 +34,28 @@ def filtered(executions: QuerySet[Execution], form: dict[str, Any]) -> QuerySet[
     if "client" in form:
         executions = executions.filter(client=Subquery(Client.objects.filter(name=form["client"]).values("pk")))
     if "runtime" in form:
-        # Not by a join: as one value, Postgres can walk the runtime's own index in the order of the list.
+        # A subquery instead of a join: with a single value Postgres can read the runtime's index in the list's order.
         executions = executions.filter(runtime=Subquery(Runtime.objects.filter(slug=form["runtime"]).values("pk")))
     for name, lookup, at_least in (("min_duration_ms", "ran__gte", True), ("max_duration_ms", "ran__lte", False)):
         if name in form:
             ran = timedelta(milliseconds=min(form[name], 10**12))
             executions = executions.annotate(ran=ran_for()).filter(**{lookup: ran})
-            if not (at_least and ran):  # 0 may mean unknown, which is neither long nor short
+            if not (at_least and ran):  # a duration of 0 may mean unknown, which matches no bound
                 executions = executions.filter(started_at__isnull=False, ended_at__isnull=False)
     return executions
 
 
 def labelled(form: dict[str, Any]) -> Iterator[Q]:
     if labels := form.get("label"):
-        # The second condition lets Postgres use the index, which knows only rows with labels.
+        # The first condition lets Postgres use the index, which is partial: it holds only rows with labels.
         yield ~Q(labels={}) & Q(labels__contains=_labels(labels))
 
 
 def _by_id(form: dict[str, Any]) -> Iterator[Q]:
-    """The bounds of time once more, for the ids: lists are in their order, and Postgres begins where the time is.
-    An id is made shortly before its execution is queued."""
+    """Yield the time bounds as bounds on ids, so that Postgres can start reading the id's index at the right place.
+
+    An id is made shortly before its execution is queued, hence the slack.
+    """
     if "queued_after" in form:
         yield Q(id__gte=first_id(form["queued_after"] - ID_IS_EARLIER))
     if "queued_before" in form:
@@ -71,7 +73,7 @@ def _labels(pairs: list[str]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Order:
-    """Of a list: a sort key and then the id, so that no row comes twice or never."""
+    """The order of a list: a sort key, then the id, so that paging neither repeats nor skips a row."""
 
     ordering: str
 
@@ -106,7 +108,7 @@ class Order:
         return later if key is None else Q(**{f"key__{beyond}": key}) | Q(key=key) & later
 
     def position(self, cursor: str) -> tuple[UUID, int]:
-        """The id at which a page begins, without it, and how far a search looks at once. Of an order by time."""
+        """Return the id after which a page begins, and the search's window in blocks. Only for an order by time."""
         _, row, span = self._decoded(cursor)
         return row, span
 
@@ -133,4 +135,6 @@ class Order:
                 raise ValueError
             return key, UUID(row), span
         except (ValueError, TypeError, AttributeError, binascii.Error, RecursionError) as e:
-            raise InvalidField("cursor", "Not the cursor of a page in this order.", "Take it from `next`.") from e
+            raise InvalidField(
+                "cursor", "Not the cursor of a page in this order.", "Use the value of `next`."
+            ) from e

@@ -1,9 +1,9 @@
-"""Live output: what a running program writes, put where watchers find it.
+"""Writes the output of running programs into rows that watchers read.
 
-Written whether or not somebody watches: a watcher who comes late, or comes back, then needs nothing but the rows,
-and the worker need not know of watchers. What that costs is bounded: nothing for a run that ends at once, then one
-INSERT a tick, by a thread of its own, for a Postgres that hangs must not hold up the session, which enforces the
-limits. If one fails, the next takes its output along; the end of the run has all of it anyway.
+Output is written whether or not anybody watches, so that a watcher who comes late or reconnects needs only the rows,
+and the worker need not know its watchers. The cost is bounded: nothing for a short run, then one INSERT per tick. A
+separate thread writes, because a hanging Postgres must not delay the session, which enforces the limits. If an INSERT
+fails, the next one includes its output. The end of the run stores all output in any case.
 """
 
 import codecs
@@ -36,13 +36,13 @@ PUT = """
 
 
 class Text:
-    """One stream's bytes as the row will hold them: see services.db_text."""
+    """One stream's bytes, decoded as the row will hold them: see services.db_text."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._taken = 0
         self.waiting = ""
-        self.start = 0  # of `waiting`, in characters
+        self.start = 0  # position of `waiting` in the stream, in characters
 
     def take(self, output: bytearray, limit: int) -> None:
         new = bytes(output[self._taken : limit])
@@ -60,14 +60,14 @@ class Text:
 
 
 class Feed:
-    """One run's output on its way."""
+    """The output of one run that is yet to be written."""
 
     def __init__(self, execution_id: UUID, limit: int) -> None:
         self._execution_id = execution_id
         self._limit = limit
         self._texts = {"stdout": Text(), "stderr": Text()}
         self.report: Report | None = None
-        self.pending = threading.Event()  # it is in the writer's queue
+        self.pending = threading.Event()  # set while the feed is in the writer's queue
         self.over = False
 
     def write(self) -> None:
@@ -87,7 +87,7 @@ class Feed:
 
 
 class Writer:
-    """The thread that writes, of one process, on a connection of its own."""
+    """The process's writing thread, with its own database connection."""
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[Feed | None] = queue.SimpleQueue()
@@ -95,7 +95,7 @@ class Writer:
         self._thread.start()
 
     def offer(self, feed: Feed) -> None:
-        """At most once in the queue: however long Postgres hangs, nothing piles up."""
+        """Queue the feed unless it is queued already, so that the queue stays short while Postgres hangs."""
         if not feed.pending.is_set():
             feed.pending.set()
             self._queue.put(feed)
@@ -110,11 +110,11 @@ class Writer:
             try:
                 feed.write()
             except Error as e:
-                # Five times a second: others say it aloud.
-                logger.debug("live output: Postgres is away (%s)", type(e).__name__)
+                # Debug level, because this would repeat five times a second; other code logs the outage.
+                logger.debug("live output: Postgres is unavailable (%s)", type(e).__name__)
                 connection.close()
             except Exception as e:
-                # The thread's outermost frame: without it no run of this process would be seen any more.
+                # The thread's outermost frame: an error here would end live output for all runs of this process.
                 logger.error("live output: %s", without_text(e))
         connection.close()
 
@@ -123,7 +123,11 @@ _writers: dict[int, Writer] = {}
 
 
 def writer() -> Writer:
-    """This process's; a fork has no threads, so each makes its own. Called by the process's one task at a time."""
+    """Return this process's writer.
+
+    A fork inherits no threads, so each process makes its own writer. No lock is needed: a process runs one task at a
+    time.
+    """
     pid = os.getpid()
     if pid not in _writers:
         _writers.clear()
@@ -133,7 +137,7 @@ def writer() -> Writer:
 
 @contextmanager
 def output(execution_id: UUID, limit: int) -> Iterator[Callable[[Report], None]]:
-    """What a Session calls to have its output seen. `limit`: bytes of each stream."""
+    """Yield the `watch` callback for a Session, which publishes its output up to `limit` bytes per stream."""
     feed = Feed(execution_id, limit)
 
     def watch(report: Report) -> None:

@@ -1,4 +1,4 @@
-"""What the pool's keeper must know about executions."""
+"""Tells the keeper which executions run, were cancelled, or are unfinished."""
 
 from collections.abc import Collection
 from uuid import UUID
@@ -8,7 +8,7 @@ from sandboxes.calls import SandboxKind
 
 
 class Executions:
-    """Answers the keeper: see sandboxes.keeper.Occupancy."""
+    """Implements sandboxes.keeper.Occupancy."""
 
     def running(self, node: str) -> list[tuple[UUID, SandboxKind]]:
         rows = Execution.objects.filter(status=Status.RUNNING, node=node)

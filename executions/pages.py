@@ -1,4 +1,4 @@
-"""A page of a list: read in its order, or, when text is searched, through the windows of the search."""
+"""Reads one page of a list: in the list's order, or, for a text search, through the windows of the search."""
 
 import time
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from clients.models import Client
 from executions.listing import BY_TIME, ID_IS_EARLIER, Order, filtered, labelled
 from executions.models import Execution
 from executions.models.ids import first_id
-from executions.searching import START_BLOCKS, Search, Window, extent, whose
+from executions.searching import START_BLOCKS, Search, Window, extent, search_scope
 from sandbox_platform.kit.errors import InvalidField
 
-# Then the page ends with what there is, and the next one goes on.
+# After this time a page ends early, and its cursor continues the search.
 BUDGET_S = 0.1
-# Of what is sorted by something else than time: it must be found as a whole.
+# Caps for a search sorted by another key than the time, which must find all matches first.
 MOST_SORTED = 5000
 SORT_BUDGET_S = 1.0
 
@@ -24,7 +24,10 @@ SORT_BUDGET_S = 1.0
 def page(
     visible: QuerySet[Execution], form: dict[str, Any], caller: Client | None
 ) -> tuple[list[Execution], str | None]:
-    """Its rows, and the cursor of the page after it. `visible`: what the caller may see, as it is to be read."""
+    """Return the page's rows and the cursor of the next page, if any.
+
+    `visible` holds the executions that the caller may see, with the columns to read.
+    """
     order, limit, cursor = Order(form["ordering"]), form["limit"], form.get("cursor")
     rows = filtered(visible, form)
     if not form.get("q"):
@@ -48,7 +51,7 @@ def page(
 
 
 def found_windows(form: dict[str, Any], caller: Client | None, order: Order) -> Iterator[Window]:
-    """What matches the text, and the labels: neither the other filters nor whose it is."""
+    """Yield the windows of the text search, within the time bounds. Of the other filters, only labels are applied."""
     whole = extent(Execution.objects.visible_to(caller))
     if whole is None:
         return
@@ -60,12 +63,12 @@ def found_windows(form: dict[str, Any], caller: Client | None, order: Order) -> 
         newest = min(newest, first_id(form["queued_before"]))
     if (cursor := form.get("cursor")) and order.is_by_time:
         row, span = order.position(cursor)
-        position = row.int  # itself is on the page before
+        position = row.int  # this row was on the previous page
         if order.is_newest_first:
             newest = min(newest, UUID(int=max(position - 1, 0)))
         else:
             oldest = max(oldest, UUID(int=min(position + 1, 2**128 - 1)))
-    search = Search(form["q"], whose(caller), Execution.objects.filter(*labelled(form)))
+    search = Search(form["q"], search_scope(caller), Execution.objects.filter(*labelled(form)))
     yield from search.windows(oldest=oldest, newest=newest, newest_first=order.is_newest_first, span=span)
 
 
@@ -77,7 +80,7 @@ def _all_found(rows: QuerySet[Execution], form: dict[str, Any], caller: Client |
         if len(ids) > MOST_SORTED or time.monotonic() > deadline:
             raise InvalidField(
                 "ordering",
-                "Too many executions match to be sorted so.",
+                "Too many executions match for this ordering.",
                 "Bound the time with queued_after and queued_before, or order by queued_at.",
             )
         if window.ids:

@@ -1,4 +1,4 @@
-"""What people run themselves, in the web UI: as a client of its own, which has caps and limits like any other."""
+"""Submits what people run in the web UI, as the client `console`, which has caps and quotas like any other."""
 
 from dataclasses import replace
 from typing import Any
@@ -18,17 +18,17 @@ from sandbox_platform.kit.fields import validated
 CLIENT = "console"
 ENDPOINT = "console"
 MAY_RUN = "executions.run_execution"
-# The label that says who it was.
+# The label with the person's name.
 LABEL = "user"
 
 
 def client() -> Client:
-    """Has no token: nobody calls the API with it."""
+    """Return the console's client. It has no token, so nobody can call the API with it."""
     return Client.objects.get_or_create(name=CLIENT)[0]
 
 
 class NotNow(Conflicting):
-    """What the platform says to a caller who may not, in words."""
+    """The submission was refused; the text is a message for the person."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why, code="not_now")
@@ -42,11 +42,11 @@ def run(data: Any, *, by: AbstractBaseUser | AnonymousUser, http: HttpRequest) -
 
 
 def submit(request: services.Request, user: AbstractBaseUser | AnonymousUser) -> Execution:
-    """Raises NotNow."""
+    """Submit the request with the user's name as a label. Raises NotNow."""
     labels = {**request.labels, LABEL: user.get_username()}
     request = replace(request, labels=labels, endpoint=ENDPOINT)
     if request.client and not request.client.enabled:
-        raise NotNow(f"The client {CLIENT} is switched off: an administrator can enable it.")
+        raise NotNow(f"The client {CLIENT} is disabled. An administrator can enable it.")
     try:
         return services.submit(request, policy=request.runtime.code_policy)
     except (services.RuntimeNotAllowed, LimitTooHigh, OverLimit, NeverFits) as e:

@@ -1,4 +1,4 @@
-"""The levers of the pool that people have: rows change here, and the keeper does what they say."""
+"""Operations on the pool for people. They change rows, and the keeper acts on them."""
 
 from executions import services
 from executions.models import Outcome
@@ -8,7 +8,7 @@ from sandboxes.models import Sandbox, SandboxState
 
 
 def drain(runtime: Runtime) -> int:
-    """The warm ones of all nodes go; the keepers start fresh ones. Returns how many."""
+    """Drain a runtime's warm sandboxes on all nodes; return how many. The keepers start fresh ones."""
     ready = Sandbox.objects.filter(runtime=runtime, state=SandboxState.READY)
     number = ready.update(state=SandboxState.USED)
     notify(POOL)
@@ -16,16 +16,16 @@ def drain(runtime: Runtime) -> int:
 
 
 def kill(sandbox: Sandbox) -> bool:
-    """A warm one goes; one with an execution ends with it, which is cancelled. False if it was neither."""
+    """Remove a ready sandbox, or cancel the execution of a claimed one; return False if it was neither."""
     if sandbox.execution_id and sandbox.state == SandboxState.CLAIMED:
         return services.cancel(sandbox.execution_id, outcome=Outcome.CANCEL_REQUESTED)
-    # The condition is part of the UPDATE: somebody may claim it at this moment.
+    # The condition is part of the UPDATE: a run may claim the sandbox at this moment.
     gone = Sandbox.objects.filter(pk=sandbox.pk, state=SandboxState.READY).update(state=SandboxState.USED)
     notify(POOL)
     return bool(gone)
 
 
 def resize(runtime: Runtime, *, pool_min: int, pool_max: int) -> None:
-    """Without a new revision: the size says nothing about how programs run, and warm ones stay."""
+    """Change the pool's size without a new revision: runs are not affected, so warm sandboxes stay."""
     runtime.pool_min, runtime.pool_max = pool_min, pool_max
     runtime.save(update_fields=["pool_min", "pool_max", "updated_at"])

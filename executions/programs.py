@@ -1,6 +1,6 @@
-"""Smoke programs in sandboxes that are not an execution's: for probes of images and of profiles, and learning.
+"""Runs smoke programs without an execution: for probes of images and profiles, and for learning.
 
-Their grammar, and what may be expected of them: runtimes/smoke.py.
+runtimes/smoke.py defines their format and their expectations.
 """
 
 import json
@@ -36,8 +36,8 @@ def job_of(program: Mapping[str, Any], runtime: Runtime, limits: Limits) -> Job:
 
 
 def disagreements(program: Mapping[str, Any], report: Report, verdict: Verdict) -> list[str]:
-    """In what it did not end as expected, and what the platform says of its end; [] if it did."""
-    shown = {
+    """Return where the end differs from the expected one, then the verdict's message; [] if nothing differs."""
+    actual = {
         "status": verdict.status,
         "outcome": verdict.outcome,
         "exit_code": verdict.exit_code,
@@ -45,5 +45,5 @@ def disagreements(program: Mapping[str, Any], report: Report, verdict: Verdict) 
         "stdout": report.stdout.decode(errors="replace"),
         "stderr": report.stderr.decode(errors="replace"),
     }
-    wrong = smoke.disagreements(program, shown, [name for name, _ in report.artifacts])
+    wrong = smoke.disagreements(program, actual, [name for name, _ in report.artifacts])
     return [*wrong, verdict.message] if wrong and verdict.message else wrong

@@ -1,4 +1,4 @@
-"""Whether a program sent now would be run: what /readyz says."""
+"""Tells whether the platform can run programs now, for /readyz."""
 
 from enum import StrEnum
 
@@ -13,18 +13,18 @@ from sandboxes.models import Sandbox, SandboxState
 
 class State(StrEnum):
     READY = "ready"
-    # Programs run, but something beside them does not work: no reason to send callers elsewhere.
+    # Programs run, but something else does not work: load balancers should keep sending callers here.
     DEGRADED = "degraded"
     NOT_READY = "not ready"
 
 
 def state() -> tuple[State, list[str]]:
-    """And what is missing, in words."""
+    """Return the state and the problems, as sentences."""
     try:
         if problems := _problems():
             return State.NOT_READY, problems
         if not liveness.callbacks_alive():
-            return State.DEGRADED, ["Nobody delivers callbacks: they wait."]
+            return State.DEGRADED, ["No callbacks service is running: deliveries are pending."]
     except OperationalError:
         return State.NOT_READY, ["Postgres does not answer."]
     return State.READY, []

@@ -1,5 +1,4 @@
-"""Finds executions that nobody will finish any more, and finishes them; and what finished ones left behind. Runs
-in the keeper."""
+"""Ends executions that no worker will finish, and removes what ended ones left behind. Runs in the keeper."""
 
 import logging
 from datetime import timedelta
@@ -14,9 +13,9 @@ from executions.verdict import Verdict
 
 logger = logging.getLogger(__name__)
 
-# A task taken out of the queue reaches a worker at once: see cluster.HandOver.
+# A task that leaves the queue reaches a worker at once (see cluster.HandOver); after this time it counts as lost.
 REQUEUE_AFTER = timedelta(seconds=10)
-# Each costs a transaction, and the keeper has other work; the next ones come with the next tick.
+# Cap per tick: each requeue costs a transaction, and the keeper has other work.
 REQUEUE_AT_ONCE = 500
 ORPHANS = """
     SELECT e.id, e.client_id, e.enqueued_at FROM executions_execution e
@@ -25,14 +24,16 @@ ORPHANS = """
     ORDER BY e.id LIMIT %s
 """
 OVERDUE = "SELECT id FROM executions_execution WHERE status = 'queued' AND queued_at < %s"
-# Starting a sandbox, storing the result through a restart of Postgres: what a run may need beside its own time.
+# Time that a run may need beyond its wall time: to start a sandbox, and to store the result across a restart of
+# Postgres.
 SLACK = timedelta(seconds=150)
-# Far longer than a chunk can be on its way after the end of its run.
+# Far longer than the writing of a chunk can outlast its run.
 SWEEP_AFTER = timedelta(minutes=2)
 
-# Postgres remembers its sessions until it restarts. After a restart every session is gone, and a worker that
-# is still running its job would look dead: those wait for their deadline instead. When one of its processes
-# crashes, Postgres restarts under the same postmaster; the checkpointer's age tells, to who may see it.
+# A worker is dead when its Postgres session is gone. A restart of Postgres ends all sessions, so executions that were
+# claimed before it wait for their deadline instead: their workers may be alive. After the crash of one of its
+# processes Postgres restarts under the same postmaster; then only the checkpointer's start time shows the restart,
+# if this role may read it.
 LOST = """
     SELECT e.id FROM executions_execution e
     WHERE e.status = 'running' AND e.node = %s
@@ -47,31 +48,36 @@ LOST = """
 
 
 def reap_lost() -> int:
-    """Executions whose worker is dead. They are not run again: their code may have had its effects."""
+    """End executions whose worker is dead; return how many. They are not retried: their code may have had effects."""
     with connection.cursor() as cursor:
         cursor.execute(LOST, [settings.SANDBOX_NODE, SLACK.total_seconds()])
         lost = [row[0] for row in cursor.fetchall()]
     for execution_id in lost:
-        logger.warning("execution %s: its worker died", execution_id)
-        message = "The worker that ran this died. The program may have run in part; it is not run twice."
+        logger.warning("execution %s: worker died", execution_id)
+        message = (
+            "Worker lost: the worker died during the run. The program may have run in part and is not retried."
+        )
         services.finish(execution_id, Verdict(Status.PLATFORM_ERROR, Outcome.WORKER_LOST, message))
     return len(lost)
 
 
 def expire_queued() -> int:
-    """Executions that waited longer than anybody should."""
+    """End executions that waited longer than SANDBOX_QUEUE_TIMEOUT; return how many."""
     limit = timedelta(milliseconds=settings.SANDBOX_QUEUE_TIMEOUT_MS)
     with connection.cursor() as cursor:
         cursor.execute(OVERDUE, [timezone.now() - limit])
         expired = [row[0] for row in cursor.fetchall()]
-    message = f"No worker was free for {limit.total_seconds():g} s."
+    message = f"Queue timeout: no worker was free for {limit.total_seconds():g} s."
     for execution_id in expired:
         services.finish(execution_id, Verdict(Status.CANCELLED, Outcome.QUEUE_TIMEOUT, message))
     return len(expired)
 
 
 def requeue_orphans() -> int:
-    """Queued executions whose task went down with a cluster. A task too many does no harm: see tasks.take."""
+    """Queue executions again whose task was lost with a cluster; return how many.
+
+    A duplicate task does no harm: see tasks.take.
+    """
     orphans = list(Execution.objects.raw(ORPHANS, [timezone.now() - REQUEUE_AFTER, REQUEUE_AT_ONCE]))
     for orphan in orphans:
         with transaction.atomic():
@@ -84,6 +90,6 @@ def requeue_orphans() -> int:
 
 
 def sweep_output() -> int:
-    """Live output of executions that have ended: their rows have it."""
+    """Delete live output of executions that have ended, whose rows hold it; return the number of chunks."""
     old = OutputChunk.objects.filter(created_at__lt=timezone.now() - SWEEP_AFTER)
     return old.exclude(execution_id__in=Execution.objects.open().values("pk")).delete()[0]

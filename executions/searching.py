@@ -1,10 +1,10 @@
-"""Full-text search of a history however long: in the order of ids, through one window of time after another.
+"""Full-text search of a history of any length, in the order of ids, through successive windows of time.
 
-The index holds, beside the words of an execution, whose it is and the span of time that its id is from, as
-marks that no text can contain (see WORDS). So it finds a word within a window at the cost of what it finds: a
-common word fills its page from a short window, and a rare one gets a long window soon. Without windows Postgres
-must choose, by its guess of how common the words are, between reading all that match and walking back through
-the history; whichever it chooses is slow for some words.
+Beside an execution's words, the index holds its client and the time spans of its id, as marks that no text can
+contain (see lookup.WORDS). A search within a window therefore costs only as much as it finds: a common word fills its
+page from a short window, and for a rare word the windows soon become long. Without windows, Postgres must choose by
+its estimate of the words' frequency between reading all matches and walking back through the history, and either is
+slow for some words.
 """
 
 import time
@@ -24,50 +24,52 @@ from executions.models.execution import TERMINAL
 from executions.models.lookup import MARK_DIGITS, mark_of_client, search_vector
 
 LONGEST_TEXT = 500
-# A window is counted in blocks: what the ids that share the longest mark have in common, 65 s.
+# Windows are measured in blocks. The ids of one block share the longest mark and span 65 s.
 BLOCK_BITS = 128 - 4 * MARK_DIGITS[-1]
-# Of one window. More: it was too long.
+# A window with more matches was too long.
 MOST_IDS = 2000
-# How a window follows from the one before: by what that found, and by the time it took, for phrases cost more than
-# they find: whether words stand side by side is not in the index.
+# The next window's length depends on what the last one found and on how long that took. The time matters for phrases,
+# which cost more than they find: the index does not know whether words are adjacent.
 GROWTH = 16
 QUICK_S, SLOW_S = 0.01, 0.08
 START_BLOCKS = 16
 NEWEST_S = 1.0
 
 
-class Everybody:
-    """Whose executions an auditor searches."""
+class AllClients:
+    """The scope of an auditor's search."""
 
 
-Whose = Client | None | type[Everybody]
+SearchScope = Client | None | type[AllClients]
 
 
-def whose(client: Client | None) -> Whose:
-    """As ExecutionQuerySet.visible_to() has it."""
-    return Everybody if client and client.sees_everything else client
+def search_scope(client: Client | None) -> SearchScope:
+    """Return whose executions a caller may search, as in ExecutionQuerySet.visible_to()."""
+    return AllClients if client and client.sees_everything else client
 
 
 @dataclass(frozen=True)
 class Window:
-    ids: list[UUID]  # what was found, in the order of the search
-    last: UUID  # the last id that the window covers: what lies beyond is not searched yet
+    ids: list[UUID]  # the matches, in the order of the search
+    last: UUID  # the last id that the window covers; ids beyond it are not searched yet
     next_span: int
 
 
 class Search:
-    def __init__(self, text: str, client: Whose, candidates: QuerySet[Execution] | None = None) -> None:
-        """`candidates`: narrowed down by what has an index for sets, like labels. What has one for ranges or many
-        rows, Postgres would try to combine with the words: filter what was found by it."""
+    def __init__(self, text: str, scope: SearchScope, candidates: QuerySet[Execution] | None = None) -> None:
+        """Search `candidates`, which may be filtered only by columns with a GIN index, such as labels.
+
+        Postgres would try to combine B-tree indexes with the words: apply such filters to the matches instead.
+        """
         self._words = _parsed(text[:LONGEST_TEXT])
-        self._client = client
+        self._scope = scope
         self._candidates = Execution.objects.all() if candidates is None else candidates
 
     def matching(self, first: int, last: int) -> QuerySet[Execution]:
-        """The ended executions that match in these blocks, both included, in no order."""
+        """Return the ended executions that match in the blocks `first` to `last`, inclusive, unordered."""
         terms = [f"({self._words})", "|".join(f"'{mark}'" for mark in _marks(first, last + 1))]
-        if self._client is not Everybody:
-            terms.append(f"'{mark_of_client(self._client)}'")  # type: ignore[arg-type]
+        if self._scope is not AllClients:
+            terms.append(f"'{mark_of_client(self._scope)}'")  # type: ignore[arg-type]
         query = Cast(Value(" & ".join(f"({term})" for term in terms)), SearchQueryField())
         matches = Func(search_vector(), query, template="(%(expressions)s)", arg_joiner=" @@ ")
         matches.output_field = BooleanField()
@@ -76,8 +78,10 @@ class Search:
     def windows(
         self, *, oldest: UUID, newest: UUID, newest_first: bool = True, span: int = START_BLOCKS
     ) -> Iterator[Window]:
-        """From one of these ids to the other, both included. Other clients' executions may be among what is found
-        where ids are not whole: whoever shows them filters by client."""
+        """Yield the windows between the two ids, inclusive.
+
+        Matches may include other clients' executions: filter by client before showing them.
+        """
         if not self._words:
             return
         first, last = oldest.int >> BLOCK_BITS, newest.int >> BLOCK_BITS
@@ -90,14 +94,14 @@ class Search:
             if len(found) > MOST_IDS and end > begin:
                 span = max(1, (end - begin + 1) // GROWTH)
                 continue
-            if len(found) > MOST_IDS:  # within a minute: all of them, then
+            if len(found) > MOST_IDS:  # a single block cannot be split: take all its matches
                 found = list(ids)
             took_s = time.monotonic() - started
             found = sorted((pk for pk in found if oldest <= pk <= newest), reverse=newest_first)
             if took_s < QUICK_S and len(found) * GROWTH <= MOST_IDS:
                 span *= GROWTH
             elif took_s > SLOW_S:
-                # Not for ever: where every query is slow, there must be progress.
+                # Keep a minimum, so that the search progresses even where every query is slow.
                 span = max(START_BLOCKS, span // 4)
             if newest_first:
                 last = begin - 1
@@ -108,7 +112,7 @@ class Search:
 
 
 def _marks(begin: int, end: int) -> Iterator[str]:
-    """The fewest that cover these blocks, without `end`."""
+    """Yield the smallest set of marks that covers the blocks from `begin` to before `end`."""
     while begin < end:
         for digits in MARK_DIGITS:
             size = 1 << 4 * (MARK_DIGITS[-1] - digits)
@@ -119,7 +123,7 @@ def _marks(begin: int, end: int) -> Iterator[str]:
 
 
 def _parsed(text: str) -> str:
-    """A tsquery, as text; empty when nothing in it is a word."""
+    """Return the text as a tsquery; "" if it contains no words."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT websearch_to_tsquery('simple', %s)::text", [text])
         words: str = cursor.fetchone()[0]
@@ -127,20 +131,23 @@ def _parsed(text: str) -> str:
 
 
 def extent(executions: QuerySet[Execution]) -> tuple[UUID, UUID] | None:
-    """The oldest and the newest id among these: two looks at an index."""
+    """Return the oldest and the newest id of the executions, by two index lookups; None without any."""
     ids: Any = executions.order_by().values_list("pk", flat=True)
     oldest = ids.order_by("pk").first()
     return None if oldest is None else (oldest, ids.order_by("-pk").first())
 
 
 def newest(text: str, executions: QuerySet[Execution], most: int = 500) -> tuple[list[UUID], bool]:
-    """Ids of the newest of these that match, for who sees everything; and whether that is all of them."""
+    """Return the ids of the newest matches among `executions`, at most `most`, and whether these are all.
+
+    Searches all clients' executions.
+    """
     whole = extent(Execution.objects.all())
     if whole is None:
         return [], True
     ids: list[UUID] = []
     deadline = time.monotonic() + NEWEST_S
-    for window in Search(text, Everybody).windows(oldest=whole[0], newest=whole[1]):
+    for window in Search(text, AllClients).windows(oldest=whole[0], newest=whole[1]):
         if len(ids) > most or time.monotonic() > deadline:
             return ids[:most], False
         if window.ids:

@@ -1,4 +1,4 @@
-"""Facts about an execution that higher rooms know, and parts of its pages and answers that they contribute."""
+"""Extension points for higher rooms: facts about executions, and parts of pages and answers."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,11 +25,11 @@ class RefusedCalls:
 # Sent by the worker that has taken an execution, before its program begins. Arguments: execution. A receiver that
 # raises ends the execution as a platform error.
 starting = Signal()
-# Those of the executions whose output a retention policy has purged.
+# Returns the executions whose output a retention policy has purged.
 purged_output: Source[[list[UUID]], set[UUID]] = Source("whose output was purged")
 # What the newest trace says about the system calls that were refused to an execution; None without a trace.
 refused_calls: Source[[Execution], RefusedCalls | None] = Source("which system calls were refused")
 # Sentences about what keeps the platform from running programs as it should.
 readiness_problems: Sources[[], list[str]] = Sources()
-# Further context of an execution's page.
+# Return additional template context for an execution's page.
 detail_cards: Sources[[HttpRequest, Execution], dict[str, Any]] = Sources()

@@ -1,4 +1,4 @@
-"""How many event streams a web process serves at the same time, and the body of one."""
+"""Caps the event streams of a web process, and implements the body of their responses."""
 
 import threading
 from collections import Counter
@@ -10,17 +10,17 @@ from django.http import HttpRequest, StreamingHttpResponse
 from executions.event_stream import Events
 from sandbox_platform.kit.errors import NotAvailable
 
-# Each stream holds one of the 128 threads of its web process, for as long as the execution takes: the others are
-# for those who run something.
+# Each stream occupies one of the 128 threads of its web process until the execution ends. The other threads are
+# reserved for other requests.
 STREAMS_PER_PROCESS = 48
 STREAMS_PER_CLIENT = 24
 RETRY_AFTER_S = 5
-# A watcher who does not read holds a thread up to this long.
+# A watcher who does not read occupies a thread for at most this long.
 SEND_TIMEOUT_S = 30.0
 
 
 class Places:
-    """Who holds how many streams of this process."""
+    """Counts this process's open streams, by client."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -43,7 +43,7 @@ places = Places()
 
 
 class Stream:
-    """The response's body. Not a generator, whose `finally` never runs if it was closed before its first event."""
+    """The body of a response. A generator would not do: its `finally` never runs if it is closed before it starts."""
 
     def __init__(self, events: Events, client_id: int | None) -> None:
         self._events = iter(events)

@@ -1,7 +1,7 @@
-"""Decides how an execution ended, from facts the host knows; the guest's words decide nothing.
+"""Decides how an execution ended, from facts that the host knows. Claims of the guest do not count.
 
-The facts, strongest first: our own deadlines; the kernel's OOM kill of the sandbox; the bytes we received;
-the exit status that gVisor's kernel gave the worker, reported by a process the program cannot touch.
+The facts, strongest first: the host's deadlines; the kernel's OOM kill of the sandbox; the bytes received; the
+worker's exit status from gVisor's kernel, reported by a process that the program cannot touch.
 """
 
 import json
@@ -16,7 +16,7 @@ from sandboxes.protocol import End
 from sandboxes.session import EndedBy, Report
 
 MIB = 1024**2
-# Whoever reads the result parses it again, at a stack depth of their own: half of what Python's parser can do.
+# Half of what Python's parser can do: readers parse the result again, at a stack depth of their own.
 MAX_NESTING = 500
 KILLED = 128 + signal.SIGKILL
 
@@ -25,15 +25,18 @@ KILLED = 128 + signal.SIGKILL
 class Verdict:
     status: Status
     outcome: Outcome
-    message: str = ""  # for people: what happened, and what to do about it
+    message: str = ""  # for people: what happened, and what to do
     exit_code: int | None = None
     signal: int | None = None
     result: str | None = None  # JSON text
 
 
 def decide(report: Report, state: ContainerState | None, limits: Limits, *, cancelled: str = "") -> Verdict:
-    """`state` is the container's, asked after the stream ended without a report; else None.
-    `cancelled`: the outcome of a cancellation somebody asked for."""
+    """Return the verdict on a session.
+
+    `state` is the container's state if the stream ended without a report, else None. `cancelled` is the outcome of a
+    requested cancellation, "" without one.
+    """
     if report.compiling and report.ended_by in (EndedBy.WALL_TIME, EndedBy.CPU_TIME):
         return _compilation_too_long(report.ended_by, limits)
     match report.ended_by:
@@ -42,14 +45,14 @@ def decide(report: Report, state: ContainerState | None, limits: Limits, *, canc
             return Verdict(
                 Status.TIMED_OUT,
                 Outcome.WALL_TIME,
-                f"Execution timeout: not finished after {seconds:g} s, the runtime's wall time limit.",
+                f"Execution timeout: wall time limit of {seconds:g} s reached.",
             )
         case EndedBy.CPU_TIME:
             seconds = limits.cpu_time_ms / 1000
             return Verdict(
                 Status.TIMED_OUT,
                 Outcome.CPU_TIME,
-                f"CPU time limit exceeded: more than {seconds:g} s of CPU, the runtime's limit.",
+                f"CPU time limit exceeded: more than {seconds:g} s of CPU.",
             )
         case EndedBy.MEMORY:
             return _out_of_memory(report, limits)
@@ -63,13 +66,14 @@ def decide(report: Report, state: ContainerState | None, limits: Limits, *, canc
             return _of_lost_sandbox(report, state, limits, cancelled)
         case _:
             return Verdict(
-                Status.PLATFORM_ERROR, Outcome.SANDBOX_LOST, f"The sandbox misbehaved: {report.complaint}"
+                Status.PLATFORM_ERROR, Outcome.SANDBOX_LOST, f"Sandbox lost: protocol error: {report.complaint}"
             )
 
 
 def cancellation(outcome: Outcome) -> Verdict:
-    why = "the caller hung up" if outcome == Outcome.CALLER_GONE else "somebody asked for it"
-    return Verdict(Status.CANCELLED, outcome, f"Cancelled: {why}.")
+    gone = outcome == Outcome.CALLER_GONE
+    message = "Cancelled: the caller disconnected." if gone else "Cancelled on request."
+    return Verdict(Status.CANCELLED, outcome, message)
 
 
 def _compilation_too_long(ended_by: EndedBy, limits: Limits) -> Verdict:
@@ -78,7 +82,7 @@ def _compilation_too_long(ended_by: EndedBy, limits: Limits) -> Verdict:
     return Verdict(
         Status.TIMED_OUT,
         Outcome.COMPILE_TIME,
-        f"Not compiled after {seconds:g} s{'' if wall else ' of CPU'}, the runtime's limit for it.",
+        f"Compilation time limit: not compiled after {seconds:g} s{'' if wall else ' of CPU'}.",
     )
 
 
@@ -100,13 +104,13 @@ def _of_lost_sandbox(report: Report, state: ContainerState | None, limits: Limit
     return Verdict(
         Status.PLATFORM_ERROR,
         Outcome.SANDBOX_LOST,
-        f"The sandbox ended without a report. {report.complaint}".strip(),
+        f"Sandbox lost: it ended without a report. {report.complaint}".strip(),
         exit_code=state.exit_code if state else None,
     )
 
 
 def _of_stream(report: Report, state: ContainerState | None, limits: Limits, cancelled: str) -> Verdict:
-    """There was no runner: the exit status is what gVisor told Docker."""
+    """Decide for a sandbox without a runner, whose exit status gVisor reported to Docker."""
     if state is None or state.running or state.exit_code is None:
         return _of_lost_sandbox(report, state, limits, cancelled)
     if report.oom_killed or state.oom_killed or (cancelled and state.exit_code == KILLED):
@@ -131,14 +135,14 @@ def _over_output(report: Report, limits: Limits) -> Verdict | None:
 
 def _of_program(report: Report, limits: Limits) -> Verdict:
     end = report.end
-    assert end is not None  # noqa: S101  EndedBy.RUNNER says so
+    assert end is not None  # noqa: S101  EndedBy.RUNNER implies it
     if verdict := _over_output(report, limits):
         return verdict
     if report.compile_status:
         return Verdict(
             Status.FAILED,
             Outcome.COMPILE_FAILED,
-            f"Not compiled: the compiler ended with status {report.compile_status}; stderr holds what it says.",
+            f"Compilation failed: the compiler exited with status {report.compile_status}; see stderr.",
             exit_code=report.compile_status,
         )
     if end.signal is not None:
@@ -150,13 +154,13 @@ def _of_program(report: Report, limits: Limits) -> Verdict:
             signal=end.signal,
         )
     if end.exit_code != 0:
-        message = f"Exited with status {end.exit_code}."
+        message = f"Non-zero exit: status {end.exit_code}."
         return Verdict(Status.FAILED, Outcome.NONZERO_EXIT, message, exit_code=end.exit_code)
     if end.result_bytes is not None and end.result_bytes > limits.result_bytes:
         return Verdict(
             Status.FAILED,
             Outcome.RESULT_INVALID,
-            f"The result is {end.result_bytes} bytes of JSON; the limit is {limits.result_bytes}. "
+            f"Invalid result: {end.result_bytes} bytes of JSON; the limit is {limits.result_bytes}. "
             "Write it to a file in artifacts/ instead.",
             exit_code=1,
         )
@@ -167,16 +171,18 @@ def _of_program(report: Report, limits: Limits) -> Verdict:
 
 def _with_result(raw: bytes) -> Verdict:
     try:
-        # JSON has no NaN and no infinity; null is what RAGFlow's callers get for them.
+        # JSON has no NaN and no infinity; they become null, as RAGFlow's callers expect.
         value = json.loads(raw, parse_constant=lambda _name: None)
         if raw.count(b"[") + raw.count(b"{") > MAX_NESTING and nested_deeper_than(MAX_NESTING, value):
             raise RecursionError
-        text = json.dumps(value, separators=(",", ":"), allow_nan=False)  # 1e999 is JSON, and infinite
+        text = json.dumps(
+            value, separators=(",", ":"), allow_nan=False
+        )  # 1e999 is valid JSON but parses as infinity
     except RecursionError:
-        return _invalid_result(f"The result is nested more than {MAX_NESTING} levels deep.")
+        return _invalid_result(f"Invalid result: nested more than {MAX_NESTING} levels deep.")
     except ValueError as e:
-        # Only a program that tampers with its own result gets here.
-        return _invalid_result(f"The result is not JSON: {e}")
+        # Happens only if the program tampers with its result.
+        return _invalid_result(f"Invalid result: not JSON: {e}")
     return Verdict(Status.SUCCEEDED, Outcome.COMPLETED, exit_code=0, result=text)
 
 

@@ -1,4 +1,4 @@
-"""Waiting for executions in a web process: one LISTEN connection for all requests of the process."""
+"""Waits for executions in a web process, with one LISTEN connection for all requests of the process."""
 
 import logging
 import os
@@ -22,26 +22,26 @@ from sandbox_platform.kit.prepared import prepared
 
 logger = logging.getLogger(__name__)
 
-# A notification that was sent while the connection was down is lost, so a waiter looks by itself now and then.
+# A notification that is sent while the connection is down is lost, so a waiter also polls.
 LOOK_AGAIN_S = 5.0
 RECONNECT_S = 0.5
-# How long a request waits for the connection before it relies on looking by itself.
+# How long a request waits for the LISTEN connection before it relies on polling.
 LISTENING_S = 5.0
 
 
 class GaveUp(Enum):
-    """Why waiting ended without a finished execution."""
+    """Why a wait ended before the execution did."""
 
     TIMEOUT = "timeout"
     CALLER_GONE = "caller gone"
 
 
 class Hub:
-    """Wakes the requests of this process that wait for news of an execution."""
+    """Wakes the requests of this process that wait for an execution."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # By channel and execution: the eventfds of those who wait.
+        # Eventfds of the waiters, by channel and execution.
         self._waiting: dict[tuple[str, str], set[int]] = {}
         self._thread: threading.Thread | None = None
         self._listening = threading.Event()
@@ -49,13 +49,13 @@ class Hub:
 
     @contextmanager
     def waiter(self, execution_id: uuid.UUID) -> Iterator["Waiter"]:
-        """Hears of the execution's end from now on: entered before the execution is queued, it misses nothing."""
+        """Yield a waiter for the execution's end. Enter before the execution is queued, so that nothing is missed."""
         with self.event([execution_id], FINISHED) as event:
             yield Waiter(execution_id, event)
 
     @contextmanager
     def event(self, execution_ids: Iterable[uuid.UUID], *channels: str) -> Iterator[int]:
-        """An eventfd, readable when one of the channels told of one of these executions, or may have."""
+        """Yield an eventfd, readable once a channel has, or may have, announced one of the executions."""
         keys = [(channel, str(execution_id)) for execution_id in execution_ids for channel in channels]
         event = self._register(keys)
         try:
@@ -87,20 +87,20 @@ class Hub:
     def _listen(self) -> None:
         while True:
             try:
-                self._tell_what_comes()
+                self._forward_notifications()
             except psycopg.Error:
                 pass  # Postgres restarts
             except Exception as e:
-                # The thread's outermost frame: without it no request of this process would be woken any more.
+                # The thread's outermost frame: an error here would leave all requests of this process waiting.
                 logger.error("waiting: %s", without_text(e))
             self._wake_all()
             time.sleep(RECONNECT_S)
 
-    def _tell_what_comes(self) -> None:
-        """Until the connection breaks."""
+    def _forward_notifications(self) -> None:
+        """Wake waiters for each notification, until the connection breaks."""
         with Listener(FINISHED, PROGRESS) as listener:
             connection.close()
-            # What was sent while nobody listened is lost.
+            # Notifications before the LISTEN are lost: make every waiter poll.
             self._wake_all()
             self._listening.set()
             while True:
@@ -125,14 +125,17 @@ hub = Hub()
 @dataclass(frozen=True)
 class Waiter:
     execution_id: uuid.UUID
-    event: int  # an eventfd, readable when it may have finished
+    event: int  # an eventfd, readable when the execution may have ended
 
     def wait(
         self, *, timeout_s: float, caller: socket.socket | None = None, look_first: bool = False
     ) -> Execution | GaveUp:
-        """Blocks without holding a database connection. `caller`: the client's socket, watched for hanging up.
-        `look_first`: it may have finished before this waiter was there."""
-        connection.close()  # back to the pool
+        """Block until the execution has ended; return it, or why the wait ended without it.
+
+        Holds no database connection while it blocks. `caller` is the client's socket, watched for a disconnect.
+        `look_first` polls at once, for an execution that may have ended before this waiter existed.
+        """
+        connection.close()  # return it to the pool
         deadline = time.monotonic() + timeout_s
         poll = select.poll()
         poll.register(self.event, select.POLLIN)
@@ -152,7 +155,7 @@ class Waiter:
                 if execution.is_finished:
                     return execution
             except (OperationalError, InterfaceError):
-                # Postgres restarts. The run goes on meanwhile, and its result will be stored.
+                # Postgres restarts. The run continues meanwhile, and its result will be stored.
                 pause = RECONNECT_S
             connection.close()
         return GaveUp.TIMEOUT

@@ -1,4 +1,4 @@
-"""What a worker process does before its first task."""
+"""Start-up of worker processes."""
 
 import contextlib
 from importlib import import_module
@@ -12,10 +12,10 @@ from sandboxes.engine import EngineError
 
 
 def warm_up(**_: Any) -> None:
-    """In a new worker process, before its first task: what that one would have to wait for."""
+    """Import, connect and cache in a new worker process, so that its first task need not wait for it."""
     import_module("executions.tasks")
     with contextlib.suppress(Error):
-        connection.close()  # the parent's
+        connection.close()  # inherited from the parent process
         connection.ensure_connection()
     with contextlib.suppress(EngineError):
         get_engine().version()

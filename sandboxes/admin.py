@@ -14,7 +14,7 @@ from sandboxes.models import Sandbox
 
 @admin.register(Sandbox)
 class SandboxAdmin(ReadOnlyAdmin[Sandbox]):
-    empty_hint = "Every pool is empty, or no keeper runs: the doctor says which."
+    empty_hint = "All pools are empty, or no keeper is running. The doctor's page tells which."
     list_display = ("short_id", "state_badge", "age", "memory", "runtime", "revision", "node", "execution")
     list_filter = ("state", "runtime", "node")
     list_select_related = ("runtime",)

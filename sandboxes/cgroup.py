@@ -1,4 +1,4 @@
-"""CPU time and memory of a sandbox, as the host's kernel counts them (cgroup v1 and v2)."""
+"""Reads a sandbox's CPU time and memory from the host's cgroups (v1 and v2)."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ from django.conf import settings
 class Usage:
     cpu_ms: int
     peak_memory_bytes: int
-    oom_kills: int = 0  # processes of the sandbox that the kernel killed for want of memory
+    oom_kills: int = 0  # processes of the sandbox that the kernel's OOM killer ended
 
 
 def usage(container_id: str) -> Usage | None:
-    """None when the container has no cgroup (any more), or the host's tree is not visible here."""
+    """Return the container's usage, or None if it has no cgroup or the host's cgroup tree is not mounted here."""
     for cpu, memory in _places(settings.SANDBOX_CGROUP_ROOT, container_id):
         try:
             return Usage(_cpu_ms(cpu), _peak(memory), _oom_kills(memory))
@@ -26,7 +26,7 @@ def usage(container_id: str) -> Usage | None:
 
 
 def held_bytes(container_id: str) -> int | None:
-    """Memory it has now, page cache included; None as above."""
+    """Return the container's current memory in bytes, page cache included, or None as in `usage`."""
     for _, memory in _places(settings.SANDBOX_CGROUP_ROOT, container_id):
         for name in ("memory.usage_in_bytes", "memory.current"):
             with contextlib.suppress(OSError):
@@ -35,7 +35,7 @@ def held_bytes(container_id: str) -> int | None:
 
 
 def _places(root: Path, container_id: str) -> Iterator[tuple[Path, Path]]:
-    # Where Docker puts sandboxes (see CGROUP_PARENT), those of an earlier release, and those of systemd's driver.
+    # Three layouts: the present one (see docker_engine.CGROUP_PARENT), an earlier release's, and the systemd driver's.
     for parent in (
         f"{settings.SANDBOX_LABEL}/{container_id}",
         f"docker/{container_id}",

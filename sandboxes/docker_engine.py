@@ -1,4 +1,4 @@
-"""The one module that talks to Docker."""
+"""The Docker engine. No other module talks to Docker."""
 
 import functools
 import io
@@ -28,20 +28,20 @@ IMAGE_ID_S = 5.0
 KIND_LABEL = f"{settings.SANDBOX_LABEL}.kind"
 ROW_LABEL = f"{settings.SANDBOX_LABEL}.sandbox"
 NOBODY = 65534
-# Where the Compose stack shows worker and keeper the host's own programs, to ask runsc for its version.
+# The Compose stack mounts the host's binaries here for worker and keeper, which ask runsc for its version.
 HOST_BIN = "/host/bin"
 PROGRAM = "platform-program"
-# Where a sandbox with egress sees its door: images/runner/carrier.py knows it too.
+# Mount point of the door in a sandbox with egress. images/runner/carrier.py repeats it.
 DOOR = "/run/egress"
 # Only the tracing registration lets a container's annotations set runsc's flags (--allow-flag-override).
 DEBUG_LOG = "dev.gvisor.flag.debug-log"
-# The sentry's own threads and gVisor's stubs count towards Docker's pids limit: with 64 a sandbox dies
-# without a word. The limit that programs feel is nproc.
+# The sentry's threads and gVisor's stubs count towards Docker's pids limit: with 64 a sandbox dies without a message.
+# Programs are limited by nproc instead.
 PIDS_PER_PROCESS = 4
 PIDS_BASE = 512
-# All sandboxes lie in one cgroup beside Docker's: each side, and the platform is on the other, has half of a busy
-# machine. Within it each has the least weight there is, which never varies: with a greater one Linux 6.18 let
-# nothing else run for seconds (docs/performance.md, Busy neighbours).
+# All sandboxes share one cgroup beside Docker's, which holds the platform: on a busy machine each of the two gets
+# half of the CPU. Within the cgroup every sandbox has the minimum weight: with a greater one Linux 6.18 let nothing
+# else run for seconds (docs/performance.md, Busy neighbours).
 CGROUP_PARENT = f"/{settings.SANDBOX_LABEL}"
 CPU_SHARES = 2
 
@@ -57,7 +57,10 @@ def engine_errors(what: str) -> Iterator[None]:
 
 
 class DockerChannel:
-    """Docker's attach stream: chunks of 1 byte stream (1 stdout, 2 stderr), 3 zero bytes, 4 bytes length."""
+    """Docker's attach stream.
+
+    Each chunk has a header of 1 byte for the stream (1 stdout, 2 stderr), 3 zero bytes and 4 bytes of length.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -80,7 +83,8 @@ class DockerChannel:
                 break
             stream, data = self._buffer[position], bytes(self._buffer[position + 8 : end])
             if stream not in parts:
-                raise EngineError(f"attach: {data[:1000].decode(errors='replace')}")  # 3: Docker's own complaint
+                # Stream 3 carries an error message of Docker's.
+                raise EngineError(f"attach: {data[:1000].decode(errors='replace')}")
             parts[stream].append(data)
             position = end
         del self._buffer[:position]
@@ -99,7 +103,7 @@ class DockerEngine:
 
     def __init__(self) -> None:
         with engine_errors("docker"):
-            # A fixed version: negotiating it is a request of its own in every process.
+            # A fixed API version: negotiating it would cost every process another request.
             self._api = docker.APIClient(
                 base_url=settings.DOCKER_HOST, version="1.43", timeout=self.timeout_s, num_pools=8
             )
@@ -116,13 +120,13 @@ class DockerEngine:
 
     @functools.cached_property
     def _cgroups(self) -> dict[str, Any]:
-        # Under systemd's driver a parent is a slice, which runsc does not ask for: the weight would be against the
-        # whole system's.
-        own = self._api.info()["CgroupDriver"] == "cgroupfs"
-        return {"CgroupParent": CGROUP_PARENT, "CpuShares": CPU_SHARES} if own else {}
+        # With the systemd driver a parent must be a slice, which runsc does not create: the minimum weight would then
+        # compete with the whole system.
+        supported = self._api.info()["CgroupDriver"] == "cgroupfs"
+        return {"CgroupParent": CGROUP_PARENT, "CpuShares": CPU_SHARES} if supported else {}
 
     def _volumes_of(self, image: str) -> list[str]:
-        # Sandboxes are started by content id, which never means anything else.
+        # Cached for good: sandboxes are started by content id, which always names the same image.
         if image not in self._volumes:
             self._volumes[image] = list(self._api.inspect_image(image)["Config"].get("Volumes") or ())
         return self._volumes[image]
@@ -136,9 +140,10 @@ class DockerEngine:
             wrapper = self._api.attach_socket(
                 container_id, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
             )
-            # docker-py hands out a reader around the socket; we need both directions, and its own lifetime.
+            # docker-py returns a reader that owns the socket. Duplicate the socket: the channel needs both directions
+            # and a lifetime of its own.
             sock = wrapper._sock.dup()
-            # Not the reader alone: Python 3.13 complains of a response whose reader was closed under it.
+            # Close the response, not only its reader: Python 3.13 warns about a response whose reader was closed.
             wrapper._response.close()
         sock.settimeout(API_TIMEOUT_S)
         return DockerChannel(sock)
@@ -157,10 +162,10 @@ class DockerEngine:
     def state_after_end(self, container_id: str) -> ContainerState:
         with engine_errors("inspect"):
             try:
-                # Docker learns of the end a moment after the stream does.
+                # Docker notices the end of the container a moment after its stream closes.
                 self._api.wait(container_id, timeout=END_TIMEOUT_S)
             except requests.exceptions.RequestException:
-                pass  # still running: inspect says so
+                pass  # still running, as inspect below will report
             except docker.errors.NotFound:
                 return ContainerState(running=False, exit_code=None, oom_killed=False)
             state = self._api.inspect_container(container_id)["State"]
@@ -173,7 +178,7 @@ class DockerEngine:
         return [Container(c["Id"], c["Labels"].get(ROW_LABEL, ""), c["State"] == "running") for c in found]
 
     def image_id(self, image: str) -> str:
-        # Asked for every sandbox, and changed by a build now and then.
+        # Cached for IMAGE_ID_S: every sandbox asks, and only builds change the answer.
         known, until = self._image_ids.get(image, ("", 0.0))
         if time.monotonic() < until:
             return known
@@ -186,14 +191,14 @@ class DockerEngine:
         return runsc_version()
 
     def info(self) -> dict[str, Any]:
-        """Docker's description of itself, for the doctor."""
+        """Return Docker's /info, for the doctor."""
         with engine_errors("info"):
             return dict(self._api.info())
 
 
 @contextmanager
 def _already_gone() -> Iterator[None]:
-    """404 (gone) and 409 (going, or not running) are what a removal wants."""
+    """Ignore 404 (gone) and 409 (being removed, or not running)."""
     try:
         yield
     except docker.errors.APIError as e:
@@ -210,13 +215,13 @@ def _capabilities(spec: SandboxSpec) -> list[str]:
 def container_config(
     spec: SandboxSpec, volumes: Sequence[str] = (), cgroups: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The sandbox's flags; each has its assertion on a live container in tests/sandboxes."""
+    """Return the container's configuration. tests/sandboxes asserts each flag on a live container."""
     limits = spec.limits
     ulimits = [
-        # Holds inside the guest, per user: what a fork bomb runs into.
+        # Enforced inside the guest, per user: stops a fork bomb.
         Ulimit(name="nproc", soft=limits.processes, hard=limits.processes),
         Ulimit(name="nofile", soft=limits.open_files, hard=limits.open_files),
-        # One file cannot be larger than the file system that it must fit.
+        # No file can be larger than /workspace.
         Ulimit(name="fsize", soft=limits.workspace_bytes, hard=limits.workspace_bytes),
         Ulimit(name="core", soft=0, hard=0),
     ]
@@ -226,54 +231,54 @@ def container_config(
         **_first_process(spec),
         "Env": [f"{name}={value}" for name, value in spec.environment.items()],
         "Labels": {
-            settings.SANDBOX_LABEL: settings.SANDBOX_NODE,  # how strays are found, and only ours
+            settings.SANDBOX_LABEL: settings.SANDBOX_NODE,  # finds containers without a row, of this node only
             KIND_LABEL: "sandbox",
             **spec.labels,
         },
         "WorkingDir": "/workspace",
-        # The runner; the program itself is uid 65534 (see docs/runner-protocol.md).
+        # The runner is root and runs the program as uid 65534 (see docs/runner-protocol.md).
         "User": f"{NOBODY}:{NOBODY}" if spec.as_nobody else "0:0",
-        # Docker would execute the image's own inside the sandbox, beside the program.
+        # Docker would run the image's health check inside the sandbox, beside the program.
         "Healthcheck": {"Test": ["NONE"]},
         "OpenStdin": True,
-        "StdinOnce": False,  # the keeper attaches first and leaves; the worker comes later
+        "StdinOnce": False,  # the keeper attaches first and detaches; the worker attaches later
         "NetworkDisabled": True,
         "HostConfig": {
-            # gVisor: the barrier
+            # gVisor is the barrier.
             "Runtime": _registration(spec),
             **({"Annotations": {DEBUG_LOG: spec.trace_to}} if spec.trace_to else {}),
-            # All that it sees of the host: its own door. A bind mount's source must be there: Docker makes none.
+            # The door is all that a sandbox sees of the host. Its source must exist: Docker creates none for a mount.
             **({"Mounts": [_door(spec.door)]} if spec.door else {}),
             "NetworkMode": "none",  # nothing to attack, nowhere to send to
             "ReadonlyRootfs": not spec.program,  # a run cannot change what its interpreter loads
             "Tmpfs": {
-                # What the image declares as volumes would be folders of the host, as large as its disk.
+                # Volumes that the image declares would otherwise be folders on the host's disk, without a size limit.
                 **dict.fromkeys(volumes, f"{memory_tmpfs},size={limits.tmp_bytes}"),
-                # The only writable places, with a size; both count towards memory.
+                # The only writable places. Both have a size limit and count towards memory.
                 "/workspace": f"{memory_tmpfs},size={limits.workspace_bytes},uid={NOBODY},gid={NOBODY},mode=0700",
                 "/tmp": f"{memory_tmpfs},size={limits.tmp_bytes},mode=1777",  # noqa: S108
             },
             "CapDrop": ["ALL"],
-            # The runner becomes nobody, and ends what nobody started.
+            # The runner switches to nobody's uid and gid, and kills nobody's processes.
             "CapAdd": _capabilities(spec),
             "SecurityOpt": ["no-new-privileges:true", f"seccomp={spec.seccomp}"],
             "Memory": limits.memory_bytes,
-            "MemorySwap": limits.memory_bytes,  # equal: no swap on top
-            "NanoCpus": int(limits.cpus * 1e9),  # a busy loop takes its share, not the node
+            "MemorySwap": limits.memory_bytes,  # equal to Memory: no swap
+            "NanoCpus": int(limits.cpus * 1e9),  # a busy loop gets its share, not the whole node
             **(cgroups or {}),
             "PidsLimit": PIDS_BASE + PIDS_PER_PROCESS * limits.processes,
             "Ulimits": ulimits,
             "LogConfig": {"Type": "none"},  # output belongs to the execution, not to a log file
             "IpcMode": "none",
             "RestartPolicy": {"Name": "no"},
-            "AutoRemove": False,  # how it ended must still be there to be asked
+            "AutoRemove": False,  # the exit state must still be readable after the end
         },
     }
 
 
 def _registration(spec: SandboxSpec) -> str:
     if spec.trace_to:
-        return settings.SANDBOX_GVISOR_TRACE_RUNTIME  # opens no door: a traced program stays in the dark
+        return settings.SANDBOX_GVISOR_TRACE_RUNTIME  # cannot open a door: a traced program has no egress
     return settings.SANDBOX_GVISOR_EGRESS_RUNTIME if spec.door else settings.SANDBOX_GVISOR_RUNTIME
 
 
@@ -290,7 +295,7 @@ def _first_process(spec: SandboxSpec) -> dict[str, Any]:
 
 
 def packed(name: str, content: bytes) -> bytes:
-    """An executable file as a tar archive, which is how Docker takes files."""
+    """Return an executable file as a tar archive, the form in which Docker accepts files."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         entry = tarfile.TarInfo(name)
@@ -301,7 +306,7 @@ def packed(name: str, content: bytes) -> bytes:
 
 def runsc_version() -> str:
     path = shutil.which("runsc") or shutil.which("runsc", path=HOST_BIN)
-    # An upgrade replaces the file.
+    # The modification time is part of the cache key: an upgrade replaces the file.
     return _version_of(path, os.stat(path).st_mtime_ns) if path else ""
 
 

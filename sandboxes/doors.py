@@ -1,7 +1,7 @@
-"""Doors: the one way out of a sandbox with egress, a Unix socket in a folder of the host that only it can see.
+"""Client of the gateway's control socket, which gives keeper and workers doors for their sandboxes.
 
-The folders and sockets are made by the gateway, which listens behind them; here is how the keeper and the workers
-ask for one.
+A door is the only way out of a sandbox with egress: a Unix socket in a folder of the host that only this sandbox
+mounts. The gateway creates the folders and sockets and listens on them.
 """
 
 import hashlib
@@ -15,25 +15,28 @@ from django.conf import settings
 from sandboxes.engine import EngineError
 
 PATIENCE_S = 10
-# The socket in the folder: images/runner/carrier.py knows it too.
+# Name of the socket in a door's folder. images/runner/carrier.py repeats it.
 SOCKET = "door"
 CONTROL = "control"
 DARK = "dark"
 
 
 def root() -> Path:
-    """This node's folder. A digest: a socket's path ends at 107 bytes, and a node's name may be long."""
+    """Return this node's folder. Its name is a digest: a socket's path may have 107 bytes, and node names are long."""
     return Path(settings.SANDBOX_EGRESS_DIR) / hashlib.sha256(settings.SANDBOX_NODE.encode()).hexdigest()[:12]
 
 
 def make(sandbox_id: int | None) -> str:
-    """A door for this sandbox; without one, a folder with no door in it, so that what is probed or built has the
-    flags of a run. Raises EngineError."""
+    """Return the folder with a door for this sandbox.
+
+    For None, return a folder without a door, so that sandboxes of probes and builds get the same flags as runs.
+    Raises EngineError.
+    """
     return str(ask({"open": sandbox_id})["door"])
 
 
 def ask(question: dict[str, Any], patience_s: float = PATIENCE_S) -> dict[str, Any]:
-    """Raises EngineError."""
+    """Send a question to the gateway's control socket and return its answer. Raises EngineError."""
     try:
         with socket.socket(socket.AF_UNIX) as control:
             control.settimeout(patience_s)
@@ -44,5 +47,5 @@ def ask(question: dict[str, Any], patience_s: float = PATIENCE_S) -> dict[str, A
     except (OSError, ValueError) as e:
         raise EngineError(f"the egress service does not answer: {e}") from e
     if "error" in answer or not answer:
-        raise EngineError(f"the egress service: {answer.get('error', 'it gave up')}")
+        raise EngineError(f"the egress service failed: {answer.get('error', 'it closed the connection')}")
     return answer

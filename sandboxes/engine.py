@@ -1,4 +1,4 @@
-"""What the platform asks of a container engine. One implementation speaks Docker; nothing else may."""
+"""The interface of a container engine. Its only implementation is docker_engine."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,11 +8,11 @@ from runtimes.models import Limits
 
 
 class EngineError(Exception):
-    """The engine is unreachable or refused. The platform's fault, never the program's."""
+    """The engine is unreachable or refused. A fault of the platform, never of the program."""
 
 
 class ImageMissing(EngineError):
-    """The image is not on this node; it is never pulled on the way of a run."""
+    """The image is not on this node. Runs never pull images."""
 
 
 @dataclass(frozen=True)
@@ -25,19 +25,19 @@ class SandboxSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     seccomp: str = "unconfined"  # or a profile as JSON text
     labels: Mapping[str, str] = field(default_factory=dict)
-    command: tuple[str, ...] = ()  # instead of the runner: the image has none, or the doctor looks around
-    as_nobody: bool = False  # from the first process on: no runner that needs to change its user
-    program: bytes = b""  # the platform's own, put into the image and started instead of all that is there
-    # All of the guest's capabilities, for a `program` alone: what is refused to it, the profile refuses.
+    command: tuple[str, ...] = ()  # replaces the runner, for images without one and for the doctor's checks
+    as_nobody: bool = False  # run the first process unprivileged, where no runner needs to change its user
+    program: bytes = b""  # an executable of the platform, copied into the container and started instead of its own
+    # Give a `program` all capabilities in the guest, so that only the profile can be what refuses a call.
     capable: bool = False
-    # A folder on the host with the socket that leads out, for a sandbox with egress; see executions.egress.
+    # For a sandbox with egress: the host's folder that holds its door; see executions.egress.
     door: str = ""
-    trace_to: str = ""  # a path on the host that gVisor writes to what its guest does; see sandbox.tracing
+    trace_to: str = ""  # path on the host to which gVisor writes its trace; see sandboxes.tracing
 
 
 @dataclass(frozen=True)
 class ContainerState:
-    """What the host says of a container that may have ended."""
+    """The host's state of a container that may have ended."""
 
     running: bool
     exit_code: int | None
@@ -49,51 +49,53 @@ class Container:
     """A container that carries the platform's label for this node."""
 
     id: str
-    sandbox: str  # the value of the label that names the Sandbox row, "" if it has none
+    sandbox: str  # the label with the key of its Sandbox row, "" if the container has none
     running: bool
 
 
 class Channel(Protocol):
-    """The sandbox's stdin, stdout and stderr; owned by whoever opened it."""
+    """The sandbox's stdin, stdout and stderr. Whoever opens a channel closes it."""
 
     def fileno(self) -> int:
-        """For select: readable when `receive` would not block."""
+        """Return a descriptor for select; readable when `receive` would not block."""
 
     def receive(self) -> tuple[bytes, bytes] | None:
-        """Bytes of (stdout, stderr) that have arrived, one of them perhaps empty; None at the end."""
+        """Return the bytes of (stdout, stderr) that have arrived, either perhaps empty; None at the end."""
 
     def send(self, data: bytes) -> None:
-        """Write all to stdin; raises EngineError if the sandbox is gone."""
+        """Write all data to stdin. Raises EngineError if the sandbox is gone."""
 
     def close(self) -> None: ...
 
 
 class Engine(Protocol):
-    """Every verb raises EngineError when the engine fails, and has a time limit."""
+    """Every method raises EngineError when the engine fails, and has a time limit."""
 
     def create(self, spec: SandboxSpec) -> str:
-        """A container that is not started yet; its id. Raises ImageMissing."""
+        """Create a container without starting it; return its id. Raises ImageMissing."""
 
     def start(self, container_id: str) -> None: ...
 
     def attach(self, container_id: str) -> Channel:
-        """Before `start`, or to a sandbox that is silent: what is sent while attaching may be lost."""
+        """Open a channel. Attach before `start` or while the sandbox writes nothing: output may be lost meanwhile."""
 
     def kill(self, container_id: str) -> None:
-        """SIGKILL; a container that is not running or gone is success."""
+        """Send SIGKILL. Succeeds for a container that is gone or not running."""
 
     def remove(self, container_id: str, *, patience_s: int = 0) -> None:
-        """Kill and remove; a container that is gone is success. One that is about to end by itself, which is
-        cheaper than killing it, gets `patience_s` to do so."""
+        """Kill and remove the container. Succeeds for one that is gone.
+
+        Wait up to `patience_s` seconds for it to end by itself first, which is cheaper than killing it.
+        """
 
     def state_after_end(self, container_id: str) -> ContainerState:
-        """Wait briefly for a container whose output ended, and say how it did."""
+        """Wait briefly for a container whose output has ended, and return its state."""
 
     def containers(self, kind: str = "sandbox") -> list[Container]:
-        """All sandboxes of this node and kind, running or not."""
+        """Return all containers of this node and kind, running or not."""
 
     def image_id(self, image: str) -> str:
-        """Content id of an image on this node. Raises ImageMissing."""
+        """Return the content id of an image on this node. Raises ImageMissing."""
 
     def version(self) -> str:
-        """Version of gVisor's runsc, "" if it cannot be known."""
+        """Return the version of gVisor's runsc, or "" if it is unknown."""

@@ -1,4 +1,4 @@
-"""Asking a keeper what an image is: the web process has no Docker to ask."""
+"""Asks the keepers for images' content ids: the web process has no access to Docker."""
 
 import itertools
 import json
@@ -10,7 +10,7 @@ from sandbox_platform.kit.errors import NotAvailable
 from sandbox_platform.kit.notify import IMAGE_ASKED, Listener, notify
 
 PATIENCE_S = 5.0
-# After a keeper said no, another node's may still say yes.
+# After one keeper answered, wait this long for other nodes: a node without the image may answer first.
 OTHERS_S = 0.3
 
 
@@ -25,7 +25,7 @@ class NobodyAnswers(NotAvailable):
 
 
 def image_id(reference: str) -> str:
-    """The content id of a reference or an id; "" if no node has it. Raises NobodyAnswers."""
+    """Return the content id of a reference or an id; "" if no node has the image. Raises NobodyAnswers."""
     for found in _answers(reference, others_s=OTHERS_S):
         if found:
             return found
@@ -33,13 +33,13 @@ def image_id(reference: str) -> str:
 
 
 def nodes_with(reference: str, nodes: int) -> int:
-    """How many of so many nodes have it. Raises NobodyAnswers."""
+    """Return how many of `nodes` nodes have the image. Raises NobodyAnswers."""
     answers = itertools.islice(_answers(reference, others_s=PATIENCE_S), nodes)
     return sum(1 for found in answers if found)
 
 
 def _answers(reference: str, *, others_s: float) -> Iterator[str]:
-    """A keeper each: the image's content id, or "". After the first, another has `others_s` to be heard."""
+    """Yield each keeper's answer, the image's content id or "". After the first, wait `others_s` for the others."""
     channel = f"image_told_{uuid.uuid4().hex}"
     answered = False
     with Listener(channel) as listener:

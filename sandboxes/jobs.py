@@ -1,4 +1,4 @@
-"""What keepers do for sandboxes, beside keeping the pool."""
+"""Periodic jobs for sandboxes."""
 
 from datetime import timedelta
 
@@ -8,7 +8,7 @@ from sandboxes import measuring
 declare(
     Job(
         "Measure the pool's memory",
-        "Read what each sandbox of the node holds.",
+        "Record how much memory each sandbox of the node holds.",
         timedelta(seconds=measuring.EVERY_S),
         measuring.measure,
         look_every_s=measuring.EVERY_S,

@@ -1,7 +1,7 @@
-"""The pool keeper: starts warm sandboxes, removes used ones, and puts rows and containers straight.
+"""The pool keeper: starts warm sandboxes, removes used ones, and reconciles rows with containers.
 
-One a node (an advisory lock sees to that). It keeps nothing that it could not read again from Postgres and
-Docker, so it may die at any time.
+An advisory lock ensures one keeper per node. All its state can be read again from Postgres and Docker, so it may die
+at any time.
 """
 
 import json
@@ -50,22 +50,22 @@ from seccomp_profiles.models import hash_rules
 logger = logging.getLogger(__name__)
 
 RECONNECT_S = 1.0
-# Under load notifications come in bursts; one look at the rows answers them all.
+# Under load notifications come in bursts, which one pass over the rows can answer.
 COALESCE_S = 0.01
-# A claim and an end are looked at this much later: a start or a removal takes both cores for a while, which the
-# run that has just begun, or the answer on its way, needs more.
+# Delay between a claim or an end and the next pass: a start or a removal occupies both cores for a while, which the
+# run that has just begun, or the answer being sent, needs more.
 PAUSE_S = 0.08
-# Demand is the busiest of these slots within the window: about what one refill round has to make good.
+# Demand is the number of claims in the busiest slot of the window, about what one refill has to replace.
 DEMAND_SLOT_S = 2
 DEMAND_WINDOW_S = 60
-# Until a cancelled execution has ended, its sandbox is looked for and killed.
+# How often to look for and kill the sandbox of a cancelled execution, until the execution has ended.
 KILL_AGAIN_S = 0.2
-# A row without a container this long belongs to a process that died while starting it.
+# A row that is "starting" for this long belongs to a process that died during the start.
 START_GRACE_S = 90
 REMOVALS = 4
-# Whoever is called for a sandbox claims it within this time, or is not coming.
+# A run that is called for a sandbox claims it within this time, or not at all.
 CALL_AGAIN = timedelta(seconds=0.1)
-# What a look at the pool needs of each runtime; under load there are several looks a run.
+# The columns of a runtime that a pass over the pool needs. Under load there are several passes per run.
 POOLED = (
     "pk",
     "enabled",
@@ -76,12 +76,12 @@ POOLED = (
     "seccomp_profile",
     "seccomp_profile__active__sha256",
 )
-# A sandbox that was told to go needs a moment; ending by itself costs less than being killed.
+# Time for a dismissed sandbox to end by itself, which costs less than killing it.
 GOODBYE_S = 2
 
 
 class Demand:
-    """How many sandboxes of each kind were claimed lately."""
+    """Counts recent claims of sandboxes, by kind."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -94,12 +94,12 @@ class Demand:
         since = self._clock() - DEMAND_WINDOW_S
         while self._claims and self._claims[0][0] < since:
             self._claims.popleft()
-        slots = Counter(int(at // DEMAND_SLOT_S) for at, of in self._claims if of == kind)
+        slots = Counter(int(at // DEMAND_SLOT_S) for at, claimed in self._claims if claimed == kind)
         return max(slots.values(), default=0)
 
 
 class Occupancy(Protocol):
-    """What a keeper must know about executions, which are a higher room's."""
+    """What a keeper must know about executions, whose tables belong to a higher room."""
 
     def running(self, node: str) -> Iterable[tuple[UUID, SandboxKind]]:
         """Return the executions that a worker of the node has taken, with the kind of sandbox each needs."""
@@ -112,7 +112,7 @@ class Occupancy(Protocol):
 
 
 class Keeper:
-    """Keeps one node's pool, and runs the jobs of all rooms."""
+    """Keeps one node's pool and runs the periodic jobs of all rooms."""
 
     def __init__(self, engine: Engine, occupancy: Occupancy, jobs: Iterable[Job]) -> None:
         self._engine = engine
@@ -141,7 +141,7 @@ class Keeper:
             try:
                 self._serve()
             except (OperationalError, InterfaceError, psycopg.Error) as e:
-                logger.warning("Postgres is away (%s)", type(e).__name__)
+                logger.warning("Postgres is unavailable (%s)", type(e).__name__)
                 connection.close()
                 time.sleep(RECONNECT_S)
         self._starters.shutdown(cancel_futures=True)
@@ -172,7 +172,7 @@ class Keeper:
                     next_step = min(next_step, time.monotonic() + self._hear(notification))
 
     def _hear(self, notification: Notification) -> float:
-        """Seconds until the pool should be looked at."""
+        """Handle a notification; return the seconds until the next pass over the pool."""
         if notification.channel == CANCEL:
             self._kill_cancelled()
         elif notification.channel == IMAGE_ASKED:
@@ -201,11 +201,11 @@ class Keeper:
         self._configured.clear()
 
     def _can_start(self) -> bool:
-        """If not, the next sandbox that is ready says when."""
+        """Return whether a start slot is free. If not, the READY of a running start triggers the next pass."""
         return sum(not future.done() for future in self._starts) < settings.SANDBOX_STARTS
 
     def _tick(self) -> None:
-        """What no notification announces: deaths, and what SQL changed."""
+        """Handle what no notification announces: deaths of processes, and changes made with plain SQL."""
         self._forget_configuration()
         for job in self._in_tick:
             job.work()
@@ -213,7 +213,7 @@ class Keeper:
         try:
             self._reconcile()
         except EngineError as e:
-            logger.warning("Docker is away: %s", e)
+            logger.warning("Docker is unavailable: %s", e)
 
     def _step(self) -> None:
         self._starts = {future: kind for future, kind in self._starts.items() if not future.done()}
@@ -230,7 +230,7 @@ class Keeper:
 
     def _kill_cancelled(self) -> None:
         cancelled = self._occupancy.cancelled(settings.SANDBOX_NODE)
-        # One that was taken a moment ago may get its sandbox only now.
+        # Repeat: an execution that was claimed a moment ago may get its sandbox only after this pass.
         self._kill_again_at = time.monotonic() + KILL_AGAIN_S if cancelled else math.inf
         for sandbox in self._mine().filter(execution_id__in=cancelled).exclude(container_id=""):
             try:
@@ -257,7 +257,7 @@ class Keeper:
         wishes: list[tuple[bool, int, SandboxKind]] = []
         if not self._pooled:
             self._pooled = {(runtime.pk, network): runtime for runtime, network in kinds()}
-        # None of those is claimed any more.
+        # No run can claim a ready sandbox of a kind that is no longer pooled.
         if gone := [
             row.pk for row in rows if row.state == SandboxState.READY and kind_of(row) not in self._pooled
         ]:
@@ -272,7 +272,7 @@ class Keeper:
                 owed = waiting[kind] - len(ready) - starting[kind]
                 wanted = max(target, waiting[kind]) - len(ready) - starting[kind]
                 wishes += [(number >= owed, number, kind) for number in range(wanted)]
-        # Whom somebody waits for comes first; then the runtimes take turns.
+        # Start sandboxes that a run waits for first; then let the runtimes take turns.
         wishes.sort(key=lambda wish: wish[:2])
         chosen = [kind for _, _, kind in wishes[: max(0, settings.SANDBOX_STARTS - len(self._starts))]]
         if unread := {pk for pk, _ in chosen} - self._configured.keys():
@@ -306,10 +306,10 @@ class Keeper:
             pool.start(self._engine, configuration, call=self._calls.next)
             self._retry_at.pop(kind, None)
         except EngineError as e:
-            # An image that cannot start must not keep the node busy; a caller hears of it from its own run.
+            # Pause: an image that cannot start must not keep the node busy. A caller gets the error from its own run.
             pause = 10 if isinstance(e, ImageMissing) else 2
             self._retry_at[kind] = time.monotonic() + pause
-            logger.error("runtime %s: no warm sandbox: %s", runtime, e)
+            logger.error("runtime %s: warm sandbox failed to start: %s", runtime, e)
 
     # -- removal --------------------------------------------------------------------------------------
 
@@ -318,18 +318,18 @@ class Keeper:
             if sandbox.container_id:
                 self._engine.remove(sandbox.container_id, patience_s=GOODBYE_S)
         except EngineError as e:
-            logger.warning("sandbox %s: not removed yet: %s", sandbox, e)
+            logger.warning("sandbox %s: removal failed, will retry: %s", sandbox, e)
             time.sleep(1)
             return
         sandbox.delete()
 
     def _reconcile(self) -> None:
-        """Rows without containers and containers without rows: somebody died in between."""
+        """Repair rows without containers and containers without rows, which dead processes leave behind."""
         rows = {row.pk: row for row in self._mine()}
         containers = self._engine.containers()
         alive = {c.id for c in containers if c.running}
         for container in containers:
-            # Rows are written before containers, and read before them here: look again before removing.
+            # A row is written before its container, but rows were read first here: query again before removing.
             known = container.sandbox.isdigit() and (
                 int(container.sandbox) in rows or self._mine().filter(pk=container.sandbox).exists()
             )
@@ -344,22 +344,24 @@ class Keeper:
             age = (timezone.now() - row.created_at).total_seconds()
             starter_died = row.state == SandboxState.STARTING and age > START_GRACE_S
             died = row.state == SandboxState.READY and row.container_id not in alive
-            # Its worker was given up, and claimed it only then.
+            # The reaper ended the execution, and its worker claimed the sandbox only afterwards.
             orphaned = row.state == SandboxState.CLAIMED and row.execution_id not in unfinished
             if starter_died or died or orphaned:
                 self._adopt_container(row, containers)
                 self._mine().filter(pk=row.pk, state=row.state).update(state=SandboxState.USED)
 
     def _adopt_container(self, row: Sandbox, containers: list[Container]) -> None:
-        """A starter that died had no time to write down which container it made."""
+        """Record the container of a row whose starter died before it could write the container's id."""
         for container in containers:
             if container.sandbox == str(row.pk) and not row.container_id:
                 self._mine().filter(pk=row.pk).update(container_id=container.id)
 
 
 def kinds() -> Iterator[tuple[Any, str]]:
-    """What warm sandboxes are kept of, as rows of POOLED and networks: of each runtime, and once more with a door
-    where somebody may call out."""
+    """Yield (row of POOLED, network) for each pool to keep.
+
+    Each runtime has a pool without egress. It also has one with doors if it and any enabled client have egress.
+    """
     clients = Client.objects.filter(enabled=True, network=Network.EGRESS).exists()
     for runtime in Runtime.objects.values_list(*POOLED, named=True):
         yield runtime, Network.NONE
@@ -372,17 +374,17 @@ def kind_of(sandbox: Sandbox) -> SandboxKind:
 
 
 def retire_ready(sandboxes: QuerySet[Sandbox]) -> None:
-    """Those that nobody claimed meanwhile: the condition is part of the UPDATE."""
+    """Mark the sandboxes as used, except those claimed meanwhile: the condition is part of the UPDATE."""
     sandboxes.filter(state=SandboxState.READY).update(state=SandboxState.USED)
 
 
 def in_thread(work: Callable[..., None], argument: object) -> None:
-    """A pool thread's outermost frame."""
+    """Call `work` as the outermost frame of a pool thread: log every error, raise none."""
     try:
         work(argument)
     except (OperationalError, InterfaceError) as e:
-        logger.warning("Postgres is away (%s)", type(e).__name__)
+        logger.warning("Postgres is unavailable (%s)", type(e).__name__)
         connection.close()
     except Exception as e:
-        # A thread must not die in silence: the next round tries again.
+        # Without this the error would vanish in the Future. The next pass tries again.
         logger.error("keeper: %s", without_text(e))

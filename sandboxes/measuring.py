@@ -1,4 +1,4 @@
-"""What the sandboxes of this node hold in memory, for whoever looks at the pool."""
+"""Records how much memory the sandboxes of this node hold, for the pages of the pool."""
 
 from django.conf import settings
 
@@ -7,7 +7,7 @@ from sandboxes import cgroup
 from sandboxes.models import Sandbox, SandboxState
 
 EVERY_S = 10.0
-# Less is not written: a claim passes over a row that is being written just then.
+# Smaller changes are not written: a claim skips a row that is locked by an UPDATE.
 NOTICED = MIB
 
 

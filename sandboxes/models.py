@@ -6,34 +6,34 @@ from runtimes.models import Network, Runtime
 
 class SandboxState(models.TextChoices):
     STARTING = "starting", "Starting"
-    READY = "ready", "Ready"  # booted, its runner blocks on stdin
+    READY = "ready", "Ready"  # booted, and its runner waits for a job on stdin
     CLAIMED = "claimed", "Claimed"  # belongs to one execution
-    USED = "used", "Used"  # to be removed; nothing runs in it any more
+    USED = "used", "Used"  # to be removed by the keeper
 
 
 class Sandbox(models.Model):
-    """A container of this platform, from before its start until after its removal.
+    """A sandbox, from before its container is created until after the container is removed.
 
-    The pool belongs to these rows, not to a process: any worker of the node claims a ready one, and after a
-    crash the keeper compares them with what Docker really has.
+    These rows are the pool, and no process owns it: any worker of the node can claim a ready sandbox, and after a
+    crash the keeper reconciles the rows with Docker's containers.
     """
 
     container_id = models.CharField(max_length=64, blank=True)
     node = models.CharField(max_length=100)
     runtime = models.ForeignKey(Runtime, on_delete=models.CASCADE, related_name="sandboxes")
-    # What it was started under. A claim asks for the current revision, so no run starts under an old one.
+    # The configuration it was started with. A claim asks for the current revision, so no run gets an old one.
     runtime_revision = models.PositiveIntegerField()
     profile_sha256 = models.CharField(max_length=64)
     profile_name = models.CharField(max_length=50, blank=True)
     profile_revision = models.PositiveIntegerField(null=True, blank=True)
-    # Egress: it was started with a door. No run without egress gets it, and no run with egress another.
+    # "egress" if the sandbox was started with a door. Only runs with egress claim such sandboxes, and no others.
     network = models.CharField(max_length=6, choices=Network.choices, default=Network.NONE)
     image_id = models.CharField(max_length=80, blank=True)
     runsc_version = models.CharField(max_length=100, blank=True)
     state = models.CharField(max_length=8, choices=SandboxState.choices, default=SandboxState.STARTING)
     # No foreign key: executions are history and outlive every sandbox.
     execution_id = models.UUIDField(null=True, blank=True)
-    # What it holds, as its node's keeper last saw it; not written for a difference that nobody would notice.
+    # Memory at the keeper's last measurement; see measuring.py, which skips small changes.
     memory_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     ready_at = models.DateTimeField(null=True, blank=True)
@@ -50,11 +50,11 @@ class Sandbox(models.Model):
                 condition=~Q(state=SandboxState.CLAIMED) | Q(execution_id__isnull=False),
                 name="sandbox_claimed_has_execution",
             ),
-            # One execution, one sandbox.
+            # An execution gets one sandbox.
             models.UniqueConstraint(fields=["execution_id"], name="sandbox_execution_once"),
         ]
         indexes = [
-            # Every run's claim, which takes the oldest ready one.
+            # For claims, which take the oldest ready sandbox.
             models.Index(fields=["node", "runtime", "id"], condition=Q(state="ready"), name="sandbox_claim_idx"),
         ]
 

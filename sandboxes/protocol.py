@@ -1,4 +1,4 @@
-"""The platform's side of docs/runner-protocol.md: frames and what they carry."""
+"""The platform's side of the runner protocol: frames and their payloads. See docs/runner-protocol.md."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -12,12 +12,12 @@ BYE = b"B" + bytes(4)
 
 
 class ProtocolError(Exception):
-    """The runner said something it may not say: it is broken, or somebody else speaks for it."""
+    """The runner sent something invalid: it is broken, or something else writes to its stream."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One program and everything it is given; see "The job"."""
+    """One program with its inputs and limits; see "The job"."""
 
     mode: str
     code: str
@@ -32,7 +32,7 @@ class Job:
     artifact_count: int
     artifact_bytes: int
     artifact_suffixes: list[str] | None
-    files: list[dict[str, str]] = field(default_factory=list)  # path and base64 of each
+    files: list[dict[str, str]] = field(default_factory=list)  # each with the keys path and base64
 
     def frame(self) -> bytes:
         payload = json.dumps(asdict(self) | {"arguments": json.loads(self.arguments)}).encode()
@@ -107,11 +107,11 @@ def parse_artifact(payload: bytes) -> tuple[str, bytes]:
 
 
 def parse_compiled(payload: bytes) -> int:
-    """The exit status of the compile command."""
+    """Return the exit status of the compile command. Raises ProtocolError."""
     try:
         status = json.loads(payload)["exit_code"]
     except (ValueError, KeyError, TypeError) as e:
-        raise ProtocolError(f"bad frame of a compilation: {e}") from e
+        raise ProtocolError(f"bad compilation frame: {e}") from e
     if type(status) is not int or not 0 <= status <= 255:
-        raise ProtocolError(f"the compilation ended with {status!r}")
+        raise ProtocolError(f"bad exit status of the compilation: {status!r}")
     return status

@@ -1,4 +1,4 @@
-"""Drives one job through one sandbox, and enforces from outside what the guest cannot be trusted with."""
+"""Runs one job in one sandbox, and enforces the limits from outside, because the guest is not trusted."""
 
 import json
 import select
@@ -15,29 +15,29 @@ from sandboxes import cgroup
 from sandboxes.engine import Channel, EngineError
 from sandboxes.protocol import VERSION, End, Frames, Job, ProtocolError, parse_artifact, parse_compiled
 
-# How often the CPU time is looked at; also how stale the last figures of a killed sandbox may be.
+# Interval between measurements of CPU time; the last figures of a killed sandbox may be this old.
 TICK_S = 0.2
-# A frame's worth of slack: the runner cuts at one byte over the limit, so more means that it does not.
+# Slack of one frame. The runner cuts output one byte over the limit, so more output means a broken runner.
 FLOOD_SLACK = 256 * 1024
 READY_TIMEOUT_S = 60
-# Most programs have ended by then: their output is not worth writing twice.
+# Most programs end before this, and need no live output: the end of the run stores the same text.
 LIVE_AFTER_S = 0.25
 
 
 class EndedBy(Enum):
     RUNNER = "the runner reported the end"
-    STREAM = "the program's own stream ended: there was no runner"
-    WALL_TIME = "our deadline passed"
-    CPU_TIME = "the host counted too much CPU"
-    MEMORY = "the kernel killed a process of the sandbox for want of memory"
-    OUTPUT = "the program wrote more than it may"
+    STREAM = "the program's stream ended, in a sandbox without a runner"
+    WALL_TIME = "the wall time limit passed"
+    CPU_TIME = "the host measured more CPU time than the limit"
+    MEMORY = "the kernel's OOM killer ended a process of the sandbox"
+    OUTPUT = "the program wrote more than the output limit"
     LOST = "the stream ended without a report"
     PROTOCOL = "the runner broke the protocol"
 
 
 @dataclass
 class Report:
-    """What one session saw. Times are the host's."""
+    """What one session observed. Times are the host's."""
 
     started_at: datetime
     ended_at: datetime | None = None
@@ -50,15 +50,15 @@ class Report:
     cpu_ms: int | None = None
     peak_memory_bytes: int | None = None
     oom_killed: bool = False
-    # Of the compile command; None while it runs, and where there is none.
+    # Exit status of the compile command; None while it runs, and for runtimes without one.
     compile_status: int | None = None
     compile_cpu_ms: int = 0
     compiling: bool = False
-    complaint: str = ""  # the runner's own stderr, or what it did wrong
+    complaint: str = ""  # the runner's stderr, or the protocol error
 
 
 def wait_until_ready(channel: Channel) -> None:
-    """Returns once the runner has said hello; EngineError if it does not."""
+    """Block until the runner has sent its hello frame. Raises EngineError if none comes."""
     frames = Frames()
     complaint = b""
     deadline = time.monotonic() + READY_TIMEOUT_S
@@ -73,10 +73,10 @@ def wait_until_ready(channel: Channel) -> None:
         try:
             for kind, payload in frames.feed(stdout):
                 if kind != b"H" or not _speaks_our_version(payload):
-                    raise EngineError(f"the image's runner does not speak protocol {VERSION}: rebuild it")
+                    raise EngineError(f"the image's runner does not speak protocol {VERSION}: rebuild the image")
                 return
         except ProtocolError as e:
-            raise EngineError(f"the image holds no runner of ours: {e}") from e
+            raise EngineError(f"the image has no runner of this platform: {e}") from e
     raise EngineError(f"the sandbox was not ready within {READY_TIMEOUT_S} s")
 
 
@@ -88,9 +88,10 @@ def _speaks_our_version(hello: bytes) -> bool:
 
 
 class Session:
-    """One job in one claimed sandbox. `run` never raises for what the guest does.
+    """One job in one claimed sandbox. `run` raises nothing for anything the guest does.
 
-    `watch` sees the report of a longer run grow, once a tick. It must not block: nothing is enforced meanwhile.
+    For runs longer than LIVE_AFTER_S, `watch` is called with the growing report at each tick. It must not block:
+    no limit is enforced meanwhile.
     """
 
     tick_s = TICK_S
@@ -157,7 +158,7 @@ class Session:
                 return ended_by
 
     def _receive(self, report: Report) -> EndedBy | None:
-        """Adds what arrived to the report; why the session is over, once it is."""
+        """Add received data to the report; return why the session ended, or None if it goes on."""
         received = self._channel.receive()
         if received is None:
             return EndedBy.LOST
@@ -169,7 +170,7 @@ class Session:
         return None
 
     def _take(self, report: Report, kind: bytes, payload: bytes) -> bool:
-        """Adds a frame to the report; true for the last one."""
+        """Add a frame to the report; return True for the last frame."""
         match kind:
             case b"O":
                 self._append(report.stdout, payload)
@@ -198,9 +199,9 @@ class Session:
         return False
 
     def _end_of_compilation(self, report: Report, payload: bytes) -> None:
-        """From here on it is the program that runs, under its own limits."""
+        """Record the end of the compilation and start the clock of the program's limits."""
         if not report.compiling:
-            raise ProtocolError("the end of a compilation that nobody asked for")
+            raise ProtocolError("a compilation frame in a run without a compilation")
         report.compile_status = parse_compiled(payload)
         report.compiling = False
         self._measure(report)
@@ -227,5 +228,5 @@ class Session:
         if used and self._before:
             report.cpu_ms = used.cpu_ms - self._before.cpu_ms
             report.peak_memory_bytes = used.peak_memory_bytes
-            # Not always its first process: then gVisor hangs, or the program ends without a word.
+            # The OOM killer may hit another process than the first: then gVisor hangs, or the program ends silently.
             report.oom_killed = used.oom_kills > self._before.oom_kills

@@ -1,4 +1,4 @@
-"""Which session speaks to a runtime's sandboxes, and who says how it ended."""
+"""Chooses the session class for a runtime's sandboxes, and fetches the container's state where the session needs it."""
 
 import shlex
 from typing import Any
@@ -16,7 +16,7 @@ def session_of(runtime: Runtime, *arguments: Any) -> Session:
 
 
 def state_of(engine: Engine, container_id: str, report: Report) -> ContainerState | None:
-    """The container's, where only Docker can say how the session ended; else None. Raises EngineError."""
+    """Return the container's state if only Docker can tell how the session ended, else None. Raises EngineError."""
     if report.ended_by in (EndedBy.LOST, EndedBy.STREAM):
         return engine.state_after_end(container_id)
     return None

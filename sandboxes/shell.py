@@ -1,8 +1,8 @@
-"""The way of a program in an image that holds no runner, only /bin/sh: see docs/builds.md, "Any image".
+"""Runs programs in images without a runner, with only /bin/sh: see docs/builds.md, "Any image".
 
-The sandbox's first process is that shell, as the unprivileged user. It says hello as a runner would, and then
-takes a script from its stdin that writes the files and runs the program. From there on there are no frames: what
-arrives is the program's own output, and how it ended is Docker's to say.
+The sandbox's first process is the shell, as the unprivileged user. It sends a runner's hello frame, then reads a
+script from its stdin, which writes the files and runs the program. No frames follow: all further output is the
+program's, and Docker reports the exit status.
 """
 
 import json
@@ -19,14 +19,14 @@ from sandboxes.session import EndedBy, Report, Session
 WORKSPACE = "/workspace"
 STDIN = "/tmp/stdin"  # noqa: S108
 PROGRAM = "/tmp/program"  # noqa: S108
-# As one argument of printf: a shell holds it in memory.
+# Bytes per printf call: the shell holds each argument in memory.
 PIECE = 1000
-# There are no frames to tell when the program ends, and the sandbox's figures go with it.
+# Measure often: no frame announces the program's end, and the sandbox's figures vanish with the sandbox.
 TICK_S = 0.05
 
 
 def _escaped(content: bytes) -> str:
-    """As printf's format, in single quotes: nothing in it means anything to the shell, and NUL arrives too."""
+    """Return a printf format, for single quotes, that prints `content`. The shell interprets nothing; NUL works too."""
     return "".join(chr(b) if 32 <= b < 127 and b not in b"%\\'" else f"\\{b:03o}" for b in content)
 
 
@@ -35,12 +35,15 @@ def _hello() -> bytes:
     return b"H" + len(payload).to_bytes(4, "big") + payload
 
 
-# A shell reads a script from its stdin by the block; `read` would take it byte by byte, 20 microseconds each.
+# `sh -s` reads its script from stdin in blocks; `read` would read byte by byte, 20 microseconds each.
 COMMAND = ("/bin/sh", "-c", f"printf '{_escaped(_hello())}'; exec /bin/sh -s")
 
 
 def script(job: Job, command: Sequence[str]) -> bytes:
-    """What the shell is told. It stays the first process: as such a program could not even abort() itself."""
+    """Return the shell script that writes the files and runs the program.
+
+    The shell remains PID 1, because as PID 1 the program could not even abort() itself.
+    """
     source = f"{WORKSPACE}/{job.source_file}"
     files = {source: job.code.encode("utf-8", "surrogatepass")}
     files |= {f"{WORKSPACE}/{file['path']}": b64decode(file["base64"]) for file in job.files}
@@ -57,7 +60,7 @@ def script(job: Job, command: Sequence[str]) -> bytes:
 def _written(path: str, content: bytes) -> Iterator[str]:
     folder = posixpath.dirname(path)
     if folder not in (WORKSPACE, "/tmp"):  # noqa: S108
-        yield f"mkdir -p {shlex.quote(folder)} || exit 126"  # no part of a shell: the image may have none
+        yield f"mkdir -p {shlex.quote(folder)} || exit 126"  # mkdir is no shell built-in: the image may lack it
     yield "{ :"
     for at in range(0, len(content), PIECE):
         yield f"printf '{_escaped(content[at : at + PIECE])}'"
@@ -76,7 +79,7 @@ def _command(words: Sequence[str], source: str, argv: Sequence[str]) -> str:
 
 
 class ShellSession(Session):
-    """One program in one claimed sandbox without a runner: the host alone enforces the same limits."""
+    """One program in one claimed sandbox without a runner. The host alone enforces the limits."""
 
     tick_s = TICK_S
 
@@ -92,7 +95,7 @@ class ShellSession(Session):
         if received is None:
             return EndedBy.STREAM
         for kept, data in zip((report.stdout, report.stderr), received, strict=True):
-            # One byte more than allowed says that there was more.
+            # One byte over the limit marks the output as cut.
             kept += data[: self._limits.output_bytes + 1 - len(kept)]
             if len(kept) > self._limits.output_bytes and self._limits.output_action == OutputAction.KILL:
                 return EndedBy.OUTPUT

@@ -1,10 +1,10 @@
-"""What a guest asked its kernel for, as gVisor tells it: the calls it made, and those that its filter refused.
+"""Reads from gVisor's log which system calls a guest made, and which its filter refused.
 
-gVisor writes its log into a named pipe, and what matters is taken out while it passes. Nothing of it is stored,
-for paths and arguments of the program are in it, and a log can grow by 20 MB a second.
+gVisor writes its log into a named pipe, and the reader extracts the names of the calls on the fly. The log is not
+stored: it contains paths and arguments of the program, and it can grow by 20 MB a second.
 
-A program can write lines into its trace, as the name of a file for example. That tells no more than the calls it
-may make anyway: it adds names and cannot take any away.
+A program can inject lines into its trace, as a file name for example. That gains it nothing beyond the calls that it
+may make anyway: it can add names and cannot remove any.
 """
 
 import fcntl
@@ -27,9 +27,9 @@ from sandboxes.engine import EngineError
 from seccomp_profiles.x86_64 import NAMES
 
 CHUNK = 1 << 20
-# A call has at most six arguments; a path has 4096 bytes.
+# A call has at most six arguments, and a path at most 4096 bytes.
 LONGEST_LINE = 1 << 16
-# What gVisor had written when its sandbox ended is in the pipe.
+# Time to drain the pipe after the sandbox has ended.
 LAST_LINES_S = 5.0
 LOOK_S = 0.05
 PIPE_BYTES = 1 << 20
@@ -46,22 +46,22 @@ UNKNOWN = re.compile(r"sys_(\d+)")
 
 
 class TraceError(EngineError):
-    """There is no trace to believe: nothing may be concluded from what is missing in it."""
+    """The trace is incomplete: the absence of a call in it proves nothing."""
 
 
 @dataclass
 class Trace:
-    """Names of system calls and how often each was made, or refused by the filter. A refused one was not made."""
+    """How often each system call, by name, was made or was refused by the filter. A refused call was not made."""
 
     called: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
-    order: list[str] = field(default_factory=list)  # of the refused, by the first time
+    order: list[str] = field(default_factory=list)  # refused calls, in the order of their first refusal
     log_bytes: int = 0
     complete: bool = False
 
     def take(self, lines: bytes) -> None:
         if DROPPED in lines:
-            raise TraceError("gVisor left lines out of its log")
+            raise TraceError("gVisor dropped lines of its log")
         self.complete = self.complete or bool(HEADER.search(lines))
         for entry in ENTRY.finditer(lines):
             if called := entry["called"]:
@@ -74,33 +74,33 @@ class Trace:
 
 
 def _name(logged: str) -> str:
-    """gVisor calls those it does not know by their number."""
+    """Return the name of a logged call. gVisor logs calls that it does not know by number."""
     unknown = UNKNOWN.fullmatch(logged)
     return NAMES.get(int(unknown[1]), logged) if unknown else logged
 
 
 class Reader:
-    """Reads the pipe at `path` until its writer is gone."""
+    """Reads the pipe at `path`, in a thread, until its writer is gone."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._trace = Trace()
         self._fault = ""
         self._over = threading.Event()
-        # At once, and held: a gVisor that found no reader would wait for one for ever.
+        # Open the pipe now and keep it open: without a reader gVisor would block forever.
         self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def result(self) -> Trace:
-        """After the sandbox has ended. Raises TraceError."""
+        """Return the trace; call it after the sandbox has ended. Raises TraceError."""
         self._end()
         if self._fault:
             raise TraceError(self._fault)
         if not (self._trace.complete and self._trace.called):
             raise TraceError(
-                f"gVisor told nothing: is {settings.SANDBOX_GVISOR_TRACE_RUNTIME} registered with Docker "
+                f"gVisor wrote no trace: is {settings.SANDBOX_GVISOR_TRACE_RUNTIME} registered with Docker "
                 "(`make setup`)?"
             )
         return self._trace
@@ -131,12 +131,12 @@ class Reader:
                 self._take(rest + b"\n")
                 return
             else:
-                # Nobody writes yet, or any more; select would answer at once.
+                # The pipe has no writer yet, or no longer. Do not use select, which would return at once.
                 self._over.wait(LOOK_S)
         self._fault = "gVisor's log did not end"
 
     def _take(self, data: bytes) -> bytes:
-        """What is left: the beginning of a line."""
+        """Add all complete lines to the trace; return the rest, the beginning of a line."""
         lines, newline, rest = data.rpartition(b"\n")
         self._trace.log_bytes += len(lines)
         try:
@@ -144,21 +144,21 @@ class Reader:
         except TraceError as e:
             self._fault = str(e)
         if len(rest) > LONGEST_LINE:
-            self._fault = "gVisor's log has a line without an end"
+            self._fault = f"gVisor's log has a line longer than {LONGEST_LINE} bytes"
             return b""
         return rest
 
 
 @contextmanager
 def reading() -> Iterator[Reader]:
-    """A pipe for one sandbox, gone afterwards. Raises EngineError."""
+    """Make a pipe for one sandbox, yield its reader, and remove the pipe. Raises EngineError."""
     folder = settings.SANDBOX_TRACE_DIR
     path = folder / uuid.uuid4().hex
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.mkfifo(path, 0o600)
     except OSError as e:
-        raise TraceError(f"{folder}: {e.strerror}; `make setup` makes this folder") from e
+        raise TraceError(f"{folder}: {e.strerror}; `make setup` creates this folder") from e
     try:
         reader = Reader(path)
         try:
@@ -170,7 +170,7 @@ def reading() -> Iterator[Reader]:
 
 
 def sweep() -> None:
-    """What a worker that died left: pipes, or the file that gVisor makes where its pipe is gone already."""
+    """Remove what dead workers left: pipes, and files that gVisor creates where its pipe is already gone."""
     for path in settings.SANDBOX_TRACE_DIR.glob("*"):
         with suppress(FileNotFoundError):
             if path.stat().st_mtime < time.time() - ABANDONED_S:

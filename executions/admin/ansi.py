@@ -1,4 +1,4 @@
-"""Terminal colours as HTML. The text is a stranger's: what is no colour is shown as it is, escaped."""
+"""Turns terminal colours into HTML. The text is untrusted: everything but colour codes is escaped."""
 
 import re
 from dataclasses import dataclass, replace
@@ -8,13 +8,13 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 SGR = re.compile(r"\x1b\[([0-9;]{0,40})m")
-# Whatever else moves the cursor or names a window: it has no meaning on a page.
+# Other escape sequences, such as cursor movements and window titles, which have no meaning on a page.
 OTHER = re.compile(r"\x1b(?:\[[0-?]{0,40}[ -/]{0,8}[@-~]|\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)|[@-Z\\-_])")
-# What may be the beginning of one of them, when more is to come.
+# An incomplete escape sequence at the end of a chunk.
 BEGUN = re.compile(r"\x1b(?:\[[0-?]{0,40}[ -/]{0,8}|\][^\x07\x1b]{0,200}\x1b?)?\Z")
 LONGEST_CODE = 210
 NAMES = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
-# A program may change its colour at every letter, and each change is an element of the page.
+# Cap on colour changes: each becomes an element of the page, and a program may change colour at every letter.
 MOST_PIECES = 5000
 
 
@@ -38,7 +38,7 @@ class Style:
         style = self
         rest = iter(codes or [0])
         for code in rest:
-            if code in (38, 48):  # 256 or true colours: not among the eight
+            if code in (38, 48):  # skip 256-colour and true-colour codes: only the eight basic colours are shown
                 for _ in range({5: 1, 2: 3}.get(next(rest, 0), 0)):
                     next(rest, None)
                 continue
@@ -60,11 +60,11 @@ class Style:
         return replace(self, **changes.get(code, {}))
 
 
-Piece = tuple[str, str]  # classes, and the text as it is
+Piece = tuple[str, str]  # CSS classes, and the unescaped text
 
 
 class Painter:
-    """Text on its way, in pieces: a colour holds until the next one, and a code may be cut in two."""
+    """Splits streamed text into coloured pieces. Keeps the current colour and an incomplete code between chunks."""
 
     def __init__(self) -> None:
         self._style = Style()

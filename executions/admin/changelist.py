@@ -1,4 +1,4 @@
-"""The list of executions: what a long history must not cost, and what a search shows."""
+"""The admin's list of executions: search, search hits, and dates to choose from, at a cost that large tables allow."""
 
 import calendar
 from typing import Any
@@ -18,12 +18,12 @@ from executions.models.lookup import SEARCHED_CHARACTERS
 from executions.searching import newest
 
 LONGEST_SEARCH = 500
-# Control characters that no stored text needs: they become <mark> after everything else is escaped.
+# Control characters that mark hits in Postgres's headline. They become <mark> after the text is escaped.
 BEGIN, END = "\x02", "\x03"
 
 
 def search(executions: QuerySet[Execution], words: str) -> tuple[QuerySet[Execution], bool]:
-    """Those that match, and whether that is all of them: of many, the newest."""
+    """Return the matching executions, and whether these are all. Of many matches, return the newest."""
     words = words.replace("\0", " ").strip()[:LONGEST_SEARCH]
     if not words:
         return executions, True
@@ -43,7 +43,7 @@ class ExecutionList(ChangeList):  # type: ignore[misc]
                 execution.hit = hits.get(execution.pk, "")
 
     def _hits(self, keys: list[UUID]) -> dict[UUID, str]:
-        """Of the rows of this page alone."""
+        """Return the search hit of each execution on this page."""
         newline = Value("\n")
         texts = [Left(name, SEARCHED_CHARACTERS) for name in ("code", "stdout", "stderr")]
         words = self.query.replace("\0", " ")[:LONGEST_SEARCH].encode("utf-8", "replace").decode()
@@ -59,13 +59,15 @@ class ExecutionList(ChangeList):  # type: ignore[misc]
 
 def marked(hit: str) -> SafeString:
     escaped = str(format_html("{}", hit))
-    # One element: on a phone a cell is a row of boxes, and each piece would be one.
+    # Wrap all in one element: on a phone, each child of a cell becomes a box.
     return mark_safe(f"<span>{escaped.replace(BEGIN, '<mark>').replace(END, '</mark>')}</span>")  # noqa: S308
 
 
 def drill_down(request: HttpRequest) -> list[dict[str, Any]]:
-    """Years, months, days to go into. From the bounds of the history alone: which of them hold something would be
-    a question to every row."""
+    """Return links to years, months and days within the bounds of the history.
+
+    Dates without executions are included: finding them would read every row.
+    """
     field = "queued_at"
     wanted = {unit: request.GET.get(f"{field}__{unit}", "") for unit in ("year", "month", "day")}
     bounds = Execution.objects.aggregate(first=Min(field), last=Max(field))

@@ -1,4 +1,4 @@
-"""Two runs side by side: the one that was run again, and what came of it. What they wrote is a stranger's."""
+"""Compares a rerun with its earlier run. Their output is untrusted."""
 
 import contextlib
 import difflib
@@ -17,12 +17,12 @@ from executions.sources import purged_output
 from sandbox_platform.kit import html
 from sandbox_platform.kit.units import format_bytes, format_ms
 
-# difflib takes the square of what differs, and worse for who knows how.
+# difflib takes quadratic time in the lines that differ, and more for hostile input.
 MOST_LINES = 500
 MOST_CHARACTERS = html.SHOWN
 LONGEST_LINE = 2000
 CONTEXT = 3
-# Longer ones are folded.
+# Longer diffs are folded.
 FOLDED = 40
 TEXTS = (("stdout", "Standard output"), ("stderr", "Standard error"), ("result", "Result of main()"))
 SIGNS = {"equal": " ", "delete": "-", "insert": "+"}
@@ -31,18 +31,18 @@ SIGNS = {"equal": " ", "delete": "-", "insert": "+"}
 @dataclass(frozen=True)
 class Fact:
     name: str
-    then: Any
-    now: Any
+    earlier: Any
+    later: Any
     change: str = ""
 
     @property
     def differs(self) -> bool:
-        return bool(self.then != self.now)
+        return bool(self.earlier != self.later)
 
 
 @dataclass(frozen=True)
 class Line:
-    kind: str  # equal, delete, insert; gap: what is left out
+    kind: str  # "equal", "delete", "insert", or "gap" for omitted lines
     text: str
 
     @property
@@ -67,7 +67,7 @@ class Diff:
 
 
 def context_of(execution: Execution) -> dict[str, Any]:
-    """Of one that is a run again; `earlier` is None where retention has taken it."""
+    """Return the template's context for a rerun; `earlier` is None if retention has removed the earlier run."""
     runs = Execution.objects.select_related("runtime", "client")
     earlier = runs.filter(pk=execution.rerun_of).first() if execution.rerun_of else None
     if earlier is None:
@@ -87,7 +87,7 @@ def context_of(execution: Execution) -> dict[str, Any]:
 def _facts(earlier: Execution, later: Execution) -> Iterator[Fact]:
     both = (earlier, later)
     yield Fact("Status", *(html.badge(each.status, each.get_status_display()) for each in both))
-    yield Fact("Outcome", *(each.get_outcome_display() or "under way" for each in both))
+    yield Fact("Outcome", *(each.get_outcome_display() or "not ended" for each in both))
     yield Fact("Exit", *(rendering.exit_of(each) for each in both))
     yield _measured("Run time", earlier.run_ms, later.run_ms, format_ms)
     yield _measured("CPU time", earlier.cpu_ms, later.cpu_ms, format_ms)
@@ -110,14 +110,14 @@ def _total_ms(execution: Execution) -> float | None:
 
 
 def _configuration(earlier: Execution, later: Execution) -> Iterator[Fact]:
-    """What each of them ran on, as far as it differs: the same names as the API's differences."""
+    """Yield the settings that differ between the two runs, named as in the API."""
     for difference in RunConfiguration.stored(earlier).differences(RunConfiguration.stored(later)):
         name = difference["field"]
         yield Fact(name, *(rendering.setting(name, difference[side]) for side in ("then", "now")))
 
 
 def _purged(earlier: Execution, later: Execution) -> str:
-    """Whose output is gone: without these words its absence would look like a difference."""
+    """Return a note on purged output, whose absence would otherwise look like a difference; "" if none was purged."""
     empty = [each.pk for each in (earlier, later) if not (each.stdout or each.stderr or each.result)]
     gone = purged_output(empty)
     names = [name for name, each in (("the earlier", earlier), ("the later", later)) if each.pk in gone]
@@ -141,9 +141,7 @@ def diff(name: str, title: str, then: str, now: str) -> Diff:
             f"Only the first {MOST_LINES} lines that may differ, and {MOST_CHARACTERS:,} characters, are compared."
         )
     if before == after:
-        return Diff(
-            name, title, [], note or ("" if name == "result" else "They differ in colours or line ends alone.")
-        )
+        return Diff(name, title, [], note or ("" if name == "result" else "Only colours or line endings differ."))
     same = _alike(before, after)
     begin = max(0, same - CONTEXT)
     lines = [_gap(begin)] if begin else []
@@ -152,21 +150,21 @@ def diff(name: str, title: str, then: str, now: str) -> Diff:
 
 
 def _gap(lines: int) -> Line:
-    return Line("gap", f"{lines} line{'' if lines == 1 else 's'} alike")
+    return Line("gap", f"{lines} equal line{'' if lines == 1 else 's'}")
 
 
 def _lines(name: str, text: str) -> list[str]:
     text = text[:MOST_CHARACTERS]
     if name == "result":
-        with contextlib.suppress(ValueError, RecursionError):  # cut, or too deep: compared as it is
+        with contextlib.suppress(ValueError, RecursionError):  # cut, or nested too deep: compare the raw text
             text = json.dumps(json.loads(text), indent=2, sort_keys=True, ensure_ascii=False)
-    # A lone surrogate has no place in a page of UTF-8.
+    # A page in UTF-8 cannot contain a lone surrogate.
     readable = ansi.plain(text).encode("utf-8", "replace").decode()
     return [line[:LONGEST_LINE] for line in readable.splitlines()]
 
 
 def _alike(before: list[str], after: list[str]) -> int:
-    """Lines at the beginning that are the same."""
+    """Return the number of equal lines at the beginning."""
     pairs = enumerate(zip(before, after, strict=False))
     return next((index for index, (a, b) in pairs if a != b), min(len(before), len(after)))
 

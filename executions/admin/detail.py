@@ -1,4 +1,4 @@
-"""What the page of one execution shows."""
+"""The template context of an execution's page."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,9 +21,9 @@ from sandbox_platform.kit import html
 from seccomp_profiles.models import UNCONFINED, SeccompProfile
 
 TEXTS = ("code", "stdout", "stderr", "result")
-# Longer output is folded: its page would be all that one sees.
+# Longer output is folded, so that it does not fill the page.
 FOLDED = 4_000
-# Named of the later runs of one; the list has all.
+# Number of reruns that the page names; a link leads to the list of all.
 RERUNS = 5
 
 
@@ -115,14 +115,14 @@ def _downloads(execution: Execution) -> list[tuple[str, str]]:
 
 
 def _links(execution: Execution) -> dict[str, SafeString]:
-    """To the pages of what this came from and belongs to."""
+    """Return links to the pages of runtime, client, related runs, batch and callback, by label."""
     links = {"Runtime": _link("runtimes_runtime_change", execution.runtime_id, execution.runtime)}
     if execution.client:
         links["Client"] = _link("clients_client_change", execution.client_id, execution.client)
     if execution.rerun_of:
-        links["Again, of"] = _link("executions_execution_change", execution.rerun_of, execution.rerun_of)
+        links["Rerun of"] = _link("executions_execution_change", execution.rerun_of, execution.rerun_of)
     if later := list(Execution.objects.filter(rerun_of=execution.pk).order_by("-id").only("pk")[: RERUNS + 1]):
-        links["Run again as"] = _reruns(execution, later)
+        links["Reruns"] = _reruns(execution, later)
     if execution.batch_id:
         address = f"{reverse('admin:executions_execution_changelist')}?batch_id={execution.batch_id}"
         links["Batch"] = format_html('<a href="{}"><code class="id">{}</code></a>', address, execution.batch_id)
@@ -141,11 +141,11 @@ def _reruns(execution: Execution, later: list[Execution]) -> SafeString:
     if len(later) <= RERUNS:
         return named
     address = f"{reverse('admin:executions_execution_changelist')}?rerun_of={execution.pk}"
-    return format_html('{}, <a href="{}">and others</a>', named, address)
+    return format_html('{}, <a href="{}">and more</a>', named, address)
 
 
 def _profile(execution: Execution) -> SafeString | str:
-    """To the profile of that name, if there still is one."""
+    """Return a link to the profile, or only its name if the profile no longer exists."""
     profile = SeccompProfile.objects.filter(name=execution.profile_name).first()
     if profile is None:
         return execution.profile_name or UNCONFINED

@@ -27,13 +27,13 @@ from sandbox_platform.kit.exports import MEDIA_TYPES
 from sandbox_platform.kit.readonly import ReadOnlyAdmin
 from sandbox_platform.kit.units import format_bytes, format_ms
 
-# The columns of a search: what was found takes the place of what the page of each says.
-FOUND = ("short_id", "status_badge", "hit", "runtime", "client", "queued", "duration")
+# The columns of search results, where the hit replaces details that the execution's page shows.
+SEARCH_COLUMNS = ("short_id", "status_badge", "hit", "runtime", "client", "queued", "duration")
 
 
 @admin.register(Execution)
 class ExecutionAdmin(ReadOnlyAdmin[Execution]):
-    empty_hint = "Run a program in the playground, or give a caller its token."
+    empty_hint = "Run a program in the playground, or give a caller a token."
     list_display = (
         "short_id",
         "status_badge",
@@ -49,12 +49,12 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
     list_select_related = ("runtime", "client")
     list_per_page = 50
     list_before_template = "executions/list_tools.html"
-    # Read from the address; what there is to choose from is changelist.drill_down's.
+    # Django applies the dates of the query string; changelist.drill_down makes the links.
     date_hierarchy = "queued_at"
     search_fields = ("id",)
-    search_help_text = 'An id, or words of code and output. "a phrase", -not, or: as in a web search.'
+    search_help_text = 'An id, or words in code and output. Use "a phrase", -word and or as in a web search.'
     show_full_result_count = False
-    # They would count the whole history, once a choice.
+    # Facets would count the whole history, once per choice.
     show_facets = admin.ShowFacets.NEVER
     paginator = EstimatingPaginator
     fields = ("id",)
@@ -72,7 +72,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
     ) -> tuple[QuerySet[Any], bool]:
         found, whole = changelist.search(queryset, search_term)
         if not whole:
-            messages.info(request, "The newest of those that match. More words find older ones.")
+            messages.info(request, "Only the newest matches are shown. Add words to find older ones.")
         return found, False
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[changelist.ExecutionList]:
@@ -80,7 +80,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
 
     def get_list_display(self, request: HttpRequest) -> Any:
         shown = super().get_list_display(request)
-        return FOUND if request.GET.get("q") else shown
+        return SEARCH_COLUMNS if request.GET.get("q") else shown
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
         return lookup in ("batch_id", "rerun_of") or super().lookup_allowed(lookup, value, request)
@@ -108,7 +108,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
             extra_context = detail.context_of(request, found) | (extra_context or {})
         return super().change_view(request, object_id, form_url, extra_context)
 
-    # --- Beside the two pages ---
+    # --- Other views ---
 
     def get_urls(self) -> list[URLPattern]:
         one = "<uuid:execution_id>/"
@@ -122,11 +122,11 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
             one + "comparison/": ("comparison", self.compare),
             "export.<str:kind>": ("export", self.export),
         }
-        own = [
+        added = [
             path(address, self.admin_site.admin_view(view), name=f"executions_execution_{name}")
             for address, (name, view) in views.items()
         ]
-        return own + super().get_urls()
+        return added + super().get_urls()
 
     def _execution(self, request: HttpRequest, execution_id: UUID, permission: str = "view") -> Execution:
         execution = get_object_or_404(Execution.objects.select_related("runtime"), pk=execution_id)
@@ -156,7 +156,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
         return watching.stream(request, execution_id)
 
     def export(self, request: HttpRequest, kind: str) -> HttpResponseBase:
-        """What the list shows, all pages of it."""
+        """Export all pages of the list, with its filters."""
         if kind not in MEDIA_TYPES:
             raise Http404
         if not self.has_view_permission(request):
@@ -168,9 +168,9 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
         execution = self._execution(request, execution_id, "cancel")
         if services.cancel(execution.pk, outcome=Outcome.CANCEL_REQUESTED):
             self.log_change(request, execution, "Cancelled.")
-            self.message_user(request, "It is being cancelled.", messages.SUCCESS)
+            self.message_user(request, "The execution is being cancelled.", messages.SUCCESS)
         else:
-            self.message_user(request, "It had ended already.", messages.WARNING)
+            self.message_user(request, "The execution had already ended.", messages.WARNING)
         return redirect("admin:executions_execution_change", execution_id)
 
     def rerun(self, request: HttpRequest, execution_id: UUID) -> HttpResponse:
@@ -215,7 +215,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
         if later.rerun_of is None:
             raise Http404
         context = {
-            "title": f"{str(later.rerun_of)[-12:]} and {str(later.pk)[-12:]} compared",
+            "title": f"Comparison of {str(later.rerun_of)[-12:]} and {str(later.pk)[-12:]}",
             "badge": html.badge(later.status, later.get_status_display()),
             "events_url": reverse("admin:executions_execution_events", args=[later.pk]),
         }
@@ -227,20 +227,20 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
 
     @admin.display(description="Id", ordering="id")
     def short_id(self, execution: Execution) -> str:
-        # The first digits of a UUIDv7 are its time, and alike for neighbours.
+        # A UUIDv7 begins with its time, which neighbours share.
         return str(execution.pk)[-12:]
 
     @admin.display(description="Status", ordering="status")
     def status_badge(self, execution: Execution) -> SafeString:
         return html.badge(execution.status, execution.get_status_display())
 
-    @admin.display(description="Found")
+    @admin.display(description="Match")
     def hit(self, execution: Any) -> SafeString:
         return changelist.marked(getattr(execution, "hit", ""))
 
     @admin.display(description="Outcome", ordering="outcome", empty_value="")
     def short_outcome(self, execution: Execution) -> str:
-        return execution.outcome.replace("_", " ")
+        return execution.get_outcome_display()
 
     @admin.display(description="Queued at", ordering="queued_at")
     def queued(self, execution: Execution) -> str:
@@ -250,11 +250,11 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
     def duration(self, execution: Execution) -> str | None:
         return None if execution.run_ms is None else format_ms(execution.run_ms)
 
-    @admin.display(description="Memory", ordering="peak_memory_bytes")
+    @admin.display(description="Peak memory", ordering="peak_memory_bytes")
     def memory(self, execution: Execution) -> str | None:
         peak = execution.peak_memory_bytes
         return None if peak is None else format_bytes(peak)
 
-    @admin.display(description="Marks", empty_value="")
+    @admin.display(description="Details", empty_value="")
     def marks(self, execution: Execution) -> SafeString:
         return rendering.marks(execution)

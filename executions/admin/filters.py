@@ -20,7 +20,7 @@ DURATIONS = {
 
 
 class EndpointFilter(admin.SimpleListFilter):
-    """The endpoints of the latest executions: a DISTINCT over the whole table would read all of it."""
+    """Offers the endpoints of the latest executions only: a DISTINCT over the whole table would read all of it."""
 
     title = "endpoint"
     parameter_name = "endpoint"
@@ -56,4 +56,4 @@ class LabelFilter(TextFilter):  # type: ignore[misc]
         try:
             return filtered(queryset, {"label": [value]})
         except InvalidField:
-            return queryset.none()  # nothing has a label of this form
+            return queryset.none()  # no execution can have such a label

@@ -1,4 +1,4 @@
-"""Programs in colour, on the server: pygments escapes what it is given."""
+"""Highlights programs on the server. Pygments escapes its input."""
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
@@ -8,7 +8,7 @@ from pygments.lexer import Lexer
 from pygments.lexers import TextLexer, get_lexer_by_name, get_lexer_for_filename
 from pygments.util import ClassNotFound
 
-# Lexers are regular expressions, and a stranger writes the text.
+# Longer programs stay plain: lexers are regular expressions, and the text is untrusted.
 COLOURED = 50_000
 FORMATTER = HtmlFormatter(cssclass="highlight", linenos=False)
 
@@ -17,7 +17,7 @@ def highlight(code: str, *, source_file: str, language: str) -> SafeString:
     if len(code) > COLOURED:
         return format_html('<div class="highlight"><pre tabindex="0">{}</pre></div>', code)
     html = str(pygments_highlight(code, _lexer(source_file, language), FORMATTER))
-    # Made of escaped text and pygments' own spans.
+    # Safe: the HTML consists of escaped text and pygments' spans.
     return mark_safe(html.replace("<pre>", '<pre tabindex="0">', 1))  # noqa: S308
 
 

@@ -1,4 +1,4 @@
-"""A JSON value to fold and unfold."""
+"""Renders a JSON value as a tree of foldable elements."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ from django.utils.safestring import SafeString
 
 from sandbox_platform.kit import html
 
-# Elements a browser lays out with pleasure; and a value deeper than this is read as text.
+# A value with more elements than a browser lays out quickly, or nested deeper, is shown as text.
 MOST_NODES = 2000
 DEEPEST = 60
 OPEN_TO = 2
@@ -56,5 +56,5 @@ class _Tree:
 
 
 def _leaf(value: Any) -> str:
-    # A lone surrogate has no place in a page of UTF-8.
+    # A page in UTF-8 cannot contain a lone surrogate.
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode()

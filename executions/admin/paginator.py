@@ -8,7 +8,7 @@ from sandbox_platform.kit.generics import Paginator
 
 
 class EstimatingPaginator(Paginator[Any]):
-    """Counts no further than people page; beyond that it takes Postgres's own estimate of the table.
+    """Counts up to COUNTED rows; beyond that it uses Postgres's estimate of the table's rows.
 
     An exact count of millions of rows takes longer than everything else on the page.
     """

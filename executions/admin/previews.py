@@ -1,7 +1,7 @@
-"""An artifact to look at. Its bytes are a stranger's: nothing in them may run, or even know where it is.
+"""Previews of artifacts. An artifact is untrusted: nothing in it may run or learn about the page around it.
 
-An image is shown only as what its first bytes are, CSV as a table of escaped cells, PDF by the browser's viewer.
-Whatever it is, the answer has a policy of its own: a sandbox without an origin, scripts or requests.
+The media type of an image comes from its first bytes. CSV is shown as a table of escaped cells, PDF by the browser's
+viewer. Every response has its own content security policy: a sandbox without origin, scripts and requests.
 """
 
 import csv
@@ -25,17 +25,16 @@ TABLES = (".csv", ".tsv")
 TEXTS = (".txt", ".json", ".jsonl", ".md", ".log", ".xml", ".yaml", ".yml", ".html", ".svg", ".py", ".js")
 MOST_ROWS, MOST_COLUMNS, LONGEST_CELL = 200, 50, 300
 LONGEST_TEXT = 100_000
-# No `allow-scripts` and no `allow-same-origin`. Only our own pages may frame it.
+# No `allow-scripts` and no `allow-same-origin`. Only pages of this site may frame a preview.
 POLICY = "sandbox; default-src 'none'; img-src 'self' data:; style-src 'self'; frame-ancestors 'self'"
-# The browser's own viewer. Measured in Chromium 156: it shows no PDF in a frame with the attribute `sandbox`, and
-# one under this policy, of which it heeds all but the sandbox; others may heed that too, and then show nothing.
-# What the PDF's own scripts can do there is to show a dialog: they run in the viewer's process, without page or
-# network.
+# For the browser's PDF viewer. Chromium 156 shows no PDF in a frame with the attribute `sandbox`, but shows one under
+# this policy, of which it applies all but the sandbox. Other browsers may apply that too, and then show nothing.
+# A PDF's scripts run in the viewer's process, without page or network: they can do no more than show a dialog.
 PDF_POLICY = "sandbox; default-src 'none'; object-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'self'"
 
 
 def kind_of(name: str, head: bytes) -> str:
-    """ "" for what has no preview."""
+    """Return the media type of an image or PDF, "table", "text", or "" if there is no preview."""
     for signature, media_type in SIGNATURES.items():
         if head.startswith(signature):
             return media_type

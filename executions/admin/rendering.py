@@ -1,4 +1,4 @@
-"""HTML for the detail page of an execution. Everything in it may come from a stranger: format_html only."""
+"""HTML for an execution's page. All values may be untrusted: use format_html only."""
 
 import json
 from typing import Any
@@ -14,16 +14,16 @@ from sandbox_platform.kit.units import format_bytes, format_ms
 SHOWN_LABELS = 2
 
 PHASES = (
-    ("Queue", "queued_at", "claimed_at", "until a worker took it"),
-    ("Claim", "claimed_at", "sandbox_at", "until it had a sandbox: long when none was warm"),
-    ("Sandbox", "sandbox_at", "started_at", "until the job was handed over"),
+    ("Queue", "queued_at", "claimed_at", "until a worker claimed it"),
+    ("Claim", "claimed_at", "sandbox_at", "until it had a sandbox; longer for a cold start"),
+    ("Sandbox", "sandbox_at", "started_at", "until the job was sent"),
     ("Run", "started_at", "ended_at", "the program"),
-    ("Store", "ended_at", "finished_at", "until result and artifacts were written"),
+    ("Store", "ended_at", "finished_at", "until result and artifacts were stored"),
 )
 
 
 def marks(execution: Execution) -> SafeString:
-    """What else there is to it, in a word each, and its labels."""
+    """Return short marks for a row of the list: cold start, files, batch, rerun, callback, and labels."""
     counts = ((execution.input_count, "in"), (execution.artifact_count, "out"))
     words = ["cold"] if execution.warm is False else []
     words += [f"{count} {name}" for count, name in counts if count]
@@ -101,7 +101,7 @@ def _limit(name: str, value: Any) -> str:
 
 
 def setting(name: str, value: Any) -> str:
-    """One of a configuration, by the API's name of it."""
+    """Return a configuration value as text; `name` is the setting's name in the API."""
     if name.startswith("limits."):
         return _limit(name, value)
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)

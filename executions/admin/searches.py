@@ -1,4 +1,4 @@
-"""A person's saved searches in the list of executions."""
+"""Saved searches of the list of executions, per person."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def change(request: HttpRequest, *, site: Any) -> HttpResponse:
     name = request.POST.get("name", "").replace("\0", "").strip()[:60]
     query = request.POST.get("query", "").replace("\0", "")
     if not name or len(query) > 2000 or mine.count() >= MOST:
-        messages.error(request, "A search needs a name; a person may have 50 of at most 2,000 characters.")
+        messages.error(request, f"A search needs a name. Each person may save {MOST} of at most 2,000 characters.")
     else:
         mine.update_or_create(user_id=request.user.pk or 0, name=name, defaults={"query": query})
     return redirect(f"{executions}?{query}")

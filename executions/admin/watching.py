@@ -1,7 +1,7 @@
-"""The events of one execution, for a person who is logged in. The API's clients have /api/v1/…/events.
+"""The event stream of one execution for the admin. Clients of the API use /api/v1/…/events.
 
-Output comes divided by its colours, as the page of an ended one shows it. Which colour was on where a lost
-connection ended, nobody has kept: so whoever comes back is told all of it from the beginning.
+Output is sent in coloured pieces, as the page of an ended execution shows it. The colour at the point where a
+connection broke is not stored, so a reconnecting browser gets all output from the beginning.
 """
 
 from typing import Any
@@ -19,19 +19,19 @@ class PaintedEvents(Events):
         super().__init__(execution_id, Position(), caller)
         self._painters = {name: Painter() for name in STREAMS}
 
-    def _told(self, stream: str, text: str) -> dict[str, Any]:
+    def _output_data(self, stream: str, text: str) -> dict[str, Any]:
         return {"pieces": self._painters[stream].paint(text)}
 
 
 def stream(request: HttpRequest, execution_id: UUID) -> HttpResponseBase:
-    """Whoever asks has been let in already."""
+    """Return the stream's response. The caller has checked the permission."""
     try:
         seen = Position.parse(request.headers.get("Last-Event-ID", "").strip())
     except ValueError:
         seen = Position()
     if seen.phase == Phase.CLOSED:
         return HttpResponse(status=204)
-    # Places are counted by client; people are the negative numbers.
+    # Places are counted by client id; people get negative numbers.
     watcher = -(request.user.pk or 0)
     try:
         return respond(PaintedEvents(execution_id, socket_of(request)), watcher)

@@ -23,7 +23,7 @@ from sandbox_platform.kit.units import format_ms
 
 class AttemptInline(TabularInline[DeliveryAttempt, Delivery]):
     model = DeliveryAttempt
-    hide_title = True  # it says once more what the columns say
+    hide_title = True  # the title would repeat the columns
     fields = readonly_fields = ("at", "status_code", "duration_ms", "error")
     can_delete = False
     extra = 0
@@ -37,7 +37,7 @@ class AttemptInline(TabularInline[DeliveryAttempt, Delivery]):
 
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
-    empty_hint = "One is made when a run that named a callback URL has ended."
+    empty_hint = "A delivery is created when an execution with a callback URL ends."
     actions = ("send_again",)
     list_display = (
         "receiver",
@@ -94,7 +94,7 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
 
     @admin.display(description="Receiver")
     def receiver(self, delivery: Delivery) -> str:
-        """Without what comes before and after the host: those may be secrets of its owner's."""
+        """Return scheme and host only: the rest of the URL may contain secrets of the client."""
         address = urlsplit(delivery.execution.callback_url)
         return f"{address.scheme}://{address.netloc.rpartition('@')[2]}"[:80]
 
@@ -102,11 +102,11 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
     def attempts_made(self, delivery: Delivery) -> str:
         return f"{delivery.attempt_count} of {deliveries.MAX_ATTEMPTS}"
 
-    @admin.display(description="Last answer", empty_value="")
+    @admin.display(description="Last response", empty_value="")
     def answer(self, delivery: Delivery) -> str | None:
         return " ".join(str(part) for part in (delivery.last_status_code, delivery.last_error) if part) or None
 
-    @admin.display(description="Next try", ordering="next_attempt_at", empty_value="")
+    @admin.display(description="Next attempt", ordering="next_attempt_at", empty_value="")
     def next_try(self, delivery: Delivery) -> str | None:
         at = delivery.next_attempt_at
         if at is None:
@@ -131,17 +131,20 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
     def has_send_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("callbacks.change_delivery")
 
-    @admin.action(description="Send again, with all attempts", permissions=["send"])
+    @admin.action(description="Send again, with a new set of attempts", permissions=["send"])
     def send_again(self, request: HttpRequest, chosen: QuerySet[Delivery]) -> None:
         for delivery in chosen:
             deliveries.send_again(delivery)
             self.log_change(request, delivery, "Sent again.")
-        self.message_user(request, f"{len(chosen)} will be sent again now.", messages.SUCCESS)
+        number = len(chosen)
+        self.message_user(
+            request, f"{number} deliver{'y' if number == 1 else 'ies'} queued to be sent again.", messages.SUCCESS
+        )
 
 
 def show_callback_secret(model_admin: ClientAdmin, request: HttpRequest, clients: QuerySet[Client]) -> None:
     for client in clients:
-        model_admin.log_change(request, client, "Looked at the callback secret.")
+        model_admin.log_change(request, client, "Displayed the callback secret.")
         _show(model_admin, request, client)
 
 
@@ -158,11 +161,11 @@ def _show(model_admin: ClientAdmin, request: HttpRequest, client: Client) -> Non
     model_admin.message_user(request, shown, messages.WARNING)
 
 
-# Actions of a client's page that are this room's: the names are those of the forms and of the trail.
+# Actions that this room adds to the client's page. Forms and the audit trail use the functions' names.
 ClientAdmin.actions = (
     *ClientAdmin.actions,
     admin.action(description="Show the secret that signs callbacks", permissions=["change"])(show_callback_secret),
     admin.action(
-        description="Change the secret that signs callbacks (for a day both sign)", permissions=["change"]
+        description="Change the secret that signs callbacks (both sign for 24 hours)", permissions=["change"]
     )(rotate_callback_secret),
 )

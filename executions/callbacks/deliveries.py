@@ -1,4 +1,4 @@
-"""What happens to deliveries: when one is due, who gets it, and what an attempt makes of it."""
+"""Queues due deliveries, claims them, and records their attempts."""
 
 import secrets
 from datetime import datetime, timedelta
@@ -14,17 +14,17 @@ from executions.callbacks.sender import Answer
 from sandbox_platform.kit.notify import CALLBACK, notify
 
 TASK = "executions.callbacks.tasks.deliver"
-# Of its own: it calls into the world, so it must not have Docker's socket, and slow receivers must not delay runs.
+# A cluster of its own: it sends requests to the outside, so it must not have Docker's socket, and slow receivers must
+# not delay runs.
 CLUSTER = settings.CALLBACK_CLUSTER
 MAX_ATTEMPTS = 10
 # 9 s, 27 s, 81 s ... 16 h: ten attempts in about 25 hours.
 FIRST_PAUSE_S = 9
 FACTOR = 3
 JITTER = 0.2
-# A task that was queued or taken this long ago went down with its worker.
+# A task that was queued or claimed this long ago was lost with its worker.
 LEASE = timedelta(minutes=10)
-# So many wait in the queue at most, taken from the clients in turn: one whose receiver is slow delays the others
-# by a minute.
+# At most this many tasks wait in the queue, and clients take turns: a slow receiver delays other clients by a minute.
 QUEUE_LENGTH = 16
 
 CLAIM = """
@@ -44,7 +44,10 @@ CLAIM = """
 
 
 def enqueue_due() -> int:
-    """Called by every keeper, and by whoever has made room in the queue: none is queued twice."""
+    """Queue due deliveries while the queue has room; return how many.
+
+    Every keeper and every finished task may call this: the claim ensures that no delivery is queued twice.
+    """
     if not Delivery.objects.filter(status=DeliveryStatus.PENDING, next_attempt_at__lte=timezone.now()).exists():
         return 0
     room = QUEUE_LENGTH - OrmQ.objects.filter(key=CLUSTER).count()
@@ -60,8 +63,10 @@ def enqueue_due() -> int:
 
 
 def take(delivery_id: int, attempt_count: int) -> Delivery | None:
-    """The delivery, if this is the one task to make its next attempt. Counted before it is made: one that crashes
-    its worker must not be tried for ever."""
+    """Claim the next attempt; return the delivery, or None if another task has it.
+
+    The attempt is counted before it is made, so that a delivery that crashes its worker is not retried forever.
+    """
     taken = Delivery.objects.filter(
         pk=delivery_id, status=DeliveryStatus.PENDING, attempt_count=attempt_count
     ).update(attempt_count=attempt_count + 1, next_attempt_at=timezone.now() + LEASE)
@@ -103,7 +108,10 @@ def pause_after(attempts: int) -> timedelta:
 
 
 def send_again(delivery: Delivery) -> None:
-    """Anew, with all its attempts. The receiver sees the same message id, and can tell that it has had it."""
+    """Start the delivery over, with MAX_ATTEMPTS attempts.
+
+    The message id stays the same, so a receiver can recognize a message that it has had.
+    """
     with transaction.atomic():
         Delivery.objects.filter(pk=delivery.pk).update(
             status=DeliveryStatus.PENDING, attempt_count=0, next_attempt_at=timezone.now(), finished_at=None

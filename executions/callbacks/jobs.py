@@ -1,4 +1,4 @@
-"""Callbacks that are due."""
+"""Periodic jobs for callbacks."""
 
 from datetime import timedelta
 
@@ -10,13 +10,13 @@ from sandbox_platform.kit.notify import CALLBACK
 
 def _waiting() -> LastRun:
     waiting = Delivery.objects.filter(status=DeliveryStatus.PENDING).count()
-    return LastRun(words=f"Deliveries that wait for an attempt: {waiting}.")
+    return LastRun(words=f"Pending deliveries: {waiting}.")
 
 
 declare(
     Job(
         "Queue callbacks that are due",
-        "Also at once when an execution with a callback ends.",
+        "Runs also as soon as an execution with a callback ends.",
         timedelta(seconds=TICK_S),
         deliveries.enqueue_due,
         in_tick=True,

@@ -7,18 +7,22 @@ from executions.models.execution import Execution
 class DeliveryStatus(models.TextChoices):
     PENDING = "pending", "Pending"  # waits for its next attempt
     DELIVERED = "delivered", "Delivered"
-    FAILED = "failed", "Failed"  # refused for good: by our own rules, or by 410 Gone
+    FAILED = "failed", "Failed"  # refused permanently: by the address rules, or by 410 Gone
     GIVEN_UP = "given_up", "Given up"  # after the last attempt
 
 
 class Delivery(models.Model):
-    """The one callback of an execution that asked for it. Written by a trigger on the execution's end, so none is
-    forgotten, whoever ended it."""
+    """The callback of an execution with a callback URL.
+
+    A trigger on the execution's end inserts the row, so no callback is lost, whatever ends the execution.
+    """
 
     execution = models.OneToOneField(Execution, on_delete=models.CASCADE, related_name="delivery")
     status = models.CharField(max_length=9, choices=DeliveryStatus.choices, default=DeliveryStatus.PENDING)
-    attempt_count = models.PositiveSmallIntegerField(default=0, help_text="Since it was last sent off.")
-    # Of one that is queued or being sent: when it counts as lost, and is tried again.
+    attempt_count = models.PositiveSmallIntegerField(
+        default=0, help_text="Attempts since it was last started over."
+    )
+    # For a delivery that is queued or being sent: when it counts as lost and is retried.
     next_attempt_at = models.DateTimeField(null=True)
     last_status_code = models.PositiveSmallIntegerField("last status", null=True)
     last_error = models.CharField(max_length=300, blank=True)
@@ -41,7 +45,7 @@ class Delivery(models.Model):
             ),
         ]
         indexes = [
-            # The keeper's search for due ones; nearly all are done.
+            # For the keeper's query of due deliveries; nearly all rows are finished.
             models.Index(
                 fields=["next_attempt_at"], condition=Q(status=DeliveryStatus.PENDING), name="delivery_due_idx"
             ),
@@ -52,7 +56,7 @@ class Delivery(models.Model):
 
 
 class DeliveryAttempt(models.Model):
-    """One request, and what came of it. Of the answer only the status is kept: its body is a stranger's."""
+    """One request and its result. Only the response's status is stored: its body is untrusted."""
 
     delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="attempts")
     at = models.DateTimeField()

@@ -1,4 +1,4 @@
-"""What a callback says: the execution's end, as docs/callbacks.md describes it."""
+"""The body of a callback; docs/callbacks.md describes it."""
 
 import json
 from datetime import datetime
@@ -7,13 +7,13 @@ from typing import Any
 from executions.models import Execution
 
 TYPE = "execution.finished"
-# Of each text: enough for most, and small enough for every receiver. All of it is behind the API.
+# Caps per text: enough for most programs, small enough for every receiver. The API returns the full text.
 OUTPUT_CHARACTERS = 64 * 1024
 RESULT_CHARACTERS = 256 * 1024
 
 
 def message_id(execution: Execution) -> str:
-    """The same for every attempt: a receiver that has seen it has seen this end."""
+    """Return the message id. It is the same for every attempt, so that receivers can drop duplicates."""
     return f"msg_{execution.pk}"
 
 

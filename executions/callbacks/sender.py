@@ -1,4 +1,4 @@
-"""One HTTP request to an address that was checked: nothing is followed, nothing is read but the status."""
+"""Sends one HTTP request to a checked address. Redirects are not followed, and only the status is read."""
 
 import contextlib
 import http.client
@@ -25,7 +25,7 @@ class Answer:
     status_code: int | None
     error: str
     duration_ms: int
-    final: bool = False  # it will never be different
+    final: bool = False  # a retry cannot succeed
 
     @property
     def is_success(self) -> bool:
@@ -33,7 +33,7 @@ class Answer:
 
 
 def post(url: str, body: bytes, headers: dict[str, str], *, resolve: Resolver = addresses.resolve) -> Answer:
-    """What became of it; raises nothing for what the other side does."""
+    """Send the request and return its result. Raises nothing, whatever the receiver does."""
     begin = time.monotonic()
 
     def answer(status_code: int | None, error: str = "", *, final: bool = False) -> Answer:
@@ -45,32 +45,32 @@ def post(url: str, body: bytes, headers: dict[str, str], *, resolve: Resolver = 
     except Refused as e:
         return answer(None, str(e), final=True)
     except OSError:
-        return answer(None, "The host's name is not known to DNS.")
+        return answer(None, "DNS does not know the host.")
     try:
         status_code = connection.post(body, headers)
     except (OSError, http.client.HTTPException) as e:
         late = connection.timed_out or isinstance(e, TimeoutError)
-        return answer(None, "No answer in time." if late else f"No answer: {type(e).__name__}.")
+        return answer(None, "No response in time." if late else f"No response: {type(e).__name__}.")
     finally:
         connection.close()
-    if connection.timed_out:  # an answer that was cut off in its head still looks like one
-        return answer(None, "No answer in time.")
+    if connection.timed_out:  # a response that was cut off in its header still parses
+        return answer(None, "No response in time.")
     if status_code == GONE:
-        return answer(status_code, "410 Gone: it wants no more callbacks.", final=True)
+        return answer(status_code, "410 Gone: the receiver wants no more callbacks.", final=True)
     if 300 <= status_code < 400:
-        return answer(status_code, "A redirect, which is not followed.")
-    return answer(status_code, "" if 200 <= status_code < 300 else "Not a status of success (2xx).")
+        return answer(status_code, "Redirects are not followed.")
+    return answer(status_code, "" if 200 <= status_code < 300 else "Not a success status (2xx).")
 
 
 class Connection(http.client.HTTPConnection):
-    """To the addresses given, whatever the host's name means by now; the name goes into Host and TLS."""
+    """A connection to one of the checked addresses, without another DNS lookup. Host header and TLS use the name."""
 
     def __init__(self, target: Target, allowed: list[Address]) -> None:
         super().__init__(target.host, target.port)
-        self.default_port = addresses.PORTS[target.scheme]  # which Host leaves out
+        self.default_port = addresses.PORTS[target.scheme]  # the Host header omits the default port
         self._target = target
         self._allowed = allowed
-        # A server that sends a byte now and then never exceeds a socket's own timeout.
+        # A socket timeout is not enough: a server that sends a byte now and then never exceeds it.
         self._watchdog = threading.Timer(TOTAL_S, self._cut)
         self._watchdog.daemon = True
         self._socket: socket.socket | None = None
@@ -85,7 +85,7 @@ class Connection(http.client.HTTPConnection):
         self._socket = self.sock = self._dial()
         self.sock.settimeout(TOTAL_S)
         if self._target.scheme == "https":
-            # The wrapped socket takes the descriptor over, so the watchdog holds a copy of it.
+            # The TLS socket takes over the descriptor, so the watchdog keeps a duplicate.
             self._socket = self.sock.dup()
             context = ssl.create_default_context()
             self.sock = context.wrap_socket(self.sock, server_hostname=self._target.host)
@@ -96,7 +96,7 @@ class Connection(http.client.HTTPConnection):
             try:
                 return self._reach(address, CONNECT_S / len(tried))
             except OSError:
-                continue  # typically IPv6 where there is none
+                continue  # typically an IPv6 address on a host without IPv6
         return self._reach(tried[-1], CONNECT_S / len(tried))
 
     def _reach(self, address: Address, timeout: float) -> socket.socket:
@@ -105,7 +105,7 @@ class Connection(http.client.HTTPConnection):
     def _cut(self) -> None:
         self.timed_out = True
         if self._socket is not None:
-            with contextlib.suppress(OSError):  # it has ended by itself
+            with contextlib.suppress(OSError):  # already closed
                 self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
-"""Signatures of callbacks, as Standard Webhooks wants them; how to check one: docs/callbacks.md.
+"""Signs callbacks as Standard Webhooks requires. docs/callbacks.md shows how to verify a signature.
 
-A signing secret must be known in clear to whoever signs, so hashing it is no way to keep it safe. None is kept at
-all: each is computed from DJANGO_SECRET_KEY, the client and a number that counts its rotations. Whoever has only
-the database can sign nothing; a new DJANGO_SECRET_KEY changes all secrets at once.
+Signing needs the secret in clear, so it cannot be stored as a hash. No secret is stored at all: each is derived from
+DJANGO_SECRET_KEY, the client's id and its rotation count. The database alone does not suffice to sign, and a new
+DJANGO_SECRET_KEY changes all secrets at once.
 """
 
 import base64
@@ -17,18 +17,18 @@ from clients.models import Client
 
 SALT = "executions.callbacks.signing"
 PREFIX = "whsec_"
-# After a rotation both secrets sign, so that a receiver need not change over in the same second.
+# After a rotation both secrets sign for this long, so that a receiver can switch over at any time.
 OVERLAP = timedelta(hours=24)
 
 
 def _key(client: Client | None, version: int) -> bytes:
-    # Without a client: the executions of a platform that was opened to everybody share one secret.
+    # Executions without a client, on a platform that requires no token, share one secret.
     owner = client.pk if client else 0
     return salted_hmac(SALT, f"{owner}:{version}", algorithm="sha256").digest()
 
 
 def secret_of(client: Client | None) -> str:
-    """What the client checks signatures with, in the form that Standard Webhooks' libraries take."""
+    """Return the client's secret, in the form that Standard Webhooks libraries take."""
     version = client.callback_secret_version if client else 0
     return PREFIX + base64.b64encode(_key(client, version)).decode()
 

@@ -1,4 +1,4 @@
-"""The background task of the callbacks' cluster: one attempt of one delivery."""
+"""The background task of the callbacks cluster: one attempt of one delivery."""
 
 from django.conf import settings
 from django.utils import timezone
@@ -7,7 +7,7 @@ from executions.callbacks import deliveries, payload, sender, signing
 
 
 def deliver(delivery_id: int, attempt_count: int) -> None:
-    """Makes the attempt; returns quietly if it is gone, done or somebody else's."""
+    """Make the attempt. Do nothing if the delivery is gone, finished, or claimed by another task."""
     delivery = deliveries.take(delivery_id, attempt_count)
     if delivery is not None:
         execution, now = delivery.execution, timezone.now()

@@ -1,4 +1,4 @@
-"""The allow-list of programs with egress, and, on an execution's page, what it asked for."""
+"""Admin of the allow-list, and the card with egress requests on an execution's page."""
 
 from typing import Any
 
@@ -15,13 +15,13 @@ from sandbox_platform.kit.generics import ModelAdmin
 from sandbox_platform.kit.html import badge
 from sandbox_platform.kit.units import format_bytes, format_ms
 
-# Rows of the card; the API has all.
+# Rows on the card; the API returns all.
 SHOWN = 200
 
 
 @admin.register(EgressRule)
 class EgressRuleAdmin(ModelAdmin[EgressRule]):
-    empty_hint = "No host may be reached, whatever a runtime or a client allows."
+    empty_hint = "No program can reach any host until a rule exists."
     list_display = ("domain", "runtime_name", "client_name", "enabled", "note", "created_at")
     list_select_related = ("runtime", "client")
     list_filter = ("enabled", "runtime", "client")
@@ -31,27 +31,27 @@ class EgressRuleAdmin(ModelAdmin[EgressRule]):
         (
             None,
             {
-                "description": "One host, or a domain with all below it, that programs may reach over HTTP and "
-                "HTTPS. What no rule names is refused. It takes a runtime and a client that both have egress, and "
-                "holds from the next request on.",
+                "description": "Allows programs to reach one host, or a domain and all its subdomains, over HTTP "
+                "and HTTPS. Hosts without a rule are refused. The runtime and the client must both have egress. "
+                "Changes apply from the next request on.",
                 "fields": ("domain", "enabled"),
             },
         ),
-        ("Whose", {"fields": ("runtime", "client")}),
+        ("Scope", {"fields": ("runtime", "client")}),
         ("Record", {"fields": ("note", "created_at")}),
     )
 
     @admin.display(description="Runtime", ordering="runtime__slug")
     def runtime_name(self, rule: EgressRule) -> str:
-        return str(rule.runtime or "every one with egress")
+        return str(rule.runtime or "all with egress")
 
     @admin.display(description="Client", ordering="client__name")
     def client_name(self, rule: EgressRule) -> str:
-        return str(rule.client or "every one with egress")
+        return str(rule.client or "all with egress")
 
 
 def card(execution: Execution) -> dict[str, Any] | None:
-    """None for an execution that could make no request."""
+    """Return the context of the card, or None for an execution without egress."""
     if execution.network == Network.NONE:
         return None
     requests = execution.egress_requests.all()

@@ -1,9 +1,10 @@
-"""The host's side of the doors: one listener a sandbox, so that who asks is a fact of the host and nothing that
-the guest says.
+"""The egress gateway, the host's side of the doors.
 
-It understands nothing of what passes. To each connection to the proxy it first says, in a PROXY header, whose it
-is: the address it gives as the caller's is the execution's id, which has 128 bits as an IPv6 address has. The
-proxy asks here, for each request, whether it may pass, and tells how it ended.
+It has one listener per sandbox, so that the host knows which sandbox sends a request and need not trust the guest.
+
+The gateway does not parse the traffic. It opens each connection to the proxy with a PROXY header whose source address
+is the execution's id: both have 128 bits. For each request the proxy asks the gateway for a decision, and afterwards
+reports how the request ended.
 """
 
 import asyncio
@@ -32,16 +33,17 @@ from sandboxes.models import Sandbox, SandboxState
 logger = logging.getLogger(__name__)
 
 CHUNK = 65536
-MOST_OF_A_DOOR = 64
-MOST = 2000
-# Of one door, one after the other: each costs a look into Postgres.
-MOST_EVER = 5 * settings.SANDBOX_EGRESS_REQUESTS
+MAX_OPEN_PER_DOOR = 64
+MAX_OPEN = 2000
+# Connections over the life of a door: each costs a query.
+MAX_ACCEPTED_PER_DOOR = 5 * settings.SANDBOX_EGRESS_REQUESTS
 SWEEP_S = 10
 THREADS = 8
 CONNECT_S = 10
 REMEMBERED = 10_000
 UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-# Hosts of the proxy's own hosts file: see images/egress/entrypoint. For whoever checks that it refuses addresses.
+# Names in the proxy's hosts file (images/egress/entrypoint) with refused addresses, for the doctor's check of the
+# proxy.
 TRIALS = ("loopback.egress.invalid", "private.egress.invalid", "metadata.egress.invalid")
 NONE = "-"
 
@@ -52,13 +54,13 @@ class Gateway:
         self._database = ThreadPoolExecutor(THREADS, "egress")
         self._doors: dict[int, asyncio.Server] = {}
         self._connections: Counter[int] = Counter()
-        self._comers: Counter[int] = Counter()
+        self._accepted: Counter[int] = Counter()
         self._seen: OrderedDict[UUID, int] = OrderedDict()
-        # Whose requests are the doctor's. It has no execution, and nobody can guess it.
+        # Stands for the execution in the doctor's requests. Random, so that no guest can use it.
         self._trial = UUID(bytes=secrets.token_bytes(16))
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Serve until cancelled."""
         self.root.mkdir(parents=True, exist_ok=True)
         self.root.chmod(0o700)
         self._folder(doors.DARK)
@@ -95,27 +97,27 @@ class Gateway:
                 await self._pass(sandbox_id, reader, writer)
 
             self._doors[sandbox_id] = await asyncio.start_unix_server(come, path)
-            # The guest's programs are nobody to the host; only its own sandbox can see the folder.
+            # Writable by all: guests run as an unprivileged user, and only the door's sandbox mounts the folder.
             path.chmod(0o666)
         return folder
 
     async def _sweep(self) -> None:
-        """Doors of sandboxes that are gone."""
+        """Close the doors of removed sandboxes."""
         try:
             known = set(await self._ask(sandboxes))
         except Exception as e:
-            logger.warning("egress: doors are not swept: %s", without_text(e))
+            logger.warning("egress: closing old doors failed: %s", without_text(e))
             return
         for sandbox_id in set(self._doors) - known:
             self._doors.pop(sandbox_id).close()
-            del self._comers[sandbox_id]
+            del self._accepted[sandbox_id]
             folder = self.root / str(sandbox_id)
             (folder / doors.SOCKET).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 folder.rmdir()
 
     async def _control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Of the keeper and the workers, who alone can see the socket."""
+        """Answer one question of the keeper or a worker. No other process can reach the socket."""
         try:
             question = json.loads(await reader.readline())
             writer.write(json.dumps(await self._answer(question)).encode() + b"\n")
@@ -132,14 +134,14 @@ class Gateway:
         folder = await self._open(int(sandbox_id)) if sandbox_id is not None else self.root / doors.DARK
         return {"door": str(folder)}
 
-    # -- what passes ----------------------------------------------------------------------------------
+    # -- connections ----------------------------------------------------------------------------------
 
     async def _pass(self, sandbox_id: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection of a guest."""
+        """Serve one connection of a guest."""
         try:
-            self._comers[sandbox_id] += 1
-            crowd = self._connections[sandbox_id] >= MOST_OF_A_DOOR or self._connections.total() >= MOST
-            if crowd or self._comers[sandbox_id] > MOST_EVER:
+            self._accepted[sandbox_id] += 1
+            full = self._connections[sandbox_id] >= MAX_OPEN_PER_DOOR or self._connections.total() >= MAX_OPEN
+            if full or self._accepted[sandbox_id] > MAX_ACCEPTED_PER_DOOR:
                 return
             self._connections[sandbox_id] += 1
             try:
@@ -150,20 +152,20 @@ class Gateway:
                 if not self._connections[sandbox_id]:
                     del self._connections[sandbox_id]
         except Exception as e:
-            # A connection's outermost frame: it alone ends.
+            # The connection's outermost frame: an error ends only this connection.
             logger.warning("egress: sandbox %s: %s", sandbox_id, without_text(e))
         finally:
             writer.close()
 
-    async def _carry(self, of: UUID, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _carry(self, execution_id: UUID, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            from_proxy, to_proxy = await self._proxy(of)
+            from_proxy, to_proxy = await self._proxy(execution_id)
         except (OSError, TimeoutError) as e:
             logger.error("egress: the proxy does not answer: %s", e)
             writer.write(UNAVAILABLE)
             return
         try:
-            # Whichever end closes wholly ends both: what waits for an answer still gets it.
+            # A guest that closes only its sending side still gets the answer: the proxy's end ends both directions.
             forth = asyncio.ensure_future(pump(reader, to_proxy))
             back = asyncio.ensure_future(pump(from_proxy, writer))
             await back
@@ -173,17 +175,17 @@ class Gateway:
         finally:
             to_proxy.close()
 
-    async def _proxy(self, of: UUID) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _proxy(self, execution_id: UUID) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         host, port = address_of(settings.SANDBOX_EGRESS_PROXY)
         async with asyncio.timeout(CONNECT_S):
             reader, writer = await asyncio.open_connection(host, port)
-        writer.write(f"PROXY TCP6 {ipaddress.IPv6Address(of.int)} ::1 1 {port}\r\n".encode())
+        writer.write(f"PROXY TCP6 {ipaddress.IPv6Address(execution_id.int)} ::1 1 {port}\r\n".encode())
         return reader, writer
 
-    # -- what the proxy asks and tells ----------------------------------------------------------------
+    # -- the proxy's questions and log lines ----------------------------------------------------------
 
     async def _proxy_asks(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """A connection of the proxy's: its first line says what the others are."""
+        """Serve a connection of the proxy. Its first line is `decide` or `log`, the kind of all other lines."""
         asking = asyncio.Semaphore(4 * THREADS)
         tasks: set[asyncio.Task[None]] = set()
 
@@ -208,10 +210,10 @@ class Gateway:
             writer.close()
 
     async def _decide(self, line: str) -> str:
-        """`channel address method host port`, answered for the proxy's external ACL; see squid's documentation."""
+        """Answer a line `channel address method host port` in the format of squid's external ACL helpers."""
         channel, *words = line.split()
         try:
-            address, method, host, port, *_ = words  # squid adds the ACL's arguments, of which there are none
+            address, method, host, port, *_ = words  # squid may append a placeholder for the ACL's arguments
             request = policy.ProxyRequest.of(execution_of(address), method, host, port)
         except ValueError:
             return f"{channel} ERR"
@@ -220,15 +222,15 @@ class Gateway:
         try:
             row = await self._ask(policy.decide, request, self._count(request.execution_id))
         except Exception as e:
-            # Unrecorded, therefore refused.
-            logger.error("egress: not decided: %s", without_text(e))
+            # The request is not recorded, therefore refused.
+            logger.error("egress: decision failed, request refused: %s", without_text(e))
             return f"{channel} BH"
         if row is None:
             return f"{channel} ERR"
         return f"{channel} {'OK' if row.allowed else 'ERR'} tag={row.pk}"
 
     def _count(self, execution_id: UUID) -> int:
-        """Requests of it before this one."""
+        """Count a request; return the number of earlier requests of the execution."""
         seen = self._seen.pop(execution_id, 0)
         self._seen[execution_id] = seen + 1
         while len(self._seen) > REMEMBERED:
@@ -239,11 +241,11 @@ class Gateway:
         try:
             ended = parse_ended(line)
         except ValueError:
-            logger.warning("egress: the proxy told something that is not understood")
+            logger.warning("egress: malformed log line of the proxy")
             return
         if ended.request.execution_id == self._trial or not ended.request.execution_id.int:
             return
-        # It may have been refused without a row of its own.
+        # Requests over the limit are refused without a row.
         if (
             ended.request_id is None
             and self._seen.get(ended.request.execution_id, 0) > settings.SANDBOX_EGRESS_REQUESTS
@@ -253,12 +255,14 @@ class Gateway:
             self._count(ended.request.execution_id)
         try:
             if not await self._ask(policy.complete, ended):
-                logger.warning("egress: the end of a request of %s came too late", ended.request.execution_id)
+                logger.warning(
+                    "egress: execution %s: end of a request arrived too late", ended.request.execution_id
+                )
         except Exception as e:
-            logger.error("egress: the end of a request is not recorded: %s", without_text(e))
+            logger.error("egress: recording the end of a request failed: %s", without_text(e))
 
     async def _try(self, host: str) -> str:
-        """What the proxy answers to a request for this host that the rules allow: the name of its refusal."""
+        """Send the proxy a request that the rules allow; return the name of its refusal, or the status line."""
         try:
             reader, writer = await self._proxy(self._trial)
             try:
@@ -268,7 +272,7 @@ class Gateway:
             finally:
                 writer.close()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as e:
-            return f"no answer: {type(e).__name__}"
+            return f"no response: {type(e).__name__}"
         for name, _, value in (line.partition(":") for line in head.split("\r\n")):
             if name.lower() == "x-squid-error":
                 return value.split()[0]
@@ -288,7 +292,7 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 def in_session(work: Callable[..., Any], *arguments: Any) -> Any:
-    """In a thread of ours, on its own connection to Postgres, which may have broken."""
+    """Call `work` in a pool thread; on a database error drop the thread's connection, which may be broken."""
     try:
         return work(*arguments)
     except (OperationalError, InterfaceError):
@@ -301,7 +305,7 @@ def sandboxes() -> list[int]:
 
 
 def execution_behind(sandbox_id: int) -> UUID | None:
-    """Whose program runs in it now, if that may call out at all."""
+    """Return the execution that runs in the sandbox, or None if none does or it has no egress."""
     claimed = Sandbox.objects.filter(
         pk=sandbox_id, node=settings.SANDBOX_NODE, state=SandboxState.CLAIMED, network=Network.EGRESS
     )
@@ -318,17 +322,17 @@ def address_of(text: str) -> tuple[str, int]:
 
 
 def execution_of(address: str) -> UUID:
-    """Raises ValueError."""
+    """Return the execution id that is encoded as an IPv6 address. Raises ValueError."""
     return UUID(int=int(ipaddress.IPv6Address(address)))
 
 
 def parse_ended(line: str) -> policy.CompletedRequest:
-    """A line of the proxy's log, see images/egress/entrypoint. Raises ValueError."""
+    """Parse a line of the proxy's log, whose format is in images/egress/entrypoint. Raises ValueError."""
     tag, address, method, host, port, result, status, reason, peer, sent, received = line.split()
     try:
         execution_id = execution_of(address)
     except ValueError:
-        execution_id = UUID(int=0)  # its own, or an IPv4 address: no sandbox's
+        execution_id = UUID(int=0)  # an IPv4 address or none: not the request of a sandbox
     return policy.CompletedRequest(
         request=policy.ProxyRequest.of(execution_id, method, host, port),
         request_id=int(tag) if tag.isdigit() else None,

@@ -1,4 +1,4 @@
-"""What programs may reach, and what they tried to."""
+"""The allow-list, and the records of programs' requests."""
 
 import re
 
@@ -16,7 +16,7 @@ PORTS = (80, 443)
 
 
 def normal_domain(text: str) -> str:
-    """As rules are stored and hosts compared: lower case, ASCII, without the root's dot."""
+    """Return the domain in the form in which rules are stored and compared: lower case, IDNA, no trailing dot."""
     name = text.strip().lower()
     if not name.isascii():
         dot, name = ("." if name.startswith(".") else ""), name.removeprefix(".")
@@ -30,15 +30,17 @@ def normal_domain(text: str) -> str:
 def validate_domain(domain: str) -> None:
     labels = domain.removeprefix(".").split(".")
     if len(domain) > LONGEST_NAME or not all(map(LABEL.fullmatch, labels)):
-        raise ValidationError(f"{domain!r} is not a domain: write example.com, or .example.com with all below it.")
+        raise ValidationError(
+            f"{domain!r} is not a domain: write example.com, or .example.com to include its subdomains."
+        )
     if labels[-1].isdigit() or re.fullmatch(r"0x[0-9a-f]*", labels[-1]):
-        raise ValidationError("Addresses cannot be allowed, only names: write example.com.")
+        raise ValidationError("Addresses cannot be allowed, only names such as example.com.")
     if len(labels) < 2:
-        raise ValidationError(f"{domain!r} is a single label: name a domain below it, like example.com.")
+        raise ValidationError(f"{domain!r} is a single label: write a domain such as example.com.")
 
 
 def covers(domain: str, host: str) -> bool:
-    """Whether a rule for `domain` is about `host`, both in their normal form."""
+    """Return whether a rule for `domain` applies to `host`, both in normal form."""
     return host == domain.removeprefix(".") or domain.startswith(".") and host.endswith(domain)
 
 
@@ -50,11 +52,11 @@ class EgressRuleQuerySet(models.QuerySet["EgressRule"]):
 
 
 class EgressRule(models.Model):
-    """A line of the allow-list. What no rule names is refused."""
+    """An entry of the allow-list. Hosts without a rule are refused."""
 
     domain = models.CharField(
         max_length=LONGEST_NAME,
-        help_text="example.com, and nothing else; or .example.com, with everything below it. Ports 80 and 443.",
+        help_text="example.com for this host only, or .example.com to include its subdomains. Ports 80 and 443.",
     )
     runtime = models.ForeignKey(
         Runtime,
@@ -62,7 +64,7 @@ class EgressRule(models.Model):
         null=True,
         blank=True,
         related_name="egress_rules",
-        help_text="Empty: every runtime that has egress.",
+        help_text="Empty: all runtimes with egress.",
     )
     client = models.ForeignKey(
         Client,
@@ -70,10 +72,12 @@ class EgressRule(models.Model):
         null=True,
         blank=True,
         related_name="egress_rules",
-        help_text="Empty: every client that has egress.",
+        help_text="Empty: all clients with egress.",
     )
-    enabled = models.BooleanField(default=True, help_text="When off, it allows nothing, from the next request on.")
-    note = models.CharField(max_length=200, blank=True, help_text="Why it is there.")
+    enabled = models.BooleanField(
+        default=True, help_text="A disabled rule allows nothing, from the next request on."
+    )
+    note = models.CharField(max_length=200, blank=True, help_text="Reason for the rule.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = EgressRuleQuerySet.as_manager()
@@ -92,7 +96,7 @@ class EgressRule(models.Model):
         return self.domain
 
     def clean_fields(self, exclude: object = None) -> None:
-        # Before the constraint is looked at: two spellings of one domain are one rule.
+        # Normalize before the unique constraint is checked: two spellings of a domain are one rule.
         self.domain = normal_domain(self.domain)
         super().clean_fields(exclude)  # type: ignore[arg-type]
         try:
@@ -109,21 +113,24 @@ class EgressRule(models.Model):
 
 
 class Refusal(models.TextChoices):
-    """Why a request was not passed on."""
+    """Why a request was refused."""
 
-    NOT_ALLOWED = "not_allowed", "The host is on no rule of the allow-list"
-    NO_EGRESS = "no_egress", "The run has no egress, or has it no more"
-    PORT = "port", "Another port than 80 and 443"
-    METHOD = "method", "A request that the proxy does not pass on"
-    ADDRESS = "address", "The host has a private, local or otherwise reserved address"
-    UNKNOWN_HOST = "unknown_host", "The host has no address"
-    LIMIT = "limit", "More requests than one run may make: the later ones are refused and not recorded"
-    MALFORMED = "malformed", "Not a request that the proxy understands"
+    NOT_ALLOWED = "not_allowed", "Host not on the allow-list"
+    NO_EGRESS = "no_egress", "No egress"  # the run never had it, or has ended
+    PORT = "port", "Port not allowed"
+    METHOD = "method", "Method not allowed"
+    ADDRESS = "address", "Private or reserved address"
+    UNKNOWN_HOST = "unknown_host", "Host not found"
+    LIMIT = "limit", "Request limit reached"  # later requests are refused and not recorded
+    MALFORMED = "malformed", "Malformed request"
 
 
 class EgressRequest(models.Model):
-    """One request of a program. The row is written before the request is passed on: none goes out unrecorded. The
-    second half is filled in once, when it is over."""
+    """One request of a program.
+
+    The row is written before the request leaves, so that no request goes unrecorded. The fields from `ended_at` on
+    are filled in once, when the request has ended.
+    """
 
     execution = models.ForeignKey(Execution, on_delete=models.PROTECT, related_name="egress_requests")
     at = models.DateTimeField()
@@ -134,10 +141,10 @@ class EgressRequest(models.Model):
     reason = models.CharField(max_length=12, choices=Refusal.choices, blank=True)
 
     ended_at = models.DateTimeField(null=True)
-    status = models.PositiveSmallIntegerField(null=True, help_text="HTTP status that the program was given.")
-    address = models.GenericIPAddressField(null=True, help_text="What was connected to.")
-    bytes_sent = models.PositiveBigIntegerField(null=True, help_text="By the program.")
-    bytes_received = models.PositiveBigIntegerField(null=True, help_text="By the program.")
+    status = models.PositiveSmallIntegerField(null=True, help_text="HTTP status that the program received.")
+    address = models.GenericIPAddressField(null=True, help_text="Address that the proxy connected to.")
+    bytes_sent = models.PositiveBigIntegerField(null=True, help_text="Bytes that the program sent.")
+    bytes_received = models.PositiveBigIntegerField(null=True, help_text="Bytes that the program received.")
 
     class Meta:
         db_table = "executions_egressrequest"

@@ -15,16 +15,16 @@ class Status(models.TextChoices):
     QUEUED = "queued", "Queued"
     RUNNING = "running", "Running"
     SUCCEEDED = "succeeded", "Succeeded"
-    FAILED = "failed", "Failed"  # the program's own doing
+    FAILED = "failed", "Failed"  # by the program itself
     TIMED_OUT = "timed_out", "Timed out"
     OUT_OF_MEMORY = "out_of_memory", "Out of memory"
-    OUTPUT_LIMIT = "output_limit", "Output limit"
-    REJECTED = "rejected", "Rejected"  # never started, because of what was asked
+    OUTPUT_LIMIT = "output_limit", "Output limit exceeded"
+    REJECTED = "rejected", "Rejected"  # never ran, because of the request
     CANCELLED = "cancelled", "Cancelled"
-    PLATFORM_ERROR = "platform_error", "Platform error"  # our doing
+    PLATFORM_ERROR = "platform_error", "Platform error"  # a fault of the platform
 
 
-# Megabytes each: read for one execution, never for a list of them.
+# Columns of up to megabytes each: read for one execution, never for a list.
 LARGE = ("code", "arguments", "stdin", "argv", "stdout", "stderr", "result", "policy_violations", "environment")
 OPEN = (Status.QUEUED, Status.RUNNING)
 IDEMPOTENCY_CONSTRAINT = "execution_idempotency_once"
@@ -40,28 +40,28 @@ CALL_BACK = f"""
 
 
 class Outcome(models.TextChoices):
-    """Why an execution ended as its status says."""
+    """Why an execution has its final status."""
 
     COMPLETED = "completed", "Completed"
-    NONZERO_EXIT = "nonzero_exit", "Ended with a non-zero exit status"
-    COMPILE_FAILED = "compile_failed", "Could not be compiled"
-    COMPILE_TIME = "compile_time", "Time limit of the compilation"
+    NONZERO_EXIT = "nonzero_exit", "Non-zero exit"
+    COMPILE_FAILED = "compile_failed", "Compilation failed"
+    COMPILE_TIME = "compile_time", "Compilation time limit"
     SIGNALLED = "signalled", "Killed by a signal"
-    RESULT_INVALID = "result_invalid", "Returned something that is not JSON, or too large"
+    RESULT_INVALID = "result_invalid", "Invalid result"
     WALL_TIME = "wall_time", "Wall time limit"
     CPU_TIME = "cpu_time", "CPU time limit"
     MEMORY = "memory", "Memory limit"
     STDOUT = "stdout", "Standard output limit"
     STDERR = "stderr", "Standard error limit"
-    CODE_POLICY = "code_policy", "Refused by the code policy"
-    RUNTIME_DISABLED = "runtime_disabled", "The runtime is switched off"
-    CALLER_GONE = "caller_gone", "The caller hung up"
+    CODE_POLICY = "code_policy", "Rejected by the code policy"
+    RUNTIME_DISABLED = "runtime_disabled", "Runtime disabled"
+    CALLER_GONE = "caller_gone", "Caller disconnected"
     CANCEL_REQUESTED = "cancel_requested", "Cancelled on request"
-    QUEUE_TIMEOUT = "queue_timeout", "No worker took it in time"
-    START_FAILED = "start_failed", "No sandbox could be started"
-    SANDBOX_LOST = "sandbox_lost", "The sandbox died without a reason of its own"
-    WORKER_LOST = "worker_lost", "The worker died"
-    INTERNAL = "internal", "A fault of the platform's own code"
+    QUEUE_TIMEOUT = "queue_timeout", "Queue timeout"
+    START_FAILED = "start_failed", "Sandbox start failed"
+    SANDBOX_LOST = "sandbox_lost", "Sandbox lost"
+    WORKER_LOST = "worker_lost", "Worker lost"
+    INTERNAL = "internal", "Internal error"
 
 
 class Mode(models.TextChoices):
@@ -77,82 +77,85 @@ class ExecutionQuerySet(models.QuerySet["Execution"]):
         return self.open().filter(client=client).count()
 
     def open_of_outer_client(self) -> Coalesce:
-        """The number of open executions of the client of an outer query.
+        """Return an expression for the number of open executions of the outer query's client.
 
-        A subquery, because a join would count through the whole history.
+        It is a subquery because a join would count through the whole history.
         """
         mine = self.open().filter(client=OuterRef("pk")).order_by()
         number = mine.values("client").annotate(number=Count("pk")).values("number")
         return Coalesce(Subquery(number), 0)
 
     def visible_to(self, client: Client | None) -> "ExecutionQuerySet":
-        """None: the caller of an open platform, who has no token. Those see what came without one."""
+        """Filter by what a caller may see. Callers without a token (None) see the executions without a client."""
         if client and client.sees_everything:
             return self.all()
         return self.filter(client=client)
 
 
 class Execution(models.Model):
-    """One run of one program, and everything needed to say later what ran, where and how it went."""
+    """One run of one program: the request, the result, the times of each phase and the provenance."""
 
     id = models.UUIDField(primary_key=True, default=uuid_utils.compat.uuid7, editable=False)
-    # PROTECT: history names its runtime and client for ever; both are switched off, not deleted.
+    # PROTECT: history keeps naming its runtime and client, which are disabled, not deleted.
     client = models.ForeignKey(
         Client, on_delete=models.PROTECT, null=True, related_name="executions", db_index=False
     )
     runtime = models.ForeignKey(Runtime, on_delete=models.PROTECT, related_name="executions", db_index=False)
-    endpoint = models.CharField(max_length=20, help_text="Where it came in.")
+    endpoint = models.CharField(max_length=20, help_text="Endpoint that accepted it.")
     announce_start = models.BooleanField(
-        default=True, help_text="Whether somebody may watch the run: its id is known before its end."
+        default=True, help_text="Announce the start to watchers: the caller knows the id before the end."
     )
     mode = models.CharField(max_length=8, choices=Mode.choices)
     code = models.TextField()
     code_sha256 = models.CharField(max_length=64)
-    # JSON as text: jsonb can hold neither NUL nor lone surrogates, which both occur in practice.
+    # JSON as text: jsonb can hold neither NUL nor lone surrogates, and both occur in practice.
     arguments = models.TextField(default="{}")
     stdin = models.TextField(blank=True)
     argv = models.JSONField(default=list)
-    source_file = models.CharField(
-        max_length=255, blank=True, help_text="Where in /workspace the code is written."
+    source_file = models.CharField(max_length=255, blank=True, help_text="Path of the program in /workspace.")
+    input_count = models.PositiveSmallIntegerField(
+        default=0, help_text="Number of input files beside the program."
     )
-    input_count = models.PositiveSmallIntegerField(default=0, help_text="Files given beside the code.")
-    variables = models.JSONField(default=dict, help_text="Environment variables the caller asked for.")
-    labels = models.JSONField(default=dict, help_text="Names and values of the caller's own, to find it by.")
+    variables = models.JSONField(default=dict, help_text="Environment variables of the request.")
+    labels = models.JSONField(default=dict, help_text="The caller's names and values, for finding executions.")
 
-    # How it was asked for
+    # The request
     idempotency_key = models.CharField(max_length=255, null=True)
     request_sha256 = models.CharField(max_length=64, blank=True)
     batch_id = models.UUIDField(null=True)
     rerun_of = models.UUIDField(null=True)
     pinned = models.BooleanField(
-        default=False, help_text="Runs on the image, profile and limits named here, not on the runtime's of today."
+        default=False,
+        help_text="Runs with the image, profile and limits recorded here, not with the runtime's own.",
     )
 
     status = models.CharField(max_length=14, choices=Status.choices, default=Status.QUEUED)
     outcome = models.CharField(max_length=20, choices=Outcome.choices, blank=True)
-    message = models.TextField(blank=True, help_text="What the platform has to say about the outcome.")
+    message = models.TextField(blank=True, help_text="Explanation of the outcome for people.")
     policy_violations = models.JSONField(default=list)
     exit_code = models.IntegerField(null=True)
     signal = models.PositiveSmallIntegerField(null=True)
-    # Decoded as UTF-8; what is not, and NUL (which Postgres text cannot hold), is U+FFFD.
+    # Decoded as UTF-8. Invalid bytes, and NUL (which Postgres text cannot hold), become U+FFFD.
     stdout = models.TextField(blank=True)
     stderr = models.TextField(blank=True)
     stdout_truncated = models.BooleanField(default=False)
     stderr_truncated = models.BooleanField(default=False)
     result = models.TextField(null=True, help_text="JSON text of what main() returned.")
     artifact_count = models.PositiveSmallIntegerField(default=0)
-    callback_url = models.CharField(max_length=2000, blank=True, help_text="Is told of the end.")
+    callback_url = models.CharField(
+        max_length=2000, blank=True, help_text="Receives a POST when the execution ends."
+    )
 
     queued_at = models.DateTimeField()
-    enqueued_at = models.DateTimeField(help_text="Last time its task was put into the queue.")
-    claimed_at = models.DateTimeField(null=True, help_text="A worker took it.")
-    sandbox_at = models.DateTimeField(null=True, help_text="It had a sandbox.")
-    started_at = models.DateTimeField(null=True, help_text="The job was handed to the runner.")
-    ended_at = models.DateTimeField(null=True, help_text="The runner reported the end, or was stopped.")
-    finished_at = models.DateTimeField(null=True, help_text="The result was stored.")
-    cpu_ms = models.PositiveIntegerField(null=True, help_text="CPU of the whole sandbox during the run.")
+    enqueued_at = models.DateTimeField(help_text="When its task was last queued.")
+    claimed_at = models.DateTimeField(null=True, help_text="When a worker claimed it.")
+    sandbox_at = models.DateTimeField(null=True, help_text="When it had a sandbox.")
+    started_at = models.DateTimeField(null=True, help_text="When the job was sent to the runner.")
+    ended_at = models.DateTimeField(null=True, help_text="When the runner reported the end or was stopped.")
+    finished_at = models.DateTimeField(null=True, help_text="When the result was stored.")
+    cpu_ms = models.PositiveIntegerField(null=True, help_text="CPU time of the whole sandbox during the run.")
     peak_memory_bytes = models.PositiveBigIntegerField(null=True)
-    warm = models.BooleanField(null=True, help_text="A warm sandbox was waiting.")
+    warm = models.BooleanField(null=True, help_text="Whether the run got a warm sandbox.")
 
     # Provenance
     image_id = models.CharField(max_length=80, blank=True)
@@ -161,7 +164,7 @@ class Execution(models.Model):
     profile_revision = models.PositiveIntegerField(null=True)
     profile_sha256 = models.CharField(max_length=64, blank=True)
     network = models.CharField(max_length=6, choices=Network.choices, default=Network.NONE)
-    egress_rules = models.JSONField(default=list, help_text="The allow-list that applied when it began.")
+    egress_rules = models.JSONField(default=list, help_text="The allow-list at the start of the run.")
     limits = models.JSONField()
     environment = models.JSONField(default=dict)
     artifact_suffixes = models.JSONField(null=True, help_text="Endings of the artifacts to keep; null keeps all.")
@@ -170,7 +173,7 @@ class Execution(models.Model):
     sandbox_id = models.CharField(max_length=64, blank=True)
     remote_address = models.GenericIPAddressField(null=True)
 
-    # The worker's Postgres backend: when that session is gone, so is the worker. See keeper.reaper.
+    # PID of the worker's Postgres backend. When that session is gone, the worker is dead; see reaper.py.
     worker_backend = models.PositiveIntegerField(null=True)
     cancel_requested_at = models.DateTimeField(null=True)
     cancel_outcome = models.CharField(max_length=20, choices=Outcome.choices, blank=True)
@@ -199,14 +202,14 @@ class Execution(models.Model):
         ]
         indexes = [
             models.Index(fields=["-queued_at"], name="execution_recent_idx"),
-            # The keeper looks for what is stuck; nearly all rows are terminal.
+            # For the keeper's search for lost executions; nearly all rows are final.
             models.Index(fields=["status", "node"], condition=Q(status__in=OPEN), name="execution_open_idx"),
-            # A client's limit on open executions: what others have in the queue costs it nothing.
+            # For a client's quota of open executions, at a cost independent of other clients' queues.
             models.Index(fields=["client"], condition=Q(status__in=OPEN), name="execution_client_open_idx"),
-            # A client's own history; ids are in the order of time.
+            # For a client's history; ids are ordered by time.
             models.Index(fields=["client", "-id"], name="execution_client_idx"),
             models.Index(fields=["runtime", "-id"], name="execution_runtime_idx"),
-            # What is rare must be found without a walk through what is not.
+            # Finds rare statuses and outcomes without reading the common ones.
             models.Index(
                 fields=["status", "-id"],
                 condition=~Q(status__in=[*OPEN, Status.SUCCEEDED]),
@@ -221,11 +224,12 @@ class Execution(models.Model):
                 models.Index(OrderBy(key, descending=True), F("id").desc(), name=f"execution_by_{name}")
                 for name, key in SORT_KEYS.items()
             ),
-            # Whether an image is needed for running one of them again.
+            # Tells whether a rerun may still need an image.
             models.Index(fields=["image_id"], condition=~Q(image_id=""), name="execution_image_idx"),
             models.Index(fields=["batch_id"], condition=Q(batch_id__isnull=False), name="execution_batch_idx"),
             models.Index(fields=["rerun_of"], condition=Q(rerun_of__isnull=False), name="execution_rerun_idx"),
-            # Partial: one without labels costs nothing here, and for the search one is indexed once, at its end.
+            # Partial indexes: an execution without labels costs nothing in the first, and the search index gets an
+            # execution once, at its end.
             GinIndex(
                 fields=["labels"],
                 opclasses=["jsonb_path_ops"],
@@ -235,8 +239,8 @@ class Execution(models.Model):
             GinIndex(search_vector(), condition=Q(status__in=TERMINAL), name="execution_search_idx"),
         ]
         triggers = [
-            # That terminal rows, and their artifacts, never change is the audit app's: see audit/migrations/guards.sql.
-            # In Postgres: one round trip on every answer's way, and an end that SQL brings about is heard of too.
+            # The guards that keep final rows from changing are in audit/migrations/guards.sql.
+            # Announcing in a trigger saves a round trip per answer, and also covers an end by plain SQL.
             pgtrigger.Trigger(
                 name="end_is_announced",
                 operation=pgtrigger.Update,
@@ -258,7 +262,7 @@ class Execution(models.Model):
                 ),
                 func=f"PERFORM pg_notify('{PROGRESS}', NEW.id::text); RETURN NULL;",
             ),
-            # In whatever way it ends: without its delivery there is no end.
+            # Inserts the delivery in the transaction that ends the execution, whatever ends it.
             pgtrigger.Trigger(
                 name="end_calls_back",
                 operation=pgtrigger.Update,
@@ -284,7 +288,7 @@ class Execution(models.Model):
         return self.status in TERMINAL
 
     def phases_ms(self) -> dict[str, float]:
-        """Milliseconds of each phase it went through: queue, claim, attach, run, store."""
+        """Return the milliseconds of each completed phase: queue, claim, attach, run, store."""
         times = [
             self.queued_at,
             self.claimed_at,
@@ -304,7 +308,7 @@ class Execution(models.Model):
 
 
 class InputFile(models.Model):
-    """A file the caller put into /workspace, beside the program itself."""
+    """A file of the request, written into /workspace beside the program."""
 
     execution = models.ForeignKey(Execution, on_delete=models.PROTECT, related_name="input_files")
     path = models.CharField(max_length=255)
@@ -321,7 +325,7 @@ class InputFile(models.Model):
 
 
 class Artifact(models.Model):
-    """A file the program left in ./artifacts."""
+    """A file that the program left in ./artifacts."""
 
     execution = models.ForeignKey(Execution, on_delete=models.PROTECT, related_name="artifacts")
     name = models.CharField(max_length=255)

@@ -3,7 +3,7 @@ from django.db.models import Q
 
 
 class HourlyCount(models.Model):
-    """How many executions of one hour, by their queueing. No foreign keys: figures outlive what they are about."""
+    """Number of executions queued in one hour. No foreign keys: figures outlive the rows that they count."""
 
     hour = models.DateTimeField()
     runtime_id = models.BigIntegerField()
@@ -22,7 +22,7 @@ class HourlyCount(models.Model):
 
 
 class HourlyTime(models.Model):
-    """How many of an hour's executions took about so long: see figures.BUCKET."""
+    """Histogram of durations of one hour's executions; see figures.BUCKET for the buckets."""
 
     hour = models.DateTimeField()
     runtime_id = models.BigIntegerField()
@@ -39,7 +39,7 @@ class HourlyTime(models.Model):
 
 
 class Rollup(models.Model):
-    """How far the hours are counted. One row."""
+    """A single row: all hours before `up_to` are counted."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     up_to = models.DateTimeField()

@@ -1,4 +1,4 @@
-"""What executions are found and sorted by: expressions that are the same in an index and in every query."""
+"""Expressions for searching and sorting executions, shared by the indexes and all queries that use them."""
 
 from datetime import timedelta
 from typing import Any
@@ -10,7 +10,7 @@ from django.db.models.functions import Coalesce
 
 from clients.models.client import Client
 
-# Of each text; executions/migrations/words.sql has the same number.
+# Characters of each text that are searched; executions/migrations/words.sql has the same number.
 SEARCHED_CHARACTERS = 20_000
 # Hexadecimal digits of an id in the marks of its time, as in words.sql: 50 days, 3 days, 5 h, 17 min, 65 s.
 MARK_DIGITS = (4, 5, 6, 7, 8)
@@ -26,12 +26,12 @@ def mark_of_client(client: Client | None) -> str:
 
 
 def ran_for() -> Coalesce:
-    """Unknown is 0: the index has no gaps, and a sorted list neither."""
+    """Return an expression for the run's duration, 0 if unknown, so that the index and sorted lists hold every row."""
     ran = ExpressionWrapper(F("ended_at") - F("started_at"), output_field=models.DurationField())
     return Coalesce(ran, Value(timedelta(0)), output_field=models.DurationField())
 
 
-# What lists are sorted by beside the time.
+# Sort keys of lists, other than the time.
 SORT_KEYS: dict[str, Any] = {
     "duration": ran_for(),
     "cpu_ms": Coalesce("cpu_ms", Value(0)),

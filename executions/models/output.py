@@ -3,13 +3,13 @@ from django.db.models import F, Q
 
 
 class OutputChunk(models.Model):
-    """Output of a run that is still going on, for whoever watches it. After the end the execution's row has all of
-    it, and the keeper deletes these.
+    """Live output of a running execution. After the end the execution's row holds all output, and the keeper deletes
+    the chunks.
 
-    Positions count characters of the text as the row will hold it, so they mean the same before the end and after.
+    Positions count characters of the final text, so they stay valid after the end.
     """
 
-    # No foreign key: these are written while a program runs, and gone soon.
+    # No foreign key: chunks are written while the program runs, and deleted soon.
     execution_id = models.UUIDField()
     stream = models.CharField(max_length=6, choices=[("stdout", "stdout"), ("stderr", "stderr")])
     start = models.PositiveIntegerField()
@@ -23,7 +23,7 @@ class OutputChunk(models.Model):
             models.CheckConstraint(condition=Q(end__gt=F("start")), name="output_chunk_is_not_empty"),
         ]
         indexes = [
-            # A watcher asks for what comes after what it has.
+            # For watchers, which read the chunks after their position.
             models.Index(fields=["execution_id", "stream", "end"], name="output_chunk_position_idx"),
         ]
 

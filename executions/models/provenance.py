@@ -1,4 +1,4 @@
-"""What a run was made of: the names of these columns, said once."""
+"""Names of the provenance columns."""
 
-# A sandbox has them from its start, and its execution from the sandbox, under the same names.
+# Set on a sandbox at its start, and copied to the execution that claims it, under the same names.
 STARTED_FROM = ("image_id", "runtime_revision", "profile_name", "profile_revision", "profile_sha256")

@@ -3,7 +3,7 @@ from django.db import models
 
 
 class SavedSearch(models.Model):
-    """A person's own shortcut to a filtered list of executions."""
+    """A person's saved filter of the list of executions."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_searches")
     name = models.CharField(max_length=60)

@@ -1,7 +1,7 @@
-"""The Python worker: becomes the program. See docs/runner-protocol.md, "Writing a worker".
+"""The Python worker, which becomes the program. See docs/runner-protocol.md, "Writing a worker".
 
-Runs inside the forked runner, already as the unprivileged user. Nothing here protects anything: from the
-moment the program's code runs, this process is the program.
+Runs in a fork of the runner, already as the unprivileged user. Nothing here is a barrier: once the program's code
+runs, it controls this process.
 """
 
 import atexit
@@ -22,7 +22,7 @@ def read_exactly(size):
     while size:
         part = os.read(3, min(size, 1 << 20))
         if not part:
-            os._exit(0)  # no job: the sandbox is being taken down
+            os._exit(0)  # no job: the sandbox is being removed
         parts.append(part)
         size -= len(part)
     return b"".join(parts)
@@ -35,11 +35,11 @@ def write_all(fd, data):
 
 
 def prepare():
-    """A normal interpreter again: the runner was started without site-packages."""
+    """Add site-packages, which the runner was started without, set up the streams, and import the preloads."""
     import site
 
     site.main()
-    # An undecodable byte or a lone surrogate in a debug print is no reason to lose the result.
+    # An undecodable byte or a lone surrogate in a debug print must not cost the result.
     sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
@@ -58,7 +58,7 @@ def write_files(files):
 
 
 def load(job):
-    """The program as a module, not yet run, and its compiled code."""
+    """Write the program's files; return its module, not yet executed, and its compiled code."""
     path = f"{WORKSPACE}/{job['source_file']}"
     code = job["code"]
     if job.get("files"):
@@ -93,12 +93,12 @@ def call_main(module, arguments):
             return await value
 
         value = asyncio.run(awaited())
-    # ASCII, so that a lone surrogate survives as an escape.
+    # ASCII keeps a lone surrogate as an escape.
     return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
 
 
 def report(error):
-    """A traceback that starts in the program, not here."""
+    """Print the traceback without this file's frames."""
     import traceback
 
     frames = error.__traceback__
@@ -131,13 +131,13 @@ def run(job):
     finish(module)
     if status == 0:
         os.write(4, b"D")
-        time.sleep(1)  # exiting would only make the answer wait: the sandbox goes with all that is in it
+        time.sleep(1)  # interpreter exit would delay the answer; the sandbox is removed with all its processes
     os._exit(status)
 
 
 def finish(module):
-    """What an interpreter does at its end, less the slow parts: threads, atexit, files left open."""
-    flush()  # now, because a thread that does not end may leave no later
+    """Do what the interpreter does at exit, less the slow parts: join threads, run atexit, close open files."""
+    flush()  # first, because joining a thread that never ends may leave no other chance
     try:
         threading._shutdown()
         atexit._run_exitfuncs()
@@ -150,7 +150,7 @@ def finish(module):
 
 def flush():
     for stream in (sys.stdout, sys.stderr):
-        # The program may have closed or replaced it.
+        # The program may have closed or replaced the stream.
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
 

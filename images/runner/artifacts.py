@@ -1,4 +1,7 @@
-"""What a program left in ./artifacts. The runner loads it when there is something: no start pays for it."""
+"""Collects what a program left in ./artifacts.
+
+The runner imports this only when the folder has entries, so that a sandbox's start does not pay for it.
+"""
 
 import os
 import stat
@@ -6,11 +9,14 @@ import stat
 MAX_NAMES = 10_000
 
 
-def found(path, limits):
-    """Yields (name, content) of the regular files, in the order of their names. Nobody else may run any more."""
+def collect(path, limits):
+    """Yield (name, content) of the regular files within the limits, sorted by name.
+
+    No other process of the sandbox may be running.
+    """
     try:
-        # Looked at first, for gVisor follows a link in spite of O_NOFOLLOW when O_DIRECTORY is there too. Nobody
-        # is left who could put one there in between.
+        # lstat first: gVisor follows a symbolic link in spite of O_NOFOLLOW when O_DIRECTORY is also set. No process
+        # is left that could replace the folder by a link between the two calls.
         if not stat.S_ISDIR(os.lstat(path).st_mode):
             return
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -36,9 +42,9 @@ def is_wanted(name, suffixes):
 
 
 def read_regular(folder, name, limit):
-    """The file's bytes, or None if it is no regular file, too large, or cannot be read."""
+    """Return the file's bytes, or None if it is not a regular file, is larger than `limit` bytes, or is unreadable."""
     try:
-        # O_NONBLOCK: a FIFO must not hold us up.
+        # O_NONBLOCK: opening a FIFO must not block.
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     except OSError:
         return None

@@ -1,8 +1,9 @@
-"""Carries what programs send to 127.0.0.1:3128, as to an HTTP proxy, through the door of the sandbox: a Unix
-socket of the host, behind which the real proxy is. There is no other way out, and this is no part of what guards
-it.
+"""The carrier: relays connections from 127.0.0.1:3128 in the sandbox to the sandbox's door.
 
-Started by the runner in sandboxes with egress, under a user of its own. Standard library only.
+Programs use 127.0.0.1:3128 as their HTTP proxy. The door is a Unix socket of the host with the real proxy behind it.
+The sandbox has no other way out, and the carrier enforces nothing.
+
+The runner starts it in sandboxes with egress, under a uid that nothing else uses. Standard library only.
 """
 
 import select
@@ -15,7 +16,7 @@ BACKLOG = 64
 
 
 class Side:
-    """One end of a connection: what arrives here waits for the other end to take it."""
+    """One end of a relayed connection. Data that arrives here waits until the other end has sent it."""
 
     def __init__(self, sock):
         self.sock = sock
@@ -66,7 +67,7 @@ class Carrier:
             poll = select.poll()
             poll.register(self.listener, select.POLLIN)
             for fd, side in self.sides.items():
-                # Its end alone is no news, and would be told again and again.
+                # Do not register a socket with no events: poll would report its hang-up in a busy loop.
                 if events := side.events():
                     poll.register(fd, events)
             for fd, event in poll.poll():

@@ -1,4 +1,7 @@
-"""PID 1 of every sandbox: see docs/runner-protocol.md. Standard library only; imports are start-up time."""
+"""The runner, PID 1 of every sandbox: see docs/runner-protocol.md.
+
+Standard library only, and few modules of it: each import adds to the sandbox's start-up time.
+"""
 
 import contextlib
 import errno
@@ -17,15 +20,15 @@ WORKER_FILE = "/opt/sandbox/worker.json"
 UNIVERSAL = "/opt/sandbox/universal.py"
 LIBRARY = "/opt/sandbox"
 CARRIER = "/opt/sandbox/carrier.py"
-CARRIER_UID = 65533  # nobody else's: the program can neither end it nor spend its processes
+CARRIER_UID = 65533  # used by nothing else: the program can neither kill the carrier nor use up its nproc limit
 IDLE_BEFORE_PRELOAD_S = 0.5
 LINGER_S = 1.0
 CHUNK = 65536
-LAST_CHUNKS = 32  # a pipe can be made to hold a MiB
+LAST_CHUNKS = 32  # the program can enlarge a pipe to 1 MiB
 
 
 class HostGone(Exception):
-    """The platform closed our stdin: nobody wants the answer."""
+    """The platform closed the runner's stdin: nobody waits for the answer."""
 
 
 def send(kind, payload):
@@ -50,7 +53,7 @@ def read_exactly(fd, size):
 
 
 def read_available(fd):
-    """What a non-blocking descriptor holds: None if nothing now, b"" at its end."""
+    """Read up to CHUNK bytes from a non-blocking descriptor; return None if it holds none, b"" at its end."""
     try:
         return os.read(fd, CHUNK)
     except BlockingIOError:
@@ -58,12 +61,13 @@ def read_available(fd):
 
 
 class Worker:
-    """The unprivileged process that becomes the program, and our ends of its pipes."""
+    """The unprivileged process that becomes the program, and the runner's ends of its pipes."""
 
     def __init__(self, command, preload, commands=None):
         if commands:
-            # Made as the program's user, who can then open /dev/stdin and the like, which some languages need.
-            # It can open our ends in /proc/1/fd too: of these three alone, which are its own anyway.
+            # Pipes that belong to the program's user let the program open /dev/stdin and the like, which some
+            # languages need. The program can also open the runner's ends in /proc/1/fd, but only those of these
+            # three pipes, which carry only its own data.
             os.seteuid(UID)
         stdin, self.stdin = os.pipe()
         self.stdout, stdout = os.pipe()
@@ -87,7 +91,7 @@ class Worker:
             os.set_blocking(fd, False)
 
     def is_ready(self):
-        """None while it loads its modules, then whether that went well."""
+        """Return None while the worker loads its modules, then whether it succeeded."""
         data = read_available(self.status)
         return None if data is None else data == b"+"
 
@@ -99,7 +103,7 @@ class Worker:
 
 
 def become_worker(pipes, command, preload, commands):
-    # The descriptors that carry frames (0 and 1) end here: the program never holds them.
+    # Replace descriptors 0 and 1, which carry frames: the program must never hold them.
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 16) for fd in pipes]
     for target, fd in enumerate(high):
         os.dup2(fd, target, inheritable=target < 3 or not command[0].endswith(".py"))
@@ -111,7 +115,7 @@ def become_worker(pipes, command, preload, commands):
     os.setgid(GID)
     os.setuid(UID)
     os.chdir(WORKSPACE)
-    # It exists already, or the seccomp profile forbids it: then this program leaves no artifacts.
+    # The folder exists already, or the seccomp profile forbids mkdir; then the program leaves no artifacts.
     with contextlib.suppress(FileExistsError, PermissionError):
         os.mkdir("artifacts")
     os.environ.setdefault("HOME", WORKSPACE)
@@ -126,7 +130,10 @@ def become_worker(pipes, command, preload, commands):
 
 
 def start_carrier():
-    """What carries the program's requests to the door of its sandbox; see carrier.py. Its end is no run's end."""
+    """Fork the carrier, which relays the program's requests to the sandbox's door; see carrier.py.
+
+    The carrier's death does not end the run.
+    """
     if os.fork():
         return
     try:
@@ -149,7 +156,7 @@ def start_carrier():
 def wait_until_ready(worker):
     poll = select.poll()
     poll.register(worker.status, select.POLLIN)
-    poll.register(0, 0)  # only its end
+    poll.register(0, 0)  # only hang-up
     while (ready := worker.is_ready()) is None:
         if any(fd == 0 for fd, _ in poll.poll()):
             raise HostGone
@@ -159,9 +166,9 @@ def wait_until_ready(worker):
 
 
 def wait_for_job(worker, command, config):
-    """Block until the job is there; returns the worker that gets it, and the job's bytes."""
+    """Block until the job arrives; return the worker that gets it and the job's bytes."""
     spare = None
-    # What there is to preload is in the image of a native worker only.
+    # Only native workers preload.
     wanted = [] if config.get("commands") else config["preload_when_idle"]
     poll = select.poll()
     poll.register(0, select.POLLIN)
@@ -187,7 +194,7 @@ def wait_for_job(worker, command, config):
 
 
 class Run:
-    """One job in one worker, from handing it over to the worker's end."""
+    """One job in one worker, from sending the job to the worker's end."""
 
     def __init__(self, worker, job, wake, compiles):
         self.worker = worker
@@ -226,7 +233,7 @@ class Run:
             if self.linger_until and time.monotonic() >= self.linger_until:
                 break
         for fd in (self.worker.stdout, self.worker.stderr, self.worker.status):
-            # What was there at the end; a program's own children may go on writing for ever.
+            # Read what the pipes held at the end, and no more: the program's children may write forever.
             for _ in range(LAST_CHUNKS):
                 if not self.drain(fd):
                     break
@@ -235,7 +242,7 @@ class Run:
         return self.linger_until and max(0, self.linger_until - time.monotonic()) * 1000
 
     def feed(self, fd):
-        """Pass on some of what waits for this pipe; False when it is done."""
+        """Write pending data to the pipe; return False when all is written and the pipe is closed."""
         try:
             self.outgoing[fd] = self.outgoing[fd][os.write(fd, self.outgoing[fd]) :] if self.outgoing[fd] else b""
         except BlockingIOError:
@@ -249,7 +256,7 @@ class Run:
         return False
 
     def drain(self, fd):
-        """Take some of what the worker wrote; false when there is no more, now or ever."""
+        """Handle up to CHUNK bytes from the worker; return a false value if the pipe is empty or at its end."""
         data = read_available(fd)
         if data and fd == self.worker.status:
             self.take_status(data)
@@ -258,7 +265,7 @@ class Run:
         return data
 
     def take_output(self, fd, data):
-        # One byte more than allowed tells the host that there was more.
+        # One byte over the limit tells the host that output was cut.
         room = self.limits["output_bytes"] + 1 - self.written[fd]
         self.written[fd] += len(data)
         if room > 0:
@@ -269,7 +276,7 @@ class Run:
 
     def take_status(self, data):
         if self.compiles:
-            # Once: what the program itself writes here later means nothing.
+            # Only the first report counts: later ones could come from the program.
             self.compiles = False
             send(b"C", json.dumps({"exit_code": data[1]}).encode())
             data = data[2:]
@@ -311,9 +318,9 @@ class Run:
 
 
 def kill_everything():
-    """End every process but this one, so that nothing changes under the artifacts' reader."""
+    """Kill every process but this one, so that no artifact changes while it is read."""
     while True:
-        # What is being forked at this moment may escape one round; hence another, until nobody is left.
+        # A process that is just being forked may escape one round, so repeat until none is left.
         with contextlib.suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)
         try:
@@ -325,28 +332,31 @@ def kill_everything():
 
 
 def send_artifacts(limits):
-    # As the program's own user: root without DAC_OVERRIDE could not open its folder and its 0600 files.
+    # Read as the program's user: root without DAC_OVERRIDE cannot open the program's folder and its 0600 files.
     os.setegid(GID)
     os.seteuid(UID)
     path = f"{WORKSPACE}/artifacts"
-    # Taking down an interpreter takes longer than most runs. Where there is nothing to read, all of it goes with
-    # the sandbox, after the answer.
+    # Tearing down an interpreter takes longer than most runs. Without artifacts, leave the processes to the
+    # sandbox's removal, which happens after the answer.
     with contextlib.suppress(OSError):
         if not os.listdir(path):
             return
     os.seteuid(0)
     kill_everything()
     os.seteuid(UID)
-    sys.path.append(LIBRARY)  # the interpreter was started without
+    sys.path.append(LIBRARY)  # `python3 -I` starts without the script's folder
     import artifacts
 
-    for name, content in artifacts.found(path, limits):
+    for name, content in artifacts.collect(path, limits):
         encoded = name.encode("utf-8")
         send(b"A", len(encoded).to_bytes(2, "big") + encoded + content)
 
 
 def wait_for_leave_to_go():
-    """Until the platform has looked at the sandbox's usage, which ends with us: a byte, or the end of stdin."""
+    """Block until the platform has read the sandbox's usage, which is lost when the runner exits.
+
+    The platform then sends one byte or closes stdin.
+    """
     os.read(0, 1)
 
 

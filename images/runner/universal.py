@@ -1,7 +1,7 @@
-"""The universal worker: compiles the program if its language needs it, and becomes it.
+"""The universal worker: compiles the program if its language needs it, then becomes the program.
 
-Runs inside the forked runner, already as the unprivileged user, and knows no language: the runtime's row says what
-to execute. See docs/runner-protocol.md, "The universal worker".
+Runs in a fork of the runner, already as the unprivileged user. It knows no language: the runtime's row gives the
+commands. See docs/runner-protocol.md, "The universal worker".
 """
 
 import binascii
@@ -20,7 +20,7 @@ def read_exactly(size):
     while size:
         part = os.read(3, min(size, 1 << 20))
         if not part:
-            os._exit(0)  # no job: the sandbox is being taken down
+            os._exit(0)  # no job: the sandbox is being removed
         parts.append(part)
         size -= len(part)
     return b"".join(parts)
@@ -50,11 +50,14 @@ def complain(command, error):
 
 
 def compile_program(command):
-    """Its exit status, 128 and more for a signal. What the compiler says is the program's standard error."""
+    """Run the compile command; return its exit status, or 128 + N if signal N killed it.
+
+    The compiler's stdout and stderr both go to the program's stderr.
+    """
     null = os.open("/dev/null", os.O_RDONLY)
     actions = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, 2, 1)]
     try:
-        # Shares the memory until it executes: a fork costs more than most compilers' start.
+        # posix_spawn shares the memory until exec: a fork costs more than most compilers' start.
         pid = os.posix_spawnp(command[0], command, os.environ, file_actions=actions)
     except OSError as e:
         complain(command, e)
@@ -100,6 +103,6 @@ def main():
 try:
     main()
 except OSError as e:
-    # The program's files do not fit into /workspace, for instance.
+    # For example, the program's files do not fit into /workspace.
     sys.stderr.write(f"{e}\n")
     os._exit(1)

@@ -57,12 +57,12 @@ def test_a_delivery_is_looked_at_and_sent_again(open_page: Open, platform: Platf
     page.get_by_role("link", name="Deliveries").click()
     row = page.get_by_role("row", name=re.compile(delivered[-12:]))
     expect(row).to_contain_text("Pending")
-    expect(row).to_contain_text("not known to DNS")
+    expect(row).to_contain_text("DNS does not know the host.")
     assert not violations(page)
     row.get_by_role("link", name="https://nobody.invalid").click()
     expect(page.get_by_text(NOBODY)).to_be_visible()
     page.get_by_role("button", name="Send again now").click()
-    expect(page.locator("#main")).to_contain_text("1 will be sent again now.")
+    expect(page.locator("#main")).to_contain_text("1 delivery queued to be sent again.")
     attempts = "SELECT a.id FROM executions_deliveryattempt a JOIN executions_delivery d ON d.id = delivery_id"
     eventually(
         lambda: len(platform.sql(f"{attempts} WHERE execution_id = %s", delivered)) > 1, "it was sent again"

@@ -54,7 +54,7 @@ def test_playground_runs_a_program_and_shows_the_call(admin: Page, platform: Pla
     expect(admin.locator("#result")).to_contain_text('"letters": 3')
     expect(admin.locator("#curl")).to_contain_text("Authorization: Bearer $TOKEN")
     admin.get_by_role("link", name="whole page").click()
-    expect(admin.get_by_role("heading", name="Time line")).to_be_visible()
+    expect(admin.get_by_role("heading", name="Timeline")).to_be_visible()
     expect(admin.locator("#execution")).to_contain_text("user: admin")
 
 
@@ -93,7 +93,7 @@ def test_a_failure_is_explained_and_run_again(admin: Page, platform: Platform) -
     expect(admin.locator(".explanation")).to_contain_text("exit status 1")
     admin.get_by_role("link", name="Run again").click()
     expect(admin.locator("#content")).to_contain_text("then and now are the same")
-    admin.get_by_role("button", name="Run as it was then").click()
+    admin.get_by_role("button", name="Run with the recorded configuration").click()
     admin.wait_for_url("**/change/")
     expect(admin.locator("#status")).to_have_text("Failed")
     expect(admin.locator("#execution")).to_contain_text("pinned to what it was then")
@@ -114,7 +114,7 @@ def test_search_marks_its_hits_and_can_be_saved_and_exported(admin: Page, platfo
     admin.goto(f"{platform.url}/admin/executions/execution/")
     admin.get_by_role("link", name="Zanzibar", exact=True).click()
     expect(admin.locator("mark").first).to_be_visible()
-    admin.get_by_role("button", name="Forget the search Zanzibar").click()
+    admin.get_by_role("button", name="Delete the search Zanzibar").click()
     expect(admin.get_by_role("link", name="Zanzibar", exact=True)).to_have_count(0)
 
 

@@ -165,11 +165,11 @@ def test_detail_shows_phases_in_milliseconds(browser: Browser, make_execution: M
     }
     shown = words(html_of(browser, page(make_execution(**times))))
     for phase, spent in (
-        ("Queue until a worker took it", "5.0"),
-        ("Claim until it had a sandbox: long when none was warm", "3.0"),
-        ("Sandbox until the job was handed over", "2.0"),
+        ("Queue until a worker claimed it", "5.0"),
+        ("Claim until it had a sandbox; longer for a cold start", "3.0"),
+        ("Sandbox until the job was sent", "2.0"),
         ("Run the program", "1,000.0"),
-        ("Store until result and artifacts were written", "4.5"),
+        ("Store until result and artifacts were stored", "4.5"),
         ("Total", "1,014.5"),
     ):
         assert f"{phase} {spent} ms" in shown
@@ -198,7 +198,9 @@ def test_detail_cuts_long_output_and_offers_it_whole(browser: Browser, make_exec
 
 
 def test_detail_says_that_output_was_cut(browser: Browser, make_execution: MakeExecution) -> None:
-    assert "Cut at the output limit" in html_of(browser, page(make_execution(stdout="x", stdout_truncated=True)))
+    assert "Truncated at the output limit" in html_of(
+        browser, page(make_execution(stdout="x", stdout_truncated=True))
+    )
 
 
 # --- Executions: nobody changes history ---

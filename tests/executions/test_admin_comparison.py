@@ -53,7 +53,7 @@ def test_what_is_alike_has_no_lines() -> None:
 def test_long_stretches_alike_are_left_out() -> None:
     alike = "\n".join(str(number) for number in range(100))
     found = kinds(f"{alike}\nb", f"{alike}\nx")
-    assert found[0] == ("gap", "97 lines alike")
+    assert found[0] == ("gap", "97 equal lines")
     assert len(found) == 6
 
 
@@ -115,7 +115,7 @@ def test_limits_that_differ_have_units(
 
 
 def test_nothing_that_changed_is_said(browser: Browser, pair: Callable[..., Execution]) -> None:
-    assert "The same: image, runtime" in page(browser, pair({}, {}))
+    assert "No difference in image, runtime" in page(browser, pair({}, {}))
 
 
 def test_output_is_compared_and_escaped(browser: Browser, pair: Callable[..., Execution]) -> None:
@@ -133,15 +133,15 @@ def test_long_differences_are_folded(browser: Browser, pair: Callable[..., Execu
 def test_later_run_s_page_has_the_comparison(browser: Browser, pair: Callable[..., Execution]) -> None:
     later = pair({"stdout": "old\n"}, {"stdout": "new\n"})
     html = page(browser, later, "change")
-    assert "Compared with the run before" in html
+    assert "Compared with the earlier run" in html
     assert reverse("admin:executions_execution_comparison", args=[later.pk]) in html
 
 
 def test_one_that_is_under_way_waits_for_its_output(browser: Browser, pair: Callable[..., Execution]) -> None:
     later = pair({"stdout": "old\n"}, {"status": Status.QUEUED, "image_id": ""})
     text = words(page(browser, later))
-    assert "what it writes is compared at its end" in text
-    assert "Known once it has a sandbox" in text
+    assert "Its output is compared when it ends" in text
+    assert "Known once the rerun has a sandbox" in text
 
 
 def test_purged_output_is_no_difference(browser: Browser, pair: Callable[..., Execution]) -> None:
@@ -156,7 +156,7 @@ def test_purged_output_is_no_difference(browser: Browser, pair: Callable[..., Ex
 
 def test_earlier_run_may_be_gone(browser: Browser, make_execution: MakeExecution) -> None:
     later = make_execution(rerun_of="01900000-0000-7000-8000-000000000000")
-    assert "The earlier run is gone" in page(browser, later)
+    assert "The earlier run was purged" in page(browser, later)
     assert "Compared with" not in page(browser, later, "change")
 
 
@@ -186,7 +186,7 @@ def no_image(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_gone_is_said_in_words(browser: Browser, make_execution: MakeExecution, no_image: None) -> None:
     html = page(browser, make_execution(image_id="sha256:then", profile_name="deleted"), "rerun")
     text = words(html)
-    assert "It cannot run as it did then" in text
+    assert "Cannot run with the recorded configuration" in text
     assert "the image sha256:then is gone" in text
     assert "the seccomp profile deleted was deleted" in text
     assert 'value="then" disabled' in html
@@ -199,4 +199,4 @@ def test_a_mode_that_is_gone_is_said_in_words(
     Runtime.objects.update(modes=["script"])
     html = page(browser, execution, "rerun")
     assert "has no mode function any more" in html
-    assert "Run as things are now" not in html
+    assert "Run with the current configuration" not in html

@@ -226,7 +226,7 @@ def test_later_runs_of_one_are_named(
     earlier = make_execution()
     later = [make_execution(rerun_of=earlier.pk) for _ in range(number)]
     shown = page(browser, earlier)
-    assert ("Run again as" in words(shown)) == bool(number)
+    assert ("Reruns" in words(shown)) == bool(number)
     named = [run.pk for run in later if address(run, "change") in shown]
     assert len(named) == min(number, 5)
     assert (f"?rerun_of={earlier.pk}" in shown) == others

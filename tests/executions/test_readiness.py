@@ -11,7 +11,7 @@ from runtimes.models import Runtime
 from sandbox_platform.kit import liveness
 from sandbox_platform.kit.notify import Listener
 
-WITHOUT_CALLBACKS = "Nobody delivers callbacks: they wait."
+WITHOUT_CALLBACKS = "No callbacks service is running: deliveries are pending."
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from clients.models import Client
 from executions import searching
 from executions.models import Execution
 from executions.models.lookup import MARK_DIGITS
-from executions.searching import Everybody, Search, Window, extent, newest
+from executions.searching import AllClients, Search, Window, extent, newest
 
 MakeExecution = Callable[..., Execution]
 AGES = [timedelta(seconds=2**i) for i in range(28)]  # to eight years
@@ -38,13 +38,13 @@ def history(make_execution: MakeExecution) -> list[Execution]:
     return rows
 
 
-def windows(text: str, client: Any = Everybody, **kwargs: Any) -> list[Window]:
+def windows(text: str, client: Any = AllClients, **kwargs: Any) -> list[Window]:
     whole = extent(Execution.objects.all())
     assert whole
     return list(Search(text, client).windows(oldest=whole[0], newest=whole[1], **kwargs))
 
 
-def found(text: str, client: Any = Everybody, **kwargs: Any) -> list[UUID]:
+def found(text: str, client: Any = AllClients, **kwargs: Any) -> list[UUID]:
     return [pk for window in windows(text, client, **kwargs) for pk in window.ids]
 
 
@@ -88,7 +88,7 @@ def test_search_of_years_takes_few_windows(history: list[Execution]) -> None:
 def test_windows_leave_no_gap(history: list[Execution]) -> None:
     whole = extent(Execution.objects.all())
     assert whole
-    search = Search("apple", Everybody)
+    search = Search("apple", AllClients)
     first = next(search.windows(oldest=whole[0], newest=whole[1]))
     rest = search.windows(oldest=whole[0], newest=UUID(int=first.last.int - 1))
     assert first.ids + [pk for window in rest for pk in window.ids] == walked("apple")

@@ -7,7 +7,7 @@ from sandbox_platform.kit import cluster
 
 
 class Command(BaseCommand):
-    help = "Run executions: django-q2's cluster of worker processes. Runs until it is told to stop."
+    help = "Run executions in a django-q2 cluster of worker processes. Runs until stopped."
 
     def handle(self, *args: Any, **options: Any) -> None:
         cluster.run(warm_up)

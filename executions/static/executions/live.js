@@ -1,8 +1,8 @@
-// An execution that is under way: its output as it comes, and the whole page once it has ended.
+// Follows an execution that has not ended: shows its output live, and reloads the page when it ends.
 "use strict";
 (() => {
   const page = document.getElementById("execution");
-  // A frame asks for nothing until somebody unfolds it.
+  // Load a preview's frame only when it is unfolded.
   for (const details of document.querySelectorAll("details:has(iframe[data-src])")) {
     details.addEventListener("toggle", () => {
       const frame = details.querySelector("iframe");
@@ -12,7 +12,7 @@
   if (!page || !page.dataset.events) return;
   const outputs = ["stdout", "stderr"].filter((name) => document.getElementById(name));
   const source = new EventSource(page.dataset.events);
-  // Each connection begins at the beginning.
+  // Each connection sends all output from the beginning.
   source.addEventListener("open", () => {
     for (const name of outputs) liveOutput.clear(document.getElementById(name));
   });

@@ -1,7 +1,7 @@
-// Output as the server divided it by its colours. Text stays text: nothing of it is ever read as HTML.
+// Appends output that the server has split into coloured pieces. Output is only ever inserted as text, never as HTML.
 "use strict";
 window.liveOutput = (() => {
-  // A page bears no more. All of it is there once the program has ended.
+  // Cap on characters while the program runs. The page of the ended execution has all output.
   const MOST = 200_000;
   const sizes = new WeakMap();
   function clear(element) {
@@ -26,8 +26,9 @@ window.liveOutput = (() => {
     sizes.set(element, size);
     if (atEnd) element.scrollTop = element.scrollHeight;
   }
-  // A status as the server's own pages write it.
+  // The name of a status, as on the server's pages.
   function words(status) {
+    if (status === "output_limit") return "Output limit exceeded";
     return status.charAt(0).toUpperCase() + status.slice(1).replaceAll("_", " ");
   }
   return { clear, append, words };

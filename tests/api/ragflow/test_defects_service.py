@@ -54,7 +54,7 @@ def test_27_waiting_in_the_queue_has_an_end(make_execution):
         -10,
         "no_available_container",
     )
-    assert "No worker was free" in answer["stderr"]
+    assert "no worker was free" in answer["stderr"]
 
 
 @needs_docker

@@ -76,15 +76,19 @@ MEANINGS = [
     Meaning(SUBMIT, "executions", r"\d+ executions in one request never fit"),
     Meaning(SUBMIT, f"{IN_BATCH}mode", "The runtime .* has no mode "),
     # A path below /workspace, whose parts count in bytes.
-    Meaning(SUBMIT, rf"{IN_BATCH}files\[\d+\]\.path", "(?s)The path |.* is there twice"),
-    Meaning(INSPECT, r"programs\[\d+\]\.files", "(?s)The path |.* is a file and a folder"),
+    Meaning(SUBMIT, rf"{IN_BATCH}files\[\d+\]\.path", "(?s)The path "),
+    Meaning(INSPECT, r"programs\[\d+\]\.files", "(?s)The path |.* is both a file and a folder"),
     # Which of the files is the program, and that it is one.
     Meaning(
-        SUBMIT, f"{IN_BATCH}entry", "(?s)It names a file, but|.* is not among the files|Several files, and none"
+        SUBMIT,
+        f"{IN_BATCH}entry",
+        "(?s)entry names a file, but|.* is not among the files|There are several files, and none",
     ),
-    Meaning(SUBMIT, f"{IN_BATCH}files", "(?s).* is where the code goes|.* is a file and a folder|The program "),
+    Meaning(
+        SUBMIT, f"{IN_BATCH}files", "(?s).* is the path of the code|.* is both a file and a folder|The program "
+    ),
     # A multipart form's program is in its other parts.
-    Meaning(f"POST {API}/executions", "code", "There is no program"),
+    Meaning(f"POST {API}/executions", "code", "The request has no program"),
     # A URL that may be called: docs/callbacks.md.
     Meaning(SUBMIT, f"{IN_BATCH}callback_url", "The URL |This is not a URL|Port |.* is not a public address"),
     # A cursor is signed by its form, a label has one value, and a sort has its bounds.

@@ -153,12 +153,12 @@ def test_an_ended_execution_is_told_from_its_beginning(caller: Caller, mine: Mak
 
 
 def test_the_last_status_says_how_it_ended(caller: Caller, mine: MakeExecution) -> None:
-    execution = mine(status="failed", outcome="nonzero_exit", exit_code=3, message="Exited with status 3.")
+    execution = mine(status="failed", outcome="nonzero_exit", exit_code=3, message="Non-zero exit: status 3.")
     *_, (_, _, data), _ = stream(caller, execution)
     assert data == {
         "status": "failed",
         "outcome": "nonzero_exit",
-        "message": "Exited with status 3.",
+        "message": "Non-zero exit: status 3.",
         "exit_code": 3,
         "signal": None,
         "at": execution.finished_at.isoformat(),

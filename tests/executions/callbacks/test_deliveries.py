@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db
 MakeExecution = Callable[..., Execution]
 URL = "https://example.com/hook"
 DONE = Verdict(Status.SUCCEEDED, Outcome.COMPLETED, exit_code=0)
-REFUSED = Answer(500, "Not a status of success (2xx).", 12)
+REFUSED = Answer(500, "Not a success status (2xx).", 12)
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ def test_a_final_answer_is_not_asked_for_again(ended: Callable[..., Delivery]) -
 def test_every_attempt_is_logged(ended: Callable[..., Delivery]) -> None:
     attempt(ended(), REFUSED)
     row = DeliveryAttempt.objects.get()
-    assert (row.status_code, row.duration_ms, row.error) == (500, 12, "Not a status of success (2xx).")
+    assert (row.status_code, row.duration_ms, row.error) == (500, 12, "Not a success status (2xx).")
 
 
 def test_sending_again_starts_anew(ended: Callable[..., Delivery]) -> None:

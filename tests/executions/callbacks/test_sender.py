@@ -81,7 +81,7 @@ def test_redirects_are_not_followed(receiver: Receiver, status: int) -> None:
     receiver.status, receiver.headers = status, {"Location": f"http://127.0.0.1:{receiver.port}/elsewhere"}
     answer = send(receiver.url)
     assert (answer.is_success, answer.final) == (False, False)
-    assert "redirect" in answer.error
+    assert "Redirect" in answer.error
     assert len(receiver.received) == 1
 
 
@@ -114,7 +114,7 @@ def test_an_unknown_name_may_be_known_later(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(addresses.socket, "getaddrinfo", unknown)
     answer = send("http://nowhere.example/")
-    assert (answer.error, answer.final) == ("The host's name is not known to DNS.", False)
+    assert (answer.error, answer.final) == ("DNS does not know the host.", False)
 
 
 # --- Servers that misbehave ---
@@ -198,7 +198,7 @@ def test_an_endless_body_is_not_read() -> None:
 @pytest.mark.usefixtures("loopback_allowed")
 def test_https_is_not_spoken_with_a_plain_server(receiver: Receiver) -> None:
     answer = send(f"https://127.0.0.1:{receiver.port}/")
-    assert (answer.status_code, answer.error) == (None, "No answer: SSLError.")
+    assert (answer.status_code, answer.error) == (None, "No response: SSLError.")
     assert receiver.received == []
 
 

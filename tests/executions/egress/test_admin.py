@@ -43,7 +43,7 @@ def test_rule_that_is_no_domain_is_refused_with_the_reason(browser: Browser, dom
 def test_rules_are_listed_with_whose_they_are(browser: Browser) -> None:
     EgressRule.objects.create(domain="api.example.com")
     html = browser.get(reverse("admin:egress_egressrule_changelist")).content.decode()
-    assert "api.example.com every one with egress every one with egress" in words(html)
+    assert "api.example.com all with egress all with egress" in words(html)
 
 
 def test_execution_shows_what_it_asked_for(browser: Browser, make_execution: MakeExecution) -> None:
@@ -51,9 +51,9 @@ def test_execution_shows_what_it_asked_for(browser: Browser, make_execution: Mak
     asked(execution, "api.example.com")
     asked(execution, "evil.example", "not_allowed")
     html = words(page(browser, execution))
-    assert "Requests 2, 1 refused" in html
-    assert "Refused The host is on no rule of the allow-list GET evil.example:80" in html
-    assert "Allow-list when it began: api.example.com" in html
+    assert "Egress requests 2, 1 refused" in html
+    assert "Refused Host not on the allow-list GET evil.example:80" in html
+    assert "Allow-list at the start of the run: api.example.com" in html
 
 
 def test_execution_without_egress_has_no_such_card(browser: Browser, make_execution: MakeExecution) -> None:
@@ -78,9 +78,7 @@ def test_failure_names_the_host_that_was_refused(make_execution: MakeExecution) 
     asked(execution, "evil.example", "not_allowed")
     told = explain(execution)
     assert told
-    assert told.remedies == [
-        "Its request to evil.example:80 was refused: The host is on no rule of the allow-list."
-    ]
+    assert told.remedies == ["Its request to evil.example:80 was refused: Host not on the allow-list."]
 
 
 def test_failure_around_the_proxy_is_told_from_one_without_a_network(make_execution: MakeExecution) -> None:
@@ -91,4 +89,4 @@ def test_failure_around_the_proxy_is_told_from_one_without_a_network(make_execut
         assert told
         texts.append(told.remedies[0])
     assert texts[0] != texts[1]
-    assert "beside its proxy" in texts[1]
+    assert "bypass its proxy" in texts[1]

@@ -10,11 +10,11 @@ from sandbox_platform.kit import cluster
 
 
 class Command(BaseCommand):
-    help = "Deliver callbacks: a django-q2 cluster of its own, without Docker. Runs until it is told to stop."
+    help = "Deliver callbacks, in a django-q2 cluster of its own without access to Docker. Runs until stopped."
 
     def handle(self, *args: Any, **options: Any) -> None:
         if Conf.CLUSTER_NAME != settings.CALLBACK_CLUSTER:
-            # django-q2 reads which cluster it is once, from the environment.
+            # django-q2 reads its cluster's name from the environment, only once.
             os.environ["Q_CLUSTER_NAME"] = settings.CALLBACK_CLUSTER
             os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606
         cluster.run()

@@ -9,7 +9,7 @@ from executions.egress.gateway import Gateway
 
 
 class Command(BaseCommand):
-    help = "Stand behind the doors of this node's sandboxes with egress. Runs until it is told to stop."
+    help = "Run the egress gateway, which listens on the doors of this node's sandboxes. Runs until stopped."
 
     def handle(self, *args: Any, **options: Any) -> None:
         with contextlib.suppress(asyncio.CancelledError):
