@@ -54,7 +54,7 @@ class BatchesView(ApiView):
         description="Accepts all executions or none.",
         request=BatchForm,
         responses=schema.answers(
-            {202: OpenApiResponse(BatchSchema, "Accepted: see Location.")}, *schema.BODY, *schema.RUN
+            {202: OpenApiResponse(BatchSchema, "Accepted: poll Location.")}, *schema.BODY, *schema.RUN
         ),
         tags=["Batches"],
     )
@@ -114,7 +114,7 @@ def until_finished(execution_ids: list[UUID], wait_s: float, caller: socket.sock
         poll.register(event, select.POLLIN)
         if caller is not None:
             poll.register(caller, select.POLLRDHUP)
-        while are_open(execution_ids) and (left := deadline - time.monotonic()) > 0:
+        while any_open(execution_ids) and (left := deadline - time.monotonic()) > 0:
             ready = dict(poll.poll(min(left, waiting.LOOK_AGAIN_S) * 1000))
             if event in ready:
                 time.sleep(min(left, COALESCE_S))
@@ -123,7 +123,7 @@ def until_finished(execution_ids: list[UUID], wait_s: float, caller: socket.sock
                 return
 
 
-def are_open(execution_ids: list[UUID]) -> bool:
+def any_open(execution_ids: list[UUID]) -> bool:
     try:
         return Execution.objects.open().filter(pk__in=execution_ids).exists()
     except (OperationalError, InterfaceError):

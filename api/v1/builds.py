@@ -23,7 +23,7 @@ from sandbox_platform.kit.fields import Strict, Whole, validated
 from sandbox_platform.kit.schemas import Schema
 
 ADMINISTRATORS = (401, 403, 404)
-SHOWN = 64 * 1024
+LOG_PAGE = 64 * 1024
 
 
 class AdministratorsOnly(IsAuthenticated):
@@ -147,7 +147,7 @@ class BuildView(ApiView):
             query["since"] = int(query["since"])
         since = validated(LogForm, query)["since"]
         build = build_of(slug, number)
-        log = build.log[since : since + SHOWN]
+        log = build.log[since : since + LOG_PAGE]
         return Response(BuildWithLogSchema.dump(build, log=log, log_size=min(len(build.log), since + len(log))))
 
 
