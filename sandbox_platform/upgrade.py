@@ -7,10 +7,11 @@ the list of applied migrations, the apps that models belong to, and the names of
 import json
 from collections.abc import Iterator
 
-import pgtrigger
 from django.apps import apps
 from django.db import connection, transaction
-from django_q.models import OrmQ
+from django.db.migrations.loader import MigrationLoader
+from django_q.models import OrmQ, Task
+from django_q.signing import SignedPackage
 
 from sandbox_platform.kit.locks import Lock
 
@@ -33,9 +34,16 @@ MOVED = (
     ("audit", "redaction", ("redactionpattern",)),
     ("console", "executions", ("hourlycount", "hourlytime", "rollup", "savedsearch")),
 )
-# Moved functions that queued tasks of 0.1 may name. Keepers queue builds and inspections again. The doctor's checks and
-# activations must be requested again.
-MOVED_TASKS = ("executions.builds.", "seccomp_profiles.tasks.", "console.doctor.")
+# The apps that have a migration now. All of them are at their first, the state that the upgrade leads to.
+APPS = sorted({new for _, new, _ in MOVED} | set(LAST))
+INITIAL = "0001_initial"
+# Task functions that moved, by their name at 0.1. They take the same arguments.
+MOVED_TASKS = {
+    "executions.builds.tasks.run_build": "builds.tasks.run_build",
+    "executions.builds.tasks.activate_build": "builds.tasks.activate_build",
+    "seccomp_profiles.tasks.inspect": "inspections.tasks.inspect",
+    "console.doctor.examine": "sandbox_platform.doctor.task.examine",
+}
 # Suffixes of the artifacts that 0.1 kept for RAGFlow.
 RAGFLOW_SUFFIXES = [".png", ".jpg", ".jpeg", ".svg", ".pdf", ".csv", ".json", ".html"]
 # Finished executions are final and keep all their artifacts: null permits every suffix.
@@ -61,7 +69,8 @@ ALIVE = """
     SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND classid::bigint = ANY(%s)
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
-TRIGGERS = """
+# Gives the statements that remove the triggers of django-pgtrigger and their functions. The guards of history stay.
+OLD_TRIGGERS = """
     SELECT format('DROP TRIGGER %I ON %I', t.tgname, c.relname) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
     WHERE NOT t.tgisinternal AND t.tgname LIKE 'pgtrigger\\_%'
     UNION ALL
@@ -98,10 +107,11 @@ def upgrade() -> Iterator[str]:
     _refuse_unless_ready()
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(COLUMNS)
-        cursor.execute(TRIGGERS)
+        cursor.execute(OLD_TRIGGERS)
         for (statement,) in cursor.fetchall():
             cursor.execute(statement)
-        pgtrigger.install()
+        for statement in _new_triggers():
+            cursor.execute(statement)
         yield "triggers: reinstalled under their new names"
         cursor.execute(OPEN_OF_RAGFLOW, [json.dumps(RAGFLOW_SUFFIXES)])
         cursor.execute(OPEN_WITH_EGRESS)
@@ -111,14 +121,13 @@ def upgrade() -> Iterator[str]:
                 [new, old, list(models)],
             )
         yield "content types, permissions and the admin's log: moved with their models"
-        yield f"queue: removed {_drop_moved_tasks()} tasks that name moved functions"
+        yield f"tasks: {_rename_tasks()} name functions that moved; they got the new names"
         cursor.execute("DELETE FROM django_migrations WHERE app = ANY(%s)", [list(LAST)])
-        ours = sorted({new for _, new, _ in MOVED} | set(LAST))
         cursor.execute(
-            "INSERT INTO django_migrations (app, name, applied) SELECT unnest(%s::text[]), '0001_initial', now()",
-            [ours],
+            "INSERT INTO django_migrations (app, name, applied) SELECT unnest(%s::text[]), %s, now()",
+            [APPS, INITIAL],
         )
-        yield f"migrations: recorded one for each of {', '.join(ours)}"
+        yield f"migrations: recorded one for each of {', '.join(APPS)}"
 
 
 def _refuse_unless_ready() -> None:
@@ -134,7 +143,23 @@ def _refuse_unless_ready() -> None:
             raise NotPossible("Workers, keepers or callbacks are running. Stop them first: `make stop`.")
 
 
-def _drop_moved_tasks() -> int:
-    # A task signed with another DJANGO_SECRET_KEY is unreadable here, and for workers too.
-    moved = [row.pk for row in OrmQ.objects.all() if str(row.task.get("func")).startswith(MOVED_TASKS)]
-    return int(OrmQ.objects.filter(pk__in=moved).delete()[0])
+def _new_triggers() -> Iterator[str]:
+    # From the initial migrations, not the models: the models may have columns that only a later migration adds.
+    state = MigrationLoader(None).project_state([(app, INITIAL) for app in APPS])
+    for model in state.models.values():
+        for trigger in model.options.get("triggers", []):
+            yield trigger.install_sql
+
+
+def _rename_tasks() -> int:
+    """Rename the functions of queued and of ended tasks. Return how many tasks were renamed."""
+    renamed = 0
+    for row in OrmQ.objects.all():
+        # A task signed with another DJANGO_SECRET_KEY has no function here, and workers cannot read it either.
+        if new := MOVED_TASKS.get(row.task.get("func")):
+            payload = SignedPackage.dumps(row.task | {"func": new})
+            renamed += OrmQ.objects.filter(pk=row.pk).update(payload=payload)
+    # A failed task can be started again from its page in the admin.
+    for old, new in MOVED_TASKS.items():
+        renamed += Task.objects.filter(func=old).update(func=new)
+    return renamed

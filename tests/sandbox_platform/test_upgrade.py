@@ -6,22 +6,35 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from django.core import signing
+from django_q.conf import Conf
+from django_q.signing import PickleSerializer
 from psycopg.rows import dict_row
 
-from sandbox_platform.upgrade import LAST, MOVED
+from builds import services as builds
+from console import doctor
+from inspections import services as inspections
+from sandbox_platform.upgrade import LAST, MOVED, MOVED_TASKS
 from scripts.embedded_postgres import EmbeddedPostgres
 from tests.live import ROOT
 
 DUMP = Path(__file__).with_name("data") / "database-0.1.sql.gz"
 SECRET_KEY = "upgrade-tests-only"
 # What Django keeps of migrations, models and tasks; the upgrade is about these.
-REWRITTEN = {"django_migrations", "django_content_type", "django_q_ormq", "executions_execution"}
+REWRITTEN = {
+    "django_migrations", "django_content_type", "django_q_ormq", "django_q_task", "executions_execution",
+}  # fmt: skip
+FAILED_TASK = """
+    INSERT INTO django_q_task (id, name, func, started, stopped, success, attempt_count)
+    VALUES ('failed', 'doctor', 'console.doctor.examine', now(), now(), false, 1)
+"""
 
 
 def binary(name: str) -> Path:
@@ -52,6 +65,12 @@ class Database:
         hashed = "SELECT coalesce(md5(string_agg(t::text, ',' ORDER BY t::text)), '') AS hash FROM {} t"
         return {table: self.sql(hashed.format(table))[0]["hash"] for table in tables}
 
+    def queued(self) -> Counter[str]:
+        """The number of queued tasks of each function."""
+        payloads = [row["payload"] for row in self.sql("SELECT payload FROM django_q_ormq")]
+        options: Any = {"key": SECRET_KEY, "salt": Conf.PREFIX, "serializer": PickleSerializer}
+        return Counter(signing.loads(payload, **options)["func"] for payload in payloads)
+
 
 @pytest.fixture(scope="module")
 def restored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
@@ -61,9 +80,21 @@ def restored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
         sql = gzip.decompress(DUMP.read_bytes())
         restore = [binary("psql"), "-q", "-v", "ON_ERROR_STOP=1", server.url]
         subprocess.run(restore, input=sql, check=True, capture_output=True)
-        yield Database(server)
+        database = Database(server)
+        database.sql(FAILED_TASK)
+        yield database
     finally:
         server.stop()
+
+
+def refusals(restored: Database) -> list[str]:
+    """What the upgrade says while a keeper, a worker or the callbacks of 0.1 hold their lock."""
+    said = []
+    for lock in (7385001, 7385002, 7385003):
+        with psycopg.connect(restored.server.url) as session:
+            session.execute("SELECT pg_advisory_lock_shared(%s, 1)", [lock])
+            said.append(restored.manage("migrate_from_0_1").stderr)
+    return said
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +104,9 @@ def before(restored: Database) -> dict[str, Any]:
     return {
         "hashes": restored.hashes(),
         "permissions": restored.sql(permissions.replace("SELECT name", "SELECT g.name") + " ORDER BY 1, 2"),
+        "alive": refusals(restored),
         "refusal": restored.manage("migrate").stderr,
-        "tasks": restored.sql("SELECT count(*) FROM django_q_ormq")[0]["count"],
+        "queued": restored.queued(),
         "executions": restored.sql("SELECT id, status, code, stdout FROM executions_execution ORDER BY id"),
     }
 
@@ -84,6 +116,11 @@ def upgraded(restored: Database, before: dict[str, Any]) -> Database:
     done = restored.manage("migrate_from_0_1")
     assert done.returncode == 0, done.stderr
     return restored
+
+
+def test_a_running_process_of_0_1_is_a_refusal(before: dict[str, Any]) -> None:
+    assert len(before["alive"]) == 3
+    assert all("are running. Stop them first" in said for said in before["alive"])
 
 
 def test_migrate_says_what_to_run(before: dict[str, Any]) -> None:
@@ -128,11 +165,18 @@ def test_the_admins_log_still_names_its_objects(upgraded: Database) -> None:
     assert upgraded.sql(query) == [{"app_label": "clients", "model": "client"}]
 
 
-def test_tasks_of_moved_functions_are_removed_and_others_stay(upgraded: Database, before: dict[str, Any]) -> None:
-    left = upgraded.sql("SELECT count(*), count(execution_id) AS of_executions FROM django_q_ormq")
-    assert left == [{"count": before["tasks"] - 2, "of_executions": before["tasks"] - 2}]
-    waiting = upgraded.sql("SELECT count(*) FROM seccomp_profiles_inspection WHERE state = 'queued'")
-    assert waiting[0]["count"] == 1  # keepers queue its task again
+def test_tasks_of_moved_functions_get_the_new_names(upgraded: Database, before: dict[str, Any]) -> None:
+    assert before["queued"].keys() & MOVED_TASKS.keys()
+    expected: Counter[str] = Counter()
+    for function, number in before["queued"].items():
+        expected[MOVED_TASKS.get(function, function)] += number
+    assert upgraded.queued() == expected
+    assert upgraded.sql("SELECT func FROM django_q_task") == [{"func": "sandbox_platform.doctor.task.examine"}]
+
+
+def test_the_new_names_of_tasks_are_those_of_today() -> None:
+    today = {builds.BUILD_TASK, builds.ACTIVATE_TASK, inspections.TASK, doctor.TASK}
+    assert set(MOVED_TASKS.values()) == today
 
 
 def test_queued_executions_get_what_submission_decides_today(upgraded: Database) -> None:
