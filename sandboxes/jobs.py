@@ -1,4 +1,4 @@
-"""What keepers do for sandboxes, beside keeping the pool."""
+"""Periodic jobs of the keeper for sandboxes, in addition to keeping the pool."""
 
 from datetime import timedelta
 
@@ -8,7 +8,7 @@ from sandboxes import measuring
 declare(
     Job(
         "Measure the pool's memory",
-        "Read what each sandbox of the node holds.",
+        "Read the memory use of each sandbox on the node.",
         timedelta(seconds=measuring.EVERY_S),
         measuring.measure,
         look_every_s=measuring.EVERY_S,

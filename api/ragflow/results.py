@@ -194,4 +194,6 @@ class OverLimitSerializer(RefusedSerializer):
     limit = serializers.ChoiceField(choices=list(LABELS))
     value = serializers.IntegerField(help_text="The client's quota.")
     used = serializers.IntegerField()
-    frees_at = serializers.DateTimeField(allow_null=True, help_text="null: as soon as one of the client's executions ends.")
+    frees_at = serializers.DateTimeField(
+        allow_null=True, help_text="null: as soon as one of the client's executions ends."
+    )

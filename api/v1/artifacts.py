@@ -33,7 +33,9 @@ class ArtifactView(ApiView):
         operation_id="get_artifact",
         responses={
             **schema.answers({}, 404),
-            (200, "*/*"): OpenApiResponse(OpenApiTypes.BINARY, "The file, always as an attachment, with the artifact's `content_type`."),
+            (200, "*/*"): OpenApiResponse(
+                OpenApiTypes.BINARY, "The file, always as an attachment, with the artifact's `content_type`."
+            ),
         },
         tags=["Executions"],
     )

@@ -25,7 +25,9 @@ class TrailForm(Strict):
     object_id = Text(required=False, max_length=50, help_text="Primary key of the changed row.")
     change = serializers.ChoiceField([INSERT, UPDATE, DELETE, BASELINE], required=False)
     who = Text(
-        required=False, max_length=200, help_text="Part of the name of the user, client, database role or application that made the change."
+        required=False,
+        max_length=200,
+        help_text="Part of the name of the user, client, database role or application that made the change.",
     )
     q = Text(required=False, max_length=200, help_text="Part of any value in the changed row.")
     changed_after = serializers.DateTimeField(required=False, help_text="At this time or later.")

@@ -45,7 +45,9 @@ def refuse_oversize(request: Request) -> None:
     length = int(request.META.get("CONTENT_LENGTH") or 0)
     limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     if length > limit:
-        raise problems.TooLarge(f"The request has {length} bytes; the limit is {limit}.", remedy="Send a smaller request.")
+        raise problems.TooLarge(
+            f"The request has {length} bytes; the limit is {limit}.", remedy="Send a smaller request."
+        )
 
 
 def loads(raw: bytes | str) -> Any:

@@ -43,7 +43,8 @@ class BuildForm(Strict):
         help_text="pull: pull the runtime's image first and pin the image that its tag names now.",
     )
     packages = PackagesForm(
-        required=False, help_text="The complete list of packages on top of the image. Default: the runtime's present packages."
+        required=False,
+        help_text="The complete list of packages on top of the image. Default: the runtime's present packages.",
     )
 
 
@@ -166,7 +167,9 @@ class CancelBuildView(ApiView):
     def post(self, request: Request, slug: str, number: int) -> Response:
         if not services.cancel(build := build_of(slug, number)):
             raise Conflict(
-                f"The build has already ended: {build.state}.", remedy="There is nothing to cancel.", code="already_ended"
+                f"The build has already ended: {build.state}.",
+                remedy="There is nothing to cancel.",
+                code="already_ended",
             )
         return Response(BuildSchema.dump(build_of(slug, number)), status=202)
 

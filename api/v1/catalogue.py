@@ -95,7 +95,9 @@ class RuntimeView(CatalogueView):
         tags=["Catalogue"],
     )
     def delete(self, request: Request, slug: str) -> Response:
-        return delete(get_object_or_404(Runtime, slug=slug), 'The history refers to it: PATCH {"enabled": false} instead.')
+        return delete(
+            get_object_or_404(Runtime, slug=slug), 'The history refers to it: PATCH {"enabled": false} instead.'
+        )
 
 
 class RuntimeManifestView(CatalogueView):

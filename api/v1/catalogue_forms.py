@@ -130,7 +130,9 @@ class RuntimeForm(Strict):
     run_command = Text(required=False, allow_blank=True, max_length=1000)
     function_command = Text(required=False, allow_blank=True, max_length=1000)
     packages = PackagesForm(required=False, allow_null=True, help_text='E.g. {"apt": ["jq"]}.')
-    smoke = SmokePrograms(required=False, help_text="Smoke programs, in the manifest's form: see docs/runtimes.md.")
+    smoke = SmokePrograms(
+        required=False, help_text="Smoke programs, in the manifest's form: see docs/runtimes.md."
+    )
     preload = serializers.ListField(child=Text(max_length=100), required=False, max_length=100)
     preload_when_idle = serializers.ListField(child=Text(max_length=100), required=False, max_length=100)
     environment = Variables(required=False)

@@ -61,7 +61,10 @@ class InspectionForm(Strict):
     kind = serializers.ChoiceField([(kind.value, kind.label) for kind in REQUESTABLE])
     runtime = Name(ALIAS, "Not the name of a runtime.", max_length=50, help_text="A slug or an alias.")
     profile = Name(
-        *SLUG, required=False, max_length=50, help_text="The profile to probe, to replay under, or to compare learnt rules with."
+        *SLUG,
+        required=False,
+        max_length=50,
+        help_text="The profile to probe, to replay under, or to compare learnt rules with.",
     )
     revision = Whole(required=False, min_value=1, max_value=2**31 - 1, help_text="Default: the revision in force.")
     last = Whole(
@@ -78,5 +81,9 @@ class InspectionForm(Strict):
 
 
 class SaveForm(Strict):
-    profile = Name(*SLUG, max_length=50, help_text="The profile that gets the new revision; it is created if it does not exist.")
+    profile = Name(
+        *SLUG,
+        max_length=50,
+        help_text="The profile that gets the new revision; it is created if it does not exist.",
+    )
     note = Text(required=False, allow_blank=True, max_length=2000)

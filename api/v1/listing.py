@@ -21,13 +21,17 @@ def _number(help_text: str) -> serializers.IntegerField:
 
 
 class FilterForm(Strict):
-    client = Text(required=False, max_length=100, help_text="Name of a client; for callers who see all executions.")
+    client = Text(
+        required=False, max_length=100, help_text="Name of a client; for callers who see all executions."
+    )
     runtime = serializers.SlugField(required=False, max_length=50, help_text="Slug.")
     status = serializers.ChoiceField(Status.choices, required=False)
     outcome = serializers.ChoiceField(Outcome.choices, required=False)
     label_ = serializers.ListField(
         child=Name(
-            rf"^{LABEL.pattern}:[\s\S]*\Z", "Not name:value, such as canvas:demo.", max_length=64 + 1 + LONGEST_LABEL
+            rf"^{LABEL.pattern}:[\s\S]*\Z",
+            "Not name:value, such as canvas:demo.",
+            max_length=64 + 1 + LONGEST_LABEL,
         ),
         required=False,
         max_length=MOST_LABELS,
@@ -65,7 +69,9 @@ class FilterForm(Strict):
 
 class ListForm(FilterForm):
     ordering = serializers.ChoiceField(ORDERINGS, default="-queued_at")
-    limit = serializers.IntegerField(default=50, min_value=1, max_value=LARGEST_PAGE, help_text="Executions per page.")
+    limit = serializers.IntegerField(
+        default=50, min_value=1, max_value=LARGEST_PAGE, help_text="Executions per page."
+    )
     cursor = Text(required=False, max_length=500, help_text="The cursor in `next` of the previous page.")
 
 

@@ -59,9 +59,7 @@ class CapsSerializer(Stored):
 
 class AllowanceSerializer(Schema):
     limit = serializers.IntegerField(allow_null=True, help_text="null: unlimited.")
-    used = serializers.IntegerField(
-        allow_null=True, help_text="null: not counted, because there is no quota."
-    )
+    used = serializers.IntegerField(allow_null=True, help_text="null: not counted, because there is no quota.")
     left = serializers.IntegerField(allow_null=True, help_text="null: unlimited.")
     frees_at = serializers.DateTimeField(
         allow_null=True, help_text="null: when an execution ends, or nothing is used."

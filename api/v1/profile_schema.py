@@ -25,7 +25,9 @@ class FindingSchema(Schema):
 class FindingsSchema(Schema):
     valid = serializers.BooleanField(help_text="Whether no finding is an error.")
     findings = FindingSchema(many=True)
-    effective = AnyJson(allow_null=True, help_text="The rules that Docker would get; null: no filter, or not valid.")
+    effective = AnyJson(
+        allow_null=True, help_text="The rules that Docker would get; null: no filter, or not valid."
+    )
     sha256 = serializers.CharField(allow_null=True)
 
 
@@ -55,7 +57,9 @@ class VerdictSchema(Schema):
         lambda proof: proof.probe.verdict if proof.probe else "",
     )
     probed_at = serializers.DateTimeField(allow_null=True, source="probe.finished_at")
-    obstacle = serializers.CharField(help_text="Why the revision is not proven on the runtime; empty: it is proven.")
+    obstacle = serializers.CharField(
+        help_text="Why the revision is not proven on the runtime; empty: it is proven."
+    )
 
 
 class RevisionSchema(Schema):
@@ -83,7 +87,9 @@ class ActivationSchema(Schema):
     previous = serializers.IntegerField(allow_null=True, source="previous.number")
     activated_at = serializers.DateTimeField()
     activated_by = serializers.CharField()
-    override = serializers.CharField(help_text="Reason for activating it although it was not proven; empty: it was proven.")
+    override = serializers.CharField(
+        help_text="Reason for activating it although it was not proven; empty: it was proven."
+    )
 
 
 class ProfileSchema(Schema):
@@ -92,7 +98,9 @@ class ProfileSchema(Schema):
     name = serializers.CharField()
     description = serializers.CharField()
     parent = serializers.CharField(allow_null=True, source="parent.name")  # type: ignore[assignment]
-    parent_is_newer = serializers.BooleanField(help_text="Whether the parent has changed since the revision in force.")
+    parent_is_newer = serializers.BooleanField(
+        help_text="Whether the parent has changed since the revision in force."
+    )
     revision = serializers.IntegerField(help_text="Number of the revision in force.", source="current.number")
     newest_revision = serializers.IntegerField(source="newest")
     sha256 = serializers.CharField()

@@ -49,7 +49,9 @@ PROBLEM_EXAMPLE = OpenApiExample(
 def answers(success: dict[Any, Any], *problems: int) -> dict[Any, Any]:
     """Return an endpoint's responses: `success`, the given problems, and those of every endpoint (401, 503)."""
     failures = {
-        (status, MEDIA_TYPE): OpenApiResponse(ProblemSchema, STATUS_DESCRIPTIONS[status], examples=[PROBLEM_EXAMPLE])
+        (status, MEDIA_TYPE): OpenApiResponse(
+            ProblemSchema, STATUS_DESCRIPTIONS[status], examples=[PROBLEM_EXAMPLE]
+        )
         for status in sorted({401, 503, *problems})
     }
     return {**success, **failures}

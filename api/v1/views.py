@@ -47,7 +47,9 @@ class ExecutionsView(ApiView):
         examples=schema.EXAMPLES,
         responses=schema.answers(
             {
-                200: OpenApiResponse(ExecutionSchema, "A repeat with the same Idempotency-Key: the first execution, finished."),
+                200: OpenApiResponse(
+                    ExecutionSchema, "A repeat with the same Idempotency-Key: the first execution, finished."
+                ),
                 201: OpenApiResponse(ExecutionSchema, "Finished."),
                 202: OpenApiResponse(ExecutionSchema, "Not finished: poll Location."),
             },

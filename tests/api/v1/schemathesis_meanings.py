@@ -68,9 +68,7 @@ MEANINGS = [
     # Is taken.
     Meaning(RUNTIME, "slug", "Runtime with this Slug already exists"),
     Meaning(RUNTIME, "aliases", ".* already means the runtime "),
-    Meaning(
-        f"(POST {PROFILES}|PATCH {PROFILES}/{{name}})", "name", ".* (already exists|is taken by the API itself)"
-    ),
+    Meaning(f"(POST {PROFILES}|PATCH {PROFILES}/{{name}})", "name", ".* (already exists|is reserved)"),
     # Is above a cap, which is of the client and the runtime.
     Meaning(SUBMIT, rf"{IN_BATCH}limits\.\w+", r"\w+ is above the (limit|cap) of the (runtime|client) "),
     Meaning(SUBMIT, "executions", r"\d+ executions at once never fit"),
@@ -102,7 +100,7 @@ MEANINGS = [
     # Texts that a shell must be able to split into words.
     Meaning(RUNTIME, "(compile|run|function)_command", "Not a command|Holds no word"),
     Meaning(RUNTIME, "smoke", r"smoke\.\d+\.name: .* is there twice"),
-    Meaning(f"({RUNTIME}|{PROFILE})", "smoke|rules", "Nested too deeply|Holds NUL or lone surrogates"),
+    Meaning(f"({RUNTIME}|{PROFILE})", "smoke|rules", "Nested too deeply|Contains NUL or lone surrogates"),
     Meaning(f"({RUNTIME}|{BUILD})", r"packages\.\w+", ".* is there twice"),
     # A profile has rules, or it extends another; and the runner must live under it.
     Meaning(PROFILE, "allow|deny", "(allow|deny): It extends no other profile|deny: .* among those allowed too"),
