@@ -131,7 +131,7 @@ class BuildView(ApiView):
     @extend_schema(
         summary="One build, with its log",
         operation_id="get_build",
-        description="Administrators only. To follow a build, repeat the request with `since` set to the last `log_size`.",
+        description="Administrators only. To follow a build, repeat the request with the last `log_size` as `since`.",
         parameters=[
             OpenApiParameter(
                 "since",
@@ -180,7 +180,7 @@ class ActivateBuildView(ApiView):
     @extend_schema(
         summary="Roll back to a build",
         operation_id="activate_build",
-        description="Administrators only. Starts warm sandboxes first; the state is `live` as soon as runs get the image.",
+        description="Administrators only. Starts warm sandboxes first. The state is `live` once runs get the image.",
         request=None,
         responses=schema.answers({202: BuildSchema}, *ADMINISTRATORS, 409, 503),
         tags=["Builds"],

@@ -24,7 +24,7 @@ class ExportView(ApiView):
     @extend_schema(
         summary="Export executions",
         operation_id="export_executions",
-        description="Newest first. In CSV, a text that a spreadsheet would read as a formula begins with an apostrophe.",
+        description="Newest first. In CSV, a text that a spreadsheet would read as a formula gets an apostrophe.",
         parameters=[ExportForm],
         responses={
             **schema.answers(schema.LONG_QUERY, 422),

@@ -41,7 +41,10 @@ SEE_DOCS = "Correct the value; /docs has its type and bounds."
 
 
 class Problem(exceptions.APIException):
-    """An error response: what is wrong (detail), where (field) and what to do (remedy). `wait`: Retry-After in seconds."""
+    """An error response: what is wrong (detail), where (field), how to correct it (remedy).
+
+    `wait`: Retry-After in seconds.
+    """
 
     status_code = UNPROCESSABLE
     default_code = "invalid"
