@@ -36,7 +36,8 @@ class ExecutionsView(ApiView):
     @extend_schema(
         summary="Submit a program",
         operation_id="submit_execution",
-        description="Runs the program in a fresh sandbox. The HTTP status does not depend on its `status` and `outcome`.",
+        description="Runs the program in a fresh sandbox. `status` and `outcome` say how it ended, not the HTTP "
+        "status.",
         request={
             "application/json": SubmissionForm,
             "multipart/form-data": OpenApiRequest(
