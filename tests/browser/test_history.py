@@ -90,7 +90,7 @@ def test_a_run_again_is_compared_with_the_one_before(open_page: Open, platform: 
     card = page.locator("section", has=page.get_by_role("heading", name="Compared with the run before"))
     expect(card.locator(".diff-insert").first).to_contain_text("run ", timeout=30_000)
     expect(card.get_by_role("row", name=re.compile("^Status Succeeded Succeeded"))).to_be_visible()
-    expect(card).to_contain_text("The same: image, runtime")
+    expect(card).to_contain_text("No difference in image, runtime")
     card.get_by_role("link", name="open as a page").click()
     result = page.get_by_role("region", name="Result of main(), compared")
     expect(result.locator(".diff-equal").nth(1)).to_contain_text('"fixed": "<b>bold</b>"')
