@@ -1,4 +1,4 @@
-"""The API's POST /executions for people who are logged in to the console."""
+"""POST /executions of the API, for users who are logged in to the console."""
 
 from uuid import UUID
 
@@ -17,16 +17,16 @@ from executions.models import Execution
 
 
 class MayPlay(BasePermission):
-    message = "Your role does not run programs."
+    message = "Your role may not run programs."
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         return bool(request.user.is_active and request.user.has_perm(people.MAY_RUN))
 
 
 class RunFromConsole(ApiView):
-    """The API's POST /executions, for the session of a person."""
+    """Start an execution (POST) or return one (GET ?id=) for a console user, authenticated by the session."""
 
-    schema = None  # no part of the API that clients call
+    schema = None  # not part of the API for clients
     authentication_classes = [SessionAuthentication]
     permission_classes = [MayPlay]
 

@@ -1,4 +1,4 @@
-"""RAGFlow's executor manager, version by version of its wire format: the requests. results.py has the answers.
+"""Parse requests in the wire format of RAGFlow's executor manager. results.py builds the responses.
 
 Source: infiniflow/ragflow, agent/sandbox/executor_manager (see docs/ragflow.md for every difference).
 """
@@ -13,7 +13,7 @@ LANGUAGES = ("python", "nodejs")
 
 
 class Malformed(Exception):
-    """Answered with 422 and the body FastAPI would send: clients quote it."""
+    """Raised for a malformed request. The view answers 422 with the body that FastAPI would send: clients quote it."""
 
     def __init__(self, kind: str, where: list[str | int], message: str, value: Any) -> None:
         super().__init__(message)
@@ -28,7 +28,10 @@ class RunRequest:
 
 
 def parse_request(body: bytes, content_type: str) -> RunRequest:
-    """Raises Malformed. Unknown fields are ignored: RAGFlow's Go client sends some."""
+    """Parse the body of POST /run and raise Malformed if it is invalid.
+
+    Unknown fields are ignored: RAGFlow's Go client sends some.
+    """
     media = content_type.partition(";")[0].strip().lower()
     if media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
         raise Malformed(
@@ -78,8 +81,8 @@ def _arguments(data: dict[str, Any], language: str) -> str:
     try:
         text = json.dumps(value)
         if language == "nodejs":
-            # JavaScript's JSON has no NaN: there it is null, as a result is.
+            # JSON.parse rejects NaN, so it becomes null here, as it does in results.
             text = json.dumps(json.loads(text, parse_constant=lambda _name: None))
         return text
     except (RecursionError, ValueError) as e:
-        raise Malformed("value_error", ["arguments"], f"Not storable: {e}", "") from e
+        raise Malformed("value_error", ["arguments"], f"Cannot be stored: {e}", "") from e

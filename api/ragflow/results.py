@@ -1,4 +1,4 @@
-"""RAGFlow's answers, and their OpenAPI schema. See docs/ragflow.md for every difference from RAGFlow's own."""
+"""RAGFlow's responses and their OpenAPI schema. docs/ragflow.md lists every difference from RAGFlow."""
 
 import base64
 import json
@@ -57,7 +57,7 @@ def _status(execution: Execution) -> tuple[str, int]:
         case Status.OUT_OF_MEMORY:
             return "resource_limit_exceeded", -137
         case Status.OUTPUT_LIMIT:
-            return "resource_limit_exceeded", -153  # 128 + SIGXFSZ, negative as its siblings are
+            return "resource_limit_exceeded", -153  # -(128 + SIGXFSZ), like the two codes above
         case Status.REJECTED:
             return "program_runner_error", -999
         case Status.CANCELLED:
@@ -67,20 +67,26 @@ def _status(execution: Execution) -> tuple[str, int]:
 
 
 def _why(execution: Execution) -> str:
-    """Never empty: RAGFlow's tool takes a failure with an empty stderr for an empty success."""
+    """Return the stderr of a failed execution, never empty.
+
+    RAGFlow's tool reads a failure with an empty stderr as a success without output.
+    """
     parts = [execution.stderr if execution.stderr.strip() else "", execution.message]
     if execution.status == Status.FAILED and parts[0] and execution.outcome == Outcome.NONZERO_EXIT:
         return execution.stderr
     if execution.outcome == Outcome.CODE_POLICY:
         parts.append(
-            "(An administrator can switch off single rules, or the code policy: admin, "
+            "(An administrator can disable single rules or the code policy: admin, "
             f"Runtimes, {execution.runtime.slug}.)"
         )
     return "\n".join(part.rstrip("\n") for part in parts if part)
 
 
 def _stdout(text: str) -> str:
-    """Without lines that clients would take for a result, and without the last newline, as RAGFlow sends it."""
+    """Return the text without lines that clients would parse as a result, and without the last newline.
+
+    RAGFlow sends stdout without its last newline, too.
+    """
     if RESULT_MARKER in text:
         text = "".join(line for line in text.splitlines(keepends=True) if not line.startswith(RESULT_MARKER))
     return text.removesuffix("\n")
@@ -97,7 +103,7 @@ class Run:
 
 
 def _stdout_of(run: Run) -> str:
-    """Clients read a failed run's output as its result unless it is empty; the history keeps it."""
+    """Return stdout, or "" for a failed run: clients read its stdout as the result. The history keeps it."""
     return _stdout(run.execution.stdout) if run.succeeded else ""
 
 
@@ -106,13 +112,13 @@ def _time_used(run: Run) -> float | None:
 
 
 def _result(run: Run) -> str | None:
-    """JSON text."""
+    """Return the result as JSON text, or None if the run failed."""
     return run.execution.result if run.succeeded else None
 
 
 class ResultSerializer(Schema):
     present = computed(serializers.BooleanField(), lambda text: True)
-    value = computed(AnyJson(help_text="What main() returned."), json.loads)
+    value = computed(AnyJson(help_text="Return value of main()."), json.loads)
     type = computed(serializers.ChoiceField(choices=["json"]), lambda text: "json")
 
 
@@ -158,12 +164,12 @@ class RunResultSerializer(Schema):
 
 
 def render(execution: Execution, artifacts: list[Artifact]) -> dict[str, Any]:
-    """The twelve keys of an answer, all of them always there."""
+    """Return the response body. All twelve keys are always present."""
     return RunResultSerializer.dump(Run(execution, artifacts))
 
 
 def _echo(value: Any) -> Any:
-    """The offending value, as far as it fits an answer (NaN does not)."""
+    """Return the invalid value if JSON can hold it: None for NaN and infinities, the type's name for others."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if isinstance(value, str | int | float | bool | None) else type(value).__name__
@@ -186,6 +192,8 @@ class RefusedSerializer(Schema):
 
 class OverLimitSerializer(RefusedSerializer):
     limit = serializers.ChoiceField(choices=list(LABELS))
-    value = serializers.IntegerField(help_text="What the client may have.")
+    value = serializers.IntegerField(help_text="The client's quota.")
     used = serializers.IntegerField()
-    frees_at = serializers.DateTimeField(allow_null=True, help_text="null: when one of its executions ends.")
+    frees_at = serializers.DateTimeField(
+        allow_null=True, help_text="null: as soon as one of the client's executions ends."
+    )

@@ -1,4 +1,4 @@
-"""RAGFlow's requests, for the OpenAPI schema: contract.py reads them."""
+"""OpenAPI schema of RAGFlow's requests. contract.py parses them."""
 
 from rest_framework import serializers
 
@@ -13,5 +13,5 @@ class RunRequestSerializer(serializers.Serializer):  # type: ignore[type-arg]
     arguments = serializers.DictField(
         allow_null=True,
         required=False,
-        help_text="Given to main(): by name in Python, as one object in JavaScript.",
+        help_text="Passed to main(): as keyword arguments in Python, as one object in JavaScript.",
     )

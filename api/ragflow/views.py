@@ -1,4 +1,4 @@
-"""RAGFlow's endpoints: POST /run, GET / and /healthz; and the honest /readyz beside them."""
+"""RAGFlow's endpoints: POST /run, GET / and /healthz; also /readyz, which checks the dependencies."""
 
 from typing import Any
 
@@ -24,13 +24,14 @@ from runtimes.models import Runtime
 from sandbox_platform.kit.prepared import prepared
 
 ENDPOINT = "ragflow"
-# A worker's longest run, a full queue before it, and a little: after that something is wrong with us.
+# How long a cancelled run may take to end.
 KILL_S = 30
+# The queue timeout, the longest run of a worker and a margin: a later end means that the platform has failed.
 WAIT_S = settings.SANDBOX_QUEUE_TIMEOUT_MS / 1000 + settings.LONGEST_RUN_S + 60
 
 
 class Renderer(JSONRenderer):
-    """JSON in UTF-8. A lone surrogate, which a program may return, is sent as the escape it came as."""
+    """Render JSON in UTF-8. An answer with a lone surrogate, which a program may return, is sent in ASCII escapes."""
 
     def render(self, *args: Any, **kwargs: Any) -> bytes:
         try:
@@ -41,15 +42,16 @@ class Renderer(JSONRenderer):
 
 
 class RunView(APIView):
-    """Runs `main(**arguments)` of a program in a fresh sandbox and answers with its result.
+    """Run `main(**arguments)` of a program in a fresh sandbox and answer with its result.
 
-    200 for whatever becomes of the program; 422 for a malformed request; 401 and 503 for a token that is
-    wrong, or was never configured; 403 for what the client may not do; 429 for more than it may have.
+    200: the execution has ended, with any outcome. 401: the token is wrong. 403: the client has no permission.
+    413: the request is too large. 422: the request is malformed. 429: the client's quota is used up. 503: no
+    client is configured, or the runtime is not installed.
     """
 
     permission_classes = [MayRun]
     renderer_classes = [Renderer]
-    parser_classes: list[Any] = []  # the body is read as it is: DRF's own answers are not RAGFlow's
+    parser_classes: list[Any] = []  # the view reads the raw body: DRF's errors differ from RAGFlow's
 
     @extend_schema(
         request={"application/json": schema.RunRequestSerializer},
@@ -108,7 +110,10 @@ class RunView(APIView):
 
 
 def finished(waiter: Waiter, http: HttpRequest) -> Execution:
-    """The execution as it ended. A caller who hangs up ends it."""
+    """Wait for the execution's end and return it. Cancel it if the caller disconnects or WAIT_S is over.
+
+    Raises APIException if a cancelled execution does not end within KILL_S.
+    """
     done = waiter.wait(timeout_s=WAIT_S, caller=http.META.get("gunicorn.socket"))
     if isinstance(done, GaveUp):
         services.cancel(waiter.execution_id)
@@ -119,7 +124,7 @@ def finished(waiter: Waiter, http: HttpRequest) -> Execution:
 
 
 def timing_headers(execution: Execution) -> dict[str, str]:
-    """Which row this was, and where its time went (milliseconds), for whoever measures from outside."""
+    """Return headers with the execution's id, its phases in milliseconds and warm or cold, for external benchmarks."""
     timing = ", ".join(f"{name};dur={ms:.1f}" for name, ms in execution.phases_ms().items())
     temperature = "" if execution.warm is None else ("warm" if execution.warm else "cold")
     headers = {"X-Execution-Id": str(execution.pk), "Server-Timing": timing, "X-Sandbox-Pool": temperature}
@@ -128,7 +133,7 @@ def timing_headers(execution: Execution) -> dict[str, str]:
 
 @csrf_exempt
 def healthz(request: HttpRequest) -> HttpResponse:
-    """Alive: answered without Docker or Postgres, as RAGFlow's clients expect before every run."""
+    """Answer that the process is alive, without Docker or Postgres: RAGFlow's clients ask before every run."""
     if request.method != "GET":
         return JsonResponse({"detail": "Method Not Allowed"}, status=405, headers={"Allow": "GET"})
     return JsonResponse({"status": "ok"})
@@ -136,7 +141,10 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 @csrf_exempt
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Able to run something now: 200, or 503; and what is missing, if only callbacks."""
+    """Answer 200 if an execution can run now, else 503, with the list of problems.
+
+    A problem that concerns only callbacks is listed, too, but the status stays 200.
+    """
     state, problems = readiness.state()
     status = 503 if state == readiness.State.NOT_READY else 200
     return JsonResponse({"status": state, "problems": problems}, status=status)
@@ -144,7 +152,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 @csrf_exempt
 def run_with_slash(request: HttpRequest) -> HttpResponse:
-    # 307 keeps method and body.
+    # Clients repeat the method and the body on a 307.
     return HttpResponse(status=307, headers={"Location": "/run"})
 
 

@@ -1,4 +1,7 @@
-"""Answers about executions and what they are part of; executions/representation.py has an execution itself."""
+"""Response schemas for artifacts, requests, pages, batches, events and reruns.
+
+executions/representation.py has the schema of an execution.
+"""
 
 from pathlib import PurePath
 from urllib.parse import quote
@@ -12,7 +15,7 @@ from executions.models import Artifact
 from executions.representation import ExecutionSchema, ListedExecutionSchema
 from sandbox_platform.kit.schemas import AnyJson, Schema, computed
 
-# Harmless wherever they are opened; everything else is bytes. All of them are sent as attachments.
+# Types that are harmless in a browser; all other files are octet streams. Every file is sent as an attachment.
 CONTENT_TYPES = {
     ".csv": "text/csv; charset=utf-8",
     ".gif": "image/gif",
@@ -48,14 +51,14 @@ class ArtifactSchema(Schema):
 
 class EgressRequestSchema(Schema):
     at = serializers.DateTimeField()
-    method = serializers.CharField(help_text="CONNECT: a tunnel, of which no more is known than its size.")
+    method = serializers.CharField(help_text="CONNECT: a tunnel; the platform sees only its host, port and size.")
     host = serializers.CharField()
     port = serializers.IntegerField()
     allowed = serializers.BooleanField()
     reason = serializers.ChoiceField([("", "Allowed"), *Refusal.choices], help_text="Why it was refused.")
     ended_at = serializers.DateTimeField(allow_null=True)
-    status = serializers.IntegerField(allow_null=True, help_text="HTTP status that the program was given.")
-    address = serializers.CharField(allow_null=True, help_text="What was connected to.")
+    status = serializers.IntegerField(allow_null=True, help_text="HTTP status that the program received.")
+    address = serializers.CharField(allow_null=True, help_text="IP address that the proxy connected to.")
     bytes_sent = serializers.IntegerField(allow_null=True)
     bytes_received = serializers.IntegerField(allow_null=True)
 
@@ -68,14 +71,14 @@ class PageSchema(Schema):
 class BatchSchema(Schema):
     id = serializers.UUIDField()
     finished = serializers.BooleanField()
-    counts = serializers.DictField(child=serializers.IntegerField(), help_text="Executions of each status.")
+    counts = serializers.DictField(child=serializers.IntegerField(), help_text="Number of executions by status.")
     executions = ListedExecutionSchema(many=True)
 
 
 class EventSchema(Schema):
     """One event of the stream."""
 
-    id = serializers.CharField(help_text="Where one is after it: for Last-Event-ID.")
+    id = serializers.CharField(help_text="Position after this event; send it as Last-Event-ID to resume.")
     event = serializers.ChoiceField(EVENTS)
     data = serializers.CharField(  # type: ignore[assignment]
         help_text="A JSON object: see docs/events.md."

@@ -1,4 +1,4 @@
-"""/api/v1/executions/{id}/artifacts: the files that a program left."""
+"""/api/v1/executions/{id}/artifacts: list and download the artifacts of an execution."""
 
 from uuid import UUID
 
@@ -33,7 +33,9 @@ class ArtifactView(ApiView):
         operation_id="get_artifact",
         responses={
             **schema.answers({}, 404),
-            (200, "*/*"): OpenApiResponse(OpenApiTypes.BINARY, "Always an attachment, of its `content_type`."),
+            (200, "*/*"): OpenApiResponse(
+                OpenApiTypes.BINARY, "The file, always as an attachment, with the artifact's `content_type`."
+            ),
         },
         tags=["Executions"],
     )

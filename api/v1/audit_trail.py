@@ -1,4 +1,4 @@
-"""GET /api/v1/audit-trail/export: who changed what, for auditors' own tools."""
+"""GET /api/v1/audit-trail/export: export the audit trail for an auditor's own tools."""
 
 from typing import Any
 
@@ -21,15 +21,17 @@ OBJECTS = [event.pgh_tracked_model._meta.label for event in EVENTS]
 
 class TrailForm(Strict):
     format = serializers.ChoiceField(list(MEDIA_TYPES), default="csv")
-    object = serializers.ChoiceField(OBJECTS, required=False, help_text="What kind of thing was changed.")
-    object_id = Text(required=False, max_length=50, help_text="Which one.")
+    object = serializers.ChoiceField(OBJECTS, required=False, help_text="Model of the changed row.")
+    object_id = Text(required=False, max_length=50, help_text="Primary key of the changed row.")
     change = serializers.ChoiceField([INSERT, UPDATE, DELETE, BASELINE], required=False)
     who = Text(
-        required=False, max_length=200, help_text="Part of a user's, client's, role's or application's name."
+        required=False,
+        max_length=200,
+        help_text="Part of the name of the user, client, database role or application that made the change.",
     )
-    q = Text(required=False, max_length=200, help_text="Part of any value of the changed row.")
-    changed_after = serializers.DateTimeField(required=False, help_text="Then or later.")
-    changed_before = serializers.DateTimeField(required=False, help_text="Earlier than this.")
+    q = Text(required=False, max_length=200, help_text="Part of any value in the changed row.")
+    changed_after = serializers.DateTimeField(required=False, help_text="At this time or later.")
+    changed_before = serializers.DateTimeField(required=False, help_text="Before this time.")
 
 
 class TrailExportView(ApiView):
@@ -39,14 +41,14 @@ class TrailExportView(ApiView):
     @extend_schema(
         summary="Export the audit trail",
         operation_id="export_audit_trail",
-        description="Every change of a runtime, seccomp profile, client, token or policy, oldest first. For "
-        "auditors and administrators. CSV has a line a changed column, and a text that a spreadsheet would take "
-        "for a formula gets an apostrophe; JSON has a line a change.",
+        description="Auditors and administrators only. Exports every change of a runtime, seccomp profile, client, "
+        "token or policy, oldest first. CSV has one line per changed column, and a text that a spreadsheet would "
+        "read as a formula begins with an apostrophe. JSON has one line per change.",
         parameters=[TrailForm],
         responses={
             **schema.answers(schema.LONG_QUERY, 403, 422),
             (200, "text/csv"): OpenApiResponse(OpenApiTypes.STR, "With a header line."),
-            (200, "application/x-ndjson"): OpenApiResponse(OpenApiTypes.STR, "One JSON object a line."),
+            (200, "application/x-ndjson"): OpenApiResponse(OpenApiTypes.STR, "One JSON object per line."),
         },
         tags=["Audit"],
     )

@@ -1,4 +1,4 @@
-"""What all views of /api/v1 share: parsing, rendering, errors, and whose executions a caller may see."""
+"""Base of all views in /api/v1: parsing, rendering, errors, and the executions that a caller may see."""
 
 import base64
 import json
@@ -25,12 +25,12 @@ FORM_FIELD = "execution"
 
 
 class Renderer(JSONRenderer):
-    # A program may return lone surrogates: as escapes they are JSON, in UTF-8 they are not.
+    # A program may return lone surrogates. JSON can hold them as escapes; UTF-8 cannot encode them.
     ensure_ascii = True
 
 
 class Negotiation(BaseContentNegotiation):
-    """JSON is what there is; a caller who accepts something else is better served with it than with 406."""
+    """Choose the parser by Content-Type, and always JSON for the response: it helps a caller more than a 406."""
 
     def select_parser(self, request: Request, parsers: Any) -> Any:
         media_type = (request.content_type or "").partition(";")[0].strip().lower()
@@ -41,19 +41,21 @@ class Negotiation(BaseContentNegotiation):
 
 
 def refuse_oversize(request: Request) -> None:
-    # Django's own limit counts neither files nor what is read as a stream.
+    # Django's limit counts neither files nor bodies that are read as a stream.
     length = int(request.META.get("CONTENT_LENGTH") or 0)
     limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     if length > limit:
-        raise problems.TooLarge(f"The request has {length} bytes; the limit is {limit}.", remedy="Send less.")
+        raise problems.TooLarge(
+            f"The request has {length} bytes; the limit is {limit}.", remedy="Send a smaller request."
+        )
 
 
 def loads(raw: bytes | str) -> Any:
-    """Strict JSON; raises problems.Malformed."""
+    """Parse JSON and raise problems.Malformed if it is invalid, holds NaN or an infinity, or nests too deeply."""
     try:
         return json.loads(raw, parse_constant=_no_number, parse_float=_finite)
     except RecursionError as e:
-        raise problems.Malformed("The JSON is nested too deeply.", remedy="Nest less.") from e
+        raise problems.Malformed("The JSON is nested too deeply.", remedy="Reduce the nesting.") from e
     except ValueError as e:
         raise problems.Malformed(f"The body is not JSON: {e}", remedy="Send well-formed JSON in UTF-8.") from e
 
@@ -65,7 +67,7 @@ def _no_number(name: str) -> NoReturn:
 def _finite(digits: str) -> float:
     value = float(digits)
     if math.isinf(value):
-        raise ValueError(f"{digits[:20]} is too large a number")
+        raise ValueError(f"the number {digits[:20]} is too large")
     return value
 
 
@@ -78,14 +80,16 @@ class JsonParser(parsers.BaseParser):
 
 
 class FormParser(parsers.MultiPartParser):
-    """One part named `execution`, the same JSON object as elsewhere, and a part for each file: its name is the
-    file's path."""
+    """Parse multipart/form-data into the same object as the JSON body.
+
+    The part `execution` holds the JSON object. Every other part is a file, and the part's name is its path.
+    """
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         refuse_oversize(parser_context["request"])
         parsed: Any = super().parse(stream, media_type, parser_context)
         texts: MultiValueDict[str, str] = parsed.data
-        # With or without a file name of its own.
+        # Clients send this part with or without a file name.
         form = parsed.files.pop(FORM_FIELD, None)
         data = loads(form[-1].read() if form else texts.get(FORM_FIELD, "{}"))
         if not isinstance(data, dict):
@@ -121,7 +125,7 @@ class ApiView(APIView):
         return Execution.objects.visible_to(self.caller).select_related("runtime", "client")
 
     def execution(self, execution_id: UUID) -> Execution:
-        """Raises Http404 for another client's as for none."""
+        """Return the execution. Raises Http404 if it does not exist or belongs to another client."""
         execution = self.visible().filter(pk=execution_id).first()
         if execution is None:
             raise Http404

@@ -1,4 +1,4 @@
-"""Many executions in one request: accepted together or not at all, and followed as one."""
+"""/api/v1/batches: submit many executions in one request, all or none, and follow them together."""
 
 import os
 import select
@@ -29,12 +29,12 @@ from sandbox_platform.kit.errors import InvalidField
 from sandbox_platform.kit.fields import validated
 from sandbox_platform.kit.notify import FINISHED
 
-# Many of a batch end at about the same time; one look answers them all.
+# Many executions of a batch end at about the same time: wait this long, then read all of them with one query.
 COALESCE_S = 0.05
 
 
 def requests_of(forms: list[dict[str, Any]], view: ApiView, http: Request) -> list[services.Request]:
-    """Raises InvalidField, which names the execution by its index."""
+    """Return a services.Request for each form. Raises InvalidField with the path of the execution's field."""
     runtimes: dict[str, Runtime] = {}
     wanted = []
     for index, form in enumerate(forms):
@@ -51,10 +51,10 @@ class BatchesView(ApiView):
     @extend_schema(
         summary="Submit a batch",
         operation_id="submit_batch",
-        description="All are accepted, or none is.",
+        description="Accepts all executions or none.",
         request=BatchForm,
         responses=schema.answers(
-            {202: OpenApiResponse(BatchSchema, "Accepted: see Location.")}, *schema.BODY, *schema.RUN
+            {202: OpenApiResponse(BatchSchema, "Accepted: poll Location.")}, *schema.BODY, *schema.RUN
         ),
         tags=["Batches"],
     )
@@ -70,7 +70,7 @@ class BatchesView(ApiView):
         return Response(self.batch(batch_id), status=202, headers=headers)
 
     def batch(self, batch_id: UUID) -> dict[str, Any]:
-        """Raises Http404."""
+        """Return the batch as JSON. Raises Http404 if it has no execution that the caller may see."""
         large = representation.unneeded_columns(representation.SMALL)
         executions = list(self.visible().filter(batch_id=batch_id).order_by("id").defer(*large))
         if not executions:
@@ -104,14 +104,17 @@ class BatchView(BatchesView):
 
 
 def until_finished(execution_ids: list[UUID], wait_s: float, caller: socket.socket | None) -> None:
-    """Or until the time is over, or the caller has hung up. Holds no database connection meanwhile."""
+    """Return when no execution is open, after `wait_s` seconds, or when the caller has disconnected.
+
+    Holds no database connection while it waits.
+    """
     deadline = time.monotonic() + wait_s
     with waiting.hub.event(execution_ids, FINISHED) as event:
         poll = select.poll()
         poll.register(event, select.POLLIN)
         if caller is not None:
             poll.register(caller, select.POLLRDHUP)
-        while are_open(execution_ids) and (left := deadline - time.monotonic()) > 0:
+        while any_open(execution_ids) and (left := deadline - time.monotonic()) > 0:
             ready = dict(poll.poll(min(left, waiting.LOOK_AGAIN_S) * 1000))
             if event in ready:
                 time.sleep(min(left, COALESCE_S))
@@ -120,11 +123,11 @@ def until_finished(execution_ids: list[UUID], wait_s: float, caller: socket.sock
                 return
 
 
-def are_open(execution_ids: list[UUID]) -> bool:
+def any_open(execution_ids: list[UUID]) -> bool:
     try:
         return Execution.objects.open().filter(pk__in=execution_ids).exists()
     except (OperationalError, InterfaceError):
-        time.sleep(waiting.RECONNECT_S)  # Postgres restarts; the runs go on meanwhile
+        time.sleep(waiting.RECONNECT_S)  # Postgres restarts; the runs continue
         return True
     finally:
         connection.close()

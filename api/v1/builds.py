@@ -1,4 +1,4 @@
-"""Builds of a runtime: packages, pulled images, and the way back. For administrators."""
+"""/api/v1/runtimes/{slug}/builds: build, pull and roll back a runtime's image. Administrators only."""
 
 from typing import Any
 
@@ -23,13 +23,13 @@ from sandbox_platform.kit.fields import Strict, Whole, validated
 from sandbox_platform.kit.schemas import Schema
 
 ADMINISTRATORS = (401, 403, 404)
-SHOWN = 64 * 1024
+LOG_PAGE = 64 * 1024
 
 
 class AdministratorsOnly(IsAuthenticated):
-    """A log names what an installation is built of, and from where."""
+    """Allow administrators only: a build's log names the installation's packages and their sources."""
 
-    message = "Only a client whose role is administrator sees and makes builds."
+    message = "Only a client with the role administrator may see and request builds."
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         caller: Any = request.user
@@ -40,29 +40,30 @@ class BuildForm(Strict):
     kind = serializers.ChoiceField(
         BuildKind.choices,
         default=BuildKind.PACKAGES,
-        help_text="pull: fetch the runtime's image again first, and pin what it is now.",
+        help_text="pull: pull the runtime's image first and pin the image that its tag names now.",
     )
     packages = PackagesForm(
-        required=False, help_text="All that the runtime is to have beside its image; left out: those it has."
+        required=False,
+        help_text="The complete list of packages on top of the image. Default: the runtime's present packages.",
     )
 
 
 class LogForm(Strict):
-    since = Whole(default=0, min_value=0, max_value=2**40, help_text="Characters of the log you have already.")
+    since = Whole(default=0, min_value=0, max_value=2**40, help_text="Characters of the log to skip.")
 
 
 class BuildSchema(Schema):
     number = serializers.IntegerField()
     kind = serializers.ChoiceField(BuildKind.choices)
     state = serializers.ChoiceField(BuildState.choices)
-    progress = serializers.CharField(help_text="The step it is at.")
+    progress = serializers.CharField(help_text="The present step.")
     packages = serializers.DictField(child=serializers.ListField(child=serializers.CharField()))
-    base = serializers.CharField(help_text="The image it was made of, as the runtime names it.")
+    base = serializers.CharField(help_text="The image that the build starts from, as the runtime names it.")
     base_image_id = serializers.CharField()
-    image_id = serializers.CharField(help_text="Empty until there is one, and once it was collected.")
-    digest = serializers.CharField(help_text="Of the base, in a registry; empty for a local image.")
+    image_id = serializers.CharField(help_text="Empty until the image exists, and after it was removed.")
+    digest = serializers.CharField(help_text="Registry digest of the base image; empty for a local image.")
     node = serializers.CharField()
-    error = serializers.CharField(help_text="Why it failed.")
+    error = serializers.CharField(help_text="Why the build failed.")
     requested_by = serializers.CharField()
     created_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)
@@ -71,8 +72,8 @@ class BuildSchema(Schema):
 
 
 class BuildWithLogSchema(BuildSchema):
-    log = serializers.CharField(help_text="From `since` on.")
-    log_size = serializers.IntegerField(help_text="Characters of the whole: the next `since`.")
+    log = serializers.CharField(help_text="The log from the character `since` on.")
+    log_size = serializers.IntegerField(help_text="Characters read up to here: the next `since`.")
 
 
 def runtime_of(slug: str) -> Runtime:
@@ -92,7 +93,7 @@ class BuildsView(ApiView):
     @extend_schema(
         summary="Builds of a runtime",
         operation_id="list_builds",
-        description="Administrators only; the newest first, the last hundred.",
+        description="Administrators only. Returns the newest hundred, newest first.",
         responses=schema.answers({200: BuildSchema(many=True)}, *ADMINISTRATORS),
         tags=["Builds"],
     )
@@ -101,10 +102,10 @@ class BuildsView(ApiView):
         return Response([BuildSchema.dump(build) for build in builds])
 
     @extend_schema(
-        summary="Build",
+        summary="Start a build",
         operation_id="start_build",
-        description="Administrators only. Makes an image with the packages in the background, proves it with the "
-        "runtime's smoke programs, and only then lets runs have it; a build that fails changes nothing.",
+        description="Administrators only. Builds an image with the packages in the background and runs the "
+        "runtime's smoke programs on it. Only if they pass do runs get the image; a failed build changes nothing.",
         request=BuildForm,
         responses=schema.answers({202: BuildSchema}, *schema.BODY, *ADMINISTRATORS, 409),
         tags=["Builds"],
@@ -115,7 +116,7 @@ class BuildsView(ApiView):
         packages = form.get("packages", runtime.packages)
         for ecosystem, problem in problems(packages).items():
             raise Invalid(
-                f"packages.{ecosystem}".rstrip("."), problem, "Correct it; docs/builds.md has the forms."
+                f"packages.{ecosystem}".rstrip("."), problem, "Correct it; see docs/builds.md for the syntax."
             )
         build = services.request_build(
             runtime, kind=BuildKind(form["kind"]), packages=packages, by=actor_name(request.user)
@@ -130,12 +131,12 @@ class BuildView(ApiView):
     @extend_schema(
         summary="One build, with its log",
         operation_id="get_build",
-        description="Administrators only. To follow one: ask again with the `log_size` of the answer as `since`.",
+        description="Administrators only. To follow a build, send `since` with the last `log_size`.",
         parameters=[
             OpenApiParameter(
                 "since",
                 {"type": "integer", "minimum": 0, "maximum": 2**40},
-                description="Characters of the log you have already.",
+                description="Characters of the log to skip.",
             )
         ],
         responses=schema.answers({200: BuildWithLogSchema}, *ADMINISTRATORS, 422),
@@ -147,7 +148,7 @@ class BuildView(ApiView):
             query["since"] = int(query["since"])
         since = validated(LogForm, query)["since"]
         build = build_of(slug, number)
-        log = build.log[since : since + SHOWN]
+        log = build.log[since : since + LOG_PAGE]
         return Response(BuildWithLogSchema.dump(build, log=log, log_size=min(len(build.log), since + len(log))))
 
 
@@ -159,14 +160,16 @@ class CancelBuildView(ApiView):
         operation_id="cancel_build",
         request=None,
         responses=schema.answers(
-            {202: OpenApiResponse(BuildSchema, "It ends within seconds.")}, *ADMINISTRATORS, 409
+            {202: OpenApiResponse(BuildSchema, "The build ends within seconds.")}, *ADMINISTRATORS, 409
         ),
         tags=["Builds"],
     )
     def post(self, request: Request, slug: str, number: int) -> Response:
         if not services.cancel(build := build_of(slug, number)):
             raise Conflict(
-                f"It has ended: {build.state}.", remedy="Nothing is left to cancel.", code="already_ended"
+                f"The build has already ended: {build.state}.",
+                remedy="There is nothing to cancel.",
+                code="already_ended",
             )
         return Response(BuildSchema.dump(build_of(slug, number)), status=202)
 
@@ -175,9 +178,9 @@ class ActivateBuildView(ApiView):
     permission_classes = [AdministratorsOnly]
 
     @extend_schema(
-        summary="Go back to a build",
+        summary="Roll back to a build",
         operation_id="activate_build",
-        description="Administrators only. Its sandboxes are warmed up; its state is `live` once runs have it.",
+        description="Administrators only. Starts warm sandboxes first; `live` means that runs get the image.",
         request=None,
         responses=schema.answers({202: BuildSchema}, *ADMINISTRATORS, 409, 503),
         tags=["Builds"],

@@ -1,4 +1,4 @@
-"""What there is to run on: runtimes. Clients read them, administrators change them."""
+"""/api/v1/runtimes: clients read the runtimes, administrators change them."""
 
 from typing import Any
 
@@ -50,7 +50,7 @@ class RuntimesView(CatalogueView):
     @extend_schema(
         summary="Add a runtime",
         operation_id="add_runtime",
-        description="Administrators only. The image must be on the node: nothing is pulled on the way of a run.",
+        description="Administrators only. The image must be on every node: a run never pulls an image.",
         request=RuntimeForm,
         responses=schema.answers({201: RuntimeSchema}, *CHANGING),
         tags=["Catalogue"],
@@ -76,7 +76,7 @@ class RuntimeView(CatalogueView):
     @extend_schema(
         summary="Change a runtime",
         operation_id="change_runtime",
-        description="Administrators only. What is left out stays. Runs from now on are under the new revision.",
+        description="Administrators only. Fields that are left out keep their values. New runs use the new revision.",
         request=RuntimeForm(partial=True),
         responses=schema.answers({200: RuntimeSchema}, *CHANGING, 404),
         tags=["Catalogue"],
@@ -90,20 +90,22 @@ class RuntimeView(CatalogueView):
     @extend_schema(
         summary="Delete a runtime",
         operation_id="delete_runtime",
-        description="Administrators only. 409 for one that history names: switch it off instead.",
-        responses=schema.answers({204: OpenApiResponse(description="Gone.")}, 403, 404, 409),
+        description="Administrators only. 409 if executions refer to the runtime: disable it instead.",
+        responses=schema.answers({204: OpenApiResponse(description="Deleted.")}, 403, 404, 409),
         tags=["Catalogue"],
     )
     def delete(self, request: Request, slug: str) -> Response:
-        return delete(get_object_or_404(Runtime, slug=slug), 'History names it: PATCH {"enabled": false} instead.')
+        return delete(
+            get_object_or_404(Runtime, slug=slug), 'The history refers to it: PATCH {"enabled": false} instead.'
+        )
 
 
 class RuntimeManifestView(CatalogueView):
     @extend_schema(
-        summary="What was changed against the runtime's manifest",
+        summary="Compare a runtime with its manifest",
         operation_id="get_runtime_manifest",
-        description="`images/<slug>/runtime.toml` says how a new row begins; afterwards the row is the truth. "
-        "Also the runtime's smoke programs.",
+        description="`images/<slug>/runtime.toml` has the first values of a runtime; later, the row decides. Returns "
+        "the fields that differ, and the runtime's smoke programs.",
         responses=schema.answers({200: ManifestSchema}, 404),
         tags=["Catalogue"],
     )
@@ -117,10 +119,11 @@ class RuntimeManifestView(CatalogueView):
         return Response(ManifestSchema.dump(runtime, has_manifest=found is not None, differences=listed))
 
     @extend_schema(
-        summary="Put the runtime back to its manifest",
+        summary="Reset a runtime to its manifest",
         operation_id="reset_runtime",
-        description="Administrators only. What a manifest does not name stays: policies, profile, enabled. "
-        "With `fields`, only these are put back; without, all, and a live build is live no more.",
+        description="Administrators only. Resets `fields`, or all fields if none are named; then the runtime's "
+        "live build is deactivated, too. Fields that a manifest does not have (policies, profile, enabled) "
+        "keep their values.",
         request=ResetForm,
         responses=schema.answers({200: RuntimeSchema}, *CHANGING, 404, 409),
         tags=["Catalogue"],
@@ -132,8 +135,8 @@ class RuntimeManifestView(CatalogueView):
             manifests.reset_one(runtime, form.get("fields"))
         except (manifests.ManifestError, FileNotFoundError) as e:
             raise Conflict(
-                f"Not reset: {runtime.slug} has no manifest that would do.",
-                remedy="The log of `manage.py sync_runtimes --reset` says more.",
+                f"Not reset: {runtime.slug} has no valid manifest.",
+                remedy="Run `manage.py sync_runtimes --reset` and read its output.",
                 code="no_manifest",
             ) from e
         runtime.refresh_from_db()

@@ -1,4 +1,4 @@
-"""What an administrator sends to change a runtime. The bounds are the models' own."""
+"""Forms for adding, changing and resetting a runtime. Bounds come from the model's validators."""
 
 from decimal import Decimal
 from typing import Any
@@ -21,14 +21,14 @@ from sandbox_platform.kit.fields import Flag, Name, Number, Strict, Text, Whole
 from sandbox_platform.kit.schemas import AnyJson
 from seccomp_profiles.models import UNCONFINED, SeccompProfile
 
-# Hundredths of a core: what the column holds.
+# The column holds hundredths of a core.
 CPUS_DIGITS = 2
 PLAIN_FILE = r"^(?!\.{1,2}\Z)[A-Za-z0-9_.-]+\Z"
 WHOLE_LIMITS = tuple(name for name in Limits.__dataclass_fields__ if name not in ("cpus", "output_action"))
 
 
 def bounds_of(limit: str) -> dict[str, Any]:
-    """The model's, or what its column can hold."""
+    """Return min_value and max_value of a limit: the model's validators, or the range of its column."""
     bounds = {"max_value": 2**31 - 1 if type(column_of(limit)) is PositiveIntegerField else 2**50, "min_value": 0}
     for validator in column_of(limit).validators:
         if isinstance(validator, MinValueValidator):
@@ -59,7 +59,7 @@ class PackagesForm(Strict):
             ecosystem: serializers.ListField(
                 child=Name(
                     rf"^(?:{pattern.pattern})\Z",
-                    f"Not the name of a package, with or without a version: write it like {EXAMPLES[ecosystem]}.",
+                    f"Not a package name with an optional version. Example: {EXAMPLES[ecosystem]}.",
                     max_length=MAX_LENGTH,
                 ),
                 required=False,
@@ -89,7 +89,7 @@ class Modes(serializers.ListField):
     def to_internal_value(self, data: Any) -> list[str]:
         values: list[str] = super().to_internal_value(data)
         if len(set(values)) < len(values):
-            raise ValidationError("Names a mode twice.")
+            raise ValidationError("A mode is listed twice.")
         return values
 
 
@@ -116,26 +116,28 @@ class SmokePrograms(AnyJson):
 
 
 class RuntimeForm(Strict):
-    """In a PATCH, what is left out stays as it is."""
+    """In a PATCH, fields that are left out keep their values."""
 
     slug = Name(*SLUG, max_length=50)
     name = Text(max_length=100)
     aliases = serializers.ListField(child=Name(ALIAS, ALIAS_HINT, max_length=50), required=False, max_length=50)
     enabled = Flag(required=False)
     image = Text(max_length=300)
-    source_file = Name(PLAIN_FILE, "A plain file name, e.g. main.py.", max_length=100)
+    source_file = Name(PLAIN_FILE, "Not a plain file name, such as main.py.", max_length=100)
     runner = serializers.ChoiceField(Runner.choices, required=False)
     modes = Modes(required=False, min_length=1, max_length=len(MODES))
     compile_command = Text(required=False, allow_blank=True, max_length=1000)
     run_command = Text(required=False, allow_blank=True, max_length=1000)
     function_command = Text(required=False, allow_blank=True, max_length=1000)
     packages = PackagesForm(required=False, allow_null=True, help_text='E.g. {"apt": ["jq"]}.')
-    smoke = SmokePrograms(required=False, help_text="Smoke programs, as in a manifest: see docs/runtimes.md.")
+    smoke = SmokePrograms(
+        required=False, help_text="Smoke programs, in the manifest's form: see docs/runtimes.md."
+    )
     preload = serializers.ListField(child=Text(max_length=100), required=False, max_length=100)
     preload_when_idle = serializers.ListField(child=Text(max_length=100), required=False, max_length=100)
     environment = Variables(required=False)
     limits = RuntimeLimitsForm(required=False)
-    seccomp_profile = Text(required=False, max_length=50, help_text=f"Its name, or {UNCONFINED}.")
+    seccomp_profile = Text(required=False, max_length=50, help_text=f"Name of a profile, or {UNCONFINED}.")
     network = serializers.ChoiceField(Network.choices, required=False)
     code_policy = serializers.ChoiceField(CodePolicy.choices, required=False)
     ragflow_code_policy = serializers.ChoiceField(CodePolicy.choices, required=False)
@@ -167,7 +169,7 @@ class ResetForm(Strict):
 
 
 def change(row: Runtime, values: dict[str, Any]) -> None:
-    """Raises ValidationError with the API's names of the fields."""
+    """Validate and save the runtime. Raises ValidationError with the API's field names."""
     limits = values.pop("limits", {})
     for name, value in (values | limits).items():
         setattr(row, name, value)

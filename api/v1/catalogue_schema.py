@@ -1,4 +1,4 @@
-"""Answers about runtimes."""
+"""Response schemas of runtimes."""
 
 from rest_framework import serializers
 
@@ -19,7 +19,7 @@ class RuntimeSchema(Schema):
     aliases = Names()
     enabled = serializers.BooleanField()
     image = serializers.CharField()
-    live_image = serializers.CharField(help_text="What runs: the live build's, or the image itself.")
+    live_image = serializers.CharField(help_text="The image that runs get: the live build's, or `image`.")
     source_file = serializers.CharField()
     runner = serializers.ChoiceField(Runner.choices)
     modes = serializers.ListField(child=serializers.ChoiceField(MODES))
@@ -50,4 +50,4 @@ class ManifestDifferenceSchema(Schema):
 class ManifestSchema(Schema):
     has_manifest = serializers.BooleanField()
     differences = ManifestDifferenceSchema(many=True)
-    smoke = AnyJson(help_text="The smoke programs of the row.")
+    smoke = AnyJson(help_text="The runtime's present smoke programs.")

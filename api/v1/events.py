@@ -1,4 +1,4 @@
-"""GET /api/v1/executions/{id}/events: one execution, watched while it runs or told again afterwards."""
+"""GET /api/v1/executions/{id}/events: stream an execution's events while it runs, or replay them afterwards."""
 
 from uuid import UUID
 
@@ -18,23 +18,23 @@ class EventsView(ApiView):
     http_method_names = ["get", "options"]
 
     @extend_schema(
-        summary="Watch it",
+        summary="Watch an execution",
         operation_id="watch_execution",
-        description="Status changes and output as Server-Sent Events, from the beginning or from Last-Event-ID "
-        "on, until the end. See docs/events.md.",
+        description="Sends status changes and output as Server-Sent Events, from the beginning or after "
+        "Last-Event-ID, until the end. See docs/events.md.",
         parameters=[
             OpenApiParameter(
                 "Last-Event-ID",
                 {"type": "string", "pattern": f"^(?:{ID.pattern})?$", "example": "0.0.queued"},
                 OpenApiParameter.HEADER,
-                description="Resume after it.",
+                description="Resume after this event.",
             )
         ],
         responses=schema.answers(
             {
                 (200, "text/event-stream"): EventSchema,
                 204: OpenApiResponse(
-                    description="The end was seen: nothing more will come, and a browser stops asking."
+                    description="The client has received the last event. A browser stops reconnecting on 204."
                 ),
             },
             404,
@@ -57,5 +57,5 @@ def position_of(request: Request) -> Position:
     try:
         return Position.parse(last) if last else Position()
     except ValueError as e:
-        remedy = "Send an id as this stream gave it, or none to begin anew."
-        raise Invalid("Last-Event-ID", "This is not an event's id.", remedy) from e
+        remedy = "Send the id of an event of this stream, or none to start from the beginning."
+        raise Invalid("Last-Event-ID", "Not the id of an event.", remedy) from e

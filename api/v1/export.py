@@ -1,4 +1,4 @@
-"""GET /api/v1/executions/export: a filtered history as CSV or JSON lines, as long as it may be."""
+"""GET /api/v1/executions/export: stream the filtered history as CSV or JSON lines, without a limit on its length."""
 
 from django.http import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
@@ -24,12 +24,12 @@ class ExportView(ApiView):
     @extend_schema(
         summary="Export executions",
         operation_id="export_executions",
-        description="Newest first. In CSV a text that a spreadsheet would take for a formula gets an apostrophe.",
+        description="Newest first. In CSV, a text that a spreadsheet would read as a formula gets an apostrophe.",
         parameters=[ExportForm],
         responses={
             **schema.answers(schema.LONG_QUERY, 422),
             (200, "text/csv"): OpenApiResponse(OpenApiTypes.STR, "With a header line."),
-            (200, "application/x-ndjson"): OpenApiResponse(OpenApiTypes.STR, "One JSON object a line."),
+            (200, "application/x-ndjson"): OpenApiResponse(OpenApiTypes.STR, "One JSON object per line."),
         },
         tags=["Executions"],
     )

@@ -1,4 +1,4 @@
-"""What is sent to ask for an inspection of a seccomp profile, and to save what it found."""
+"""Forms for requesting an inspection of a seccomp profile and for saving learnt rules."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from sandbox_platform.kit.fields import Flag, Name, Strict, Text, Whole
 
 MOST_PROGRAMS = 20
 LONGEST_FILE = 1_000_000
-ASKED = (InspectionKind.PROBE, InspectionKind.LEARN, InspectionKind.REPLAY)
+REQUESTABLE = (InspectionKind.PROBE, InspectionKind.LEARN, InspectionKind.REPLAY)
 
 
 @extend_schema_field(
@@ -30,7 +30,7 @@ ASKED = (InspectionKind.PROBE, InspectionKind.LEARN, InspectionKind.REPLAY)
     }
 )
 class ProgramFiles(serializers.DictField):
-    """Texts by their paths in /workspace."""
+    """A mapping of paths in /workspace to texts."""
 
     child = Text(allow_blank=True, max_length=LONGEST_FILE)
 
@@ -54,29 +54,36 @@ class ProgramForm(Strict):
     arguments = Arguments(default=dict)
     stdin = Text(default="", allow_blank=True)
     argv = serializers.ListField(child=Text(allow_blank=True, max_length=32_768), default=list, max_length=1000)
-    files = ProgramFiles(default=dict, help_text="Texts by their paths in /workspace.")
+    files = ProgramFiles(default=dict, help_text="Contents of further files, by path in /workspace.")
 
 
 class InspectionForm(Strict):
-    kind = serializers.ChoiceField([(kind.value, kind.label) for kind in ASKED])
-    runtime = Name(ALIAS, "Not a runtime's name.", max_length=50, help_text="A slug or an alias.")
+    kind = serializers.ChoiceField([(kind.value, kind.label) for kind in REQUESTABLE])
+    runtime = Name(ALIAS, "Not the name of a runtime.", max_length=50, help_text="A slug or an alias.")
     profile = Name(
-        *SLUG, required=False, max_length=50, help_text="Probed, replayed under, or compared with what is learnt."
+        *SLUG,
+        required=False,
+        max_length=50,
+        help_text="The profile to probe, to replay under, or to compare learnt rules with.",
     )
-    revision = Whole(required=False, min_value=1, max_value=2**31 - 1, help_text="Default: the one in force.")
+    revision = Whole(required=False, min_value=1, max_value=2**31 - 1, help_text="Default: the revision in force.")
     last = Whole(
         required=False,
         min_value=1,
         max_value=studies.MOST_EXECUTIONS,
-        help_text="Of replay and learn: so many of the runtime's latest executions. Of replay, 20 by default.",
+        help_text="replay and learn: use this many of the runtime's latest executions. Default for replay: 20.",
     )
-    execution = serializers.UUIDField(required=False, help_text="Of learn: this execution.")
+    execution = serializers.UUIDField(required=False, help_text="learn: use this execution.")
     programs = serializers.ListField(child=ProgramForm(), required=False, max_length=MOST_PROGRAMS)
     pure = Flag(
-        required=False, help_text="Of learn: only the runtime's programs that compute a value from values."
+        required=False, help_text="learn: use only the runtime's pure smoke programs (values in, value out)."
     )
 
 
 class SaveForm(Strict):
-    profile = Name(*SLUG, max_length=50, help_text="Gets a new revision; one that does not exist is created.")
+    profile = Name(
+        *SLUG,
+        max_length=50,
+        help_text="The profile that gets the new revision; it is created if it does not exist.",
+    )
     note = Text(required=False, allow_blank=True, max_length=2000)

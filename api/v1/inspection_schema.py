@@ -1,4 +1,4 @@
-"""Answers about inspections of seccomp profiles."""
+"""Response schemas of inspections of seccomp profiles."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from sandbox_platform.kit.schemas import AnyJson, Schema, computed
 
 
 def _details(inspection: Inspection) -> dict[str, Any]:
-    """Without the programs that wait to be learnt from: they are the asker's."""
+    """Return the details without the programs to learn from: they belong to the person who sent them."""
     details: dict[str, Any] = inspection.details
     if "request" in details:
         return details | {"request": without_programs(details["request"])}
@@ -38,10 +38,11 @@ class InspectionSchema(Schema):
 
 
 class InspectionDetailSchema(InspectionSchema):
-    details = computed(AnyJson(help_text="By kind: see docs/seccomp.md."), _details)
+    details = computed(AnyJson(help_text="The keys depend on `kind`: see docs/seccomp.md."), _details)
 
 
 class SavedSchema(Schema):
-    # Of the revision.
+    """The saved revision."""
+
     profile = serializers.CharField(source="profile.name")
-    revision = serializers.IntegerField(help_text="A draft, unless nobody uses the profile yet.", source="number")
+    revision = serializers.IntegerField(help_text="A draft, unless the profile is new.", source="number")

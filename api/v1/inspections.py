@@ -1,4 +1,4 @@
-"""Inspections of seccomp profiles: probes, learning, dry runs, and which call was refused to an execution."""
+"""/api/v1/seccomp-inspections: probes, learning, dry runs and traces."""
 
 from typing import Any
 from uuid import UUID
@@ -38,8 +38,8 @@ def accepted(inspection: Inspection) -> Response:
     return Response(InspectionDetailSchema.dump(rows().get(pk=inspection.pk)), status=202, headers=headers)
 
 
-class SeeInspections(CatalogueView):
-    """Executions of everybody are in them: for whoever sees everything."""
+class InspectionsBase(CatalogueView):
+    """Base of views for auditors and administrators only: inspections show executions of every client."""
 
     def check_permissions(self, request: Request) -> None:
         super().check_permissions(request)
@@ -47,11 +47,11 @@ class SeeInspections(CatalogueView):
             self.permission_denied(request, message="Only an auditor or an administrator may see inspections.")
 
 
-class InspectionsView(SeeInspections):
+class InspectionsView(InspectionsBase):
     @extend_schema(
         summary="Inspections of seccomp profiles, newest first",
         operation_id="list_seccomp_inspections",
-        description="Administrators and auditors. The latest hundred.",
+        description="Administrators and auditors only. Returns the latest hundred.",
         parameters=[
             OpenApiParameter("kind", enum=InspectionKind.values),
             OpenApiParameter("state", enum=InspectionState.values),
@@ -69,9 +69,9 @@ class InspectionsView(SeeInspections):
         return Response([InspectionSchema.dump(inspection) for inspection in found[:LISTED]])
 
     @extend_schema(
-        summary="Ask for a probe, for learning or for a dry run",
+        summary="Request a probe, learning or a dry run",
         operation_id="request_seccomp_inspection",
-        description="Administrators only. A worker makes it, one at a time on a node; look at Location.",
+        description="Administrators only. A worker runs it, one inspection at a time per node; poll Location.",
         request=InspectionForm,
         responses=schema.answers({202: InspectionDetailSchema}, *CHANGING),
         tags=TAGS,
@@ -115,9 +115,9 @@ def inspection_or_404(number: int) -> Inspection:
     return inspection
 
 
-class InspectionView(SeeInspections):
+class InspectionView(InspectionsBase):
     @extend_schema(
-        summary="One inspection, with what it found",
+        summary="One inspection with its findings",
         operation_id="get_seccomp_inspection",
         responses=schema.answers({200: InspectionDetailSchema}, 403, 404),
         tags=TAGS,
@@ -126,26 +126,26 @@ class InspectionView(SeeInspections):
         return Response(InspectionDetailSchema.dump(inspection_or_404(number)))
 
 
-class CancelInspectionView(SeeInspections):
+class CancelInspectionView(InspectionsBase):
     @extend_schema(
         summary="Cancel an inspection",
         operation_id="cancel_seccomp_inspection",
-        description="Administrators only. One that runs ends before its next sandbox. 409 if it was over.",
+        description="Administrators only. A running inspection ends before its next sandbox. 409 if it has ended.",
         request=None,
         responses=schema.answers({200: InspectionDetailSchema}, 403, 404, 409),
         tags=TAGS,
     )
     def post(self, request: Request, number: int) -> Response:
         if not inspections.cancel(inspection_or_404(number)):
-            raise Conflict("The inspection was over already.", remedy="Look at what it found.")
+            raise Conflict("The inspection has already ended.", remedy="Read its findings.")
         return Response(InspectionDetailSchema.dump(inspection_or_404(number)))
 
 
-class SaveView(SeeInspections):
+class SaveView(InspectionsBase):
     @extend_schema(
-        summary="Save what was learnt as a revision",
+        summary="Save learnt rules as a revision",
         operation_id="save_learnt_seccomp_profile",
-        description="Administrators only. Of a profile that exists it is a draft, to be probed and activated.",
+        description="Administrators only. For an existing profile the revision is a draft: probe and activate it.",
         request=SaveForm,
         responses=schema.answers({201: SavedSchema}, *CHANGING, 404, 409),
         tags=TAGS,
@@ -165,10 +165,10 @@ class SaveView(SeeInspections):
 
 class ExplainView(ApiView):
     @extend_schema(
-        summary="Which system calls were refused to it",
+        summary="Find the system calls that were refused",
         operation_id="explain_syscalls",
-        description="Runs it once more, traced, on the image, profile and limits it had. The execution then has "
-        "the answer in `refused_calls`.",
+        description="Runs the execution again, traced, on its image, profile and limits. The result appears in "
+        "the execution's `refused_calls`.",
         request=None,
         responses=schema.answers({202: InspectionDetailSchema}, 403, 404, 409, 429),
         tags=["Executions"],

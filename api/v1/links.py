@@ -1,5 +1,7 @@
-"""OpenAPI links: which answer's values are the parameters of which other operation. Generated clients follow them,
-and so does the test that walks from one endpoint to the next."""
+"""OpenAPI links: use values of one operation's response as parameters of another operation.
+
+Generated clients follow the links. So does the schema test that walks from one endpoint to the next.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -75,14 +77,14 @@ LINKS = (
 
 
 def add_links(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """One of drf-spectacular's hooks."""
+    """Add LINKS to the schema. A postprocessing hook of drf-spectacular."""
     operations = {
         operation["operationId"]: operation
         for methods in result["paths"].values()
         for operation in methods.values()
     }
     for link in LINKS:
-        source = operations.get(link.source, {"responses": {}})  # a schema may be of some of our views only
+        source = operations.get(link.source, {"responses": {}})  # the schema may cover only some views
         for status, answer in source["responses"].items():
             if status in SUCCESSES:
                 answer.setdefault("links", {}).update(

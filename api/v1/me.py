@@ -1,4 +1,4 @@
-"""GET /api/v1/me: what the caller may do, and how much of it is left."""
+"""GET /api/v1/me: the caller's permissions, caps and remaining quotas."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,20 +38,20 @@ class Allowance:
 def _allowance(caller: Caller, name: str, used: int, frees_at: datetime | None) -> Allowance:
     limit: int | None = getattr(caller.client, name, None)
     if limit is None:
-        # Open executions can be counted at any time; runs are counted only against a limit.
+        # Open executions can be counted at any time. Runs are counted only if there is a quota.
         return Allowance(None, used if name == "max_open_executions" else None, None)
     return Allowance(limit, used, frees_at)
 
 
 class TokenSerializer(Schema):
     name = serializers.CharField()
-    prefix = serializers.CharField(help_text="How the token begins. Empty for a short one.")
+    prefix = serializers.CharField(help_text="The beginning of the token. Empty for a short token.")
     created_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField(allow_null=True, help_text="null: never.")
 
 
 class CapsSerializer(Stored):
-    """Of one run. null: the limit of the runtime alone."""
+    """The client's caps for one run. null: only the runtime's limit applies."""
 
     def get_fields(self) -> dict[str, Any]:
         return {name: serializers.IntegerField(allow_null=True) for name in ADJUSTABLE}
@@ -59,12 +59,10 @@ class CapsSerializer(Stored):
 
 class AllowanceSerializer(Schema):
     limit = serializers.IntegerField(allow_null=True, help_text="null: unlimited.")
-    used = serializers.IntegerField(
-        allow_null=True, help_text="null: not counted, as runs are not without a limit."
-    )
+    used = serializers.IntegerField(allow_null=True, help_text="null: not counted, because there is no quota.")
     left = serializers.IntegerField(allow_null=True, help_text="null: unlimited.")
     frees_at = serializers.DateTimeField(
-        allow_null=True, help_text="null: as soon as one of them ends, or nothing is used."
+        allow_null=True, help_text="null: when an execution ends, or nothing is used."
     )
 
 
@@ -77,18 +75,18 @@ class MeSerializer(Schema):
     )
     token = TokenSerializer(allow_null=True)
     allowed_runtimes = computed(
-        serializers.ListField(child=serializers.CharField(), allow_null=True, help_text="null: all of them."),
+        serializers.ListField(child=serializers.CharField(), allow_null=True, help_text="null: all runtimes."),
         lambda caller: (caller.client and caller.client.allowed_runtimes) or None,
     )
     seccomp_profile = serializers.CharField(
         allow_null=True,
-        help_text="The filter of its runs; null: the runtime's.",
+        help_text="Seccomp profile of the client's runs; null: the runtime's profile.",
         source="client.seccomp_profile.name",
     )
     network = computed(
         serializers.ChoiceField(
             Network.choices,
-            help_text="egress: on runtimes that have it, its programs may call hosts on the allow-list.",
+            help_text="egress: on runtimes with egress, the client's programs may call hosts on the allow-list.",
         ),
         lambda caller: caller.client.network if caller.client else Network.NONE,
     )
@@ -113,7 +111,7 @@ class MeSerializer(Schema):
 
 class MeView(ApiView):
     @extend_schema(
-        summary="The caller: role, caps, and what is left",
+        summary="Show the caller's role, caps and remaining quotas",
         operation_id="get_me",
         responses=schema.answers({200: MeSerializer}),
         tags=["Clients"],

@@ -1,4 +1,4 @@
-"""Errors of /api/v1: application/problem+json (RFC 9457) with the field at fault and the remedy."""
+"""Errors of /api/v1: application/problem+json (RFC 9457) with the invalid field and the remedy."""
 
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -25,23 +25,23 @@ from executions.services import RuntimeNotAllowed
 from sandbox_platform.kit import errors
 from sandbox_platform.kit.schemas import Schema
 
-# What was looked up before a change was no longer true when it was made.
-AT_THE_SAME_TIME = (psycopg.errors.UniqueViolation, psycopg.errors.ForeignKeyViolation)
+# Raised when a concurrent transaction changed rows between this request's check and its write.
+CONCURRENT_CHANGE = (psycopg.errors.UniqueViolation, psycopg.errors.ForeignKeyViolation)
 MEDIA_TYPE = "application/problem+json"
 TYPE = "urn:sandbox-platform:problem:"
 UNPROCESSABLE = 422
 REMEDIES = {
-    "required": "Send it.",
-    "null": "Leave it out instead of sending null.",
-    "unknown": "Leave it out, or correct its name; /docs lists what there is.",
+    "required": "Send this field.",
+    "null": "Leave the field out instead of sending null.",
+    "unknown": "Leave the field out or correct its name; /docs lists the fields.",
     "null_characters_not_allowed": "Send binary data as a file with content_base64.",
     "surrogate_characters_not_allowed": "Send well-formed Unicode, or a file with content_base64.",
 }
-SEE_DOCS = "Correct it; /docs has its type and bounds."
+SEE_DOCS = "Correct the value; /docs has its type and bounds."
 
 
 class Problem(exceptions.APIException):
-    """An answer that says what is wrong, where, and what to do about it. `wait`: seconds, for Retry-After."""
+    """An error response: what is wrong, the field, and the remedy. `wait`: Retry-After in seconds."""
 
     status_code = UNPROCESSABLE
     default_code = "invalid"
@@ -61,7 +61,7 @@ class Problem(exceptions.APIException):
 
 
 class Invalid(Problem):
-    """422: one field is wrong."""
+    """422: one field is invalid."""
 
     def __init__(self, field: str, detail: str, remedy: str = SEE_DOCS) -> None:
         super().__init__(detail, field=field, remedy=remedy)
@@ -104,8 +104,8 @@ class ProblemSchema(Schema):
     title = serializers.CharField()
     status = serializers.IntegerField()
     detail = serializers.CharField()
-    field = serializers.CharField(allow_null=True, help_text="Which field, parameter or header is wrong.")
-    remedy = serializers.CharField(allow_null=True, help_text="What to do about it.")
+    field = serializers.CharField(allow_null=True, help_text="The invalid field, parameter or header.")
+    remedy = serializers.CharField(allow_null=True, help_text="How to correct the request.")
 
 
 def body(status: int, detail: str, code: str, *, field: str | None = None, remedy: str | None = None) -> Any:
@@ -116,7 +116,10 @@ def body(status: int, detail: str, code: str, *, field: str | None = None, remed
 
 
 def handler(error: Exception, context: Any) -> Response | None:
-    """Django REST framework's exception handler for /api/v1; None lets a fault of ours be one."""
+    """Handle exceptions of /api/v1 for Django REST framework.
+
+    Returns None for an unexpected exception, which then becomes a 500.
+    """
     error = _translated(error)
     if not isinstance(error, exceptions.APIException):
         return None
@@ -132,11 +135,11 @@ def handler(error: Exception, context: Any) -> Response | None:
 def _translated(error: Exception) -> Exception:
     match error:
         case Http404():
-            return exceptions.NotFound("There is no such thing here, or it is not yours.")
+            return exceptions.NotFound("Not found, or it belongs to another client.")
         case PermissionDenied():
             return exceptions.PermissionDenied()
         case RequestDataTooBig() | TooManyFieldsSent() | TooManyFilesSent():
-            return TooLarge(str(error), remedy="Send less.")
+            return TooLarge(str(error), remedy="Send a smaller request.")
         case errors.InvalidField():
             return Invalid(error.field or "", error.detail, error.remedy or SEE_DOCS)
         case errors.Refused():
@@ -148,10 +151,10 @@ def _translated(error: Exception) -> Exception:
         case NeverFits():
             return Invalid("executions", str(error), "Send smaller batches.")
         case OverLimit():
-            return TooMany(str(error), wait=error.retry_after_s, remedy="Come back after Retry-After seconds.")
-        case IntegrityError() if isinstance(error.__cause__, AT_THE_SAME_TIME):
+            return TooMany(str(error), wait=error.retry_after_s, remedy="Retry after Retry-After seconds.")
+        case IntegrityError() if isinstance(error.__cause__, CONCURRENT_CHANGE):
             return Conflict(
-                "Somebody else changed the same thing at this moment.", remedy="Look at it, and try again."
+                "Another request changed the same object at the same time.", remedy="Read the object and retry."
             )
         case SuspiciousOperation():
             return Malformed("The request is malformed.")
@@ -192,7 +195,7 @@ def _remedy(code: str | None) -> str:
 
 
 def _flattened(path: str, detail: Any) -> Iterator[tuple[str, exceptions.ErrorDetail]]:
-    """Every error with the path of its field, like `executions[3].limits.wall_time_ms`."""
+    """Yield each error with the path of its field, such as `executions[3].limits.wall_time_ms`."""
     if isinstance(detail, exceptions.ErrorDetail):
         yield path, detail
     elif isinstance(detail, dict):
@@ -215,5 +218,5 @@ def _joined(path: str, name: Any) -> str:
 
 @csrf_exempt
 def not_found(request: HttpRequest) -> HttpResponse:
-    problem = body(404, f"There is no {request.path_info} here.", "not_found", remedy="See /docs.")
+    problem = body(404, f"There is no {request.path_info} in this API.", "not_found", remedy="See /docs.")
     return JsonResponse(problem, status=404, content_type=MEDIA_TYPE)

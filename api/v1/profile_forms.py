@@ -1,4 +1,4 @@
-"""What an administrator sends about a seccomp profile."""
+"""Forms for adding, changing, validating and activating seccomp profiles."""
 
 import json
 from typing import Any
@@ -13,8 +13,8 @@ from sandbox_platform.kit.schemas import AnyJson
 from seccomp_profiles.models import SeccompProfile
 
 SLUG = (r"^[A-Za-z0-9_-]+\Z", "Not a slug: letters, digits, '_' and '-'.")
-SYSCALL = (r"^[a-z0-9_]+\Z", "Not the name of a system call: small letters, digits and '_'.")
-# Paths of the API that a profile's name would hide behind.
+SYSCALL = (r"^[a-z0-9_]+\Z", "Not the name of a system call: lower-case letters, digits and '_'.")
+# Names that are paths of the API: a profile with such a name could not be reached.
 RESERVED = ("validate",)
 
 
@@ -26,31 +26,31 @@ def _names(help_text: str) -> Any:
 
 def storable(value: Any, what: str) -> Any:
     if nested_deeper_than(MAX_NESTING, value):
-        raise ValidationError(f"Nested too deeply to be {what}.")
+        raise ValidationError(f"Nested too deeply for {what}.")
     text = json.dumps(value, ensure_ascii=False)
     if "\\u0000" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValidationError(f"Holds NUL or lone surrogates, which have no place in {what}.")
+        raise ValidationError(f"Contains NUL or lone surrogates, which {what} cannot hold.")
     return value
 
 
 class RulesForm(Strict):
-    rules = Rules(required=False, help_text="In Docker's (OCI) form; null: no filter.")
-    allow = _names("Of a profile that extends another: calls it allows beside its parent.")
-    deny = _names("Of a profile that extends another: calls it denies beside its parent.")
+    rules = Rules(required=False, help_text="The rules in Docker's (OCI) format; null: no filter.")
+    allow = _names("Derived profiles only: system calls to allow in addition to the parent's.")
+    deny = _names("Derived profiles only: system calls to deny in addition to the parent's.")
 
     def validate_rules(self, rules: Any) -> Any:
         return storable(rules, "a seccomp profile")
 
 
 class RevisionForm(RulesForm):
-    """Of a profile that extends another, a list that is left out stays as it is in the newest revision."""
+    """A new revision. For a derived profile, a list that is left out is taken from the newest revision."""
 
-    note = Text(required=False, allow_blank=True, max_length=2000, help_text="Why.")
+    note = Text(required=False, allow_blank=True, max_length=2000, help_text="Reason for the change.")
 
 
 class _Parented(Strict):
     parent = Text(  # type: ignore[assignment]
-        required=False, max_length=50, help_text="Name of the profile that it extends."
+        required=False, max_length=50, help_text="Name of the profile to derive from."
     )
 
     def validate_parent(self, name: str) -> SeccompProfile:
@@ -64,7 +64,7 @@ class _Parented(Strict):
 
 class ValidateForm(_Parented, RulesForm):
     rules = AnyJson(  # type: ignore[assignment]
-        required=False, help_text="Whatever it is; null: no filter."
+        required=False, help_text="Any JSON value; null: no filter."
     )
 
 
@@ -74,12 +74,12 @@ class ProfileForm(_Parented, RevisionForm):
 
     def validate_name(self, name: str) -> str:
         if name in RESERVED:
-            raise ValidationError(f"{name} is taken by the API itself.")
+            raise ValidationError(f"{name} is reserved: it is a path of the API.")
         return name
 
 
 class ProfileChangeForm(RevisionForm):
-    """In a PATCH, what is left out stays as it is."""
+    """In a PATCH, fields that are left out keep their values."""
 
     name = ProfileForm._declared_fields["name"]
     description = Text(required=False, allow_blank=True)
@@ -92,5 +92,5 @@ class ActivationForm(Strict):
         required=False,
         allow_blank=True,
         max_length=2000,
-        help_text="Why it shall be in force although it is not proven. Stays on record.",
+        help_text="Reason to activate the revision although it is not proven. The audit trail keeps it.",
     )

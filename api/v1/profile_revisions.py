@@ -1,4 +1,4 @@
-"""Revisions of seccomp profiles: drafts, what is in force, and what differs."""
+"""/api/v1/seccomp-profiles/{name}/revisions: add, activate, export and compare revisions."""
 
 from typing import Any
 
@@ -39,8 +39,8 @@ class RevisionsView(CatalogueView):
     @extend_schema(
         summary="Add a revision",
         operation_id="add_seccomp_revision",
-        description="Administrators only. It is a draft until it is activated. Of a profile that extends "
-        "another it is derived from what the parent says now: an empty body takes over the parent's changes.",
+        description="Administrators only. The revision is a draft until it is activated. A derived profile's revision "
+        "is based on the parent's rules in force: an empty body takes over the parent's changes.",
         request=RevisionForm,
         responses=schema.answers({201: RevisionDetailSchema}, *CHANGING, 404),
         tags=TAGS,
@@ -60,13 +60,13 @@ class RevisionsView(CatalogueView):
 
 def revision_named(name: str, number: int) -> SeccompRevision:
     rows = SeccompRevision.objects.select_related("profile__parent", "parent_revision")
-    # Larger than Postgres's integer: there is none.
+    # A number above Postgres's integer would raise an error instead of a 404.
     return get_object_or_404(rows, profile__name=name, number=min(number, 2**31 - 1))
 
 
 class RevisionView(CatalogueView):
     @extend_schema(
-        summary="One revision, with what is to be said about it",
+        summary="One revision with its findings and verdicts",
         operation_id="get_seccomp_revision",
         responses=schema.answers({200: RevisionDetailSchema}, 404),
         tags=TAGS,
@@ -79,9 +79,9 @@ class ActivateView(CatalogueView):
     @extend_schema(
         summary="Put a revision in force",
         operation_id="activate_seccomp_revision",
-        description="Administrators only; an older one, too: that is how to go back. Once this is answered no run "
-        "gets a sandbox under another revision. 409 unless the newest probe on every enabled runtime that would "
-        "run under it says that it is enforced, and the runtime has not changed since.",
+        description="Administrators only. Activate an older revision to roll back. After the response, no run gets a "
+        "sandbox under another revision of the profile. 409 unless, for every enabled runtime that uses the "
+        "profile, the newest probe says `enforced` and the runtime has not changed since.",
         request=ActivationForm,
         responses=schema.answers({200: ActivationSchema}, *CHANGING, 404, 409),
         tags=TAGS,
@@ -96,10 +96,10 @@ class ActivateView(CatalogueView):
 
 class RevisionExportView(CatalogueView):
     @extend_schema(
-        summary="A revision as a file",
+        summary="Export a revision as a file",
         operation_id="export_seccomp_revision",
-        description="For `docker run --security-opt seccomp=FILE`. `rules`: as it was written or imported; of one "
-        "that extends another there is `effective` alone.",
+        description="For `docker run --security-opt seccomp=FILE`. `effective`: the rules that Docker gets. `rules`: "
+        "the rules as they were written or imported; a derived profile has only `effective`.",
         parameters=[OpenApiParameter("form", enum=["effective", "rules"], default="effective")],
         responses=schema.answers({200: ANY}, 404, 409, 422),
         tags=TAGS,
@@ -112,8 +112,8 @@ class RevisionExportView(CatalogueView):
         content = getattr(revision, form)
         if content is None:
             raise Conflict(
-                f"{revision} has no {form} to export: it is without a filter, or it extends another profile.",
-                remedy="Export effective, or another revision.",
+                f"{revision} has no {form} to export: it has no filter, or its profile is derived.",
+                remedy="Export `effective`, or another revision.",
                 code="nothing_to_export",
             )
         return as_file(revision, content)
@@ -127,19 +127,20 @@ def as_file(revision: SeccompRevision, content: Any) -> HttpResponse:
 
 class DiffView(CatalogueView):
     @extend_schema(
-        summary="What differs between two revisions",
+        summary="Compare two revisions",
         operation_id="diff_seccomp_revisions",
-        description="By effect: which calls became allowed, denied, or depend otherwise on their arguments.",
+        description="Lists the system calls that became allowed, became denied, or have other conditions on their "
+        "arguments.",
         parameters=[
             OpenApiParameter(
                 "before",
                 {"type": "string", "pattern": "^([0-9]{1,9}|parent)?$"},
-                description="A number, or `parent`. Default: the active revision.",
+                description="Number of a revision, or `parent`. Default: the revision in force.",
             ),
             OpenApiParameter(
                 "after",
                 {"type": "string", "pattern": "^([0-9]{1,9})?$"},
-                description="A number. Default: the newest revision.",
+                description="Number of a revision. Default: the newest revision.",
             ),
         ],
         responses=schema.answers({200: DiffSchema}, 404, 422),

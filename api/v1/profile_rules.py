@@ -1,5 +1,7 @@
-"""A seccomp profile in Docker's form, as JSON Schema: what seccomp_profiles.validators accepts, as far as a schema
-can say it."""
+"""JSON Schema of a seccomp profile in Docker's format.
+
+The schema matches seccomp_profiles.validators as far as JSON Schema can express its checks.
+"""
 
 from typing import Any
 

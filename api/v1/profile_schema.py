@@ -1,4 +1,4 @@
-"""Answers about seccomp profiles and their revisions."""
+"""Response schemas of seccomp profiles and their revisions."""
 
 from dataclasses import dataclass
 
@@ -15,35 +15,37 @@ from seccomp_profiles.proof import runtimes_under
 
 class FindingSchema(Schema):
     level = serializers.ChoiceField([(level, level) for level in LEVELS])
-    path = serializers.CharField(help_text="syscalls[0].names, say.")
+    path = serializers.CharField(help_text="Path in the profile, such as syscalls[0].names.")
     message = serializers.CharField()
     remedy = serializers.CharField()
-    rule = serializers.IntegerField(allow_null=True, help_text="Counted from 1.")
+    rule = serializers.IntegerField(allow_null=True, help_text="Number of the rule, from 1.")
     syscall = serializers.CharField()
 
 
 class FindingsSchema(Schema):
-    valid = serializers.BooleanField(help_text="It holds no error.")
+    valid = serializers.BooleanField(help_text="Whether no finding is an error.")
     findings = FindingSchema(many=True)
-    effective = AnyJson(allow_null=True, help_text="What Docker would be given; null: no filter, or no valid one.")
+    effective = AnyJson(
+        allow_null=True, help_text="The rules that Docker would get; null: no filter, or not valid."
+    )
     sha256 = serializers.CharField(allow_null=True)
 
 
 @dataclass(frozen=True)
-class Proven:
-    """How a revision stands with one runtime."""
+class RuntimeProof:
+    """The newest probe of a revision on one runtime, and why the revision is not proven there."""
 
     runtime: Runtime
-    probe: Inspection | None  # the newest
+    probe: Inspection | None  # None: never probed
     obstacle: str
 
 
-def _standing(revision: SeccompRevision) -> list[Proven]:
+def _proofs(revision: SeccompRevision) -> list[RuntimeProof]:
     runtimes = runtimes_under(revision.profile)
     probes = Inspection.objects.newest_probes([revision], runtimes)
     why_not = {proof.runtime: proof.obstacle for proof in activation.obstacles(revision, runtimes)}
     return [
-        Proven(runtime, probes.get((revision.pk, runtime.pk)), why_not.get(runtime.slug, ""))
+        RuntimeProof(runtime, probes.get((revision.pk, runtime.pk)), why_not.get(runtime.slug, ""))
         for runtime in runtimes
     ]
 
@@ -51,11 +53,13 @@ def _standing(revision: SeccompRevision) -> list[Proven]:
 class VerdictSchema(Schema):
     runtime = serializers.CharField(source="runtime.slug")
     verdict = computed(
-        serializers.CharField(help_text="Of the newest probe; empty: there is none."),
-        lambda proven: proven.probe.verdict if proven.probe else "",
+        serializers.CharField(help_text="Verdict of the newest probe; empty: never probed."),
+        lambda proof: proof.probe.verdict if proof.probe else "",
     )
     probed_at = serializers.DateTimeField(allow_null=True, source="probe.finished_at")
-    obstacle = serializers.CharField(help_text="Why it is not proven there; empty: it is.")
+    obstacle = serializers.CharField(
+        help_text="Why the revision is not proven on the runtime; empty: it is proven."
+    )
 
 
 class RevisionSchema(Schema):
@@ -72,10 +76,10 @@ class RevisionSchema(Schema):
 
 
 class RevisionDetailSchema(RevisionSchema):
-    rules = AnyJson(allow_null=True, help_text="As written.")
-    effective = AnyJson(allow_null=True, help_text="What Docker is given.")
+    rules = AnyJson(allow_null=True, help_text="The rules as written.")
+    effective = AnyJson(allow_null=True, help_text="The rules that Docker gets.")
     findings = computed(FindingSchema(many=True), revisions.findings_of)
-    verdicts = computed(VerdictSchema(many=True), _standing)
+    verdicts = computed(VerdictSchema(many=True), _proofs)
 
 
 class ActivationSchema(Schema):
@@ -83,22 +87,27 @@ class ActivationSchema(Schema):
     previous = serializers.IntegerField(allow_null=True, source="previous.number")
     activated_at = serializers.DateTimeField()
     activated_by = serializers.CharField()
-    override = serializers.CharField(help_text="Why, although it was not proven.")
+    override = serializers.CharField(
+        help_text="Reason for activating it although it was not proven; empty: it was proven."
+    )
 
 
 class ProfileSchema(Schema):
-    # Of a row of profiles.shown_to.
+    """A row of profiles.with_clients_visible_to."""
+
     name = serializers.CharField()
     description = serializers.CharField()
     parent = serializers.CharField(allow_null=True, source="parent.name")  # type: ignore[assignment]
-    parent_is_newer = serializers.BooleanField(help_text="The parent was changed since.")
-    revision = serializers.IntegerField(help_text="The active one.", source="current.number")
+    parent_is_newer = serializers.BooleanField(
+        help_text="Whether the parent has changed since the revision in force."
+    )
+    revision = serializers.IntegerField(help_text="Number of the revision in force.", source="current.number")
     newest_revision = serializers.IntegerField(source="newest")
     sha256 = serializers.CharField()
-    rules = AnyJson(allow_null=True, help_text="What Docker is given.")
+    rules = AnyJson(allow_null=True, help_text="The rules that Docker gets.")
     runtimes = computed(Names(), lambda profile: [runtime.slug for runtime in profile.runtimes.all()])
     clients = computed(
-        Names(help_text="For those who see every execution; empty for others."),
+        Names(help_text="Clients that use the profile; empty for callers who do not see all executions."),
         lambda profile: [client.name for client in profile.shown_clients],
     )
 

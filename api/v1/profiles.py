@@ -1,4 +1,4 @@
-"""Seccomp profiles. Clients read them, administrators change them."""
+"""/api/v1/seccomp-profiles: clients read the profiles, administrators change them."""
 
 from typing import Any
 
@@ -27,8 +27,11 @@ CHANGES = ("rules", "allow", "deny")
 TAGS = ["Seccomp profiles"]
 
 
-def shown_to(caller: Client | None) -> QuerySet[SeccompProfile]:
-    """With what ProfileSchema shows. One client's name is none of another's business."""
+def with_clients_visible_to(caller: Client | None) -> QuerySet[SeccompProfile]:
+    """Return profiles with the columns of ProfileSchema.
+
+    Only callers who see everything get the clients: other clients must not learn their names.
+    """
     clients = Client.objects.only("name", "seccomp_profile")
     if not (caller and caller.sees_everything):
         clients = clients.none()
@@ -48,13 +51,13 @@ class ProfilesView(CatalogueView):
         tags=TAGS,
     )
     def get(self, request: Request) -> Response:
-        return Response([ProfileSchema.dump(profile) for profile in shown_to(self.caller)])
+        return Response([ProfileSchema.dump(profile) for profile in with_clients_visible_to(self.caller)])
 
     @extend_schema(
         summary="Add a seccomp profile",
         operation_id="add_seccomp_profile",
-        description="Administrators only. With `rules` of its own, or with `parent` and what it allows and denies "
-        "beside it. Its first revision is in force: nobody uses it yet.",
+        description="Administrators only. Send `rules`, or `parent` with the system calls to `allow` and `deny` in "
+        "addition. The first revision is in force at once, because nothing uses the profile yet.",
         request=ProfileForm,
         responses=schema.answers({201: ProfileSchema}, *CHANGING),
         tags=TAGS,
@@ -69,7 +72,7 @@ class ProfilesView(CatalogueView):
         except ModelError as e:
             raise in_fields(e) from e
         headers = {"Location": f"/api/v1/seccomp-profiles/{profile.name}"}
-        answer = ProfileSchema.dump(shown_to(self.caller).get(pk=profile.pk))
+        answer = ProfileSchema.dump(with_clients_visible_to(self.caller).get(pk=profile.pk))
         return Response(answer, status=201, headers=headers)
 
 
@@ -81,14 +84,14 @@ class ProfileView(CatalogueView):
         tags=TAGS,
     )
     def get(self, request: Request, name: str) -> Response:
-        return Response(ProfileSchema.dump(get_object_or_404(shown_to(self.caller), name=name)))
+        return Response(ProfileSchema.dump(get_object_or_404(with_clients_visible_to(self.caller), name=name)))
 
     @extend_schema(
         summary="Change a seccomp profile",
         operation_id="change_seccomp_profile",
-        description="Administrators only. With `rules`, `allow` or `deny`: adds a revision and puts it in "
-        "force, or 409 when runtimes use the profile, as nothing has proven the revision on them yet: then add "
-        "it, probe it and activate it.",
+        description="Administrators only. `rules`, `allow` or `deny` add a revision and activate it. 409 if "
+        "runtimes use the profile, because the revision is not proven on them: add a revision, probe it and "
+        "activate it instead.",
         request=ProfileChangeForm(partial=True),
         responses=schema.answers({200: ProfileSchema}, *CHANGING, 404, 409),
         tags=TAGS,
@@ -97,7 +100,7 @@ class ProfileView(CatalogueView):
         with transaction.atomic():
             profile = get_object_or_404(SeccompProfile.objects.select_for_update(), name=name)
             self._change(profile, partly_validated(ProfileChangeForm, request.data), request)
-        return Response(ProfileSchema.dump(shown_to(self.caller).get(pk=profile.pk)))
+        return Response(ProfileSchema.dump(with_clients_visible_to(self.caller).get(pk=profile.pk)))
 
     def _change(self, profile: SeccompProfile, values: dict[str, Any], request: Request) -> None:
         for field in values.keys() & {"name", "description"}:
@@ -113,18 +116,18 @@ class ProfileView(CatalogueView):
     @extend_schema(
         summary="Delete a seccomp profile",
         operation_id="delete_seccomp_profile",
-        description="Administrators only, with its revisions. 409 while a runtime, a client or another profile "
-        "uses it. What ran under it cannot be run again as it was.",
-        responses=schema.answers({204: OpenApiResponse(description="Gone.")}, 403, 404, 409),
+        description="Administrators only. Deletes the profile's revisions, too. 409 while a runtime, a client or "
+        "another profile uses it. Executions that ran under it can no longer be rerun with `then`.",
+        responses=schema.answers({204: OpenApiResponse(description="Deleted.")}, 403, 404, 409),
         tags=TAGS,
     )
     def delete(self, request: Request, name: str) -> Response:
-        remedy = "Give its runtimes, clients and the profiles that extend it another one first."
+        remedy = "Give its runtimes, clients and derived profiles another profile first."
         return delete(get_object_or_404(SeccompProfile, name=name), remedy)
 
 
 def next_revision(profile: SeccompProfile, values: dict[str, Any], request: Request) -> SeccompRevision:
-    """Raises ValidationError of Django."""
+    """Add a revision with the values and return it. Raises Django's ValidationError."""
     wanted: dict[str, Any] = {"allow": (), "deny": (), "rules": None}
     if profile.parent:
         newest = profile.revisions.latest("number")
@@ -135,10 +138,10 @@ def next_revision(profile: SeccompProfile, values: dict[str, Any], request: Requ
 
 class ValidateView(CatalogueView):
     @extend_schema(
-        summary="What gVisor would make of a profile",
+        summary="Check a profile",
         operation_id="validate_seccomp_profile",
-        description="Administrators only. Changes nothing. Errors keep a profile from being saved; warnings and "
-        "remarks say what it does not do although it says so, and what it will break.",
+        description="Administrators only. Changes nothing. A profile with errors cannot be saved. Warnings and "
+        "remarks name rules that gVisor does not apply, and what the profile will break.",
         request=ValidateForm,
         responses=schema.answers({200: FindingsSchema}, *CHANGING),
         tags=TAGS,

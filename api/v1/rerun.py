@@ -1,4 +1,4 @@
-"""POST /api/v1/executions/{id}/rerun: the same program once more, as it was then or as things are today."""
+"""POST /api/v1/executions/{id}/rerun: run a program again, as recorded (`then`) or as configured today (`now`)."""
 
 from uuid import UUID
 
@@ -16,15 +16,15 @@ from sandbox_platform.kit.fields import validated
 
 class RerunView(ApiView):
     @extend_schema(
-        summary="Run it again",
+        summary="Rerun an execution",
         operation_id="rerun_execution",
-        description="`then`: on the image, seccomp profile and limits it had, or 409 with what is gone. `now`: on "
-        "the runtime as it is today. `differences` lists what changed since, either way.",
+        description="`then`: on the recorded image, seccomp profile and limits, or 409 naming what no longer exists. "
+        "`now`: on the runtime's present configuration. `differences` lists the changes since, in both cases.",
         request=RerunForm,
         responses=schema.answers(
             {
                 201: OpenApiResponse(RerunSchema, "Finished."),
-                202: OpenApiResponse(RerunSchema, "Under way: see Location."),
+                202: OpenApiResponse(RerunSchema, "Not finished: poll Location."),
             },
             *schema.BODY,
             *schema.RUN,

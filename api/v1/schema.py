@@ -1,4 +1,4 @@
-"""What the OpenAPI schema says beside the forms and answers: problems, examples, authentication."""
+"""Parts of the OpenAPI schema beside forms and responses: problems, examples, authentication."""
 
 from typing import Any
 
@@ -17,16 +17,16 @@ class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
         return {"type": "http", "scheme": "bearer", "description": "A client's API token."}
 
 
-WORDS = {
-    400: "Not JSON, or otherwise malformed.",
+STATUS_DESCRIPTIONS = {
+    400: "The request is malformed: not JSON, for instance.",
     401: "The token is missing or wrong.",
-    403: "This client may not.",
-    404: "There is no such thing, or it is another client's.",
-    409: "It conflicts with what is there.",
-    413: "Too large.",
-    415: "Not a media type this endpoint takes.",
-    422: "A field is wrong: which, and what to do.",
-    429: "More than this client may have: see Retry-After.",
+    403: "The client has no permission.",
+    404: "Not found, or it belongs to another client.",
+    409: "The request conflicts with the present state.",
+    413: "The request is too large.",
+    415: "The endpoint does not accept this media type.",
+    422: "A field is invalid: `field` names it, `remedy` says how to correct it.",
+    429: "The client's quota is used up: see Retry-After.",
     503: "No client is configured, or no worker answers.",
 }
 BODY = (400, 413, 415, 422)
@@ -37,7 +37,7 @@ PROBLEM_EXAMPLE = OpenApiExample(
         "type": "urn:sandbox-platform:problem:invalid",
         "title": "Unprocessable Entity",
         "status": 422,
-        "detail": "60000 is above the cap of the runtime python: wall_time_ms is at most 10000.",
+        "detail": "wall_time_ms is above the limit of the runtime python, which is 10000.",
         "field": "limits.wall_time_ms",
         "remedy": "Ask for at most 10000, or leave it out.",
     },
@@ -47,15 +47,17 @@ PROBLEM_EXAMPLE = OpenApiExample(
 
 
 def answers(success: dict[Any, Any], *problems: int) -> dict[Any, Any]:
-    """What an endpoint answers: `success`, these problems, and those of every endpoint."""
+    """Return an endpoint's responses: `success`, the given problems, and those of every endpoint (401, 503)."""
     failures = {
-        (status, MEDIA_TYPE): OpenApiResponse(ProblemSchema, WORDS[status], examples=[PROBLEM_EXAMPLE])
+        (status, MEDIA_TYPE): OpenApiResponse(
+            ProblemSchema, STATUS_DESCRIPTIONS[status], examples=[PROBLEM_EXAMPLE]
+        )
         for status in sorted({401, 503, *problems})
     }
     return {**success, **failures}
 
 
-# The web server's own, before any of our code.
+# Sent by the web server, before the request reaches Django.
 LONG_QUERY: dict[Any, Any] = {
     (414, "text/html"): OpenApiResponse(OpenApiTypes.STR, "The request line is longer than 8190 bytes.")
 }

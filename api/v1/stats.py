@@ -1,4 +1,4 @@
-"""The last day in figures: of a client, or of all for who sees all."""
+"""GET /api/v1/stats: figures of the last 24 hours, of the client or, for callers who see everything, of all."""
 
 from datetime import timedelta
 
@@ -23,7 +23,7 @@ class PercentilesSchema(Schema):
 
 
 def measure(sql: str) -> PercentilesSchema:
-    """`sql`: what is measured of an execution."""
+    """Return a field for the percentiles of an SQL expression over executions."""
     field = PercentilesSchema()
     field.sql = sql  # type: ignore[attr-defined]
     return field
@@ -49,7 +49,7 @@ PERCENTILES = f"""
 
 class StatsView(ApiView):
     @extend_schema(
-        summary="Your last 24 hours",
+        summary="Figures of the last 24 hours",
         operation_id="get_stats",
         responses=schema.answers({200: StatsSchema}),
         tags=["Catalogue"],

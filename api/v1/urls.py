@@ -51,6 +51,6 @@ urlpatterns = [
     path("audit-trail/export", TrailExportView.as_view()),
     path("stats", StatsView.as_view()),
     path("me", MeView.as_view()),
-    # Last: what is not there is a problem too.
+    # Last: unknown paths get a problem document, too.
     re_path(r"", not_found),
 ]

@@ -1,4 +1,4 @@
-"""/api/v1/executions: submit, list, look, cancel, artifacts."""
+"""/api/v1/executions: submit, list, read and cancel executions, and list their requests."""
 
 from contextlib import suppress
 from typing import Any
@@ -24,7 +24,7 @@ from sandbox_platform.kit.fields import validated
 
 
 def answer(execution: Execution, *, created: bool) -> Response:
-    """202 while it is under way; else 201, or 200 for one that was there before."""
+    """Return the execution with 202 if it has not finished, else with 201 if it is new and 200 if not."""
     status = (201 if created else 200) if execution.is_finished else 202
     headers = {"Location": url_of(execution.pk)}
     return Response(representation.detail(execution), status=status, headers=headers)
@@ -36,7 +36,7 @@ class ExecutionsView(ApiView):
     @extend_schema(
         summary="Submit a program",
         operation_id="submit_execution",
-        description="Runs it in a fresh sandbox. How it ends is in `status` and `outcome`, not the HTTP status.",
+        description="Runs it in a fresh sandbox. `status` and `outcome` say how it ended, not the HTTP status.",
         request={
             "application/json": SubmissionForm,
             "multipart/form-data": OpenApiRequest(
@@ -47,9 +47,11 @@ class ExecutionsView(ApiView):
         examples=schema.EXAMPLES,
         responses=schema.answers(
             {
-                200: OpenApiResponse(ExecutionSchema, "The same request came before; it has finished."),
+                200: OpenApiResponse(
+                    ExecutionSchema, "A repeat with the same Idempotency-Key: the first execution, finished."
+                ),
                 201: OpenApiResponse(ExecutionSchema, "Finished."),
-                202: OpenApiResponse(ExecutionSchema, "Under way: see Location."),
+                202: OpenApiResponse(ExecutionSchema, "Not finished: poll Location."),
             },
             *schema.BODY,
             *schema.RUN,
@@ -111,9 +113,9 @@ class ExecutionView(ApiView):
 
 
 def waiting_time(request: Request) -> float:
-    """`wait` of a query, which holds texts only."""
+    """Return the query parameter `wait` in seconds, parsed from text. Raises ValidationError."""
     query: dict[str, Any] = request.query_params.dict()
-    with suppress(ValueError):  # the form says what is wrong
+    with suppress(ValueError):  # the form reports the error
         query["wait"] = float(query.get("wait", 0))
     return float(validated(WaitingForm, query)["wait"])
 
@@ -122,14 +124,14 @@ class CancelView(ApiView):
     parser_classes = [JsonParser]
 
     @extend_schema(
-        summary="Cancel",
+        summary="Cancel an execution",
         operation_id="cancel_execution",
-        description="A queued one never starts; a running one's sandbox is killed.",
+        description="A queued execution never starts. A running execution loses its sandbox.",
         request=None,
         responses=schema.answers(
             {
-                200: OpenApiResponse(ExecutionSchema, "It was queued and never starts."),
-                202: OpenApiResponse(ExecutionSchema, "It is running and ends within a second."),
+                200: OpenApiResponse(ExecutionSchema, "The execution was queued and never starts."),
+                202: OpenApiResponse(ExecutionSchema, "The execution is running and ends within a second."),
             },
             403,
             404,
@@ -143,8 +145,8 @@ class CancelView(ApiView):
         execution = self.execution(execution_id)
         if not cancelled:
             raise Conflict(
-                f"It has ended already: {execution.status}.",
-                remedy="Nothing is left to cancel.",
+                f"The execution has already ended: {execution.status}.",
+                remedy="There is nothing to cancel.",
                 code="already_ended",
             )
         return Response(representation.detail(execution), status=200 if execution.is_finished else 202)
@@ -152,9 +154,9 @@ class CancelView(ApiView):
 
 class RequestsView(ApiView):
     @extend_schema(
-        summary="Requests that an execution's program made",
+        summary="List the requests of a program",
         operation_id="list_requests",
-        description="The allowed and the refused, in their order, also while it runs: at most about a thousand.",
+        description="Allowed and refused requests in order, also while the program runs; at most about a thousand.",
         responses=schema.answers({200: EgressRequestSchema(many=True)}, 404),
         tags=["Executions"],
     )
