@@ -1,5 +1,4 @@
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -22,14 +21,8 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def cookies_of_admin() -> list[Any]:
-    """Of the module's first login: each further one would cost a slow hash and a page."""
-    return []
-
-
 @pytest.fixture
-def open_page(browser: Browser, platform: Platform, cookies_of_admin: list[Any]) -> Iterator[Open]:
+def open_page(browser: Browser, platform: Platform) -> Iterator[Open]:
     """A page of somebody who has logged in. In the end nothing may have been wrong with any of them."""
     contexts, wrong = [], list[str]()
 
@@ -53,13 +46,8 @@ def open_page(browser: Browser, platform: Platform, cookies_of_admin: list[Any])
         context.on("request", lambda request: went_out(request.url))
         page = context.new_page()
         watch(page)
-        if user == "admin" and cookies_of_admin:
-            context.add_cookies(cookies_of_admin)
-            page.goto(f"{platform.url}/admin/")
-        elif user:
+        if user:
             log_in(page, platform.url, user, PASSWORD)
-        if user == "admin" and not cookies_of_admin:
-            cookies_of_admin.extend(context.cookies())
         return page
 
     yield opened
