@@ -4,7 +4,6 @@ from pathlib import Path
 
 import django.contrib.postgres.fields
 import django.contrib.postgres.indexes
-import django.core.validators
 import django.db.models.deletion
 import django.db.models.expressions
 import django.db.models.manager
@@ -254,7 +253,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigIntegerField()),
                 ('slug', models.SlugField(db_index=False)),
                 ('name', models.CharField(max_length=100)),
-                ('aliases', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=50, validators=[django.core.validators.RegexValidator('^[A-Za-z0-9_+#-]+\\Z', 'Letters, digits and _ - + # only.')]), blank=True, default=list, size=None)),
+                ('aliases', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=50), blank=True, default=list, size=None)),
                 ('enabled', models.BooleanField(default=True)),
                 ('image', models.CharField(max_length=300)),
                 ('source_file', models.CharField(max_length=100)),

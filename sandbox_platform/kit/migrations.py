@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.commands import makemigrations
 from django.db.migrations.state import ModelState, ProjectState
+from django.db.models import Field
 
 NOT_IN_THE_DATABASE = ("choices", "help_text", "validators", "verbose_name")
 LABELS = ("verbose_name", "verbose_name_plural")
@@ -28,12 +29,19 @@ def _strip(model: ModelState) -> None:
     for name in LABELS:
         model.options.pop(name, None)
     for name, field in model.fields.items():
-        _, _, arguments, options = field.deconstruct()
-        for left_out in NOT_IN_THE_DATABASE:
-            options.pop(left_out, None)
-        if callable(default := options.get("default")) and not _is_standard(default):
-            options["default"] = type(default())  # for example `list` for our function that returns a list
-        model.fields[name] = type(field)(*arguments, **options)
+        model.fields[name] = _stored(field)
+
+
+def _stored(field: "Field[Any, Any]") -> "Field[Any, Any]":
+    """Return a copy that has only what the database stores."""
+    _, _, arguments, options = field.deconstruct()
+    for left_out in NOT_IN_THE_DATABASE:
+        options.pop(left_out, None)
+    if callable(default := options.get("default")) and not _is_standard(default):
+        options["default"] = type(default())  # for example `list` for our function that returns a list
+    if elements := options.get("base_field"):
+        options["base_field"] = _stored(elements)
+    return type(field)(*arguments, **options)
 
 
 def _is_standard(function: Any) -> bool:

@@ -126,6 +126,12 @@ def stop() -> None:
 
 def migrate_from_0_1() -> None:
     """Upgrade the stack's database from 0.1: services stopped, database dumped, then one transaction."""
+    if envfile.settings().get("DATABASE_URL"):
+        raise SetupError(
+            "the database is not the stack's",
+            "DATABASE_URL in .env names another one, which this command cannot dump",
+            "follow docs/upgrading.md, A Postgres of your own",
+        )
     stop()
     with step("starting Postgres alone"):
         _compose("up", "--detach", "--no-build", "--wait", "postgres")

@@ -9,6 +9,8 @@ from django.apps import apps
 from django.conf import settings
 from django.core.management import call_command
 
+from sandbox_platform.kit.migrations import NOT_IN_THE_DATABASE
+
 ALLOWED = {"django", "pghistory", "pgtrigger", "uuid_utils", "datetime", "decimal", "pathlib", "uuid"}
 
 
@@ -35,6 +37,13 @@ def test_every_app_with_tables_has_a_migration() -> None:
 @pytest.mark.parametrize("path", migrations(), ids=lambda path: f"{path.parent.parent.name}-{path.stem}")
 def test_migration_imports_nothing_of_ours(path: Path) -> None:
     assert set(imported(path)) <= ALLOWED
+
+
+@pytest.mark.parametrize("path", migrations(), ids=lambda path: f"{path.parent.parent.name}-{path.stem}")
+def test_migration_holds_only_what_the_database_stores(path: Path) -> None:
+    tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    options = {node.arg for node in tree if isinstance(node, ast.keyword)}
+    assert not options & set(NOT_IN_THE_DATABASE)
 
 
 def test_models_have_no_change_without_a_migration(db: None) -> None:

@@ -48,6 +48,13 @@ def test_a_taken_port_is_told_before_the_start(monkeypatch: pytest.MonkeyPatch) 
     stack.check_port({"SANDBOX_EXECUTOR_MANAGER_PORT": port})
 
 
+def test_the_upgrade_refuses_a_database_that_it_cannot_dump(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack.envfile, "settings", lambda: {"DATABASE_URL": "postgresql://db.example/sandbox"})
+    monkeypatch.setattr(stack, "stop", lambda: pytest.fail("the stack was stopped"))
+    with pytest.raises(SetupError, match="DATABASE_URL"):
+        stack.migrate_from_0_1()
+
+
 def test_our_own_running_web_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stack, "services", lambda: {"web": UP})
     stack.check_port({"SANDBOX_EXECUTOR_MANAGER_PORT": "not even read"})
