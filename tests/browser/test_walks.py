@@ -96,7 +96,7 @@ def test_a_failure_is_explained_and_run_again(admin: Page, platform: Platform) -
     admin.get_by_role("button", name="Run with the recorded configuration").click()
     admin.wait_for_url("**/change/")
     expect(admin.locator("#status")).to_have_text("Failed")
-    expect(admin.locator("#execution")).to_contain_text("pinned to what it was then")
+    expect(admin.locator("#execution")).to_contain_text("pinned to the recorded configuration")
 
 
 def test_search_marks_its_hits_and_can_be_saved_and_exported(admin: Page, platform: Platform) -> None:
