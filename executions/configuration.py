@@ -1,4 +1,4 @@
-"""What one run gets: resolved when it is submitted, stored in its row, read back by whoever runs or compares it."""
+"""Configuration of one run: resolved at submission, stored in the execution's row, read to run or compare it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -15,17 +15,17 @@ from seccomp_profiles.models import SeccompProfile, SeccompRevision
 
 
 class NotReproducible(EngineError):
-    """Something that a run had is not there any more."""
+    """Something that the run was configured with no longer exists."""
 
 
 @dataclass(frozen=True)
 class RunConfiguration:
-    """The columns of Execution that say what a run gets, under the same names.
+    """The configuration columns of Execution, under the same names.
 
     `resolve` fixes runtime_revision, network, limits, environment and artifact_suffixes at submission. Image and
-    profile stay empty until a sandbox was started: only its node knows what image a reference means there, and a
-    profile activated while the run waits counts. If the runtime was changed while the run waited, its new revision
-    counts too, because no run starts under an old one; the stored limits then are upper bounds.
+    profile stay empty until a sandbox has started: only the node can resolve the image reference, and a profile
+    that is activated while the run waits applies to it. If the runtime changes while the run waits, the new revision
+    applies, too, because no run starts under an old one. The stored limits are then upper bounds.
 
     limits: as stored. Rows of an earlier release may lack some of today's.
     artifact_suffixes: endings of the files kept from ./artifacts; None keeps every file.
@@ -50,7 +50,7 @@ class RunConfiguration:
         limits: Mapping[str, int] | None = None,
         artifact_suffixes: list[str] | None = None,
     ) -> "RunConfiguration":
-        """Raises LimitTooHigh."""
+        """Return the configuration for a run submitted now, without image and profile. Raises LimitTooHigh."""
         return cls(
             image_id="",
             runtime_revision=runtime.revision,
@@ -71,7 +71,7 @@ class RunConfiguration:
         return {name: getattr(self, name) for name in COLUMNS}
 
     def started(self, sandbox: SandboxConfiguration, image_id: str) -> "RunConfiguration":
-        """Return the configuration with what a sandbox adds to it or changes."""
+        """Return a copy with the values of the sandbox that the run started in."""
         return replace(
             self,
             image_id=image_id,
@@ -84,8 +84,11 @@ class RunConfiguration:
         )
 
     def in_force(self, runtime: Runtime, client: Client | None) -> SandboxConfiguration:
-        """Return what a sandbox started now gets: the runtime as it is, the client's own profile before the
-        runtime's, and no more than the stored limits and network."""
+        """Return the configuration of a sandbox that starts now.
+
+        It is the runtime's present configuration, with the client's profile if the client has one, the stored
+        network, and limits no higher than the stored ones.
+        """
         present = SandboxConfiguration.of_runtime(runtime, self.network)
         return replace(
             present,
@@ -94,7 +97,7 @@ class RunConfiguration:
         )
 
     def as_recorded(self, runtime: Runtime) -> SandboxConfiguration:
-        """Return what the run's own sandbox had. Raises NotReproducible."""
+        """Return the configuration of the run's original sandbox. Raises NotReproducible."""
         if not self.image_id:
             raise NotReproducible("it never had a sandbox")
         return SandboxConfiguration(
@@ -108,21 +111,21 @@ class RunConfiguration:
         )
 
     def recorded_profile(self) -> SeccompRevision | None:
-        """Raises NotReproducible."""
+        """Return the recorded revision, None for no filter. Raises NotReproducible if it was deleted."""
         try:
             return SeccompProfile.objects.with_sha256(self.profile_sha256, name=self.profile_name)
         except SeccompProfile.DoesNotExist as e:
             raise NotReproducible(f"the seccomp profile {self.profile_name} was deleted") from e
 
     def recorded_limits(self) -> Limits:
-        """Raises NotReproducible."""
+        """Return the recorded limits. Raises NotReproducible if their names are not those of today."""
         try:
             return Limits(**self.limits)
         except TypeError as e:
-            raise NotReproducible("the platform has other limits today") from e
+            raise NotReproducible("the platform has a different set of limits today") from e
 
     def differences(self, other: "RunConfiguration") -> list[dict[str, Any]]:
-        """Return a field, its value here (`then`) and there (`now`) for each difference, by the API's names."""
+        """Compare with `other`. Return field (its API name), `then` (value in self) and `now` (value in other)."""
         then, now = self._by_api_name(), other._by_api_name()
         return [
             {"field": name, "then": then.get(name), "now": now.get(name)}

@@ -1,4 +1,4 @@
-"""What one run may use: the least of what the runtime, the client and the request say."""
+"""Compute a run's limits: the lowest of the runtime's limit, the client's cap and the requested value."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,24 +9,26 @@ from runtimes.models import ADJUSTABLE, Limits, Runtime
 
 
 class LimitTooHigh(ValueError):
-    def __init__(self, field: str, cap: int, whose: str) -> None:
-        super().__init__(f"{field} is above {whose}, which is {cap}.")
+    def __init__(self, field: str, cap: int, cap_name: str) -> None:
+        super().__init__(f"{field} is above {cap_name}, which is {cap}.")
         self.field = field
         self.cap = cap
-        self.whose = whose
 
 
 def effective_limits(runtime: Runtime, client: Client | None, requested: Mapping[str, int]) -> Limits:
-    """Raises LimitTooHigh for a requested value above its cap: a run under less than was asked for would fail
-    later, and nobody would know why."""
+    """Return the limits of a run. `requested`: values by names of ADJUSTABLE.
+
+    Raises LimitTooHigh for a requested value above its cap. If the value were lowered silently, the run could fail
+    later without an obvious reason.
+    """
     limits = runtime.limits
     values: dict[str, Any] = {}
     for field in ADJUSTABLE:
-        cap, whose = getattr(limits, field), f"the limit of the runtime {runtime.slug}"
-        clients = getattr(client, f"max_{field}", None)
-        if clients is not None and clients < cap:
-            cap, whose = clients, f"the cap of the client {client}"
+        cap, cap_name = getattr(limits, field), f"the limit of the runtime {runtime.slug}"
+        client_cap = getattr(client, f"max_{field}", None)
+        if client_cap is not None and client_cap < cap:
+            cap, cap_name = client_cap, f"the cap of the client {client}"
         if requested.get(field, 0) > cap:
-            raise LimitTooHigh(field, cap, whose)
+            raise LimitTooHigh(field, cap, cap_name)
         values[field] = requested.get(field, cap)
     return replace(limits, **values)

@@ -1,4 +1,4 @@
-"""An execution as every door shows it: the API's answers with their OpenAPI schema, exports and the console."""
+"""An execution as JSON, with its OpenAPI schema. The API, the exports and the console use it."""
 
 import json
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from seccomp_profiles.models import UNCONFINED
 
 
 def json_value(text: str | None) -> Any:
-    """Parse stored JSON text into what an answer can hold: NaN is null; what nests too deeply stays the text."""
+    """Parse stored JSON text for a response. NaN becomes None; a value that nests too deeply stays text."""
     if text is None:
         return None
     try:
@@ -33,7 +33,7 @@ class LimitsSchema(Stored):
             "cpus": serializers.FloatField,
             "output_action": partial(serializers.ChoiceField, OutputAction.choices),
         }
-        # Limits with a default were added later: an execution from before has none of them.
+        # A limit with a default was added in a later release: older executions lack it.
         return {
             limit.name: kinds.get(limit.name, serializers.IntegerField)(required=limit.default is MISSING)
             for limit in fields(Limits)
@@ -47,9 +47,9 @@ class ViolationSchema(Stored):
 
 
 class EgressRuleSchema(Stored):
-    domain = serializers.CharField(help_text="With a leading dot: and all below it.")
-    runtime = serializers.CharField(allow_null=True, help_text="Null: of every runtime.")
-    client = serializers.CharField(allow_null=True, help_text="Null: of every client.")
+    domain = serializers.CharField(help_text="With a leading dot: the domain and its subdomains.")
+    runtime = serializers.CharField(allow_null=True, help_text="Null: the rule applies to every runtime.")
+    client = serializers.CharField(allow_null=True, help_text="Null: the rule applies to every client.")
 
 
 class FileSchema(Schema):
@@ -70,7 +70,7 @@ class RefusedCallsSchema(Schema):
 
 
 class EgressSchema(Schema):
-    # Of a list: for each request of the program, whether it was allowed.
+    # Built from a list with one bool per request of the program: whether it was allowed.
     requests = computed(serializers.IntegerField(help_text="GET …/requests lists them."), len)
     refused = computed(serializers.IntegerField(), lambda allowed: allowed.count(False))
 
@@ -86,32 +86,34 @@ def _refused_calls(execution: Execution) -> RefusedCalls | None:
 
 
 def _egress(execution: Execution) -> list[bool] | None:
-    """None where the program could make no request."""
+    """Return for each request whether it was allowed, or None if the run had no egress."""
     if execution.network == Network.NONE:
         return None
     return list(execution.egress_requests.values_list("allowed", flat=True))
 
 
 class _Small(Schema):
-    # Fields of a bounded size: what a list shows.
+    # Fields of bounded size, which lists show by default.
     id = serializers.UUIDField()
     status = serializers.ChoiceField(Status.choices)
-    outcome = serializers.ChoiceField([("", "Not ended yet"), *Outcome.choices], help_text="Why it ended so.")
-    message = serializers.CharField(help_text="What the platform has to say about the outcome.")
+    outcome = serializers.ChoiceField(
+        [("", "Not ended"), *Outcome.choices], help_text="Why the execution has its final status."
+    )
+    message = serializers.CharField(help_text="One sentence about the outcome, for people.")
     client = serializers.CharField(
-        allow_null=True, help_text="Whose it is; null: it came without a token.", source="client.name"
+        allow_null=True, help_text="Name of the client; null: submitted without a token.", source="client.name"
     )
     runtime = serializers.CharField(source="runtime.slug")
     mode = serializers.ChoiceField(Mode.choices)
-    endpoint = serializers.CharField(help_text="Where it came in.")
+    endpoint = serializers.CharField(help_text="Endpoint that accepted the execution.")
     labels = Texts()
     exit_code = serializers.IntegerField(allow_null=True)
     signal = serializers.IntegerField(allow_null=True)
     stdout_truncated = serializers.BooleanField()
     stderr_truncated = serializers.BooleanField()
     artifact_count = serializers.IntegerField()
-    input_count = serializers.IntegerField(help_text="Files given beside the program.")
-    source_file = serializers.CharField(help_text="Where in /workspace the program is.")
+    input_count = serializers.IntegerField(help_text="Number of files sent with the program.")
+    source_file = serializers.CharField(help_text="Path of the program in /workspace.")
     code_sha256 = serializers.CharField()
     queued_at = serializers.DateTimeField()
     claimed_at = serializers.DateTimeField(allow_null=True)
@@ -121,14 +123,14 @@ class _Small(Schema):
     finished_at = serializers.DateTimeField(allow_null=True)
     cancel_requested_at = serializers.DateTimeField(allow_null=True)
     duration_ms = serializers.FloatField(
-        allow_null=True, help_text="From handing over the job to its end.", source="run_ms"
+        allow_null=True, help_text="Time from sending the job to its end.", source="run_ms"
     )
     cpu_ms = serializers.IntegerField(allow_null=True)
     peak_memory_bytes = serializers.IntegerField(allow_null=True)
     warm = serializers.BooleanField(allow_null=True)
     batch_id = serializers.UUIDField(allow_null=True)
     rerun_of = serializers.UUIDField(allow_null=True)
-    pinned = serializers.BooleanField(help_text="A rerun on the image, profile and limits of then.")
+    pinned = serializers.BooleanField(help_text="Whether it is a rerun on the recorded image, profile and limits.")
     image_id = serializers.CharField()
     runtime_revision = serializers.IntegerField()
     profile_name = serializers.CharField()
@@ -142,22 +144,22 @@ class _Small(Schema):
 
 
 class _Listed(_Small):
-    # Also those of up to megabytes each, which a list shows when they are asked for.
+    # Adds fields of up to megabytes each, which lists show only on request.
     code = serializers.CharField()
     arguments = computed(AnyJson(), lambda execution: json_value(execution.arguments))
     stdin = serializers.CharField()
     argv = serializers.ListField(child=serializers.CharField())
-    environment = Texts(help_text="Of this execution.", source="variables")
-    runtime_environment = Texts(help_text="Of its runtime.", source="environment")
+    environment = Texts(help_text="Environment variables that the caller set.", source="variables")
+    runtime_environment = Texts(help_text="Environment variables of the runtime.", source="environment")
     stdout = serializers.CharField()
     stderr = serializers.CharField()
-    result = computed(AnyJson(help_text="What main() returned."), lambda execution: json_value(execution.result))
+    result = computed(AnyJson(help_text="Return value of main()."), lambda execution: json_value(execution.result))
     policy_violations = ViolationSchema(many=True)
-    egress_rules = EgressRuleSchema(many=True, help_text="The allow-list that applied when it began.")
+    egress_rules = EgressRuleSchema(many=True, help_text="The allow-list when the run began.")
 
 
 class ListedExecutionSchema(_Listed):
-    """What `fields` asks for; without it, all but the large ones."""
+    """The fields named in `fields`. Default: all except the large ones."""
 
     def get_fields(self) -> Any:
         fields = super().get_fields()
@@ -169,15 +171,17 @@ class ListedExecutionSchema(_Listed):
 class ExecutionSchema(_Listed):
     files = computed(FileSchema(many=True), _files)
     refused_calls = computed(
-        RefusedCallsSchema(allow_null=True, help_text="By its seccomp profile; null: nobody asked."),
+        RefusedCallsSchema(
+            allow_null=True, help_text="System calls that the seccomp profile refused; null: not traced."
+        ),
         _refused_calls,
     )
-    egress = computed(EgressSchema(allow_null=True, help_text="Null: it could make no request."), _egress)
+    egress = computed(EgressSchema(allow_null=True, help_text="Null: the run had no egress."), _egress)
 
 
 SMALL = tuple(_Small.getters)
 LISTED = _Listed.getters
-# By the column that holds them.
+# Name of a large field → its column.
 LARGE = {name: _Listed._declared_fields[name].source or name for name in LISTED if name not in _Small.getters}
 
 detail = ExecutionSchema.dump
@@ -188,6 +192,6 @@ def listed(execution: Execution, fields: Iterable[str]) -> dict[str, Any]:
 
 
 def unneeded_columns(fields: Iterable[str]) -> list[str]:
-    """Large ones, not to be read for a list that does not show them."""
+    """Return the large columns that a list with these fields need not read."""
     wanted = set(fields)
     return [column for name, column in LARGE.items() if name not in wanted]

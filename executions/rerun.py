@@ -1,4 +1,4 @@
-"""Running an execution's program again: on the configuration it had, or on the present one."""
+"""Rerun an execution's program on its recorded configuration (`then`) or on the present one (`now`)."""
 
 import hashlib
 from collections.abc import Callable
@@ -16,7 +16,10 @@ from sandboxes import images
 
 
 def configuration_today(execution: Execution, caller: Client | None) -> RunConfiguration:
-    """Return what the program would get if the caller submitted it now. Raises images.NobodyAnswers."""
+    """Return the configuration that the caller would get by submitting the program now.
+
+    Raises images.NobodyAnswers.
+    """
     runtime = execution.runtime
     resolved = RunConfiguration.resolve(runtime, caller, artifact_suffixes=execution.artifact_suffixes)
     sandbox = resolved.in_force(runtime, caller)
@@ -24,18 +27,18 @@ def configuration_today(execution: Execution, caller: Client | None) -> RunConfi
 
 
 def obstacles(execution: Execution, today: RunConfiguration) -> list[str]:
-    """Return why the program cannot run as it did then. Raises images.NobodyAnswers."""
+    """Return the reasons why the program cannot run on its recorded configuration. Raises images.NobodyAnswers."""
     then = RunConfiguration.stored(execution)
     if not then.image_id:
         return ["it never had a sandbox"]
     found = []
     if hashlib.sha256(execution.code.encode()).hexdigest() != execution.code_sha256:
-        found.append("its code is not stored as it was")
+        found.append("the stored code differs from the code that ran")
     if today.image_id != then.image_id and not images.image_id(then.image_id):
-        found.append(f"the image {then.image_id} is gone")
+        found.append(f"the image {then.image_id} no longer exists")
     found += _gone(then.recorded_profile) + _gone(then.recorded_limits)
     if then.network == Network.EGRESS != today.network:
-        found.append("it had egress, which its runtime or this client has not got today")
+        found.append("it had egress, which the runtime or this client does not have today")
     for name, value in then.limits.items():
         cap = today.limits.get(name)
         if isinstance(value, int | float) and isinstance(cap, int | float) and value > cap:
@@ -52,22 +55,22 @@ def _gone(read: Callable[[], Any]) -> list[str]:
 
 
 def look(execution: Execution, caller: Client | None) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return what has changed since, and why the program cannot run as it did then.
+    """Return the differences between then and now, and the obstacles to running on the recorded configuration.
 
-    Raises Refused if it cannot run at all.
+    Raises Refused if the program cannot run at all.
     """
     refuse_gone_mode(execution)
     today = configuration_today(execution, caller)
     return RunConfiguration.stored(execution).differences(today), obstacles(execution, today)
 
 
-def refuse_gone_configuration(found: list[str]) -> None:
-    """Raises Conflicting. `found`: what `look` says about running as then."""
-    if found:
+def refuse_gone_configuration(obstacles: list[str]) -> None:
+    """Raise Conflicting if there are obstacles. `obstacles`: the second value of `look`."""
+    if obstacles:
         raise Conflicting(
-            f"It cannot run as it did then: {'; '.join(found)}.",
+            f"The execution cannot run on its recorded configuration: {'; '.join(obstacles)}.",
             field="configuration",
-            remedy="Run it on today's configuration (now).",
+            remedy="Rerun it on today's configuration (now).",
             code="configuration_gone",
         )
 
@@ -75,8 +78,8 @@ def refuse_gone_configuration(found: list[str]) -> None:
 def refuse_gone_mode(execution: Execution) -> None:
     if execution.mode not in execution.runtime.modes:
         raise Conflicting(
-            f"The runtime {execution.runtime} has no mode {execution.mode} any more.",
-            remedy="An administrator can give it back to the runtime.",
+            f"The runtime {execution.runtime} no longer has the mode {execution.mode}.",
+            remedy="An administrator can add the mode to the runtime.",
             code="mode_gone",
         )
 

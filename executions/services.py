@@ -1,4 +1,4 @@
-"""What happens to executions; the API, the admin and the tasks all come through here."""
+"""Submit, queue, finish and cancel executions. The API, the admin and the tasks use only these functions."""
 
 import hashlib
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ TASK = "executions.tasks.run_execution"
 
 
 def db_text(text: str) -> str:
-    """Text as Postgres can hold it: without NUL and without lone surrogates."""
+    """Return the text with NUL and lone surrogates replaced: Postgres cannot hold them."""
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
@@ -45,7 +45,7 @@ class RuntimeNotAllowed(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """What a caller asked for, checked for form but not yet for permission."""
+    """A caller's request. Its form is validated, its permissions are not yet checked."""
 
     runtime: Runtime
     code: str
@@ -54,29 +54,29 @@ class Request:
     arguments: str = "{}"  # JSON text
     stdin: str = ""
     argv: list[str] = field(default_factory=list)
-    source_file: str = ""  # the runtime's, unless the caller named another
-    files: Mapping[str, bytes] = field(default_factory=dict)  # beside the program, by their path in /workspace
+    source_file: str = ""  # "": the runtime's source file
+    files: Mapping[str, bytes] = field(default_factory=dict)  # further files, by path in /workspace
     variables: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     idempotency_key: str | None = None
     request_sha256: str = ""
     batch_id: UUID | None = None
     rerun_of: UUID | None = None
-    pinned_to: Execution | None = None  # run on the configuration that this one ran on
+    pinned_to: Execution | None = None  # run on this execution's configuration
     client: Client | None = None
     remote_address: str | None = None
-    # By the names of runtimes.models.ADJUSTABLE; the runtime's and the client's where there is none.
+    # Keys are names of runtimes.models.ADJUSTABLE. Without a value, the runtime's limit and the client's cap apply.
     limits: Mapping[str, int] = field(default_factory=dict)
-    artifact_suffixes: list[str] | None = None  # with the dot; None keeps every file
-    # False: only the answer tells the execution's id, so nobody can watch the run.
+    artifact_suffixes: list[str] | None = None  # with the leading dot; None keeps every file
+    # False: the caller learns the id only from the answer, so nobody can watch the run.
     announce_start: bool = True
     callback_url: str = ""  # checked by callbacks.addresses.check_url
-    # Chosen by a caller who waits for it: it listens before the run can end.
+    # Set by a caller that waits for the end: it must listen before the run can end.
     execution_id: UUID = field(default_factory=uuid_utils.compat.uuid7)
-    configuration: RunConfiguration | None = None  # where the door has resolved it already
+    configuration: RunConfiguration | None = None  # set if the caller has resolved it already
 
     def resolve(self) -> RunConfiguration:
-        """Raises LimitTooHigh."""
+        """Return the run's configuration: resolved now, or the stored one if pinned. Raises LimitTooHigh."""
         if self.pinned_to is None:
             return RunConfiguration.resolve(
                 self.runtime, self.client, limits=self.limits, artifact_suffixes=self.artifact_suffixes
@@ -86,11 +86,11 @@ class Request:
 
 
 def submit(request: Request, *, policy: str, admitted: bool = False) -> Execution:
-    """Record the execution and queue it, or record why not. The row exists when this returns.
+    """Store the execution and queue it, or store it as rejected. The row exists when this returns.
 
-    `admitted`: the caller has counted it already, in the transaction that this is part of.
+    `admitted`: the caller has counted the execution against the quotas already, in the present transaction.
 
-    Raises RuntimeNotAllowed, limits.LimitTooHigh, admission.OverLimit and NeverFits, and then there is none.
+    Raises RuntimeNotAllowed, limits.LimitTooHigh, admission.OverLimit and NeverFits; then no row is stored.
     """
     if request.client and not request.client.may_use(request.runtime):
         raise RuntimeNotAllowed(request.client, request.runtime)
@@ -123,7 +123,7 @@ def submit(request: Request, *, policy: str, admitted: bool = False) -> Executio
         **configuration.columns(),
     )
     if not request.runtime.enabled:
-        message = f"The runtime {request.runtime.slug} is switched off; an administrator can enable it."
+        message = f"Runtime disabled: {request.runtime.slug}. An administrator can enable it."
         return _reject(execution, request.files, Outcome.RUNTIME_DISABLED, message, admitted=admitted)
     if policy != CodePolicy.OFF:
         found = code_policy.check(request.code, request.runtime.slug, request.runtime.disabled_rules)
@@ -142,7 +142,11 @@ def submit(request: Request, *, policy: str, admitted: bool = False) -> Executio
 
 
 def enqueue(execution: Execution) -> None:
-    """With its client's name on it, whose turn it will be, and its own, by which the keeper misses it."""
+    """Queue the execution's task.
+
+    The task carries the client's id, which decides whose turn it is, and the execution's id, by which the keeper
+    notices a lost task.
+    """
     name = str(execution.pk)
     broker = NotifyBroker(client_id=execution.client_id, execution_id=execution.pk)
     async_task(TASK, name, task_name=name, broker=broker)
@@ -178,9 +182,10 @@ def finish(
     redacting: bool = True,
     **fields: Any,
 ) -> bool:
-    """Store the end of a queued or running execution, once. False if somebody else already did.
+    """Store the end of an open execution. Return False if it has already ended.
 
-    A `report` comes with the `limits` it ran under, among `fields`. `redacting`: False if no policy redacts.
+    `fields`: further columns; with a `report`, they must include the `limits` of the run. `redacting`: False if no
+    policy redacts.
     """
     values: dict[str, Any] = fields | {
         "status": verdict.status,
@@ -198,7 +203,7 @@ def finish(
     if redacting:
         row = Execution.objects.filter(pk=execution_id)
         values |= redaction.redacted_end(lambda names: row.values(*names).first(), values)
-    # A trigger tells the caller and gives the sandbox back.
+    # A trigger notifies the caller and marks the sandbox as used.
     with transaction.atomic() if report and report.artifacts else nullcontext():
         if not Execution.objects.open().filter(pk=execution_id).update(**values):
             return False
@@ -230,8 +235,10 @@ def _from_report(report: Report, output_bytes: int) -> dict[str, Any]:
 
 
 def cancel(execution_id: UUID, *, outcome: Outcome = Outcome.CALLER_GONE) -> bool:
-    """End it as soon as possible: a queued one never starts, a running one's sandbox is killed. False if it had
-    ended already."""
+    """Cancel an execution: a queued one never starts, a running one loses its sandbox.
+
+    Returns False if it has already ended.
+    """
     with transaction.atomic():
         row = Execution.objects.select_for_update().filter(pk=execution_id, status__in=OPEN).first()
         if row is None:

@@ -1,4 +1,4 @@
-"""From a checked form to a queued execution: runtime, limits, files, and the Idempotency-Key."""
+"""Turn a validated form into a queued execution: runtime, limits, files and Idempotency-Key."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ def runtime_named(name: str) -> Runtime:
 def request_of(
     form: dict[str, Any], *, runtime: Runtime, client: Client | None, http: Request | HttpRequest
 ) -> services.Request:
-    """Raises InvalidField."""
+    """Return the services.Request of a validated SubmissionForm. Raises InvalidField."""
     if form["mode"] not in runtime.modes:
         raise InvalidField(
             "mode",
@@ -43,7 +43,7 @@ def request_of(
             f"Send {' or '.join(runtime.modes)}.",
         )
     if nested_deeper_than(MAX_NESTING, form["arguments"]):
-        raise InvalidField("arguments", f"Nested deeper than {MAX_NESTING} levels.", "Send it as a file.")
+        raise InvalidField("arguments", f"Nested deeper than {MAX_NESTING} levels.", "Send the data as a file.")
     given = files.contents(form.get("files", ()))
     source_file, code, beside = files.program(form.get("code"), given, form.get("entry"), runtime.source_file)
     request = services.Request(
@@ -66,29 +66,31 @@ def request_of(
     try:
         return replace(request, configuration=request.resolve())
     except LimitTooHigh as e:
-        raise InvalidField(f"limits.{e.field}", str(e), f"Ask for at most {e.cap}, or leave it out.") from e
+        raise InvalidField(f"limits.{e.field}", str(e), f"Request at most {e.cap}, or leave the field out.") from e
 
 
 def idempotency_key(http: Request) -> str | None:
     key = http.headers.get("Idempotency-Key")
     if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
         raise InvalidField(
-            "Idempotency-Key", "Not 1 to 255 visible ASCII characters.", "Send a UUID, for instance."
+            "Idempotency-Key", "Not 1 to 255 visible ASCII characters.", "Send a UUID, for example."
         )
     return key
 
 
 def fingerprint(data: Any) -> str:
-    """Of what is asked for; how long the caller waits for it is no part of that."""
-    asked = {name: value for name, value in data.items() if name != "wait"}
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    """Return the SHA-256 of a request body without `wait`, which does not change the execution."""
+    content = {name: value for name, value in data.items() if name != "wait"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def submit_once(
     key: str | None, data: Any, client: Client | None, make: Callable[[], services.Request]
 ) -> tuple[Execution, bool]:
-    """The execution under this key, and whether it is new. Raises Conflicting if the key came with another
-    request."""
+    """Return the execution with this key, and whether it is new.
+
+    Raises Conflicting if the key was used for a different request.
+    """
     if key is None:
         request = make()
         return services.submit(request, policy=request.runtime.code_policy), True
@@ -101,7 +103,7 @@ def submit_once(
     except IntegrityError as e:
         if not _is_taken(e):
             raise
-        # Somebody with the same key was faster by a moment.
+        # A concurrent request with the same key was stored first.
         return _same(Execution.objects.get(client=client, idempotency_key=key), sha256), False
 
 
@@ -119,7 +121,7 @@ def _is_taken(error: IntegrityError) -> bool:
 def _same(earlier: Execution, sha256: str) -> Execution:
     if earlier.request_sha256 != sha256:
         raise Conflicting(
-            f"This Idempotency-Key came with another request, execution {earlier.pk}.",
+            f"This Idempotency-Key was used for a different request, execution {earlier.pk}.",
             field="Idempotency-Key",
             remedy="Use a new key for a new request.",
             code="idempotency_key_reused",
@@ -128,7 +130,10 @@ def _same(earlier: Execution, sha256: str) -> Execution:
 
 
 def until_finished(execution: Execution, *, wait_s: float, http: Request) -> Execution:
-    """As it is when it has finished, the time is over, or the caller has hung up: then it goes on by itself."""
+    """Return the execution when it has finished, after `wait_s` seconds, or when the caller has disconnected.
+
+    An unfinished execution continues.
+    """
     if execution.is_finished or not wait_s:
         return execution
     with waiting.hub.waiter(execution.pk) as waiter:
@@ -136,5 +141,5 @@ def until_finished(execution: Execution, *, wait_s: float, http: Request) -> Exe
         done = waiter.wait(timeout_s=wait_s, caller=caller, look_first=True)
     if not isinstance(done, Execution):
         done = Execution.objects.select_related("runtime").get(pk=execution.pk)
-    done.client = execution.client  # known already
+    done.client = execution.client  # avoid a query
     return done

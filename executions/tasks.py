@@ -1,4 +1,4 @@
-"""The background task: one execution, one sandbox, one result."""
+"""The worker's task: run one execution in one sandbox and store its result."""
 
 import logging
 import time
@@ -37,15 +37,16 @@ from sandboxes.sessions import session_of, state_of
 
 logger = logging.getLogger(__name__)
 
-# The keeper starts sandboxes, many wishes weighed against each other. When it is away, the worker does.
+# The keeper starts sandboxes, because it sees the demand of all waiting runs. If the keeper is down or takes longer
+# than this, the worker starts its own sandbox.
 KEEPER_PATIENCE_S = 15
-# A call may be lost, or another claim what it was about.
+# Poll at this interval, too: a call may be lost, or another run may claim the sandbox that it announced.
 LOOK_AGAIN_S = 2.0
-ANSWER_S = 0.03
+ANSWER_S = 0.03  # head start of the answer before gVisor is taken down
 STORE_PATIENCE_S = 120
 PROFILES = ("runtime__seccomp_profile__active", "client__seccomp_profile__active")
-# A warm sandbox is found by the hash of its rules. They have tens of kilobytes.
-NOT_FOR_A_CLAIM = [
+# Not loaded with a claimed execution. A warm sandbox is found by the hash of the rules, which are tens of kilobytes.
+DEFERRED_COLUMNS = [
     "runtime__smoke",
     "runtime__packages",
     *(f"{path}__{field}" for path in PROFILES for field in ("rules", "effective", "allow", "deny", "note")),
@@ -53,7 +54,7 @@ NOT_FOR_A_CLAIM = [
 
 
 def run_execution(execution_id: str) -> None:
-    """Runs a queued execution; returns quietly if it is gone, taken or cancelled."""
+    """Claim and run a queued execution. Do nothing if it is deleted, claimed by another worker or cancelled."""
     execution = take(execution_id)
     if execution is None:
         return
@@ -64,15 +65,15 @@ def run_execution(execution_id: str) -> None:
         give_up(
             execution,
             Outcome.START_FAILED,
-            f"The image {image} is not on the node {settings.SANDBOX_NODE}. If it is one of ours, "
-            f"`make build RUNTIMES={slug}` builds it.",
+            f"Sandbox start failed: the image {image} is not on the node {settings.SANDBOX_NODE}. If the image "
+            f"is one of the platform's, run `make build RUNTIMES={slug}`.",
         )
     except EngineError as e:
-        give_up(execution, Outcome.START_FAILED, f"No sandbox could be started: {e}")
+        give_up(execution, Outcome.START_FAILED, f"Sandbox start failed: {e}")
     except Exception as e:
-        # The boundary of the worker: whatever it is, the caller must hear of it and the sandbox must go.
+        # Catch everything here: the caller must get an answer, and the sandbox must be removed.
         logger.error("execution %s: %s", execution_id, without_text(e))
-        give_up(execution, Outcome.INTERNAL, f"The platform failed: {type(e).__name__}. Its log says more.")
+        give_up(execution, Outcome.INTERNAL, f"Internal error: {type(e).__name__}. See the worker's log.")
 
 
 def give_up(execution: Execution, outcome: Outcome, message: str) -> None:
@@ -110,31 +111,36 @@ def run(execution: Any) -> None:
 
 
 def watched(execution: Any, limits: Limits) -> AbstractContextManager[Callable[[Report], None] | None]:
-    """Live output, unless what is stored is to be redacted: a secret may lie across two pieces of it."""
+    """Publish live output, unless a redaction policy applies: a secret may be split between two pieces of output."""
     if execution.redacting and redaction.applies_to(execution.client_id):
         return nullcontext()
     return live.output(execution.pk, limits.output_bytes)
 
 
 def take(execution_id: str) -> Any:
-    """Only one worker can turn queued into running. The execution, with `redacting`: whether any policy redacts;
-    None for the others."""
+    """Claim the execution and return it, annotated with `redacting`: whether any policy redacts.
+
+    Returns None if the execution is not queued any more: the UPDATE lets only one worker claim it.
+    """
     with prepared():
         taken = Execution.objects.filter(pk=execution_id, status=Status.QUEUED).update(
             status=Status.RUNNING,
             node=settings.SANDBOX_NODE,
-            # Asked of Postgres in the UPDATE itself: the session known here may be dead, and replaced by it.
+            # Evaluated in the UPDATE: a pid read earlier may belong to a dead session, which the UPDATE replaced.
             worker_backend=Func(function="pg_backend_pid", output_field=PositiveIntegerField()),
             claimed_at=timezone.now(),
         )
         if not taken:
             return None
-        rows = Execution.objects.select_related("runtime", "client", *PROFILES).defer(*NOT_FOR_A_CLAIM)
+        rows = Execution.objects.select_related("runtime", "client", *PROFILES).defer(*DEFERRED_COLUMNS)
         return rows.annotate(redacting=any_policy_redacts()).get(pk=execution_id)
 
 
 def configuration_of(execution: Execution) -> SandboxConfiguration:
-    """Return what its sandbox is started from: what is in force now, unless it is pinned. Raises EngineError."""
+    """Return the configuration of the execution's sandbox: the recorded one if it is pinned, else the one in force.
+
+    Raises EngineError.
+    """
     stored = RunConfiguration.stored(execution)
     if execution.pinned:
         return stored.as_recorded(execution.runtime)
@@ -144,37 +150,43 @@ def configuration_of(execution: Execution) -> SandboxConfiguration:
 def acquire(
     engine: Engine, configuration: SandboxConfiguration, execution: Execution
 ) -> tuple[Sandbox, bool, Channel]:
-    """A sandbox for this execution, whether it was waiting, and its stdin and stdout. Raises EngineError."""
+    """Return a sandbox for the execution, whether it was warm, and the channel to its stdin and stdout.
+
+    Raises EngineError.
+    """
     if execution.pinned or not configuration.is_pooled:
         started = start(engine, execution)
         return started, False, engine.attach(started.container_id)
     warm = True
-    give_up = time.monotonic() + KEEPER_PATIENCE_S
-    while time.monotonic() < give_up and (sandbox := pool.claim(configuration, execution.pk)):
+    deadline = time.monotonic() + KEEPER_PATIENCE_S
+    while time.monotonic() < deadline and (sandbox := pool.claim(configuration, execution.pk)):
         try:
             return sandbox, warm, engine.attach(sandbox.container_id)
         except EngineError as e:
-            # It died while it waited: Docker was restarted, or somebody removed it by hand.
+            # The warm sandbox died in the pool: Docker was restarted, or an operator removed the container.
             logger.warning("sandbox %s was dead: %s", sandbox, e)
             pool.discard(sandbox)
     warm = False
-    kept = wait_for_keeper(configuration, execution, give_up)
+    kept = wait_for_keeper(configuration, execution, deadline)
     sandbox = kept or start(engine, execution)
     return sandbox, warm, engine.attach(sandbox.container_id)
 
 
 def start(engine: Engine, execution: Execution) -> Sandbox:
-    """One for this execution alone, under the profile that is in force when it is ready."""
+    """Start a sandbox for this execution, under the profile that is in force when the sandbox is ready.
+
+    Raises EngineError.
+    """
     while True:
-        wanted = configuration_of(with_profiles_of_now(execution))
+        wanted = configuration_of(with_reloaded_profiles(execution))
         sandbox = pool.start(engine, wanted, execution_id=execution.pk)
-        if configuration_of(with_profiles_of_now(execution)).profile_sha256 == sandbox.profile_sha256:
+        if configuration_of(with_reloaded_profiles(execution)).profile_sha256 == sandbox.profile_sha256:
             return sandbox
         pool.discard(sandbox)
 
 
-def with_profiles_of_now(execution: Execution) -> Execution:
-    """An activation while it waited, or while its sandbox started, counts."""
+def with_reloaded_profiles(execution: Execution) -> Execution:
+    """Reload the profiles in force: one may be activated while the execution waits or its sandbox starts."""
     runtimes = Runtime.objects.select_related("seccomp_profile__active")
     execution.runtime.seccomp_profile = runtimes.get(pk=execution.runtime.pk).seccomp_profile
     if execution.client:
@@ -183,12 +195,12 @@ def with_profiles_of_now(execution: Execution) -> Execution:
     return execution
 
 
-def wait_for_keeper(configuration: SandboxConfiguration, execution: Execution, give_up: float) -> Sandbox | None:
-    """The sandbox that the keeper starts for us; None if it is dead, or too slow."""
+def wait_for_keeper(configuration: SandboxConfiguration, execution: Execution, deadline: float) -> Sandbox | None:
+    """Wait for a sandbox that the keeper starts. Return None if the keeper is down or the deadline has passed."""
     runtime = Runtime.objects.filter(pk=configuration.runtime.pk, revision=configuration.revision)
     with listening(ready_channel(execution.pk)) as wait:
-        # Of one that was changed meanwhile the keeper starts no more.
-        while time.monotonic() < give_up and liveness.keeper_alive(settings.SANDBOX_NODE) and runtime.exists():
+        # If the runtime changes meanwhile, the keeper starts no more sandboxes of this revision.
+        while time.monotonic() < deadline and liveness.keeper_alive(settings.SANDBOX_NODE) and runtime.exists():
             notify(POOL, f"{WAITS}{as_payload(configuration.kind, execution.pk)}")
             if sandbox := pool.claim(configuration, execution.pk):
                 return sandbox
@@ -223,22 +235,22 @@ def judge(engine: Engine, sandbox: Sandbox, execution: Execution, report: Report
     try:
         state = state_of(engine, sandbox.container_id, report)
     except EngineError:
-        state = None  # Docker itself is gone; the verdict says that the sandbox was lost
+        state = None  # Docker is down: the outcome is sandbox_lost
     return decide(report, state, limits, cancelled=cancel_outcome(execution))
 
 
 def cancel_outcome(execution: Execution) -> str:
-    """Of a cancellation that was asked for meanwhile; "" if none was."""
+    """Return the outcome of a cancellation that was requested during the run, or "" if there is none."""
     return str(store(Execution.objects.values_list("cancel_outcome", flat=True).get, pk=execution.pk))
 
 
 def end(engine: Engine, sandbox: Sandbox, channel: Channel, report: Report) -> None:
-    """Nothing runs in there any more when this returns, or very soon after; the keeper tidies up."""
+    """Stop everything in the sandbox, at once or soon after the return. The keeper removes the container."""
     try:
         if report.ended_by is EndedBy.STREAM:
             return
         if report.ended_by is EndedBy.RUNNER:
-            # Taking gVisor down costs more than the answer, which is on its way now.
+            # Taking gVisor down takes more CPU than sending the answer, which is on its way now.
             time.sleep(ANSWER_S)
             channel.send(BYE)
         else:
@@ -248,14 +260,17 @@ def end(engine: Engine, sandbox: Sandbox, channel: Channel, report: Report) -> N
 
 
 def store(write: Callable[..., Any], **arguments: Any) -> Any:
-    """Do it, outlasting a restart of Postgres: the result of a run exists only here until it is stored."""
-    give_up = time.monotonic() + STORE_PATIENCE_S
+    """Call `write` and return its value. Retry for STORE_PATIENCE_S while Postgres is unavailable.
+
+    Until it is stored, the result of a run exists only in this process.
+    """
+    deadline = time.monotonic() + STORE_PATIENCE_S
     while True:
         try:
             return write(**arguments)
         except (OperationalError, InterfaceError) as e:
-            if time.monotonic() > give_up:
+            if time.monotonic() > deadline:
                 raise
-            logger.warning("storing a result: Postgres is away (%s)", type(e).__name__)
+            logger.warning("storing a result: Postgres is unavailable (%s), retrying", type(e).__name__)
             connection.close()
             time.sleep(0.5)

@@ -1,7 +1,7 @@
-"""Who waits for a warm sandbox, so that a new one wakes one of them and not all.
+"""The executions that wait for a warm sandbox, so that a new sandbox wakes one worker and not all.
 
-A worker process that is woken in vain costs as much as one that is served; with eight waiting a run made eleven
-claims.
+A worker that wakes up in vain costs as much as one that gets a sandbox. When all were woken, a run made eleven claims
+with eight workers waiting.
 """
 
 import threading
@@ -9,35 +9,39 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 
-# Whoever waits says so again every other second; who has not for this long is dead, or served.
+# A waiting worker repeats its notice every two seconds. After this long without one, it is dead or has a sandbox.
 STALE_S = 6.0
 
-# Runtime id and network: sandboxes of different kinds serve different runs.
+# Runtime id and network. A run can only use sandboxes of its kind.
 SandboxKind = tuple[int, str]
 
 
 def as_payload(kind: SandboxKind, execution_id: object) -> str:
-    """As the keeper is told it in a notification."""
+    """Return the payload of a notification to the keeper."""
     runtime, network = kind
     return f"{runtime}:{network}:{execution_id}"
 
 
 def of_payload(text: str) -> tuple[SandboxKind, str]:
+    """Parse a payload into the kind and the execution's id."""
     runtime, network, execution_id = text.split(":")
     return (int(runtime), network), execution_id
 
 
 class Calls:
-    """Of one keeper. A call is a hint: whoever misses it looks by itself after two seconds, and what nobody came
-    for is called out again."""
+    """The waiting executions of one keeper, and which of them to call next.
+
+    A call is only a hint: a worker that misses it tries to claim after two seconds, and the keeper announces an
+    unclaimed sandbox again.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lock = threading.Lock()  # the starters call, the keeper's own thread hears
+        self._lock = threading.Lock()  # starter threads call next(), the keeper's main thread the others
         self._waiting: defaultdict[SandboxKind, dict[str, float]] = defaultdict(dict)
 
     def waits(self, kind: SandboxKind, execution_id: str) -> bool:
-        """Whether that is news."""
+        """Record that the execution waits. Return whether it was unknown."""
         with self._lock:
             known = execution_id in self._waiting[kind]
             self._waiting[kind][execution_id] = self._clock()
@@ -48,15 +52,15 @@ class Calls:
             self._waiting[kind].pop(execution_id, None)
 
     def next(self, kind: SandboxKind) -> str:
-        """The execution that was submitted first, and it waits no longer; "" if nobody does."""
+        """Remove the execution that was submitted first from the waiting ones and return it, or "" if none waits."""
         with self._lock:
             since = self._clock() - STALE_S
             alive = {pk: at for pk, at in self._waiting[kind].items() if at >= since}
-            first = min(alive, default="")  # UUIDv7: in the order of time
+            first = min(alive, default="")  # UUIDv7 sorts by time
             alive.pop(first, None)
             self._waiting[kind] = alive
             return first
 
 
-def nobody(_kind: SandboxKind) -> str:
+def no_call(_kind: SandboxKind) -> str:
     return ""

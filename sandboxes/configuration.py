@@ -1,4 +1,4 @@
-"""What a sandbox is started from."""
+"""Configuration that a sandbox starts with."""
 
 from dataclasses import dataclass, replace
 
@@ -11,7 +11,7 @@ from sandboxes.engine import SandboxSpec
 from sandboxes.models import Sandbox
 from seccomp_profiles.models import UNCONFINED, SeccompRevision, hash_rules
 
-# Where images/runner/carrier.py listens inside, in the variables that programs and their libraries look at.
+# Address of images/runner/carrier.py in the sandbox, and the variables in which HTTP libraries look for a proxy.
 CARRIER = "http://127.0.0.1:3128"
 PROXIED = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), CARRIER) | dict.fromkeys(
     ("NO_PROXY", "no_proxy"), "localhost,127.0.0.1"
@@ -26,20 +26,20 @@ def profile_in_force(owner: Runtime | Client) -> SeccompRevision | None:
 class SandboxConfiguration:
     """Image, runtime revision, seccomp profile, network, limits and environment of one sandbox.
 
-    `image` is a reference or a content id. `limits` are those of the run, which may be below the runtime's.
+    `image` is a reference or a content id. `limits` are the limits of the run and may be below the runtime's.
     """
 
     runtime: Runtime
     image: str
     revision: int
     profile: SeccompRevision | None
-    network: str  # egress: the sandbox is started with a door
+    network: str  # egress: the sandbox starts with a door
     limits: Limits
     environment: dict[str, str]
 
     @classmethod
     def of_runtime(cls, runtime: Runtime, network: str = Network.NONE) -> "SandboxConfiguration":
-        """Return the runtime's present configuration, of which the pool keeps warm sandboxes."""
+        """Return the runtime's present configuration, which warm sandboxes have."""
         return cls(
             runtime=runtime,
             image=runtime.live_image,
@@ -68,10 +68,10 @@ class SandboxConfiguration:
 
     @property
     def is_pooled(self) -> bool:
-        """Whether the pool keeps sandboxes like this one.
+        """Whether the pool keeps warm sandboxes with this configuration.
 
-        The session enforces the adjustable limits but for the memory: runsc can change neither the memory nor the
-        filter of a running sandbox.
+        The session enforces all adjustable limits except memory, so they may differ. runsc can change neither the
+        memory limit nor the filter of a running sandbox.
         """
         kept = self.of_runtime(self.runtime, self.network)
         enforced_by_session = {name: getattr(kept.limits, name) for name in ADJUSTABLE if name != "memory_bytes"}

@@ -1,4 +1,4 @@
-"""Claiming a warm sandbox, and the rows the pool is made of."""
+"""Start, claim and retire sandboxes: the rows of the pool."""
 
 import logging
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from runtimes.models import Network
 from sandbox_platform.kit.notify import CLAIMED, POOL, READY, notify, ready_channel
 from sandbox_platform.kit.prepared import prepared
 from sandboxes import doors, session
-from sandboxes.calls import SandboxKind, as_payload, nobody
+from sandboxes.calls import SandboxKind, as_payload, no_call
 from sandboxes.configuration import SandboxConfiguration
 from sandboxes.engine import Engine, EngineError
 from sandboxes.models import Sandbox, SandboxState
@@ -20,8 +20,8 @@ from seccomp_profiles.models import hash_rules
 
 logger = logging.getLogger(__name__)
 
-# The oldest first: it has had the most time to preload. The profile is the one in force at this moment, which may
-# be another than when the run began to wait; one without a revision matches no sandbox.
+# Claims the oldest sandbox first: it has had the most time to preload. The profile must be the one in force now, which
+# may have changed while the run waited. A profile without an active revision matches no sandbox.
 CLAIM = """
     WITH picked AS (
         SELECT id FROM executions_sandbox
@@ -42,7 +42,7 @@ CLAIM = """
 
 
 def claim(configuration: SandboxConfiguration, execution_id: UUID) -> Sandbox | None:
-    """A ready sandbox of this node, now this execution's; None if there is none."""
+    """Claim a ready sandbox of this node for the execution. Return None if there is none."""
     runtime = configuration.runtime
     parameters = [
         settings.SANDBOX_NODE,
@@ -64,11 +64,14 @@ def start(
     *,
     execution_id: UUID | None = None,
     held: bool = False,
-    call: Callable[[SandboxKind], str] = nobody,
+    call: Callable[[SandboxKind], str] = no_call,
 ) -> Sandbox:
-    """A fresh sandbox: ready for anybody, claimed from birth by an execution, or `held`: then it stays in the
-    state of one that is being started, which nobody claims. `call`: which execution is told that it is ready;
-    "" for none (see Calls.next). Raises EngineError."""
+    """Start a sandbox and return it when its runner waits for a job. Raises EngineError.
+
+    `execution_id`: the sandbox is claimed for this execution; otherwise any run may claim it.
+    `held`: the sandbox stays in the state starting, in which no run can claim it.
+    `call`: returns the execution to notify that the sandbox is ready, "" for none (see Calls.next).
+    """
     runtime = configuration.runtime
     sandbox = Sandbox.objects.create(
         node=settings.SANDBOX_NODE,
@@ -83,7 +86,7 @@ def start(
     )
     try:
         sandbox.image_id = engine.image_id(configuration.image)
-        # One that is held runs nobody's program: its door leads nowhere.
+        # A held sandbox runs no execution: its door leads nowhere.
         door = doors.make(None if held else sandbox.pk) if configuration.network == Network.EGRESS else ""
         sandbox.container_id = engine.create(configuration.spec(sandbox, door))
         channel = engine.attach(sandbox.container_id)
@@ -108,13 +111,13 @@ def start(
 
 
 def discard(sandbox: Sandbox) -> None:
-    """A claimed one that turned out to be dead: its execution may claim another."""
+    """Mark a claimed sandbox that turned out to be dead as used. Its execution may claim another."""
     Sandbox.objects.filter(pk=sandbox.pk).update(state=SandboxState.USED, execution_id=None)
     notify(POOL)
 
 
 def retire(sandbox: Sandbox) -> None:
-    """It is finished; the keeper removes its container and then its row."""
+    """Mark the sandbox as used. The keeper removes its container, then its row."""
     fields = ["state"]
     sandbox.state = SandboxState.USED
     if sandbox.container_id:

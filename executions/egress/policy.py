@@ -1,4 +1,4 @@
-"""Who may call out, and to where."""
+"""Decide and record which requests of a program may leave its sandbox."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -17,20 +17,20 @@ HIGHEST_PORT = 65535
 
 
 def network_for(execution: Execution) -> Network:
-    """Return the network for a run that is about to start: what it got at submission, unless that was taken away."""
+    """Return the network for a run that is about to start: the one of its submission, unless it lost egress since."""
     if execution.network == Network.NONE:
         return Network.NONE
     return network_of(execution.runtime, execution.client)
 
 
 def rules_for(execution: Execution) -> list[dict[str, object]]:
-    """As they stand now, for the record."""
+    """Return the present allow-list for the execution, as JSON for its row."""
     rules = EgressRule.objects.applying(runtime_id=execution.runtime_id, client_id=execution.client_id)
     return [rule.as_recorded() for rule in rules.select_related("runtime", "client")]
 
 
 def settle(execution: Execution) -> None:
-    """Once a worker has taken it: what it may do is in its row before its program begins."""
+    """Store network and allow-list in the row of a claimed execution, before its program starts."""
     network = network_for(execution)
     rules = rules_for(execution) if network == Network.EGRESS else []
     if (execution.network, execution.egress_rules) != (network, rules):
@@ -40,7 +40,7 @@ def settle(execution: Execution) -> None:
 
 @dataclass(frozen=True)
 class ProxyRequest:
-    """What a program asks the proxy for."""
+    """A program's request to the proxy. Port 0: not a valid number."""
 
     execution_id: UUID
     method: str
@@ -54,8 +54,11 @@ class ProxyRequest:
 
 
 def decide(request: ProxyRequest, seen: int = 0) -> EgressRequest | None:
-    """The request's row, which says whether it is passed on; None where there is no such execution, or one that
-    has asked for far too much. `seen`: requests of the same execution before it."""
+    """Decide and record a request. Return its row, whose `allowed` says whether the proxy may forward it.
+
+    Returns None, and records nothing, if the execution does not exist or is past its request limit.
+    `seen`: number of earlier requests of the same execution.
+    """
     execution = Execution.objects.select_related("runtime", "client").defer("code", "stdin").filter(
         pk=request.execution_id
     ).first()  # fmt: skip
@@ -67,7 +70,7 @@ def decide(request: ProxyRequest, seen: int = 0) -> EgressRequest | None:
 
 
 def _reason(request: ProxyRequest, execution: Execution) -> str:
-    """Why it is refused, as things stand at this moment; "" if it is not."""
+    """Return the reason to refuse the request under the present rules, or "" to allow it."""
     if execution.status != Status.RUNNING or execution.network != Network.EGRESS:
         return Refusal.NO_EGRESS
     if network_of(execution.runtime, execution.client) != Network.EGRESS:
@@ -88,24 +91,24 @@ def record(request: ProxyRequest, reason: str) -> EgressRequest:
     return EgressRequest.objects.create(
         execution_id=request.execution_id,
         at=timezone.now(),
-        method=_shown(request.method, LONGEST["method"]),
-        host=_shown(request.host, LONGEST["host"]),
+        method=_printable(request.method, LONGEST["method"]),
+        host=_printable(request.host, LONGEST["host"]),
         port=request.port,
         allowed=not reason,
         reason=reason,
     )
 
 
-def _shown(text: str, longest: int) -> str:
+def _printable(text: str, longest: int) -> str:
     return "".join(c if c.isprintable() else "\ufffd" for c in text)[:longest]
 
 
 @dataclass(frozen=True)
 class CompletedRequest:
-    """What the proxy says when a request is over."""
+    """The proxy's report of a request that has ended."""
 
     request: ProxyRequest
-    request_id: int | None  # None: it was refused before anybody was asked about it
+    request_id: int | None  # None: the proxy refused the request without a decision
     denied: bool
     reason: str
     status: int | None
@@ -115,7 +118,7 @@ class CompletedRequest:
 
 
 def complete(ended: CompletedRequest) -> bool:
-    """False if the row cannot be completed (any more)."""
+    """Store the end of a request. Return False if the execution does not exist or the row is already complete."""
     request_id = ended.request_id
     if request_id is None:
         if not Execution.objects.filter(pk=ended.request.execution_id).exists():
@@ -133,7 +136,7 @@ def complete(ended: CompletedRequest) -> bool:
         "bytes_received": ended.bytes_received,
     }
     if ended.denied and ended.reason in Refusal.values:
-        # Allowed by the rules, and then found to lead where nothing may.
+        # The rules allowed the host, but the proxy refused its address.
         found = rows.filter(allowed=True).update(**values, allowed=False, reason=ended.reason)
         if found:
             return True

@@ -148,18 +148,20 @@ def migrate_from_0_1() -> None:
 
 
 def _compose(*words: str, output: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Raises SetupError."""
-    if output is None:
-        done = run(compose(*words), timeout=3600)
-    else:
-        with output.open("wb") as file:
-            output.chmod(0o600)  # a whole history, and hashes of passwords
-            done = subprocess.run(
-                compose(*words), cwd=ROOT, stdout=file, stderr=subprocess.PIPE, text=True, check=False
-            )
+    """Run Compose; standard output goes to the file `output`, if given. Raises SetupError."""
+    done = run(compose(*words), timeout=3600) if output is None else _write(output, compose(*words))
     if done.returncode != 0:
         raise SetupError(f"docker compose {words[0]}", f"\n{tail(done)}", "mend that, then run the same again")
     return done
+
+
+def _write(path: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Write what the command prints to a file that only its owner reads. A failed command leaves no file."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        done = subprocess.run(command, cwd=ROOT, stdout=file, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        path.unlink()  # half a dump must not look like a backup
+    return subprocess.CompletedProcess(command, done.returncode, "", done.stderr)
 
 
 def node() -> str:

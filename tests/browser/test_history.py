@@ -87,10 +87,10 @@ def test_a_run_again_is_compared_with_the_one_before(open_page: Open, platform: 
     page.get_by_role("link", name="Run again").click()
     page.get_by_role("button", name="Run with the current configuration").click()
     page.wait_for_url("**/change/")
-    card = page.locator("section", has=page.get_by_role("heading", name="Compared with the run before"))
+    card = page.locator("section", has=page.get_by_role("heading", name="Compared with the earlier run"))
     expect(card.locator(".diff-insert").first).to_contain_text("run ", timeout=30_000)
     expect(card.get_by_role("row", name=re.compile("^Status Succeeded Succeeded"))).to_be_visible()
-    expect(card).to_contain_text("The same: image, runtime")
+    expect(card).to_contain_text("No difference in image, runtime")
     card.get_by_role("link", name="open as a page").click()
     result = page.get_by_role("region", name="Result of main(), compared")
     expect(result.locator(".diff-equal").nth(1)).to_contain_text('"fixed": "<b>bold</b>"')
@@ -98,7 +98,7 @@ def test_a_run_again_is_compared_with_the_one_before(open_page: Open, platform: 
     page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
     page.get_by_role("link", name="The earlier run").click()
-    expect(page.get_by_role("heading", name="Compared with the run before")).to_have_count(0)
+    expect(page.get_by_role("heading", name="Compared with the earlier run")).to_have_count(0)
 
 
 def test_what_is_gone_is_said_in_words(open_page: Open, platform: Platform) -> None:

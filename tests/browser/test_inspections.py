@@ -14,7 +14,7 @@ pytestmark = pytest.mark.needs_docker
 
 NO_MKDIR = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]}
 MAKES_A_FOLDER = "import os\nos.mkdir('made')\nprint('made it')"
-DONE_MS = 60_000
+DONE_MS = 240_000
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ def test_running_one_is_watched_and_cancelled(admin: Page, platform: Platform) -
     expect(admin.locator("#stdout")).to_have_text("first line\n")
     admin.get_by_role("button", name="Cancel").click()
     expect(admin.locator("#status")).to_have_text("Cancelled", timeout=30_000)
-    expect(admin.locator(".explanation")).to_contain_text("asked to cancel")
+    expect(admin.locator(".explanation")).to_contain_text("cancelled on request")
 
 
 def test_a_failure_is_explained_and_run_again(admin: Page, platform: Platform) -> None:
@@ -92,11 +92,11 @@ def test_a_failure_is_explained_and_run_again(admin: Page, platform: Platform) -
     last_execution(admin, platform)
     expect(admin.locator(".explanation")).to_contain_text("exit status 1")
     admin.get_by_role("link", name="Run again").click()
-    expect(admin.locator("#content")).to_contain_text("then and now are the same")
+    expect(admin.locator("#content")).to_contain_text("The configuration has not changed since")
     admin.get_by_role("button", name="Run with the recorded configuration").click()
     admin.wait_for_url("**/change/")
     expect(admin.locator("#status")).to_have_text("Failed")
-    expect(admin.locator("#execution")).to_contain_text("pinned to what it was then")
+    expect(admin.locator("#execution")).to_contain_text("pinned to the recorded configuration")
 
 
 def test_search_marks_its_hits_and_can_be_saved_and_exported(admin: Page, platform: Platform) -> None:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.needs_docker
 
 TOKEN = "live-test-administrator-0123456789"
 ADMINISTRATOR = f"""
-from executions.models import Client
+from clients.models import Client
 Client.objects.create_with_token("builder", "{TOKEN}")
 Client.objects.filter(name="builder").update(role="administrator")
 """

@@ -187,7 +187,7 @@ def test_what_is_gone_is_said_in_words(browser: Browser, make_execution: MakeExe
     html = page(browser, make_execution(image_id="sha256:then", profile_name="deleted"), "rerun")
     text = words(html)
     assert "Cannot run with the recorded configuration" in text
-    assert "the image sha256:then is gone" in text
+    assert "the image sha256:then no longer exists" in text
     assert "the seccomp profile deleted was deleted" in text
     assert 'value="then" disabled' in html
 
@@ -198,5 +198,5 @@ def test_a_mode_that_is_gone_is_said_in_words(
     execution = make_execution()
     Runtime.objects.update(modes=["script"])
     html = page(browser, execution, "rerun")
-    assert "has no mode function any more" in html
+    assert "no longer has the mode function" in html
     assert "Run with the current configuration" not in html

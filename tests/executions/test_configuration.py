@@ -77,7 +77,7 @@ def test_recorded_configuration_is_what_the_sandbox_had(ended: Execution) -> Non
     [
         ({"image_id": ""}, "never had a sandbox"),
         ({"profile_sha256": "0" * 64, "profile_name": "strict"}, "profile strict was deleted"),
-        ({"limits": {"wall_time_ms": 1}}, "other limits"),
+        ({"limits": {"wall_time_ms": 1}}, "different set of limits"),
     ],
 )
 def test_what_is_gone_is_not_replaced_by_what_there_is(

@@ -15,7 +15,7 @@ WORKERS = 2
 BURST = 16
 CODE = base64.b64encode(b"import time\ndef main(): time.sleep(1)").decode()
 CLIENTS = (
-    "from executions.models import Client\nfor name in 'ab': Client.objects.create_with_token(name, name * 32)"
+    "from clients.models import Client\nfor name in 'ab': Client.objects.create_with_token(name, name * 32)"
 )
 STARTED_BEFORE_B = """
     SELECT count(*)

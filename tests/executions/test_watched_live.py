@@ -26,7 +26,7 @@ def main():
 
 SUBMIT = """
 from executions import services
-from executions.models import Client
+from clients.models import Client
 from runtimes.models import Runtime
 request = services.Request(
     runtime=Runtime.objects.get(slug="python"),
@@ -39,7 +39,7 @@ print(services.submit(request, policy="off").pk)
 """
 SECRET = """
 from executions.callbacks import signing
-from executions.models import Client
+from clients.models import Client
 print(signing.secret_of(Client.objects.earliest("pk")))
 """
 

@@ -68,12 +68,12 @@ def test_pool_says_what_it_costs_in_memory(
     make_execution(peak_memory_bytes=30 * MIB)
     shown = words(browser.get(page(python_runtime)).content.decode())
     assert "30 MiB at the minimum, 240 MiB at the maximum, and 2 GiB if all sandboxes" in shown
-    assert "One warm sandbox takes 30 MiB, the least that one of its last 2 runs took." in shown
+    assert "One warm sandbox takes 30 MiB, the lowest peak of its last 2 runs." in shown
 
 
 def test_pool_that_nothing_ran_in_costs_what_the_docs_say(browser: Browser, python_runtime: Runtime) -> None:
     shown = words(browser.get(page(python_runtime)).content.decode())
-    assert "One warm sandbox takes 70 MiB, as docs/performance.md has it: nothing has run on it yet." in shown
+    assert "One warm sandbox takes 70 MiB, as measured in docs/performance.md: it has no runs yet." in shown
 
 
 def test_page_describes_the_rules_of_its_language_only(browser: Browser, python_runtime: Runtime) -> None:

@@ -1,4 +1,6 @@
 import socket
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -56,3 +58,36 @@ def test_the_upgrade_refuses_a_database_that_it_cannot_dump(monkeypatch: pytest.
 def test_our_own_running_web_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stack, "services", lambda: {"web": UP})
     stack.check_port({"SANDBOX_EXECUTOR_MANAGER_PORT": "not even read"})
+
+
+@pytest.fixture
+def fake_compose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], Path]:
+    """Compose is a shell script, which records its words in `calls`. Returns the checkout."""
+
+    def install(script: str) -> Path:
+        line = ["sh", "-c", f'echo "$*" >> {tmp_path}/calls; {script}', "sh"]
+        monkeypatch.setattr(stack, "ROOT", tmp_path)
+        monkeypatch.setattr(stack, "compose", lambda *words: [*line, *words])
+        monkeypatch.setattr(stack.envfile, "settings", lambda: {"DATABASE_URL": "", "SANDBOX_NODE": "test"})
+        monkeypatch.setattr(stack, "remove_sandboxes", lambda node: [])
+        return tmp_path
+
+    return install
+
+
+def test_an_upgrade_dumps_before_it_changes_anything(fake_compose: Callable[[str], Path]) -> None:
+    checkout = fake_compose('case "$*" in *pg_dump*) echo the dump;; esac')
+    stack.migrate_from_0_1()
+    (backup,) = checkout.glob("backup-0.1-*.dump")
+    assert backup.read_text() == "the dump\n"
+    assert backup.stat().st_mode & 0o777 == 0o600
+    verbs = [line.split()[0] for line in (checkout / "calls").read_text().splitlines()]
+    assert verbs == ["down", "up", "exec", "run"]
+
+
+def test_a_failed_dump_ends_the_upgrade_and_leaves_no_file(fake_compose: Callable[[str], Path]) -> None:
+    checkout = fake_compose('case "$*" in *pg_dump*) echo half; echo "no space left" >&2; exit 1;; esac')
+    with pytest.raises(SetupError, match="no space left"):
+        stack.migrate_from_0_1()
+    assert list(checkout.glob("backup-*")) == []
+    assert "migrate_from_0_1" not in (checkout / "calls").read_text()

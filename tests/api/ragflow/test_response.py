@@ -144,4 +144,4 @@ def test_disabled_runtime_is_a_platform_answer(platform, set_columns):
         -999,
         "runtime_disabled",
     )
-    assert "nodejs is switched off" in answer["stderr"]
+    assert "Runtime disabled: nodejs" in answer["stderr"]

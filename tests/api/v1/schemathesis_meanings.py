@@ -68,9 +68,7 @@ MEANINGS = [
     # Is taken.
     Meaning(RUNTIME, "slug", "Runtime with this Slug already exists"),
     Meaning(RUNTIME, "aliases", ".* already means the runtime "),
-    Meaning(
-        f"(POST {PROFILES}|PATCH {PROFILES}/{{name}})", "name", ".* (already exists|is taken by the API itself)"
-    ),
+    Meaning(f"(POST {PROFILES}|PATCH {PROFILES}/{{name}})", "name", ".* (already exists|is reserved)"),
     # Is above a cap, which is of the client and the runtime.
     Meaning(SUBMIT, rf"{IN_BATCH}limits\.\w+", r"\w+ is above the (limit|cap) of the (runtime|client) "),
     Meaning(SUBMIT, "executions", r"\d+ executions in one request never fit"),

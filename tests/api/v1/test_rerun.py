@@ -62,10 +62,10 @@ def test_rerun_as_now_is_not_pinned(api: APIClient, ended: Callable[..., Executi
 
 
 OBSTACLES: dict[str, tuple[dict[str, Any], str]] = {
-    "image": ({"image_id": "sha256:gone"}, "sha256:gone is gone"),
+    "image": ({"image_id": "sha256:gone"}, "sha256:gone no longer exists"),
     "no sandbox": ({"image_id": ""}, "never had a sandbox"),
     "profile": ({"profile_name": "strict", "profile_sha256": "0" * 64}, "profile strict"),
-    "code": ({"code_sha256": "0" * 64}, "its code"),
+    "code": ({"code_sha256": "0" * 64}, "the stored code differs"),
 }
 
 

@@ -108,7 +108,7 @@ def test_wait_for_a_batch_ends_with_its_last(api: APIClient, woken: None) -> Non
 
 
 def test_wait_says_its_unit() -> None:
-    assert "seconds" in WaitingForm().fields["wait"].help_text
+    assert "Seconds" in WaitingForm().fields["wait"].help_text
 
 
 # -- artifacts ----------------------------------------------------------------------------------------------
