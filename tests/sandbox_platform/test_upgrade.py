@@ -201,6 +201,22 @@ def test_changes_are_still_recorded(upgraded: Database) -> None:
     assert upgraded.sql(count)[0]["count"] == earlier + 1
 
 
+def test_a_new_seal_is_made_and_verifies(upgraded: Database) -> None:
+    upgraded.sql("UPDATE executions_client SET enabled = NOT enabled WHERE name = 'agent two'")
+    seals = "SELECT max(sequence) AS newest FROM audit_seal"
+    earlier = upgraded.sql(seals)[0]["newest"]
+    assert upgraded.manage("seal").returncode == 0
+    assert upgraded.sql(seals)[0]["newest"] == earlier + 1
+    assert "All rows match their seals" in upgraded.manage("verify_audit").stdout
+
+
+def test_the_trail_shows_entries_of_0_1_under_the_new_label(upgraded: Database) -> None:
+    script = "from audit.export import trail; print(trail().filter(pgh_obj_model='clients.Token').count())"
+    tokens = upgraded.sql("SELECT count(*) FROM audit_tokenevent")[0]["count"]
+    assert tokens > 0
+    assert upgraded.manage("shell", "-v0", "-c", script).stdout.strip() == str(tokens)
+
+
 def test_a_database_in_the_middle_of_0_1_is_refused(restored: Database) -> None:
     server = restored.server.url.rpartition("/")[0]
     with psycopg.connect(f"{server}/postgres", autocommit=True) as session:
