@@ -14,9 +14,7 @@ pytestmark = pytest.mark.needs_docker
 WORKERS = 2
 BURST = 16
 CODE = base64.b64encode(b"import time\ndef main(): time.sleep(1)").decode()
-CLIENTS = (
-    "from clients.models import Client\nfor name in 'ab': Client.objects.create_with_token(name, name * 32)"
-)
+CLIENTS = "from clients.models import Client\nfor name in 'ab': Client.objects.create_with_token(name, name * 32)"
 STARTED_BEFORE_B = """
     SELECT count(*)
     FROM executions_execution a JOIN executions_client ca ON ca.id = a.client_id AND ca.name = 'a',

@@ -21,6 +21,7 @@ from psycopg.rows import dict_row
 from builds import services as builds
 from console import doctor
 from inspections import services as inspections
+from sandbox_platform.kit.locks import Lock, node_key
 from sandbox_platform.upgrade import LAST, MOVED, MOVED_TASKS
 from scripts.embedded_postgres import EmbeddedPostgres
 from tests.live import ROOT
@@ -90,9 +91,10 @@ def restored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
 def refusals(restored: Database) -> list[str]:
     """What the upgrade says while a keeper, a worker or the callbacks of 0.1 hold their lock."""
     said = []
-    for lock in (7385001, 7385002, 7385003):
+    # The callbacks of 0.1 held, with two keys, the number that is the seal's.
+    for lock in (Lock.KEEPER, Lock.WORKER, Lock.SEAL):
         with psycopg.connect(restored.server.url) as session:
-            session.execute("SELECT pg_advisory_lock_shared(%s, 1)", [lock])
+            session.execute("SELECT pg_advisory_lock_shared(%s, %s)", [lock.value, node_key("of 0.1")])
             said.append(restored.manage("migrate_from_0_1").stderr)
     return said
 
