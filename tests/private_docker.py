@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,9 @@ class PrivateDocker:
         self._folder = folder
         self._arguments = list(arguments)
         self._daemon: subprocess.Popen[bytes] | None = None
-        self.host = f"unix://{folder}/docker.sock"
+        # Of the sockets alone: containerd's path may have 104 bytes, and a test's own folder is too long for that.
+        self._sockets = Path(tempfile.mkdtemp(prefix="docker-"))
+        self.host = f"unix://{self._sockets}/docker.sock"
 
     def start(self) -> None:
         runsc = {"path": shutil.which("runsc"), "runtimeArgs": self._arguments}
@@ -28,7 +31,7 @@ class PrivateDocker:
                 [
                     # In a network of its own: without a bridge, dockerd removes the machine's docker0.
                     "unshare", "--net", "/usr/sbin/dockerd", f"--config-file={config}", f"--host={self.host}",
-                    f"--data-root={self._folder}/data", f"--exec-root={self._folder}/exec",
+                    f"--data-root={self._folder}/data", f"--exec-root={self._sockets}/exec",
                     f"--pidfile={self._folder}/docker.pid",
                     "--bridge=none", "--iptables=false", "--ip6tables=false",
                 ],
@@ -62,3 +65,4 @@ class PrivateDocker:
             self._daemon.wait(60)
             # dockerd binds its data folder to itself, and leaves that when it ends.
             subprocess.run(["umount", f"{self._folder}/data"], capture_output=True, check=False)
+        shutil.rmtree(self._sockets, ignore_errors=True)
