@@ -51,7 +51,7 @@ class PrivateDocker:
         ours = docker.DockerClient.from_env(timeout=300)
         theirs = docker.DockerClient(base_url=self.host, timeout=300)
         with contextlib.closing(ours), contextlib.closing(theirs):
-            theirs.images.load(b"".join(ours.images.get(name).save(named=True)))
+            theirs.images.load(b"".join(ours.images.get(name).save(named=name)))
 
     def kill(self) -> None:
         """kill -9 of dockerd; containerd and the containers live on, as they do when it crashes."""
