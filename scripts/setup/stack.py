@@ -151,7 +151,9 @@ def _compose(*words: str, output: Path | None = None) -> subprocess.CompletedPro
     """Run Compose; standard output goes to the file `output`, if given. Raises SetupError."""
     done = run(compose(*words), timeout=3600) if output is None else _write(output, compose(*words))
     if done.returncode != 0:
-        raise SetupError(f"docker compose {words[0]}", f"\n{tail(done)}", "mend that, then run the same again")
+        raise SetupError(
+            f"docker compose {words[0]}", f"\n{tail(done)}", "correct the cause, then run the same command again"
+        )
     return done
 
 
@@ -225,12 +227,13 @@ def report() -> None:
     settings = envfile.settings()
     token, port = settings["SANDBOX_EXECUTOR_MANAGER_API_TOKEN"], settings["SANDBOX_EXECUTOR_MANAGER_PORT"]
     url, admin = base_url(settings), settings["ADMIN_USERNAME"]
+    container = settings.get("SANDBOX_WEB_CONTAINER") or "sandbox-executor-manager"
     say(f"""
 Sandbox Platform is running.
 
   Admin     {url}/admin/
   Login     {admin} / {settings["ADMIN_PASSWORD"]}   (initial password, from .env)
-            to change it: docker exec -it sandbox-executor-manager python3 manage.py changepassword {admin}
+            to change it: docker exec -it {container} python3 manage.py changepassword {admin}
   API       {url}/run
   Token     {token}
 
