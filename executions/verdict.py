@@ -45,14 +45,14 @@ def decide(report: Report, state: ContainerState | None, limits: Limits, *, canc
             return Verdict(
                 Status.TIMED_OUT,
                 Outcome.WALL_TIME,
-                f"Execution timeout: wall time limit of {seconds:g} s reached.",
+                f"Execution timeout: the run reached its wall time limit of {seconds:g} s.",
             )
         case EndedBy.CPU_TIME:
             seconds = limits.cpu_time_ms / 1000
             return Verdict(
                 Status.TIMED_OUT,
                 Outcome.CPU_TIME,
-                f"CPU time limit exceeded: more than {seconds:g} s of CPU.",
+                f"CPU time limit exceeded: the run used more than its limit of {seconds:g} s of CPU.",
             )
         case EndedBy.MEMORY:
             return _out_of_memory(report, limits)
@@ -82,7 +82,8 @@ def _compilation_too_long(ended_by: EndedBy, limits: Limits) -> Verdict:
     return Verdict(
         Status.TIMED_OUT,
         Outcome.COMPILE_TIME,
-        f"Compilation time limit: not compiled after {seconds:g} s{'' if wall else ' of CPU'}.",
+        f"Compilation time limit exceeded: the compiler reached the runtime's limit of {seconds:g} s"
+        f"{'' if wall else ' of CPU'}.",
     )
 
 
@@ -91,7 +92,7 @@ def _out_of_memory(report: Report, limits: Limits) -> Verdict:
     return Verdict(
         Status.OUT_OF_MEMORY,
         Outcome.MEMORY,
-        f"Memory limit exceeded: {what} needed more than {limits.memory_bytes // MIB} MiB, "
+        f"Memory limit exceeded: {what} needed more than the run's limit of {limits.memory_bytes // MIB} MiB, "
         "files in /workspace and /tmp included, and was killed.",
     )
 
@@ -128,7 +129,7 @@ def _over_output(report: Report, limits: Limits) -> Verdict | None:
             return Verdict(
                 Status.OUTPUT_LIMIT,
                 outcome,
-                f"Output limit exceeded: more than {limits.output_bytes} bytes on {stream}.",
+                f"Output limit exceeded: more than the run's limit of {limits.output_bytes} bytes on {stream}.",
             )
     return None
 

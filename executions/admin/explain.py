@@ -15,6 +15,7 @@ class Explanation:
 
 
 PROGRAM, LIMIT, CALLER, PLATFORM = "The program", "A limit", "The caller", "The platform"
+ADMINISTRATOR = "An administrator"
 MISSING_MODULE = ("ModuleNotFoundError", "Cannot find module", "ERR_MODULE_NOT_FOUND")
 NO_NETWORK = ("Network is unreachable", "Temporary failure in name resolution", "ENETUNREACH", "EAI_AGAIN")
 MOST_HOSTS = 3
@@ -40,16 +41,17 @@ def explain(execution: Execution) -> Explanation | None:
             )
         case Outcome.COMPILE_TIME:
             return Explanation(
-                f"The compiler did not finish within {_ms(limits.get('compile_wall_ms'))}, so the program never ran.",
+                f"The compiler reached the runtime's limit of {_ms(limits.get('compile_wall_ms'))}, "
+                "so the program never ran.",
                 [
-                    "Use fewer or smaller dependencies and templates.",
-                    "An administrator can raise the runtime's limit.",
+                    "Make the program smaller, or use fewer templates and dependencies.",
+                    "An administrator can raise the runtime's limit on compilation.",
                 ],
                 LIMIT,
             )
         case Outcome.SIGNALLED:
             return Explanation(
-                f"Signal {execution.signal}, caused by the program or its runtime, killed the program.",
+                f"Signal {execution.signal} killed the program. The program or its runtime caused the signal.",
                 ["Signal 11 means a crash in native code, 6 an abort, 9 a kill from inside the sandbox."],
                 PROGRAM,
             )
@@ -62,32 +64,42 @@ def explain(execution: Execution) -> Explanation | None:
             )
         case Outcome.WALL_TIME:
             idle = execution.cpu_ms is not None and execution.run_ms and execution.cpu_ms < execution.run_ms / 4
-            waited = (
-                "It used little CPU: it waited, perhaps for input, a lock, or a network that it does not have."
+            cause = (
+                "The program used little CPU time. It probably waited for input, a lock, or a network that it lacks."
+                if idle
+                else "The program used the CPU most of the time. Make it do less, or request more time."
             )
             return Explanation(
-                f"The program ran longer than {_ms(limits.get('wall_time_ms'))}, and the host ended it.",
+                f"The run reached its wall time limit of {_ms(limits.get('wall_time_ms'))}, and the host ended it.",
                 [*_refused_hosts(execution),
-                 waited if idle else "It used the CPU most of the time: make it do less, or request more time.",
-                 "A request can raise its limit up to the runtime's. An administrator can raise the runtime's."],
+                 cause,
+                 "A request can raise the limit up to the runtime's limit and the client's cap.",
+                 "An administrator can raise these two."],
                 LIMIT,
             )  # fmt: skip
         case Outcome.CPU_TIME:
             return Explanation(
-                f"The program and its child processes used more than {_ms(limits.get('cpu_time_ms'))} of CPU time.",
-                ["Look for an endless loop.", "Request more CPU time, up to the runtime's limit."],
+                "The program and its child processes used more than the run's limit of "
+                f"{_ms(limits.get('cpu_time_ms'))} of CPU time.",
+                [
+                    "Look for an endless loop.",
+                    "Request more CPU time, up to the runtime's limit and the client's cap.",
+                ],
                 LIMIT,
             )
         case Outcome.MEMORY:
             return Explanation(
-                f"The sandbox needed more memory than {_bytes(limits.get('memory_bytes'))}, and the kernel ended it.",
+                f"The sandbox needed more memory than its limit of {_bytes(limits.get('memory_bytes'))}, "
+                "and the host's kernel killed it.",
                 ["Files in /workspace and /tmp are held in memory and count too.",
-                 "Read large inputs in pieces.", "Request more memory, up to the runtime's limit."],
+                 "Read large inputs in pieces.",
+                 "Request more memory, up to the runtime's limit and the client's cap."],
                 LIMIT,
             )  # fmt: skip
         case Outcome.STDOUT | Outcome.STDERR:
             return Explanation(
-                f"The program wrote more than {_bytes(limits.get('output_bytes'))} to its {execution.outcome}.",
+                f"The program wrote more than the run's limit of {_bytes(limits.get('output_bytes'))} "
+                f"to {execution.outcome}.",
                 [
                     "Print less.",
                     "Write data to ./artifacts instead.",
@@ -100,12 +112,16 @@ def explain(execution: Execution) -> Explanation | None:
                 "The code policy rejected the program before it ran. The violated rules are listed below.",
                 [
                     "Change the listed lines.",
-                    "An administrator can set the runtime's code policy to warn, or exclude rules.",
+                    "An administrator can set the runtime's code policy to warn, or disable single rules.",
                 ],
                 CALLER,
             )
         case Outcome.RUNTIME_DISABLED:
-            return Explanation("The runtime is disabled.", ["An administrator can enable it."], PLATFORM)
+            return Explanation(
+                "The runtime is disabled, so the program never ran.",
+                ["Use another runtime.", "An administrator can enable this one."],
+                ADMINISTRATOR,
+            )
         case Outcome.CALLER_GONE:
             return Explanation(
                 "The caller disconnected before the end, so the run was cancelled.",
@@ -117,12 +133,18 @@ def explain(execution: Execution) -> Explanation | None:
         case Outcome.QUEUE_TIMEOUT:
             return Explanation(
                 "No worker was free in time: all workers were busy, or none is running.",
-                ["Check the queue's page and the doctor's.", "Raise SANDBOX_WORKERS, or add a node."],
+                [
+                    "Look at the pages Queue and Doctor.",
+                    "An administrator can raise SANDBOX_WORKERS, or add a node.",
+                ],
                 PLATFORM,
             )
     return Explanation(
         "The platform failed, not the program.",
-        [execution.message or "The doctor's page shows what is broken.", "It is safe to run the program again."],
+        [
+            execution.message or "The page Doctor shows what is broken.",
+            "Retry. The program may have run in part before the failure.",
+        ],
         PLATFORM,
     )
 
@@ -132,20 +154,23 @@ def _hints(execution: Execution) -> list[str]:
     tail = execution.stderr[-4000:]
     found = []
     if any(sign in tail for sign in MISSING_MODULE):
-        found.append("It seems to need a package that the runtime lacks. An administrator can add it.")
+        found.append("The program seems to need a package that the runtime lacks. An administrator can add it.")
     found += _refused_hosts(execution)
     if not found and any(sign in tail for sign in NO_NETWORK):
         found.append(
-            "It seems to bypass its proxy: only HTTP and HTTPS through the proxy work, and the proxy resolves names."
+            "The program seems to bypass the proxy. Only HTTP and HTTPS through the proxy work, and the proxy resolves "
+            "names."
             if execution.network == Network.EGRESS
-            else "It seems to need the network, but the runtime or the client has no egress."
+            else "The program seems to need the network, but the runtime or the client has no egress."
         )
     if any(sign in tail for sign in READ_ONLY):
-        found.append("It seems to write outside /workspace and /tmp, where the file system is read-only.")
+        found.append("The program seems to write outside /workspace and /tmp, where the file system is read-only.")
     if any(sign in tail for sign in NOT_PERMITTED) and execution.profile_name:
         found.append(f"The seccomp profile {execution.profile_name} may have refused a system call.")
     if execution.status == Status.FAILED and not execution.stderr:
-        found.append("It wrote nothing to standard error, which is typical of sys.exit() and process.exit().")
+        found.append(
+            "The program wrote nothing to standard error, which is typical of sys.exit() and process.exit()."
+        )
     return found or ["See the end of standard error."]
 
 
@@ -157,12 +182,12 @@ def _refused_hosts(execution: Execution) -> list[str]:
     reasons = dict.fromkeys(
         (request.host, request.port, request.get_reason_display()) for request in refused[:100]
     )
-    return [f"Its request to {host}:{port} was refused: {why}." for host, port, why in list(reasons)[:MOST_HOSTS]]
+    return [f"The request to {host}:{port} was refused: {why}." for host, port, why in list(reasons)[:MOST_HOSTS]]
 
 
 def _ms(value: object) -> str:
-    return format_ms(value) if isinstance(value, int | float) else "its limit"
+    return format_ms(value) if isinstance(value, int | float) else "an unknown time"
 
 
 def _bytes(value: object) -> str:
-    return format_bytes(value) if isinstance(value, int | float) else "its limit"
+    return format_bytes(value) if isinstance(value, int | float) else "an unknown size"

@@ -92,12 +92,12 @@ def test_a_good_end_needs_no_words(make_execution: MakeExecution) -> None:
 def test_missing_package_is_recognised(browser: Browser, make_execution: MakeExecution) -> None:
     stderr = "ModuleNotFoundError: No module named 'polars'"
     execution = make_execution(status=Status.FAILED, outcome=Outcome.NONZERO_EXIT, exit_code=1, stderr=stderr)
-    assert "It seems to need a package" in page(browser, execution)
+    assert "The program seems to need a package" in page(browser, execution)
 
 
 def test_memory_limit_is_named(browser: Browser, make_execution: MakeExecution) -> None:
     html = page(browser, make_execution(status=Status.OUT_OF_MEMORY, outcome=Outcome.MEMORY))
-    assert "needed more memory than 256 MiB" in html
+    assert "needed more memory than its limit of 256 MiB" in html
 
 
 # --- Artifacts ---

@@ -78,7 +78,7 @@ def test_failure_names_the_host_that_was_refused(make_execution: MakeExecution) 
     asked(execution, "evil.example", "not_allowed")
     told = explain(execution)
     assert told
-    assert told.remedies == ["Its request to evil.example:80 was refused: Host not on the allow-list."]
+    assert told.remedies == ["The request to evil.example:80 was refused: Host not on the allow-list."]
 
 
 def test_failure_around_the_proxy_is_told_from_one_without_a_network(make_execution: MakeExecution) -> None:
@@ -89,4 +89,4 @@ def test_failure_around_the_proxy_is_told_from_one_without_a_network(make_execut
         assert told
         texts.append(told.remedies[0])
     assert texts[0] != texts[1]
-    assert "bypass its proxy" in texts[1]
+    assert "bypass the proxy" in texts[1]
