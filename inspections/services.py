@@ -101,7 +101,7 @@ def save_proposal(inspection: Inspection, *, name: str, note: str = "", by: str)
     rules = inspection.details.get("proposal")
     if inspection.kind != InspectionKind.LEARN or inspection.state != InspectionState.DONE or not rules:
         raise Conflicting(
-            f"{inspection} has no proposal.", remedy="Wait until it has ended, or request another learning."
+            f"{inspection} has no proposal.", remedy="Wait until it has ended, or request another inspection."
         )
     note = note or f"Learnt by inspection {inspection.pk}."
     profile = SeccompProfile.objects.filter(name=name).first()

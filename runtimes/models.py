@@ -126,7 +126,7 @@ class Runtime(models.Model):
     )
     source_file = models.CharField(
         max_length=100,
-        validators=[RegexValidator(r"^[A-Za-z0-9_.-]+$", "A plain file name, e.g. main.py.")],
+        validators=[RegexValidator(r"^[A-Za-z0-9_.-]+$", "Must be a plain file name, e.g. main.py.")],
         help_text="File in /workspace to which the program is written.",
     )
     runner = models.CharField(
@@ -332,17 +332,17 @@ class Runtime(models.Model):
         for other in Runtime.objects.exclude(pk=self.pk):
             if taken := names & {other.slug, *other.aliases}:
                 raise ValidationError(
-                    {"aliases": f"{', '.join(sorted(taken))} already means the runtime {other.slug}."}
+                    {"aliases": f"{', '.join(sorted(taken))} already names the runtime {other.slug}."}
                 )
         # The field's pattern accepts these.
         if self.source_file in (".", "..") or self.source_file.endswith("\n"):
-            raise ValidationError({"source_file": "A plain file name, e.g. main.py."})
+            raise ValidationError({"source_file": "Must be a plain file name, e.g. main.py."})
         validate_commands(self)
         if self.pool_min > self.pool_max:
             raise ValidationError({"pool_max": "Must not be below pool_min."})
         if self.workspace_bytes + self.tmp_bytes > self.memory_bytes:
             raise ValidationError(
-                {"memory_bytes": "Files live in memory: it must hold /workspace and /tmp together."}
+                {"memory_bytes": "Must hold /workspace and /tmp together: their files are kept in memory."}
             )
         self._refuse_bad_profile()
 

@@ -18,14 +18,14 @@ def validate_command(value: str) -> None:
     except ValueError as e:
         raise ValidationError(f"Not a command: {e}. Words are quoted as in a shell.") from e
     if value and not words:
-        raise ValidationError("Contains no word.")
+        raise ValidationError("The command is empty.")
     if "\0" in value:
         raise ValidationError("Contains a NUL character.")
 
 
 def validate_modes(value: list[str]) -> None:
     if not value or not set(value) <= set(MODES) or len(set(value)) < len(value):
-        raise ValidationError(f"One or both of: {', '.join(MODES)}.")
+        raise ValidationError(f"Must be one or both of: {', '.join(MODES)}.")
 
 
 def validate_smoke(value: Any) -> None:
@@ -43,12 +43,14 @@ def validate_commands(runtime: Any) -> None:
                 raise ValidationError({name: "A native runner has no commands: leave this empty."})
         return
     if not runtime.run_command:
-        raise ValidationError({"run_command": f"The runner {runtime.runner} needs one, e.g. ruby {{source}}."})
+        raise ValidationError(
+            {"run_command": f"The runner {runtime.runner} needs a run command, e.g. ruby {{source}}."}
+        )
     if runtime.runner == "shell":
         if runtime.network != "none":
-            raise ValidationError({"network": "Without a runner in the image nothing carries requests out."})
+            raise ValidationError({"network": "A runtime with the runner shell cannot have egress."})
         for name in ("compile_command", "function_command"):
             if getattr(runtime, name):
-                raise ValidationError({name: "Without a runner only the run command is used."})
+                raise ValidationError({name: "A runtime with the runner shell has only a run command."})
     if "function" in runtime.modes and not runtime.function_command:
-        raise ValidationError({"modes": "Without a function command only the mode script is possible."})
+        raise ValidationError({"modes": "The mode function needs a function command."})

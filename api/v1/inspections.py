@@ -71,7 +71,7 @@ class InspectionsView(InspectionsBase):
     @extend_schema(
         summary="Request a probe, learning or a dry run",
         operation_id="request_seccomp_inspection",
-        description="Administrators only. A worker runs it, one inspection at a time per node; poll Location.",
+        description="Administrators only. Workers run one inspection at a time on a node; poll Location.",
         request=InspectionForm,
         responses=schema.answers({202: InspectionDetailSchema}, *CHANGING),
         tags=TAGS,

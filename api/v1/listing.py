@@ -48,8 +48,8 @@ class FilterForm(Strict):
         required=False,
         allow_blank=True,
         max_length=500,
-        help_text='Search words in code, stdout or stderr of ended executions; "a phrase", -word and or work as in a '
-        "web search. The first 20,000 characters of each text are searched. A page may be short or empty and still "
+        help_text='Search words in code, stdout or stderr of ended executions; "a phrase", `-word` and `or` work as in '
+        "a web search. The first 20,000 characters of each text are searched. A page may be short or empty and still "
         "have `next`: the search continues there.",
     )
     fields_ = Name(

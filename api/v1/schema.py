@@ -39,7 +39,7 @@ PROBLEM_EXAMPLE = OpenApiExample(
         "status": 422,
         "detail": "wall_time_ms is above the limit of the runtime python, which is 10000.",
         "field": "limits.wall_time_ms",
-        "remedy": "Ask for at most 10000, or leave it out.",
+        "remedy": "Request at most 10000, or leave the field out.",
     },
     response_only=True,
     status_codes=["422"],

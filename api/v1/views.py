@@ -36,7 +36,7 @@ class ExecutionsView(ApiView):
     @extend_schema(
         summary="Submit a program",
         operation_id="submit_execution",
-        description="Runs it in a fresh sandbox. `status` and `outcome` say how it ended, not the HTTP status.",
+        description="Runs the program in a fresh sandbox. `status` and `outcome`, not the HTTP status, tell its end.",
         request={
             "application/json": SubmissionForm,
             "multipart/form-data": OpenApiRequest(

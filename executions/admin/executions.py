@@ -52,7 +52,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
     # Django applies the dates of the query string; changelist.drill_down makes the links.
     date_hierarchy = "queued_at"
     search_fields = ("id",)
-    search_help_text = 'An id, or words in code and output. Use "a phrase", -word and or as in a web search.'
+    search_help_text = 'An id, or words in code and output. "A phrase", -word and OR work as in a web search.'
     show_full_result_count = False
     # Facets would count the whole history, once per choice.
     show_facets = admin.ShowFacets.NEVER

@@ -20,7 +20,7 @@ class Delivery(models.Model):
     execution = models.OneToOneField(Execution, on_delete=models.CASCADE, related_name="delivery")
     status = models.CharField(max_length=9, choices=DeliveryStatus.choices, default=DeliveryStatus.PENDING)
     attempt_count = models.PositiveSmallIntegerField(
-        default=0, help_text="Attempts since it was last started over."
+        default=0, help_text="Attempts since the delivery was last started over."
     )
     # For a delivery that is queued or being sent: when it counts as lost and is retried.
     next_attempt_at = models.DateTimeField(null=True)

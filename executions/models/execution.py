@@ -101,7 +101,7 @@ class Execution(models.Model):
         Client, on_delete=models.PROTECT, null=True, related_name="executions", db_index=False
     )
     runtime = models.ForeignKey(Runtime, on_delete=models.PROTECT, related_name="executions", db_index=False)
-    endpoint = models.CharField(max_length=20, help_text="Endpoint that accepted it.")
+    endpoint = models.CharField(max_length=20, help_text="Endpoint that accepted the execution.")
     announce_start = models.BooleanField(
         default=True, help_text="Announce the start to watchers: the caller knows the id before the end."
     )
@@ -147,9 +147,9 @@ class Execution(models.Model):
     )
 
     queued_at = models.DateTimeField()
-    enqueued_at = models.DateTimeField(help_text="When its task was last queued.")
-    claimed_at = models.DateTimeField(null=True, help_text="When a worker claimed it.")
-    sandbox_at = models.DateTimeField(null=True, help_text="When it had a sandbox.")
+    enqueued_at = models.DateTimeField(help_text="When the execution's task was last queued.")
+    claimed_at = models.DateTimeField(null=True, help_text="When a worker claimed the execution.")
+    sandbox_at = models.DateTimeField(null=True, help_text="When the execution got its sandbox.")
     started_at = models.DateTimeField(null=True, help_text="When the job was sent to the runner.")
     ended_at = models.DateTimeField(null=True, help_text="When the runner reported the end or was stopped.")
     finished_at = models.DateTimeField(null=True, help_text="When the result was stored.")

@@ -108,7 +108,7 @@ def test_save_stores_and_makes_a_revision(browser: Browser, python_runtime: Runt
         ({"wall_time_ms": ""}, "This field is required."),
         ({"environment": "{"}, "Enter a valid JSON."),
         ({"environment": '{"A": 1}'}, "Must be a JSON object of strings"),
-        ({"source_file": "a/b"}, "A plain file name"),
+        ({"source_file": "a/b"}, "Must be a plain file name"),
     ],
 )
 def test_save_refuses(browser: Browser, python_runtime: Runtime, changes: dict, message: str) -> None:
@@ -119,7 +119,7 @@ def test_save_refuses(browser: Browser, python_runtime: Runtime, changes: dict, 
 def test_save_refuses_a_name_of_another_runtime(browser: Browser, python_runtime: Runtime) -> None:
     other = Runtime.objects.create(slug="pypy", name="PyPy", image="x", source_file="main.py")
     response = browser.post(page(other), form_data(browser, other, aliases="python3"))
-    assert "python3 already means the runtime python" in response.content.decode()
+    assert "python3 already names the runtime python" in response.content.decode()
 
 
 def test_runtime_with_history_cannot_be_deleted(browser: Browser, make_execution) -> None:

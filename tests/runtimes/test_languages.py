@@ -155,15 +155,19 @@ def test_reset_of_one_puts_it_back_and_says_what(db: None, manifest: Path) -> No
     ("old", "new", "problem"),
     [
         ('runner = "universal"', 'runner = "magic"', "runner"),
-        ('run_command = "gforth {source}"', "", "run_command: The runner universal needs one"),
+        ('run_command = "gforth {source}"', "", "run_command: The runner universal needs a run command"),
         ('run_command = "gforth {source}"', 'run_command = "gforth \'"', "run_command: Not a command"),
         ('runner = "universal"', "", "run_command: A native runner has no commands"),
         (
             'runner = "universal"',
             'runner = "universal"\nmodes = ["function"]',
-            "modes: Without a function command",
+            "modes: The mode function needs a function command",
         ),
-        ('runner = "universal"', 'runner = "universal"\nmodes = ["script", "dance"]', "modes: One or both"),
+        (
+            'runner = "universal"',
+            'runner = "universal"\nmodes = ["script", "dance"]',
+            "modes: Must be one or both",
+        ),
         ('apt = ["gforth"]', 'apt = ["--yes"]', r"packages\.apt: '--yes' is not a package name"),
         ('apt = ["gforth"]', 'gem = ["x"]', r"packages\.gem: Unknown"),
         ('code = "1 ."', "code = 1", r"smoke\.0\.code"),

@@ -67,7 +67,7 @@ MEANINGS = [
     Meaning(f"GET {PROFILES}/{{name}}/diff", "before|after", ".* (has no revision|extends no other profile)"),
     # Is taken.
     Meaning(RUNTIME, "slug", "Runtime with this Slug already exists"),
-    Meaning(RUNTIME, "aliases", ".* already means the runtime "),
+    Meaning(RUNTIME, "aliases", ".* already names the runtime "),
     Meaning(f"(POST {PROFILES}|PATCH {PROFILES}/{{name}})", "name", ".* (already exists|is reserved)"),
     # Is above a cap, which is of the client and the runtime.
     Meaning(SUBMIT, rf"{IN_BATCH}limits\.\w+", r"\w+ is above the (limit|cap) of the (runtime|client) "),
@@ -95,14 +95,16 @@ MEANINGS = [
     Meaning(f"GET {API}/executions", "ordering", "Too many executions match"),
     # Fields of a runtime that depend on each other, in a PATCH on those it has.
     Meaning(RUNTIME, "pool_max", "Must not be below pool_min"),
-    Meaning(RUNTIME, r"limits\.memory_bytes", "Files live in memory"),
+    Meaning(RUNTIME, r"limits\.memory_bytes", "Must hold /workspace and /tmp"),
     Meaning(
-        RUNTIME, "(compile|run|function)_command", "A native runner has no|The runner .* needs|Without a runner"
+        RUNTIME,
+        "(compile|run|function)_command",
+        "A native runner has no|The runner .* needs|A runtime with the runner shell",
     ),
-    Meaning(RUNTIME, "modes", "Without a function command"),
-    Meaning(RUNTIME, "network", "Without a runner in the image"),
+    Meaning(RUNTIME, "modes", "The mode function needs"),
+    Meaning(RUNTIME, "network", "A runtime with the runner shell"),
     # Texts that a shell must be able to split into words.
-    Meaning(RUNTIME, "(compile|run|function)_command", "Not a command|Contains no word"),
+    Meaning(RUNTIME, "(compile|run|function)_command", "Not a command|The command is empty"),
     Meaning(RUNTIME, "smoke", r"smoke\.\d+\.name: .* is used twice"),
     Meaning(f"({RUNTIME}|{PROFILE})", "smoke|rules", "Nested too deeply|(Holds|Contains) NUL or lone surrogates"),
     Meaning(f"({RUNTIME}|{BUILD})", r"packages\.\w+", ".* is listed twice"),
@@ -149,7 +151,7 @@ def run_on_known(form: Any) -> None:
 def fitting_runtime(form: dict[str, Any], number: int) -> None:
     """What names something names what there is, what must be new is new, and its fields go together."""
     form |= {"seccomp_profile": "unconfined"} if "seccomp_profile" in form else {}
-    # Switched off, as no keeper can warm an image of a random name.
+    # Disabled, because no keeper can start sandboxes of an image with a random name.
     form |= {"slug": f"r{number}", "enabled": False} if "slug" in form else {}
     form |= {"aliases": [f"a{number}"]} if form.get("aliases") else {}
     if any(name in form for name in ("runner", *COMMANDS)):

@@ -74,4 +74,4 @@ def test_runtime_without_a_runner_in_its_image_has_none(root: APIClient, python_
     Runtime.objects.update(runner=Runner.SHELL, run_command="awk -f {source}", modes=["script"])
     answer = root.patch(f"{API}/runtimes/python", {"network": "egress"}, format="json")
     assert (answer.status_code, answer.json()["field"]) == (422, "network")
-    assert "nothing carries requests out" in answer.json()["detail"]
+    assert "cannot have egress" in answer.json()["detail"]
