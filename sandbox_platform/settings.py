@@ -1,4 +1,4 @@
-"""All settings. They come from environment variables, each explained in `.env.example`."""
+"""All settings. They come from environment variables; `.env.example` explains those that an operator sets."""
 
 import os
 import secrets
