@@ -48,10 +48,12 @@ class RuntimeBuild(models.Model):
     number = models.PositiveIntegerField()
     kind = models.CharField(max_length=8, choices=BuildKind.choices)
     packages = models.JSONField(default=no_packages, validators=[validate_packages])
-    base = models.CharField(max_length=300, help_text="The runtime's image reference at the request.")
+    base = models.CharField(
+        max_length=300, help_text="The runtime's image reference when the build was requested."
+    )
     base_image_id = models.CharField(max_length=80, blank=True)
     image_id = models.CharField(
-        max_length=80, blank=True, help_text="Empty until the image exists, and after it was collected."
+        max_length=80, blank=True, help_text="Empty until the image exists, and after it was removed."
     )
     digest = models.CharField(
         max_length=400, blank=True, help_text="Reference of the base image by registry digest."
@@ -66,7 +68,7 @@ class RuntimeBuild(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
     worker_backend = models.PositiveIntegerField(
-        null=True, help_text="The worker's Postgres session; gone when it dies."
+        null=True, help_text="Postgres session of the worker; gone when the worker dies."
     )
     finished_at = models.DateTimeField(null=True, blank=True)
     live_at = models.DateTimeField(null=True, blank=True, help_text="When the build last went live.")

@@ -78,7 +78,7 @@ class Record:
         self._write()
         if time.monotonic() > self._deadline:
             seconds = settings.SANDBOX_BUILD_TIMEOUT_MS / 1000
-            raise BuildFailed(f"Not finished after {seconds:g} s, the time limit (SANDBOX_BUILD_TIMEOUT).")
+            raise BuildFailed(f"The build reached its time limit of {seconds:g} s (SANDBOX_BUILD_TIMEOUT).")
 
     def _write(self) -> None:
         open_rows = RuntimeBuild.objects.filter(pk=self._pk, state__in=WORKING)

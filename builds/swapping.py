@@ -34,7 +34,9 @@ def go_live(engine: Engine, build: RuntimeBuild) -> None:
         # The runtime has changed, so these sandboxes have an old configuration.
         for sandbox in warm:
             pool.retire(sandbox)
-    raise BuildFailed(f"The runtime changed during each of {ATTEMPTS} attempts. Activate this build by hand.")
+    raise BuildFailed(
+        f"The runtime changed during each of {ATTEMPTS} attempts. Retry when nobody changes the runtime."
+    )
 
 
 def start_warm(engine: Engine, runtime: Runtime, build: RuntimeBuild) -> list[Sandbox]:

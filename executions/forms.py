@@ -89,7 +89,9 @@ class Variables(TextsByName):
         values = super().to_internal_value(data)
         for name in values:
             if RESERVED.fullmatch(name):
-                raise ValidationError({name: ["Reserved: would change the dynamic loader or the runner."]})
+                raise ValidationError(
+                    {name: ["Reserved: the variable would change the dynamic loader or the runner."]}
+                )
         return values
 
 

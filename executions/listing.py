@@ -67,7 +67,7 @@ def _labels(pairs: list[str]) -> dict[str, str]:
     for pair in pairs:
         name, _, value = pair.partition(":")
         if labels.setdefault(name, value) != value:
-            raise InvalidField("label", f"{name!r} cannot have two values.", "Ask for one of them.")
+            raise InvalidField("label", f"{name!r} cannot have two values.", "Send one of them.")
     return labels
 
 

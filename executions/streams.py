@@ -64,16 +64,16 @@ class TooManyStreams(NotAvailable):
     def __init__(self) -> None:
         super().__init__(
             "Too many event streams are open.",
-            remedy="Close one, or ask for the execution itself now and then.",
+            remedy="Close a stream, or poll the execution instead.",
             code="too_many_streams",
             retry_after_s=RETRY_AFTER_S,
         )
 
 
 def respond(events: Events, watcher: int | None) -> StreamingHttpResponse:
-    """The response that tells the events. Raises TooManyStreams.
+    """Return the response that streams the events. Raises TooManyStreams.
 
-    `watcher`: by whom places are counted, a client's id or None.
+    `watcher`: the client's id, by which streams are counted; None for a caller without a token.
     """
     if not places.take(watcher):
         raise TooManyStreams

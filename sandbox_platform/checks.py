@@ -17,7 +17,7 @@ def check_access(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
     if settings.RAGFLOW_ALLOW_UNAUTHENTICATED:
         messages.append(
             Warning(
-                "POST /run accepts programs from anybody, without a token.",
+                "Anybody can run programs without a token, on /run and on /api/v1.",
                 hint="Unset SANDBOX_EXECUTOR_MANAGER_ALLOW_UNAUTHENTICATED, unless only RAGFlow can reach this port.",
                 id="sandbox_platform.W001",
             )
@@ -78,7 +78,7 @@ def check_seeds(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
         (
             longest_ms >= settings.SEED_TIMEOUT_MS,
             "E005",
-            "SANDBOX_TIMEOUT is longer than the longest run",
+            "SANDBOX_TIMEOUT is above the maximum duration of a run",
             f"Set it to at most {settings.LONGEST_RUN_S}s.",
         ),
         (
@@ -91,7 +91,7 @@ def check_seeds(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
             # A build runs in a worker, and a worker is killed when a task exceeds Q_CLUSTER's timeout.
             longest_ms >= settings.SANDBOX_BUILD_TIMEOUT_MS,
             "E015",
-            "SANDBOX_BUILD_TIMEOUT is longer than the longest run",
+            "SANDBOX_BUILD_TIMEOUT is above the maximum duration of a task",
             f"Set it to at most {settings.LONGEST_RUN_S}s.",
         ),
         (

@@ -20,7 +20,7 @@ class NobodyAnswers(NotAvailable):
     def __init__(self) -> None:
         super().__init__(
             "No keeper answers what images there are.",
-            remedy="Try again; an administrator can run `make doctor`.",
+            remedy="Retry. If this persists, an administrator can run `make doctor`.",
         )
 
 

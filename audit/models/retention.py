@@ -57,7 +57,8 @@ class RetentionPolicy(models.Model):
     redact = models.BooleanField(
         "redact secrets",
         default=False,
-        help_text="When a run ends, replace matches of the redaction patterns in code, input, output and result. "
+        help_text="When a run ends, replace matches of the redaction patterns in code, arguments, input, environment "
+        "variables, output, result and message. "
         "The program runs with the original. The caller's answer is redacted like the history.",
     )
 

@@ -63,11 +63,11 @@ class Token(models.Model):
     expires_at = models.DateTimeField(
         null=True,
         blank=True,
-        help_text="UTC. From then on, calls with the token are refused with 401. Empty: never.",
+        help_text="Time (UTC) from which calls with the token are refused with 401. Empty: never.",
     )
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(
-        "last used", null=True, editable=False, help_text="UTC, accurate to about ten minutes."
+        "last used", null=True, editable=False, help_text="Time (UTC), accurate to about ten minutes."
     )
 
     objects = TokenQuerySet.as_manager()

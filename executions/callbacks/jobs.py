@@ -16,7 +16,7 @@ def _waiting() -> LastRun:
 declare(
     Job(
         "Queue callbacks that are due",
-        "Runs also as soon as an execution with a callback ends.",
+        "Queue the deliveries that are due. Also runs as soon as an execution with a callback ends.",
         timedelta(seconds=TICK_S),
         deliveries.enqueue_due,
         in_tick=True,
