@@ -1,10 +1,11 @@
-"""How the tests are spread over worker processes: a file at a time, and all that start sandboxes on one worker.
+"""How the tests are spread over worker processes: a file at a time, and all that share one platform on one worker.
 
-Sandboxes keep both cores of a small machine busy by themselves. Two platforms side by side were no faster than one
-after the other, and tests that wait for an end ran out of patience.
+Files that start sandboxes come first, the unit of the shared platform before all others: it takes longest, and what
+needs no Docker fills the gaps at the end.
 """
 
 import contextlib
+import re
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -17,21 +18,33 @@ from tests import database
 
 FIGURE = "figure"  # a property that a test records: a line of the report at the end
 SLOWEST = 10  # files in that report
-LIVE = "live"  # the unit of all files with tests that start sandboxes
+SHARED = "shared platform"  # the unit of all files whose tests use the fixture `platform`
 MARKS = ("needs_docker", "needs_stack")
+FIXTURE = re.compile(r"[( ]platform(: Platform)?[,)]|\bopen_page: Open\b")
+OF_ITS_OWN = re.compile(r"\bPlatform\(")
 ROOT = Path(__file__).resolve().parent.parent
 
 
 @cache
-def is_live(file: str) -> bool:
-    """Whether some test of the file starts sandboxes. From its text: the scheduler knows names, not marks."""
+def text_of(file: str) -> str:
+    """The scheduler knows the names of tests, and neither marks nor fixtures."""
     path = ROOT / file
-    return path.is_file() and any(mark in path.read_text(encoding="utf-8") for mark in MARKS)
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def is_live(file: str) -> bool:
+    """Whether some test of the file starts sandboxes."""
+    return any(mark in text_of(file) for mark in MARKS)
 
 
 def unit(nodeid: str) -> str:
     file = nodeid.split("::")[0]
-    return LIVE if is_live(file) else file
+    shares = is_live(file) and FIXTURE.search(text_of(file)) and not OF_ITS_OWN.search(text_of(file))
+    return SHARED if shares else file
+
+
+def rank(file_or_unit: str) -> int:
+    return 0 if file_or_unit == SHARED else 1 if is_live(file_or_unit) else 2
 
 
 class ByUnit(LoadScopeScheduling):
@@ -48,8 +61,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The live unit comes first, so that no worker is left with it when the others have done."""
-    items.sort(key=lambda item: unit(item.nodeid) != LIVE)
+    """What takes longest comes first, so that no worker is left with it when the others have done."""
+    items.sort(key=lambda item: rank(unit(item.nodeid)))
 
 
 @pytest.hookimpl(optionalhook=True)

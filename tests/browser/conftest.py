@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -21,8 +22,14 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def cookies_of_admin() -> list[Any]:
+    """The cookies of the module's first login: each further login would cost a slow hash and a page."""
+    return []
+
+
 @pytest.fixture
-def open_page(browser: Browser, platform: Platform) -> Iterator[Open]:
+def open_page(browser: Browser, platform: Platform, cookies_of_admin: list[Any]) -> Iterator[Open]:
     """A page of somebody who has logged in. In the end nothing may have been wrong with any of them."""
     contexts, wrong = [], list[str]()
 
@@ -46,8 +53,13 @@ def open_page(browser: Browser, platform: Platform) -> Iterator[Open]:
         context.on("request", lambda request: went_out(request.url))
         page = context.new_page()
         watch(page)
-        if user:
+        if user == "admin" and cookies_of_admin:
+            context.add_cookies(cookies_of_admin)
+            page.goto(f"{platform.url}/admin/")
+        elif user:
             log_in(page, platform.url, user, PASSWORD)
+        if user == "admin" and not cookies_of_admin:
+            cookies_of_admin.extend(context.cookies())
         return page
 
     yield opened

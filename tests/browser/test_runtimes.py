@@ -93,7 +93,7 @@ def test_pages_fit_a_phone(open_page: Open, platform: Platform, scheme: str) -> 
 @pytest.fixture
 def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """A platform that knows this machine's mirrors."""
-    platform = Platform(tmp_path_factory.mktemp("builds"), SANDBOX_TIMEOUT="10s")
+    platform = Platform(tmp_path_factory.mktemp("builds"), SANDBOX_TIMEOUT="30s")
     certificates.write_build_config(platform.folder / "build-config")
     try:
         platform.start("python")

@@ -94,7 +94,7 @@ class Caller(threading.Thread):
 
 @pytest.fixture(scope="module")
 def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
-    platform = Platform(tmp_path_factory.mktemp("builds"), SANDBOX_TIMEOUT="10s")
+    platform = Platform(tmp_path_factory.mktemp("builds"), SANDBOX_TIMEOUT="30s")
     certificates.write_build_config(platform.folder / "build-config")
     try:
         platform.start("python")

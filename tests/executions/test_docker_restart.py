@@ -35,7 +35,6 @@ def platform(tmp_path: Path, private_docker: PrivateDocker) -> Iterator[Platform
         tmp_path,
         DOCKER_HOST=private_docker.host,
         SANDBOX_TIMEOUT="30s",
-        SANDBOX_EXECUTOR_MANAGER_POOL_SIZE="1",
     )
     try:
         running.start("python")

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.needs_docker
 SLEEPS = "import time\ndef main(seconds):\n    time.sleep(seconds)\n    return 'slept'"
 QUICK = "def main(): return 'quick'"
 PROC = Path("/proc")
+WORKERS = 8
 
 # A row for each time an execution was taken by a worker, and for each sandbox that was given to one. The
 # executions' own rows could not tell a second run from the first.
@@ -147,9 +148,7 @@ class Survivor:
 
 @pytest.fixture(scope="module")
 def module_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    running = Platform(
-        tmp_path_factory.mktemp("resilience"), SANDBOX_TIMEOUT="30s", SANDBOX_EXECUTOR_MANAGER_POOL_SIZE="1"
-    )
+    running = Platform(tmp_path_factory.mktemp("resilience"), SANDBOX_TIMEOUT="30s", SANDBOX_WORKERS=str(WORKERS))
     try:
         running.start()
         running.sql(WITNESS)
@@ -253,9 +252,9 @@ def test_killed_pusher_leaves_every_worker_in_use(survivor: Survivor) -> None:
     killed = [pid for pid in descendants(survivor.platform.processes["worker"].pid) if ports & local_ports(pid)]
     assert len(killed) == 1
     os.kill(killed[0], signal.SIGKILL)
-    answers = [survivor.call(SLEEPS, seconds=15) for _ in range(8)]
+    answers = [survivor.call(SLEEPS, seconds=15) for _ in range(WORKERS)]
     running = "SELECT count(*) FROM executions_execution WHERE status = 'running'"
-    eventually(lambda: survivor.platform.sql(running)[0]["count"] == 8, "all eight run at the same time")
+    eventually(lambda: survivor.platform.sql(running)[0]["count"] == WORKERS, "all run at the same time")
     assert {answer.result(90)["status"] for answer in answers} == {"success"}
 
 

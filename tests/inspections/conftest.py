@@ -1,5 +1,5 @@
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -16,6 +16,9 @@ from seccomp_profiles import revisions
 from seccomp_profiles.models import SeccompRevision
 
 SLUGS = ("python", "nodejs")
+# Each smoke program of a runtime costs a sandbox for each inspection. These compile, read, write, start a thread and
+# fail.
+FEW = ("hello", "function", "files", "threads", "error")
 
 
 @pytest.fixture
@@ -37,8 +40,16 @@ def runtime(db: None, request: pytest.FixtureRequest) -> Runtime:
     return make_runtime(request.param)
 
 
-def make_runtime(slug: str) -> Runtime:
-    """As its manifest says."""
+def make_runtime(slug: str, programs: Sequence[str] = FEW) -> Runtime:
+    """As its manifest says, with these of its smoke programs."""
+    runtime = Runtime(**load(BASE_DIR / "images" / slug / "runtime.toml").fields)
+    runtime.smoke = [program for program in runtime.smoke if program["name"] in programs]
+    runtime.save(force_insert=True)
+    return runtime
+
+
+def make_whole_runtime(slug: str) -> Runtime:
+    """As its manifest says, with all of its smoke programs."""
     return Runtime.objects.create(**load(BASE_DIR / "images" / slug / "runtime.toml").fields)
 
 

@@ -9,7 +9,7 @@ from runtimes.models import Runtime
 from sandboxes.engine import Engine
 from seccomp_profiles import shipped
 from seccomp_profiles.models import SeccompProfile, SeccompRevision
-from tests.inspections.conftest import denying, make_runtime
+from tests.inspections.conftest import SLUGS, denying, make_runtime, make_whole_runtime
 
 pytestmark = pytest.mark.needs_docker
 
@@ -49,9 +49,10 @@ def test_killing_and_argument_rules(engine: Engine, revision_of: Callable[..., S
 
 
 @pytest.mark.parametrize("name", ["default", "compute"])
-def test_shipped_profiles_hold_and_break_nothing(engine: Engine, runtime: Runtime, name: str) -> None:
+@pytest.mark.parametrize("slug", SLUGS)
+def test_shipped_profiles_hold_and_break_nothing(db: None, engine: Engine, slug: str, name: str) -> None:
     shipped.create_missing()
-    probe = probed(SeccompProfile.objects.get(name=name).current, runtime)
+    probe = probed(SeccompProfile.objects.get(name=name).current, make_whole_runtime(slug))
     assert probe.verdict == "enforced", probe.details
 
 

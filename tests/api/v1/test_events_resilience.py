@@ -54,9 +54,7 @@ class Watcher:
 
 @pytest.fixture(scope="module")
 def module_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    running = Platform(
-        tmp_path_factory.mktemp("events"), SANDBOX_TIMEOUT="20s", SANDBOX_EXECUTOR_MANAGER_POOL_SIZE="1"
-    )
+    running = Platform(tmp_path_factory.mktemp("events"), SANDBOX_TIMEOUT="20s")
     try:
         running.start("python")
         yield running

@@ -50,9 +50,7 @@ ENDLESS_BUILD = """
 
 @pytest.fixture(scope="module")
 def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    running = Platform(
-        tmp_path_factory.mktemp("fuzzed"), SANDBOX_WORKERS="2", SANDBOX_EXECUTOR_MANAGER_POOL_SIZE="1"
-    )
+    running = Platform(tmp_path_factory.mktemp("fuzzed"), SANDBOX_WORKERS="2")
     try:
         running.start()
         running.manage("shell", "-c", CLIENTS)

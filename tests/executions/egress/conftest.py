@@ -142,7 +142,6 @@ def world(folder: Path, **more: str) -> Iterator[World]:
     running = Platform(
         folder,
         SANDBOX_TIMEOUT="20s",
-        SANDBOX_EXECUTOR_MANAGER_POOL_SIZE="1",
         SANDBOX_WORKERS="2",
         SANDBOX_EGRESS_REQUESTS=str(MOST),
         SANDBOX_EGRESS_DIR=str(folder / "doors"),
