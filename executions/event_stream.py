@@ -17,7 +17,7 @@ from django.db.models import Q
 
 from executions.models import Execution, OutputChunk, Status
 from executions.waiting import RECONNECT_S, hub
-from sandbox_platform.kit.notify import FINISHED, PROGRESS
+from sandbox_platform.kit.notify import FINISHED, PROGRESS, WATCHED, notify
 
 # A notification may be lost with its connection, so a stream also polls.
 LOOK_AGAIN_S = 5.0
@@ -87,6 +87,7 @@ class Events:
         self._id = execution_id
         self._at = position
         self._caller = caller
+        self._announced_at: float | None = None
 
     def __iter__(self) -> Generator[bytes, None, None]:
         connection.close()  # the request's connection
@@ -129,6 +130,16 @@ class Events:
         yield from self._stored_output() if ended else self._live_output()
         if ended:
             yield from self._ending(facts)
+        elif self._at.phase == Phase.RUNNING:
+            self._announce()
+
+    def _announce(self) -> None:
+        """Tell the worker that somebody watches: programs buffer their output. Again now and then: it may be lost."""
+        now = time.monotonic()
+        if self._announced_at is None or now - self._announced_at >= LOOK_AGAIN_S:
+            self._announced_at = now
+            notify(WATCHED, str(self._id))
+            connection.close()
 
     def _row(self, *fields: str) -> dict[str, Any]:
         # The row exists: retention keeps an execution for longer than any stream of it lasts.

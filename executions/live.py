@@ -1,9 +1,11 @@
 """Writes the output of running programs into rows that watchers read.
 
-Output is written whether or not anybody watches, so that a watcher who comes late or reconnects needs only the rows,
-and the worker need not know its watchers. The cost is bounded: nothing for a short run, then one INSERT per tick. A
-separate thread writes, because a hanging Postgres must not delay the session, which enforces the limits. If an INSERT
-fails, the next one includes its output. The end of the run stores all output in any case.
+Output is written whether or not anybody watches, so that a watcher who comes late or reconnects needs only the rows.
+Watchers announce themselves only because programs buffer what they write: then the runner asks for it.
+
+The cost is bounded: nothing for a short run, then one INSERT per tick. A separate thread writes, because a hanging
+Postgres must not delay the session, which enforces the limits. If an INSERT fails, the next one includes its output.
+The end of the run stores all output in any case.
 """
 
 import codecs
@@ -18,7 +20,7 @@ from uuid import UUID
 from django.db import Error, connection
 
 from sandbox_platform.kit.failures import without_text
-from sandbox_platform.kit.notify import PROGRESS
+from sandbox_platform.kit.notify import PROGRESS, WATCHED
 from sandboxes.session import Report
 
 logger = logging.getLogger(__name__)
@@ -63,11 +65,12 @@ class Feed:
     """The output of one run that is yet to be written."""
 
     def __init__(self, execution_id: UUID, limit: int) -> None:
-        self._execution_id = execution_id
+        self.execution_id = execution_id
         self._limit = limit
         self._texts = {"stdout": Text(), "stderr": Text()}
         self.report: Report | None = None
         self.pending = threading.Event()  # set while the feed is in the writer's queue
+        self.watched = False
         self.over = False
 
     def write(self) -> None:
@@ -81,7 +84,7 @@ class Feed:
             return
         columns = [list(column) for column in zip(*rows, strict=True)]
         with connection.cursor() as cursor:
-            cursor.execute(PUT, [self._execution_id, *columns, PROGRESS, str(self._execution_id)])
+            cursor.execute(PUT, [self.execution_id, *columns, PROGRESS, str(self.execution_id)])
         for text in self._texts.values():
             text.written()
 
@@ -90,6 +93,7 @@ class Writer:
     """The process's writing thread, with its own database connection."""
 
     def __init__(self) -> None:
+        self._listening: object = None  # the connection that listens to WATCHED
         self._queue: queue.SimpleQueue[Feed | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="live-output", daemon=True)
         self._thread.start()
@@ -109,6 +113,7 @@ class Writer:
             feed.pending.clear()
             try:
                 feed.write()
+                self._look_for_watchers(feed)
             except Error as e:
                 # Debug level, because this would repeat five times a second; other code logs the outage.
                 logger.debug("live output: Postgres is unavailable (%s)", type(e).__name__)
@@ -117,6 +122,15 @@ class Writer:
                 # The thread's outermost frame: an error here would end live output for all runs of this process.
                 logger.error("live output: %s", without_text(e))
         connection.close()
+
+    def _look_for_watchers(self, feed: Feed) -> None:
+        if self._listening is not connection.connection or connection.connection is None:
+            with connection.cursor() as cursor:
+                cursor.execute(f"LISTEN {WATCHED}")
+            self._listening = connection.connection
+        for notification in connection.connection.notifies(timeout=0):
+            # A process runs one task at a time, so any other execution is another process's.
+            feed.watched |= notification.payload == str(feed.execution_id)
 
 
 _writers: dict[int, Writer] = {}
@@ -136,13 +150,17 @@ def writer() -> Writer:
 
 
 @contextmanager
-def output(execution_id: UUID, limit: int) -> Iterator[Callable[[Report], None]]:
-    """Yield the `watch` callback for a Session, which publishes its output up to `limit` bytes per stream."""
+def output(execution_id: UUID, limit: int) -> Iterator[Callable[[Report], bool]]:
+    """Yield the `watch` callback for a Session, which publishes its output up to `limit` bytes per stream.
+
+    The callback returns whether somebody watches.
+    """
     feed = Feed(execution_id, limit)
 
-    def watch(report: Report) -> None:
+    def watch(report: Report) -> bool:
         feed.report = report
         writer().offer(feed)
+        return feed.watched
 
     try:
         yield watch

@@ -127,7 +127,10 @@ class _Small(Schema):
     )
     cpu_ms = serializers.IntegerField(allow_null=True)
     peak_memory_bytes = serializers.IntegerField(allow_null=True)
-    warm = serializers.BooleanField(allow_null=True)
+    warm = serializers.BooleanField(
+        allow_null=True,
+        help_text="Whether the run got a warm sandbox, and an interpreter that had started before.",
+    )
     batch_id = serializers.UUIDField(allow_null=True)
     rerun_of = serializers.UUIDField(allow_null=True)
     pinned = serializers.BooleanField(help_text="Whether it is a rerun on the recorded image, profile and limits.")

@@ -101,7 +101,7 @@ def run(execution: Any) -> None:
                 sandbox=sandbox,
                 claimed_at=claimed_at,
                 sandbox_at=sandbox_at,
-                warm=warm,
+                warm=warm and not (report.end and report.end.cold),
                 limits=limits.as_dict(),
                 environment=configuration.environment,
                 redacting=execution.redacting,
@@ -110,7 +110,7 @@ def run(execution: Any) -> None:
         end(engine, sandbox, channel, report)
 
 
-def watched(execution: Any, limits: Limits) -> AbstractContextManager[Callable[[Report], None] | None]:
+def watched(execution: Any, limits: Limits) -> AbstractContextManager[Callable[[Report], bool] | None]:
     """Publish live output, unless a redaction policy applies: a secret may be split between two pieces of output."""
     if execution.redacting and redaction.applies_to(execution.client_id):
         return nullcontext()

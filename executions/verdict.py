@@ -18,6 +18,7 @@ from sandboxes.session import EndedBy, Report
 MIB = 1024**2
 # Half of what Python's parser can do: readers parse the result again, at a stack depth of their own.
 MAX_NESTING = 500
+MAX_NAMED = 10  # files in a message
 KILLED = 128 + signal.SIGKILL
 
 
@@ -40,6 +41,9 @@ def decide(report: Report, state: ContainerState | None, limits: Limits, *, canc
     if report.compiling and report.ended_by in (EndedBy.WALL_TIME, EndedBy.CPU_TIME):
         return _compilation_too_long(report.ended_by, limits)
     match report.ended_by:
+        case EndedBy.WALL_TIME | EndedBy.CPU_TIME if report.result is not None:
+            message = "main() returned, but the program went on until a time limit, and was ended then."
+            return _with_result(report.result, f"{message} {_what_is_missing(report, limits)}".rstrip())
         case EndedBy.WALL_TIME:
             seconds = limits.wall_time_ms / 1000
             return Verdict(
@@ -116,7 +120,7 @@ def _of_stream(report: Report, state: ContainerState | None, limits: Limits, can
         return _of_lost_sandbox(report, state, limits, cancelled)
     if report.oom_killed or state.oom_killed or (cancelled and state.exit_code == KILLED):
         return _of_lost_sandbox(report, state, limits, cancelled)
-    report.end = End(state.exit_code, None, len(report.stdout), len(report.stderr), None, lingered=False)
+    report.end = End(state.exit_code, None, len(report.stdout), len(report.stderr), None)
     return _of_program(report, limits)
 
 
@@ -165,12 +169,27 @@ def _of_program(report: Report, limits: Limits) -> Verdict:
             "Write it to a file in artifacts/ instead.",
             exit_code=1,
         )
+    message = _what_is_missing(report, limits)
     if report.result is None:
-        return Verdict(Status.SUCCEEDED, Outcome.COMPLETED, exit_code=0)
-    return _with_result(report.result)
+        return Verdict(Status.SUCCEEDED, Outcome.COMPLETED, message, exit_code=0)
+    return _with_result(report.result, message)
 
 
-def _with_result(raw: bytes) -> Verdict:
+def _what_is_missing(report: Report, limits: Limits) -> str:
+    """Return what the program wrote and the answer does not hold, or ""."""
+    sentences = [
+        f"{stream} was cut after {limits.output_bytes} bytes."
+        for stream, kept in (("Standard output", report.stdout), ("Standard error", report.stderr))
+        if len(kept) > limits.output_bytes
+    ]
+    if report.end and report.end.dropped:
+        names = [f"{name} ({reason})" for name, reason in report.end.dropped]
+        more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+        sentences.append(f"Files not returned: {', '.join(names[:MAX_NAMED])}{more}.")
+    return " ".join(sentences)
+
+
+def _with_result(raw: bytes, message: str) -> Verdict:
     try:
         # JSON has no NaN and no infinity; they become null, as RAGFlow's callers expect.
         value = json.loads(raw, parse_constant=lambda _name: None)
@@ -184,7 +203,7 @@ def _with_result(raw: bytes) -> Verdict:
     except ValueError as e:
         # Happens only if the program tampers with its result.
         return _invalid_result(f"Invalid result: not JSON: {e}")
-    return Verdict(Status.SUCCEEDED, Outcome.COMPLETED, exit_code=0, result=text)
+    return Verdict(Status.SUCCEEDED, Outcome.COMPLETED, message, exit_code=0, result=text)
 
 
 def _invalid_result(message: str) -> Verdict:

@@ -279,6 +279,8 @@ SANDBOX_NODE = os.environ.get("SANDBOX_NODE") or socket.gethostname()
 SANDBOX_LABEL = "sandbox-platform"
 DOCKER_HOST = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
 SANDBOX_GVISOR_RUNTIME = os.environ.get("SANDBOX_GVISOR_RUNTIME") or "runsc"
+# The /etc/hosts of every sandbox, on Docker's host. `make` writes it.
+SANDBOX_HOSTS_FILE = os.environ.get("SANDBOX_HOSTS_FILE") or "/var/lib/sandbox-platform/hosts"
 # The second registration of gVisor traces the guest's system calls. The directory holds the pipes for the traces and
 # must have the same path here and on the host. Clients' runs never use this registration.
 SANDBOX_GVISOR_TRACE_RUNTIME = os.environ.get("SANDBOX_GVISOR_TRACE_RUNTIME") or "runsc-trace"

@@ -28,6 +28,10 @@ IMAGE_ID_S = 5.0
 KIND_LABEL = f"{settings.SANDBOX_LABEL}.kind"
 ROW_LABEL = f"{settings.SANDBOX_LABEL}.sandbox"
 NOBODY = 65534
+# As /etc/passwd of the shipped images has the one, and /etc/hosts the other (scripts/setup/docker.py).
+HOME = "/home/nobody"
+HOSTNAME = "sandbox"
+RESULTS = "/run/sandbox"  # images/runner/runner.py repeats it
 # The Compose stack mounts the host's binaries here for worker and keeper, which ask runsc for its version.
 HOST_BIN = "/host/bin"
 PROGRAM = "platform-program"
@@ -229,7 +233,8 @@ def container_config(
     return {
         "Image": spec.image,
         **_first_process(spec),
-        "Env": [f"{name}={value}" for name, value in spec.environment.items()],
+        "Hostname": HOSTNAME,
+        "Env": [f"{name}={value}" for name, value in ({"HOME": HOME} | dict(spec.environment)).items()],
         "Labels": {
             settings.SANDBOX_LABEL: settings.SANDBOX_NODE,  # finds containers without a row, of this node only
             KIND_LABEL: "sandbox",
@@ -240,23 +245,30 @@ def container_config(
         "User": f"{NOBODY}:{NOBODY}" if spec.as_nobody else "0:0",
         # Docker would run the image's health check inside the sandbox, beside the program.
         "Healthcheck": {"Test": ["NONE"]},
+        "NetworkDisabled": True,  # otherwise Docker makes a network namespace before runsc makes another
         "OpenStdin": True,
         "StdinOnce": False,  # the keeper attaches first and detaches; the worker attaches later
-        "NetworkDisabled": True,
         "HostConfig": {
             # gVisor is the barrier.
             "Runtime": _registration(spec),
             **({"Annotations": {DEBUG_LOG: spec.trace_to}} if spec.trace_to else {}),
-            # The door is all that a sandbox sees of the host. Its source must exist: Docker creates none for a mount.
-            **({"Mounts": [_door(spec.door)]} if spec.door else {}),
+            # Names and a door are all that a sandbox sees of the host, and it can change neither. The sources must
+            # exist: Docker creates none for a mount.
+            "Mounts": [
+                _mounted(settings.SANDBOX_HOSTS_FILE, "/etc/hosts"),
+                *([_mounted(spec.door, DOOR)] if spec.door else []),
+            ],
             "NetworkMode": "none",  # nothing to attack, nowhere to send to
             "ReadonlyRootfs": not spec.program,  # a run cannot change what its interpreter loads
             "Tmpfs": {
                 # Volumes that the image declares would otherwise be folders on the host's disk, without a size limit.
                 **dict.fromkeys(volumes, f"{memory_tmpfs},size={limits.tmp_bytes}"),
-                # The only writable places. Both have a size limit and count towards memory.
+                # The only writable places. All have a size limit, count towards memory, and end with the sandbox.
                 "/workspace": f"{memory_tmpfs},size={limits.workspace_bytes},uid={NOBODY},gid={NOBODY},mode=0700",
+                HOME: f"{memory_tmpfs},size={limits.workspace_bytes},uid={NOBODY},gid={NOBODY},mode=0700",
                 "/tmp": f"{memory_tmpfs},size={limits.tmp_bytes},mode=1777",  # noqa: S108
+                # The worker's result. Nobody lists the folder, and nobody removes another user's file.
+                RESULTS: f"{memory_tmpfs},size={limits.workspace_bytes},mode=1733",
             },
             "CapDrop": ["ALL"],
             # The runner switches to nobody's uid and gid, and kills nobody's processes.
@@ -269,7 +281,9 @@ def container_config(
             "PidsLimit": PIDS_BASE + PIDS_PER_PROCESS * limits.processes,
             "Ulimits": ulimits,
             "LogConfig": {"Type": "none"},  # output belongs to the execution, not to a log file
-            "IpcMode": "none",
+            # A /dev/shm of its own, for semaphores and shared memory between the program's processes.
+            "IpcMode": "private",
+            "ShmSize": limits.workspace_bytes,
             "RestartPolicy": {"Name": "no"},
             "AutoRemove": False,  # the exit state must still be readable after the end
         },
@@ -282,8 +296,8 @@ def _registration(spec: SandboxSpec) -> str:
     return settings.SANDBOX_GVISOR_EGRESS_RUNTIME if spec.door else settings.SANDBOX_GVISOR_RUNTIME
 
 
-def _door(folder: str) -> dict[str, Any]:
-    return {"Type": "bind", "Source": folder, "Target": DOOR, "ReadOnly": True}
+def _mounted(source: str, target: str) -> dict[str, Any]:
+    return {"Type": "bind", "Source": source, "Target": target, "ReadOnly": True}
 
 
 def _first_process(spec: SandboxSpec) -> dict[str, Any]:

@@ -5,10 +5,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-VERSION = 1
+VERSION = 2
+MAX_DROPPED = 100
 MAX_FRAME = 128 * 1024 * 1024
 FROM_RUNNER = frozenset(b"HCOERAX")
 BYE = b"B" + bytes(4)
+WATCHED = b"W" + bytes(4)
+TIME_IS_OVER = b"T" + bytes(4)
 
 
 class ProtocolError(Exception):
@@ -48,16 +51,18 @@ class End:
     stdout_bytes: int
     stderr_bytes: int
     result_bytes: int | None
-    lingered: bool
+    cold: bool = False  # the job needed an interpreter that was started for it
+    dropped: list[list[str]] = field(default_factory=list)  # name and reason of each file that was not returned
 
     @classmethod
     def parse(cls, payload: bytes) -> "End":
         try:
             fields: dict[str, Any] = json.loads(payload)
             end = cls(**{name: fields[name] for name in cls.__dataclass_fields__})
+            sound = end._is_sound()
         except (ValueError, KeyError, TypeError) as e:
             raise ProtocolError(f"bad end frame: {e}") from e
-        if not end._is_sound():
+        if not sound:
             raise ProtocolError(f"bad end frame: {end}")
         return end
 
@@ -66,7 +71,9 @@ class End:
         counts += [n for n in (self.exit_code, self.signal, self.result_bytes) if n is not None]
         return (
             all(type(n) is int and n >= 0 for n in counts)
-            and isinstance(self.lingered, bool)
+            and isinstance(self.cold, bool)
+            and len(self.dropped) <= MAX_DROPPED
+            and all(type(n) is str and type(why) is str and len(why) <= 100 for n, why in self.dropped)
             and (self.exit_code is None) != (self.signal is None)
         )
 

@@ -13,13 +13,25 @@ from django.utils import timezone
 from runtimes.models import Limits
 from sandboxes import cgroup
 from sandboxes.engine import Channel, EngineError
-from sandboxes.protocol import VERSION, End, Frames, Job, ProtocolError, parse_artifact, parse_compiled
+from sandboxes.protocol import (
+    TIME_IS_OVER,
+    VERSION,
+    WATCHED,
+    End,
+    Frames,
+    Job,
+    ProtocolError,
+    parse_artifact,
+    parse_compiled,
+)
 
 # Interval between measurements of CPU time; the last figures of a killed sandbox may be this old.
 TICK_S = 0.2
 # Slack of one frame. The runner cuts output one byte over the limit, so more output means a broken runner.
 FLOOD_SLACK = 256 * 1024
 READY_TIMEOUT_S = 60
+# Time for the runner to send what is there when a time limit is reached: main() may have returned before.
+OVERTIME_S = 2.0
 # Most programs end before this, and need no live output: the end of the run stores the same text.
 LIVE_AFTER_S = 0.25
 
@@ -90,8 +102,8 @@ def _speaks_our_version(hello: bytes) -> bool:
 class Session:
     """One job in one claimed sandbox. `run` raises nothing for anything the guest does.
 
-    For runs longer than LIVE_AFTER_S, `watch` is called with the growing report at each tick. It must not block:
-    no limit is enforced meanwhile.
+    For runs longer than LIVE_AFTER_S, `watch` is called with the growing report at each tick, and returns whether
+    somebody watches the output. It must not block: no limit is enforced meanwhile.
     """
 
     tick_s = TICK_S
@@ -101,7 +113,7 @@ class Session:
         channel: Channel,
         container_id: str,
         limits: Limits,
-        watch: Callable[[Report], None] | None = None,
+        watch: Callable[[Report], bool] | None = None,
         *,
         compiles: bool = False,
     ) -> None:
@@ -110,7 +122,9 @@ class Session:
         self._limits = limits
         self._watch = watch
         self._compiles = compiles
+        self._is_watched = False
         self._deadline = 0.0
+        self._over: EndedBy | None = None  # the time limit that was reached, while the runner sends what is there
         self._frames = Frames()
         self._before: cgroup.Usage | None = None
 
@@ -141,21 +155,44 @@ class Session:
         live_at = time.monotonic() + LIVE_AFTER_S
         while True:
             now = time.monotonic()
-            if now >= self._deadline:
-                return EndedBy.WALL_TIME
+            if now >= self._deadline and not self._goes_into_overtime(EndedBy.WALL_TIME, report):
+                return self._over or EndedBy.WALL_TIME
             if now >= next_tick:
                 next_tick = now + self.tick_s
                 self._measure(report)
                 if report.oom_killed:
                     return EndedBy.MEMORY
-                if self._is_over_cpu_time(report):
+                over = not self._over and self._is_over_cpu_time(report)
+                if over and not self._goes_into_overtime(EndedBy.CPU_TIME, report):
                     return EndedBy.CPU_TIME
                 if self._watch and now >= live_at:
-                    self._watch(report)
+                    self._publish(report)
             if not select.select([self._channel], [], [], max(0, min(self._deadline, next_tick) - now))[0]:
                 continue
             if ended_by := self._receive(report):
-                return ended_by
+                return self._over or ended_by
+
+    def _goes_into_overtime(self, limit: EndedBy, report: Report) -> bool:
+        """Ask the runner to end the program. Return False if it has been asked, or if there is nothing to wait for."""
+        if self._over or report.compiling or not self._ask_for_end():
+            return False
+        self._over = limit
+        self._deadline = time.monotonic() + OVERTIME_S
+        return True
+
+    def _ask_for_end(self) -> bool:
+        """Return whether somebody could be asked."""
+        self._channel.send(TIME_IS_OVER)
+        return True
+
+    def _publish(self, report: Report) -> None:
+        assert self._watch  # noqa: S101
+        if self._watch(report) and not self._is_watched:
+            self._is_watched = True
+            self._ask_for_output()
+
+    def _ask_for_output(self) -> None:
+        self._channel.send(WATCHED)
 
     def _receive(self, report: Report) -> EndedBy | None:
         """Add received data to the report; return why the session ended, or None if it goes on."""

@@ -50,7 +50,7 @@ def script(job: Job, command: Sequence[str]) -> bytes:
     lines = [line for path, content in files.items() for line in _written(path, content)]
     if job.stdin:
         lines += _written(STDIN, job.stdin.encode("utf-8", "surrogatepass"))
-    lines += [f"cd {WORKSPACE}", f"HOME={WORKSPACE}", "export HOME"]
+    lines.append(f"cd {WORKSPACE}")
     for name, value in job.environment.items():
         lines += [f"{name}={shlex.quote(value)}", f"export {name}"]
     lines.append(f"{_command(command, source, job.argv)} <{STDIN if job.stdin else '/dev/null'}; exit $?")
@@ -89,6 +89,12 @@ class ShellSession(Session):
 
     def _opening(self, job: Job) -> bytes:
         return script(job, self._command)
+
+    def _ask_for_end(self) -> bool:
+        return False
+
+    def _ask_for_output(self) -> None:
+        """Ask nobody: stdin is the shell's script, and the program writes to Docker directly."""
 
     def _receive(self, report: Report) -> EndedBy | None:
         received = self._channel.receive()

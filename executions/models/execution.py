@@ -155,7 +155,9 @@ class Execution(models.Model):
     finished_at = models.DateTimeField(null=True, help_text="When the result was stored.")
     cpu_ms = models.PositiveIntegerField(null=True, help_text="CPU time of the whole sandbox during the run.")
     peak_memory_bytes = models.PositiveBigIntegerField(null=True)
-    warm = models.BooleanField(null=True, help_text="Whether the run got a warm sandbox.")
+    warm = models.BooleanField(
+        null=True, help_text="Whether the run got a warm sandbox, and an interpreter that had started before."
+    )
 
     # Provenance
     image_id = models.CharField(max_length=80, blank=True)

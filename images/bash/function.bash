@@ -2,9 +2,8 @@
 source=$1
 shift
 arguments=$(< "$SANDBOX_ARGUMENTS")
-unset SANDBOX_ARGUMENTS
-# Close descriptor 4 for the program: a background process must not keep the runner's pipe open.
-exec 5>&4 4>&-
+sandbox_result=$SANDBOX_RESULT
+unset SANDBOX_ARGUMENTS SANDBOX_RESULT
 . "$source" "$@"
 if ! declare -F main > /dev/null; then
   echo 'main is not defined: the program must define a function named main.' >&2
@@ -15,7 +14,4 @@ if ! result=$(jq --compact-output --slurp --exit-status 'if length == 1 then .[0
   echo 'Error: main must print one JSON value, which is its result.' >&2
   exit 1
 fi
-result=${result:1:-1}
-LC_ALL=C
-size=$(printf '%08x' ${#result})
-printf "R\\x${size:0:2}\\x${size:2:2}\\x${size:4:2}\\x${size:6:2}%s" "$result" >&5
+printf '%s' "${result:1:-1}" > "$sandbox_result"

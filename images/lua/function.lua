@@ -15,7 +15,5 @@ if not encoded then
   io.stderr:write('Error: what main returned is not JSON: ', result, '\n')
   os.exit(1)
 end
--- Lua cannot write to a descriptor by number, and may not open the pipe by name, so cat writes to it.
-local status = assert(io.popen('exec cat >&4', 'w'))
-status:write('R', string.pack('>I4', #result), result)
-status:close()
+local file <close> = assert(io.open(os.getenv('SANDBOX_RESULT'), 'wb'))
+file:write(result)

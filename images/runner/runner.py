@@ -5,7 +5,6 @@ Standard library only, and few modules of it: each import adds to the sandbox's 
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import select
@@ -13,120 +12,26 @@ import signal
 import sys
 import time
 
-PROTOCOL = 1
-UID = GID = 65534
+sys.path.append("/opt/sandbox")  # `python3 -I` starts without the script's folder
+
+from frames import CHUNK, HostGone, read_available, read_frame, send
+from workers import Workers, as_program, read_own
+
+PROTOCOL = 2
 WORKSPACE = "/workspace"
-WORKER_FILE = "/opt/sandbox/worker.json"
-UNIVERSAL = "/opt/sandbox/universal.py"
-LIBRARY = "/opt/sandbox"
 CARRIER = "/opt/sandbox/carrier.py"
 CARRIER_UID = 65533  # used by nothing else: the program can neither kill the carrier nor use up its nproc limit
+# The worker writes the result to a file, because a program may close or write to every descriptor that it finds.
+RESULT = "/run/sandbox/result"
+# A worker that shuts down slowly may write its exit status here and then kill itself with SIGKILL.
+EXIT = "/run/sandbox/exit"
 IDLE_BEFORE_PRELOAD_S = 0.5
-LINGER_S = 1.0
-CHUNK = 65536
+# After a small read the runner lets the pipe fill for a moment: a frame for each line costs more than most programs.
+SMALL = CHUNK // 2
+REST_S = 0.01
+FLUSH_S = 0.1  # interval of the flush signals while somebody watches
 LAST_CHUNKS = 32  # the program can enlarge a pipe to 1 MiB
-
-
-class HostGone(Exception):
-    """The platform closed the runner's stdin: nobody waits for the answer."""
-
-
-def send(kind, payload):
-    write_all(1, kind + len(payload).to_bytes(4, "big") + payload)
-
-
-def write_all(fd, data):
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
-def read_exactly(fd, size):
-    parts = []
-    while size:
-        part = os.read(fd, min(size, 1 << 20))
-        if not part:
-            raise HostGone
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
-
-
-def read_available(fd):
-    """Read up to CHUNK bytes from a non-blocking descriptor; return None if it holds none, b"" at its end."""
-    try:
-        return os.read(fd, CHUNK)
-    except BlockingIOError:
-        return None
-
-
-class Worker:
-    """The unprivileged process that becomes the program, and the runner's ends of its pipes."""
-
-    def __init__(self, command, preload, commands=None):
-        if commands:
-            # Pipes that belong to the program's user let the program open /dev/stdin and the like, which some
-            # languages need. The program can also open the runner's ends in /proc/1/fd, but only those of these
-            # three pipes, which carry only its own data.
-            os.seteuid(UID)
-        stdin, self.stdin = os.pipe()
-        self.stdout, stdout = os.pipe()
-        self.stderr, stderr = os.pipe()
-        os.seteuid(0)
-        job, self.job = os.pipe()
-        self.status, status = os.pipe()
-        theirs = (stdin, stdout, stderr, job, status)
-        self.ours = (self.stdin, self.stdout, self.stderr, self.job, self.status)
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                become_worker(theirs, command, preload, commands)
-            except BaseException:
-                sys.__excepthook__(*sys.exc_info())
-            finally:
-                os._exit(70)
-        for fd in theirs:
-            os.close(fd)
-        for fd in self.ours:
-            os.set_blocking(fd, False)
-
-    def is_ready(self):
-        """Return None while the worker loads its modules, then whether it succeeded."""
-        data = read_available(self.status)
-        return None if data is None else data == b"+"
-
-    def discard(self):
-        os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
-        for fd in self.ours:
-            os.close(fd)
-
-
-def become_worker(pipes, command, preload, commands):
-    # Replace descriptors 0 and 1, which carry frames: the program must never hold them.
-    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 16) for fd in pipes]
-    for target, fd in enumerate(high):
-        os.dup2(fd, target, inheritable=target < 3 or not command[0].endswith(".py"))
-    os.closerange(5, 256)
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    os.setsid()
-    os.setgroups([])
-    os.setgid(GID)
-    os.setuid(UID)
-    os.chdir(WORKSPACE)
-    # The folder exists already, or the seccomp profile forbids mkdir; then the program leaves no artifacts.
-    with contextlib.suppress(FileExistsError, PermissionError):
-        os.mkdir("artifacts")
-    os.environ.setdefault("HOME", WORKSPACE)
-    os.environ["SANDBOX_PRELOAD"] = json.dumps(preload)
-    if commands:
-        os.environ["SANDBOX_COMMANDS"] = json.dumps(commands)
-    if not command[0].endswith(".py"):
-        os.execvp(command[0], command)  # noqa: S606
-    with open(command[0]) as file:
-        code = compile(file.read(), command[0], "exec")
-    exec(code, {"__name__": "__main__", "__builtins__": __builtins__})
+MAX_EXIT_RECORD = 8
 
 
 def start_carrier():
@@ -165,7 +70,7 @@ def wait_until_ready(worker):
         sys.exit(f"the worker did not start: {output}")
 
 
-def wait_for_job(worker, command, config):
+def wait_for_job(worker, workers, config):
     """Block until the job arrives; return the worker that gets it and the job's bytes."""
     spare = None
     # Only native workers preload.
@@ -177,17 +82,16 @@ def wait_for_job(worker, command, config):
         if any(fd == 0 for fd, _ in events):
             break
         if not events:
-            spare = Worker(command, config["preload"] + wanted)
+            spare = workers.start(config["preload"] + wanted)
             poll.register(spare.status, select.POLLIN)
         elif (ready := spare.is_ready()) is not None:
             poll.unregister(spare.status)
             loser = worker if ready else spare
             worker, spare, wanted = (spare if ready else worker), None, None
             loser.discard()
-    header = read_exactly(0, 5)
-    if header[:1] != b"J":
-        sys.exit(f"unexpected frame {header[:1]!r}")
-    job = read_exactly(0, int.from_bytes(header[1:], "big"))
+    kind, job = read_frame()
+    if kind != b"J":
+        sys.exit(f"unexpected frame {kind!r}")
     if spare:
         spare.discard()
     return worker, job
@@ -196,50 +100,87 @@ def wait_for_job(worker, command, config):
 class Run:
     """One job in one worker, from sending the job to the worker's end."""
 
-    def __init__(self, worker, job, wake, compiles):
+    def __init__(self, worker, job, limits, wake, compiles):
         self.worker = worker
         self.compiles = compiles
         self.wake = wake
-        self.limits = json.loads(job)
+        self.limits = limits
         self.outgoing = {
             worker.job: memoryview(len(job).to_bytes(4, "big") + job),
-            worker.stdin: memoryview(self.limits["stdin"].encode("utf-8", "surrogatepass")),
+            worker.stdin: memoryview(limits["stdin"].encode("utf-8", "surrogatepass")),
         }
         self.kinds = {worker.stdout: b"O", worker.stderr: b"E"}
         self.written = {worker.stdout: 0, worker.stderr: 0}
-        self.status = bytearray()
-        self.result_size = None
-        self.linger_until = None
+        self.resting = {}  # descriptor: when to read it again
+        self.next_flush = None
+        self.is_over = False
+        self.kill_at = None
         self.wait_status = None
-        self.done = False
+        self.poll = select.poll()
 
     def until_end(self):
-        poll = select.poll()
-        poll.register(0, 0)
-        poll.register(self.wake, select.POLLIN)
+        self.poll.register(0, select.POLLIN)
+        self.poll.register(self.wake, select.POLLIN)
         for fd in (self.worker.stdout, self.worker.stderr, self.worker.status):
-            poll.register(fd, select.POLLIN)
+            self.poll.register(fd, select.POLLIN)
         for fd in self.outgoing:
-            poll.register(fd, select.POLLOUT)
-        while self.wait_status is None and not self.done:
-            for fd, _event in poll.poll(self.patience_ms()):
-                if fd == 0:
-                    raise HostGone
-                if fd == self.wake:
-                    read_available(fd)
-                    self.reap()
-                elif not (self.feed(fd) if fd in self.outgoing else self.drain(fd)):
-                    poll.unregister(fd)
-            if self.linger_until and time.monotonic() >= self.linger_until:
-                break
+            self.poll.register(fd, select.POLLOUT)
+        while self.wait_status is None:
+            for fd, _event in self.poll.poll(self.patience_ms()):
+                self.handle(fd)
+            self.on_time()
         for fd in (self.worker.stdout, self.worker.stderr, self.worker.status):
             # Read what the pipes held at the end, and no more: the program's children may write forever.
             for _ in range(LAST_CHUNKS):
                 if not self.drain(fd):
                     break
 
+    def handle(self, fd):
+        if fd == 0:
+            self.take_frame()
+        elif fd == self.wake:
+            read_available(fd)
+            self.reap()
+        elif fd in self.outgoing:
+            if not self.feed(fd):
+                self.poll.unregister(fd)
+        elif not (data := self.drain(fd)):
+            if data is not None:
+                self.poll.unregister(fd)
+        elif len(data) < SMALL and fd in self.kinds:
+            self.resting[fd] = time.monotonic() + REST_S
+            self.poll.unregister(fd)
+
+    def take_frame(self):
+        kind, _ = read_frame()
+        if kind == b"W":
+            self.next_flush = time.monotonic()
+        elif kind == b"T":
+            # A last flush: what the program printed until now tells its author most.
+            self.is_over = True
+            self.next_flush = time.monotonic()
+            self.kill_at = self.next_flush + FLUSH_S
+        else:
+            sys.exit(f"unexpected frame {kind!r}")
+
     def patience_ms(self):
-        return self.linger_until and max(0, self.linger_until - time.monotonic()) * 1000
+        times = [*self.resting.values(), *(at for at in (self.next_flush, self.kill_at) if at)]
+        return max(0, min(times) - time.monotonic()) * 1000 if times else None
+
+    def on_time(self):
+        now = time.monotonic()
+        for fd in [fd for fd, until in self.resting.items() if until <= now]:
+            del self.resting[fd]
+            self.poll.register(fd, select.POLLIN)
+        if self.wait_status is not None:
+            return
+        if self.kill_at and now >= self.kill_at:
+            self.kill_at = None
+            os.kill(self.worker.pid, signal.SIGKILL)
+        elif self.next_flush and now >= self.next_flush:
+            self.next_flush = now + FLUSH_S
+            # Ignored by whatever does not handle it, so by a program that the worker has executed, too.
+            os.kill(self.worker.pid, signal.SIGURG)
 
     def feed(self, fd):
         """Write pending data to the pipe; return False when all is written and the pipe is closed."""
@@ -256,7 +197,7 @@ class Run:
         return False
 
     def drain(self, fd):
-        """Handle up to CHUNK bytes from the worker; return a false value if the pipe is empty or at its end."""
+        """Handle up to CHUNK bytes from the worker; return them, None if the pipe is empty, b"" at its end."""
         data = read_available(fd)
         if data and fd == self.worker.status:
             self.take_status(data)
@@ -275,24 +216,11 @@ class Run:
                 os.kill(self.worker.pid, signal.SIGKILL)
 
     def take_status(self, data):
-        if self.compiles:
+        data = data.removeprefix(b"+")  # of a worker that was started for this job
+        if data and self.compiles:
             # Only the first report counts: later ones could come from the program.
             self.compiles = False
             send(b"C", json.dumps({"exit_code": data[1]}).encode())
-            data = data[2:]
-        if self.result_size is not None or self.limits["mode"] == "script":
-            self.done = data[-1:] == b"D"
-            return
-        self.status += data
-        if len(self.status) >= 5 and self.status[:1] == b"R":
-            size = int.from_bytes(self.status[1:5], "big")
-            if size > self.limits["result_bytes"]:
-                self.result_size = size
-            elif len(self.status) >= 5 + size:
-                self.result_size = size
-                send(b"R", bytes(self.status[5 : 5 + size]))
-                self.done = self.status[5 + size :] == b"D"
-                self.linger_until = time.monotonic() + LINGER_S
 
     def reap(self):
         while True:
@@ -305,16 +233,24 @@ class Run:
             if pid == self.worker.pid:
                 self.wait_status = status
 
-    def end(self):
-        code = 0 if self.wait_status is None else os.waitstatus_to_exitcode(self.wait_status)
-        return {
-            "exit_code": code if code >= 0 else None,
-            "signal": -code if code < 0 else None,
-            "stdout_bytes": self.written[self.worker.stdout],
-            "stderr_bytes": self.written[self.worker.stderr],
-            "result_bytes": self.result_size,
-            "lingered": self.wait_status is None and not self.done,
-        }
+    def exit_code(self):
+        """Return the exit code, or the negative number of the signal that ended the worker."""
+        code = os.waitstatus_to_exitcode(self.wait_status)
+        if code == -signal.SIGKILL and (recorded := read_own(EXIT, MAX_EXIT_RECORD)[0]).isdigit():
+            return int(recorded) & 0xFF
+        return code
+
+    def send_result(self, code):
+        """Send the result, if it fits, of a program that succeeded or whose time is over.
+
+        Return its size, None if there is none.
+        """
+        if self.limits["mode"] == "script" or (code != 0 and not self.is_over):
+            return None
+        result, size = read_own(RESULT, self.limits["result_bytes"])
+        if result and size <= self.limits["result_bytes"]:
+            send(b"R", result)
+        return size
 
 
 def kill_everything():
@@ -331,59 +267,85 @@ def kill_everything():
         time.sleep(0.001)
 
 
-def send_artifacts(limits):
-    # Read as the program's user: root without DAC_OVERRIDE cannot open the program's folder and its 0600 files.
-    os.setegid(GID)
-    os.seteuid(UID)
-    path = f"{WORKSPACE}/artifacts"
+def send_artifacts(job):
+    """Send the files that the program left; return what was dropped, as a list of [name, reason]."""
     # Tearing down an interpreter takes longer than most runs. Without artifacts, leave the processes to the
     # sandbox's removal, which happens after the answer.
-    with contextlib.suppress(OSError):
-        if not os.listdir(path):
-            return
-    os.seteuid(0)
+    if not leaves_files(job):
+        return []
     kill_everything()
-    os.seteuid(UID)
-    sys.path.append(LIBRARY)  # `python3 -I` starts without the script's folder
     import artifacts
 
-    for name, content in artifacts.collect(path, limits):
-        encoded = name.encode("utf-8")
-        send(b"A", len(encoded).to_bytes(2, "big") + encoded + content)
+    with as_program():
+        collected = artifacts.Collection(WORKSPACE, job)
+        for name, content in collected.files():
+            encoded = name.encode("utf-8")
+            send(b"A", len(encoded).to_bytes(2, "big") + encoded + content)
+        return collected.dropped
+
+
+def leaves_files(job):
+    own = {"artifacts", job["source_file"].split("/")[0]}
+    with as_program():
+        try:
+            return bool(os.listdir(f"{WORKSPACE}/artifacts")) or not own.issuperset(os.listdir(WORKSPACE))
+        except OSError:
+            return True
 
 
 def wait_for_leave_to_go():
     """Block until the platform has read the sandbox's usage, which is lost when the runner exits.
 
-    The platform then sends one byte or closes stdin.
+    The platform then sends a frame or closes stdin. A frame that was sent before the end is skipped.
     """
-    os.read(0, 1)
+    while read_frame()[0] in (b"W", b"T"):
+        pass
 
 
-def native_worker():
-    with open(WORKER_FILE) as file:
-        return json.load(file)["command"]
+def prepare_workspace():
+    os.setgroups([])
+    with as_program():
+        os.chdir(WORKSPACE)
+        # The folder exists already, or the seccomp profile forbids mkdir; then the program leaves no artifacts.
+        with contextlib.suppress(FileExistsError, PermissionError):
+            os.mkdir("artifacts")
 
 
 def main():
     config = json.loads(sys.argv[-1])
-    commands = config.get("commands")
-    command = [UNIVERSAL] if commands else native_worker()
     wake, wake_end = os.pipe()
     os.set_blocking(wake, False)
     os.set_blocking(wake_end, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     if config.get("egress"):
         start_carrier()
-    worker = Worker(command, config["preload"], commands)
+    prepare_workspace()
+    workers = Workers(config)
+    worker = workers.start(config["preload"])
     wait_until_ready(worker)
     send(b"H", json.dumps({"protocol": PROTOCOL}).encode())
-    worker, job = wait_for_job(worker, command, config)
+    worker, encoded = wait_for_job(worker, workers, config)
+    job = json.loads(encoded)
+    cold = workers.started_too_early(job)
+    if cold:
+        worker.discard()
+        worker = workers.start_for(job)
     signal.set_wakeup_fd(wake_end)
-    run = Run(worker, job, wake, compiles=bool(commands and commands["compile"]))
+    run = Run(worker, encoded, job, wake, compiles=bool((config.get("commands") or {}).get("compile")))
     run.until_end()
-    send_artifacts(run.limits)
-    send(b"X", json.dumps(run.end()).encode())
+    code = run.exit_code()
+    result_bytes = run.send_result(code)
+    dropped = send_artifacts(job)
+    end = {
+        "exit_code": code if code >= 0 else None,
+        "signal": -code if code < 0 else None,
+        "stdout_bytes": run.written[worker.stdout],
+        "stderr_bytes": run.written[worker.stderr],
+        "result_bytes": result_bytes,
+        "cold": cold,
+        "dropped": dropped,
+    }
+    send(b"X", json.dumps(end).encode())
     wait_for_leave_to_go()
 
 

@@ -1,18 +1,21 @@
 """The universal worker: compiles the program if its language needs it, then becomes the program.
 
-Runs in a fork of the runner, already as the unprivileged user. It knows no language: the runtime's row gives the
-commands. See docs/runner-protocol.md, "The universal worker".
+It knows no language: the runtime's row gives the commands. See docs/runner-protocol.md, "The universal worker".
 """
 
 import binascii
 import json
 import os
+import signal
 import sys
 
 WORKSPACE = "/workspace"
-ARGUMENTS = "/tmp/arguments.json"
+ARGUMENTS = "/run/sandbox/arguments.json"
+RESULT = "/run/sandbox/result"
 PROGRAM = "/tmp/program"
 NOT_FOUND = 127
+# The runner resets these for the program, and Python ignores them again.
+IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 def read_exactly(size):
@@ -49,7 +52,7 @@ def complain(command, error):
     os.write(2, f"{command[0]}: {error.strerror}\n".encode())
 
 
-def compile_program(command):
+def compile_program(command, environment):
     """Run the compile command; return its exit status, or 128 + N if signal N killed it.
 
     The compiler's stdout and stderr both go to the program's stderr.
@@ -58,7 +61,9 @@ def compile_program(command):
     actions = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, 2, 1)]
     try:
         # posix_spawn shares the memory until exec: a fork costs more than most compilers' start.
-        pid = os.posix_spawnp(command[0], command, os.environ, file_actions=actions)
+        pid = os.posix_spawnp(
+            command[0], command, {**os.environ, **environment}, file_actions=actions, setsigdef=IGNORED
+        )
     except OSError as e:
         complain(command, e)
         return NOT_FOUND
@@ -66,10 +71,10 @@ def compile_program(command):
     return status if status >= 0 else 128 - status
 
 
-def become(command, environment, result):
+def become(command, environment):
     os.environ.update(environment)
-    if result:
-        os.set_inheritable(4, True)
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_DFL)
     try:
         os.execvp(command[0], command)  # noqa: S606
     except OSError as e:
@@ -81,6 +86,9 @@ def main():
     commands = json.loads(os.environ.pop("SANDBOX_COMMANDS"))
     del os.environ["SANDBOX_PRELOAD"]
     os.write(4, b"+")
+    # The program must not have them.
+    os.set_inheritable(3, False)
+    os.set_inheritable(4, False)
     job = json.loads(read_exactly(int.from_bytes(read_exactly(4), "big")))
     for file in job.get("files") or ():
         write_file(f"{WORKSPACE}/{file['path']}", binascii.a2b_base64(file["base64"]))
@@ -90,14 +98,14 @@ def main():
     function = job["mode"] == "function"
     if function:
         write_file(ARGUMENTS, json.dumps(job["arguments"], separators=(",", ":")).encode())
-        environment = {**environment, "SANDBOX_ARGUMENTS": ARGUMENTS}
+        environment = {**environment, "SANDBOX_ARGUMENTS": ARGUMENTS, "SANDBOX_RESULT": RESULT}
     if commands["compile"]:
-        status = compile_program(filled_in(commands["compile"], source))
+        status = compile_program(filled_in(commands["compile"], source), job["environment"])
         os.write(4, b"C" + bytes([status]))
         if status:
             os._exit(status)
     words = filled_in(commands["function" if function else "run"], source)
-    become([*words, *job["argv"]], environment, function)
+    become([*words, *job["argv"]], environment)
 
 
 try:

@@ -17,6 +17,7 @@ QUEUED = "execution_queued"  # no payload: a task is in the queue
 CALLBACK_QUEUED = "callback_queued"  # no payload: a task is in the callbacks' queue
 FINISHED = "execution_finished"  # execution id
 PROGRESS = "execution_progress"  # execution id: it started to run, or has new output
+WATCHED = "execution_watched"  # execution id: somebody watches its output
 CANCEL = "execution_cancel"  # execution id
 IMAGE_ASKED = "image_asked"  # JSON: an image, and the channel for the answer; see sandboxes.images
 CALLBACK = "callback_due"  # no payload: a delivery is due

@@ -74,26 +74,32 @@ def ensure_venv() -> None:
         current.note("synchronised with requirements-dev.txt")
 
 
-LOCKS: tuple[tuple[Path, list[str]], ...] = (
-    (ROOT / "requirements.txt", []),
-    (REQUIREMENTS, ["--group", "dev"]),
+# What is installed, from what it follows, and for which machines.
+LOCKS: tuple[tuple[Path, str, list[str]], ...] = (
+    (ROOT / "requirements.txt", "pyproject.toml", ["--universal"]),
+    (REQUIREMENTS, "pyproject.toml", ["--universal", "--group", "dev"]),
+    (
+        ROOT / "images/python/packages.txt",
+        "images/python/packages.in",
+        ["--python-version", "3.13", "--python-platform", "linux"],
+    ),
 )
 
 
 def lock() -> None:
     ensure_uv()
-    for target, options in LOCKS:
+    for target, source, options in LOCKS:
         with step(f"locking {target.name}"):
             must(
                 [
-                    uv(), "pip", "compile", "pyproject.toml", *options,
-                    "--universal", "--generate-hashes", "--quiet",
+                    uv(), "pip", "compile", source, *options,
+                    "--generate-hashes", "--quiet",
                     # A tracked file must not contain the address of a mirror.
                     "--no-emit-index-url", "--no-emit-find-links", "--no-header",
-                    "--output-file", target.name,
+                    "--output-file", str(target.relative_to(ROOT)),
                 ],
                 env=pip_config().uv_environment(),
                 check=f"locking {target.name}",
-                fix="correct pyproject.toml, then make lock",
+                fix=f"correct {source}, then make lock",
                 timeout=600,
             )  # fmt: skip

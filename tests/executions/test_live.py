@@ -14,7 +14,7 @@ from django.utils import timezone
 from executions import live, reaper, services
 from executions.live import CHUNK_CHARACTERS, Feed, Writer
 from executions.models import Execution, OutputChunk
-from sandbox_platform.kit.notify import PROGRESS, Listener
+from sandbox_platform.kit.notify import PROGRESS, WATCHED, Listener, notify
 from sandboxes.session import Report
 from tests.live import eventually
 
@@ -188,3 +188,29 @@ def test_output_of_an_execution_that_is_gone_is_swept(db: None) -> None:
     OutputChunk.objects.create(execution_id=uuid.uuid4(), stream="stdout", start=0, end=1, text="x")
     OutputChunk.objects.update(created_at=timezone.now() - timedelta(minutes=5))
     assert reaper.sweep_output() == 1
+
+
+@pytest.mark.parametrize("mine", [True, False])
+def test_watcher_of_this_execution_is_noticed(execution: Execution, mine: bool) -> None:
+    watched = Feed(execution.pk, LIMIT)
+    watched.report = report()
+    writer = Writer()
+
+    def is_noticed(feed: Feed) -> bool:
+        # Again and again, because the writer may not listen yet.
+        notify(WATCHED, str(execution.pk))
+        writer.offer(feed)
+        return feed.watched
+
+    try:
+        eventually(lambda: is_noticed(watched), "the watcher is noticed")
+        other = Feed(execution.pk if mine else uuid.uuid4(), LIMIT)
+        other.report = report()
+        for _ in range(5):
+            is_noticed(other)
+        eventually(lambda: not other.pending.is_set(), "the writer has looked")
+        if mine:
+            eventually(lambda: is_noticed(other), "the watcher is noticed")
+        assert other.watched is mine
+    finally:
+        writer.close()

@@ -23,7 +23,7 @@ SMALL_RESULT = replace(LIMITS, result_bytes=10)
 
 
 def end(exit_code: int | None = 0, **fields: Any) -> End:
-    defaults = End(exit_code, None, stdout_bytes=0, stderr_bytes=0, result_bytes=None, lingered=False)
+    defaults = End(exit_code, None, stdout_bytes=0, stderr_bytes=0, result_bytes=None)
     return replace(defaults, **fields)
 
 
@@ -44,7 +44,6 @@ def killed(number: int) -> Report:
     [
         (report(end=end()), None, LIMITS, "", Status.SUCCEEDED, Outcome.COMPLETED),
         (report(end=end(), result=b"1"), None, LIMITS, "", Status.SUCCEEDED, Outcome.COMPLETED),
-        (report(end=end(lingered=True), result=b"1"), None, LIMITS, "", Status.SUCCEEDED, Outcome.COMPLETED),
         (report(end=end(1)), None, LIMITS, "", Status.FAILED, Outcome.NONZERO_EXIT),
         (report(end=end(2), compile_status=2), None, LIMITS, "", Status.FAILED, Outcome.COMPILE_FAILED),
         # What is left of a compiler that failed decides nothing any more.
@@ -65,6 +64,9 @@ def killed(number: int) -> Report:
         (report(end=end(), stdout=bytearray(10)), None, KILL, "", Status.SUCCEEDED, Outcome.COMPLETED),
         (report(end=end(), stdout=bytearray(11)), None, CUT, "", Status.SUCCEEDED, Outcome.COMPLETED),
         (report(EndedBy.WALL_TIME), None, LIMITS, "", Status.TIMED_OUT, Outcome.WALL_TIME),
+        # main() had returned, and only a thread went on.
+        (report(EndedBy.WALL_TIME, result=b"1"), None, LIMITS, "", Status.SUCCEEDED, Outcome.COMPLETED),
+        (report(EndedBy.CPU_TIME, result=b"1"), None, LIMITS, "", Status.SUCCEEDED, Outcome.COMPLETED),
         (report(EndedBy.CPU_TIME), None, LIMITS, "", Status.TIMED_OUT, Outcome.CPU_TIME),
         (report(EndedBy.MEMORY), None, LIMITS, "", Status.OUT_OF_MEMORY, Outcome.MEMORY),
         (report(EndedBy.LOST), OOM, LIMITS, "", Status.OUT_OF_MEMORY, Outcome.MEMORY),
@@ -154,3 +156,13 @@ def test_result_may_be_nested() -> None:
 def test_time_limit_of_a_compilation_is_the_one_that_is_named() -> None:
     limits = replace(LIMITS, wall_time_ms=1000, compile_wall_ms=7000)
     assert "7 s" in decide(report(EndedBy.WALL_TIME, compiling=True), None, limits).message
+
+
+def test_success_names_what_the_answer_lacks() -> None:
+    dropped = [["a.bmp", "file type not returned"], *([f"{n}.png", "too many files"] for n in range(10))]
+    verdict = decide(report(end=end(dropped=dropped), stdout=bytearray(11)), None, CUT)
+    assert verdict.message == (
+        "Standard output was cut after 10 bytes. Files not returned: a.bmp (file type not returned), "
+        + ", ".join(f"{n}.png (too many files)" for n in range(9))
+        + " and 1 more."
+    )

@@ -20,7 +20,7 @@ PRINTS = """
 import time
 def main():
     for number in range(8):
-        print("line", number, "ä", flush=True)
+        print("line", number, "ä")
         time.sleep(0.3)
 """
 

@@ -89,26 +89,61 @@ def test_program_that_closes_its_descriptors_ends_as_it_says(engine: DockerEngin
 
 
 GARBAGE = {
-    "python": "import os\ndef main():\n    os.write(4, b'garbage' * 5000)\n    return 1",
-    "nodejs": "function main() { require('fs').writeSync(4, 'garbage'.repeat(5000)); return 1; }",
+    "python": """
+import os
+def main():
+    for fd in range(256):
+        try:
+            os.write(fd, b"garbage" * 50)
+        except OSError:
+            pass
+    return 1
+""",
+    "nodejs": """
+function main() {
+  for (let fd = 0; fd < 256; fd++) try { require('fs').writeSync(fd, 'garbage'); } catch {}
+  return 1;
+}
+""",
 }
 
 
-def test_garbage_on_the_status_pipe_spoils_only_the_result(engine: DockerEngine, language: str) -> None:
+def test_program_that_writes_to_every_descriptor_keeps_its_result(engine: DockerEngine, language: str) -> None:
     seen = run(engine, GARBAGE[language], language)
     assert seen.end is not None
-    assert (seen.kinds, seen.end.exit_code) == ("X", 0)
+    assert (seen.result, seen.end.exit_code) == (b"1", 0)
 
 
 FORGES = {
-    "python": r"import os" "\n" r"def main():" "\n" r"    os.write(4, b'R\0\0\0\x01' + b'2'); return 1",
-    "nodejs": r"function main() { require('fs').writeSync(4, Buffer.from('R\0\0\0\x012', 'latin1')); return 1; }",
+    "python": "import os\ndef main():\n    open('/run/sandbox/result', 'w').write('2')\n    os._exit(0)",
+    "nodejs": "function main() { require('fs').writeFileSync('/run/sandbox/result', '2'); process.exit(0); }",
 }
 
 
 def test_program_that_forges_its_result_has_only_that_one(engine: DockerEngine, language: str) -> None:
     seen = run(engine, FORGES[language], language)
     assert (seen.kinds, seen.result) == ("RX", b"2")
+
+
+REPLACES = {
+    "a link to another file": "os.symlink('/etc/passwd', '/run/sandbox/result')",
+    "a pipe": "os.mkfifo('/run/sandbox/result')",
+    "a folder": "os.mkdir('/run/sandbox/result')",
+}
+
+
+@pytest.mark.parametrize("how", REPLACES)
+def test_result_is_read_from_a_file_of_the_programs_only(engine: DockerEngine, how: str) -> None:
+    seen = run(engine, f"import os\ndef main():\n    {REPLACES[how]}\n    os._exit(0)")
+    assert seen.end is not None
+    assert (seen.kinds, seen.end.exit_code) == ("X", 0)
+
+
+def test_program_that_pretends_an_exit_status_pretends_only_its_own(engine: DockerEngine) -> None:
+    code = "import os\ndef main():\n    open('/run/sandbox/exit', 'w').write('7')\n    os.kill(os.getpid(), 9)"
+    end = run(engine, code).end
+    assert end is not None
+    assert (end.exit_code, end.signal) == (7, None)
 
 
 FRAMES_ON_STDOUT = {

@@ -58,7 +58,7 @@ def function_run(engine: DockerEngine, language: str) -> Iterator[tuple[Guest, S
     it = Guest(engine, spec(language, environment={"FROM_SANDBOX": "s"}))
     try:
         hello = it.hello()
-        assert json.loads(hello) == {"protocol": 1}
+        assert json.loads(hello) == {"protocol": 2}
         seen = it.run(
             job(
                 FUNCTION[language],
@@ -112,7 +112,7 @@ def test_end_counts_the_bytes_of_both_streams(function_run: tuple[Guest, Seen]) 
 def test_end_of_a_function_that_returned_is_exit_zero(function_run: tuple[Guest, Seen]) -> None:
     end = function_run[1].end
     assert end is not None
-    assert (end.exit_code, end.signal, end.lingered) == (0, None, False)
+    assert (end.exit_code, end.signal, end.cold) == (0, None, False)
 
 
 def test_artifacts_are_the_plain_files_in_order(function_run: tuple[Guest, Seen]) -> None:
@@ -175,12 +175,12 @@ def test_script_end_is_its_exit_status(script_run: Seen) -> None:
     assert (script_run.end.exit_code, script_run.end.signal) == (7, None)
 
 
-def test_script_that_succeeds_does_not_linger(engine: DockerEngine, language: str) -> None:
+def test_script_that_succeeds_ends_by_itself(engine: DockerEngine, language: str) -> None:
     code = {"python": "print('done')", "nodejs": "console.log('done')"}[language]
     with guest(engine, spec(language)) as it:
         seen = it.run(job(code, language, mode="script"))
     assert seen.end is not None
-    assert (seen.stdout, seen.end.exit_code, seen.end.lingered) == (b"done\n", 0, False)
+    assert (seen.stdout, seen.end.exit_code) == (b"done\n", 0)
 
 
 FILES = [
@@ -199,6 +199,38 @@ def test_files_of_the_job_are_there_before_the_program(engine: DockerEngine, lan
     source_file = f"folder/{SOURCE_FILES[language]}"
     seen = run(engine, code, language, mode="script", files=FILES, source_file=source_file)
     assert seen.stdout == b"w [255, 0]\n", seen.stderr
+
+
+LEAVES = {
+    "python": """
+for name, content in {"plot.png": "new", "in.txt": "changed", "large.bin": "x" * 1001, "a.bmp": "x"}.items():
+    open(name, "w").write(content)
+open("artifacts/plot.png", "w").write("first")
+""",
+    "nodejs": """
+const files = { 'plot.png': 'new', 'in.txt': 'changed', 'large.bin': 'x'.repeat(1001), 'a.bmp': 'x' };
+for (const [name, content] of Object.entries(files)) require('fs').writeFileSync(name, content);
+require('fs').writeFileSync('artifacts/plot.png', 'first');
+""",
+}
+
+
+@pytest.fixture(scope="module")
+def left(engine: DockerEngine, language: str) -> Seen:
+    inputs = [{"path": name, "base64": base64.b64encode(b"as sent").decode()} for name in ("in.txt", "kept.txt")]
+    return run(
+        engine, LEAVES[language], language,
+        mode="script", files=inputs, artifact_bytes=1000, artifact_suffixes=[".png", ".txt", ".bin"],
+    )  # fmt: skip
+
+
+def test_files_of_the_working_folder_are_sent_but_for_inputs_that_did_not_change(left: Seen) -> None:
+    assert left.artifacts == {"plot.png": b"first", "in.txt": b"changed"}
+
+
+def test_files_that_are_not_sent_are_named(left: Seen) -> None:
+    assert left.end is not None
+    assert left.end.dropped == [["a.bmp", "file type not returned"], ["large.bin", "too large"]]
 
 
 def test_script_has_no_result(script_run: Seen) -> None:

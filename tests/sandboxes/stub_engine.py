@@ -44,7 +44,7 @@ class StubEngine:
         self._check()
         container = self.here[container_id]
         container.running = True
-        hello = json.dumps({"protocol": 1}).encode()
+        hello = json.dumps({"protocol": 2}).encode()
         frame = b"H" + len(hello).to_bytes(4, "big") + hello
         for sock in container.sockets:
             sock.sendall(b"\1\0\0\0" + len(frame).to_bytes(4, "big") + frame)

@@ -23,10 +23,15 @@ TMPFS = "rw,exec,nosuid,nodev"
 HOST_CONFIG = {
     "Runtime": "runsc",
     "NetworkMode": "none",
+    "Mounts": [
+        {"Type": "bind", "Source": "/var/lib/sandbox-platform/hosts", "Target": "/etc/hosts", "ReadOnly": True}
+    ],
     "ReadonlyRootfs": True,
     "Tmpfs": {
         "/workspace": f"{TMPFS},size={24 * MIB},uid=65534,gid=65534,mode=0700",
+        "/home/nobody": f"{TMPFS},size={24 * MIB},uid=65534,gid=65534,mode=0700",
         "/tmp": f"{TMPFS},size={8 * MIB},mode=1777",
+        "/run/sandbox": f"{TMPFS},size={24 * MIB},mode=1733",
     },
     "CapDrop": ["ALL"],
     "CapAdd": ["SETUID", "SETGID", "KILL"],
@@ -42,14 +47,16 @@ HOST_CONFIG = {
         {"Name": "core", "Soft": 0, "Hard": 0},
     ],
     "LogConfig": {"Type": "none"},
-    "IpcMode": "none",
+    "IpcMode": "private",
+    "ShmSize": 24 * MIB,
     "RestartPolicy": {"Name": "no"},
     "AutoRemove": False,
 }
 CONFIG = {
     "Image": "an/image:1",
     "Cmd": [json.dumps(SPEC.runner_config)],
-    "Env": ["TZ=UTC", "A=b=c"],
+    "Hostname": "sandbox",
+    "Env": ["HOME=/home/nobody", "TZ=UTC", "A=b=c"],
     "Labels": {
         "sandbox-platform": "this-node",
         "sandbox-platform.kind": "sandbox",
@@ -129,10 +136,8 @@ def test_sandbox_without_a_profile_is_unconfined() -> None:
 
 def test_a_sandbox_with_a_door_has_the_registration_that_opens_it_and_nothing_else() -> None:
     config = container_config(replace(SPEC, door="/doors/17"))["HostConfig"]
-    assert config.pop("Mounts") == [
-        {"Type": "bind", "Source": "/doors/17", "Target": "/run/egress", "ReadOnly": True}
-    ]
-    assert config == HOST_CONFIG | {"Runtime": "runsc-egress"}
+    door = {"Type": "bind", "Source": "/doors/17", "Target": "/run/egress", "ReadOnly": True}
+    assert config == HOST_CONFIG | {"Runtime": "runsc-egress", "Mounts": [*HOST_CONFIG["Mounts"], door]}
 
 
 def test_a_traced_sandbox_opens_no_door() -> None:

@@ -10,8 +10,8 @@ def frame(kind: bytes, payload: bytes) -> bytes:
     return kind + len(payload).to_bytes(4, "big") + payload
 
 
-STREAM = frame(b"H", b'{"protocol": 1}') + frame(b"O", b"") + frame(b"O", b"one") + frame(b"X", b"end")
-CUT = [(b"H", b'{"protocol": 1}'), (b"O", b""), (b"O", b"one"), (b"X", b"end")]
+STREAM = frame(b"H", b'{"protocol": 2}') + frame(b"O", b"") + frame(b"O", b"one") + frame(b"X", b"end")
+CUT = [(b"H", b'{"protocol": 2}'), (b"O", b""), (b"O", b"one"), (b"X", b"end")]
 
 
 @pytest.mark.parametrize("at", range(len(STREAM) + 1))
@@ -54,7 +54,8 @@ END = {
     "stdout_bytes": 1,
     "stderr_bytes": 2,
     "result_bytes": None,
-    "lingered": False,
+    "cold": False,
+    "dropped": [],
 }
 
 

@@ -6,11 +6,13 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pytest_django import Settings
 
 from runtimes.models import Limits
+from sandboxes import session
 from sandboxes.docker_engine import DockerChannel
 from sandboxes.engine import EngineError
 from sandboxes.session import FLOOD_SLACK, EndedBy, Report, Session, wait_until_ready
@@ -22,7 +24,8 @@ END = {
     "stdout_bytes": 0,
     "stderr_bytes": 0,
     "result_bytes": None,
-    "lingered": False,
+    "cold": False,
+    "dropped": [],
 }
 CONTAINER = "c" * 64
 
@@ -268,13 +271,13 @@ def test_usage_without_a_visible_cgroup_is_unknown(run: Run) -> None:
 
 def test_hello_makes_a_sandbox_ready(ends: tuple[Runner, DockerChannel]) -> None:
     runner, channel = ends
-    runner.say(frame(b"H", b'{"protocol": 1}'))
+    runner.say(frame(b"H", b'{"protocol": 2}'))
     wait_until_ready(channel)
 
 
 @pytest.mark.parametrize(
     "said",
-    [frame(b"H", b'{"protocol": 2}'), frame(b"H", b'{"protocol": 10}'), frame(b"O", b"x"), b"bash: not found\n"],
+    [frame(b"H", b'{"protocol": 1}'), frame(b"H", b'{"protocol": 20}'), frame(b"O", b"x"), b"bash: not found\n"],
     ids=["another version", "a version that begins alike", "another frame", "no runner of ours"],
 )
 def test_other_than_a_hello_is_an_error_of_the_engine(ends: tuple[Runner, DockerChannel], said: bytes) -> None:
@@ -325,3 +328,53 @@ def test_a_longer_run_is_watched_while_it_goes_on(ends: tuple[Runner, DockerChan
 
     Session(channel, CONTAINER, LIMITS, watch).run(job("code"))
     assert seen == [b"out", b"out"]
+
+
+# -- time limits and watchers -------------------------------------------------------------------------------
+
+AT_ONCE = replace(LIMITS, wall_time_ms=1)
+
+
+def sent_before_the_end(
+    ends: tuple[Runner, DockerChannel], limits: Limits, answers: dict[bytes, bytes], **watch: Any
+) -> tuple[Report, list[bytes]]:
+    """What a session reports, and the frames after its job, of a runner that answers to these frames."""
+    runner, channel = ends
+    seen: list[bytes] = []
+
+    def play() -> None:
+        file = runner.sock.makefile("rb")
+        while header := file.read(5):
+            file.read(int.from_bytes(header[1:], "big"))
+            if header[:1] != b"J":
+                seen.append(header[:1])
+            if answer := answers.get(header[:1]):
+                runner.say(answer)
+
+    thread = threading.Thread(target=play)
+    thread.start()
+    report = Session(channel, CONTAINER, limits, **watch).run(job("code"))
+    channel._sock.shutdown(socket.SHUT_RDWR)
+    thread.join()
+    return report, seen
+
+
+def test_result_that_is_there_at_the_time_limit_is_kept(ends: tuple[Runner, DockerChannel]) -> None:
+    report, seen = sent_before_the_end(ends, AT_ONCE, {b"T": frame(b"R", b"1") + X})
+    assert (report.ended_by, report.result, seen) == (EndedBy.WALL_TIME, b"1", [b"T"])
+
+
+def test_runner_that_does_not_answer_at_the_time_limit_is_not_waited_for(
+    ends: tuple[Runner, DockerChannel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "OVERTIME_S", 0.1)
+    report, seen = sent_before_the_end(ends, AT_ONCE, {})
+    assert (report.ended_by, report.result, seen) == (EndedBy.WALL_TIME, None, [b"T"])
+
+
+def test_runner_is_told_once_that_somebody_watches(ends: tuple[Runner, DockerChannel]) -> None:
+    looks = iter([False, True])
+    _, seen = sent_before_the_end(
+        ends, replace(LIMITS, wall_time_ms=1500), {b"T": X}, watch=lambda report: next(looks, True)
+    )
+    assert seen == [b"W", b"T"]

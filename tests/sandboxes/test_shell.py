@@ -33,7 +33,7 @@ def told(folder: Path, command: list[str], **fields: Any) -> subprocess.Complete
 
 def test_shell_says_hello_as_a_runner_would() -> None:
     done = subprocess.run(["/bin/sh", *COMMAND[1:]], input=b"exit 3\n", capture_output=True, check=False)
-    assert list(Frames().feed(done.stdout)) == [(b"H", b'{"protocol": 1}')]
+    assert list(Frames().feed(done.stdout)) == [(b"H", b'{"protocol": 2}')]
     assert done.returncode == 3
 
 

@@ -1,0 +1,204 @@
+"""The Python worker: an interpreter that takes its job before it runs its main program.
+
+The runner starts it as any shell would, `python3 /workspace/main.py`, but the file does not exist yet: Python imports
+this module last before it opens the file, and here it waits. What follows is Python's own work, from the encoding
+declaration of the source to the order in which everything ends. See docs/runner-protocol.md, "Writing a worker".
+
+Nothing here is a barrier: once the program's code runs, it controls this process.
+"""
+
+import os
+import sys
+
+WORKSPACE = "/workspace"
+RESULT = "/run/sandbox/result"
+FONTS = "/opt/sandbox/matplotlib"
+SIGURG = 23
+# Written to the program's file in its stead, and replaced by the program as soon as it runs.
+CALLER = "import sitecustomize\nsitecustomize.call_main()\n"
+
+
+def read_exactly(size):
+    parts = []
+    while size:
+        part = os.read(3, min(size, 1 << 20))
+        if not part:
+            os._exit(0)  # no job: the sandbox is being removed
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def write_files(files):
+    import binascii
+
+    for file in files:
+        path = f"{WORKSPACE}/{file['path']}"
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as target:
+            target.write(binascii.a2b_base64(file["base64"]))
+
+
+def write_program(path, code):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8", errors="surrogatepass", newline="") as file:
+        file.write(code)
+
+
+def forget_shadowed(files, source, before):
+    """Forget modules that were loaded here, if the program has its own of that name beside it."""
+    folder = os.path.dirname(source)
+    near = {os.path.relpath(file["path"], folder or ".").partition("/")[0] for file in files}
+    for name in set(sys.modules) - before:
+        if not near.isdisjoint({top := name.partition(".")[0], f"{top}.py"}):
+            del sys.modules[name]
+
+
+def preload(names):
+    """Import the modules, and see to it that they are not torn down at the end, which takes longer than most runs."""
+    import atexit
+    import ctypes
+
+    kept = []
+
+    def keep():
+        # The last function of all at exit, because it is the first that was registered.
+        for name in loaded:
+            kept.append(sys.modules.pop(name, None))
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
+
+    atexit.register(keep)
+    before = set(sys.modules)
+    for name in names:
+        __import__(name)
+    loaded = set(sys.modules) - before
+
+
+def link_fonts():
+    """Give matplotlib the list of fonts that was made with the image, which it would look for in every sandbox anew."""
+    folder = os.environ.get("MPLCONFIGDIR")
+    if not folder:
+        return
+    try:  # noqa: SIM105
+        os.makedirs(folder, exist_ok=True)
+        for name in os.listdir(FONTS):
+            os.symlink(f"{FONTS}/{name}", f"{folder}/{name}")
+    except OSError:
+        pass  # a seccomp profile forbids it, or the image has no matplotlib
+
+
+def flush(*_):
+    """Somebody watches the run, so the runner asks for what is in the buffer."""
+    # Not contextlib.suppress: that is a module which the program did not import.
+    try:  # noqa: SIM105
+        sys.__stdout__.flush()
+    except Exception:  # noqa: S110
+        pass  # closed, or the signal came in the middle of a write
+
+
+def wait_for_job():
+    import _signal
+
+    before = set(sys.modules)
+    import json
+
+    if names := json.loads(os.environ.pop("SANDBOX_PRELOAD")):
+        preload(names)
+    link_fonts()
+    os.write(4, b"+")
+    job = json.loads(read_exactly(int.from_bytes(read_exactly(4), "big")))
+    os.close(3)
+    os.close(4)
+    if job.get("files"):
+        write_files(job["files"])
+        forget_shadowed(job["files"], job["source_file"], before)
+    path = f"{WORKSPACE}/{job['source_file']}"
+    sys.path_importer_cache.clear()  # folders of PYTHONPATH did not exist yet
+    os.environ.update(job["environment"])
+    sys.argv[:] = sys.orig_argv[1:] = [path, *job["argv"]]
+    _signal.signal(SIGURG, flush)
+    if job["mode"] == "script":
+        write_program(path, job["code"])
+        return None
+    for stream in (sys.stdout, sys.stderr):
+        # A lone surrogate in a debug print must not cost the result.
+        stream.reconfigure(errors="backslashreplace")
+    write_program(path, CALLER)
+    return job
+
+
+def call_main():
+    """The main program of mode *function*: runs the program as a module, calls its main, and writes the result."""
+    import linecache
+    import types
+
+    global job
+    own, job = job, None
+    path = sys.argv[0]
+    write_program(path, own["code"])
+    linecache.checkcache(path)
+    name = os.path.splitext(os.path.basename(path))[0]
+    module = types.ModuleType(name)
+    module.__file__ = path
+    module.__builtins__ = __builtins__
+    sys.modules[name] = module
+    main_process = os.getpid()
+    try:
+        with open(path, "rb") as file:
+            code = compile(file.read(), path, "exec", dont_inherit=True)
+        exec(code, module.__dict__)
+        result = encoded(value_of(module, own["arguments"]))
+        if os.getpid() == main_process:  # not a forked child that left its main, too
+            write_result(result)
+    except Exception as error:
+        report(error)
+
+
+def value_of(module, arguments):
+    main = getattr(module, "main", None)
+    if main is None:
+        sys.exit("main() is not defined: the program must define a function named main.")
+    value = main(**(arguments or {}))
+    if hasattr(value, "__await__"):
+        import asyncio
+
+        async def awaited():
+            return await value
+
+        value = asyncio.run(awaited())
+    return value
+
+
+def encoded(value):
+    import json
+
+    try:
+        # ASCII keeps a lone surrogate as an escape.
+        return json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode("ascii")
+    except (TypeError, ValueError, RecursionError) as error:
+        sys.path.append("/opt/sandbox")
+        import not_json
+
+        sys.path.remove("/opt/sandbox")
+        sys.exit(not_json.explanation(value, error))
+
+
+def write_result(result):
+    # Renamed when it is whole: the runner may end the program at any time.
+    with open(f"{RESULT}.part", "wb") as file:
+        file.write(result)
+    os.rename(f"{RESULT}.part", RESULT)
+
+
+def report(error):
+    """Print the traceback without this file's frames, and end as Python does."""
+    frames = error.__traceback__
+    while frames and not frames.tb_frame.f_code.co_filename.startswith(WORKSPACE):
+        frames = frames.tb_next
+    sys.excepthook(type(error), error.with_traceback(frames), frames)
+    raise SystemExit(1)
+
+
+# Only in the interpreter that the runner started, not in those of the program.
+if "SANDBOX_PRELOAD" in os.environ:
+    job = wait_for_job()
