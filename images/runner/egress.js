@@ -1,5 +1,6 @@
-// In a sandbox with egress: send the traffic of http, https and fetch through the proxy, with CONNECT. Node.js 20 ignores
-// HTTPS_PROXY (axios honours it). The proxy is the only way out: code that bypasses this module reaches nothing.
+// In a sandbox with egress: send the traffic of http, https and fetch through the proxy, with CONNECT. Node.js reads
+// HTTPS_PROXY only with NODE_USE_ENV_PROXY (axios honours it). The proxy is the only way out: code that bypasses this
+// module reaches nothing.
 'use strict';
 
 const http = require('http');
