@@ -1,20 +1,24 @@
-# The R worker: becomes the program. See docs/runner-protocol.md, "Writing a worker".
-# Native, because R takes half a second to start: it is started before the job arrives.
-invisible(loadNamespace("jsonlite"))
-
-sandbox <- local({
+# The R worker: an interpreter that takes its job before it reads its main program.
+#
+# The runner starts it as any shell would, `Rscript /workspace/main.R`, with an empty file. R opens the file, and before
+# it reads from it the site's profile, which sources this. Here R waits for the job, and puts the program into the file
+# that it has open. What follows is R's own work. See docs/runner-protocol.md, "Writing a worker".
+local({
   Sys.unsetenv("SANDBOX_PRELOAD")
-  # R cannot use a descriptor by number, and may not open the runner's pipes by name, so cat reads and writes them.
-  jobs <- pipe("exec cat <&3", "rb")
-  status <- pipe("exec cat >&4", "wb")
-  send <- function(bytes) {
-    writeBin(bytes, status)
-    flush(status)
-  }
-  send(charToRaw("+"))
+  # R attaches these only after the profiles, which takes longer than most programs.
+  .First.sys()
+  loadNamespace("jsonlite")
+  # The only function of R that closes a descriptor by its number.
+  close_fds <- getDLLRegisteredRoutines(library.dynam("parallel", "parallel", .Library))$.Call$mc_close_fds
+  # R cannot read a descriptor by its number, and may not open the runner's pipes by name: cat does.
+  jobs <- pipe("exec cat <&3 4>&-", "rb")
+  system("printf + >&4")
   head <- readBin(jobs, "integer", endian = "big")
-  if (length(head) == 0) quit(status = 0) # no job: the sandbox is being taken down
+  if (length(head) == 0) quit(status = 0) # no job: the sandbox is being removed
   text <- rawToChar(readBin(jobs, "raw", head))
+  close(jobs)
+  .Call(close_fds, 3:4)
+  library.dynam.unload("parallel", system.file(package = "parallel"))
   Encoding(text) <- "UTF-8"
   job <- jsonlite::parse_json(text)
   write <- function(path, content) {
@@ -22,32 +26,20 @@ sandbox <- local({
     writeBin(content, path)
   }
   for (file in job$files) write(file.path("/workspace", file$path), jsonlite::base64_dec(file$base64))
-  source <- file.path("/workspace", job$source_file)
-  write(source, charToRaw(enc2utf8(job$code)))
   if (length(job$environment)) do.call(Sys.setenv, job$environment)
-  # Set the arguments as Rscript would.
-  own <- c("R", "--no-echo", "--no-restore", "--vanilla", paste0("--file=", source))
-  given <- as.character(unlist(job$argv))
-  unlockBinding("commandArgs", baseenv())
-  assign("commandArgs", function(trailingOnly = FALSE) {
-    if (trailingOnly) given else c(own, if (length(given)) c("--args", given))
-  }, baseenv())
-  lockBinding("commandArgs", baseenv())
-  # Parse again, to get vectors where the JSON has lists of one type.
-  arguments <- function() jsonlite::fromJSON(jsonlite::toJSON(job$arguments, auto_unbox = TRUE, null = "null", digits = NA))
-  finish <- function(bytes) {
-    send(bytes)
-    close(status)
+  # R looked for it before the job's files were there.
+  if (file.exists("/workspace/.Renviron")) readRenviron("/workspace/.Renviron")
+  if (length(job$argv)) {
+    arguments <- c(commandArgs(), "--args", as.character(unlist(job$argv)))
+    given <- seq_along(job$argv) - length(job$argv) + length(arguments)
+    unlockBinding("commandArgs", baseenv())
+    assign("commandArgs", function(trailingOnly = FALSE) if (trailingOnly) arguments[given] else arguments, baseenv())
+    lockBinding("commandArgs", baseenv())
   }
-  list(source = source, is_function = job$mode == "function", arguments = arguments, finish = finish)
-})
-
-source(sandbox$source, local = globalenv(), print.eval = TRUE, keep.source = FALSE)
-if (sandbox$is_function) local({
-  if (!exists("main", globalenv(), mode = "function")) {
-    stop("main is not defined: the program must define a function named main.", call. = FALSE)
+  source <- file.path("/workspace", job$source_file)
+  if (job$mode == "function") {
+    options(sandbox.job = job)
+    job$code <- "sys.source('/opt/sandbox/function.R', new.env())\n"
   }
-  value <- do.call("main", as.list(sandbox$arguments()), envir = globalenv())
-  result <- charToRaw(enc2utf8(as.character(jsonlite::toJSON(value, auto_unbox = TRUE, null = "null", digits = NA))))
-  sandbox$finish(c(charToRaw("R"), writeBin(length(result), raw(), endian = "big"), result))
+  write(source, charToRaw(enc2utf8(job$code)))
 })
