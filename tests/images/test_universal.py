@@ -1,12 +1,16 @@
 """The universal worker as a contract (docs/runner-protocol.md), driven directly through the engine."""
 
 import base64
+import shlex
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from runtimes.manifests import Manifest
 from sandboxes.docker_engine import DockerEngine
-from tests.sandboxes.guest import Seen, guest, job, spec
+from tests.images.chosen import chosen
+from tests.sandboxes.guest import LIMITS, Seen, guest, job, spec
 
 pytestmark = pytest.mark.needs_docker
 
@@ -46,6 +50,18 @@ def test_program_can_open_its_own_streams_by_name(engine: DockerEngine) -> None:
     # They are pipes of the runner's making, which is another user.
     seen = run(engine, "cat /dev/stdin > /dev/stdout; echo bad > /dev/stderr", stdin="word")
     assert (seen.stdout, seen.stderr) == (b"word", b"bad\n")
+
+
+def test_programs_pipes_end_as_in_a_shell(engine: DockerEngine) -> None:
+    seen = run(engine, 'yes | head -1; echo "${PIPESTATUS[@]}"')
+    assert (seen.stdout, seen.stderr) == (b"y\n141 0\n", b"")
+
+
+def test_program_has_a_home_and_finds_its_own_machine(engine: DockerEngine) -> None:
+    code = (
+        "cd && touch file && pwd; for name in localhost sandbox; do getent hosts $name > /dev/null; echo $?; done"
+    )
+    assert run(engine, code).stdout == b"/home/nobody\n0\n0\n"
 
 
 def test_script_holds_no_descriptor_of_the_runners(engine: DockerEngine) -> None:
@@ -99,6 +115,14 @@ def test_compiler_killed_by_a_signal_has_the_shells_status(engine: DockerEngine)
     assert run(engine, "", {"compile": ["bash", "-c", "kill -9 $$"]}).compiled == 137
 
 
+def test_compiler_starts_as_the_program_does(engine: DockerEngine) -> None:
+    # With the job's environment, the default signals, and no descriptor of the runner's.
+    code = 'echo "$NAME"; yes | head -1; echo "${PIPESTATUS[0]}"; '
+    code += "for n in {3..9}; do [ ! -e /proc/$$/fd/$n ] || echo $n; done"
+    seen = run(engine, "", {"compile": ["bash", "-c", code]}, environment={"NAME": "value"})
+    assert seen.stderr == b"value\ny\n141\n"
+
+
 def test_compiler_that_is_not_in_the_image_is_named(engine: DockerEngine) -> None:
     seen = run(engine, "", {"compile": ["cobc"]})
     assert (seen.compiled, seen.stderr) == (127, b"cobc: No such file or directory\n")
@@ -109,6 +133,51 @@ def test_program_cannot_say_that_it_was_compiled(engine: DockerEngine) -> None:
     code = "main() { printf 'C\\x01' >&5; echo 1; }"
     seen = run(engine, code, {"compile": ["true"]}, mode="function")
     assert (seen.kinds.count("C"), seen.compiled) == (1, 0)
+
+
+# Programs of two files, and what each needs beside them: a file that is included, and a program of its own.
+TWO_FILES = {
+    "c": (
+        '#include <stdio.h>\n#include "twice.h"\n#include "one.c"\nint main(void) { printf("%d", twice(one())); }',
+        {
+            "twice.h": "int twice(int);",
+            "twice.c": '#include "twice.h"\nint twice(int n) { return 2 * n; }',
+            "one.c": "int one(void) { return 1; }",
+            "other.c": "int main(void) { return 3; }",
+        },
+    ),
+    "cpp": (
+        '#include <iostream>\n#include "twice.h"\nint main() { std::cout << twice(1); }',
+        {"twice.h": "int twice(int);", "twice.cc": '#include "twice.h"\nint twice(int n) { return 2 * n; }'},
+    ),
+    "fortran": (
+        "program p\n use a\n print '(i0,$)', twice(1)\nend program",
+        {
+            "a.f90": "module a\n use b\ncontains\n integer function twice(n)\n integer :: n\n twice = n * two\n"
+            " end function\nend module",
+            "b.f90": "module b\n integer :: two = 2\nend module",
+        },
+    ),
+    "java": (
+        "class Main { public static void main(String[] a) { System.out.print(Twice.of(1)); } }",
+        {"Twice.java": "class Twice { static int of(int n) { return 2 * n; } }"},
+    ),
+}
+
+
+@pytest.mark.parametrize("manifest", [m for m in chosen() if m.slug in TWO_FILES], ids=lambda m: m.slug)
+def test_files_of_a_folder_compile_together(engine: DockerEngine, manifest: Manifest) -> None:
+    code, others = TWO_FILES[manifest.slug]
+    files = [
+        {"path": f"app/{name}", "base64": base64.b64encode(others[name].encode()).decode()} for name in others
+    ]
+    fields = manifest.fields
+    commands = {"compile": shlex.split(fields["compile_command"]), "run": shlex.split(fields["run_command"])}
+    config = {"commands": COMMANDS | commands}
+    limits = replace(LIMITS, memory_bytes=fields.get("memory_bytes", LIMITS.memory_bytes))
+    with guest(engine, spec(manifest.slug, runner_config=config, limits=limits)) as it:
+        seen = it.run(job(code, mode="script", source_file=f"app/{fields['source_file']}", files=files))
+    assert (seen.stdout, seen.stderr, seen.artifacts) == (b"2", b"", {})
 
 
 # -- function mode of the smallest of the wrappers ----------------------------------------------------------
