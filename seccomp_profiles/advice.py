@@ -13,10 +13,10 @@ from seccomp_profiles.syscalls import known, table
 # Measured: without any one of ALWAYS_NEEDED, no sandbox of any runtime becomes ready.
 DROPS_ROOT = "the runner becomes the user nobody before it starts the program"
 RUNNER_NEEDS = {
-    "setuid": DROPS_ROOT,
-    "setgid": DROPS_ROOT,
+    "setresuid": DROPS_ROOT,
+    "setresgid": DROPS_ROOT,
     "setgroups": DROPS_ROOT,
-    "clone": "the runner forks the process that becomes the program",
+    "clone": "the runner starts the process that becomes the program",
     "pipe2": "the runner talks to the program through pipes",
     "dup2": "the runner talks to the program through pipes",
     "setsid": "the runner gives the program a session of its own",
@@ -24,9 +24,11 @@ RUNNER_NEEDS = {
     "poll": "the runner uses it to wait for the program",
     "kill": "the runner uses it to end processes that a program leaves behind",
     "clone3": "Node.js uses it to start threads",
-    "execve": "the runner uses it to start every interpreter except Python's",
+    "execve": "the runner starts every interpreter with it; only an image without a runner can do without",
 }
-ALWAYS_NEEDED = frozenset(("setuid", "setgid", "setgroups", "clone", "pipe2", "dup2", "setsid", "chdir", "poll"))
+ALWAYS_NEEDED = frozenset(
+    ("setresuid", "setresgid", "setgroups", "clone", "pipe2", "dup2", "setsid", "chdir", "poll")
+)
 MAX_LISTED = 8
 
 

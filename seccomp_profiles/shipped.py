@@ -10,7 +10,7 @@ from seccomp_profiles.models import UNCONFINED, SeccompProfile
 
 # A deny-list: system calls that data-processing programs never make, and that attacks on a kernel, or on gVisor's
 # re-implementation of one, often begin with. The profile also applies to the runner (root in the guest, before it
-# starts the program as nobody): setuid, setgid, kill, fork, clone and execve must stay allowed.
+# starts the program as nobody): setresuid, setresgid, kill, clone and execve must stay allowed.
 # The keys become comments of the rules, and so part of their SHA-256: do not reword them.
 DENIED = {
     "other processes": "ptrace process_vm_readv process_vm_writev process_madvise kcmp pidfd_getfd",
@@ -74,7 +74,7 @@ PROFILES = {
         "kernel modules, keys, BPF, io_uring, file handles. Python and Node.js run unchanged; debuggers do not work.",
         _default_rules(),
     ),
-    # fork and clone cannot be denied: the runner itself forks the program.
+    # clone and execve cannot be denied: the runner itself starts the program.
     "compute": Shipped(
         "The default profile without sockets, and without the calls to start programs that ordinary programs do not "
         "need. For programs that only compute. Threads and child processes work.",
@@ -86,17 +86,6 @@ PROFILES = {
         "Denies everything except the system calls that Python and Node.js were observed to need for pure functions. "
         "No sockets. Most libraries with native code will not work.",
         _strict_rules(),
-    ),
-    "strict-alone": Shipped(
-        "The strict profile without execve, so that no other program can be started. For Python; Node.js cannot start.",
-        parent="strict",
-        deny="execve",
-    ),
-    "compute-alone": Shipped(
-        "The compute profile without execve, so that no other program can be started. For runtimes whose programs "
-        "run in the runner's own interpreter, such as Python. Node.js cannot start.",
-        parent="compute",
-        deny="execve",
     ),
 }
 

@@ -23,7 +23,8 @@ from tests.sandboxes.stub_engine import StubEngine
 
 HELLO: dict[str, Any] = {"name": "hello", "code": "say hello", "expect": {"stdout": "hello\n"}}
 END = {
-    "exit_code": 0, "signal": None, "stdout_bytes": 6, "stderr_bytes": 0, "result_bytes": None, "lingered": False,
+    "exit_code": 0, "signal": None, "stdout_bytes": 6, "stderr_bytes": 0, "result_bytes": None,
+    "cold": False, "dropped": [],
 }  # fmt: skip
 
 

@@ -75,9 +75,8 @@ def test_what_is_learnt_runs_the_program_and_refuses_the_rest(engine: Engine, ru
     probe = made(InspectionKind.PROBE, revision=revision, runtime=runtime)
     assert probe.verdict == "enforced", probe.details
     used = {name for rule in learnt.details["proposal"]["syscalls"] for name in rule["names"]}
-    never = {"ptrace", "mount", "socket", "execve"} - used
-    # Node.js is started by the runner, Python runs in it; importing requests tries whether there is IPv6.
-    assert never >= {"ptrace", "mount", "execve" if runtime.slug == "python" else "socket"}
+    never = {"ptrace", "mount", "vfork"} - used
+    assert never >= {"ptrace", "mount"}
     assert never <= set(probe.details["calls"]["refused"])
 
 

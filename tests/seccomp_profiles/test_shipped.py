@@ -12,14 +12,10 @@ __all__ = ["engine"]
 
 # The runner becomes nobody with these, ends what the program left, and starts the program.
 NEEDED = {
-    "setuid",
-    "setgid",
     "setgroups",
     "setresuid",
     "setresgid",
     "kill",
-    "fork",
-    "vfork",
     "clone",
     "clone3",
     "execve",
@@ -77,7 +73,7 @@ const { Worker } = require('worker_threads');
 require('axios');
 
 async function main() {
-  spawn('sleep', ['1000']);
+  spawn('sleep', ['1000'], { stdio: 'ignore' }).unref();
   const wrote = new Worker("require('fs').writeFileSync('artifacts/here', 'x')", { eval: true });
   await new Promise((resolve) => wrote.on('exit', resolve));
   return 3 + Number(execFileSync('id', ['-u']));
@@ -138,14 +134,6 @@ function main() {
 }
 """,
 }
-OTHER_PROGRAM = """
-import subprocess
-def main():
-    try:
-        subprocess.check_output(["id"])
-    except OSError as e:
-        return e.errno
-"""
 
 
 @pytest.mark.needs_docker
@@ -162,13 +150,6 @@ def test_compute_profile_refuses_sockets(engine, db: None, language: str) -> Non
     with guest(engine, spec(language, seccomp=rules_of("compute"))) as it:
         seen = it.run(job(SOCKETS[language], language))
     assert (seen.result or b"").lstrip(b"-") == b"1"
-
-
-@pytest.mark.needs_docker
-def test_compute_alone_profile_refuses_other_programs(engine, db: None) -> None:
-    with guest(engine, spec("python", seccomp=rules_of("compute-alone"))) as it:
-        seen = it.run(job(OTHER_PROGRAM))
-    assert seen.result == b"1"
 
 
 @pytest.mark.needs_docker

@@ -119,8 +119,8 @@ def test_mask_that_never_matches_is_told() -> None:
 
 
 def test_call_without_which_no_sandbox_starts_may_not_be_denied() -> None:
-    with pytest.raises(ValidationError, match="rule 1: setuid is denied: the runner becomes the user nobody"):
-        validate_profile(profile(deny("setuid")))
+    with pytest.raises(ValidationError, match="rule 1: setresuid is denied: the runner becomes the user nobody"):
+        validate_profile(profile(deny("setresuid")))
 
 
 def test_default_that_denies_what_the_runner_needs_is_an_error() -> None:

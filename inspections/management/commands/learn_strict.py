@@ -10,7 +10,7 @@ from inspections.models import Inspection, InspectionKind, InspectionState
 from runtimes.models import Runtime
 from sandboxes.docker_engine import get_engine
 from sandboxes.engine import EngineError
-from seccomp_profiles.shipped import DENIED, STRICT_FILE, STRICT_RUNTIMES
+from seccomp_profiles.shipped import DENIED, PROFILES, STRICT_FILE, STRICT_RUNTIMES
 
 
 class Command(BaseCommand):
@@ -23,8 +23,8 @@ class Command(BaseCommand):
         names: set[str] = set()
         for slug in STRICT_RUNTIMES:
             names |= self._learn(slug)
-        # Programs try these calls but work without them: the default profile denies them too.
-        names -= set(" ".join(DENIED.values()).split())
+        # Programs try these calls but work without them: the default and the compute profile deny them too.
+        names -= set(" ".join([*DENIED.values(), PROFILES["compute"].deny]).split())
         STRICT_FILE.write_text(json.dumps(sorted(names), indent=1) + "\n", encoding="utf-8")
         self.stdout.write(f"{len(names)} system calls written to {STRICT_FILE}")
 
