@@ -83,13 +83,10 @@ def _why(execution: Execution) -> str:
 
 
 def _stdout(text: str) -> str:
-    """Return the text without lines that clients would parse as a result, and without the last newline.
-
-    RAGFlow sends stdout without its last newline, too.
-    """
+    """Return the text without lines that clients would parse as a result."""
     if RESULT_MARKER in text:
         text = "".join(line for line in text.splitlines(keepends=True) if not line.startswith(RESULT_MARKER))
-    return text.removesuffix("\n")
+    return text
 
 
 @dataclass(frozen=True)
@@ -142,7 +139,12 @@ class RunResultSerializer(Schema):
         lambda run: run.execution.stderr if run.succeeded else _why(run.execution),
     )
     exit_code = computed(serializers.IntegerField(), lambda run: _status(run.execution)[1])
-    detail = computed(serializers.CharField(allow_null=True), lambda run: _DETAILS.get(run.execution.outcome))
+    detail = computed(
+        serializers.CharField(
+            allow_null=True, help_text="Of a success: what is missing from the answer, if anything."
+        ),
+        lambda run: (run.execution.message or None) if run.succeeded else _DETAILS.get(run.execution.outcome),
+    )
     time_used_ms = computed(serializers.FloatField(allow_null=True), _time_used)
     memory_used_kb = computed(
         serializers.IntegerField(allow_null=True),

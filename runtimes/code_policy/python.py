@@ -45,7 +45,7 @@ def _parse(code: str) -> ast.Module:
     # An invalid escape in the program causes a warning, and with -W error an exception. Warning filters are global to
     # the process: without the lock, two threads could restore them in the wrong order and leave warnings off.
     with _parse_lock, warnings.catch_warnings(action="ignore"):
-        return ast.parse(code)
+        return ast.parse(code.removeprefix("\ufeff"))  # an interpreter skips a byte order mark, too
 
 
 def _walk(tree: ast.Module, enabled: Collection[str]) -> list[Violation]:

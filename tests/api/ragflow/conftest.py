@@ -35,3 +35,10 @@ def no_policy(set_columns: ChangeLimits) -> None:
     """The code policy refuses most attacks before gVisor sees them; here it is gVisor that is tried."""
     for slug in ("python", "nodejs"):
         set_columns(slug, ragflow_code_policy="off")
+
+
+@pytest.fixture
+def short_runs(set_columns):
+    """Endless programs are waited for; a second is as good as five."""
+    for slug in ("python", "nodejs"):
+        set_columns(slug, wall_time_ms=1500)

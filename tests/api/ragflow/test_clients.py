@@ -22,12 +22,6 @@ def what_the_tool_reports(answer: dict[str, Any]) -> tuple[Any, str | None]:
     return "", answer["stderr"] or None
 
 
-@pytest.fixture
-def short_runs(set_columns):
-    for slug in ("python", "nodejs"):
-        set_columns(slug, wall_time_ms=1500)
-
-
 @pytest.mark.parametrize("program", [p for p in FAILING if p.limit or p.detail or p.name == "signal"], ids=str)
 def test_tool_shows_an_error_for_every_failure(platform, short_runs, program: Failing):
     value, error = what_the_tool_reports(platform.run(program.code, program.language))

@@ -217,13 +217,13 @@ MARKER = "__RAGFLOW_RESULT__:"
     ("written", "sent"),
     [
         ("", ""),
-        ("a\n", "a"),
-        ("a\n\n", "a\n"),
+        ("a\n", "a\n"),
+        ("a\n\n", "a\n\n"),
         ("a\r\nb", "a\r\nb"),
         ("a\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029b", "a\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029b"),
         (f"{MARKER}abc\n", ""),
-        (f"a\n{MARKER}abc\nb\n", "a\nb"),
-        (f"a\n{MARKER}\n{MARKER}x", "a"),
+        (f"a\n{MARKER}abc\nb\n", "a\nb\n"),
+        (f"a\n{MARKER}\n{MARKER}x", "a\n"),
         (f"see {MARKER}abc", f"see {MARKER}abc"),
         (f"a\u2028{MARKER}abc", "a\u2028"),  # RAGFlow's clients split lines as Python does
     ],

@@ -102,7 +102,7 @@ def test_08_output_limit_may_end_the_run(platform, set_columns, language: str, f
     answer = platform.run(FLOOD[language], language, {"megabytes": 50, "fd": fd})
     assert (answer["status"], answer["exit_code"]) == ("resource_limit_exceeded", -153)
     assert (answer["resource_limit_type"], answer["stdout"]) == ("output", "")
-    assert "Output limit exceeded: more than 100000 bytes" in answer["stderr"]
+    assert "Output limit exceeded: more than the run's limit of 100000 bytes" in answer["stderr"]
     assert platform.last_execution()["outcome"] == outcome
 
 

@@ -54,12 +54,12 @@ def test_12_marker_lines_do_not_replace_the_result(platform):
 
 def test_12_only_marker_lines_are_removed(platform):
     answer = platform.run(f"def main():\n    print('before')\n    print({FORGED!r})\n    print('see {FORGED}')")
-    assert answer["stdout"] == f"before\nsee {FORGED}"
+    assert answer["stdout"] == f"before\nsee {FORGED}\n"
 
 
 def test_12_output_of_atexit_stays_output(platform):
     answer = platform.run("import atexit\natexit.register(print, 'late')\ndef main(): return 1")
-    assert (answer["stdout"], answer["result"]["value"]) == ("late", 1)
+    assert (answer["stdout"], answer["result"]["value"]) == ("late\n", 1)
 
 
 def frame(kind: bytes, payload: bytes) -> bytes:
@@ -67,7 +67,15 @@ def frame(kind: bytes, payload: bytes) -> bytes:
 
 
 END = json.dumps(
-    {"exit_code": 0, "signal": None, "stdout_bytes": 0, "stderr_bytes": 0, "result_bytes": 1, "lingered": False}
+    {
+        "exit_code": 0,
+        "signal": None,
+        "stdout_bytes": 0,
+        "stderr_bytes": 0,
+        "result_bytes": 1,
+        "cold": False,
+        "dropped": [],
+    }
 ).encode()
 
 
@@ -86,8 +94,8 @@ def test_13_stdout_is_passed_on_verbatim(platform):
     assert platform.run(code)["stdout"] == VERBATIM
 
 
-def test_13_only_the_last_newline_is_stripped(platform):
-    assert platform.run("def main():\n    print()\n    print('a')\n    print()")["stdout"] == "\na\n"
+def test_13_newlines_at_the_end_are_kept(platform):
+    assert platform.run("def main():\n    print()\n    print('a')\n    print()")["stdout"] == "\na\n\n"
 
 
 @pytest.mark.parametrize(
@@ -111,7 +119,7 @@ def test_14_output_that_is_not_utf8_keeps_the_result(platform, language: str, co
 
 def test_14_lone_surrogate_on_stdout_keeps_the_result(platform):
     answer = platform.run("def main():\n    print('\\ud800')\n    return 1")
-    assert (answer["stdout"], answer["result"]["value"]) == ("\\ud800", 1)
+    assert (answer["stdout"], answer["result"]["value"]) == ("\\ud800\n", 1)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +210,7 @@ def test_18_output_of_failed_runs_is_kept_in_the_history(platform):
     assert platform.last_execution()["stdout"] == "evidence\n"
 
 
-def test_result_is_there_though_a_thread_never_ends(platform):
+def test_result_is_there_though_a_thread_never_ends(platform, short_runs):
     code = """
 import threading, time
 def main():

@@ -22,13 +22,6 @@ KEYS = {
 }
 
 
-@pytest.fixture
-def short_runs(set_columns):
-    """Endless programs are waited for; a second is as good as five."""
-    for slug in ("python", "nodejs"):
-        set_columns(slug, wall_time_ms=1500)
-
-
 @pytest.mark.parametrize("program", FAILING, ids=str)
 def test_failing_program(platform, request, program: Failing):
     if program.limit == "time":
@@ -69,7 +62,7 @@ def test_success(platform, language: str, code: str):
     assert isinstance(answer.pop("memory_used_kb"), int)
     assert answer == {
         "status": "success",
-        "stdout": "hello",
+        "stdout": "hello\n",
         "exit_code": 0,
         "detail": None,
         "resource_limit_type": None,
@@ -90,7 +83,7 @@ def test_success(platform, language: str, code: str):
 )
 def test_exit_zero_without_a_result_is_a_success_without_a_result(platform, language: str, code: str):
     answer = platform.run(code, language)
-    assert (answer["status"], answer["stdout"], answer["result"]) == ("success", "bye", None)
+    assert (answer["status"], answer["stdout"], answer["result"]) == ("success", "bye\n", None)
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,8 @@ def schemathesis(platform: Platform, role: str, folder: Path) -> tuple[dict[str,
             "--continue-on-failure",
             "--no-shrink",
             "--warnings", "off",
+            # A request may wait ten seconds for its run, and no time decides a test.
+            "--max-response-time", "60",
             "--report", "json",
             "--report-json-path", report,
             "--no-color",

@@ -233,6 +233,10 @@ def test_dict_comprehension_reports_key_and_value() -> None:
     ]
 
 
+def test_byte_order_mark_is_no_syntax_error() -> None:
+    assert check("\ufeffdef main(): return 1", "python") == []
+
+
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="3.11 cannot parse it, and so refuses it as RAGFlow does")
 def test_syntax_is_that_of_the_python_running_the_platform() -> None:
     assert lines("type X = int") == []
