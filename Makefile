@@ -11,7 +11,7 @@ export PYTHONPYCACHEPREFIX = $(CURDIR)/.setup/pycache
 unexport PYTHONDONTWRITEBYTECODE
 export RUNTIMES
 .DEFAULT_GOAL := setup
-.PHONY: setup ensure_env ensure_uv venv frontend build start stop restart migrate-from-0.1 logs smoke test test-all test-fast bench doctor screenshots clean dev lock lint help
+.PHONY: setup ensure_env ensure_uv venv frontend build start stop restart migrate-from-0.1 logs smoke test test-all test-fast fidelity bench doctor screenshots clean dev lock lint help
 
 setup: ## install what is missing, build, start and smoke-test; print addresses, token and settings for RAGFlow
 	@$(SETUP) setup
@@ -59,6 +59,10 @@ test-all: test ## the same with schemathesis as every role: nightly, and before 
 test-fast: venv frontend ## run the tests that need neither Docker nor the stack
 	@$(VENV)/pytest $(SPREAD) -m "not needs_docker and not needs_stack" $(ARGS)
 
+fidelity: ## run every case of tests/fidelity plainly and on the platform, for all built runtimes (ARGS="--runtimes c")
+	@$(SETUP) prepare_tests
+	@$(VENV)/python -m tests.fidelity $(ARGS)
+
 bench: venv ## measure the running stack over HTTP (ARGS=--quick: fewer runs)
 	@$(VENV)/python -m bench $(ARGS)
 
@@ -75,7 +79,7 @@ clean: ## remove the stack, its sandboxes and its DATABASE, found by label
 dev: venv frontend ## run web, worker, keeper, callbacks and egress as plain processes, with an embedded Postgres in .dev
 	@$(VENV)/python -m scripts.dev
 
-lock: ## regenerate requirements*.txt from pyproject.toml
+lock: ## regenerate requirements*.txt from pyproject.toml, and the Python runtime's packages.txt
 	@$(SETUP) lock
 
 lint: venv ## run ruff, mypy and the check of the layers
