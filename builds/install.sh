@@ -81,7 +81,8 @@ if [ -s npm.json ]; then
     '
     # --ignore-scripts: no code of a package runs here. Node.js looks for modules of /workspace last in /node_modules,
     # but npm fails in / ("Tracker already exists"): install here, and move the folder.
-    npm install --ignore-scripts --omit=dev --no-audit --no-fund --no-progress --no-update-notifier
+    # Debian's npm finds its modules only with Debian's Node.js, which comes with it.
+    PATH=/usr/bin:$PATH npm install --ignore-scripts --omit=dev --no-audit --no-fund --no-progress --no-update-notifier
     rm -rf /node_modules
     mv node_modules /node_modules
 fi
