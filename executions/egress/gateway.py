@@ -40,6 +40,7 @@ MAX_ACCEPTED_PER_DOOR = 5 * settings.SANDBOX_EGRESS_REQUESTS
 SWEEP_S = 10
 THREADS = 8
 CONNECT_S = 10
+HANG_UP_S = 1
 REMEMBERED = 10_000
 UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 # Names in the proxy's hosts file (images/egress/entrypoint) with refused addresses, for the doctor's check of the
@@ -163,6 +164,7 @@ class Gateway:
         except (OSError, TimeoutError) as e:
             logger.error("egress: the proxy does not answer: %s", e)
             writer.write(UNAVAILABLE)
+            await hang_up(reader, writer)
             return
         try:
             # A guest that closes only its sending side still gets the answer: the proxy's end ends both directions.
@@ -281,6 +283,15 @@ class Gateway:
     async def _ask(self, work: Callable[..., Any], *arguments: Any) -> Any:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._database, in_session, work, *arguments)
+
+
+async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Let the guest read the answer first: closing a socket that holds unread data would reset the connection."""
+    with contextlib.suppress(OSError, TimeoutError):
+        writer.write_eof()
+        async with asyncio.timeout(HANG_UP_S):
+            while await reader.read(CHUNK):
+                pass
 
 
 async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
