@@ -67,7 +67,7 @@ def test_profile_extends_another(root: APIClient, quiet: SeccompProfile) -> None
     [
         ({"name": "x", "parent": "nope"}, "parent"),
         ({"name": "x", "parent": "quiet", "rules": NO_MKDIR}, "deny"),
-        ({"name": "x", "parent": "quiet", "deny": ["setuid"]}, "deny"),
+        ({"name": "x", "parent": "quiet", "deny": ["setresuid"]}, "deny"),
         ({"name": "x", "parent": "quiet", "deny": ["mkdir"], "allow": ["mkdir"]}, "deny"),
         ({"name": "x", "deny": ["mkdir"]}, "deny"),
         ({"name": "x", "parent": "quiet", "deny": ["Not A Name"]}, "deny[0]"),
