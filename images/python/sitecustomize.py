@@ -98,6 +98,7 @@ def flush(*_):
 
 def wait_for_job():
     import _signal
+    import gc
 
     before = set(sys.modules)
     import json
@@ -105,6 +106,12 @@ def wait_for_job():
     if names := json.loads(os.environ.pop("SANDBOX_PRELOAD")):
         preload(names)
     link_fonts()
+    # Python's end looks at every object several times, and at these for nothing. But the program's own module must be
+    # among those that it looks at.
+    gc.freeze()
+    main = type(sys)("__main__")
+    main.__dict__.update(sys.modules["__main__"].__dict__)
+    sys.modules["__main__"] = main
     os.write(4, b"+")
     job = json.loads(read_exactly(int.from_bytes(read_exactly(4), "big")))
     os.close(3)
