@@ -9,6 +9,10 @@ import os
 import signal
 import sys
 
+sys.path.append("/opt/sandbox")  # `python3 -I` starts without the script's folder
+
+from frames import HostGone, read_exactly
+
 WORKSPACE = "/workspace"
 ARGUMENTS = "/run/sandbox/arguments.json"
 RESULT = "/run/sandbox/result"
@@ -16,17 +20,6 @@ PROGRAM = "/tmp/program"
 NOT_FOUND = 127
 # The runner resets these for the program, and Python ignores them again.
 IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)
-
-
-def read_exactly(size):
-    parts = []
-    while size:
-        part = os.read(3, min(size, 1 << 20))
-        if not part:
-            os._exit(0)  # no job: the sandbox is being removed
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
 
 
 def write_file(path, content):
@@ -89,7 +82,7 @@ def main():
     # The program must not have them.
     os.set_inheritable(3, False)
     os.set_inheritable(4, False)
-    job = json.loads(read_exactly(int.from_bytes(read_exactly(4), "big")))
+    job = json.loads(read_exactly(3, int.from_bytes(read_exactly(3, 4), "big")))
     for file in job.get("files") or ():
         write_file(f"{WORKSPACE}/{file['path']}", binascii.a2b_base64(file["base64"]))
     source = f"{WORKSPACE}/{job['source_file']}"
@@ -110,6 +103,8 @@ def main():
 
 try:
     main()
+except HostGone:
+    os._exit(0)  # no job: the sandbox is being removed
 except OSError as e:
     # For example, the program's files do not fit into /workspace.
     sys.stderr.write(f"{e}\n")
