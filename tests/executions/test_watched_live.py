@@ -16,10 +16,11 @@ from tests.live import TOKEN, Platform, eventually
 __all__ = ["receiver"]
 pytestmark = pytest.mark.needs_docker
 
+# Six seconds, so that on a busy machine a watcher comes, goes and comes again while it runs.
 PRINTS = """
 import time
 def main():
-    for number in range(8):
+    for number in range(20):
         print("line", number, "ä")
         time.sleep(0.3)
 """
