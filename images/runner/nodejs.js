@@ -25,7 +25,8 @@ const TAIL = `\n;globalThis[${KEY}].main = typeof main === "undefined" ? undefin
 const CALLER = `${pathToFileURL(__filename).href}?caller`;
 
 // The program may replace these, and the worker's end must not depend on it.
-const { renameSync, writeFileSync, writeSync } = fs;
+const { openSync, renameSync, writeFileSync, writeSync } = fs;
+const { O_NONBLOCK, O_WRONLY } = fs.constants;
 const { pid } = process;
 const kill = process.kill.bind(process);
 
@@ -244,8 +245,12 @@ function endFast() {
   if (process.env.NODE_OPTIONS || process.env.NODE_V8_COVERAGE) return;
   const end = (code) => {
     if (needsShutdown()) return;
-    writeFileSync(EXIT, String(code & 0xff));
-    kill(pid, 'SIGKILL');
+    try {
+      const fd = openSync(EXIT, O_WRONLY | O_NONBLOCK);
+      if (writeSync(fd, Buffer.of(code & 0xff)) === 1) kill(pid, 'SIGSTOP');
+    } catch {
+      // Then the process ends as it would anywhere.
+    }
   };
   const { reallyExit } = process;
   Object.defineProperty(process, 'reallyExit', {

@@ -23,7 +23,7 @@ CARRIER = "/opt/sandbox/carrier.py"
 CARRIER_UID = 65533  # used by nothing else: the program can neither kill the carrier nor use up its nproc limit
 # The worker writes the result to a file, because a program may close or write to every descriptor that it finds.
 RESULT = "/run/sandbox/result"
-# A worker that shuts down slowly may write its exit status here and then kill itself with SIGKILL.
+# A FIFO in which a worker may write its exit status, one byte, when only its memory is left to be freed.
 EXIT = "/run/sandbox/exit"
 IDLE_BEFORE_PRELOAD_S = 0.5
 # After a small read the runner lets the pipe fill for a moment: a frame for each line costs more than most programs.
@@ -31,7 +31,6 @@ SMALL = CHUNK // 2
 REST_S = 0.01
 FLUSH_S = 0.1  # interval of the flush signals while somebody watches
 LAST_CHUNKS = 32  # the program can enlarge a pipe to 1 MiB
-MAX_EXIT_RECORD = 8
 
 
 def start_carrier():
@@ -56,6 +55,14 @@ def start_carrier():
         exec(code, {"__name__": "__main__", "__builtins__": __builtins__})
     finally:
         os._exit(70)
+
+
+def open_exit_fifo():
+    """Return the runner's end, or None if the seccomp profile forbids FIFOs: then a run ends with its process."""
+    with as_program(), contextlib.suppress(PermissionError):
+        os.mkfifo(EXIT, 0o600)
+        # Open for writing, too, or the FIFO would be at its end until the worker opens it.
+        return os.open(EXIT, os.O_RDWR | os.O_NONBLOCK)
 
 
 def wait_until_ready(worker):
@@ -100,10 +107,11 @@ def wait_for_job(worker, workers, config):
 class Run:
     """One job in one worker, from sending the job to the worker's end."""
 
-    def __init__(self, worker, job, limits, wake, compiles):
+    def __init__(self, worker, job, limits, wake, told, compiles):
         self.worker = worker
         self.compiles = compiles
         self.wake = wake
+        self.told = told
         self.limits = limits
         self.outgoing = {
             worker.job: memoryview(len(job).to_bytes(4, "big") + job),
@@ -116,16 +124,19 @@ class Run:
         self.is_over = False
         self.kill_at = None
         self.wait_status = None
+        self.told_status = None
         self.poll = select.poll()
 
     def until_end(self):
         self.poll.register(0, select.POLLIN)
         self.poll.register(self.wake, select.POLLIN)
+        if self.told is not None:
+            self.poll.register(self.told, select.POLLIN)
         for fd in (self.worker.stdout, self.worker.stderr, self.worker.status):
             self.poll.register(fd, select.POLLIN)
         for fd in self.outgoing:
             self.poll.register(fd, select.POLLOUT)
-        while self.wait_status is None:
+        while self.wait_status is None and self.told_status is None:
             for fd, _event in self.poll.poll(self.patience_ms()):
                 self.handle(fd)
             self.on_time()
@@ -141,6 +152,9 @@ class Run:
         elif fd == self.wake:
             read_available(fd)
             self.reap()
+        elif fd == self.told:
+            if data := read_available(fd):  # else the program has read it itself
+                self.told_status = data[0]
         elif fd in self.outgoing:
             if not self.feed(fd):
                 self.poll.unregister(fd)
@@ -172,7 +186,7 @@ class Run:
         for fd in [fd for fd, until in self.resting.items() if until <= now]:
             del self.resting[fd]
             self.poll.register(fd, select.POLLIN)
-        if self.wait_status is not None:
+        if self.wait_status is not None or self.told_status is not None:
             return
         if self.kill_at and now >= self.kill_at:
             self.kill_at = None
@@ -235,10 +249,7 @@ class Run:
 
     def exit_code(self):
         """Return the exit code, or the negative number of the signal that ended the worker."""
-        code = os.waitstatus_to_exitcode(self.wait_status)
-        if code == -signal.SIGKILL and (recorded := read_own(EXIT, MAX_EXIT_RECORD)[0]).isdigit():
-            return int(recorded) & 0xFF
-        return code
+        return self.told_status if self.wait_status is None else os.waitstatus_to_exitcode(self.wait_status)
 
     def send_result(self, code):
         """Send the result, if it fits, of a program that succeeded or whose time is over.
@@ -320,6 +331,7 @@ def main():
     if config.get("egress"):
         start_carrier()
     prepare_workspace()
+    told = open_exit_fifo()
     workers = Workers(config)
     worker = workers.start(config["preload"])
     wait_until_ready(worker)
@@ -331,7 +343,7 @@ def main():
         worker.discard()
         worker = workers.start_for(job)
     signal.set_wakeup_fd(wake_end)
-    run = Run(worker, encoded, job, wake, compiles=bool((config.get("commands") or {}).get("compile")))
+    run = Run(worker, encoded, job, wake, told, compiles=bool((config.get("commands") or {}).get("compile")))
     run.until_end()
     code = run.exit_code()
     result_bytes = run.send_result(code)

@@ -103,6 +103,16 @@ def test_memory_limit_is_named(browser: Browser, make_execution: MakeExecution) 
 # --- Artifacts ---
 
 
+def test_files_that_were_not_returned_are_named_beside_those_that_were(
+    browser: Browser, make_execution: MakeExecution
+) -> None:
+    execution = make_execution(artifact_count=1, message="Files not returned: a.bmp (file type not returned).")
+    artifact(execution, "kept.csv", b"1")
+    html = page(browser, execution)
+    assert html.count("a.bmp") == 1
+    assert html.index('id="missing"') < html.index("a.bmp") < html.index("kept.csv") < html.index("Provenance")
+
+
 def artifact(execution: Execution, name: str, content: bytes) -> Artifact:
     return Artifact.objects.create(execution=execution, name=name, content=content, size=len(content))
 
