@@ -11,7 +11,8 @@ import docker
 import docker.errors
 from django.conf import settings
 
-from sandboxes.docker_engine import KIND_LABEL, DockerEngine, engine_errors
+from sandboxes.docker_engine import DockerEngine, engine_errors
+from sandboxes.layout import KIND_LABEL
 
 # A commit writes everything that was installed, which takes long.
 TIMEOUT_S = 600

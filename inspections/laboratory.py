@@ -15,8 +15,8 @@ from inspections.models import Inspection, InspectionState
 from runtimes.models import Limits, Network, Runtime
 from sandboxes import doors, tracing
 from sandboxes.configuration import SandboxConfiguration
-from sandboxes.docker_engine import KIND_LABEL, ROW_LABEL
 from sandboxes.engine import Channel, Engine, EngineError, SandboxSpec
+from sandboxes.layout import KIND_LABEL, ROW_LABEL
 from sandboxes.models import Sandbox
 from sandboxes.protocol import BYE, Job
 from sandboxes.session import EndedBy, Report, wait_until_ready

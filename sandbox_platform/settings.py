@@ -294,6 +294,11 @@ SANDBOX_EGRESS_REQUESTS = envint("SANDBOX_EGRESS_REQUESTS", 1000, minimum=1)
 # host:port of the proxy, and host:port where the gateway listens for the proxy's questions and reports.
 SANDBOX_EGRESS_PROXY = os.environ.get("SANDBOX_EGRESS_PROXY") or "127.0.0.1:3128"
 SANDBOX_EGRESS_LISTEN = os.environ.get("SANDBOX_EGRESS_LISTEN") or "127.0.0.1:3129"
+# The direct engine's: the runsc that it calls (empty: the newest that `make` installed), the folder of the sandboxes,
+# which a restart of the host may empty, and that of the images.
+SANDBOX_RUNSC = os.environ.get("SANDBOX_RUNSC") or ""
+SANDBOX_RUN_DIR = Path(os.environ.get("SANDBOX_RUN_DIR") or "/run/sandbox-platform")
+SANDBOX_IMAGE_DIR = Path(os.environ.get("SANDBOX_IMAGE_DIR") or "/var/lib/sandbox-platform/images")
 # The host's cgroup tree, from which a sandbox's CPU time and peak memory are read. In a container it is a read-only
 # mount of the host's.
 SANDBOX_CGROUP_ROOT = Path(os.environ.get("SANDBOX_CGROUP_ROOT") or "/sys/fs/cgroup")

@@ -1,6 +1,8 @@
 """Reads a sandbox's CPU time and memory from the host's cgroups (v1 and v2)."""
 
 import contextlib
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,44 @@ def held_bytes(container_id: str) -> int | None:
             with contextlib.suppress(OSError):
                 return int((memory / name).read_text())
     return None
+
+
+def processes(container_id: str) -> list[int]:
+    """Return the host's processes of a sandbox of the direct engine. Raises OSError if they cannot be read."""
+    found = []
+    for folder in _own(container_id):
+        with contextlib.suppress(FileNotFoundError):
+            found += [int(pid) for pid in (folder / "cgroup.procs").read_text().split()]
+    return found
+
+
+def kill(container_id: str) -> None:
+    """Send SIGKILL to all processes of a sandbox of the direct engine."""
+    killed: set[int] = set()
+    while fresh := set(processes(container_id)) - killed:
+        for pid in fresh:
+            if pid <= 0:
+                raise OSError(
+                    "the sandbox's processes are in another PID namespace"
+                )  # and kill(0) is this process
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        killed |= fresh
+
+
+def remove(container_id: str) -> None:
+    """Remove the cgroups of a sandbox of the direct engine whose processes are gone."""
+    for folder in _own(container_id):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def _own(container_id: str) -> list[Path]:
+    root = settings.SANDBOX_CGROUP_ROOT
+    path = f"{settings.SANDBOX_LABEL}/{container_id}"
+    if (root / "cgroup.controllers").exists():
+        return [root / path]
+    return [folder for controller in root.iterdir() if (folder := controller / path).exists()]
 
 
 def _places(root: Path, container_id: str) -> Iterator[tuple[Path, Path]]:

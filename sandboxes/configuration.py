@@ -6,8 +6,8 @@ from clients.models import Client
 from runtimes.models import ADJUSTABLE, Limits, Network, Runner, Runtime
 from sandboxes import shell
 from sandboxes.calls import SandboxKind
-from sandboxes.docker_engine import ROW_LABEL
 from sandboxes.engine import SandboxSpec
+from sandboxes.layout import ROW_LABEL
 from sandboxes.models import Sandbox
 from seccomp_profiles.models import UNCONFINED, SeccompRevision, hash_rules
 

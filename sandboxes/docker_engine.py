@@ -9,7 +9,7 @@ import tarfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import IO, Any
 
 import docker
 import docker.errors
@@ -19,34 +19,31 @@ from docker.types import Ulimit
 
 from sandboxes import gvisor
 from sandboxes.engine import Container, ContainerState, EngineError, ImageMissing, SandboxSpec
+from sandboxes.layout import (
+    CGROUP_PARENT,
+    CPU_SHARES,
+    DOOR,
+    HOME,
+    HOSTNAME,
+    KIND_LABEL,
+    NOBODY,
+    PIDS_BASE,
+    PIDS_PER_PROCESS,
+    PROGRAM,
+    RESULTS,
+    ROW_LABEL,
+    WORKSPACE,
+    capabilities,
+)
 
 API_TIMEOUT_S = 60
 END_TIMEOUT_S = 5
 IMAGE_ID_S = 5.0
-KIND_LABEL = f"{settings.SANDBOX_LABEL}.kind"
-ROW_LABEL = f"{settings.SANDBOX_LABEL}.sandbox"
-NOBODY = 65534
-# As /etc/passwd of the shipped images has the one, and /etc/hosts the other (scripts/setup/docker.py).
-HOME = "/home/nobody"
-HOSTNAME = "sandbox"
-RESULTS = "/run/sandbox"  # images/runner/runner.py repeats it
 # The Compose stack mounts SANDBOX_RUNSC_DIR here for worker and keeper, which ask runsc for its version. What `make`
 # installed has the same path there as on the host.
 HOST_BIN = "/host/bin"
-PROGRAM = "platform-program"
-# Mount point of the door in a sandbox with egress. images/runner/carrier.py repeats it.
-DOOR = "/run/egress"
 # Only the tracing registration lets a container's annotations set runsc's flags (--allow-flag-override).
 DEBUG_LOG = "dev.gvisor.flag.debug-log"
-# The sentry's threads and gVisor's stubs count towards Docker's pids limit: with 64 a sandbox dies without a message.
-# Programs are limited by nproc instead.
-PIDS_PER_PROCESS = 4
-PIDS_BASE = 512
-# All sandboxes share one cgroup beside Docker's, which holds the platform: on a busy machine each of the two gets
-# half of the CPU. Within the cgroup every sandbox has the minimum weight: with a greater one Linux 6.18 let nothing
-# else run for seconds (docs/performance.md, Busy neighbours).
-CGROUP_PARENT = f"/{settings.SANDBOX_LABEL}"
-CPU_SHARES = 2
 
 
 @contextmanager
@@ -191,6 +188,21 @@ class DockerEngine:
         self._image_ids[image] = found, time.monotonic() + IMAGE_ID_S
         return found
 
+    def export(self, image_id: str, archive: IO[bytes]) -> dict[str, Any]:
+        """Write the image's file system as a tar archive; return its configuration, as Docker describes it."""
+        with engine_errors(f"export {image_id}"):
+            found = dict(self._api.inspect_image(image_id)["Config"])
+            # Never started. Labelled as the sandboxes are, so that the keeper removes what a dead process left.
+            labels = {settings.SANDBOX_LABEL: settings.SANDBOX_NODE, KIND_LABEL: "sandbox"}
+            config = {"Image": image_id, "Labels": labels, "Entrypoint": ["none"], "NetworkDisabled": True}
+            container = str(self._api.create_container_from_config(config)["Id"])
+            try:
+                for chunk in self._api.export(container):
+                    archive.write(chunk)
+            finally:
+                self._api.remove_container(container, force=True, v=True)
+        return found
+
     def version(self) -> str:
         # A runsc that `make` did not install may have another path here.
         for path_of in (self._runsc, lambda: f"{HOST_BIN}/runsc"):
@@ -224,12 +236,6 @@ def _already_gone() -> Iterator[None]:
             raise
 
 
-def _capabilities(spec: SandboxSpec) -> list[str]:
-    if spec.program and spec.capable:
-        return ["ALL"]
-    return [] if spec.as_nobody else ["SETUID", "SETGID", "KILL"]
-
-
 def container_config(
     spec: SandboxSpec, volumes: Sequence[str] = (), cgroups: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
@@ -254,7 +260,7 @@ def container_config(
             KIND_LABEL: "sandbox",
             **spec.labels,
         },
-        "WorkingDir": "/workspace",
+        "WorkingDir": WORKSPACE,
         # The runner is root and runs the program as uid 65534 (see docs/runner-protocol.md).
         "User": f"{NOBODY}:{NOBODY}" if spec.as_nobody else "0:0",
         # Docker would run the image's health check inside the sandbox, beside the program.
@@ -278,15 +284,14 @@ def container_config(
                 # Volumes that the image declares would otherwise be folders on the host's disk, without a size limit.
                 **dict.fromkeys(volumes, f"{memory_tmpfs},size={limits.tmp_bytes}"),
                 # The only writable places. All have a size limit, count towards memory, and end with the sandbox.
-                "/workspace": f"{memory_tmpfs},size={limits.workspace_bytes},uid={NOBODY},gid={NOBODY},mode=0700",
+                WORKSPACE: f"{memory_tmpfs},size={limits.workspace_bytes},uid={NOBODY},gid={NOBODY},mode=0700",
                 HOME: f"{memory_tmpfs},size={limits.workspace_bytes},uid={NOBODY},gid={NOBODY},mode=0700",
                 "/tmp": f"{memory_tmpfs},size={limits.tmp_bytes},mode=1777",  # noqa: S108
                 # The worker's result. Nobody lists the folder, and nobody removes another user's file.
                 RESULTS: f"{memory_tmpfs},size={limits.workspace_bytes},mode=1733",
             },
             "CapDrop": ["ALL"],
-            # The runner switches to nobody's uid and gid, and kills nobody's processes.
-            "CapAdd": _capabilities(spec),
+            "CapAdd": _granted(spec),
             "SecurityOpt": ["no-new-privileges:true", f"seccomp={spec.seccomp}"],
             "Memory": limits.memory_bytes,
             "MemorySwap": limits.memory_bytes,  # equal to Memory: no swap
@@ -302,6 +307,10 @@ def container_config(
             "AutoRemove": False,  # the exit state must still be readable after the end
         },
     }
+
+
+def _granted(spec: SandboxSpec) -> list[str]:
+    return ["ALL"] if spec.program and spec.capable else list(capabilities(spec))
 
 
 def _registration(spec: SandboxSpec) -> str:

@@ -6,8 +6,9 @@ import socket
 import threading
 from dataclasses import dataclass, field
 
-from sandboxes.docker_engine import ROW_LABEL, DockerChannel
+from sandboxes.docker_engine import DockerChannel
 from sandboxes.engine import Channel, Container, ContainerState, EngineError, ImageMissing, SandboxSpec
+from sandboxes.layout import ROW_LABEL
 
 
 @dataclass

@@ -12,7 +12,8 @@ import pytest
 from django.conf import settings
 
 from runtimes.models import MIB
-from sandboxes.docker_engine import PIDS_BASE, DockerEngine
+from sandboxes.docker_engine import DockerEngine
+from sandboxes.layout import PIDS_BASE
 from tests.sandboxes.guest import LIMITS, guest, job, spec
 
 pytestmark = pytest.mark.needs_docker

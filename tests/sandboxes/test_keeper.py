@@ -25,9 +25,9 @@ from sandbox_platform.kit import liveness
 from sandbox_platform.kit.notify import POOL, notify
 from sandboxes import images, pool
 from sandboxes.configuration import SandboxConfiguration
-from sandboxes.docker_engine import ROW_LABEL
 from sandboxes.engine import SandboxSpec
 from sandboxes.keeper import DEMAND_WINDOW_S, START_GRACE_S, Demand, Keeper
+from sandboxes.layout import ROW_LABEL
 from sandboxes.models import Sandbox, SandboxState
 from seccomp_profiles import revisions
 from seccomp_profiles.models import hash_rules

@@ -1,0 +1,1 @@
+"""The direct engine: starts gVisor without Docker. See docs/architecture.md, "Engines"."""
