@@ -28,8 +28,8 @@ from sandbox_platform.kit.prepared import prepared
 from sandboxes import pool
 from sandboxes.calls import as_payload
 from sandboxes.configuration import SandboxConfiguration
-from sandboxes.docker_engine import get_engine
 from sandboxes.engine import Channel, Engine, EngineError, ImageMissing
+from sandboxes.engines import get_engine
 from sandboxes.models import Sandbox
 from sandboxes.protocol import BYE, Job
 from sandboxes.session import EndedBy, Report

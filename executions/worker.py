@@ -7,8 +7,8 @@ from typing import Any
 from django.db import Error, connection
 
 from sandbox_platform.kit import garbage
-from sandboxes.docker_engine import get_engine
 from sandboxes.engine import EngineError
+from sandboxes.engines import get_engine
 
 
 def warm_up(**_: Any) -> None:

@@ -3,7 +3,7 @@
 from inspections import services
 from inspections.models import Inspection, InspectionKind
 from sandbox_platform.kit.jobs import Job, LastRun, declare
-from sandboxes.docker_engine import get_engine
+from sandboxes.engines import get_engine
 
 
 def _last_probe() -> LastRun:

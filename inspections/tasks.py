@@ -12,8 +12,8 @@ from inspections.laboratory import Cancelled
 from inspections.models import Inspection, InspectionKind, InspectionState, InspectionVerdict
 from sandbox_platform.kit.failures import without_text
 from sandboxes import tracing
-from sandboxes.docker_engine import get_engine
 from sandboxes.engine import Engine, EngineError
+from sandboxes.engines import get_engine
 
 logger = logging.getLogger(__name__)
 

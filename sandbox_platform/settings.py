@@ -13,7 +13,16 @@ from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 
 from sandbox_platform.kit.command import application_name
-from sandbox_platform.kit.env import envbool, envduration, envint, envlist, envmemory, envnetworks, envsecret
+from sandbox_platform.kit.env import (
+    envbool,
+    envchoice,
+    envduration,
+    envint,
+    envlist,
+    envmemory,
+    envnetworks,
+    envsecret,
+)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = "0.1.0"
@@ -277,6 +286,8 @@ SPECTACULAR_SETTINGS = {
 
 SANDBOX_NODE = os.environ.get("SANDBOX_NODE") or socket.gethostname()
 SANDBOX_LABEL = "sandbox-platform"
+# What starts sandboxes: docker, or direct (runsc without Docker; the node's processes need more rights for it).
+SANDBOX_ENGINE = envchoice("SANDBOX_ENGINE", "docker", ("docker", "direct"))
 DOCKER_HOST = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
 SANDBOX_GVISOR_RUNTIME = os.environ.get("SANDBOX_GVISOR_RUNTIME") or "runsc"
 # The /etc/hosts of every sandbox, on Docker's host. `make` writes it.

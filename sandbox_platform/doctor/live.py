@@ -10,8 +10,8 @@ from django.conf import settings
 
 from runtimes.models import MIB, Limits, Runtime
 from sandbox_platform.doctor.check import Check, broken, ok
-from sandboxes.docker_engine import get_engine
 from sandboxes.engine import Channel, ContainerState, EngineError, ImageMissing, SandboxSpec
+from sandboxes.engines import get_engine
 from sandboxes.layout import KIND_LABEL
 
 PATIENCE_S = 30

@@ -3,7 +3,7 @@
 import ipaddress
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -79,6 +79,13 @@ def envint(name: str, default: int, *, minimum: int = 0) -> int:
     value = _read(name, int, default)
     if value < minimum:
         raise ImproperlyConfigured(f"{name}: {value} is below {minimum}")
+    return value
+
+
+def envchoice(name: str, default: str, choices: Sequence[str]) -> str:
+    value = os.environ.get(name) or default
+    if value not in choices:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
     return value
 
 

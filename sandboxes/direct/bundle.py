@@ -1,4 +1,4 @@
-"""The OCI bundle of a sandbox: what `runsc` reads. Flags have their reasons here; tests assert each on a live sandbox."""
+"""The OCI bundle of a sandbox: what `runsc` reads. Each flag has its reason here, and a test on a live sandbox."""
 
 import json
 from collections.abc import Mapping

@@ -21,7 +21,7 @@ from sandboxes.layout import HOSTNAME
 MAKE_TIMEOUT_S = 600
 CONTENT_ID = re.compile(r"sha256:[0-9a-f]{64}")
 # As on any machine: the sandbox has a loopback interface, and its own name.
-HOSTS = f"127.0.0.1 localhost {HOSTNAME}\n::1 localhost ip6-localhost ip6-loopback {HOSTNAME}\n"
+HOSTS = f"127.0.0.1 localhost\n127.0.1.1 {HOSTNAME}\n::1 localhost ip6-localhost ip6-loopback\n"
 # Enough for an interrupted removal to be visible, and short enough to type.
 SHOWN = 12
 

@@ -6,7 +6,7 @@ from contextlib import closing
 import docker
 import pytest
 
-from sandboxes.docker_engine import DockerEngine
+from sandboxes.engine import Engine
 from tests.sandboxes.guest import guest, job, run, spec
 
 pytestmark = pytest.mark.needs_docker
@@ -20,7 +20,7 @@ NO_FIFO = json.dumps(
 EXITS = {"python": "import sys\nsys.exit(5)", "nodejs": "process.exit(5)"}
 
 
-def test_status_is_told_before_the_end_of_the_process(engine: DockerEngine, language: str) -> None:
+def test_status_is_told_before_the_end_of_the_process(engine: Engine, language: str) -> None:
     with guest(engine, spec(language)) as it, closing(docker.from_env()) as client:
         end = it.run(job(EXITS[language], language, mode="script")).end
         states = client.containers.get(it.id).exec_run(["sh", "-c", "grep -h State: /proc/[0-9]*/status"]).output
@@ -29,14 +29,14 @@ def test_status_is_told_before_the_end_of_the_process(engine: DockerEngine, lang
     assert b"T (stopped)" in states
 
 
-def test_a_profile_that_forbids_the_fifo_changes_no_status(engine: DockerEngine, language: str) -> None:
+def test_a_profile_that_forbids_the_fifo_changes_no_status(engine: Engine, language: str) -> None:
     with guest(engine, spec(language, seccomp=NO_FIFO)) as it:
         end = it.run(job(EXITS[language], language, mode="script")).end
     assert end is not None
     assert end.exit_code == 5
 
 
-def test_a_removed_fifo_changes_no_status(engine: DockerEngine, language: str) -> None:
+def test_a_removed_fifo_changes_no_status(engine: Engine, language: str) -> None:
     remove = {
         "python": "import os\nos.unlink('/run/sandbox/exit')\n",
         "nodejs": "require('fs').unlinkSync('/run/sandbox/exit');\n",
@@ -46,7 +46,7 @@ def test_a_removed_fifo_changes_no_status(engine: DockerEngine, language: str) -
     assert end.exit_code == 5
 
 
-def test_what_the_c_library_holds_is_written_before(engine: DockerEngine) -> None:
+def test_what_the_c_library_holds_is_written_before(engine: Engine) -> None:
     code = """
 import ctypes
 libc = ctypes.CDLL(None)
@@ -59,7 +59,7 @@ libc.fputs(b"kept", ctypes.c_void_p(file))
     assert (seen.stdout, seen.artifacts) == (b"held\n", {"c.txt": b"kept"})
 
 
-def test_a_forks_end_is_not_the_programs(engine: DockerEngine) -> None:
+def test_a_forks_end_is_not_the_programs(engine: Engine) -> None:
     code = """
 import os, sys, time
 if os.fork() == 0:
@@ -73,7 +73,7 @@ print("parent")
     assert (seen.stdout, seen.end.exit_code) == (b"parent\n", 0)
 
 
-def test_files_of_a_stopped_program_are_sent(engine: DockerEngine, language: str) -> None:
+def test_files_of_a_stopped_program_are_sent(engine: Engine, language: str) -> None:
     writes = {
         "python": "open('artifacts/x.txt', 'w').write('there')",
         "nodejs": "require('fs').writeFileSync('artifacts/x.txt', 'there')",

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from sandboxes.docker_engine import DockerEngine
+from sandboxes.engine import Engine
 from tests.sandboxes.guest import Seen, guest, job, spec
 
 pytestmark = pytest.mark.needs_docker
 
 
-def run(engine: DockerEngine, code: str, files: dict[str, str] | None = None, **fields: Any) -> Seen:
+def run(engine: Engine, code: str, files: dict[str, str] | None = None, **fields: Any) -> Seen:
     encoded = [
         {"path": path, "base64": base64.b64encode(text.encode()).decode()} for path, text in (files or {}).items()
     ]
@@ -20,7 +20,7 @@ def run(engine: DockerEngine, code: str, files: dict[str, str] | None = None, **
         return it.run(job(code, "nodejs", files=encoded, **fields))
 
 
-def script(engine: DockerEngine, code: str, files: dict[str, str] | None = None, **fields: Any) -> Seen:
+def script(engine: Engine, code: str, files: dict[str, str] | None = None, **fields: Any) -> Seen:
     return run(engine, code, files, mode="script", **fields)
 
 
@@ -38,7 +38,7 @@ console.log(JSON.stringify({
 
 
 @pytest.fixture(scope="module")
-def commonjs(engine: DockerEngine) -> dict[str, Any]:
+def commonjs(engine: Engine) -> dict[str, Any]:
     seen = script(engine, COMMONJS, argv=["-a", "b c"])
     return json.loads(seen.stdout)  # type: ignore[no-any-return]
 
@@ -79,33 +79,33 @@ console.log(import.meta.url, import.meta.main, typeof readFileSync, data.a, word
     [("main.js", {}), ("main.js", {"package.json": '{"type": "module"}'}), ("app.mjs", {})],
     ids=["syntax", "package.json", "suffix"],
 )
-def test_es_modules_run_as_such(engine: DockerEngine, source_file: str, files: dict[str, str]) -> None:
+def test_es_modules_run_as_such(engine: Engine, source_file: str, files: dict[str, str]) -> None:
     files = {**files, "data.json": '{"a": 1}', "lib/word.mjs": "export default 'w';"}
     seen = script(engine, ES_MODULE, files, source_file=source_file)
     assert seen.stdout.decode() == f"file:///workspace/{source_file} true function 1 w 5\n", seen.stderr
 
 
-def test_top_level_await_needs_no_import(engine: DockerEngine) -> None:
+def test_top_level_await_needs_no_import(engine: Engine) -> None:
     assert script(engine, "const x = await Promise.resolve(5);\nconsole.log(x);").stdout == b"5\n"
 
 
-def test_package_json_of_the_job_decides(engine: DockerEngine) -> None:
+def test_package_json_of_the_job_decides(engine: Engine) -> None:
     seen = script(engine, "import 'fs';", {"package.json": '{"type": "commonjs"}'})
     assert seen.end is not None
     assert (seen.end.exit_code, b"Cannot use import statement outside a module" in seen.stderr) == (1, True)
 
 
-def test_require_takes_es_modules(engine: DockerEngine) -> None:
+def test_require_takes_es_modules(engine: Engine) -> None:
     assert script(engine, "console.log(require('./m.mjs').a);", {"m.mjs": "export const a = 1;"}).stdout == b"1\n"
 
 
-def test_source_may_have_another_name(engine: DockerEngine) -> None:
+def test_source_may_have_another_name(engine: Engine) -> None:
     code = "console.log(require.main === module, __filename, process.argv[1] === __filename, require('./w'));"
     seen = script(engine, code, {"a/w.js": "module.exports = 'w';"}, source_file="a/app.cjs")
     assert seen.stdout == b"true /workspace/a/app.cjs true w\n"
 
 
-def test_source_may_start_with_a_byte_order_mark(engine: DockerEngine) -> None:
+def test_source_may_start_with_a_byte_order_mark(engine: Engine) -> None:
     assert script(engine, "\ufeffconsole.log('bom');").stdout == b"bom\n"
 
 
@@ -121,7 +121,7 @@ READS_STDIN = {
 
 
 @pytest.mark.parametrize("way", READS_STDIN)
-def test_stdin_is_read_in_every_way(engine: DockerEngine, way: str) -> None:
+def test_stdin_is_read_in_every_way(engine: Engine, way: str) -> None:
     assert script(engine, READS_STDIN[way], stdin="1 2\n").stdout == b"1 2\n\n"
 
 
@@ -140,13 +140,13 @@ else {
 """
 
 
-def test_options_of_the_worker_do_not_reach_children_and_threads(engine: DockerEngine) -> None:
+def test_options_of_the_worker_do_not_reach_children_and_threads(engine: Engine) -> None:
     seen = script(engine, CHILDREN)
     state = '[[],2,["/workspace/main.js"],true]\n'
     assert seen.stdout.decode() == state * 2, seen.stderr
 
 
-def test_time_zone_of_the_job_needs_no_new_interpreter(engine: DockerEngine) -> None:
+def test_time_zone_of_the_job_needs_no_new_interpreter(engine: Engine) -> None:
     seen = script(
         engine, "console.log(new Date(0).getHours());", environment={"TZ": "Asia/Tokyo", "NODE_ENV": "x"}
     )
@@ -154,14 +154,14 @@ def test_time_zone_of_the_job_needs_no_new_interpreter(engine: DockerEngine) -> 
     assert (seen.stdout, seen.end.cold) == (b"9\n", False)
 
 
-def test_options_of_the_job_are_nodes_own(engine: DockerEngine) -> None:
+def test_options_of_the_job_are_nodes_own(engine: Engine) -> None:
     code = "process.emitWarning('careful');\nconsole.log(process.execArgv.length);"
     seen = script(engine, code, environment={"NODE_OPTIONS": "--no-warnings"})
     assert seen.end is not None
     assert (seen.stdout, seen.stderr, seen.end.cold) == (b"0\n", b"", True)
 
 
-def test_warnings_are_shown(engine: DockerEngine) -> None:
+def test_warnings_are_shown(engine: Engine) -> None:
     assert b"Warning: careful" in script(engine, "process.emitWarning('careful');").stderr
 
 
@@ -186,14 +186,14 @@ ENDS = {
 
 
 @pytest.mark.parametrize("way", ENDS)
-def test_end_is_nodes_own(engine: DockerEngine, way: str) -> None:
+def test_end_is_nodes_own(engine: Engine, way: str) -> None:
     code, status, stdout = ENDS[way]
     seen = script(engine, code)
     assert seen.end is not None
     assert (seen.end.exit_code, seen.stdout.decode()) == (status, stdout), seen.stderr
 
 
-def test_exit_loses_no_output(engine: DockerEngine) -> None:
+def test_exit_loses_no_output(engine: Engine) -> None:
     code = "process.stdout.write('x'.repeat(500000)); process.stderr.write('y'.repeat(500000)); process.exit(0);"
     seen = script(engine, code)
     assert (len(seen.stdout), len(seen.stderr)) == (500_000, 500_000)
@@ -211,14 +211,14 @@ FAILS = {
 
 
 @pytest.mark.parametrize("way", FAILS)
-def test_uncaught_error_has_nodes_text_and_no_frame_of_ours(engine: DockerEngine, way: str) -> None:
+def test_uncaught_error_has_nodes_text_and_no_frame_of_ours(engine: Engine, way: str) -> None:
     seen = script(engine, FAILS[way])
     text = seen.stderr.decode()
     assert seen.end is not None
     assert (seen.end.exit_code, "Node.js v24." in text, "/opt/sandbox" in text) == (1, True, False), text
 
 
-def test_database_is_closed_as_node_closes_it(engine: DockerEngine) -> None:
+def test_database_is_closed_as_node_closes_it(engine: Engine) -> None:
     # The write-ahead log would be a second artifact, without which the first is empty.
     code = (
         "const { DatabaseSync } = require('node:sqlite');\nconst base = new DatabaseSync('artifacts/a.db');\n"
@@ -243,13 +243,13 @@ MAINS = {
 
 
 @pytest.mark.parametrize("way", MAINS)
-def test_main_is_found(engine: DockerEngine, way: str) -> None:
+def test_main_is_found(engine: Engine, way: str) -> None:
     seen = run(engine, MAINS[way], {"other.mjs": "export const main = ({ a }) => a + 1;"}, arguments='{"a": 1}')
     assert seen.result == b"2", seen.stderr
 
 
 @pytest.mark.parametrize("test", ["require.main === module", "import.meta.main"])
-def test_function_is_not_the_main_module_and_runs_once(engine: DockerEngine, test: str) -> None:
+def test_function_is_not_the_main_module_and_runs_once(engine: Engine, test: str) -> None:
     seen = run(engine, f"console.log('once');\nif ({test}) console.log(main());\nfunction main() {{ return 1; }}")
     assert (seen.stdout, seen.result) == (b"once\n", b"1")
 
@@ -266,7 +266,7 @@ MESSAGES = {
 
 
 @pytest.mark.parametrize("way", MESSAGES)
-def test_function_that_fails_says_why(engine: DockerEngine, way: str) -> None:
+def test_function_that_fails_says_why(engine: Engine, way: str) -> None:
     code, message = MESSAGES[way]
     seen = run(engine, code)
     assert seen.end is not None
@@ -278,10 +278,10 @@ def test_function_that_fails_says_why(engine: DockerEngine, way: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["null", "() => 1"])
-def test_result_without_a_value_is_null(engine: DockerEngine, value: str) -> None:
+def test_result_without_a_value_is_null(engine: Engine, value: str) -> None:
     assert run(engine, f"function main() {{ return {value}; }}").result == b"null"
 
 
-def test_function_ends_when_its_event_loop_does(engine: DockerEngine) -> None:
+def test_function_ends_when_its_event_loop_does(engine: Engine) -> None:
     seen = run(engine, "function main() { setTimeout(() => console.log('late'), 1500); return 1; }")
     assert (seen.stdout, seen.result) == (b"late\n", b"1")

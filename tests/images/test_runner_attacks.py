@@ -8,7 +8,8 @@ from contextlib import closing
 import docker
 import pytest
 
-from sandboxes.docker_engine import DockerEngine, container_config
+from sandboxes.docker_engine import container_config
+from sandboxes.engine import Engine
 from sandboxes.session import wait_until_ready
 from tests.sandboxes.guest import Guest, guest, job, run, spec
 
@@ -55,7 +56,7 @@ function main() {
 
 
 @pytest.fixture(scope="module")
-def attacks(engine: DockerEngine, language: str) -> dict[str, str]:
+def attacks(engine: Engine, language: str) -> dict[str, str]:
     return dict(json.loads(run(engine, ATTACKS[language], language).result or b"{}"))
 
 
@@ -64,7 +65,7 @@ def test_program_cannot_touch_its_runner(attacks: dict[str, str], attack: str) -
     assert attacks[attack] in ("EPERM", "EACCES")
 
 
-def test_program_cannot_trace_its_runner(engine: DockerEngine) -> None:
+def test_program_cannot_trace_its_runner(engine: Engine) -> None:
     result = json.loads(run(engine, ATTACKS["python"]).result or b"{}")
     assert result["ptrace"] == "EPERM"
 
@@ -82,7 +83,7 @@ function main() {
 }
 
 
-def test_program_that_closes_its_descriptors_ends_as_it_says(engine: DockerEngine, language: str) -> None:
+def test_program_that_closes_its_descriptors_ends_as_it_says(engine: Engine, language: str) -> None:
     end = run(engine, CLOSES_EVERYTHING[language], language).end
     assert end is not None
     assert (end.exit_code, end.signal) == (3, None)
@@ -108,7 +109,7 @@ function main() {
 }
 
 
-def test_program_that_writes_to_every_descriptor_keeps_its_result(engine: DockerEngine, language: str) -> None:
+def test_program_that_writes_to_every_descriptor_keeps_its_result(engine: Engine, language: str) -> None:
     seen = run(engine, GARBAGE[language], language)
     assert seen.end is not None
     assert (seen.result, seen.end.exit_code) == (b"1", 0)
@@ -120,7 +121,7 @@ FORGES = {
 }
 
 
-def test_program_that_forges_its_result_has_only_that_one(engine: DockerEngine, language: str) -> None:
+def test_program_that_forges_its_result_has_only_that_one(engine: Engine, language: str) -> None:
     seen = run(engine, FORGES[language], language)
     assert (seen.kinds, seen.result) == ("RX", b"2")
 
@@ -133,13 +134,13 @@ REPLACES = {
 
 
 @pytest.mark.parametrize("how", REPLACES)
-def test_result_is_read_from_a_file_of_the_programs_only(engine: DockerEngine, how: str) -> None:
+def test_result_is_read_from_a_file_of_the_programs_only(engine: Engine, how: str) -> None:
     seen = run(engine, f"import os\ndef main():\n    {REPLACES[how]}\n    os._exit(0)")
     assert seen.end is not None
     assert (seen.kinds, seen.end.exit_code) == ("X", 0)
 
 
-def test_program_that_pretends_an_exit_status_pretends_only_its_own(engine: DockerEngine) -> None:
+def test_program_that_pretends_an_exit_status_pretends_only_its_own(engine: Engine) -> None:
     code = "import time\ndef main():\n    open('/run/sandbox/exit', 'w').write('\\7')\n    time.sleep(60)"
     end = run(engine, code).end
     assert end is not None
@@ -156,7 +157,7 @@ def main():
 }
 
 
-def test_frames_on_stdout_are_only_text(engine: DockerEngine, language: str) -> None:
+def test_frames_on_stdout_are_only_text(engine: Engine, language: str) -> None:
     seen = run(engine, FRAMES_ON_STDOUT[language], language)
     assert (seen.kinds, seen.stdout, seen.result) == ("ORX", b"X\0\0\0\x02{}", b"1")
 
@@ -183,7 +184,7 @@ REPLACED = {
 
 @pytest.mark.parametrize("by", REPLACED)
 def test_artifacts_folder_may_be_replaced_and_then_holds_nothing(
-    engine: DockerEngine, language: str, by: str
+    engine: Engine, language: str, by: str
 ) -> None:
     seen = run(engine, REPLACED[by][language], language)
     assert (seen.kinds, seen.result) == ("RX", b"null")
@@ -205,17 +206,17 @@ def main(count):
 """
 
 
-def test_artifacts_folder_may_hold_a_hundred_thousand_files(engine: DockerEngine) -> None:
+def test_artifacts_folder_may_hold_a_hundred_thousand_files(engine: Engine) -> None:
     seen = run(engine, MANY_FILES, arguments='{"count": 100000}')
     assert (seen.result, seen.kinds[-1:], len(seen.artifacts) <= 1) == (b"100000", "X", True)
 
 
-def test_artifacts_are_as_many_as_the_job_allows(engine: DockerEngine) -> None:
+def test_artifacts_are_as_many_as_the_job_allows(engine: Engine) -> None:
     code = "def main():\n    for n in range(5): open(f'artifacts/{n}.txt', 'w').write('x')"
     assert list(run(engine, code, artifact_count=3).artifacts) == ["0.txt", "1.txt", "2.txt"]
 
 
-def test_artifacts_are_of_the_kinds_that_the_job_allows(engine: DockerEngine) -> None:
+def test_artifacts_are_of_the_kinds_that_the_job_allows(engine: Engine) -> None:
     code = "def main():\n    for n in ('a.PNG', 'b.txt', 'c.png.exe'): open(f'artifacts/{n}', 'w').write('x')"
     assert list(run(engine, code, artifact_suffixes=[".png"]).artifacts) == ["a.PNG"]
 
@@ -228,7 +229,7 @@ def test_artifacts_are_of_the_kinds_that_the_job_allows(engine: DockerEngine) ->
     ids=["no JSON", "no fields", "unknown frame", "frame of the other side"],
 )  # fmt: skip
 def test_runner_that_gets_no_proper_job_ends_with_a_complaint(
-    engine: DockerEngine, language: str, bytes_: bytes
+    engine: Engine, language: str, bytes_: bytes
 ) -> None:
     with guest(engine, spec(language)) as it:
         it.channel.send(bytes_)
@@ -237,7 +238,7 @@ def test_runner_that_gets_no_proper_job_ends_with_a_complaint(
     assert (seen.kinds, state.running, state.exit_code, bool(seen.complaint)) == ("", False, 1, True)
 
 
-def test_runner_ends_when_stdin_closes_before_the_job(engine: DockerEngine, language: str) -> None:
+def test_runner_ends_when_stdin_closes_before_the_job(engine: Engine, language: str) -> None:
     with closing(docker.APIClient(version="1.43")) as api:
         container = api.create_container_from_config(container_config(spec(language)) | {"StdinOnce": True})["Id"]
     channel = engine.attach(container)
@@ -261,37 +262,37 @@ IS_LOADED = {
 }
 
 
-def idle(engine: DockerEngine, language: str, seconds: float) -> bytes | None:
+def idle(engine: Engine, language: str, seconds: float) -> bytes | None:
     with guest(engine, spec(language, runner_config={"preload_when_idle": [IDLE_MODULE[language]]})) as it:
         time.sleep(seconds)
         return it.run(job(IS_LOADED[language], language)).result
 
 
-def test_preload_is_there_before_the_hello(engine: DockerEngine, language: str) -> None:
+def test_preload_is_there_before_the_hello(engine: Engine, language: str) -> None:
     with guest(engine, spec(language, runner_config={"preload": [IDLE_MODULE[language]]})) as it:
         assert it.run(job(IS_LOADED[language], language)).result == b"true"
 
 
-def test_preload_when_idle_is_there_after_a_while(engine: DockerEngine, language: str) -> None:
+def test_preload_when_idle_is_there_after_a_while(engine: Engine, language: str) -> None:
     assert any(idle(engine, language, seconds) == b"true" for seconds in (3, 6, 12, 24))
 
 
 @pytest.mark.parametrize("seconds", [0.5, 0.7, 1.0])
 def test_job_in_the_middle_of_idle_preloading_is_served(
-    engine: DockerEngine, language: str, seconds: float
+    engine: Engine, language: str, seconds: float
 ) -> None:
     assert idle(engine, language, seconds) in (b"true", b"false")
 
 
 def test_job_is_served_though_what_is_to_be_preloaded_when_idle_does_not_exist(
-    engine: DockerEngine, language: str
+    engine: Engine, language: str
 ) -> None:
     with guest(engine, spec(language, runner_config={"preload_when_idle": ["no-such-module"]})) as it:
         time.sleep(1.5)
         assert it.run(job(IS_LOADED[language], language)).result == b"false"
 
 
-def test_sandbox_whose_preload_does_not_exist_ends_with_a_complaint(engine: DockerEngine, language: str) -> None:
+def test_sandbox_whose_preload_does_not_exist_ends_with_a_complaint(engine: Engine, language: str) -> None:
     it = Guest(engine, spec(language, runner_config={"preload": ["no-such-module"]}))
     try:
         seen = it.until_end()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sandboxes.docker_engine import DockerEngine
+from sandboxes.engine import Engine
 from tests.sandboxes.guest import LIMITS, Seen, guest, job, run, spec
 
 pytestmark = pytest.mark.needs_docker
@@ -16,7 +16,7 @@ RAISES = {
 }
 
 
-def test_uncaught_error_is_exit_one_with_its_text_on_stderr(engine: DockerEngine, language: str) -> None:
+def test_uncaught_error_is_exit_one_with_its_text_on_stderr(engine: Engine, language: str) -> None:
     seen = run(engine, RAISES[language], language)
     assert seen.end is not None
     assert (seen.end.exit_code, b"too bad" in seen.stderr, seen.result) == (1, True, None)
@@ -28,7 +28,7 @@ KILLS_ITSELF = {
 }
 
 
-def test_signal_is_told_apart_from_an_exit_status(engine: DockerEngine, language: str) -> None:
+def test_signal_is_told_apart_from_an_exit_status(engine: Engine, language: str) -> None:
     end = run(engine, KILLS_ITSELF[language], language).end
     assert end is not None
     assert (end.exit_code, end.signal) == (None, 9)
@@ -42,7 +42,7 @@ GOES_ON = {
 }
 
 
-def test_what_main_left_running_runs_to_its_own_end(engine: DockerEngine, language: str) -> None:
+def test_what_main_left_running_runs_to_its_own_end(engine: Engine, language: str) -> None:
     seen = run(engine, GOES_ON[language], language)
     assert seen.end is not None
     assert (seen.stdout, seen.result, seen.end.exit_code) == (b"later\n", b"1", 0)
@@ -71,7 +71,7 @@ function main() {
 }
 
 
-def test_daemons_that_hold_the_pipes_do_not_hold_the_run(engine: DockerEngine, language: str) -> None:
+def test_daemons_that_hold_the_pipes_do_not_hold_the_run(engine: Engine, language: str) -> None:
     # They would sleep for longer than the test waits.
     seen = run(engine, DAEMONS[language], language)
     assert seen.end is not None
@@ -93,7 +93,7 @@ def main():
 """
 
 
-def test_processes_that_fork_for_ever_do_not_hold_the_run(engine: DockerEngine) -> None:
+def test_processes_that_fork_for_ever_do_not_hold_the_run(engine: Engine) -> None:
     # One kill(-1) misses what is being forked at that moment.
     limits = {**LIMITS.as_dict(), "processes": 24}
     with guest(engine, spec(limits=type(LIMITS)(**limits))) as it:
@@ -110,7 +110,7 @@ FLOODS = {
 
 
 @pytest.fixture(scope="module")
-def cut_run(engine: DockerEngine, language: str) -> Seen:
+def cut_run(engine: Engine, language: str) -> Seen:
     return run(engine, FLOODS[language], language, output_bytes=2000)
 
 
@@ -135,7 +135,7 @@ FLOODS_AND_STAYS = {
 }
 
 
-def test_output_over_the_limit_ends_the_run_where_the_job_says_so(engine: DockerEngine, language: str) -> None:
+def test_output_over_the_limit_ends_the_run_where_the_job_says_so(engine: Engine, language: str) -> None:
     seen = run(engine, FLOODS_AND_STAYS[language], language, output_bytes=2000, output_action="kill")
     assert seen.end is not None
     assert (len(seen.stdout), seen.end.signal) == (2001, 9)
@@ -155,7 +155,7 @@ function main() {
 }
 
 
-def test_output_may_be_any_bytes(engine: DockerEngine, language: str) -> None:
+def test_output_may_be_any_bytes(engine: Engine, language: str) -> None:
     seen = run(engine, BYTES[language], language)
     assert (seen.stdout, seen.stderr) == (bytes(range(256)), bytes(range(255, -1, -1)))
 
@@ -166,12 +166,12 @@ LARGE_RESULT = {
 }
 
 
-def test_result_over_the_limit_is_not_sent_but_its_size_is(engine: DockerEngine, language: str) -> None:
+def test_result_over_the_limit_is_not_sent_but_its_size_is(engine: Engine, language: str) -> None:
     seen = run(engine, LARGE_RESULT[language], language, result_bytes=2000)
     assert seen.end is not None
     assert (seen.result, seen.end.result_bytes, seen.end.exit_code) == (None, 200_002, 0)
 
 
-def test_result_may_be_as_large_as_the_limit(engine: DockerEngine, language: str) -> None:
+def test_result_may_be_as_large_as_the_limit(engine: Engine, language: str) -> None:
     seen = run(engine, LARGE_RESULT[language], language, result_bytes=200_002)
     assert seen.result == b'"' + b"D" * 200_000 + b'"'

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandboxes.docker_engine import DockerEngine
+from sandboxes.engine import Engine
 from tests.sandboxes.guest import SOURCE_FILES, Guest, Seen, guest, job, run, spec
 
 pytestmark = pytest.mark.needs_docker
@@ -54,7 +54,7 @@ async function main({ word }) {
 
 
 @pytest.fixture(scope="module")
-def function_run(engine: DockerEngine, language: str) -> Iterator[tuple[Guest, Seen]]:
+def function_run(engine: Engine, language: str) -> Iterator[tuple[Guest, Seen]]:
     it = Guest(engine, spec(language, environment={"FROM_SANDBOX": "s"}))
     try:
         hello = it.hello()
@@ -151,7 +151,7 @@ process.exitCode = 7;
 
 
 @pytest.fixture(scope="module")
-def script_run(engine: DockerEngine, language: str) -> Seen:
+def script_run(engine: Engine, language: str) -> Seen:
     return run(
         engine, SCRIPT[language], language, mode="script", argv=["-a", "b c"], stdin="line 1\nligne é\n"
     )  # fmt: skip
@@ -175,7 +175,7 @@ def test_script_end_is_its_exit_status(script_run: Seen) -> None:
     assert (script_run.end.exit_code, script_run.end.signal) == (7, None)
 
 
-def test_script_that_succeeds_ends_by_itself(engine: DockerEngine, language: str) -> None:
+def test_script_that_succeeds_ends_by_itself(engine: Engine, language: str) -> None:
     code = {"python": "print('done')", "nodejs": "console.log('done')"}[language]
     with guest(engine, spec(language)) as it:
         seen = it.run(job(code, language, mode="script"))
@@ -190,7 +190,7 @@ FILES = [
 ]
 
 
-def test_files_of_the_job_are_there_before_the_program(engine: DockerEngine, language: str) -> None:
+def test_files_of_the_job_are_there_before_the_program(engine: Engine, language: str) -> None:
     code = {
         "python": "from words import WORD\nprint(WORD, list(open('data/in.bin', 'rb').read()))",
         "nodejs": "const { WORD } = require('./words');\n"
@@ -216,7 +216,7 @@ require('fs').writeFileSync('artifacts/plot.png', 'first');
 
 
 @pytest.fixture(scope="module")
-def left(engine: DockerEngine, language: str) -> Seen:
+def left(engine: Engine, language: str) -> Seen:
     inputs = [{"path": name, "base64": base64.b64encode(b"as sent").decode()} for name in ("in.txt", "kept.txt")]
     return run(
         engine, LEAVES[language], language,
@@ -245,7 +245,7 @@ IGNORES_STDIN = {
 }
 
 
-def test_program_may_ignore_its_stdin_and_get_megabytes_of_arguments(engine: DockerEngine, language: str) -> None:
+def test_program_may_ignore_its_stdin_and_get_megabytes_of_arguments(engine: Engine, language: str) -> None:
     arguments = json.dumps({"words": "y" * 5_000_000})
     seen = run(engine, IGNORES_STDIN[language], language, stdin="x" * 3_000_000, arguments=arguments)
     assert seen.result == b"5000000"

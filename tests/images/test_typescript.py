@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sandboxes.docker_engine import DockerEngine
+from sandboxes.engine import Engine
 from tests.images.chosen import chosen
 from tests.sandboxes.guest import Seen, guest, job, spec
 
@@ -18,7 +18,7 @@ pytestmark = [
 ]
 
 
-def run(engine: DockerEngine, code: str, files: dict[str, str] | None = None, **fields: Any) -> Seen:
+def run(engine: Engine, code: str, files: dict[str, str] | None = None, **fields: Any) -> Seen:
     encoded = [
         {"path": path, "base64": base64.b64encode(text.encode()).decode()} for path, text in (files or {}).items()
     ]
@@ -52,7 +52,7 @@ WRITES = {
 
 
 @pytest.mark.parametrize("way", WRITES)
-def test_program_runs_as_tsc_means_it(engine: DockerEngine, way: str) -> None:
+def test_program_runs_as_tsc_means_it(engine: Engine, way: str) -> None:
     code, files, stdout = WRITES[way]
     seen = run(engine, code, files)
     assert seen.stdout.decode() == stdout, seen.stderr
@@ -65,21 +65,21 @@ def test_program_runs_as_tsc_means_it(engine: DockerEngine, way: str) -> None:
         "function main({ a }: any): number { return a + 1; }",
     ],
 )
-def test_main_is_found(engine: DockerEngine, code: str) -> None:
+def test_main_is_found(engine: Engine, code: str) -> None:
     assert run(engine, code, mode="function", arguments='{"a": 1}').result == b"2"
 
 
-def test_syntax_error_names_file_and_place(engine: DockerEngine) -> None:
+def test_syntax_error_names_file_and_place(engine: Engine) -> None:
     seen = run(engine, "import './lib';", {"lib.ts": "\nconst a: = 3;"})
     assert seen.end is not None
     assert (seen.end.exit_code, seen.stderr) == (1, b"lib.ts: Unexpected token (2:10)\n")
 
 
-def test_stack_has_the_lines_of_the_source(engine: DockerEngine) -> None:
+def test_stack_has_the_lines_of_the_source(engine: Engine) -> None:
     seen = run(engine, "interface A {}\n\nfunction f(x: A): never { throw new Error('bad'); }\nf({});")
     assert (b"/workspace/main.ts:3:" in seen.stderr, b"/opt/sandbox" in seen.stderr) == (True, False), seen.stderr
 
 
-def test_module_that_is_not_found_is_an_error_without_our_frames(engine: DockerEngine) -> None:
+def test_module_that_is_not_found_is_an_error_without_our_frames(engine: Engine) -> None:
     seen = run(engine, "import './nope';")
     assert (b"Cannot find module" in seen.stderr, b"/opt/sandbox" in seen.stderr) == (True, False)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sandboxes.docker_engine import DockerEngine
+from sandboxes.engine import Engine
 from sandboxes.protocol import WATCHED
 from tests.images.chosen import chosen
 from tests.sandboxes.guest import Seen, guest, job, spec
@@ -70,7 +70,7 @@ ERRORS = {
 }
 
 
-def run(engine: DockerEngine, language: str, code: str, **fields: Any) -> Seen:
+def run(engine: Engine, language: str, code: str, **fields: Any) -> Seen:
     with guest(engine, spec(language)) as it:
         return it.run(job(code, **{"mode": "script", "source_file": SOURCE_FILES[language], **fields}))
 
@@ -81,7 +81,7 @@ def language(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def seen(engine: DockerEngine, language: str) -> Seen:
+def seen(engine: Engine, language: str) -> Seen:
     return run(
         engine,
         language,
@@ -150,7 +150,7 @@ HERE = {
 }
 
 
-def test_another_source_file_and_time_zone_are_there_from_the_start(engine: DockerEngine, language: str) -> None:
+def test_another_source_file_and_time_zone_are_there_from_the_start(engine: Engine, language: str) -> None:
     seen = run(engine, language, HERE[language], source_file="app/run", environment={"TZ": "Asia/Tokyo"})
     assert seen.end is not None
     assert seen.end.cold
@@ -161,7 +161,7 @@ ruby_only = pytest.mark.skipif("ruby" not in LANGUAGES, reason="no image of Ruby
 
 
 @ruby_only
-def test_rubys_options_of_the_environment_and_the_first_line_count(engine: DockerEngine) -> None:
+def test_rubys_options_of_the_environment_and_the_first_line_count(engine: Engine) -> None:
     files = [{"path": "own.rb", "base64": base64.b64encode(b"OWN = 1").decode()}]
     environment = {"RUBYOPT": "--disable-gems -r./own"}
     seen = run(engine, "ruby", "#!/usr/bin/env ruby -w\nx = OWN", files=files, environment=environment)
@@ -169,7 +169,7 @@ def test_rubys_options_of_the_environment_and_the_first_line_count(engine: Docke
 
 
 @ruby_only
-def test_rubys_buffer_is_flushed_while_somebody_watches(engine: DockerEngine) -> None:
+def test_rubys_buffer_is_flushed_while_somebody_watches(engine: Engine) -> None:
     with guest(engine, spec("ruby")) as it:
         it.channel.send(job("puts 1; sleep", mode="script", source_file="main.rb").frame() + WATCHED)
         assert it.frame() == (b"O", b"1\n")
@@ -180,7 +180,7 @@ def test_rubys_buffer_is_flushed_while_somebody_watches(engine: DockerEngine) ->
 NO_MAIN = {"ruby": "1", "php": "<?php", "r": "1"}
 
 
-def test_program_without_a_function_is_told_so(engine: DockerEngine, language: str) -> None:
+def test_program_without_a_function_is_told_so(engine: Engine, language: str) -> None:
     seen = run(engine, language, NO_MAIN[language], mode="function")
     assert seen.end is not None
     assert (seen.end.exit_code != 0, b"must define a" in seen.stderr) == (True, True)
@@ -193,7 +193,7 @@ EMPTY = {
 }
 
 
-def test_function_may_return_nothing(engine: DockerEngine, language: str) -> None:
+def test_function_may_return_nothing(engine: Engine, language: str) -> None:
     assert run(engine, language, EMPTY[language], mode="function").result in (b"null", b"{}")
 
 
@@ -204,7 +204,7 @@ FAILS = {
 }
 
 
-def test_error_of_a_function_is_the_languages_own(engine: DockerEngine, language: str) -> None:
+def test_error_of_a_function_is_the_languages_own(engine: Engine, language: str) -> None:
     code, text = FAILS[language]
     assert text in run(engine, language, code, mode="function").stderr.decode()
 
@@ -216,6 +216,6 @@ NOT_JSON = {
 
 
 @pytest.mark.parametrize("language", [name for name in LANGUAGES if name in NOT_JSON])
-def test_result_that_is_not_json_is_found(engine: DockerEngine, language: str) -> None:
+def test_result_that_is_not_json_is_found(engine: Engine, language: str) -> None:
     code, text = NOT_JSON[language]
     assert text in run(engine, language, code, mode="function").stderr.decode()

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.test import override_settings
 
 from runtimes.models import MIB, Limits
-from sandboxes.docker_engine import DockerEngine
-from sandboxes.engine import SandboxSpec
+from sandboxes.engine import Engine, SandboxSpec
+from sandboxes.engines import ENGINES
 from sandboxes.protocol import End, Frames, Job, parse_artifact, parse_compiled
 
 # Only so that a hung guest ends a test: nothing here is expected to take long.
@@ -36,16 +37,30 @@ LIMITS = Limits(
 )
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[DockerEngine]:
-    """The Docker engine under a node name of its own, so that no keeper of this machine minds."""
+@contextlib.contextmanager
+def own_engine(name: str = "") -> Iterator[Engine]:
+    """An engine under a node name of its own, so that no keeper of this machine minds."""
     with override_settings(SANDBOX_NODE=f"test-{uuid.uuid4().hex[:12]}"):
-        engine = DockerEngine()
+        engine: Engine = ENGINES[name or settings.SANDBOX_ENGINE]()
         try:
             yield engine
         finally:
             for container in engine.containers():
                 engine.remove(container.id)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    """The engine of SANDBOX_ENGINE."""
+    with own_engine() as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module", params=sorted(ENGINES))
+def each_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """One after the other, for what every engine must do."""
+    with own_engine(request.param) as engine:
+        yield engine
 
 
 def spec(language: str = "python", **overrides: Any) -> SandboxSpec:
@@ -90,7 +105,7 @@ class Seen:
 
 
 class Guest:
-    def __init__(self, engine: DockerEngine, spec: SandboxSpec) -> None:
+    def __init__(self, engine: Engine, spec: SandboxSpec) -> None:
         self.engine = engine
         self.id = engine.create(spec)
         self.channel = engine.attach(self.id)
@@ -153,7 +168,7 @@ class Guest:
 
 
 @contextlib.contextmanager
-def guest(engine: DockerEngine, spec: SandboxSpec) -> Iterator[Guest]:
+def guest(engine: Engine, spec: SandboxSpec) -> Iterator[Guest]:
     """A sandbox whose runner has said hello."""
     it = Guest(engine, spec)
     try:
@@ -163,7 +178,7 @@ def guest(engine: DockerEngine, spec: SandboxSpec) -> Iterator[Guest]:
         it.remove()
 
 
-def run(engine: DockerEngine, code: str, language: str = "python", **overrides: Any) -> Seen:
+def run(engine: Engine, code: str, language: str = "python", **overrides: Any) -> Seen:
     """What one job in a fresh sandbox did."""
     with guest(engine, spec(language)) as it:
         return it.run(job(code, language, **overrides))

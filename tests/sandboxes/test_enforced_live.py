@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from runtimes.models import MIB
-from sandboxes.docker_engine import DockerEngine
+from sandboxes.engine import Engine
 from sandboxes.session import Session
 from tests.sandboxes.guest import LIMITS, engine, guest, job, spec
 
@@ -19,7 +19,7 @@ NO_MKDIR = {
 }
 
 
-def test_seccomp_profile_is_obeyed_inside(engine: DockerEngine) -> None:
+def test_seccomp_profile_is_obeyed_inside(engine: Engine) -> None:
     code = """
 import errno, os
 def main():
@@ -40,7 +40,7 @@ FILLS = {
 
 
 @pytest.mark.parametrize("memory", FILLS)
-def test_memory_limit_kills_the_sandbox_and_the_kernel_says_so(engine: DockerEngine, memory: str) -> None:
+def test_memory_limit_kills_the_sandbox_and_the_kernel_says_so(engine: Engine, memory: str) -> None:
     limits = replace(LIMITS, memory_bytes=96 * MIB, workspace_bytes=400 * MIB)
     with guest(engine, spec(limits=limits)) as it:
         code = FILLS[memory]

@@ -4,19 +4,18 @@ import json
 
 import pytest
 
-from sandboxes.docker_engine import DockerEngine
-from sandboxes.engine import ImageMissing
+from sandboxes.engine import Engine, ImageMissing
 from tests.sandboxes.guest import run, spec
 
 pytestmark = pytest.mark.needs_docker
 
 
-def test_image_that_is_missing_is_never_pulled(engine: DockerEngine) -> None:
+def test_image_that_is_missing_is_never_pulled(engine: Engine) -> None:
     with pytest.raises(ImageMissing):
         engine.create(spec(image="sandbox-platform/no-such-image:1"))
 
 
-def test_image_that_is_missing_has_no_id(engine: DockerEngine) -> None:
+def test_image_that_is_missing_has_no_id(engine: Engine) -> None:
     with pytest.raises(ImageMissing):
         engine.image_id("sandbox-platform/no-such-image:1")
 
@@ -43,7 +42,7 @@ def main():
 """
 
 
-def test_run_finds_no_trace_of_the_one_before(engine: DockerEngine) -> None:
+def test_run_finds_no_trace_of_the_one_before(engine: Engine) -> None:
     run(engine, LEAVES_TRACES)
     found = json.loads(run(engine, FINDS_TRACES).result or b"{}")
     assert found == {"files": [], "processes": [], "environment": None}

@@ -8,8 +8,8 @@ from inspections import studies
 from inspections.learning import named
 from inspections.models import Inspection, InspectionKind, InspectionState
 from runtimes.models import Runtime
-from sandboxes.docker_engine import get_engine
 from sandboxes.engine import EngineError
+from sandboxes.engines import get_engine
 from seccomp_profiles.shipped import DENIED, PROFILES, STRICT_FILE, STRICT_RUNTIMES
 
 

@@ -5,7 +5,7 @@ from django.core.management.base import BaseCommand
 
 from sandbox_platform.keeper import build_keeper
 from sandbox_platform.kit import garbage
-from sandboxes.docker_engine import get_engine
+from sandboxes.engines import get_engine
 
 
 class Command(BaseCommand):
