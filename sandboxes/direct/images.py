@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from sandboxes.direct.bundle import MOUNT_POINTS, Image
@@ -22,6 +22,7 @@ MAKE_TIMEOUT_S = 600
 CONTENT_ID = re.compile(r"sha256:[0-9a-f]{64}")
 # As on any machine: the sandbox has a loopback interface, and its own name.
 HOSTS = f"127.0.0.1 localhost\n127.0.1.1 {HOSTNAME}\n::1 localhost ip6-localhost ip6-loopback\n"
+MOST_LINKS = 100  # and folders of a path
 # Enough for an interrupted removal to be visible, and short enough to type.
 SHOWN = 12
 
@@ -133,21 +134,25 @@ def _prepare(root: Path, volumes: list[str]) -> None:
 
 
 def _folder_within(root: Path, place: str) -> Path:
-    """Create a folder of the image. An image's own link in its path must not lead out of the image."""
-    folder = root
-    for part in Path(place).parts:
+    """Create a folder of the image and return it. The image's own links are followed within the image."""
+    at = PurePosixPath("/")
+    left = list(PurePosixPath("/", place).parts[1:])
+    for _ in range(MOST_LINKS):
+        if not left:
+            return root / at.relative_to("/")
+        part = left.pop(0)
         if part == "..":
-            raise EngineError(f"the image declares the volume {place!r}")
-        folder /= part
+            at = at.parent
+            continue
+        folder = root / (at / part).relative_to("/")
         if folder.is_symlink():
-            target = os.readlink(folder)
-            folder = root / os.path.normpath(
-                f"/{target}" if target.startswith("/") else f"/{folder.parent.relative_to(root)}/{target}"
-            ).lstrip("/")
-        if not folder.resolve().is_relative_to(root.resolve()):
-            raise EngineError(f"the image's {place!r} leads out of the image")
-        folder.mkdir(exist_ok=True)
-    return folder
+            target = PurePosixPath(os.readlink(folder))
+            at = PurePosixPath("/") if target.is_absolute() else at
+            left[:0] = target.parts[1:] if target.is_absolute() else target.parts
+        else:
+            folder.mkdir(exist_ok=True)
+            at /= part
+    raise EngineError(f"the image's {place!r} is a loop of links")
 
 
 def _command(words: list[str | Path], stdin: IO[bytes] | None = None) -> None:

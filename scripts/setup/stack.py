@@ -11,18 +11,26 @@ import time
 from pathlib import Path
 
 from scripts import smoke
-from scripts.setup import certificates, envfile, images
+from scripts.setup import certificates, direct, envfile, images
 from scripts.setup.docker import command, docker
 from scripts.setup.host import LOG, ROOT, SetupError, run, say, step, tail
 
 LABEL = "sandbox-platform"
+# Gives worker and keeper the rights to start sandboxes without Docker.
+DIRECT_FILE = "docker-compose.direct.yml"
 # Suffix of the node name of `make dev`, which can run beside the stack.
 DEV_SUFFIX = "-dev"
 
 
 def compose(*words: str) -> list[str]:
-    # Compose reads COMPOSE_FILE from .env, which names the files.
-    return command("compose", *words)
+    # Compose reads COMPOSE_FILE from .env, which names the files, but an environment variable comes first.
+    return ["env", f"COMPOSE_FILE={compose_files(envfile.settings())}", *command("compose", *words)]
+
+
+def compose_files(settings: dict[str, str]) -> str:
+    files = settings.get("COMPOSE_FILE") or "docker-compose.yml"
+    direct = settings.get("SANDBOX_ENGINE") == "direct" and DIRECT_FILE not in files.split(":")
+    return f"{files}:{DIRECT_FILE}" if direct else files
 
 
 def in_front(*words: str) -> int:
@@ -184,6 +192,7 @@ def ids(kind: str, *filters: str) -> dict[str, str]:
 
 
 def remove_sandboxes(of_node: str) -> list[str]:
+    direct.remove_sandboxes(of_node)
     found = ids("container", f"label={LABEL}={of_node}", f"label={LABEL}.kind=sandbox")
     if found:
         docker("container", "rm", "--force", *found)

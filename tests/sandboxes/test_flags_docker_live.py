@@ -27,9 +27,12 @@ class Live:
 
 @pytest.fixture(scope="module")
 def live() -> Iterator[Live]:
-    with own_engine("docker") as engine, guest(engine, spec(labels={"sandbox-platform.sandbox": "17"})) as it:
-        with closing(docker.APIClient()) as api:
-            yield Live(api.inspect_container(it.id), api.info()["CgroupDriver"])
+    with (
+        own_engine("docker") as engine,
+        guest(engine, spec(labels={"sandbox-platform.sandbox": "17"})) as it,
+        closing(docker.APIClient()) as api,
+    ):
+        yield Live(api.inspect_container(it.id), api.info()["CgroupDriver"])
 
 
 def test_runtime_is_gvisor(live: Live) -> None:
