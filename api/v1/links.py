@@ -29,7 +29,7 @@ def _to_execution(source: str, execution_id: str) -> Link:
     return Link(source, {"execution_id": f"$response.body#/{execution_id}"}, targets)
 
 
-OF_RUNTIME = ("get_runtime_manifest", "list_builds", "start_build")
+OF_RUNTIME = ("get_runtime_manifest", "get_runtime_description", "list_builds", "start_build")
 OF_BUILD = ("get_build", "cancel_build", "activate_build")
 OF_PROFILE = ("list_seccomp_revisions", "add_seccomp_revision", "diff_seccomp_revisions")
 OF_REVISION = ("get_seccomp_revision", "activate_seccomp_revision", "export_seccomp_revision")
