@@ -50,7 +50,8 @@ def _told(facts: dict[str, Any]) -> dict[str, Any]:
     packages = telling.packages(facts)
     return {
         "groups": telling.groups(facts),
-        "environment": telling.environment(facts),
+        # The theme shows a variable named `environment` as its badge.
+        "variables": telling.environment(facts),
         "packages": packages,
         "is_long": sum(len(each.found) for each in packages) > LONG,
     }

@@ -19,9 +19,10 @@ NETWORKS = {
 @dataclass(frozen=True)
 class Row:
     label: str
-    value: str
+    value: str = ""
     note: str = ""
     is_code: bool = False
+    items: tuple[tuple[str, str], ...] = ()  # several values in place of one, each with its note
     of_this_machine: bool = False  # left out of the shipped pages
 
 
@@ -50,7 +51,7 @@ def groups(facts: dict[str, Any]) -> list[Group]:
         Group("Time", list(_time(facts))),
         Group("Network", list(_network(facts))),
     ]
-    return [Group(group.title, [row for row in group.rows if row.value]) for group in found]
+    return [Group(group.title, [row for row in group.rows if row.value or row.items]) for group in found]
 
 
 def packages(facts: dict[str, Any]) -> list[Packages]:
@@ -87,13 +88,11 @@ def _files(facts: dict[str, Any]) -> Iterator[Row]:
     environment = facts["environment"]
     yield Row("Temporary files", environment.get("TMPDIR", "/tmp"), is_code=True)  # noqa: S108
     sizes = {path: size_of(size) for path, size in facts["mounts"]}
-    for folder in facts["written"]:
-        yield Row(
-            "Writable",
-            folder,
-            f"in memory, {format_bytes(sizes[folder])}" if sizes.get(folder) else "",
-            is_code=True,
-        )
+    items = tuple(
+        (folder, f"{format_bytes(size)} in memory" if (size := sizes.get(folder)) else "")
+        for folder in facts["written"]
+    )
+    yield Row("Writable folders", items=items)
     yield Row("Everything else", "read-only")
 
 

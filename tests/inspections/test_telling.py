@@ -25,8 +25,8 @@ def test_a_folder_below_a_writable_one_is_not_named() -> None:
 
 
 def test_a_writable_folder_has_the_size_of_its_mount() -> None:
-    rows = [row for group in telling.groups(facts()) for row in group.rows if row.label == "Writable"]
-    assert [(row.value, row.note) for row in rows] == [("/home/nobody", ""), ("/tmp", "in memory, 50 MiB")]
+    (row,) = [row for group in telling.groups(facts()) for row in group.rows if row.items]
+    assert row.items == (("/home/nobody", ""), ("/tmp", "50 MiB in memory"))
 
 
 def test_compilation_has_limits_only_where_there_is_one() -> None:
