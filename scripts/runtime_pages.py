@@ -69,6 +69,8 @@ def render(slug: str, facts: dict[str, Any]) -> str:
 
 
 def cell(row: Any) -> str:
+    if row.items:
+        return ", ".join(f"`{value}` ({note})" if note else f"`{value}`" for value, note in row.items)
     value = f"`{row.value}`" if row.is_code else row.value
     return f"{value}; {row.note}" if row.note else value
 
