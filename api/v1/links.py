@@ -29,7 +29,7 @@ def _to_execution(source: str, execution_id: str) -> Link:
     return Link(source, {"execution_id": f"$response.body#/{execution_id}"}, targets)
 
 
-OF_RUNTIME = ("get_runtime_manifest", "get_runtime_description", "list_builds", "start_build")
+OF_RUNTIME = ("get_runtime_manifest", "list_builds", "start_build")
 OF_BUILD = ("get_build", "cancel_build", "activate_build")
 OF_PROFILE = ("list_seccomp_revisions", "add_seccomp_revision", "diff_seccomp_revisions")
 OF_REVISION = ("get_seccomp_revision", "activate_seccomp_revision", "export_seccomp_revision")
@@ -46,7 +46,12 @@ LINKS = (
         {"execution_id": "$request.path.execution_id", "name": "$response.body#/0/name"},
         ("get_artifact",),
     ),
-    Link("list_runtimes", {"slug": "$response.body#/0/slug"}, ("get_runtime", *OF_RUNTIME)),
+    # No link from add_runtime: a new runtime has no description yet.
+    Link(
+        "list_runtimes",
+        {"slug": "$response.body#/0/slug"},
+        ("get_runtime", "get_runtime_description", *OF_RUNTIME),
+    ),
     Link(
         "add_runtime",
         {"slug": "$response.body#/slug"},
