@@ -28,6 +28,7 @@ SECTION = "\x1e"
 # Starting an interpreter to list its packages may take longer than a run is allowed to.
 PATIENCE_MS = 60_000
 OUTPUT_BYTES = 8 * MIB
+MOST_COMPLAINT = 1000
 # Set by the shell itself.
 OF_THE_SHELL = ("PWD", "OLDPWD", "SHLVL", "_")
 EXPORTED = re.compile(r"^(?:export|declare -x) ([A-Za-z_][A-Za-z0-9_]*)(?:=(.*))?$", re.DOTALL)
@@ -75,13 +76,14 @@ def describe(laboratory: Laboratory, runtime: Runtime) -> Facts:
     in_force = profile_in_force(runtime)
     profile = in_force.profile.name if in_force else UNCONFINED
     rules = in_force.effective if in_force else None
-    said = collect(laboratory, runtime, rules)
     collected_under = profile
-    if not said and rules is not None:
+    try:
+        said = collect(laboratory, runtime, rules)
+    except EngineError:
+        if rules is None:
+            raise
         said = collect(laboratory, runtime, None)
         collected_under = UNCONFINED
-    if not said:
-        raise EngineError("/bin/sh does not run in a sandbox of this runtime, so nothing could be collected.")
     return parse(said) | {
         "limits": runtime.limits.as_dict(),
         "compiles": bool(runtime.compile_command),
@@ -92,13 +94,16 @@ def describe(laboratory: Laboratory, runtime: Runtime) -> Facts:
 
 
 def collect(laboratory: Laboratory, runtime: Runtime, rules: dict[str, Any] | None) -> dict[str, str]:
-    """Return the script's sections by name; {} if the script did not run to its end."""
+    """Return the script's sections by name. Raises EngineError if the script did not run to its end."""
     limits = patient(laboratory.limits)
     program = {"code": SCRIPT.read_text(encoding="utf-8"), "argv": [version_command(runtime)]}
     observed = laboratory.under(limits).run(job_of(program, laboratory.runtime, limits), rules)
-    if observed.report is None:
-        return {}
-    return sections(observed.report.stdout.decode(errors="replace"))
+    if observed.report and (said := sections(observed.report.stdout.decode(errors="replace"))):
+        return said
+    complaint = observed.report.stderr.decode(errors="replace")[-MOST_COMPLAINT:] if observed.report else ""
+    ended = observed.verdict.outcome if observed.verdict else ""
+    reason = ". ".join(part for part in (observed.start_error, ended, complaint.strip()) if part)
+    raise EngineError(f"/bin/sh does not run to its end in a sandbox of this runtime: {reason}")
 
 
 def patient(limits: Limits) -> Limits:

@@ -76,7 +76,7 @@ def _system(facts: dict[str, Any]) -> Iterator[Row]:
     yield Row(
         "Seccomp profile",
         facts["profile"],
-        f"does not let /bin/sh run: these facts were collected under {UNCONFINED}" if other else "",
+        f"/bin/sh did not run under it: these facts were collected under {UNCONFINED}" if other else "",
     )
 
 

@@ -2,8 +2,10 @@
 
 import platform
 import re
+import uuid
 
 import pytest
+from pytest_django import Settings
 
 from scripts import runtime_pages
 from scripts.runtime_pages import FOLDER, describe, render, upstream
@@ -64,6 +66,8 @@ def test_every_shipped_runtime_has_a_page_that_the_list_links() -> None:
 @pytest.mark.needs_docker
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="some Debian packages are named after the processor")
 @pytest.mark.parametrize("slug", ["python", "nodejs", "bash", "c"])
-def test_the_shipped_page_agrees_with_the_image(slug: str) -> None:
+def test_the_shipped_page_agrees_with_the_image(slug: str, settings: Settings) -> None:
+    # The keeper of a stack on this machine removes inspections of its own node that it does not know.
+    settings.SANDBOX_NODE = f"test-{uuid.uuid4().hex[:12]}"
     shipped = (FOLDER / f"{slug}.md").read_text()
     assert comparable(render(slug, describe(slug))) == comparable(shipped), f"run `{runtime_pages.COMMAND}`"
