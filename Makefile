@@ -11,7 +11,7 @@ export PYTHONPYCACHEPREFIX = $(CURDIR)/.setup/pycache
 unexport PYTHONDONTWRITEBYTECODE
 export RUNTIMES
 .DEFAULT_GOAL := setup
-.PHONY: setup ensure_env ensure_uv venv frontend build start stop restart migrate-from-0.1 logs smoke test test-all test-fast fidelity bench doctor screenshots clean dev lock lint help
+.PHONY: setup ensure_env ensure_uv venv frontend build start stop restart migrate-from-0.1 logs smoke test test-all test-fast fidelity bench doctor runtime-pages screenshots clean dev lock lint help
 
 setup: ## install what is missing, build, start and smoke-test; print addresses, token and settings for RAGFlow
 	@$(SETUP) setup
@@ -68,6 +68,9 @@ bench: venv ## measure the running stack over HTTP (ARGS=--quick: fewer runs)
 
 doctor: ## check Docker, gVisor, seccomp, network, limits, database, queue and pool
 	@$(SETUP) doctor
+
+runtime-pages: venv ## describe the built runtimes in sandboxes and write docs/runtimes (ARGS=python: of one)
+	@$(VENV)/python -m scripts.runtime_pages $(ARGS)
 
 screenshots: venv frontend ## take screenshots of a real platform into docs/screenshots
 	@$(SETUP) ensure_browser

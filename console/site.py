@@ -13,6 +13,7 @@ PAGES = (
     ("pool/", "pool", "console.pool.page"),
     ("doctor/", "doctor", "console.doctor.page"),
     ("trials/<int:runtime_id>/", "trial", "console.trials.page"),
+    ("descriptions/<int:runtime_id>/", "description", "inspections.pages.description"),
     ("schedule/", "schedule", "console.schedule.page"),
     ("about/", "about", "console.about.page"),
     ("searches/", "searches", "executions.admin.searches.change"),

@@ -33,7 +33,10 @@ COUNTED = ("refused", "not_refused", "not_allowed", "cannot_tell", "not_tried")
 
 @admin.register(Inspection)
 class InspectionAdmin(ReadOnlyAdmin[Inspection]):
-    empty_hint = "Start probes, learning and dry runs on a profile's page. Keepers probe the profiles in force."
+    empty_hint = (
+        "Start probes, learning and dry runs on a profile's page. Keepers probe the profiles in force and describe the "
+        "runtimes."
+    )
     list_display = ("__str__", "created_at", "state", "verdict", "revision", "runtime", "summary", "requested_by")
     list_filter = ("kind", "state", "verdict", "runtime", ("revision__profile", admin.RelatedOnlyFieldListFilter))
     list_select_related = ("revision__profile", "runtime")
@@ -88,6 +91,9 @@ class InspectionAdmin(ReadOnlyAdmin[Inspection]):
             )
         if inspection.runtime:
             links.append(link("runtimes_runtime", inspection.runtime.pk, inspection.runtime))
+        if inspection.runtime and inspection.kind == InspectionKind.DESCRIBE:
+            page = reverse("admin:description", args=[inspection.runtime.pk])
+            links.append(format_html('<a href="{}">What a program sees</a>', page))
         if inspection.execution_id:
             links.append(link("executions_execution", inspection.execution_id, inspection.execution_id))
         return format_html_join(" · ", "{}", ((one,) for one in links))

@@ -1,6 +1,6 @@
-"""The periodic job that requests the probes that are due."""
+"""The periodic jobs that request the probes and descriptions that are due."""
 
-from inspections import services
+from inspections import descriptions, services
 from inspections.models import Inspection, InspectionKind
 from sandbox_platform.kit.jobs import Job, LastRun, declare
 from sandboxes.engines import get_engine
@@ -12,6 +12,11 @@ def _last_probe() -> LastRun:
     return LastRun(probe.finished_at) if probe else LastRun(words="No profile is in use.")
 
 
+def _last_description() -> LastRun:
+    last = Inspection.objects.descriptions().filter(finished_at__isnull=False).order_by("-finished_at").first()
+    return LastRun(last.finished_at, f"{last.runtime}") if last else LastRun()
+
+
 declare(
     Job(
         "Probe seccomp profiles",
@@ -20,5 +25,16 @@ declare(
         lambda: services.tend(get_engine()),
         recorded=True,
         last_run=_last_probe,
+    )
+)
+declare(
+    Job(
+        "Describe runtimes",
+        "Collect what a program sees in a runtime whose image or configuration has changed.",
+        descriptions.LOOK_EVERY,
+        lambda: descriptions.tend(get_engine()),
+        look_every_s=descriptions.LOOK_EVERY.total_seconds(),
+        first_s=descriptions.LOOK_EVERY.total_seconds(),
+        last_run=_last_description,
     )
 )

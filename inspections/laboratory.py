@@ -64,19 +64,21 @@ class Laboratory:
     """The configuration that an inspection's sandboxes share: a runtime's current one, or that of an execution."""
 
     engine: Engine
-    inspection: Inspection
+    inspection: Inspection | None  # None: of a command, which nobody cancels
     runtime: Runtime
     spec: SandboxSpec
 
     @classmethod
-    def of(cls, engine: Engine, inspection: Inspection, configuration: SandboxConfiguration) -> "Laboratory":
+    def of(
+        cls, engine: Engine, inspection: Inspection | None, configuration: SandboxConfiguration
+    ) -> "Laboratory":
         """Return the laboratory for a configuration. Raises EngineError, for example if the image is missing."""
         image_id = engine.image_id(configuration.image)
         # Sandboxes start like those of the runtime's runs, with a door if those have one. This door leads nowhere.
         configuration = replace(configuration, network=configuration.runtime.network)
         door = doors.make(None) if configuration.network == Network.EGRESS else ""
         spec = configuration.spec(Sandbox(image_id=image_id), door)
-        labels = {KIND_LABEL: KIND, ROW_LABEL: str(inspection.pk)}
+        labels = {KIND_LABEL: KIND, ROW_LABEL: str(inspection.pk if inspection else "")}
         return cls(engine, inspection, configuration.runtime, replace(spec, labels=labels))
 
     @property
@@ -150,6 +152,8 @@ class Laboratory:
         return replace(self.limits, **times)
 
     def _check(self) -> None:
+        if self.inspection is None:
+            return
         running = Inspection.objects.filter(pk=self.inspection.pk, state=InspectionState.RUNNING)
         if not running.exists():
             raise Cancelled

@@ -13,6 +13,7 @@ class InspectionKind(models.TextChoices):
     LEARN = "learn", "Learning: which system calls does a program make"
     REPLAY = "replay", "Dry run: which executions would end differently"
     TRACE = "trace", "Trace: which system call was refused"
+    DESCRIBE = "describe", "Description: what does a program of the runtime see"
 
 
 class InspectionState(models.TextChoices):
@@ -50,6 +51,17 @@ class InspectionQuerySet(models.QuerySet["Inspection"]):
     def newest_trace(self, execution_id: UUID) -> "Inspection | None":
         return self.filter(kind=InspectionKind.TRACE, execution_id=execution_id).first()
 
+    def descriptions(self) -> "InspectionQuerySet":
+        return self.filter(kind=InspectionKind.DESCRIBE)
+
+    def newest_descriptions(self) -> "InspectionQuerySet":
+        """Return the newest finished description of each runtime."""
+        done = self.descriptions().filter(state=InspectionState.DONE)
+        return done.order_by("runtime_id", "-id").distinct("runtime_id")
+
+    def newest_description(self, runtime: Any) -> "Inspection | None":
+        return self.descriptions().filter(state=InspectionState.DONE, runtime=runtime).first()
+
     def known_bad(self, profile: SeccompProfile, runtimes: Iterable[Any]) -> str:
         """Return why the profile must not be given to these runtimes; "" if no probe says so."""
         probes = self.newest_probes([profile.current], runtimes).values()
@@ -63,7 +75,7 @@ class InspectionQuerySet(models.QuerySet["Inspection"]):
 class Inspection(models.Model):
     """A check of a revision, a runtime or an execution in sandboxes of its own: the request and its result."""
 
-    kind = models.CharField(max_length=6, choices=InspectionKind.choices)
+    kind = models.CharField(max_length=8, choices=InspectionKind.choices)
     revision = models.ForeignKey(
         SeccompRevision, on_delete=models.CASCADE, null=True, blank=True, related_name="inspections"
     )

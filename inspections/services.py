@@ -191,9 +191,9 @@ def fail_lost() -> None:
 
 
 def delete_old() -> None:
-    """Delete old inspections that the schedule requested. Those that people requested stay."""
+    """Delete old probes that the schedule requested. Inspections that people requested stay."""
     old = Inspection.objects.filter(requested_by=SCHEDULE, finished_at__lt=timezone.now() - KEPT)
-    old.delete()
+    old.exclude(kind=InspectionKind.DESCRIBE).delete()
 
 
 def due(engine: Engine) -> Iterator[tuple[SeccompRevision, Runtime]]:
@@ -215,9 +215,12 @@ def is_stale(probe: Inspection, engine: Engine, runtime: Runtime) -> bool:
     """Return whether the probe is too old, or its gVisor, image or runtime has changed. Raises EngineError."""
     if probe.finished_at is None or probe.finished_at < timezone.now() - PROBE_EVERY:
         return True
-    if probe.state == InspectionState.FAILED:
-        return False
-    made_on = (probe.runsc_version, probe.image_id, probe.runtime_revision)
+    return probe.state != InspectionState.FAILED and is_changed(probe, engine, runtime)
+
+
+def is_changed(inspection: Inspection, engine: Engine, runtime: Runtime) -> bool:
+    """Return whether gVisor, the image or the runtime has changed since the inspection. Raises EngineError."""
+    made_on = (inspection.runsc_version, inspection.image_id, inspection.runtime_revision)
     return made_on != (engine.version(), engine.image_id(runtime.live_image), runtime.revision)
 
 

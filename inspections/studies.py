@@ -10,7 +10,7 @@ from executions import tasks
 from executions.configuration import RunConfiguration
 from executions.models import Execution
 from executions.programs import job_of
-from inspections import explaining, learning, probing, replaying
+from inspections import describing, explaining, learning, probing, replaying
 from inspections.laboratory import Laboratory
 from inspections.learning import Sample
 from inspections.models import Inspection, InspectionKind, InspectionVerdict
@@ -44,7 +44,7 @@ def learn(engine: Engine, inspection: Inspection) -> Result:
 def trace(engine: Engine, inspection: Inspection) -> Result:
     execution = the_execution(inspection)
     configuration = RunConfiguration.stored(execution).as_recorded(execution.runtime)
-    laboratory = noted(Laboratory.of(engine, inspection, configuration))
+    laboratory = of_configuration(engine, inspection, configuration)
     job = tasks.job_of(execution, configuration.limits)
     rules = configuration.profile.effective if configuration.profile else None
     return "", explaining.explain(laboratory, execution, job, rules)
@@ -57,27 +57,42 @@ def replay(engine: Engine, inspection: Inspection) -> Result:
     return "", replaying.replay([replayed(laboratory, execution) for execution in executions], draft)
 
 
+def describe(engine: Engine, inspection: Inspection) -> Result:
+    runtime = the_runtime(inspection)
+    laboratory = of_configuration(
+        engine, inspection, SandboxConfiguration.of_runtime(describing.described_as(runtime))
+    )
+    facts = describing.describe(laboratory, runtime)
+    return "", {"summary": describing.summary(facts), "facts": facts}
+
+
 STUDIES: dict[InspectionKind, Callable[[Engine, Inspection], Result]] = {
     InspectionKind.PROBE: probe,
     InspectionKind.LEARN: learn,
     InspectionKind.TRACE: trace,
     InspectionKind.REPLAY: replay,
+    InspectionKind.DESCRIBE: describe,
 }
 
 
 def of_runtime(engine: Engine, inspection: Inspection) -> Laboratory:
     """Return a laboratory with the runtime's current configuration. Raises EngineError."""
+    return of_configuration(engine, inspection, SandboxConfiguration.of_runtime(the_runtime(inspection)))
+
+
+def the_runtime(inspection: Inspection) -> Runtime:
+    """Return the inspection's runtime. Raises EngineError."""
     rows = Runtime.objects.select_related("seccomp_profile__active")
     runtime = rows.filter(pk=inspection.runtime_id or 0).first()
     if runtime is None:
         raise EngineError("the runtime was deleted")
-    return noted(Laboratory.of(engine, inspection, SandboxConfiguration.of_runtime(runtime)))
+    return runtime
 
 
-def noted(laboratory: Laboratory) -> Laboratory:
-    """Record gVisor version, image and runtime revision on the inspection, and return the laboratory."""
-    inspection = laboratory.inspection
-    inspection.runsc_version = laboratory.engine.version()
+def of_configuration(engine: Engine, inspection: Inspection, configuration: SandboxConfiguration) -> Laboratory:
+    """Return a laboratory, and record gVisor version, image and runtime revision on the inspection."""
+    laboratory = Laboratory.of(engine, inspection, configuration)
+    inspection.runsc_version = engine.version()
     inspection.image_id = laboratory.spec.image
     inspection.runtime_revision = laboratory.runtime.revision
     return laboratory

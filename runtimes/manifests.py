@@ -25,6 +25,8 @@ TEXT_LISTS = ("aliases", "modes", "preload", "preload_when_idle")
 TABLES = ("environment", "limits", "pool", "packages")
 # Marks a runtime that `make` builds by default; see scripts/setup/images.py.
 CORE = "core"
+# A command for /bin/sh in the image that prints the language's version; see inspections/describing.py.
+VERSION = "version_command"
 POOL = {"min": "pool_min", "max": "pool_max"}
 # The pool must be able to grow beyond RAGFlow's fixed size, or it cannot serve a burst.
 POOL_GROWTH = 4
@@ -52,6 +54,7 @@ class Manifest:
     fields: dict[str, Any]
     sha256: str
     core: bool = False
+    version_command: str = ""
 
 
 def load_all(folder: Path | None = None) -> list[Manifest]:
@@ -73,18 +76,20 @@ def load(path: Path) -> Manifest:
         raise ManifestError(f"{path}: {e}") from e
     if fields["slug"] != path.parent.name:
         raise ManifestError(f"{path}: slug: must be the folder's name, {path.parent.name!r}")
-    # Hash the parsed data, so that a changed comment does not count as a change.
+    # Hash the parsed data, so that a changed comment does not count as a change. The row has no version command.
+    version_command = data.pop(VERSION, "")
     digest = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
-    return Manifest(path, fields["slug"], fields, digest, data.get(CORE, False))
+    return Manifest(path, fields["slug"], fields, digest, data.get(CORE, False), version_command)
 
 
 def _fields(data: dict[str, Any]) -> dict[str, Any]:
-    _refuse_unknown(data, (*REQUIRED, *TEXTS, *TEXT_LISTS, *TABLES, CORE, "smoke"))
+    _refuse_unknown(data, (*REQUIRED, *TEXTS, *TEXT_LISTS, *TABLES, CORE, VERSION, "smoke"))
     if missing := [key for key in REQUIRED if key not in data]:
         raise ValueError(f"{missing[0]}: is missing")
     for key in TABLES:
         _expect(isinstance(data.get(key, {}), dict), key, "must be a table")
     _expect(isinstance(data.get(CORE, False), bool), CORE, "must be true or false")
+    _text(data.get(VERSION, ""), VERSION)
     fields: dict[str, Any] = {key: _text(data[key], key) for key in (*REQUIRED, *TEXTS) if key in data}
     fields |= {key: _text_list(data[key], key) for key in TEXT_LISTS if key in data}
     if "environment" in data:

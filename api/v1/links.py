@@ -46,7 +46,12 @@ LINKS = (
         {"execution_id": "$request.path.execution_id", "name": "$response.body#/0/name"},
         ("get_artifact",),
     ),
-    Link("list_runtimes", {"slug": "$response.body#/0/slug"}, ("get_runtime", *OF_RUNTIME)),
+    # No link from add_runtime: a new runtime has no description yet.
+    Link(
+        "list_runtimes",
+        {"slug": "$response.body#/0/slug"},
+        ("get_runtime", "get_runtime_description", *OF_RUNTIME),
+    ),
     Link(
         "add_runtime",
         {"slug": "$response.body#/slug"},

@@ -1,13 +1,8 @@
 """Packages, foreign images and the way back, on a running platform; real programs call it meanwhile."""
 
-import io
-import re
-import subprocess
-import tarfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import docker
@@ -15,6 +10,7 @@ import pytest
 import requests
 
 from scripts.setup import certificates
+from tests.bare import bare_image as make_bare_image
 from tests.live import Platform, eventually
 
 pytestmark = pytest.mark.needs_docker
@@ -106,25 +102,8 @@ def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
 
 @pytest.fixture(scope="module")
 def bare_image() -> Iterator[str]:
-    """An image that holds /bin/sh, what that is linked with, and nothing else."""
-    shell = Path("/bin/sh").resolve()
-    linked = subprocess.run(["ldd", shell], capture_output=True, text=True, check=True).stdout
-    libraries = [Path(path) for path in re.findall(r"(/\S+) \(0x", linked)]
-    files = {"bin/sh": shell.read_bytes()} | {str(path)[1:]: path.read_bytes() for path in libraries}
-    with closing(docker.from_env()) as client:
-        client.api.import_image_from_data(tar_of(files), "sandbox-platform-test/bare", "latest")
-        yield "sandbox-platform-test/bare:latest"
-        client.images.remove("sandbox-platform-test/bare:latest")
-
-
-def tar_of(files: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for path, content in files.items():
-            entry = tarfile.TarInfo(path)
-            entry.size, entry.mode = len(content), 0o755
-            tar.addfile(entry, io.BytesIO(content))
-    return buffer.getvalue()
+    with make_bare_image() as image:
+        yield image
 
 
 # --- packages --------------------------------------------------------------------------------------------
@@ -301,11 +280,11 @@ def test_pulled_image_is_pinned(builder: Builder, bare: str, bare_image: str) ->
     with closing(docker.from_env()) as client:
         assert pinned == client.images.get(bare_image).id
         # The name moves on, as names of images do.
-        client.images.get("debian:trixie-slim").tag("sandbox-platform-test/bare", "latest")
+        client.images.get("debian:trixie-slim").tag(*bare_image.split(":"))
         try:
             assert builder.execute(bare, "echo hello")["image_id"] == pinned
         finally:
-            client.images.get(pinned).tag("sandbox-platform-test/bare", "latest")
+            client.images.get(pinned).tag(*bare_image.split(":"))
 
 
 def test_image_that_is_nowhere_fails_its_build(builder: Builder, bare: str) -> None:

@@ -82,6 +82,20 @@ def test_language_on_demand_is_not_kept_warm_by_the_seed(db: None, manifest: Pat
     assert (row.pool_min, row.pool_max) == (0, 4)
 
 
+def test_a_version_command_is_read_and_no_part_of_the_row(manifest: Path) -> None:
+    without = load(manifest)
+    manifest.write_text(FORTH.replace("[limits]", 'version_command = "gforth --version"\n[limits]', 1))
+    with_one = load(manifest)
+    assert (without.version_command, with_one.version_command) == ("", "gforth --version")
+    assert (with_one.fields, with_one.sha256) == (without.fields, without.sha256)
+
+
+def test_a_version_command_is_a_string(manifest: Path) -> None:
+    manifest.write_text(FORTH.replace("[limits]", "version_command = 1\n[limits]", 1))
+    with pytest.raises(ManifestError, match="version_command: must be a string"):
+        load(manifest)
+
+
 # -- on this node or not ------------------------------------------------------------------------------------
 
 
