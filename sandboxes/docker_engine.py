@@ -4,10 +4,7 @@ import functools
 import io
 import json
 import os
-import re
-import shutil
 import socket
-import subprocess
 import tarfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +17,7 @@ import requests.exceptions
 from django.conf import settings
 from docker.types import Ulimit
 
+from sandboxes import gvisor
 from sandboxes.engine import Container, ContainerState, EngineError, ImageMissing, SandboxSpec
 
 API_TIMEOUT_S = 60
@@ -32,7 +30,8 @@ NOBODY = 65534
 HOME = "/home/nobody"
 HOSTNAME = "sandbox"
 RESULTS = "/run/sandbox"  # images/runner/runner.py repeats it
-# The Compose stack mounts the host's binaries here for worker and keeper, which ask runsc for its version.
+# The Compose stack mounts SANDBOX_RUNSC_DIR here for worker and keeper, which ask runsc for its version. What `make`
+# installed has the same path there as on the host.
 HOST_BIN = "/host/bin"
 PROGRAM = "platform-program"
 # Mount point of the door in a sandbox with egress. images/runner/carrier.py repeats it.
@@ -113,6 +112,7 @@ class DockerEngine:
             )
         self._image_ids: dict[str, tuple[str, float]] = {}
         self._volumes: dict[str, list[str]] = {}
+        self._runsc_path = ("", 0.0)
 
     def create(self, spec: SandboxSpec) -> str:
         with engine_errors(f"create {spec.image}"):
@@ -192,7 +192,21 @@ class DockerEngine:
         return found
 
     def version(self) -> str:
-        return runsc_version()
+        # A runsc that `make` did not install may have another path here.
+        for path_of in (self._runsc, lambda: f"{HOST_BIN}/runsc"):
+            with suppress(OSError, EngineError):
+                path = path_of()
+                return _version_of(path, os.stat(path).st_mtime_ns)
+        return ""
+
+    def _runsc(self) -> str:
+        """Return the path by which Docker starts gVisor. Cached like the images: `make` may register a newer one."""
+        known, until = self._runsc_path
+        if time.monotonic() < until:
+            return known
+        found = str(self.info()["Runtimes"].get(settings.SANDBOX_GVISOR_RUNTIME, {}).get("path", ""))
+        self._runsc_path = found, time.monotonic() + IMAGE_ID_S
+        return found
 
     def info(self) -> dict[str, Any]:
         """Return Docker's /info, for the doctor."""
@@ -318,17 +332,10 @@ def packed(name: str, content: bytes) -> bytes:
     return archive.getvalue()
 
 
-def runsc_version() -> str:
-    path = shutil.which("runsc") or shutil.which("runsc", path=HOST_BIN)
-    # The modification time is part of the cache key: an upgrade replaces the file.
-    return _version_of(path, os.stat(path).st_mtime_ns) if path else ""
-
-
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=2)
 def _version_of(path: str, _changed_at: int) -> str:
-    output = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
-    match = re.search(r"version (\S+)", output)
-    return match[1] if match else ""
+    # The modification time is part of the cache key: an upgrade of a package replaces the file.
+    return gvisor.version_of(path)
 
 
 @functools.cache

@@ -10,7 +10,8 @@ from seccomp_profiles.rules import ALLOW, Json, always_denied, names_of, outcome
 from seccomp_profiles.syscalls import known, table
 
 # System calls of the runner, which runs under the same profile as the program: see images/runner and docs/seccomp.md.
-# Measured: without any one of ALWAYS_NEEDED, no sandbox of any runtime becomes ready.
+# Measured: without any one of ALWAYS_NEEDED, no sandbox of any runtime becomes ready. Under recent releases of gVisor
+# sandboxes start without clone, but programs cannot fork.
 DROPS_ROOT = "the runner becomes the user nobody before it starts the program"
 RUNNER_NEEDS = {
     "setresuid": DROPS_ROOT,

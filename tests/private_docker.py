@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import docker
+from django.conf import settings
 
 from tests.live import eventually
 
@@ -23,9 +24,11 @@ class PrivateDocker:
         self.host = f"unix://{self._sockets}/docker.sock"
 
     def start(self) -> None:
-        runsc = {"path": shutil.which("runsc"), "runtimeArgs": self._arguments}
+        name = settings.SANDBOX_GVISOR_RUNTIME
+        with contextlib.closing(docker.DockerClient.from_env()) as ours:
+            path = ours.info()["Runtimes"][name]["path"]
         config = self._folder / "daemon.json"
-        config.write_text(json.dumps({"runtimes": {"runsc": runsc}}))
+        config.write_text(json.dumps({"runtimes": {name: {"path": path, "runtimeArgs": self._arguments}}}))
         with (self._folder / "dockerd.log").open("ab") as log:
             self._daemon = subprocess.Popen(
                 [

@@ -1,4 +1,3 @@
-import re
 from typing import Any
 
 from django.conf import settings
@@ -6,18 +5,13 @@ from django.conf import settings
 from builds.models import BuildState, RuntimeBuild
 from runtimes.models import Runtime
 from sandbox_platform.doctor.check import Check, broken, ok, warning
+from sandboxes import gvisor
 from sandboxes.docker_engine import get_engine
 from sandboxes.engine import EngineError, ImageMissing
 
 OLDEST_DOCKER = 24
-# Release date of the first runsc that is not vulnerable.
-FIXED_IN = {20250319: "CVE-2025-2713, a local privilege escalation in runsc"}
-# CVE-2026-96812, an escape to host root, is left out: it needs a character device passed into the sandbox, and the
-# platform passes none (tests/sandboxes assert it).
-UPDATE = "replace the package by gVisor's own release (https://gvisor.dev/docs/user_guide/install/)"
 TRACING = ("--oci-seccomp", "--allow-flag-override", "--debug", "--strace", "--strace-log-size=1")
 EGRESS = ("--network=none", "--oci-seccomp", "--host-uds=open")
-DATE = re.compile(r"(20\d{6})")
 
 
 def engine(name: str) -> Check:
@@ -67,13 +61,15 @@ def egress_registered(name: str) -> Check:
 
 def runsc_version(name: str) -> Check:
     version = get_engine().version()
-    found = DATE.search(version)
-    if not found:
-        return warning(name, f"unknown ({version or 'runsc not found'})", "check `runsc --version` by hand")
-    faults = [fault for date, fault in FIXED_IN.items() if int(found[1]) < date]
-    if faults:
-        return warning(name, f"{version} is affected by {'; '.join(faults)}", UPDATE)
-    return ok(name, version)
+    if gvisor.released(version) is None:
+        detail = f"unknown ({version or 'runsc not found'})"
+        return warning(name, detail, "run `make setup`, which installs a current gVisor beside this one")
+    if found := gvisor.open_advisories(version):
+        faults = "; ".join(f"{one.name} ({one.effect}; {one.source})" for one in found)
+        return warning(
+            name, f"{version} is affected by {faults}", "run `make setup`: it installs a current gVisor"
+        )
+    return ok(name, f"{version}, no known advisory")
 
 
 def images(name: str) -> Check:

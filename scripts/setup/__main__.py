@@ -9,8 +9,9 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
-from scripts.setup import browser, docker, envfile, frontend, images, python_env, stack
+from scripts.setup import browser, docker, envfile, frontend, gvisor, images, python_env, registration, stack
 from scripts.setup.host import SUPPORTED, SetupError, fail, release, say
 
 
@@ -24,14 +25,21 @@ def check_machine() -> None:
 def setup() -> None:
     started = time.monotonic()
     check_machine()
-    docker.ensure()
-    envfile.ensure()
-    ensure_python()
-    images.ensure_all()
+    provide(envfile.ensure, ensure_python, images.ensure_all)
     stack.start()
     stack.smoke_test()
     stack.report()
     say(f"Setup finished in {time.monotonic() - started:.0f} s.")
+
+
+def provide(*others: Callable[[], object]) -> None:
+    """Install Docker, then gVisor beside the other steps: where it must be built, that takes minutes."""
+    docker.ensure()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        runsc = pool.submit(gvisor.ensure)
+        for other in others:
+            other()
+    registration.ensure_registered(runsc.result())
 
 
 def ensure_python() -> None:
@@ -40,8 +48,7 @@ def ensure_python() -> None:
 
 
 def build() -> None:
-    docker.ensure()
-    images.ensure_all()
+    provide(images.ensure_all)
 
 
 def start() -> None:
@@ -66,12 +73,7 @@ def migrate_from_0_1() -> None:
 
 def prepare_tests() -> None:
     """Install and build everything that the tests need. The tests start and remove their own stack."""
-    docker.ensure()
-    envfile.ensure()
-    ensure_python()
-    browser.ensure()
-    frontend.ensure()
-    images.ensure_all()
+    provide(envfile.ensure, ensure_python, browser.ensure, frontend.ensure, images.ensure_all)
 
 
 def logs() -> int:
@@ -83,7 +85,7 @@ COMMANDS: dict[str, Callable[[], int | None]] = {
     "ensure_env": envfile.ensure,
     "ensure_uv": python_env.ensure_uv,
     "ensure_python": ensure_python,
-    "ensure_docker": docker.ensure,
+    "ensure_docker": provide,
     "ensure_browser": browser.ensure,
     "ensure_frontend": frontend.ensure,
     "build": build,

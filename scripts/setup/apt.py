@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -136,20 +137,25 @@ def add_trixie() -> bool:
     # Write the pin first: without it, Debian 13 would upgrade the whole machine between the two writes.
     write_root_file(PIN, PIN_TEXT)
     write_root_file(OURS, text)
+    global _updated
+    _updated = False
     return True
 
 
 _updated = False
+# gVisor and the images are made at the same time, and apt's lists have one user at a time.
+_updating = threading.Lock()
 
 
 def update() -> None:
     """Run apt-get update once per process. An unreachable source matters only if a package is then missing."""
     global _updated
-    if not _updated:
-        done = run(["apt-get", "update", "-q"], root=True, env=APT_ENV, timeout=300)
-        if done.returncode != 0:
-            say(f"    apt-get update reported errors, continuing:\n{tail(done, 4)}")
-        _updated = True
+    with _updating:
+        if not _updated:
+            done = run(["apt-get", "update", "-q"], root=True, env=APT_ENV, timeout=300)
+            if done.returncode != 0:
+                say(f"    apt-get update reported errors, continuing:\n{tail(done, 4)}")
+            _updated = True
 
 
 APT_ENV = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
@@ -185,12 +191,14 @@ def package_names(components: Iterable[str], here: Release) -> list[str]:
         "compose": ["docker-compose"],
         "buildx": ["docker-buildx"],
         "gvisor": ["runsc"],
+        "go": ["golang-go", "golang-src"],
     }
     ubuntu = {
         "docker": ["docker.io"],
         "compose": ["docker-compose-v2"],
         "buildx": ["docker-buildx"],
         "gvisor": ["runsc"],
+        "go": ["golang-go", "golang-src"],
         "mmdebstrap": ["mmdebstrap", "debian-archive-keyring"],
     }
     common = {"venv": ["python3-venv"]}

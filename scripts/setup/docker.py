@@ -1,16 +1,14 @@
-"""Find or install Docker Engine, its plugins and gVisor, register gVisor, and start the daemon."""
+"""Find or install Docker Engine and its plugins, and start the daemon."""
 
 from __future__ import annotations
 
 import functools
-import json
 import os
 import shutil
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from scripts.setup import apt
 from scripts.setup.host import (
@@ -25,14 +23,10 @@ from scripts.setup.host import (
     run,
     step,
     tail,
-    write_root_file,
 )
-from scripts.setup.launcher import ensure_launcher, launched_path
 
 ENGINE_FLOOR = (24,)
 COMPOSE_FLOOR = (2, 26, 1)
-OURS = ("runsc", "runsc-egress", "runsc-trace")
-DAEMON_JSON = Path("/etc/docker/daemon.json")
 DAEMON_LOG = Path("/var/log/dockerd.log")
 # Directories shared by worker and gVisor for traces, and by guests and the egress service for requests. They hold only
 # pipes and sockets, and have the same paths on the host and in the containers. OWNER is the platform image's user.
@@ -89,7 +83,7 @@ def socket_path() -> Path:
 
 
 def ensure_installed() -> None:
-    with step("Docker Engine, Compose, BuildKit and gVisor") as current:
+    with step("Docker Engine, Compose and BuildKit") as current:
         missing = missing_components()
         here = release()
         if missing:
@@ -104,22 +98,12 @@ def ensure_installed() -> None:
                 )
         engine = ".".join(map(str, engine_version()))
         compose = ".".join(map(str, plugin_version(cli(), "compose")))
-        current.note(f"Docker {engine}, Compose {compose}, {runsc_version()}")
+        current.note(f"Docker {engine}, Compose {compose}")
 
 
 def engine_version() -> tuple[int, ...]:
     daemons = on_path("dockerd")
     return parse_version(run([daemons[0], "--version"]).stdout) if daemons else ()
-
-
-def runsc_version() -> str:
-    lines = run([runsc_path(), "--version"]).stdout.splitlines()
-    return lines[0] if lines else "runsc missing"
-
-
-def runsc_path() -> str:
-    found = on_path("runsc")
-    return found[0] if found else "/usr/bin/runsc"
 
 
 def missing_components() -> list[str]:
@@ -131,8 +115,6 @@ def missing_components() -> list[str]:
         missing.append("compose")
     if not any(plugin_version(client, "buildx") for client in clients):
         missing.append("buildx")
-    if not on_path("runsc"):
-        missing.append("gvisor")
     return missing
 
 
@@ -140,12 +122,6 @@ def install(missing: list[str]) -> None:
     here = release()
     if (here.distribution, here.version) == ("debian", "12"):
         apt.add_trixie()
-    if "gvisor" in missing and not apt.is_offered("runsc"):
-        raise SetupError(
-            "gVisor",
-            f"{here.distribution} {here.version} has no package `runsc`",
-            "install gVisor's own release (https://gvisor.dev/docs/user_guide/install/), then run `make`",
-        )
     extra = []
     if "docker" in missing:
         # dockerd does not start without iptables. On a kernel with AppArmor, no container starts without its parser.
@@ -153,92 +129,6 @@ def install(missing: list[str]) -> None:
         if Path("/sys/module/apparmor/parameters/enabled").exists():
             extra.append("apparmor")
     apt.install(apt.package_names([*missing, *extra], here))
-
-
-# Traces every system call of the guest, with as little of its arguments as gVisor allows. --allow-flag-override lets an
-# annotation of each container name the destination. It grants nothing new: setting an annotation takes access to
-# Docker, which is root on this host.
-TRACE_ARGUMENTS = [
-    "--network=none",
-    "--oci-seccomp",
-    "--allow-flag-override",
-    "--debug",
-    "--debug-command=boot",
-    "--strace",
-    "--strace-log-size=1",
-]
-
-
-def desired_runtimes(runsc: str) -> dict[str, dict[str, Any]]:
-    return {
-        "runsc": {"path": runsc, "runtimeArgs": ["--network=none", "--oci-seccomp"]},
-        # No network here either: the only way out is a Unix socket of the host in a mounted directory. The guest may
-        # open sockets but not create them; see docs/egress.md.
-        "runsc-egress": {"path": runsc, "runtimeArgs": ["--network=none", "--oci-seccomp", "--host-uds=open"]},
-        "runsc-trace": {"path": runsc, "runtimeArgs": TRACE_ARGUMENTS},
-    }
-
-
-def merge_runtimes(config: dict[str, Any], wanted: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Add our runtimes and keep everything else, including the operator's additional runsc flags.
-
-    A `runsc` that the operator registered under another path keeps its path but gets our flags: without --oci-seccomp
-    a seccomp profile is accepted and ignored.
-    """
-    runtimes = dict(config.get("runtimes", {}))
-    for name, ours in wanted.items():
-        theirs = runtimes.get(name, {})
-        flags = {flag.split("=", 1)[0] for flag in ours["runtimeArgs"]}
-        kept = [flag for flag in theirs.get("runtimeArgs", []) if flag.split("=", 1)[0] not in flags]
-        known = {flag.split("=", 1)[0] for flag in kept}
-        added = [flag for flag in ours["runtimeArgs"] if flag.split("=", 1)[0] not in known]
-        path = launched_path(theirs.get("path"), ours["path"])
-        runtimes[name] = {**theirs, "path": path, "runtimeArgs": [*added, *kept]}
-    return {**config, "runtimes": runtimes}
-
-
-def same_runtimes(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Compare the runtimes regardless of the order of flags, which is no reason to reload a running daemon."""
-
-    def normal(config: dict[str, Any]) -> dict[str, Any]:
-        runtimes = config.get("runtimes", {})
-        return {
-            name: {**spec, "runtimeArgs": sorted(spec.get("runtimeArgs", []))} for name, spec in runtimes.items()
-        }
-
-    return normal(one) == normal(other)
-
-
-def ensure_registered() -> None:
-    with step("gVisor runtimes in Docker's configuration") as current:
-        before: dict[str, Any] = {}
-        if DAEMON_JSON.exists():
-            try:
-                before = json.loads(DAEMON_JSON.read_text(encoding="utf-8") or "{}")
-            except json.JSONDecodeError as error:
-                raise SetupError(
-                    str(DAEMON_JSON), f"not valid JSON: {error}", f"correct {DAEMON_JSON}, then run `make`"
-                ) from error
-        after = merge_runtimes(before, desired_runtimes(runsc_path()))
-        if same_runtimes(before, after):
-            current.note("already registered")
-            return
-        if before:
-            backup = DAEMON_JSON.with_name("daemon.json.before-sandbox-platform")
-            if not backup.exists():
-                write_root_file(backup, DAEMON_JSON.read_text(encoding="utf-8"))
-        write_root_file(DAEMON_JSON, json.dumps(after, indent=2) + "\n")
-        current.note(f"registered {', '.join(OURS)}")
-        if is_running():
-            # SIGHUP reloads the runtimes without affecting running containers; a restart would stop them.
-            if has_systemd():
-                reload = ["systemctl", "reload", "docker"]
-            else:
-                # Use the shell's builtin kill: a minimal Debian 13 has no kill command.
-                reload = ["sh", "-c", f'kill -HUP "$(cat {PID_FILES[0]})"']
-            must(reload, root=True, check="Docker's reload", fix="restart Docker, then run `make`")
-            wait_until(_runtimes_known, 15, "Docker knows the gVisor runtimes", "restart dockerd, then run `make`")
-            current.note("Docker reloaded")
 
 
 def ensure_folders() -> None:
@@ -250,15 +140,6 @@ def ensure_folders() -> None:
         write = f"printf '{NAMES}' > {HOSTS} && chmod 644 {HOSTS}"
         must(["sh", "-c", write], root=True, check=str(HOSTS), fix=f"write {HOSTS} by hand, with localhost in it")
         current.note(", ".join(map(str, (*FOLDERS, HOSTS))))
-
-
-def _runtimes_known() -> bool:
-    return set(OURS) <= registered_runtimes().keys()
-
-
-def registered_runtimes() -> dict[str, Any]:
-    done = docker("info", "--format", "{{json .Runtimes}}")
-    return dict(json.loads(done.stdout)) if done.returncode == 0 and done.stdout.strip() else {}
 
 
 def is_running() -> bool:
@@ -337,6 +218,4 @@ def wait_until(condition: Callable[[], bool], seconds: float, what: str, fix: st
 def ensure() -> None:
     ensure_installed()
     ensure_running()
-    ensure_launcher(runsc_path())
-    ensure_registered()
     ensure_folders()

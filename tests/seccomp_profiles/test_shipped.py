@@ -1,6 +1,8 @@
 import pytest
 
 from sandbox_platform.doctor.live import run_in_sandbox
+from sandboxes.engine import SandboxSpec
+from sandboxes.gvisor import is_current
 from seccomp_profiles import revisions, shipped
 from seccomp_profiles.advice import ALWAYS_NEEDED
 from seccomp_profiles.models import SeccompProfile, docker_value
@@ -153,11 +155,24 @@ def test_compute_profile_refuses_sockets(engine, db: None, language: str) -> Non
 
 
 @pytest.mark.needs_docker
-@pytest.mark.parametrize("name", sorted(ALWAYS_NEEDED))
+@pytest.mark.parametrize("name", sorted(ALWAYS_NEEDED - {"clone"}))
 def test_call_that_validation_calls_indispensable_is(engine, name: str) -> None:
-    rules = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": [name], "action": "SCMP_ACT_ERRNO"}]}
-    with (
-        pytest.raises(AssertionError, match="the sandbox ended"),
-        guest(engine, spec(seccomp=docker_value(rules))),
-    ):
+    with pytest.raises(AssertionError, match="the sandbox ended"), guest(engine, without(name)):
         pass
+
+
+def without(name: str) -> SandboxSpec:
+    rules = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": [name], "action": "SCMP_ACT_ERRNO"}]}
+    return spec(seccomp=docker_value(rules))
+
+
+FORK = "import os\n\ndef main():\n    return os.fork()\n"
+
+
+@pytest.mark.needs_docker
+def test_clone_is_indispensable_to_older_releases_of_gvisor_and_to_whoever_forks(engine) -> None:
+    try:
+        with guest(engine, without("clone")) as it:
+            assert b"PermissionError" in it.run(job(FORK)).stderr
+    except AssertionError as e:
+        assert not is_current(engine.version()) and "the sandbox ended" in str(e)

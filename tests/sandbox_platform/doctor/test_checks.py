@@ -135,21 +135,24 @@ def test_proxy_that_is_asked_for_an_address_inside(
 @pytest.mark.parametrize(
     ("version", "finding"),
     [
-        ("release-20250319.0", Finding.OK),
-        ("release-20250318.0", Finding.WARNING),
+        ("release-20260824.0", Finding.OK),
+        ("v0.0.0-20260905035102-160fafc42237", Finding.OK),
+        ("release-20260817.0", Finding.WARNING),
         ("0.0~20240729.0", Finding.WARNING),
         ("", Finding.WARNING),
         ("unreleased", Finding.WARNING),
     ],
 )
-def test_runsc_version_against_the_floor(engine: StubEngine, version: str, finding: Finding) -> None:
+def test_runsc_version_against_the_advisories(engine: StubEngine, version: str, finding: Finding) -> None:
     engine.runsc = version
     assert docker.runsc_version("version").status is finding
 
 
-def test_old_runsc_names_the_fault(engine: StubEngine) -> None:
+def test_old_runsc_names_the_advisories_and_the_fix(engine: StubEngine) -> None:
     engine.runsc = "0.0~20240729.0"
-    assert "CVE-2025-2713" in docker.runsc_version("version").detail
+    found = docker.runsc_version("version")
+    assert "CVE-2025-2713" in found.detail and "CVE-2026-96812" in found.detail
+    assert "make setup" in found.fix
 
 
 def test_images_present(engine: StubEngine, python_runtime: Runtime) -> None:
