@@ -92,6 +92,14 @@ def runners_environment():
     except PermissionError:
         return ""
 
+def open_own_device():
+    "Number 10, 203 is /dev/cuse. Older releases of gVisor let the program make it."
+    os.mknod("/workspace/cuse", stat.S_IFCHR | 0o600, os.makedev(10, 203))
+    try:
+        os.close(os.open("/workspace/cuse", os.O_RDWR))
+    finally:
+        os.unlink("/workspace/cuse")
+
 def connect():
     with socket.socket() as s:
         s.settimeout(5)
@@ -133,7 +141,7 @@ def main(limit):
         "runner's environment": runners_environment(),
         "devices of the image": subprocess.run(
             ["find", "/", "-xdev", "(", "-type", "c", "-o", "-type", "b", ")"], capture_output=True, text=True).stdout,
-        "make a device": attempt(lambda: os.mknod("/workspace/cuse", stat.S_IFCHR | 0o600, os.makedev(10, 203))),
+        "device of its own": attempt(open_own_device),
         "setuid": attempt(lambda: os.setuid(0)),
         "chown": attempt(lambda: os.chown("/workspace", 0, 0)),
         "mount": subprocess.run(["mount", "-t", "tmpfs", "none", "/workspace"], capture_output=True).returncode,
@@ -294,8 +302,9 @@ def test_image_holds_no_device(live: Live) -> None:
     assert live.inside["devices of the image"] == ""
 
 
-def test_program_makes_no_device(live: Live) -> None:
-    assert live.inside["make a device"] == "EPERM"
+def test_program_opens_no_device_of_its_own(live: Live) -> None:
+    # ENXIO: gVisor has no such device, and does not ask the host for it.
+    assert live.inside["device of its own"] in ("EPERM", "EACCES", "ENXIO")
 
 
 def test_environment_inside_is_the_images_and_nothing_of_the_host(live: Live) -> None:
