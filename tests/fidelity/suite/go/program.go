@@ -43,6 +43,8 @@ func main() {
 	// With this variable, tests that run the go command are skipped: each would compile the library first.
 	tests.Env = append(os.Environ(), "GO_GCFLAGS=-e")
 	tests.Stdin, tests.Stdout, tests.Stderr = os.Stdin, io.MultiWriter(&printed, os.Stdout), os.Stderr
+	// A group of their own, as a shell gives it: gVisor hangs up a session's leader that has a stopped child (SIGHUP).
+	tests.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	tests.WaitDelay = time.Second // for children of the tests that keep the pipe open
 	if err := tests.Run(); tests.ProcessState == nil {
 		panic(err)
