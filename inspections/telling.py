@@ -71,7 +71,9 @@ def _system(facts: dict[str, Any]) -> Iterator[Row]:
         "Version", facts["version"] or "unknown", "" if facts["version"] else "no command is known that prints it"
     )
     yield Row("Operating system", facts["os"])
-    yield Row("Kernel", facts["kernel"], "what gVisor answers; the host's kernel is not visible")
+    yield Row(
+        "Kernel", facts["kernel"], "what gVisor answers; the host's kernel is not visible", of_this_machine=True
+    )
     other = facts["collected_under"] != facts["profile"]
     yield Row(
         "Seccomp profile",

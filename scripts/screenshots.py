@@ -20,6 +20,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sandbox_platform.settings")
 django.setup()
 
 from tests.browser.conftest import PASSWORD  # noqa: E402
+from tests.database import shared_templates  # noqa: E402
 from tests.live import TOKEN, Platform  # noqa: E402
 
 FOLDER = ROOT / "docs" / "screenshots"
@@ -90,7 +91,7 @@ def take(page: Page, platform: Platform, name: str, address: str) -> None:
 
 def main() -> int:
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="screenshots-") as folder:
+    with shared_templates(), tempfile.TemporaryDirectory(prefix="screenshots-") as folder:
         platform = Platform(Path(folder), SANDBOX_TIMEOUT="10s")
         # The pages show it, and stop() removes the sandboxes that have it.
         platform.node = "node-1"
@@ -104,6 +105,7 @@ def main() -> int:
                 "playground": "playground/",
                 "pool": "pool/",
                 "runtimes": "runtimes/runtime/",
+                "about": "about/",
             }
             with chromium() as browser:
                 for (width, height), scheme, suffix in ((DESKTOP, "light", ""), (PHONE, "dark", "-phone")):

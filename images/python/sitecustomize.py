@@ -16,7 +16,7 @@ FONTS = "/opt/sandbox/matplotlib"
 ENDING = "/opt/sandbox/ending.so"
 SIGURG = 23
 # Written to the program's file in its stead, and replaced by the program as soon as it runs.
-CALLER = "import sitecustomize\nsitecustomize.call_main()\n"
+CALLER = b"import sitecustomize\nsitecustomize.call_main()\n"
 
 
 def read_exactly(size):
@@ -41,9 +41,11 @@ def write_files(files):
 
 
 def write_program(path, code):
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "w", encoding="utf-8", errors="surrogatepass", newline="") as file:
-        file.write(code)
+    """Write the program's source, as bytes, to its file."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    while code:
+        code = code[os.write(fd, code) :]
+    os.close(fd)
 
 
 def forget_shadowed(files, source, before):
@@ -123,8 +125,12 @@ def wait_for_job():
         write_files(job["files"])
         forget_shadowed(job["files"], job["source_file"], before)
     path = f"{WORKSPACE}/{job['source_file']}"
+    job["code"] = job["code"].encode("utf-8", "surrogatepass")
+    if "/" in job["source_file"]:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
     for folder in [folder for folder, finder in sys.path_importer_cache.items() if finder is None]:
         del sys.path_importer_cache[folder]  # it may exist now
+    sys.path_importer_cache[path] = None  # what Python finds out after it has looked for an archive in the program
     os.environ.update(job["environment"])
     sys.argv[:] = sys.orig_argv[1:] = [path, *job["argv"]]
     _signal.signal(SIGURG, flush)
@@ -151,9 +157,7 @@ def call_main():
     sys.modules[name] = module
     main_process = os.getpid()
     try:
-        with open(path, "rb") as file:
-            code = compile(file.read(), path, "exec", dont_inherit=True)
-        exec(code, module.__dict__)
+        exec(compile(own["code"], path, "exec", dont_inherit=True), module.__dict__)
         result = encoded(value_of(module, own["arguments"]))
         if os.getpid() == main_process:  # not a forked child that left its main, too
             write_result(result)

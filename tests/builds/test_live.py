@@ -252,7 +252,11 @@ def bare(builder: Builder, bare_image: str) -> str:
             {"status": "timed_out", "outcome": "cpu_time"},
         ),
         ("read x < /dev/zero", {"limits": {"wall_time_ms": 1000}}, {"status": "timed_out"}),
-        ("while :; do echo 0123456789; done", {"limits": {"wall_time_ms": 1500}}, {"stdout_truncated": True}),
+        (
+            "while :; do echo 0123456789; done",
+            {"limits": {"wall_time_ms": 1500, "output_bytes": 2000}},
+            {"stdout_truncated": True},
+        ),
         ("x=0123456789abcdef; while :; do x=$x$x; done", {}, {"status": "out_of_memory"}),
         ("echo x > /bin/x || exit 4", {}, {"status": "failed"}),
     ],

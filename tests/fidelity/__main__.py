@@ -1,6 +1,6 @@
 """Run every case plainly and through the platform, and print a report: `make fidelity`.
 
-ARGS="--runtimes python,c --only fork" runs some of them; --no-suite leaves out Python's own tests.
+ARGS="--runtimes python,c --only fork" runs some of them; --no-suite leaves out Python's and Go's own tests.
 """
 
 import argparse
@@ -36,8 +36,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="only cases with this in their name")
     parser.add_argument("--core", action="store_true", help="only the cases that `make test` runs too")
     parser.add_argument("--prefix", default=harness.PREFIX, help="of the images' names")
-    parser.add_argument("--no-suite", action="store_true", help="leave out Python's own tests")
-    parser.add_argument("--suite-only", action="store_true", help="run Python's own tests only")
+    parser.add_argument("--no-suite", action="store_true", help="leave out Python's and Go's own tests")
+    parser.add_argument("--suite-only", action="store_true", help="run Python's and Go's own tests only")
     return parser.parse_args()
 
 
@@ -50,18 +50,15 @@ def chosen(engine: DockerEngine, options: argparse.Namespace) -> list[cases.Case
         and options.only in case.name
         and (case.core or not options.core)
     ]
-    built = {
-        slug for slug in {case.runtime for case in found} if is_built(engine, f"{options.prefix}{slug}:latest")
-    }
-    for slug in sorted({case.runtime for case in found} - built):
-        say(f"{slug}: not built, its cases are left out")
+    built = {slug for slug in {case.runtime for case in found} if is_built(engine, options, slug)}
     return [case for case in found if case.runtime in built]
 
 
-def is_built(engine: DockerEngine, image: str) -> bool:
+def is_built(engine: DockerEngine, options: argparse.Namespace, slug: str) -> bool:
     try:
-        return bool(engine.image_id(image))
+        return bool(engine.image_id(f"{options.prefix}{slug}:latest"))
     except EngineError:
+        say(f"{slug}: not built, its cases are left out")
         return False
 
 
@@ -78,17 +75,22 @@ def own_engine() -> Iterator[DockerEngine]:
 def everything(it: harness.Harness, options: argparse.Namespace) -> Iterator[harness.Verdict]:
     if not options.suite_only:
         yield from it.run(chosen(it.engine, options), say)
-    runtimes = options.runtimes.split(",") if options.runtimes else ["python"]
-    if "python" in runtimes and not options.no_suite and not options.core:
-        say("Python's own tests")
-        yield from suite.compare(it, suite.build(it.image("python")), options.only)
+    if options.no_suite or options.core:
+        return
+    for slug in options.runtimes.split(",") if options.runtimes else suite.SUITES:
+        one = suite.SUITES.get(slug)
+        if one and is_built(it.engine, options, slug):
+            pieces = one.cases(options.only)
+            say(f"{one.title} tests: {len(pieces)} {one.piece}s")
+            yield from suite.compare(it, suite.build(one, it.image(slug)), pieces, say)
 
 
 def report(verdicts: Sequence[harness.Verdict]) -> None:
     print(f"{'runtime':14}{'cases':>7}{'runs':>7}{'agree':>7}{'listed':>8}{'failed':>8}")
     groups: dict[str, list[harness.Verdict]] = {}
     for verdict in verdicts:
-        name = "Python's own" if verdict.kind == harness.SUITE else verdict.case.runtime
+        runtime = verdict.case.runtime
+        name = suite.SUITES[runtime].title if verdict.kind == harness.SUITE else runtime
         groups.setdefault(name, []).append(verdict)
     for name, of in groups.items():
         print(

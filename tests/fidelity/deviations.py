@@ -9,7 +9,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "fidelity.md"
 HEADINGS = {
     "## Deviations of the platform": "platform",
     "## Deviations of gVisor": "gvisor",
-    "## Deviations in Python's own tests": "cpython",
+    "## Deviations in Python's own tests": "suite",
+    "## Deviations in Go's own tests": "suite",
 }
 COLUMNS = 4
 

@@ -12,7 +12,7 @@ from tests.fidelity.outcome import Outcome, differences, disappointments
 
 PREFIX = "sandbox-platform/runtime-"
 SANDBOXES = 2  # at a time
-PLATFORM, GVISOR, SUITE = "platform", "gvisor", "cpython"  # kinds of deviations
+PLATFORM, GVISOR, SUITE = "platform", "gvisor", "suite"  # kinds of deviations
 LINUX = "runc"  # Docker's registration of the host's own kernel
 
 

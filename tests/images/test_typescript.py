@@ -1,4 +1,7 @@
-"""TypeScript runs on Node.js as tsc would have translated it. Node.js alone refuses some of these programs."""
+"""TypeScript runs on Node.js as tsc would have translated it. Node.js alone refuses some of these programs.
+
+conftest.py collects this file if typescript is among the runtimes whose images are there.
+"""
 
 import base64
 from typing import Any
@@ -6,16 +9,9 @@ from typing import Any
 import pytest
 
 from sandboxes.engine import Engine
-from tests.images.chosen import chosen
 from tests.sandboxes.guest import Seen, guest, job, spec
 
-pytestmark = [
-    pytest.mark.needs_docker,
-    # Without its image; with SANDBOX_TEST_RUNTIMES=all it has one.
-    pytest.mark.skipif(
-        all(m.slug != "typescript" for m in chosen()), reason="typescript is not among the runtimes"
-    ),
-]
+pytestmark = pytest.mark.needs_docker
 
 
 def run(engine: Engine, code: str, files: dict[str, str] | None = None, **fields: Any) -> Seen:
