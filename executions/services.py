@@ -24,6 +24,7 @@ from runtimes import code_policy
 from runtimes.models import CodePolicy, Runtime
 from sandbox_platform.kit.broker import NotifyBroker
 from sandbox_platform.kit.notify import CANCEL, notify
+from sandbox_platform.kit.prepared import prepared
 from sandboxes.models import Sandbox
 from sandboxes.session import Report
 
@@ -205,8 +206,9 @@ def finish(
         values |= redaction.redacted_end(lambda names: row.values(*names).first(), values)
     # A trigger notifies the caller and marks the sandbox as used.
     with transaction.atomic() if report and report.artifacts else nullcontext():
-        if not Execution.objects.open().filter(pk=execution_id).update(**values):
-            return False
+        with prepared():
+            if not Execution.objects.open().filter(pk=execution_id).update(**values):
+                return False
         if report:
             Artifact.objects.bulk_create(
                 Artifact(execution_id=execution_id, name=db_text(name), content=content, size=len(content))

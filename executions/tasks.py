@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from clients.models import Client
 from executions import live, services
-from executions.configuration import RunConfiguration
+from executions.configuration import COLUMNS, RunConfiguration
 from executions.models import Execution, Outcome, Status
 from executions.sources import starting
 from executions.verdict import Verdict, decide
@@ -44,13 +44,23 @@ KEEPER_PATIENCE_S = 15
 LOOK_AGAIN_S = 2.0
 ANSWER_S = 0.03  # head start of the answer before gVisor is taken down
 STORE_PATIENCE_S = 120
-PROFILES = ("runtime__seccomp_profile__active", "client__seccomp_profile__active")
-# Not loaded with a claimed execution. A warm sandbox is found by the hash of the rules, which are tens of kilobytes.
-DEFERRED_COLUMNS = [
-    "runtime__smoke",
-    "runtime__packages",
-    *(f"{path}__{field}" for path in PROFILES for field in ("rules", "effective", "allow", "deny", "note")),
-]
+# Columns of a claimed execution that a run reads. Building and reading a query costs by the column, and every run waits
+# for this one. A column that is missing here costs a query of its own. A warm sandbox is found by the hash of the
+# rules; the rules, which are tens of kilobytes, are read if a sandbox must be started.
+RELATED = ("runtime__seccomp_profile__active", "client__seccomp_profile__active")
+OF_RUNTIME = (
+    *("slug", "image", "built_image", "built_on", "revision", "source_file", "environment", "network"),
+    *("runner", "compile_command", "run_command", "function_command", "preload", "preload_when_idle"),
+    *Limits.__dataclass_fields__,
+)
+OF_PROFILE = ("name", "active__number", "active__sha256")
+READ_COLUMNS = (
+    *("mode", "code", "source_file", "arguments", "stdin", "argv", "variables", "input_count", "pinned"),
+    *("egress_rules", *COLUMNS),
+    *(f"runtime__{name}" for name in OF_RUNTIME),
+    *("client__name", "client__network"),
+    *(f"{owner}__seccomp_profile__{name}" for owner in ("runtime", "client") for name in OF_PROFILE),
+)
 
 
 def run_execution(execution_id: str) -> None:
@@ -132,7 +142,7 @@ def take(execution_id: str) -> Any:
         )
         if not taken:
             return None
-        rows = Execution.objects.select_related("runtime", "client", *PROFILES).defer(*DEFERRED_COLUMNS)
+        rows = Execution.objects.select_related("runtime", "client", *RELATED).only(*READ_COLUMNS)
         return rows.annotate(redacting=any_policy_redacts()).get(pk=execution_id)
 
 

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -48,10 +48,13 @@ class Hub:
         self._pid = 0
 
     @contextmanager
-    def waiter(self, execution_id: uuid.UUID) -> Iterator["Waiter"]:
-        """Yield a waiter for the execution's end. Enter before the execution is queued, so that nothing is missed."""
+    def waiter(self, execution_id: uuid.UUID, columns: Sequence[str] = ()) -> Iterator["Waiter"]:
+        """Yield a waiter for the execution's end. Enter before the execution is queued, so that nothing is missed.
+
+        `columns`: those that the caller will read of the ended execution; with none, it gets all, and the runtime.
+        """
         with self.event([execution_id], FINISHED) as event:
-            yield Waiter(execution_id, event)
+            yield Waiter(execution_id, event, columns)
 
     @contextmanager
     def event(self, execution_ids: Iterable[uuid.UUID], *channels: str) -> Iterator[int]:
@@ -126,6 +129,7 @@ hub = Hub()
 class Waiter:
     execution_id: uuid.UUID
     event: int  # an eventfd, readable when the execution may have ended
+    columns: Sequence[str] = ()
 
     def wait(
         self, *, timeout_s: float, caller: socket.socket | None = None, look_first: bool = False
@@ -150,8 +154,7 @@ class Waiter:
                 return GaveUp.CALLER_GONE
             pause = LOOK_AGAIN_S
             try:
-                with prepared():
-                    execution = Execution.objects.select_related("runtime").get(pk=self.execution_id)
+                execution = self._execution()
                 if execution.is_finished:
                     return execution
             except (OperationalError, InterfaceError):
@@ -159,3 +162,10 @@ class Waiter:
                 pause = RECONNECT_S
             connection.close()
         return GaveUp.TIMEOUT
+
+    def _execution(self) -> Execution:
+        rows = (
+            Execution.objects.only(*self.columns) if self.columns else Execution.objects.select_related("runtime")
+        )
+        with prepared():
+            return rows.get(pk=self.execution_id)

@@ -10,7 +10,7 @@ from typing import Any
 from rest_framework import serializers
 
 from clients.admission import LABELS
-from executions.models import Artifact, Execution, Outcome, Status
+from executions.models import PHASE_TIMES, Artifact, Execution, Outcome, Status
 from sandbox_platform.kit.schemas import AnyJson, Schema, computed
 
 STATUSES = ["success", "program_error", "resource_limit_exceeded", "program_runner_error"]
@@ -44,6 +44,12 @@ _DETAILS: dict[str, str] = {
     Outcome.WORKER_LOST: "internal_error",
     Outcome.INTERNAL: "internal_error",
 }
+
+# Columns of an ended execution that `render` and the timing headers read.
+COLUMNS = (
+    *("status", "outcome", "message", "exit_code", "stdout", "stderr", "result", "peak_memory_bytes"),
+    *("artifact_count", "warm", *PHASE_TIMES),
+)
 
 
 def _status(execution: Execution) -> tuple[str, int]:

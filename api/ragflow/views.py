@@ -93,7 +93,7 @@ class RunView(APIView):
             client=caller if isinstance(caller, Client) else None,
             remote_address=http.META.get("REMOTE_ADDR") or None,
         )
-        with waiting.hub.waiter(wanted.execution_id) as waiter:
+        with waiting.hub.waiter(wanted.execution_id, results.COLUMNS) as waiter:
             try:
                 execution = services.submit(wanted, policy=runtime.ragflow_code_policy)
             except services.RuntimeNotAllowed as e:

@@ -69,6 +69,10 @@ class Mode(models.TextChoices):
     SCRIPT = "script", "Script: the program runs from top to bottom"
 
 
+# Between each two of them lies a phase.
+PHASE_TIMES = ("queued_at", "claimed_at", "sandbox_at", "started_at", "ended_at", "finished_at")
+
+
 class ExecutionQuerySet(models.QuerySet["Execution"]):
     def open(self) -> "ExecutionQuerySet":
         return self.filter(status__in=OPEN)
@@ -291,14 +295,7 @@ class Execution(models.Model):
 
     def phases_ms(self) -> dict[str, float]:
         """Return the milliseconds of each completed phase: queue, claim, attach, run, store."""
-        times = [
-            self.queued_at,
-            self.claimed_at,
-            self.sandbox_at,
-            self.started_at,
-            self.ended_at,
-            self.finished_at,
-        ]
+        times = [getattr(self, name) for name in PHASE_TIMES]
         spans = zip(("queue", "claim", "attach", "run", "store"), times, times[1:], strict=False)
         return {name: (end - begin).total_seconds() * 1000 for name, begin, end in spans if begin and end}
 

@@ -7,9 +7,11 @@ from pytest_django import Settings
 
 from clients.models import Client
 from executions import tasks
+from executions.egress.policy import network_for
 from executions.models import Execution, Status
-from runtimes.models import Runtime
+from runtimes.models import Network, Runtime
 from sandboxes.models import Sandbox, SandboxState
+from sandboxes.sessions import session_of
 from seccomp_profiles import revisions
 from seccomp_profiles.models import SeccompProfile
 from tests.sandboxes.stub_engine import StubEngine
@@ -55,7 +57,7 @@ def test_profile_of_the_client_goes_before_the_runtimes(
     assert not configuration.is_pooled
 
 
-def test_configuration_costs_no_query(
+def test_claim_reads_every_column_that_a_run_in_a_warm_sandbox_needs(
     make_execution: MakeExecution, quiet: SeccompProfile, django_assert_num_queries: Callable[..., object]
 ) -> None:
     Runtime.objects.update(seccomp_profile=quiet)
@@ -63,6 +65,11 @@ def test_configuration_costs_no_query(
     with django_assert_num_queries(0):  # type: ignore[attr-defined]
         configuration = tasks.configuration_of(execution)
         assert (configuration.profile_name, configuration.profile_revision) == ("quiet", 1)
+        assert configuration.image
+        assert configuration.is_pooled
+        assert network_for(execution) == Network.NONE
+        tasks.job_of(execution, configuration.limits).frame()
+        session_of(execution.runtime, None, "", configuration.limits)
 
 
 def test_revision_activated_while_the_run_waited_is_the_one_it_starts_under(
