@@ -1,8 +1,12 @@
-"""Removes what the direct engine left on the host, once nothing of the platform runs any more."""
+"""The host's part of the direct engine: the tools that make its images, and the removal of what it leaves behind."""
 
 from __future__ import annotations
 
-from scripts.setup.host import must
+from scripts.setup import apt
+from scripts.setup.docker import on_path
+from scripts.setup.host import SetupError, must, release, say, step
+
+PACKAGE = "erofs"
 
 # $1: the node. A sandbox without a description was not made to the end. It has one cgroup on cgroup v2, and one for
 # each controller on v1.
@@ -23,6 +27,20 @@ for folder in /run/sandbox-platform/sandboxes/*; do
     echo "$id"
 done
 """
+
+
+def ensure_tools() -> None:
+    """Install mkfs.erofs for processes on the host (`make dev`, the tests). The platform's image has its own."""
+    with step("mkfs.erofs, for the direct engine's images") as current:
+        if on_path("mkfs.erofs"):
+            current.note("present")
+            return
+        try:
+            apt.install(apt.package_names([PACKAGE], release()))
+            current.note("installed")
+        except SetupError as error:
+            say(str(error))
+            current.note("missing: processes on the host use the Docker engine")
 
 
 def remove_sandboxes(of_node: str) -> list[str]:
