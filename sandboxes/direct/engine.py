@@ -23,6 +23,7 @@ from sandboxes.direct.runsc import Runsc
 from sandboxes.docker_engine import DockerEngine
 from sandboxes.engine import Container, ContainerState, EngineError, SandboxSpec
 from sandboxes.layout import CGROUP_PARENT, KIND_LABEL, PROGRAM, ROW_LABEL
+from sandboxes.models import EngineName
 
 END_TIMEOUT_S = 5.0
 LOOK_S = 0.005
@@ -33,6 +34,8 @@ EXIT = "exit"
 
 class DirectEngine:
     """See `sandboxes.engine.Engine`."""
+
+    name = EngineName.DIRECT.value
 
     def __init__(self, images: DockerEngine | None = None) -> None:
         self._folder: Path = settings.SANDBOX_RUN_DIR / "sandboxes"
@@ -90,6 +93,9 @@ class DirectEngine:
                 os.close(fd)
         if described["waits"]:
             self._runsc.wait_in_background(container_id, folder / EXIT)
+
+    def from_snapshot(self, container_id: str) -> bool:
+        return False
 
     def attach(self, container_id: str) -> channel.FifoChannel:
         return channel.FifoChannel(self._folder / container_id)
