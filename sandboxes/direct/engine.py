@@ -87,12 +87,13 @@ class DirectEngine:
         except OSError as e:
             raise EngineError(f"start: {e}") from e
         try:
-            self._runsc.run(container_id, folder, described["flags"], fds)
+            if described["waits"]:
+                self._runsc.run_and_record(container_id, folder, described["flags"], fds, folder / EXIT)
+            else:
+                self._runsc.run(container_id, folder, described["flags"], fds)
         finally:
             for fd in fds:
                 os.close(fd)
-        if described["waits"]:
-            self._runsc.wait_in_background(container_id, folder / EXIT)
 
     def from_snapshot(self, container_id: str) -> bool:
         return False
