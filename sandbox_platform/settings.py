@@ -288,6 +288,8 @@ SANDBOX_NODE = os.environ.get("SANDBOX_NODE") or socket.gethostname()
 SANDBOX_LABEL = "sandbox-platform"
 # What starts sandboxes: docker, or direct (runsc without Docker; the node's processes need more rights for it).
 SANDBOX_ENGINE = envchoice("SANDBOX_ENGINE", "docker", ("docker", "direct"))
+# Why `make` chose it, for the doctor.
+SANDBOX_ENGINE_REASON = os.environ.get("SANDBOX_ENGINE_REASON") or ""
 DOCKER_HOST = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
 SANDBOX_GVISOR_RUNTIME = os.environ.get("SANDBOX_GVISOR_RUNTIME") or "runsc"
 # The /etc/hosts of every sandbox, on Docker's host. `make` writes it.
