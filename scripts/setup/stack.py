@@ -211,7 +211,7 @@ def remove_sandboxes(of_node: str) -> list[str]:
 
 
 def clean() -> None:
-    """Remove everything in Docker with this node's label: stack, sandboxes and database. Keep images and .env."""
+    """Remove this node's stack, sandboxes, database and unpacked images. Keep Docker's images and .env."""
     label = f"label={LABEL}={node()}"
     with step(f"removing everything labelled {LABEL}={node()}") as current:
         removed = [f"container {name}" for name in remove_sandboxes(node() + DEV_SUFFIX)]
@@ -225,6 +225,7 @@ def clean() -> None:
             if left := ids(kind, label):
                 names = ", ".join(left.values())
                 raise SetupError("make clean", f"{kind} left: {names}", f"docker {kind} rm {' '.join(left)}")
+        removed += direct.remove_all()
         removed = list(dict.fromkeys(removed))
         for name in removed:
             say(f"    removed {name}")
