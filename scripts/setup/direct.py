@@ -31,6 +31,13 @@ for folder in "$run"/sandboxes/*; do
     rm -rf "$folder" "$run/runsc/${id}_"* "$run/runsc/runsc-$id.sock"
     echo "$id"
 done
+# What a sandbox without a folder left. The names of Docker's containers are longer. A cgroup with processes stays.
+hex=[0-9a-f] hex=$hex$hex$hex$hex hex=$hex$hex$hex$hex hex=$hex$hex
+for group in "$2"/sys/fs/cgroup/sandbox-platform/$hex "$2"/sys/fs/cgroup/*/sandbox-platform/$hex; do
+    [ -d "$group" ] && [ ! -d "$run/sandboxes/${group##*/}" ] || continue
+    [ -z "$(find "$group" -maxdepth 0 -mmin +1)" ] || rmdir "$group" 2> /dev/null
+done
+exit 0
 """
 # $1: the root of the file system. Another node of this machine (make dev) may have sandboxes: then all stays.
 TIDY = r"""

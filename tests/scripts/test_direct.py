@@ -106,3 +106,14 @@ def test_nothing_is_removed_while_another_node_has_sandboxes(root: Path, tree: s
     make(root, "alive", "another", tree=tree, processes="12\n")
     assert direct.remove_all(str(root)) == []
     assert (root / "var/lib/sandbox-platform/images").exists()
+
+
+def test_cgroup_without_a_folder_is_removed_when_it_is_old(root: Path) -> None:
+    parent = root / "sys/fs/cgroup/memory/sandbox-platform"
+    ours, fresh, dockers = (parent / name for name in ("a" * 32, "b" * 32, "c" * 64))
+    for group in (ours, fresh, dockers):
+        group.mkdir(parents=True)
+    for group in (ours, dockers):
+        os.utime(group, (1, 1))
+    assert direct.remove_sandboxes(NODE, str(root)) == []
+    assert sorted(parent.iterdir()) == [fresh, dockers]
