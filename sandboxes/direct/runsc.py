@@ -13,6 +13,7 @@ from pathlib import Path
 from django.conf import settings
 
 from sandboxes.direct import reaper
+from sandboxes.docker_engine import HOST_BIN
 from sandboxes.engine import EngineError
 from sandboxes.gvisor import released, version_of
 
@@ -20,6 +21,8 @@ TIMEOUT_S = 60
 LOG = "runsc.log"
 # Where the set-up puts the versions of gVisor that it builds.
 BUILDS = "/usr/local/lib/sandbox-platform/gvisor"
+# The last is the host's folder that docker-compose.yml mounts.
+PATH = f"{os.environ.get('PATH', os.defpath)}:{HOST_BIN}"
 FLAGS = (
     # Nothing to attack, nowhere to send to.
     "--network=none",
@@ -32,18 +35,22 @@ def binary() -> str:
     """Return the path of the newest runsc, or ""."""
     built = [str(path) for path in Path(BUILDS).glob("*/runsc") if os.access(path, os.X_OK)]
     newest = max(built, key=lambda path: (str(released(version_of(path))), path), default="")
-    return settings.SANDBOX_RUNSC or newest or shutil.which("runsc") or ""
+    return settings.SANDBOX_RUNSC or newest or shutil.which("runsc", path=PATH) or ""
 
 
 class Runsc:
     def __init__(self) -> None:
         self._root: Path = settings.SANDBOX_RUN_DIR / "runsc"
+        self._found = ""
 
-    @functools.cached_property
+    @property
     def _path(self) -> str:
-        if not (path := binary()):
+        # `make setup` may have replaced the version that this process started with.
+        if not os.path.exists(self._found):
+            self._found = binary()
+        if not self._found:
             raise EngineError("runsc is missing on this node; `make setup` installs it")
-        return path
+        return self._found
 
     def _command(self, flags: Sequence[str], *words: str | Path) -> list[str | Path]:
         return [self._path, f"--root={self._root}", *FLAGS, *flags, *words]

@@ -1,6 +1,7 @@
 """The checks of the engine, on fake folders and cgroup trees; test_live.py runs real sandboxes."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from sandbox_platform.doctor import Status, direct, run
 from sandboxes.direct import trial
 from sandboxes.direct.engine import DirectEngine
 from sandboxes.models import Sandbox
+from tests.live import ROOT
 
 MORE_THAN_ENOUGH = "000001ffffffffff"
 NAME = "ab" * 16
@@ -138,3 +140,10 @@ def test_cgroup_without_a_folder_is_left_over_unless_it_is_of_others(
     group.mkdir(parents=True)
     (group / "cgroup.procs").write_text(processes)
     assert direct.left_over("left").status is status
+
+
+def test_stack_grants_what_is_checked_and_no_more() -> None:
+    text = (ROOT / "docker-compose.direct.yml").read_text()
+    granted = re.findall(r"^    - ([A-Z_]+)$", text, re.MULTILINE)
+    assert sorted(granted) == sorted(direct.NEEDED)
+    assert "privileged" not in text

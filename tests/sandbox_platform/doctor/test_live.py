@@ -29,7 +29,8 @@ def test_sound_node_passes(check) -> None:
 
 @pytest.fixture
 def sandboxes_differ(monkeypatch: pytest.MonkeyPatch):
-    """Makes the engine start them with other host settings."""
+    """Makes the Docker engine start them with other host settings."""
+    monkeypatch.setattr(live, "get_engine", docker_engine.get_engine)
     original = docker_engine.container_config
 
     def differ(**changes: object) -> None:
