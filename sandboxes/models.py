@@ -35,7 +35,8 @@ class Sandbox(models.Model):
     network = models.CharField(max_length=6, choices=Network.choices, default=Network.NONE)
     image_id = models.CharField(max_length=80, blank=True)
     runsc_version = models.CharField(max_length=100, blank=True)
-    engine = models.CharField(max_length=10, choices=EngineName.choices, blank=True)
+    # The database has the default, too: nodes of an earlier release go on inserting rows during an upgrade.
+    engine = models.CharField(max_length=10, choices=EngineName.choices, blank=True, default="", db_default="")
     # Whether it was restored from a snapshot of a started runner. Null until it has started.
     snapshot = models.BooleanField(null=True, blank=True)
     state = models.CharField(max_length=8, choices=SandboxState.choices, default=SandboxState.STARTING)

@@ -176,7 +176,7 @@ class Execution(models.Model):
     environment = models.JSONField(default=dict)
     artifact_suffixes = models.JSONField(null=True, help_text="Endings of the artifacts to keep; null keeps all.")
     runsc_version = models.CharField(max_length=100, blank=True)
-    engine = models.CharField(max_length=10, choices=EngineName.choices, blank=True)
+    engine = models.CharField(max_length=10, choices=EngineName.choices, blank=True, default="", db_default="")
     snapshot = models.BooleanField(
         null=True, help_text="Whether the sandbox was restored from a snapshot of a started runner."
     )
