@@ -16,7 +16,8 @@ from tests.live import ROOT, eventually, free_port
 class Stack:
     """The Compose stack under another name, beside the one that may be running."""
 
-    def __init__(self) -> None:
+    def __init__(self, *files: str) -> None:
+        self._files = [word for file in ("docker-compose.yml", *files) for word in ("-f", file)]
         self.node = f"test-stack-{uuid.uuid4().hex[:8]}"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -32,7 +33,7 @@ class Stack:
 
     def compose(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command("compose", "-f", "docker-compose.yml", *words),
+            command("compose", *self._files, *words),
             cwd=ROOT, env=self._environment, capture_output=True, text=True, check=False, timeout=180,
         )  # fmt: skip
 
