@@ -60,6 +60,16 @@ declare(
 )
 declare(
     Job(
+        "Unpack images",
+        "Direct engine: unpack the images of enabled runtimes, one at a time, before a run waits for that.",
+        timedelta(seconds=10),
+        unpacked.prepare,
+        look_every_s=10.0,
+        first_s=30.0,
+    )
+)
+declare(
+    Job(
         "Remove unpacked images",
         "Direct engine: remove images of this node that nothing needs any more, and keep to SANDBOX_IMAGE_DISK.",
         timedelta(minutes=10),

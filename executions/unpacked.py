@@ -1,4 +1,4 @@
-"""Removes images that the direct engine unpacked on this node and that nothing needs any more."""
+"""The direct engine's unpacked images: made before a run needs them, and removed when nothing needs them any more."""
 
 import logging
 from contextlib import suppress
@@ -7,12 +7,26 @@ from django.conf import settings
 
 from executions.models import Execution
 from runtimes.models import Runtime
+from sandboxes.direct.engine import DirectEngine
 from sandboxes.direct.images import Store
 from sandboxes.engine import Engine, ImageMissing
 from sandboxes.engines import get_engine
 from sandboxes.models import EngineName, Sandbox
 
 logger = logging.getLogger(__name__)
+
+
+def prepare() -> None:
+    """Unpack one image of an enabled runtime that has no copy on this node yet, within SANDBOX_IMAGE_DISK."""
+    engine, store = get_engine(), Store(settings.SANDBOX_IMAGE_DIR)
+    if not isinstance(engine, DirectEngine) or store.size_bytes() >= settings.SANDBOX_IMAGE_DISK_BYTES:
+        return
+    here = set(store.names())
+    for runtime in Runtime.objects.enabled():
+        with suppress(ImageMissing):
+            if engine.image_id(runtime.live_image).removeprefix("sha256:") not in here:
+                engine.unpacked(runtime.live_image)
+                return
 
 
 def sweep() -> None:

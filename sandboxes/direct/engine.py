@@ -45,12 +45,7 @@ class DirectEngine:
         self._runsc = Runsc()
 
     def create(self, spec: SandboxSpec) -> str:
-        image_id = self._images.image_id(spec.image)
-
-        def export(archive: IO[bytes]) -> dict[str, Any]:
-            return self._images.export(image_id, archive)
-
-        image = self._store.image(image_id, export)
+        image = self.unpacked(spec.image)
         name = secrets.token_hex(16)
         folder = self._folder / name
         try:
@@ -75,6 +70,15 @@ class DirectEngine:
             shutil.rmtree(folder, ignore_errors=True)
             raise EngineError(f"create: {e}") from e
         return name
+
+    def unpacked(self, image: str) -> bundle.Image:
+        """Return an image's unpacked copy, made first if the node has none. Raises ImageMissing."""
+        image_id = self._images.image_id(image)
+
+        def export(archive: IO[bytes]) -> dict[str, Any]:
+            return self._images.export(image_id, archive)
+
+        return self._store.image(image_id, export)
 
     def start(self, container_id: str) -> None:
         folder = self._folder / container_id

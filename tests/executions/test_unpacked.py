@@ -1,4 +1,4 @@
-"""Which of the direct engine's unpacked images a sweep keeps."""
+"""Which images are unpacked ahead, and which a sweep keeps."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,9 @@ from pytest_django import Settings
 from executions import unpacked
 from executions.models import Execution, Status
 from runtimes.models import Runtime
-from sandboxes.engine import EngineError
+from sandboxes.direct.bundle import Image
+from sandboxes.direct.engine import DirectEngine
+from sandboxes.engine import EngineError, ImageMissing
 from sandboxes.models import Sandbox
 from tests.sandboxes.stub_engine import StubEngine
 
@@ -69,3 +71,60 @@ def test_node_of_the_docker_engine_sweeps_nothing(images: Path, settings: Settin
     settings.SANDBOX_ENGINE = "docker"
     unpacked.sweep()
     assert list(images.glob("*.erofs")) != []
+
+
+class Unpacking(DirectEngine):
+    """Counts instead of unpacking."""
+
+    def __init__(self, folder: Path) -> None:
+        self._place = folder
+        self.missing: set[str] = set()
+        self.made: list[str] = []
+
+    def image_id(self, image: str) -> str:
+        if image in self.missing:
+            raise ImageMissing(image)
+        return f"sha256:{image}"
+
+    def unpacked(self, image: str) -> Image:
+        self.made.append(image)
+        (self._place / f"{image}.json").touch()
+        return Image("", (), {}, ())
+
+
+@pytest.fixture
+def unpacking(images: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Unpacking:
+    settings.SANDBOX_IMAGE_DISK_BYTES = 1024
+    engine = Unpacking(images)
+    monkeypatch.setattr(unpacked, "get_engine", lambda: engine)
+    return engine
+
+
+@pytest.fixture
+def two(python_runtime: Runtime) -> None:
+    Runtime.objects.update(image="one")
+    Runtime.objects.create(slug="two", name="Two", image="two", source_file="f")
+    Runtime.objects.create(slug="off", name="Off", image="off", source_file="f", enabled=False)
+
+
+def test_images_of_enabled_runtimes_are_unpacked_one_at_a_time(two: None, unpacking: Unpacking) -> None:
+    for _ in range(4):
+        unpacked.prepare()
+    assert sorted(unpacking.made) == ["one", "two"]
+
+
+def test_image_that_is_not_in_docker_is_passed_over(two: None, unpacking: Unpacking) -> None:
+    unpacking.missing = {"one"}
+    unpacked.prepare()
+    assert unpacking.made == ["two"]
+
+
+def test_nothing_is_unpacked_ahead_beyond_the_bound(two: None, unpacking: Unpacking, images: Path) -> None:
+    (images / "large.erofs").write_bytes(bytes(1024))
+    unpacked.prepare()
+    assert unpacking.made == []
+
+
+def test_docker_engine_unpacks_nothing(two: None, engine: StubEngine, images: Path) -> None:
+    unpacked.prepare()
+    assert list(images.glob("*.json")) == []
