@@ -71,9 +71,10 @@ class Store:
                     _command(["tar", "-x", "-p", "--exclude=dev/*", "-C", root], stdin=archive)
                 volumes = sorted(found.get("Volumes") or ())
                 _prepare(root, volumes)
-                # Data inside of inodes makes gVisor fail with EFAULT.
+                # Data inside of inodes makes gVisor fail with EFAULT. Files keep their times, by which Python tells
+                # whether its compiled files are still true.
                 made = Path(work, "image")
-                _command(["mkfs.erofs", "-d0", "-E", "noinline_data", "-T", "0", made, root])
+                _command(["mkfs.erofs", "-d0", "-E", "noinline_data", made, root])
                 described = {
                     "entrypoint": found.get("Entrypoint") or [],
                     "environment": dict(pair.partition("=")[::2] for pair in found.get("Env") or ()),

@@ -12,6 +12,7 @@ import pytest
 from sandboxes.direct.images import Store
 from sandboxes.engine import EngineError, ImageMissing
 
+TIME = 1_600_000_000  # 2020-09-13
 ID = "sha256:" + "a" * 64
 Entry = tuple[str, bytes, str]  # name, type, content or target
 CONFIG = {"Entrypoint": ["/runner"], "Env": ["A=b=c"], "Volumes": {"/data": {}}}
@@ -22,7 +23,7 @@ def exporter(*entries: Entry, config: dict[str, Any] | None = None) -> Callable[
         with tarfile.open(fileobj=archive, mode="w") as tar:
             for name, kind, text in entries:
                 entry = tarfile.TarInfo(name)
-                entry.type, entry.mode = kind, 0o755
+                entry.type, entry.mode, entry.mtime = kind, 0o755, TIME
                 if kind == tarfile.REGTYPE:
                     entry.size = len(text)
                 elif kind == tarfile.SYMTYPE:
@@ -102,3 +103,8 @@ def test_removed_image_is_gone(store: Store) -> None:
     [name] = store.names()
     store.remove(name)
     assert (store.names(), store.size_bytes()) == ([], 0)
+
+
+def test_files_keep_their_times(store: Store) -> None:
+    image = store.image(ID, exporter(("module.py", tarfile.REGTYPE, "pass")))
+    assert "2020-09-13" in extracted(image.file, "/module.py")
