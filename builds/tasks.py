@@ -18,6 +18,7 @@ from builds.swapping import go_live
 from executions.services import db_text
 from sandbox_platform.kit.failures import without_text
 from sandboxes.engine import EngineError
+from sandboxes.engines import get_engine
 from sandboxes.images import NobodyAnswers
 
 logger = logging.getLogger(__name__)
@@ -70,7 +71,9 @@ def carry_out(engine: BuildEngine, build: RuntimeBuild, record: Record) -> None:
     make(engine, build, record)
     if not RuntimeBuild.objects.filter(pk=build.pk, state=BuildState.BUILDING).update(state=BuildState.PROBING):
         raise Lost
-    probe(engine, build.runtime, build.image_id, build.packages, record)
+    # Docker makes the image, and the node's engine starts its sandboxes. The direct engine unpacks it here for the
+    # first of them, so that no run waits for that.
+    probe(get_engine(), build.runtime, build.image_id, build.packages, record)
     record.step("probes passed")
     try:
         problem = services.availability_problem(build.image_id)
@@ -80,7 +83,7 @@ def carry_out(engine: BuildEngine, build: RuntimeBuild, record: Record) -> None:
         keep(build, f"{problem} Copy the image there (docker save, docker load), then activate this build.")
         return
     record.step("starting warm sandboxes")
-    go_live(engine, build)
+    go_live(get_engine(), build)
 
 
 def keep(build: RuntimeBuild, why: str) -> None:
@@ -110,7 +113,7 @@ def activate_build(build_id: int) -> None:
     if build is None:
         return
     try:
-        go_live(get_build_engine(), build)
+        go_live(get_engine(), build)
     except (BuildFailed, EngineError) as e:
         fields = {"error": db_text(f"Not activated: {e}"), "progress": ""}
         RuntimeBuild.objects.filter(pk=build_id).update(**fields)

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from executions import figures, reaper
+from executions import figures, reaper, unpacked
 from executions.models import Rollup
 from sandbox_platform.kit.jobs import TICK_S, Job, LastRun, declare
 
@@ -56,5 +56,15 @@ declare(
         timedelta(hours=1),
         figures.roll_up,
         last_run=_counted,
+    )
+)
+declare(
+    Job(
+        "Remove unpacked images",
+        "Direct engine: remove images of this node that nothing needs any more, and keep to SANDBOX_IMAGE_DISK.",
+        timedelta(minutes=10),
+        unpacked.sweep,
+        look_every_s=600.0,
+        first_s=60.0,
     )
 )

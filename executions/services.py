@@ -16,7 +16,7 @@ from clients.admission import admit
 from clients.models import Client
 from executions.configuration import RunConfiguration
 from executions.limits import effective_limits
-from executions.models import STARTED_FROM, Artifact, Execution, InputFile, Mode, Outcome, Status
+from executions.models import STARTED_BY, STARTED_FROM, Artifact, Execution, InputFile, Mode, Outcome, Status
 from executions.models.execution import OPEN
 from executions.verdict import Verdict, cancellation
 from redaction import services as redaction
@@ -218,7 +218,7 @@ def finish(
 
 
 def _provenance(sandbox: Sandbox) -> dict[str, Any]:
-    names = (*STARTED_FROM, "node", "runsc_version")
+    names = (*STARTED_FROM, *STARTED_BY)
     return {name: getattr(sandbox, name) for name in names} | {"sandbox_id": sandbox.container_id}
 
 

@@ -288,6 +288,8 @@ SANDBOX_NODE = os.environ.get("SANDBOX_NODE") or socket.gethostname()
 SANDBOX_LABEL = "sandbox-platform"
 # What starts sandboxes: docker, or direct (runsc without Docker; the node's processes need more rights for it).
 SANDBOX_ENGINE = envchoice("SANDBOX_ENGINE", "docker", ("docker", "direct"))
+# Why `make` chose it, for the doctor.
+SANDBOX_ENGINE_REASON = os.environ.get("SANDBOX_ENGINE_REASON") or ""
 DOCKER_HOST = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
 SANDBOX_GVISOR_RUNTIME = os.environ.get("SANDBOX_GVISOR_RUNTIME") or "runsc"
 # The /etc/hosts of every sandbox, on Docker's host. `make` writes it.
@@ -310,6 +312,8 @@ SANDBOX_EGRESS_LISTEN = os.environ.get("SANDBOX_EGRESS_LISTEN") or "127.0.0.1:31
 SANDBOX_RUNSC = os.environ.get("SANDBOX_RUNSC") or ""
 SANDBOX_RUN_DIR = Path(os.environ.get("SANDBOX_RUN_DIR") or "/run/sandbox-platform")
 SANDBOX_IMAGE_DIR = Path(os.environ.get("SANDBOX_IMAGE_DIR") or "/var/lib/sandbox-platform/images")
+# Disk space for them. Images that are needed now stay even beyond it.
+SANDBOX_IMAGE_DISK_BYTES = envmemory("SANDBOX_IMAGE_DISK", "20g")
 # The host's cgroup tree, from which a sandbox's CPU time and peak memory are read. In a container it is a read-only
 # mount of the host's.
 SANDBOX_CGROUP_ROOT = Path(os.environ.get("SANDBOX_CGROUP_ROOT") or "/sys/fs/cgroup")

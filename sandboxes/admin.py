@@ -33,6 +33,8 @@ class SandboxAdmin(ReadOnlyAdmin[Sandbox]):
         "profile_revision",
         "profile_sha256",
         "runsc_version",
+        "engine",
+        "snapshot",
         "created_at",
         "ready_at",
         "claimed_at",

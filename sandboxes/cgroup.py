@@ -1,6 +1,11 @@
-"""Reads a sandbox's CPU time and memory from the host's cgroups (v1 and v2)."""
+"""The host's cgroups (v1 and v2): a sandbox's CPU time and memory, and for the direct engine its processes.
+
+The direct engine's cgroups are made by runsc, in the tree itself and not through systemd, so they have the same path
+under either cgroup driver of Docker.
+"""
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -38,17 +43,36 @@ def held_bytes(container_id: str) -> int | None:
     return None
 
 
+def memory_limit(container_id: str) -> int | None:
+    """Return the memory limit that the kernel enforces for a sandbox in bytes, or None if there is none."""
+    for _, memory in _places(settings.SANDBOX_CGROUP_ROOT, container_id):
+        for name in ("memory.limit_in_bytes", "memory.max"):
+            with contextlib.suppress(OSError, ValueError):  # "max": no limit
+                return int((memory / name).read_text())
+    return None
+
+
 def processes(container_id: str) -> list[int]:
     """Return the host's processes of a sandbox of the direct engine. Raises OSError if they cannot be read."""
     found = []
     for folder in _own(container_id):
-        with contextlib.suppress(FileNotFoundError):
+        try:
             found += [int(pid) for pid in (folder / "cgroup.procs").read_text().split()]
+        except OSError as e:
+            # ENODEV: removed between opening and reading.
+            if e.errno not in (errno.ENOENT, errno.ENODEV):
+                raise
     return found
 
 
 def kill(container_id: str) -> None:
     """Send SIGKILL to all processes of a sandbox of the direct engine."""
+    for folder in _own(container_id):
+        # Cgroup v2, Linux 5.14: all at once, also those that are being forked.
+        if (folder / "cgroup.kill").exists():
+            with contextlib.suppress(FileNotFoundError):
+                (folder / "cgroup.kill").write_text("1")
+                return
     killed: set[int] = set()
     while fresh := set(processes(container_id)) - killed:
         for pid in fresh:
@@ -85,10 +109,42 @@ def remove(container_id: str) -> None:
             folder.rmdir()
 
 
+def names() -> set[str]:
+    """Return the names of the cgroups of all sandboxes on cgroupfs, whichever engine started them."""
+    found = set()
+    for parent in _own(""):
+        with contextlib.suppress(OSError):
+            found |= {folder.name for folder in parent.iterdir() if folder.is_dir()}
+    return found
+
+
+def version() -> int:
+    return 2 if (settings.SANDBOX_CGROUP_ROOT / "cgroup.controllers").exists() else 1
+
+
+def missing_controllers() -> list[str]:
+    """Return the controllers that limit a sandbox and that the host's tree does not have."""
+    root = settings.SANDBOX_CGROUP_ROOT
+    if version() == 2:
+        here = (root / "cgroup.controllers").read_text().split()
+        return [name for name in ("cpu", "memory", "pids") if name not in here]
+    return [name for name in ("cpu", "cpuacct", "memory", "pids") if not (root / name).is_dir()]
+
+
+def check_writable() -> None:
+    """Make and remove a cgroup beside the sandboxes'. Raises OSError."""
+    root = settings.SANDBOX_CGROUP_ROOT
+    parent = (root if version() == 2 else root / "memory") / settings.SANDBOX_LABEL
+    parent.mkdir(exist_ok=True)
+    probe = parent / f"probe-{os.getpid()}"
+    probe.mkdir(exist_ok=True)
+    probe.rmdir()
+
+
 def _own(container_id: str) -> list[Path]:
     root = settings.SANDBOX_CGROUP_ROOT
     path = f"{settings.SANDBOX_LABEL}/{container_id}"
-    if (root / "cgroup.controllers").exists():
+    if version() == 2:
         return [root / path]
     return [folder for controller in root.iterdir() if (folder := controller / path).exists()]
 

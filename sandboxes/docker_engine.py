@@ -35,6 +35,7 @@ from sandboxes.layout import (
     WORKSPACE,
     capabilities,
 )
+from sandboxes.models import EngineName
 
 API_TIMEOUT_S = 60
 END_TIMEOUT_S = 5
@@ -99,6 +100,7 @@ class DockerChannel:
 
 
 class DockerEngine:
+    name = EngineName.DOCKER.value
     timeout_s = API_TIMEOUT_S
 
     def __init__(self) -> None:
@@ -135,6 +137,9 @@ class DockerEngine:
     def start(self, container_id: str) -> None:
         with engine_errors("start"):
             self._api.start(container_id)
+
+    def from_snapshot(self, container_id: str) -> bool:
+        return False
 
     def attach(self, container_id: str) -> DockerChannel:
         with engine_errors("attach"):

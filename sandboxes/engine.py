@@ -1,4 +1,4 @@
-"""The interface of a container engine. Its only implementation is docker_engine."""
+"""The interface of an engine, which starts sandboxes: docker_engine or direct.engine; see sandboxes.engines."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -71,10 +71,15 @@ class Channel(Protocol):
 class Engine(Protocol):
     """Every method raises EngineError when the engine fails, and has a time limit."""
 
+    name: str  # of sandboxes.models.EngineName
+
     def create(self, spec: SandboxSpec) -> str:
         """Create a container without starting it; return its id. Raises ImageMissing."""
 
     def start(self, container_id: str) -> None: ...
+
+    def from_snapshot(self, container_id: str) -> bool:
+        """Return whether a started container was restored from a snapshot."""
 
     def attach(self, container_id: str) -> Channel:
         """Open a channel. Attach before `start` or while the sandbox writes nothing: output may be lost meanwhile."""

@@ -11,11 +11,16 @@ class SandboxState(models.TextChoices):
     USED = "used", "Used"  # to be removed by the keeper
 
 
+class EngineName(models.TextChoices):
+    DOCKER = "docker", "Docker"
+    DIRECT = "direct", "Direct"
+
+
 class Sandbox(models.Model):
     """A sandbox, from before its container is created until after the container is removed.
 
     These rows are the pool, and no process owns it: any worker of the node can claim a ready sandbox, and after a
-    crash the keeper reconciles the rows with Docker's containers.
+    crash the keeper reconciles the rows with the engine's containers.
     """
 
     container_id = models.CharField(max_length=64, blank=True)
@@ -30,6 +35,9 @@ class Sandbox(models.Model):
     network = models.CharField(max_length=6, choices=Network.choices, default=Network.NONE)
     image_id = models.CharField(max_length=80, blank=True)
     runsc_version = models.CharField(max_length=100, blank=True)
+    engine = models.CharField(max_length=10, choices=EngineName.choices, blank=True)
+    # Whether it was restored from a snapshot of a started runner. Null until it has started.
+    snapshot = models.BooleanField(null=True, blank=True)
     state = models.CharField(max_length=8, choices=SandboxState.choices, default=SandboxState.STARTING)
     # No foreign key: executions are history and outlive every sandbox.
     execution_id = models.UUIDField(null=True, blank=True)

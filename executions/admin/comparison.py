@@ -94,6 +94,7 @@ def _facts(earlier: Execution, later: Execution) -> Iterator[Fact]:
     yield _measured("Peak memory", earlier.peak_memory_bytes, later.peak_memory_bytes, format_bytes)
     yield _measured("From queue to end", _total_ms(earlier), _total_ms(later), format_ms)
     yield Fact("Start", *({True: "warm", False: "cold", None: "unknown"}[each.warm] for each in both))
+    yield Fact("Engine", *(rendering.engine_of(each) for each in both))
     yield Fact("Artifacts", earlier.artifact_count, later.artifact_count)
 
 

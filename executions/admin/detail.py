@@ -57,6 +57,7 @@ def context_of(request: HttpRequest, execution: Execution) -> dict[str, Any]:
         "resources": rendering.resources(execution),
         "limits": rendering.limits(execution),
         "exit": rendering.exit_of(execution),
+        "engine": rendering.engine_of(execution),
         "runtime_environment": html.pairs(execution.environment),
         "downloads": _downloads(execution),
         "message": execution.message and html.text(execution.message),

@@ -45,7 +45,10 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
         "memory",
         "marks",
     )
-    list_filter = ("status", "outcome", "runtime", "client", LabelFilter, DurationFilter, EndpointFilter, "warm")
+    list_filter = (
+        *("status", "outcome", "runtime", "client", LabelFilter, DurationFilter, EndpointFilter),
+        *("warm", "engine", "snapshot"),
+    )
     list_select_related = ("runtime", "client")
     list_per_page = 50
     list_before_template = "executions/list_tools.html"

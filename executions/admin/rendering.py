@@ -23,15 +23,23 @@ PHASES = (
 
 
 def marks(execution: Execution) -> SafeString:
-    """Return short marks for a row of the list: cold start, files, batch, rerun, callback, and labels."""
+    """Return short marks for a row of the list: cold start, snapshot, files, batch, rerun, callback, and labels."""
     counts = ((execution.input_count, "in"), (execution.artifact_count, "out"))
     words = ["cold"] if execution.warm is False else []
+    words += ["snapshot"] if execution.snapshot else []
     words += [f"{count} {name}" for count, name in counts if count]
     words += ["batch"] if execution.batch_id else []
     words += ["rerun"] if execution.rerun_of else []
     words += ["callback"] if execution.callback_url else []
     words += [f"{name}: {value}" for name, value in list(execution.labels.items())[:SHOWN_LABELS]]
     return format_html_join(" ", '<span class="label" title="{}">{}</span>', ((word, word[:60]) for word in words))
+
+
+def engine_of(execution: Execution) -> str:
+    name = execution.get_engine_display()
+    if execution.snapshot is None or not name:
+        return name or "unknown"
+    return f"{name}, {'from a snapshot' if execution.snapshot else 'without a snapshot'}"
 
 
 def _milliseconds(execution: Execution, begin: str, end: str) -> float | None:

@@ -1,11 +1,12 @@
 from executions.models.execution import PHASE_TIMES, Artifact, Execution, InputFile, Mode, Outcome, Status
 from executions.models.hourly import HourlyCount, HourlyTime, Rollup
 from executions.models.output import OutputChunk
-from executions.models.provenance import STARTED_FROM
+from executions.models.provenance import STARTED_BY, STARTED_FROM
 from executions.models.searches import SavedSearch
 
 __all__ = [
     "PHASE_TIMES",
+    "STARTED_BY",
     "STARTED_FROM",
     "Artifact",
     "Execution",

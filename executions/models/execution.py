@@ -9,6 +9,7 @@ from clients.models.client import Client
 from executions.models.lookup import SORT_KEYS, search_vector
 from runtimes.models import Network, Runtime
 from sandbox_platform.kit.notify import CALLBACK, FINISHED, POOL, PROGRESS, USED
+from sandboxes.models import EngineName
 
 
 class Status(models.TextChoices):
@@ -175,6 +176,10 @@ class Execution(models.Model):
     environment = models.JSONField(default=dict)
     artifact_suffixes = models.JSONField(null=True, help_text="Endings of the artifacts to keep; null keeps all.")
     runsc_version = models.CharField(max_length=100, blank=True)
+    engine = models.CharField(max_length=10, choices=EngineName.choices, blank=True)
+    snapshot = models.BooleanField(
+        null=True, help_text="Whether the sandbox was restored from a snapshot of a started runner."
+    )
     node = models.CharField(max_length=100, blank=True)
     sandbox_id = models.CharField(max_length=64, blank=True)
     remote_address = models.GenericIPAddressField(null=True)

@@ -1,10 +1,19 @@
 from collections.abc import Callable, Iterator
 
-from sandbox_platform.doctor import database, docker, history, host, live, profiles, service
+from django.conf import settings
+
+from sandbox_platform.doctor import database, direct, docker, history, host, live, profiles, service
 from sandbox_platform.doctor.check import Check, broken
 
 CHECKS: dict[str, Callable[[str], Check]] = {
+    "engine": direct.chosen,
     "Docker": docker.engine,
+    "engine's rights": direct.rights,
+    "engine's tools": direct.tools,
+    "cgroups": direct.cgroups,
+    "run folder": direct.run_folder,
+    "image folder": direct.image_folder,
+    "left over": direct.left_over,
     "gVisor registered": docker.runtime_registered,
     "gVisor version": docker.runsc_version,
     "images": docker.images,
@@ -32,11 +41,18 @@ CHECKS: dict[str, Callable[[str], Check]] = {
     "access": host.access,
     "debug": host.debug,
 }
+# The checks that only matter for one engine.
+ONLY = {
+    "docker": {"gVisor registered", "gVisor version", "seccomp traced", "egress registered"},
+    "direct": {"engine's rights", "engine's tools", "cgroups", "run folder", "image folder", "left over"},
+}
 
 
 def run_all() -> Iterator[Check]:
+    skipped = {name for engine, names in ONLY.items() if engine != settings.SANDBOX_ENGINE for name in names}
     for name, check in CHECKS.items():
-        yield run(name, check)
+        if name not in skipped:
+            yield run(name, check)
 
 
 def run(name: str, check: Callable[[str], Check]) -> Check:

@@ -18,11 +18,12 @@ from django.conf import settings
 
 from sandboxes import cgroup
 from sandboxes.direct import bundle, channel
-from sandboxes.direct.images import Store
+from sandboxes.direct.images import node_store
 from sandboxes.direct.runsc import Runsc
 from sandboxes.docker_engine import DockerEngine
 from sandboxes.engine import Container, ContainerState, EngineError, SandboxSpec
 from sandboxes.layout import CGROUP_PARENT, KIND_LABEL, PROGRAM, ROW_LABEL
+from sandboxes.models import EngineName
 
 END_TIMEOUT_S = 5.0
 LOOK_S = 0.005
@@ -34,11 +35,13 @@ EXIT = "exit"
 class DirectEngine:
     """See `sandboxes.engine.Engine`."""
 
+    name = EngineName.DIRECT.value
+
     def __init__(self, images: DockerEngine | None = None) -> None:
         self._folder: Path = settings.SANDBOX_RUN_DIR / "sandboxes"
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._images = images or DockerEngine()
-        self._store = Store(settings.SANDBOX_IMAGE_DIR)
+        self._store = node_store()
         self._runsc = Runsc()
 
     def create(self, spec: SandboxSpec) -> str:
@@ -84,12 +87,16 @@ class DirectEngine:
         except OSError as e:
             raise EngineError(f"start: {e}") from e
         try:
-            self._runsc.run(container_id, folder, described["flags"], fds)
+            if described["waits"]:
+                self._runsc.run_and_record(container_id, folder, described["flags"], fds, folder / EXIT)
+            else:
+                self._runsc.run(container_id, folder, described["flags"], fds)
         finally:
             for fd in fds:
                 os.close(fd)
-        if described["waits"]:
-            self._runsc.wait_in_background(container_id, folder / EXIT)
+
+    def from_snapshot(self, container_id: str) -> bool:
+        return False
 
     def attach(self, container_id: str) -> channel.FifoChannel:
         return channel.FifoChannel(self._folder / container_id)

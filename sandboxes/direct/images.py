@@ -4,21 +4,31 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
+
+from django.conf import settings
 
 from sandboxes.direct.bundle import MOUNT_POINTS, Image
 from sandboxes.engine import EngineError, ImageMissing
 from sandboxes.layout import HOSTNAME
 
+logger = logging.getLogger(__name__)
+
 MAKE_TIMEOUT_S = 600
+# An image that is not needed now may be asked for again: a rollback, a rerun.
+UNUSED_S = 24 * 3600
+# Raise it when images are made in another way: those of before are made again.
+LAYOUT = 2
 CONTENT_ID = re.compile(r"sha256:[0-9a-f]{64}")
 # As on any machine: the sandbox has a loopback interface, and its own name.
 HOSTS = f"127.0.0.1 localhost\n127.0.1.1 {HOSTNAME}\n::1 localhost ip6-localhost ip6-loopback\n"
@@ -28,10 +38,15 @@ SHOWN = 12
 
 
 class Store:
-    """A folder with a file and a description for each image. Safe for several processes at once."""
+    """A folder with a file and a description for each image. Safe for several processes at once.
 
-    def __init__(self, folder: Path) -> None:
+    `checked`: folder for marks of the images whose content was compared with their checksum; it is empty after a
+    restart of the host.
+    """
+
+    def __init__(self, folder: Path, checked: Path) -> None:
         self._folder = folder
+        self._checked = checked
         self._known: dict[str, Image] = {}
 
     def image(self, image_id: str, export: Callable[[IO[bytes]], dict[str, Any]]) -> Image:
@@ -40,15 +55,43 @@ class Store:
         `export` writes the image's file system as a tar archive and returns Docker's configuration of the image.
         Raises EngineError.
         """
-        if image_id not in self._known:
-            name = _name(image_id)
-            with self._locked(name):
-                if not self._described(name).exists():
-                    self._make(name, export)
-                self._known[image_id] = self._read(name)
-        with contextlib.suppress(OSError):
-            os.utime(self._known[image_id].file)  # tells `remove_unused` which ones are in use
+        if known := self._known.get(image_id):
+            with contextlib.suppress(OSError):
+                os.utime(known.file)  # tells `sweep` when it was last used
+                return known
+        name = _name(image_id)
+        with self._locked(name):
+            if not self._is_sound(name):
+                self._make(name, export)
+            self._known[image_id] = self._read(name)
+            os.utime(self._file(name))
         return self._known[image_id]
+
+    def _is_sound(self, name: str) -> bool:
+        """Return whether the image is there and has the content that it was made with."""
+        try:
+            described = json.loads(self._described(name).read_text())
+            mark = f"{described['sha256']} {self._file(name).stat().st_ino}"
+            # Reading an image takes seconds, so it is done once, not in every process.
+            sound = described["layout"] == LAYOUT and (
+                self._is_marked(name, mark) or _sha256(self._file(name)) == described["sha256"]
+            )
+            if sound:
+                self._checked.mkdir(mode=0o700, parents=True, exist_ok=True)
+                (self._checked / name).write_text(mark)
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError, KeyError) as e:
+            logger.warning("image %s cannot be read, and is made again: %s", name[:SHOWN], e)
+            return False
+        if not sound:
+            logger.warning("image %s is damaged or of an earlier release, and is made again", name[:SHOWN])
+        return bool(sound)
+
+    def _is_marked(self, name: str, mark: str) -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            return (self._checked / name).read_text() == mark
+        return False
 
     def _read(self, name: str) -> Image:
         described = json.loads(self._described(name).read_text())
@@ -80,6 +123,7 @@ class Store:
                     "environment": dict(pair.partition("=")[::2] for pair in found.get("Env") or ()),
                     "volumes": volumes,
                     "sha256": _sha256(made),
+                    "layout": LAYOUT,
                 }
                 made.chmod(0o444)
                 made.rename(self._file(name))
@@ -92,9 +136,15 @@ class Store:
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(self._folder / f"{name}.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        path = self._folder / f"{name}.lock"
+        while True:
+            with open(path, "w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                # `remove` may have removed this file meanwhile; another process would lock its successor.
+                with contextlib.suppress(FileNotFoundError):
+                    if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                        yield
+                        return
 
     def _file(self, name: str) -> Path:
         return self._folder / f"{name}.erofs"
@@ -106,15 +156,51 @@ class Store:
         return sorted(path.stem for path in self._folder.glob("*.json"))
 
     def size_bytes(self) -> int:
-        return sum(path.stat().st_size for path in self._folder.glob("*.erofs"))
+        total = 0
+        for path in self._folder.glob("*.erofs"):
+            with contextlib.suppress(OSError):
+                total += path.stat().st_size
+        return total
+
+    def sweep(self, needed: Collection[str], most_bytes: int, now: float | None = None) -> list[str]:
+        """Remove images that are not among the content ids `needed`; return their names.
+
+        Those that nothing used for UNUSED_S are removed; then the least recently used, until the rest is within
+        `most_bytes`. Also removes what processes left that died while they made an image.
+        """
+        now = now or time.time()
+        for path in self._folder.glob("*.*"):
+            with contextlib.suppress(OSError):
+                if path.is_dir() and path.stat().st_mtime < now - 2 * MAKE_TIMEOUT_S:
+                    shutil.rmtree(path, ignore_errors=True)
+        kept = {image_id.removeprefix("sha256:") for image_id in needed}
+        spare = sorted((used, name) for name, used in self._last_used().items() if name not in kept)
+        removed = []
+        for used, name in spare:
+            if used < now - UNUSED_S or self.size_bytes() > most_bytes:
+                self.remove(name)
+                removed.append(name)
+        return removed
+
+    def _last_used(self) -> dict[str, float]:
+        found = {}
+        for path in self._folder.glob("*.erofs"):
+            with contextlib.suppress(OSError):
+                found[path.stem] = path.stat().st_mtime
+        return found
 
     def remove(self, name: str) -> None:
         """Remove an image. Sandboxes that run with it keep it until they end."""
         with self._locked(name):
             self._described(name).unlink(missing_ok=True)
             self._file(name).unlink(missing_ok=True)
+            (self._checked / name).unlink(missing_ok=True)
             (self._folder / f"{name}.lock").unlink(missing_ok=True)
         self._known = {image_id: image for image_id, image in self._known.items() if _name(image_id) != name}
+
+
+def node_store() -> Store:
+    return Store(settings.SANDBOX_IMAGE_DIR, settings.SANDBOX_RUN_DIR / "checked")
 
 
 def _name(image_id: str) -> str:

@@ -2,18 +2,22 @@
 
 import functools
 import os
+import select
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from django.conf import settings
 
+from sandboxes.direct import reaper
 from sandboxes.engine import EngineError
 from sandboxes.gvisor import released, version_of
 
 TIMEOUT_S = 60
+LOG = "runsc.log"
 # Where the set-up puts the versions of gVisor that it builds.
 BUILDS = "/usr/local/lib/sandbox-platform/gvisor"
 FLAGS = (
@@ -44,30 +48,44 @@ class Runsc:
     def _command(self, flags: Sequence[str], *words: str | Path) -> list[str | Path]:
         return [self._path, f"--root={self._root}", *FLAGS, *flags, *words]
 
+    def _run(self, name: str, folder: Path, flags: Sequence[str], *options: str) -> list[str | Path]:
+        flags = [*flags, f"--log={folder / LOG}"]
+        return self._command(flags, "run", "--detach", f"--bundle={folder}", *options, name)
+
     def run(self, name: str, folder: Path, flags: Sequence[str], streams: Sequence[int]) -> None:
         """Start the bundle in `folder` with these stdin, stdout and stderr; return when it runs. Raises EngineError."""
-        log = folder / "runsc.log"
-        command = self._command([*flags, f"--log={log}"], "run", "--detach", f"--bundle={folder}", name)
+        command = self._run(name, folder, flags)
         try:
             subprocess.run(
                 command, stdin=streams[0], stdout=streams[1], stderr=streams[2], timeout=TIMEOUT_S, check=True
             )
         except (OSError, subprocess.SubprocessError) as e:
-            told = ""
-            with suppress(OSError):
-                told = log.read_text(errors="replace")[-500:].strip()
-            raise EngineError(f"start: runsc: {told or e}") from e
+            raise EngineError(f"start: runsc: {_told(folder) or e}") from e
 
-    def wait_in_background(self, name: str, into: Path) -> None:
-        """Start a process that writes the exit status into a file when the sandbox ends."""
-        with open(into, "wb") as file:
-            subprocess.Popen(  # outlives this process, as the sandbox does
-                self._command([], "wait", name),
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+    def run_and_record(
+        self, name: str, folder: Path, flags: Sequence[str], streams: Sequence[int], into: Path
+    ) -> None:
+        """Like `run`; a process that outlives this one writes the exit status into a file when the sandbox ends."""
+        pid_file = folder / "pid"
+        command = self._run(name, folder, flags, f"--pid-file={pid_file}")
+        answer, started = os.pipe()
+        with os.fdopen(answer, "rb") as told:
+            try:
+                subprocess.Popen(
+                    [sys.executable, "-I", reaper.__file__, str(started), pid_file, into, *command],
+                    stdin=streams[0],
+                    stdout=streams[1],
+                    stderr=streams[2],
+                    pass_fds=[started],
+                    start_new_session=True,
+                )
+            except OSError as e:
+                raise EngineError(f"start: {e}") from e
+            finally:
+                os.close(started)
+            # Ends with the process at the latest, and `run` has a time limit of its own.
+            if not select.select([told], [], [], TIMEOUT_S)[0] or told.readline() != b"0\n":
+                raise EngineError(f"start: runsc: {_told(folder)}")
 
     def delete(self, name: str) -> None:
         """Forget a sandbox whose processes are gone."""
@@ -79,6 +97,12 @@ class Runsc:
     def version(self) -> str:
         path = self._path
         return _version(path, os.stat(path).st_mtime_ns)
+
+
+def _told(folder: Path) -> str:
+    with suppress(OSError):
+        return (folder / LOG).read_text(errors="replace")[-500:].strip()
+    return ""
 
 
 @functools.lru_cache(maxsize=1)

@@ -11,7 +11,18 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from scripts.setup import browser, docker, envfile, frontend, gvisor, images, python_env, registration, stack
+from scripts.setup import (
+    browser,
+    direct,
+    docker,
+    envfile,
+    frontend,
+    gvisor,
+    images,
+    python_env,
+    registration,
+    stack,
+)
 from scripts.setup.host import SUPPORTED, SetupError, fail, release, say
 
 
@@ -35,6 +46,7 @@ def setup() -> None:
 def provide(*others: Callable[[], object]) -> None:
     """Install Docker, then gVisor beside the other steps: where it must be built, that takes minutes."""
     docker.ensure()
+    direct.ensure_tools()
     with ThreadPoolExecutor(max_workers=1) as pool:
         runsc = pool.submit(gvisor.ensure)
         for other in others:

@@ -201,7 +201,7 @@ def package_names(components: Iterable[str], here: Release) -> list[str]:
         "go": ["golang-go", "golang-src"],
         "mmdebstrap": ["mmdebstrap", "debian-archive-keyring"],
     }
-    common = {"venv": ["python3-venv"]}
+    common = {"venv": ["python3-venv"], "erofs": ["erofs-utils"]}
     table = {**common, **(debian if here.distribution == "debian" else ubuntu)}
     names = []
     for component in components:

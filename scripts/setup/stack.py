@@ -11,26 +11,14 @@ import time
 from pathlib import Path
 
 from scripts import smoke
-from scripts.setup import certificates, direct, envfile, images
-from scripts.setup.docker import command, docker
+from scripts.setup import certificates, direct, engine, envfile, images
+from scripts.setup.compose import compose
+from scripts.setup.docker import docker
 from scripts.setup.host import LOG, ROOT, SetupError, run, say, step, tail
 
 LABEL = "sandbox-platform"
-# Gives worker and keeper the rights to start sandboxes without Docker.
-DIRECT_FILE = "docker-compose.direct.yml"
 # Suffix of the node name of `make dev`, which can run beside the stack.
 DEV_SUFFIX = "-dev"
-
-
-def compose(*words: str) -> list[str]:
-    # Compose reads COMPOSE_FILE from .env, which names the files, but an environment variable comes first.
-    return ["env", f"COMPOSE_FILE={compose_files(envfile.settings())}", *command("compose", *words)]
-
-
-def compose_files(settings: dict[str, str]) -> str:
-    files = settings.get("COMPOSE_FILE") or "docker-compose.yml"
-    direct = settings.get("SANDBOX_ENGINE") == "direct" and DIRECT_FILE not in files.split(":")
-    return f"{files}:{DIRECT_FILE}" if direct else files
 
 
 def in_front(*words: str) -> int:
@@ -39,6 +27,7 @@ def in_front(*words: str) -> int:
 
 
 def start() -> None:
+    choose_engine()
     with step("starting the stack (Postgres, migrations, web, worker, keeper, callbacks, egress, proxy)"):
         check_port(envfile.settings())
         certificates.write_build_config(group=envfile.settings().get("DOCKER_GID", ""))
@@ -52,6 +41,28 @@ def start() -> None:
                 errors.append(tail(run(compose("logs", "--no-color", "--no-log-prefix", "--tail=25", "migrate"))))
             raise SetupError("docker compose up", "\n".join(errors), "make logs, then make start")
     wait_healthy()
+
+
+def choose_engine() -> None:
+    """Choose the engine for this start. If it is another one than before, stop the stack, which has its sandboxes."""
+    with step("engine") as current:
+        before, choice = engine.present(), engine.choose(_image_to_try(), _trial)
+        if choice.engine != before.engine and services().get("keeper", {}).get("State") == "running":
+            stop()
+        engine.remember(choice)
+        current.note(f"{choice.engine}: {choice.reason}")
+
+
+def _image_to_try() -> str:
+    built = images.built_runtimes()
+    slug = "python" if "python" in built else next(iter(built), "")
+    return f"{images.RUNTIME_TAG}{slug}:latest" if slug else ""
+
+
+def _trial(image: str) -> list[str]:
+    """Return the command that tries the direct engine with the rights and mounts of the stack's worker."""
+    words = ("run", "--rm", "--no-deps", "-T", "worker", "python3", "manage.py", "try_direct_engine", image)
+    return compose(*words, choice=engine.Choice(engine.DIRECT, "a trial"))
 
 
 def check_port(settings: dict[str, str]) -> None:
@@ -200,7 +211,7 @@ def remove_sandboxes(of_node: str) -> list[str]:
 
 
 def clean() -> None:
-    """Remove everything in Docker with this node's label: stack, sandboxes and database. Keep images and .env."""
+    """Remove this node's stack, sandboxes, database and unpacked images. Keep Docker's images and .env."""
     label = f"label={LABEL}={node()}"
     with step(f"removing everything labelled {LABEL}={node()}") as current:
         removed = [f"container {name}" for name in remove_sandboxes(node() + DEV_SUFFIX)]
@@ -214,6 +225,7 @@ def clean() -> None:
             if left := ids(kind, label):
                 names = ", ".join(left.values())
                 raise SetupError("make clean", f"{kind} left: {names}", f"docker {kind} rm {' '.join(left)}")
+        removed += direct.remove_all()
         removed = list(dict.fromkeys(removed))
         for name in removed:
             say(f"    removed {name}")
@@ -228,7 +240,7 @@ def doctor() -> int:
     if not python.exists():
         print("The stack is not running and .venv does not exist: run `make` first.", file=sys.stderr)
         return 1
-    environment = {**os.environ, **envfile.settings()}
+    environment = {**os.environ, **envfile.settings(), "SANDBOX_ENGINE_REASON": engine.present().reason}
     return subprocess.run([python, "manage.py", "doctor"], cwd=ROOT, env=environment, check=False).returncode
 
 

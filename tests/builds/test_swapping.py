@@ -116,7 +116,7 @@ def test_runtime_that_is_reset_runs_its_image(engine: StubEngine, second: Runtim
 def test_activation_that_fails_says_why(
     engine: StubEngine, second: RuntimeBuild, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks, "get_build_engine", lambda: engine)
+    monkeypatch.setattr(tasks, "get_engine", lambda: engine)
     engine.away = True
     tasks.activate_build(second.pk)
     second.refresh_from_db()

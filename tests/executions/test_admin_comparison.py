@@ -200,3 +200,9 @@ def test_a_mode_that_is_gone_is_said_in_words(
     html = page(browser, execution, "rerun")
     assert "no longer has the mode function" in html
     assert "Run with the current configuration" not in html
+
+
+def test_engines_of_both_runs_are_compared(browser: Browser, pair: Callable[..., Execution]) -> None:
+    later = pair({"engine": "docker", "snapshot": False}, {"engine": "direct", "snapshot": True})
+    shown = words(page(browser, later))
+    assert "Engine Docker, without a snapshot Direct, from a snapshot" in shown

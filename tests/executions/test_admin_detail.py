@@ -240,3 +240,19 @@ def test_later_runs_of_one_are_named(
     named = [run.pk for run in later if address(run, "change") in shown]
     assert len(named) == min(number, 5)
     assert (f"?rerun_of={earlier.pk}" in shown) == others
+
+
+@pytest.mark.parametrize(
+    ("engine", "snapshot", "shown"),
+    [
+        ("direct", True, "Direct, from a snapshot, gVisor v1"),
+        ("docker", False, "Docker, without a snapshot, gVisor v1"),
+        ("docker", None, "Docker, gVisor v1"),
+        ("", None, "unknown, gVisor v1"),
+    ],
+)
+def test_engine_is_shown(
+    browser: Browser, make_execution: MakeExecution, engine: str, snapshot: bool | None, shown: str
+) -> None:
+    execution = make_execution(engine=engine, snapshot=snapshot, runsc_version="v1")
+    assert f"Engine {shown}" in words(page(browser, execution))

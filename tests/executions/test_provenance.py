@@ -8,7 +8,7 @@ from django.conf import settings
 
 from executions import representation
 from executions.configuration import COLUMNS
-from executions.models import STARTED_FROM, Execution
+from executions.models import STARTED_BY, STARTED_FROM, Execution
 from sandboxes.models import Sandbox
 
 LISTED = re.compile(r"profile_name\W[^\n]*\n?[^\n]*profile_revision\W[^\n]*\n?[^\n]*profile_sha256")
@@ -31,7 +31,7 @@ def test_the_list_stands_in_one_place() -> None:
     assert listing - DESCRIBED == set()
 
 
-@pytest.mark.parametrize("name", STARTED_FROM)
+@pytest.mark.parametrize("name", [*STARTED_FROM, *STARTED_BY])
 def test_an_execution_can_hold_what_its_sandbox_says(name: str) -> None:
     here, there = Execution._meta.get_field(name), Sandbox._meta.get_field(name)
     assert type(here) is type(there)
@@ -43,4 +43,4 @@ def test_a_pinned_run_takes_all_that_its_sandbox_is_started_from() -> None:
 
 
 def test_an_execution_shows_what_its_sandbox_was_started_from() -> None:
-    assert set(STARTED_FROM) < set(representation.SMALL)
+    assert {*STARTED_FROM, *STARTED_BY} < set(representation.SMALL)

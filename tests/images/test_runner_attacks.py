@@ -183,9 +183,7 @@ REPLACED = {
 
 
 @pytest.mark.parametrize("by", REPLACED)
-def test_artifacts_folder_may_be_replaced_and_then_holds_nothing(
-    engine: Engine, language: str, by: str
-) -> None:
+def test_artifacts_folder_may_be_replaced_and_then_holds_nothing(engine: Engine, language: str, by: str) -> None:
     seen = run(engine, REPLACED[by][language], language)
     assert (seen.kinds, seen.result) == ("RX", b"null")
 
@@ -278,9 +276,7 @@ def test_preload_when_idle_is_there_after_a_while(engine: Engine, language: str)
 
 
 @pytest.mark.parametrize("seconds", [0.5, 0.7, 1.0])
-def test_job_in_the_middle_of_idle_preloading_is_served(
-    engine: Engine, language: str, seconds: float
-) -> None:
+def test_job_in_the_middle_of_idle_preloading_is_served(engine: Engine, language: str, seconds: float) -> None:
     assert idle(engine, language, seconds) in (b"true", b"false")
 
 

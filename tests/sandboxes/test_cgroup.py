@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,99 @@ def test_memory_held_now(root: Path, parent: str) -> None:
 
 def test_memory_held_by_a_container_that_is_gone_is_unknown(root: Path) -> None:
     assert cgroup.held_bytes(ID) is None
+
+
+# --- The direct engine's ---
+
+
+def v1(root: Path, name: str, **files: str) -> None:
+    for controller in ("cpu", "cpuacct", "memory", "pids"):
+        write(root / controller / "sandbox-platform" / name, **files)
+
+
+def v2(root: Path, name: str, **files: str) -> Path:
+    write(root, cgroup__controllers="cpuset cpu io memory pids\n")
+    write(root / "sandbox-platform" / name, **files)
+    return root / "sandbox-platform" / name
+
+
+def test_version_of_the_tree(root: Path) -> None:
+    assert cgroup.version() == 1
+    v2(root, ID)
+    assert cgroup.version() == 2
+
+
+def test_memory_limit_of_the_kernel(root: Path) -> None:
+    assert cgroup.memory_limit(ID) is None
+    write(root / "memory" / PARENTS[0], memory__limit_in_bytes="4096\n")
+    assert cgroup.memory_limit(ID) == 4096
+    folder = v2(root, ID, memory__max="8192\n")
+    assert cgroup.memory_limit(ID) == 8192
+    write(folder, memory__max="max\n")
+    assert cgroup.memory_limit(ID) is None
+
+
+@pytest.mark.parametrize("make", [v1, v2])
+def test_processes_of_a_sandbox(root: Path, make: Callable[..., object]) -> None:
+    make(root, ID, cgroup__procs="12\n34\n")
+    assert set(cgroup.processes(ID)) == {12, 34}
+    assert cgroup.processes("gone") == []
+
+
+@pytest.mark.parametrize("make", [v1, v2])
+def test_names_of_all_sandboxes(root: Path, make: Callable[..., object]) -> None:
+    assert cgroup.names() == set()
+    make(root, "a")
+    make(root, "b")
+    assert cgroup.names() == {"a", "b"}
+
+
+def test_kill_on_v2_is_one_write_to_the_kernel(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cgroup.os, "kill", lambda pid, signal: pytest.fail("killed one by one"))
+    folder = v2(root, ID, cgroup__kill="", cgroup__procs="12\n")
+    cgroup.kill(ID)
+    assert (folder / "cgroup.kill").read_text() == "1"
+
+
+@pytest.mark.parametrize("make", [v1, v2])
+def test_kill_goes_on_until_no_new_process_appears(
+    root: Path, make: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(root, ID, cgroup__procs="12\n")
+    killed = []
+
+    def kill(pid: int, _signal: int) -> None:
+        killed.append(pid)
+        if pid == 12:
+            make(root, ID, cgroup__procs="12\n34\n")
+
+    monkeypatch.setattr(cgroup.os, "kill", kill)
+    cgroup.kill(ID)
+    assert killed == [12, 34]
+
+
+def test_processes_of_another_pid_namespace_are_never_killed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cgroup.os, "kill", lambda pid, signal: pytest.fail("killed"))
+    v1(root, ID, cgroup__procs="0\n")
+    with pytest.raises(OSError, match="namespace"):
+        cgroup.kill(ID)
+
+
+def test_missing_controllers(root: Path) -> None:
+    assert cgroup.missing_controllers() == ["cpu", "cpuacct", "memory", "pids"]
+    v1(root, ID)
+    assert cgroup.missing_controllers() == []
+    write(root, cgroup__controllers="cpuset cpu io\n")
+    assert cgroup.missing_controllers() == ["memory", "pids"]
+
+
+@pytest.mark.parametrize("make", [v1, v2])
+def test_probe_of_the_tree_leaves_nothing(root: Path, make: Callable[..., object]) -> None:
+    make(root, ID)
+    cgroup.check_writable()
+    assert cgroup.names() == {ID}
+
+
+def test_probe_of_a_tree_that_is_not_there_fails(root: Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        cgroup.check_writable()

@@ -103,3 +103,8 @@ def test_debian_12_takes_each_package_from_a_named_suite() -> None:
 def test_debian_13_and_ubuntu_take_their_own_packages() -> None:
     assert apt.package_names(["compose"], Release("debian", "13", "trixie")) == ["docker-compose"]
     assert apt.package_names(["compose"], Release("ubuntu", "24.04", "noble")) == ["docker-compose-v2"]
+
+
+def test_erofs_comes_from_the_release_itself() -> None:
+    for here in (Release("debian", "12", "bookworm"), Release("ubuntu", "24.04", "noble")):
+        assert apt.package_names(["erofs"], here) == ["erofs-utils"]

@@ -1,15 +1,19 @@
 """The store of images, with archives that Docker could have made. `mkfs.erofs` and `tar` are the real ones."""
 
+import fcntl
 import io
+import os
 import subprocess
 import tarfile
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 
-from sandboxes.direct.images import Store
+from sandboxes.direct.images import UNUSED_S, Store
 from sandboxes.engine import EngineError, ImageMissing
 
 TIME = 1_600_000_000  # 2020-09-13
@@ -41,7 +45,7 @@ def extracted(file: str, path: str) -> str:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "images")
+    return Store(tmp_path / "images", tmp_path / "checked")
 
 
 def test_image_is_described_by_dockers_configuration(store: Store) -> None:
@@ -55,7 +59,7 @@ def test_image_is_exported_once_for_all_processes(store: Store, tmp_path: Path) 
     def never(_archive: IO[bytes]) -> dict[str, Any]:
         raise AssertionError
 
-    assert Store(tmp_path / "images").image(ID, never) == first
+    assert Store(tmp_path / "images", tmp_path / "checked").image(ID, never) == first
 
 
 def test_image_has_the_folders_that_are_mounted_on(store: Store) -> None:
@@ -108,3 +112,113 @@ def test_removed_image_is_gone(store: Store) -> None:
 def test_files_keep_their_times(store: Store) -> None:
     image = store.image(ID, exporter(("module.py", tarfile.REGTYPE, "pass")))
     assert "2020-09-13" in extracted(image.file, "/module.py")
+
+
+def other(letter: str) -> str:
+    return f"sha256:{letter * 64}"
+
+
+def never(_archive: IO[bytes]) -> dict[str, Any]:
+    raise AssertionError
+
+
+def test_damaged_image_is_made_again(store: Store, tmp_path: Path) -> None:
+    file = Path(store.image(ID, exporter(("etc", tarfile.DIRTYPE, ""))).file)
+    damaged = bytearray(file.read_bytes())
+    damaged[-1] ^= 1
+    file.chmod(0o644)
+    file.write_bytes(damaged)
+    Store(tmp_path / "images", tmp_path / "after a restart").image(ID, exporter(("etc", tarfile.DIRTYPE, "")))
+    assert file.read_bytes() != damaged
+    Store(tmp_path / "images", tmp_path / "checked").image(ID, never)  # it is sound now
+
+
+@pytest.mark.parametrize("text", ["", "{}", "no json"])
+def test_image_without_a_readable_description_is_made_again(store: Store, tmp_path: Path, text: str) -> None:
+    described = Path(store.image(ID, exporter()).file).with_suffix(".json")
+    described.write_text(text)
+    assert Store(tmp_path / "images", tmp_path / "checked").image(ID, exporter()).entrypoint == ("/runner",)
+
+
+def test_image_that_vanished_is_made_again_by_a_process_that_knew_it(store: Store) -> None:
+    file = Path(store.image(ID, exporter()).file)
+    store.image(ID, never)
+    file.unlink()
+    assert store.image(ID, exporter()).file == str(file)
+    assert file.exists()
+
+
+def test_sweep_removes_what_nothing_needs_after_a_while(store: Store) -> None:
+    for letter in "abc":
+        store.image(other(letter), exporter())
+    soon, later = time.time() + 60, time.time() + UNUSED_S + 60
+    assert store.sweep([other("a")], 1 << 40, soon) == []
+    assert store.sweep([other("a")], 1 << 40, later) == ["b" * 64, "c" * 64]
+    assert store.names() == ["a" * 64]
+    # A process that knew it makes it again.
+    assert store.image(other("b"), exporter()).entrypoint == ("/runner",)
+
+
+def test_sweep_keeps_to_the_bound_and_removes_the_least_recently_used_first(store: Store) -> None:
+    for letter in "abc":
+        file = Path(store.image(other(letter), exporter()).file)
+        used = time.time() - ord(letter)  # c is the oldest
+        os.utime(file, (used, used))
+    assert store.sweep([other("a")], store.size_bytes() - 1) == ["c" * 64]
+    assert store.sweep([other("a")], 0) == ["b" * 64]
+    assert store.names() == ["a" * 64]
+
+
+def test_sweep_removes_what_an_interrupted_process_left(store: Store, tmp_path: Path) -> None:
+    left = tmp_path / "images" / "aaaa.x1y2"
+    (left / "root").mkdir(parents=True)
+    store.sweep([], 1 << 40)
+    assert left.exists()  # it may still be at work
+    os.utime(left, (1, 1))
+    store.sweep([], 1 << 40)
+    assert not left.exists()
+
+
+def test_use_counts_as_use(store: Store) -> None:
+    file = Path(store.image(ID, exporter()).file)
+    os.utime(file, (1, 1))
+    store.image(ID, never)
+    assert file.stat().st_mtime > 1
+
+
+def test_lock_that_was_removed_while_waited_for_is_taken_again(store: Store, tmp_path: Path) -> None:
+    store.image(ID, exporter())
+    lock = tmp_path / "images" / f"{'a' * 64}.lock"
+    with open(lock) as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        waiting = threading.Thread(
+            target=Store(tmp_path / "images", tmp_path / "checked").image, args=(ID, exporter())
+        )
+        waiting.start()
+        waiting.join(0.2)
+        lock.unlink()
+    waiting.join(10)
+    assert not waiting.is_alive()
+    assert lock.exists()
+
+
+def test_image_is_read_to_check_it_once_for_all_processes(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.image(ID, exporter())
+    Store(tmp_path / "images", tmp_path / "checked").image(ID, never)
+    monkeypatch.setattr("sandboxes.direct.images._sha256", None)
+    Store(tmp_path / "images", tmp_path / "checked").image(ID, never)
+
+
+def test_image_of_an_earlier_release_is_made_again(store: Store, tmp_path: Path) -> None:
+    described = Path(store.image(ID, exporter()).file).with_suffix(".json")
+    described.write_text(described.read_text().replace('"layout": 2', '"layout": 1'))
+    made = []
+
+    def export(archive: IO[bytes]) -> dict[str, Any]:
+        made.append(1)
+        return exporter()(archive)
+
+    Store(tmp_path / "images", tmp_path / "checked").image(ID, export)
+    assert made

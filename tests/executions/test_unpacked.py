@@ -1,0 +1,71 @@
+"""Which of the direct engine's unpacked images a sweep keeps."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pytest_django import Settings
+
+from executions import unpacked
+from executions.models import Execution, Status
+from runtimes.models import Runtime
+from sandboxes.engine import EngineError
+from sandboxes.models import Sandbox
+from tests.sandboxes.stub_engine import StubEngine
+
+MakeExecution = Callable[..., Execution]
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> StubEngine:
+    stub = StubEngine()
+    monkeypatch.setattr(unpacked, "get_engine", lambda: stub)
+    return stub
+
+
+@pytest.fixture
+def images(settings: Settings, tmp_path: Path) -> Path:
+    """The folder, with one image that nothing needs and that was last used long ago."""
+    settings.SANDBOX_ENGINE, settings.SANDBOX_IMAGE_DIR, settings.SANDBOX_IMAGE_DISK_BYTES = "direct", tmp_path, 0
+    (tmp_path / "unneeded.erofs").write_bytes(b"x")
+    return tmp_path
+
+
+def test_images_in_use_are_needed(
+    python_runtime: Runtime, engine: StubEngine, make_execution: MakeExecution, settings: Settings
+) -> None:
+    fields = {"runtime": python_runtime, "runtime_revision": 1, "profile_sha256": ""}
+    Sandbox.objects.create(image_id="sha256:warm", node=settings.SANDBOX_NODE, **fields)
+    Sandbox.objects.create(image_id="sha256:elsewhere", node="another", **fields)
+    make_execution(status=Status.QUEUED, image_id="sha256:pinned", outcome="", finished_at=None)
+    make_execution(image_id="sha256:ended")
+    live = f"sha256:{python_runtime.live_image}"
+    assert unpacked.needed(engine) == {"sha256:warm", "sha256:pinned", live}
+
+
+def test_image_of_a_disabled_runtime_is_not_needed(python_runtime: Runtime, engine: StubEngine) -> None:
+    Runtime.objects.update(enabled=False)
+    assert unpacked.needed(engine) == set()
+
+
+def test_runtime_without_an_image_stops_no_sweep(
+    python_runtime: Runtime, engine: StubEngine, images: Path
+) -> None:
+    engine.missing.add(python_runtime.live_image)
+    unpacked.sweep()
+    assert list(images.glob("*.erofs")) == []
+
+
+def test_nothing_is_removed_while_docker_does_not_answer(
+    python_runtime: Runtime, engine: StubEngine, images: Path
+) -> None:
+    engine.away = True
+    with pytest.raises(EngineError):
+        unpacked.sweep()
+    assert list(images.glob("*.erofs")) != []
+
+
+def test_node_of_the_docker_engine_sweeps_nothing(images: Path, settings: Settings, db: None) -> None:
+    settings.SANDBOX_ENGINE = "docker"
+    unpacked.sweep()
+    assert list(images.glob("*.erofs")) != []
