@@ -8,7 +8,7 @@ from django.conf import settings
 from executions.models import Execution
 from runtimes.models import Runtime
 from sandboxes.direct.engine import DirectEngine
-from sandboxes.direct.images import Store
+from sandboxes.direct.images import node_store
 from sandboxes.engine import Engine, ImageMissing
 from sandboxes.engines import get_engine
 from sandboxes.models import EngineName, Sandbox
@@ -18,10 +18,10 @@ logger = logging.getLogger(__name__)
 
 def prepare() -> None:
     """Unpack one image of an enabled runtime that has no copy on this node yet, within SANDBOX_IMAGE_DISK."""
-    engine, store = get_engine(), Store(settings.SANDBOX_IMAGE_DIR)
+    engine, store = get_engine(), node_store()
     if not isinstance(engine, DirectEngine) or store.size_bytes() >= settings.SANDBOX_IMAGE_DISK_BYTES:
         return
-    here = set(store.names())
+    here = store.current_names()
     for runtime in Runtime.objects.enabled():
         with suppress(ImageMissing):
             if engine.image_id(runtime.live_image).removeprefix("sha256:") not in here:
@@ -33,7 +33,7 @@ def sweep() -> None:
     """Sweep the node's images. Raises EngineError if it is unknown what is needed; then nothing is removed."""
     if settings.SANDBOX_ENGINE != EngineName.DIRECT:
         return
-    store = Store(settings.SANDBOX_IMAGE_DIR)
+    store = node_store()
     for name in store.sweep(needed(get_engine()), settings.SANDBOX_IMAGE_DISK_BYTES):
         logger.info("image %s: removed its unpacked copy, which nothing needs", name)
 

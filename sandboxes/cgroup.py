@@ -7,7 +7,9 @@ under either cgroup driver of Docker.
 import contextlib
 import errno
 import os
+import select
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +83,23 @@ def kill(container_id: str) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         killed |= fresh
+
+
+def wait_for_end(container_id: str, patience_s: float) -> bool:
+    """Wait until a sandbox of the direct engine has no processes; return whether it has none."""
+    deadline = time.monotonic() + patience_s
+    while pids := processes(container_id):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            # Wakes at the end of the process, where looking again and again would cost more than the end.
+            process = os.pidfd_open(pids[0])
+            try:
+                select.select([process], [], [], left)
+            finally:
+                os.close(process)
+    return True
 
 
 def remove(container_id: str) -> None:

@@ -10,16 +10,19 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import docker
 import psycopg
 import requests
+from django.test import override_settings
 from psycopg.rows import dict_row
 
 from runtimes.manifests import load_all
+from sandboxes.engine import Engine
+from sandboxes.engines import ENGINES
 from scripts.embedded_postgres import EmbeddedPostgres
 from scripts.setup.images import built_runtimes
 from seccomp_profiles.models import hash_rules
@@ -153,13 +156,36 @@ class Platform:
         self.postgres.stop()
         for container in self.containers():
             container.remove(force=True)
+        if self.engine != "docker":
+            with self._engine() as engine:
+                for sandbox in engine.containers():
+                    engine.remove(sandbox.id)
         with contextlib.closing(docker.DockerClient.from_env(environment=self.environment)) as client:
             for image in client.images.list(self.builds):
                 for tag in image.tags:
                     if tag.startswith(f"{self.builds}:"):
                         client.images.remove(tag)
 
+    @property
+    def engine(self) -> str:
+        return self.environment.get("SANDBOX_ENGINE") or "docker"
+
+    @contextlib.contextmanager
+    def _engine(self) -> Iterator[Engine]:
+        with override_settings(SANDBOX_NODE=self.node):
+            yield ENGINES[self.engine]()
+
+    def sandboxes(self) -> set[str]:
+        """The ids of the sandboxes that there are on the host, whatever the database says."""
+        with self._engine() as engine:
+            return {container.id for container in engine.containers()}
+
+    def kill_sandbox(self, sandbox: str) -> None:
+        with self._engine() as engine:
+            engine.kill(sandbox)
+
     def containers(self) -> list[Any]:
+        """Docker's containers of this platform: builds, and with Docker's engine the sandboxes."""
         with contextlib.closing(docker.DockerClient.from_env(environment=self.environment)) as client:
             filters: Any = {"label": f"sandbox-platform={self.node}"}
             return list(client.containers.list(all=True, ignore_removed=True, filters=filters))

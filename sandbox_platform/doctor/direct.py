@@ -13,7 +13,7 @@ from sandbox_platform.doctor.check import Check, broken, ok, warning
 from sandbox_platform.kit.units import format_bytes
 from sandboxes import cgroup
 from sandboxes.direct import runsc, trial
-from sandboxes.direct.images import Store
+from sandboxes.direct.images import node_store
 from sandboxes.engines import get_engine
 from sandboxes.gvisor import version_of
 from sandboxes.layout import ALL_CAPABILITIES
@@ -82,7 +82,7 @@ def image_folder(name: str) -> Check:
     folder, bound = settings.SANDBOX_IMAGE_DIR, settings.SANDBOX_IMAGE_DISK_BYTES
     if problem := _not_writable(folder):
         return broken(name, f"{folder}: {problem}", f"make {folder} writable for this user: {RIGHTS}")
-    store, free = Store(folder), shutil.disk_usage(folder).free
+    store, free = node_store(), shutil.disk_usage(folder).free
     used = store.size_bytes()
     detail = (
         f"{len(store.names())} images, {format_bytes(used)} of {format_bytes(bound)}; {format_bytes(free)} free in"

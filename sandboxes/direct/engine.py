@@ -18,7 +18,7 @@ from django.conf import settings
 
 from sandboxes import cgroup
 from sandboxes.direct import bundle, channel
-from sandboxes.direct.images import Store
+from sandboxes.direct.images import node_store
 from sandboxes.direct.runsc import Runsc
 from sandboxes.docker_engine import DockerEngine
 from sandboxes.engine import Container, ContainerState, EngineError, SandboxSpec
@@ -41,7 +41,7 @@ class DirectEngine:
         self._folder: Path = settings.SANDBOX_RUN_DIR / "sandboxes"
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._images = images or DockerEngine()
-        self._store = Store(settings.SANDBOX_IMAGE_DIR)
+        self._store = node_store()
         self._runsc = Runsc()
 
     def create(self, spec: SandboxSpec) -> str:
@@ -109,9 +109,9 @@ class DirectEngine:
         cgroup.kill(container_id)
 
     def remove(self, container_id: str, *, patience_s: int = 0) -> None:
-        self._wait_for_end(container_id, patience_s)
+        cgroup.wait_for_end(container_id, patience_s)
         cgroup.kill(container_id)
-        if not self._wait_for_end(container_id, END_TIMEOUT_S):
+        if not cgroup.wait_for_end(container_id, END_TIMEOUT_S):
             raise EngineError(f"remove: the processes of sandbox {container_id} do not end")
         folder = self._folder / container_id
         if folder.exists():
@@ -121,16 +121,8 @@ class DirectEngine:
             shutil.rmtree(folder, ignore_errors=True)
         cgroup.remove(container_id)
 
-    def _wait_for_end(self, container_id: str, patience_s: float) -> bool:
-        deadline = time.monotonic() + patience_s
-        while cgroup.processes(container_id):
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(LOOK_S)
-        return True
-
     def state_after_end(self, container_id: str) -> ContainerState:
-        ended = self._wait_for_end(container_id, END_TIMEOUT_S)
+        ended = cgroup.wait_for_end(container_id, END_TIMEOUT_S)
         usage = cgroup.usage(container_id)
         return ContainerState(
             running=not ended,

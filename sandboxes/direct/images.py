@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from django.conf import settings
+
 from sandboxes.direct.bundle import MOUNT_POINTS, Image
 from sandboxes.engine import EngineError, ImageMissing
 from sandboxes.layout import HOSTNAME
@@ -25,6 +27,8 @@ logger = logging.getLogger(__name__)
 MAKE_TIMEOUT_S = 600
 # An image that is not needed now may be asked for again: a rollback, a rerun.
 UNUSED_S = 24 * 3600
+# Raise it when images are made in another way: those of before are made again.
+LAYOUT = 2
 CONTENT_ID = re.compile(r"sha256:[0-9a-f]{64}")
 # As on any machine: the sandbox has a loopback interface, and its own name.
 HOSTS = f"127.0.0.1 localhost\n127.0.1.1 {HOSTNAME}\n::1 localhost ip6-localhost ip6-loopback\n"
@@ -34,10 +38,15 @@ SHOWN = 12
 
 
 class Store:
-    """A folder with a file and a description for each image. Safe for several processes at once."""
+    """A folder with a file and a description for each image. Safe for several processes at once.
 
-    def __init__(self, folder: Path) -> None:
+    `checked`: folder for marks of the images whose content was compared with their checksum; it is empty after a
+    restart of the host.
+    """
+
+    def __init__(self, folder: Path, checked: Path) -> None:
         self._folder = folder
+        self._checked = checked
         self._known: dict[str, Image] = {}
 
     def image(self, image_id: str, export: Callable[[IO[bytes]], dict[str, Any]]) -> Image:
@@ -52,7 +61,6 @@ class Store:
                 return known
         name = _name(image_id)
         with self._locked(name):
-            # Once for each process: reading an image takes a moment.
             if not self._is_sound(name):
                 self._make(name, export)
             self._known[image_id] = self._read(name)
@@ -62,16 +70,28 @@ class Store:
     def _is_sound(self, name: str) -> bool:
         """Return whether the image is there and has the content that it was made with."""
         try:
-            expected = json.loads(self._described(name).read_text())["sha256"]
-            sound = bool(_sha256(self._file(name)) == expected)
+            described = json.loads(self._described(name).read_text())
+            mark = f"{described['sha256']} {self._file(name).stat().st_ino}"
+            # Reading an image takes seconds, so it is done once, not in every process.
+            sound = described["layout"] == LAYOUT and (
+                self._is_marked(name, mark) or _sha256(self._file(name)) == described["sha256"]
+            )
+            if sound:
+                self._checked.mkdir(mode=0o700, parents=True, exist_ok=True)
+                (self._checked / name).write_text(mark)
         except FileNotFoundError:
             return False
         except (OSError, ValueError, KeyError) as e:
             logger.warning("image %s cannot be read, and is made again: %s", name[:SHOWN], e)
             return False
         if not sound:
-            logger.warning("image %s is damaged, and is made again", name[:SHOWN])
-        return sound
+            logger.warning("image %s is damaged or of an earlier release, and is made again", name[:SHOWN])
+        return bool(sound)
+
+    def _is_marked(self, name: str, mark: str) -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            return (self._checked / name).read_text() == mark
+        return False
 
     def _read(self, name: str) -> Image:
         described = json.loads(self._described(name).read_text())
@@ -94,14 +114,16 @@ class Store:
                     _command(["tar", "-x", "-p", "--exclude=dev/*", "-C", root], stdin=archive)
                 volumes = sorted(found.get("Volumes") or ())
                 _prepare(root, volumes)
-                # Data inside of inodes makes gVisor fail with EFAULT.
+                # Data inside of inodes makes gVisor fail with EFAULT. Files keep their times, by which Python tells
+                # whether its compiled files are still true.
                 made = Path(work, "image")
-                _command(["mkfs.erofs", "-d0", "-E", "noinline_data", "-T", "0", made, root])
+                _command(["mkfs.erofs", "-d0", "-E", "noinline_data", made, root])
                 described = {
                     "entrypoint": found.get("Entrypoint") or [],
                     "environment": dict(pair.partition("=")[::2] for pair in found.get("Env") or ()),
                     "volumes": volumes,
                     "sha256": _sha256(made),
+                    "layout": LAYOUT,
                 }
                 made.chmod(0o444)
                 made.rename(self._file(name))
@@ -132,6 +154,15 @@ class Store:
 
     def names(self) -> list[str]:
         return sorted(path.stem for path in self._folder.glob("*.json"))
+
+    def current_names(self) -> set[str]:
+        """Return the names of images that were made as they are made now."""
+        found = set()
+        for path in self._folder.glob("*.json"):
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                if json.loads(path.read_text())["layout"] == LAYOUT:
+                    found.add(path.stem)
+        return found
 
     def size_bytes(self) -> int:
         total = 0
@@ -172,8 +203,13 @@ class Store:
         with self._locked(name):
             self._described(name).unlink(missing_ok=True)
             self._file(name).unlink(missing_ok=True)
+            (self._checked / name).unlink(missing_ok=True)
             (self._folder / f"{name}.lock").unlink(missing_ok=True)
         self._known = {image_id: image for image_id, image in self._known.items() if _name(image_id) != name}
+
+
+def node_store() -> Store:
+    return Store(settings.SANDBOX_IMAGE_DIR, settings.SANDBOX_RUN_DIR / "checked")
 
 
 def _name(image_id: str) -> str:

@@ -34,6 +34,7 @@ def platform(tmp_path: Path, private_docker: PrivateDocker) -> Iterator[Platform
     running = Platform(
         tmp_path,
         DOCKER_HOST=private_docker.host,
+        SANDBOX_ENGINE="docker",
         SANDBOX_TIMEOUT="30s",
     )
     try:

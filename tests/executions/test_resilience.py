@@ -140,8 +140,8 @@ class Survivor:
 
         def accounted_for() -> bool:
             rows = self.platform.sql("SELECT container_id, state FROM executions_sandbox")
-            containers = {c.id for c in self.platform.containers()}
-            return {row["state"] for row in rows} <= {"ready"} and {r["container_id"] for r in rows} == containers
+            sandboxes = self.platform.sandboxes()
+            return {row["state"] for row in rows} <= {"ready"} and {r["container_id"] for r in rows} == sandboxes
 
         eventually(accounted_for, "every container is a warm sandbox", 150)
 
@@ -161,6 +161,7 @@ def module_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platfo
 def node_is_empty_after(platform: Platform) -> None:
     platform.stop()
     assert platform.containers() == []
+    assert not platform.sandboxes()
 
 
 @pytest.fixture
@@ -280,7 +281,7 @@ def test_new_keeper_takes_over_what_the_killed_one_left(survivor: Survivor) -> N
     survivor.platform.spawn("keeper")
     survivor.platform.until_ready()
     gone = {row["container_id"] for row in used}
-    eventually(lambda: not gone & {c.id for c in survivor.platform.containers()}, "the used one is removed")
+    eventually(lambda: not gone & survivor.platform.sandboxes(), "the used one is removed")
 
 
 # -- Postgres -----------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Which images are unpacked ahead, and which a sweep keeps."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from executions.models import Execution, Status
 from runtimes.models import Runtime
 from sandboxes.direct.bundle import Image
 from sandboxes.direct.engine import DirectEngine
+from sandboxes.direct.images import LAYOUT
 from sandboxes.engine import EngineError, ImageMissing
 from sandboxes.models import Sandbox
 from tests.sandboxes.stub_engine import StubEngine
@@ -88,7 +90,7 @@ class Unpacking(DirectEngine):
 
     def unpacked(self, image: str) -> Image:
         self.made.append(image)
-        (self._place / f"{image}.json").touch()
+        (self._place / f"{image}.json").write_text(json.dumps({"layout": LAYOUT}))
         return Image("", (), {}, ())
 
 

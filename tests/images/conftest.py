@@ -1,9 +1,9 @@
 import pytest
 
 from tests.images.chosen import chosen
-from tests.sandboxes.guest import engine
+from tests.sandboxes.guest import docker_engine, engine
 
-__all__ = ["engine"]
+__all__ = ["docker_engine", "engine"]
 
 # What has no image here is not collected, rather than skipped; with SANDBOX_TEST_RUNTIMES=all everything has one.
 FILES = {"typescript": "test_typescript.py"}

@@ -1,13 +1,11 @@
 """Workers that tell their exit status before their memory is freed."""
 
 import json
-from contextlib import closing
 
-import docker
 import pytest
 
 from sandboxes.engine import Engine
-from tests.sandboxes.guest import guest, job, run, spec
+from tests.sandboxes.guest import guest, inside, job, run, spec
 
 pytestmark = pytest.mark.needs_docker
 
@@ -21,9 +19,9 @@ EXITS = {"python": "import sys\nsys.exit(5)", "nodejs": "process.exit(5)"}
 
 
 def test_status_is_told_before_the_end_of_the_process(engine: Engine, language: str) -> None:
-    with guest(engine, spec(language)) as it, closing(docker.from_env()) as client:
+    with guest(engine, spec(language)) as it:
         end = it.run(job(EXITS[language], language, mode="script")).end
-        states = client.containers.get(it.id).exec_run(["sh", "-c", "grep -h State: /proc/[0-9]*/status"]).output
+        states = inside(engine, it.id, "sh", "-c", "grep -h State: /proc/[0-9]*/status")
     assert end is not None
     assert (end.exit_code, end.signal) == (5, None)
     assert b"T (stopped)" in states

@@ -4,6 +4,7 @@ import json
 import socket
 import time
 from contextlib import closing
+from typing import Any
 
 import docker
 import pytest
@@ -233,21 +234,23 @@ def test_runner_that_gets_no_proper_job_ends_with_a_complaint(
         it.channel.send(bytes_)
         seen = it.until_end()
         state = engine.state_after_end(it.id)
-    assert (seen.kinds, state.running, state.exit_code, bool(seen.complaint)) == ("", False, 1, True)
+    assert (seen.kinds, state.running, bool(seen.complaint)) == ("", False, True)
+    assert state.exit_code != 0
 
 
-def test_runner_ends_when_stdin_closes_before_the_job(engine: Engine, language: str) -> None:
+def test_runner_ends_when_stdin_closes_before_the_job(docker_engine: Engine, language: str) -> None:
+    """Only Docker closes it: the direct engine's FIFO stays open in the sandbox itself."""
     with closing(docker.APIClient(version="1.43")) as api:
         container = api.create_container_from_config(container_config(spec(language)) | {"StdinOnce": True})["Id"]
-    channel = engine.attach(container)
+    channel: Any = docker_engine.attach(container)
     try:
-        engine.start(container)
+        docker_engine.start(container)
         wait_until_ready(channel)
         channel._sock.shutdown(socket.SHUT_WR)
         assert channel.receive() is None
     finally:
         channel.close()
-    assert engine.state_after_end(container).exit_code == 0
+    assert docker_engine.state_after_end(container).exit_code == 0
 
 
 # -- preloading ---------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import contextlib
 import select
+import subprocess
 import time
 import uuid
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from django.conf import settings
 from django.test import override_settings
 
 from runtimes.models import MIB, Limits
+from sandboxes.direct.engine import DirectEngine
+from sandboxes.direct.runsc import binary
 from sandboxes.engine import Engine, SandboxSpec
 from sandboxes.engines import ENGINES
 from sandboxes.protocol import End, Frames, Job, parse_artifact, parse_compiled
@@ -53,6 +56,13 @@ def own_engine(name: str = "") -> Iterator[Engine]:
 def engine() -> Iterator[Engine]:
     """The engine of SANDBOX_ENGINE."""
     with own_engine() as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def docker_engine() -> Iterator[Engine]:
+    """For what only Docker does."""
+    with own_engine("docker") as engine:
         yield engine
 
 
@@ -176,6 +186,15 @@ def guest(engine: Engine, spec: SandboxSpec) -> Iterator[Guest]:
         yield it
     finally:
         it.remove()
+
+
+def inside(engine: Engine, container_id: str, *words: str) -> bytes:
+    """What a command writes that the host runs in the sandbox, as root."""
+    if isinstance(engine, DirectEngine):
+        command = [binary(), f"--root={settings.SANDBOX_RUN_DIR / 'runsc'}", "exec", container_id]
+    else:
+        command = ["docker", "exec", container_id]
+    return subprocess.run([*command, *words], capture_output=True, check=False).stdout
 
 
 def run(engine: Engine, code: str, language: str = "python", **overrides: Any) -> Seen:

@@ -8,9 +8,9 @@ import pytest
 from runtimes.models import MIB
 from sandboxes.engine import Engine
 from sandboxes.session import Session
-from tests.sandboxes.guest import LIMITS, engine, guest, job, spec
+from tests.sandboxes.guest import LIMITS, each_engine, guest, job, spec
 
-__all__ = ["engine"]
+__all__ = ["each_engine"]
 pytestmark = pytest.mark.needs_docker
 
 NO_MKDIR = {
@@ -19,7 +19,7 @@ NO_MKDIR = {
 }
 
 
-def test_seccomp_profile_is_obeyed_inside(engine: Engine) -> None:
+def test_seccomp_profile_is_obeyed_inside(each_engine: Engine) -> None:
     code = """
 import errno, os
 def main():
@@ -28,7 +28,7 @@ def main():
     except OSError as e:
         return errno.errorcode[e.errno]
 """
-    with guest(engine, spec(seccomp=json.dumps(NO_MKDIR))) as it:
+    with guest(each_engine, spec(seccomp=json.dumps(NO_MKDIR))) as it:
         assert it.run(job(code)).result == b'"EPERM"'
 
 
@@ -40,9 +40,9 @@ FILLS = {
 
 
 @pytest.mark.parametrize("memory", FILLS)
-def test_memory_limit_kills_the_sandbox_and_the_kernel_says_so(engine: Engine, memory: str) -> None:
+def test_memory_limit_kills_the_sandbox_and_the_kernel_says_so(each_engine: Engine, memory: str) -> None:
     limits = replace(LIMITS, memory_bytes=96 * MIB, workspace_bytes=400 * MIB)
-    with guest(engine, spec(limits=limits)) as it:
+    with guest(each_engine, spec(limits=limits)) as it:
         code = FILLS[memory]
         report = Session(it.channel, it.id, limits).run(job(code))
-        assert report.oom_killed or engine.state_after_end(it.id).oom_killed
+        assert report.oom_killed or each_engine.state_after_end(it.id).oom_killed

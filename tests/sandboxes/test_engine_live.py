@@ -1,23 +1,24 @@
-"""Docker's engine with real images: one that is missing, and two sandboxes one after the other."""
+"""Each engine with real images: one that is missing, and two sandboxes one after the other."""
 
 import json
 
 import pytest
 
 from sandboxes.engine import Engine, ImageMissing
-from tests.sandboxes.guest import run, spec
+from tests.sandboxes.guest import each_engine, run, spec
 
+__all__ = ["each_engine"]
 pytestmark = pytest.mark.needs_docker
 
 
-def test_image_that_is_missing_is_never_pulled(engine: Engine) -> None:
+def test_image_that_is_missing_is_never_pulled(each_engine: Engine) -> None:
     with pytest.raises(ImageMissing):
-        engine.create(spec(image="sandbox-platform/no-such-image:1"))
+        each_engine.create(spec(image="sandbox-platform/no-such-image:1"))
 
 
-def test_image_that_is_missing_has_no_id(engine: Engine) -> None:
+def test_image_that_is_missing_has_no_id(each_engine: Engine) -> None:
     with pytest.raises(ImageMissing):
-        engine.image_id("sandbox-platform/no-such-image:1")
+        each_engine.image_id("sandbox-platform/no-such-image:1")
 
 
 LEAVES_TRACES = """
@@ -42,7 +43,7 @@ def main():
 """
 
 
-def test_run_finds_no_trace_of_the_one_before(engine: Engine) -> None:
-    run(engine, LEAVES_TRACES)
-    found = json.loads(run(engine, FINDS_TRACES).result or b"{}")
+def test_run_finds_no_trace_of_the_one_before(each_engine: Engine) -> None:
+    run(each_engine, LEAVES_TRACES)
+    found = json.loads(run(each_engine, FINDS_TRACES).result or b"{}")
     assert found == {"files": [], "processes": [], "environment": None}

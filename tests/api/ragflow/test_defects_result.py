@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.api.ragflow.containers import kill
 from tests.live import eventually
 
 pytestmark = [pytest.mark.needs_docker, pytest.mark.usefixtures("no_policy")]
@@ -188,7 +187,7 @@ def test_16_sandbox_killed_from_outside_is_our_failure(platform, set_columns):
         claimed = eventually(
             lambda: platform.sql("SELECT container_id FROM executions_sandbox WHERE state = 'claimed'"), "claimed"
         )
-        kill(claimed[0]["container_id"])
+        platform.kill_sandbox(claimed[0]["container_id"])
         assert (answer.result()["status"], answer.result()["exit_code"]) == ("program_runner_error", -3)
     assert answer.result()["resource_limit_type"] is None
     assert answer.result()["stderr"]

@@ -14,7 +14,6 @@ from django.utils import timezone
 from api.ragflow import results
 from executions import reaper
 from executions.models import Status
-from tests.api.ragflow.containers import container_ids
 from tests.live import TOKEN, Platform, eventually
 
 needs_docker = pytest.mark.needs_docker
@@ -41,7 +40,7 @@ def test_26_client_that_hangs_up_ends_its_run(platform, set_columns):
         return "".join(row["status"] for row in platform.sql(query, sandbox["execution_id"]))
 
     assert eventually(ended, "it ended") == "cancelled"
-    eventually(lambda: sandbox["container_id"] not in container_ids(platform), "its container is gone")
+    eventually(lambda: sandbox["container_id"] not in platform.sandboxes(), "its container is gone")
 
 
 def test_27_waiting_in_the_queue_has_an_end(make_execution):

@@ -16,6 +16,7 @@ import pytest
 from sandboxes.direct.images import UNUSED_S, Store
 from sandboxes.engine import EngineError, ImageMissing
 
+TIME = 1_600_000_000  # 2020-09-13
 ID = "sha256:" + "a" * 64
 Entry = tuple[str, bytes, str]  # name, type, content or target
 CONFIG = {"Entrypoint": ["/runner"], "Env": ["A=b=c"], "Volumes": {"/data": {}}}
@@ -26,7 +27,7 @@ def exporter(*entries: Entry, config: dict[str, Any] | None = None) -> Callable[
         with tarfile.open(fileobj=archive, mode="w") as tar:
             for name, kind, text in entries:
                 entry = tarfile.TarInfo(name)
-                entry.type, entry.mode = kind, 0o755
+                entry.type, entry.mode, entry.mtime = kind, 0o755, TIME
                 if kind == tarfile.REGTYPE:
                     entry.size = len(text)
                 elif kind == tarfile.SYMTYPE:
@@ -44,7 +45,7 @@ def extracted(file: str, path: str) -> str:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "images")
+    return Store(tmp_path / "images", tmp_path / "checked")
 
 
 def test_image_is_described_by_dockers_configuration(store: Store) -> None:
@@ -58,7 +59,7 @@ def test_image_is_exported_once_for_all_processes(store: Store, tmp_path: Path) 
     def never(_archive: IO[bytes]) -> dict[str, Any]:
         raise AssertionError
 
-    assert Store(tmp_path / "images").image(ID, never) == first
+    assert Store(tmp_path / "images", tmp_path / "checked").image(ID, never) == first
 
 
 def test_image_has_the_folders_that_are_mounted_on(store: Store) -> None:
@@ -108,6 +109,11 @@ def test_removed_image_is_gone(store: Store) -> None:
     assert (store.names(), store.size_bytes()) == ([], 0)
 
 
+def test_files_keep_their_times(store: Store) -> None:
+    image = store.image(ID, exporter(("module.py", tarfile.REGTYPE, "pass")))
+    assert "2020-09-13" in extracted(image.file, "/module.py")
+
+
 def other(letter: str) -> str:
     return f"sha256:{letter * 64}"
 
@@ -122,16 +128,16 @@ def test_damaged_image_is_made_again(store: Store, tmp_path: Path) -> None:
     damaged[-1] ^= 1
     file.chmod(0o644)
     file.write_bytes(damaged)
-    Store(tmp_path / "images").image(ID, exporter(("etc", tarfile.DIRTYPE, "")))
+    Store(tmp_path / "images", tmp_path / "after a restart").image(ID, exporter(("etc", tarfile.DIRTYPE, "")))
     assert file.read_bytes() != damaged
-    Store(tmp_path / "images").image(ID, never)  # it is sound now
+    Store(tmp_path / "images", tmp_path / "checked").image(ID, never)  # it is sound now
 
 
 @pytest.mark.parametrize("text", ["", "{}", "no json"])
 def test_image_without_a_readable_description_is_made_again(store: Store, tmp_path: Path, text: str) -> None:
     described = Path(store.image(ID, exporter()).file).with_suffix(".json")
     described.write_text(text)
-    assert Store(tmp_path / "images").image(ID, exporter()).entrypoint == ("/runner",)
+    assert Store(tmp_path / "images", tmp_path / "checked").image(ID, exporter()).entrypoint == ("/runner",)
 
 
 def test_image_that_vanished_is_made_again_by_a_process_that_knew_it(store: Store) -> None:
@@ -185,10 +191,34 @@ def test_lock_that_was_removed_while_waited_for_is_taken_again(store: Store, tmp
     lock = tmp_path / "images" / f"{'a' * 64}.lock"
     with open(lock) as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        waiting = threading.Thread(target=Store(tmp_path / "images").image, args=(ID, exporter()))
+        waiting = threading.Thread(
+            target=Store(tmp_path / "images", tmp_path / "checked").image, args=(ID, exporter())
+        )
         waiting.start()
         waiting.join(0.2)
         lock.unlink()
     waiting.join(10)
     assert not waiting.is_alive()
     assert lock.exists()
+
+
+def test_image_is_read_to_check_it_once_for_all_processes(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.image(ID, exporter())
+    Store(tmp_path / "images", tmp_path / "checked").image(ID, never)
+    monkeypatch.setattr("sandboxes.direct.images._sha256", None)
+    Store(tmp_path / "images", tmp_path / "checked").image(ID, never)
+
+
+def test_image_of_an_earlier_release_is_made_again(store: Store, tmp_path: Path) -> None:
+    described = Path(store.image(ID, exporter()).file).with_suffix(".json")
+    described.write_text(described.read_text().replace('"layout": 2', '"layout": 1'))
+    made = []
+
+    def export(archive: IO[bytes]) -> dict[str, Any]:
+        made.append(1)
+        return exporter()(archive)
+
+    Store(tmp_path / "images", tmp_path / "checked").image(ID, export)
+    assert made
