@@ -49,7 +49,8 @@ logs: ## follow the logs of the stack (SERVICE=web: of one service)
 smoke: ## send POST /run in Python and Node.js to the running stack
 	@$(SETUP) smoke
 
-test: ## run all tests, with Docker and gVisor; schemathesis as one role (ARGS="-k name")
+test: export SANDBOX_ENGINE ?= direct
+test: ## run all tests, with gVisor and this engine; schemathesis as one role (ARGS="-k name")
 	@$(SETUP) prepare_tests
 	@$(VENV)/pytest $(SPREAD) $(ARGS)
 

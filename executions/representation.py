@@ -143,10 +143,6 @@ class _Small(Schema):
     limits = LimitsSchema()
     runsc_version = serializers.CharField()
     engine = serializers.CharField(help_text="`docker` or `direct`; empty: unknown, or the run had no sandbox.")
-    snapshot = serializers.BooleanField(
-        allow_null=True,
-        help_text="Whether the sandbox was restored from a snapshot of a started runner. Null: unknown.",
-    )
     node = serializers.CharField()
     sandbox_id = serializers.CharField()
 

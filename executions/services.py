@@ -206,7 +206,8 @@ def finish(
         values |= redaction.redacted_end(lambda names: row.values(*names).first(), values)
     # A trigger notifies the caller and marks the sandbox as used.
     with transaction.atomic() if report and report.artifacts else nullcontext():
-        with prepared():
+        # In a web process the audit adds a statement of its own, which cannot be prepared.
+        with prepared() if report else nullcontext():
             if not Execution.objects.open().filter(pk=execution_id).update(**values):
                 return False
         if report:

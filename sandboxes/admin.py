@@ -34,7 +34,6 @@ class SandboxAdmin(ReadOnlyAdmin[Sandbox]):
         "profile_sha256",
         "runsc_version",
         "engine",
-        "snapshot",
         "created_at",
         "ready_at",
         "claimed_at",

@@ -138,9 +138,6 @@ class DockerEngine:
         with engine_errors("start"):
             self._api.start(container_id)
 
-    def from_snapshot(self, container_id: str) -> bool:
-        return False
-
     def attach(self, container_id: str) -> DockerChannel:
         with engine_errors("attach"):
             wrapper = self._api.attach_socket(

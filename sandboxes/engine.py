@@ -78,9 +78,6 @@ class Engine(Protocol):
 
     def start(self, container_id: str) -> None: ...
 
-    def from_snapshot(self, container_id: str) -> bool:
-        """Return whether a started container was restored from a snapshot."""
-
     def attach(self, container_id: str) -> Channel:
         """Open a channel. Attach before `start` or while the sandbox writes nothing: output may be lost meanwhile."""
 

@@ -37,8 +37,6 @@ class Sandbox(models.Model):
     runsc_version = models.CharField(max_length=100, blank=True)
     # The database has the default, too: nodes of an earlier release go on inserting rows during an upgrade.
     engine = models.CharField(max_length=10, choices=EngineName.choices, blank=True, default="", db_default="")
-    # Whether it was restored from a snapshot of a started runner. Null until it has started.
-    snapshot = models.BooleanField(null=True, blank=True)
     state = models.CharField(max_length=8, choices=SandboxState.choices, default=SandboxState.STARTING)
     # No foreign key: executions are history and outlive every sandbox.
     execution_id = models.UUIDField(null=True, blank=True)

@@ -94,7 +94,6 @@ def start(
         try:
             engine.start(sandbox.container_id)
             session.wait_until_ready(channel)
-            sandbox.snapshot = engine.from_snapshot(sandbox.container_id)
         finally:
             channel.close()
     except EngineError:
@@ -104,7 +103,7 @@ def start(
         sandbox.state = SandboxState.CLAIMED if execution_id else SandboxState.READY
         sandbox.ready_at = timezone.now()
     with transaction.atomic():
-        sandbox.save(update_fields=["image_id", "container_id", "snapshot", "state", "ready_at"])
+        sandbox.save(update_fields=["image_id", "container_id", "state", "ready_at"])
         if sandbox.state == SandboxState.READY:
             if called := call(configuration.kind):
                 notify(ready_channel(called))

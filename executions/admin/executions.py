@@ -47,7 +47,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
     )
     list_filter = (
         *("status", "outcome", "runtime", "client", LabelFilter, DurationFilter, EndpointFilter),
-        *("warm", "engine", "snapshot"),
+        *("warm", "engine"),
     )
     list_select_related = ("runtime", "client")
     list_per_page = 50

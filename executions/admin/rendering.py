@@ -23,10 +23,9 @@ PHASES = (
 
 
 def marks(execution: Execution) -> SafeString:
-    """Return short marks for a row of the list: cold start, snapshot, files, batch, rerun, callback, and labels."""
+    """Return short marks for a row of the list: cold start, files, batch, rerun, callback, and labels."""
     counts = ((execution.input_count, "in"), (execution.artifact_count, "out"))
     words = ["cold"] if execution.warm is False else []
-    words += ["snapshot"] if execution.snapshot else []
     words += [f"{count} {name}" for count, name in counts if count]
     words += ["batch"] if execution.batch_id else []
     words += ["rerun"] if execution.rerun_of else []
@@ -36,10 +35,7 @@ def marks(execution: Execution) -> SafeString:
 
 
 def engine_of(execution: Execution) -> str:
-    name = execution.get_engine_display()
-    if execution.snapshot is None or not name:
-        return name or "unknown"
-    return f"{name}, {'from a snapshot' if execution.snapshot else 'without a snapshot'}"
+    return execution.get_engine_display() or "unknown"
 
 
 def _milliseconds(execution: Execution, begin: str, end: str) -> float | None:

@@ -15,9 +15,4 @@ class Migration(migrations.Migration):
             name='engine',
             field=models.CharField(blank=True, db_default='', default='', max_length=10),
         ),
-        migrations.AddField(
-            model_name='execution',
-            name='snapshot',
-            field=models.BooleanField(null=True),
-        ),
     ]

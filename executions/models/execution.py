@@ -177,9 +177,6 @@ class Execution(models.Model):
     artifact_suffixes = models.JSONField(null=True, help_text="Endings of the artifacts to keep; null keeps all.")
     runsc_version = models.CharField(max_length=100, blank=True)
     engine = models.CharField(max_length=10, choices=EngineName.choices, blank=True, default="", db_default="")
-    snapshot = models.BooleanField(
-        null=True, help_text="Whether the sandbox was restored from a snapshot of a started runner."
-    )
     node = models.CharField(max_length=100, blank=True)
     sandbox_id = models.CharField(max_length=64, blank=True)
     remote_address = models.GenericIPAddressField(null=True)

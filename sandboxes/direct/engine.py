@@ -99,9 +99,6 @@ class DirectEngine:
             for fd in fds:
                 os.close(fd)
 
-    def from_snapshot(self, container_id: str) -> bool:
-        return False
-
     def attach(self, container_id: str) -> channel.FifoChannel:
         return channel.FifoChannel(self._folder / container_id)
 

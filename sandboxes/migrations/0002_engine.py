@@ -15,9 +15,4 @@ class Migration(migrations.Migration):
             name='engine',
             field=models.CharField(blank=True, db_default='', default='', max_length=10),
         ),
-        migrations.AddField(
-            model_name='sandbox',
-            name='snapshot',
-            field=models.BooleanField(blank=True, null=True),
-        ),
     ]

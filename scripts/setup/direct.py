@@ -48,7 +48,7 @@ for folder in "$1"/run/sandbox-platform/sandboxes/*; do
 done
 # The empty network namespace of all sandboxes.
 umount "$1/run/sandbox-platform/runsc/null-netns" 2> /dev/null
-for folder in run/sandbox-platform var/lib/sandbox-platform/images var/lib/sandbox-platform/snapshots; do
+for folder in run/sandbox-platform var/lib/sandbox-platform/images; do
     [ -d "$1/$folder" ] || continue
     rm -rf "${1:?}/$folder"
     echo "/$folder"

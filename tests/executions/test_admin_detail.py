@@ -243,16 +243,13 @@ def test_later_runs_of_one_are_named(
 
 
 @pytest.mark.parametrize(
-    ("engine", "snapshot", "shown"),
+    ("engine", "shown"),
     [
-        ("direct", True, "Direct, from a snapshot, gVisor v1"),
-        ("docker", False, "Docker, without a snapshot, gVisor v1"),
-        ("docker", None, "Docker, gVisor v1"),
-        ("", None, "unknown, gVisor v1"),
+        ("direct", "Direct, gVisor v1"),
+        ("docker", "Docker, gVisor v1"),
+        ("", "unknown, gVisor v1"),
     ],
 )
-def test_engine_is_shown(
-    browser: Browser, make_execution: MakeExecution, engine: str, snapshot: bool | None, shown: str
-) -> None:
-    execution = make_execution(engine=engine, snapshot=snapshot, runsc_version="v1")
+def test_engine_is_shown(browser: Browser, make_execution: MakeExecution, engine: str, shown: str) -> None:
+    execution = make_execution(engine=engine, runsc_version="v1")
     assert f"Engine {shown}" in words(page(browser, execution))

@@ -152,11 +152,6 @@ def test_a_list_that_shows_nothing_leads_back(
     assert "Nothing matches" in shown and "Show all" in shown
 
 
-def test_a_start_from_a_snapshot_is_marked(browser: Browser, make_execution: MakeExecution) -> None:
-    make_execution(engine="direct", snapshot=True)
-    assert cells(browser.get(LIST).content.decode(), "marks") == ["snapshot"]
-
-
 def test_history_of_one_engine(browser: Browser, make_execution: MakeExecution) -> None:
     make_execution(engine="docker")
     direct = make_execution(engine="direct")

@@ -52,10 +52,6 @@ class StubEngine:
         for sock in container.sockets:
             sock.sendall(b"\1\0\0\0" + len(frame).to_bytes(4, "big") + frame)
 
-    def from_snapshot(self, container_id: str) -> bool:
-        self._check()
-        return False
-
     def attach(self, container_id: str) -> Channel:
         self._check()
         if container_id not in self.here:

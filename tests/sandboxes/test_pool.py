@@ -307,20 +307,7 @@ def test_dead_sandbox_is_discarded_so_that_its_execution_may_claim_another(
     assert claim(python_runtime, execution_id) == alive
 
 
-@pytest.mark.parametrize("restored", [True, False])
-def test_sandbox_records_its_engine(
-    python_runtime: Runtime, engine: StubEngine, monkeypatch: pytest.MonkeyPatch, restored: bool
-) -> None:
-    monkeypatch.setattr(engine, "from_snapshot", lambda container_id: restored)
+def test_sandbox_records_its_engine(python_runtime: Runtime, engine: StubEngine) -> None:
     pool.start(engine, SandboxConfiguration.of_runtime(python_runtime))
     sandbox = Sandbox.objects.get()
-    assert (sandbox.engine, sandbox.snapshot, sandbox.runsc_version) == ("docker", restored, "stub")
-
-
-def test_whether_a_sandbox_that_never_started_had_a_snapshot_is_unknown(
-    python_runtime: Runtime, engine: StubEngine
-) -> None:
-    engine.missing.add(python_runtime.image)
-    with pytest.raises(ImageMissing):
-        pool.start(engine, SandboxConfiguration.of_runtime(python_runtime))
-    assert Sandbox.objects.get().snapshot is None
+    assert (sandbox.engine, sandbox.runsc_version) == ("docker", "stub")
