@@ -23,10 +23,9 @@ from redaction.policies import any_policy_redacts
 from runtimes.models import Limits, Runtime
 from sandbox_platform.kit import liveness
 from sandbox_platform.kit.failures import without_text
-from sandbox_platform.kit.notify import POOL, WAITS, listening, notify, ready_channel
+from sandbox_platform.kit.notify import listening, ready_channel
 from sandbox_platform.kit.prepared import prepared
-from sandboxes import pool
-from sandboxes.calls import as_payload
+from sandboxes import pool, turns
 from sandboxes.configuration import SandboxConfiguration
 from sandboxes.docker_engine import get_engine
 from sandboxes.engine import Channel, Engine, EngineError, ImageMissing
@@ -34,6 +33,7 @@ from sandboxes.models import Sandbox
 from sandboxes.protocol import BYE, Job
 from sandboxes.session import EndedBy, Report
 from sandboxes.sessions import session_of, state_of
+from sandboxes.turns import NOBODY, Claimant
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ OF_RUNTIME = (
 OF_PROFILE = ("name", "active__number", "active__sha256")
 READ_COLUMNS = (
     *("mode", "code", "source_file", "arguments", "stdin", "argv", "variables", "input_count", "pinned"),
-    *("egress_rules", *COLUMNS),
+    *("egress_rules", "requeues", *COLUMNS),
     *(f"runtime__{name}" for name in OF_RUNTIME),
     *("client__name", "client__network"),
     *(f"{owner}__seccomp_profile__{name}" for owner in ("runtime", "client") for name in OF_PROFILE),
@@ -169,7 +169,8 @@ def acquire(
         return started, False, engine.attach(started.container_id)
     warm = True
     deadline = time.monotonic() + KEEPER_PATIENCE_S
-    while time.monotonic() < deadline and (sandbox := pool.claim(configuration, execution.pk)):
+    claimant = claimant_of(execution)
+    while time.monotonic() < deadline and (sandbox := pool.claim(configuration, claimant)):
         try:
             return sandbox, warm, engine.attach(sandbox.container_id)
         except EngineError as e:
@@ -177,7 +178,7 @@ def acquire(
             logger.warning("sandbox %s was dead: %s", sandbox, e)
             pool.discard(sandbox)
     warm = False
-    kept = wait_for_keeper(configuration, execution, deadline)
+    kept = wait_for_keeper(configuration, claimant, deadline)
     sandbox = kept or start(engine, execution)
     return sandbox, warm, engine.attach(sandbox.container_id)
 
@@ -189,7 +190,7 @@ def start(engine: Engine, execution: Execution) -> Sandbox:
     """
     while True:
         wanted = configuration_of(with_reloaded_profiles(execution))
-        sandbox = pool.start(engine, wanted, execution_id=execution.pk)
+        sandbox = pool.start(engine, wanted, claimant=claimant_of(execution))
         if configuration_of(with_reloaded_profiles(execution)).profile_sha256 == sandbox.profile_sha256:
             return sandbox
         pool.discard(sandbox)
@@ -205,17 +206,22 @@ def with_reloaded_profiles(execution: Execution) -> Execution:
     return execution
 
 
-def wait_for_keeper(configuration: SandboxConfiguration, execution: Execution, deadline: float) -> Sandbox | None:
+def claimant_of(execution: Execution) -> Claimant:
+    return Claimant(execution.pk, execution.client_id or NOBODY, execution.requeues)
+
+
+def wait_for_keeper(configuration: SandboxConfiguration, claimant: Claimant, deadline: float) -> Sandbox | None:
     """Wait for a sandbox that the keeper starts. Return None if the keeper is down or the deadline has passed."""
     runtime = Runtime.objects.filter(pk=configuration.runtime.pk, revision=configuration.revision)
-    with listening(ready_channel(execution.pk)) as wait:
+    with listening(ready_channel(claimant.execution_id)) as wait:
         # If the runtime changes meanwhile, the keeper starts no more sandboxes of this revision.
         while time.monotonic() < deadline and liveness.keeper_alive(settings.SANDBOX_NODE) and runtime.exists():
-            notify(POOL, f"{WAITS}{as_payload(configuration.kind, execution.pk)}")
-            if sandbox := pool.claim(configuration, execution.pk):
+            turns.wait(configuration.kind, claimant)
+            if sandbox := pool.claim(configuration, claimant):
                 return sandbox
-            if wait(LOOK_AGAIN_S) and (sandbox := pool.claim(configuration, execution.pk)):
+            if wait(LOOK_AGAIN_S) and (sandbox := pool.claim(configuration, claimant)):
                 return sandbox
+    turns.leave(claimant.execution_id)
     return None
 
 

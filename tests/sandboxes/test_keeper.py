@@ -29,6 +29,7 @@ from sandboxes.docker_engine import ROW_LABEL
 from sandboxes.engine import SandboxSpec
 from sandboxes.keeper import DEMAND_WINDOW_S, START_GRACE_S, Demand, Keeper
 from sandboxes.models import Sandbox, SandboxState
+from sandboxes.turns import Claimant
 from seccomp_profiles import revisions
 from seccomp_profiles.models import hash_rules
 from tests.live import eventually
@@ -121,7 +122,7 @@ def container_of(engine: StubEngine, row: object) -> str:
 
 
 def claim(runtime: Runtime) -> Sandbox | None:
-    return pool.claim(SandboxConfiguration.of_runtime(runtime), uuid.uuid4())
+    return pool.claim(SandboxConfiguration.of_runtime(runtime), Claimant(uuid.uuid4()))
 
 
 def test_pool_is_filled_to_its_minimum(runtime: Runtime, engine: StubEngine) -> None:
@@ -310,7 +311,7 @@ def test_cancelled_execution_has_its_sandbox_killed(
     execution = running(make_execution, runtime)
     with keeping(engine):
         eventually(ready(2), "two are ready")
-        sandbox = pool.claim(SandboxConfiguration.of_runtime(runtime), execution.pk)
+        sandbox = pool.claim(SandboxConfiguration.of_runtime(runtime), Claimant(execution.pk))
         assert sandbox
         services.cancel(execution.pk)
         eventually(lambda: sandbox.container_id in engine.killed, "it is killed")
@@ -325,7 +326,7 @@ def test_cancelled_execution_is_killed_though_its_sandbox_comes_later(
         eventually(ready(2), "two are ready")
         services.cancel(execution.pk)
         time.sleep(0.1)  # the keeper has heard of it, and found nothing to kill
-        sandbox = pool.claim(SandboxConfiguration.of_runtime(runtime), execution.pk)
+        sandbox = pool.claim(SandboxConfiguration.of_runtime(runtime), Claimant(execution.pk))
         assert sandbox
         eventually(lambda: sandbox.container_id in engine.killed, "it is killed")
 
