@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any
 
+import psycopg
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 from django.db.models import Func, PositiveIntegerField
@@ -16,6 +17,7 @@ from clients.models import Client
 from executions import live, services
 from executions.configuration import COLUMNS, RunConfiguration
 from executions.models import Execution, Outcome, Status
+from executions.requeueing import recover
 from executions.sources import starting
 from executions.verdict import Verdict, decide
 from redaction import services as redaction
@@ -44,6 +46,8 @@ KEEPER_PATIENCE_S = 15
 LOOK_AGAIN_S = 2.0
 ANSWER_S = 0.03  # head start of the answer before gVisor is taken down
 STORE_PATIENCE_S = 120
+# psycopg's own errors come from waiting for notifications, which Django does not wrap.
+POSTGRES_IS_GONE = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
 # Columns of a claimed execution that a run reads. Building and reading a query costs by the column, and every run waits
 # for this one. A column that is missing here costs a query of its own. A warm sandbox is found by the hash of the
 # rules; the rules, which are tens of kilobytes, are read if a sandbox must be started.
@@ -65,11 +69,13 @@ READ_COLUMNS = (
 
 def run_execution(execution_id: str) -> None:
     """Claim and run a queued execution. Do nothing if it is deleted, claimed by another worker or cancelled."""
-    execution = take(execution_id)
+    execution = store(take, execution_id=execution_id)
     if execution is None:
         return
     try:
         run(execution)
+    except pool.Superseded:
+        logger.warning("execution %s was queued again meanwhile", execution_id)
     except ImageMissing:
         slug, image = execution.runtime.slug, execution.runtime.live_image
         give_up(
@@ -82,12 +88,22 @@ def run_execution(execution_id: str) -> None:
         give_up(execution, Outcome.START_FAILED, f"Sandbox start failed: {e}")
     except Exception as e:
         # Catch everything here: the caller must get an answer, and the sandbox must be removed.
+        if isinstance(e, POSTGRES_IS_GONE) and not execution.job_sent:
+            logger.warning("execution %s: Postgres is unavailable (%s)", execution_id, type(e).__name__)
+            store(recover, execution_id=execution.pk, requeues=execution.requeues, job_sent=False)
+            return
         logger.error("execution %s: %s", execution_id, without_text(e))
         give_up(execution, Outcome.INTERNAL, f"Internal error: {type(e).__name__}. See the worker's log.")
 
 
-def give_up(execution: Execution, outcome: Outcome, message: str) -> None:
-    store(lambda: services.finish(execution.pk, Verdict(Status.PLATFORM_ERROR, outcome, message)))
+def give_up(execution: Any, outcome: Outcome, message: str) -> None:
+    store(
+        services.finish,
+        execution_id=execution.pk,
+        verdict=Verdict(Status.PLATFORM_ERROR, outcome, message),
+        attempt=execution.requeues,
+        started=execution.job_sent,
+    )
 
 
 def run(execution: Any) -> None:
@@ -101,21 +117,23 @@ def run(execution: Any) -> None:
     with closing(channel):
         with watched(execution, limits) as watch:
             session = session_of(execution.runtime, channel, sandbox.container_id, limits, watch)
-            report = session.run(job_of(execution, limits))
+            job = job_of(execution, limits)
+            execution.job_sent = True
+            report = session.run(job)
         verdict = judge(engine, sandbox, execution, report, limits)
         store(
-            lambda: services.finish(
-                execution.pk,
-                verdict,
-                report=report,
-                sandbox=sandbox,
-                claimed_at=claimed_at,
-                sandbox_at=sandbox_at,
-                warm=warm and not (report.end and report.end.cold),
-                limits=limits.as_dict(),
-                environment=configuration.environment,
-                redacting=execution.redacting,
-            )
+            services.finish,
+            execution_id=execution.pk,
+            verdict=verdict,
+            attempt=execution.requeues,
+            report=report,
+            sandbox=sandbox,
+            claimed_at=claimed_at,
+            sandbox_at=sandbox_at,
+            warm=warm and not (report.end and report.end.cold),
+            limits=limits.as_dict(),
+            environment=configuration.environment,
+            redacting=execution.redacting,
         )
         end(engine, sandbox, channel, report)
 
@@ -128,22 +146,29 @@ def watched(execution: Any, limits: Limits) -> AbstractContextManager[Callable[[
 
 
 def take(execution_id: str) -> Any:
-    """Claim the execution and return it, annotated with `redacting`: whether any policy redacts.
+    """Claim the execution and return it with `redacting` (whether any policy redacts) and `job_sent` (False).
 
     Returns None if the execution is not queued any more: the UPDATE lets only one worker claim it.
     """
+    # Evaluated in the UPDATE: a pid read earlier may belong to a dead session, which the UPDATE replaced.
+    backend = Func(function="pg_backend_pid", output_field=PositiveIntegerField())
     with prepared():
         taken = Execution.objects.filter(pk=execution_id, status=Status.QUEUED).update(
             status=Status.RUNNING,
             node=settings.SANDBOX_NODE,
-            # Evaluated in the UPDATE: a pid read earlier may belong to a dead session, which the UPDATE replaced.
-            worker_backend=Func(function="pg_backend_pid", output_field=PositiveIntegerField()),
+            worker_backend=backend,
+            worker_cluster=liveness.cluster_key(),
             claimed_at=timezone.now(),
         )
         if not taken:
             return None
         rows = Execution.objects.select_related("runtime", "client", *RELATED).only(*READ_COLUMNS)
-        return rows.annotate(redacting=any_policy_redacts()).get(pk=execution_id)
+        # If the session was replaced since, the execution may be another worker's.
+        mine = rows.annotate(redacting=any_policy_redacts()).filter(status=Status.RUNNING, worker_backend=backend)
+        execution: Any = next(iter(mine.filter(pk=execution_id)), None)
+    if execution:
+        execution.job_sent = False
+    return execution
 
 
 def configuration_of(execution: Execution) -> SandboxConfiguration:
@@ -278,13 +303,14 @@ def end(engine: Engine, sandbox: Sandbox, channel: Channel, report: Report) -> N
 def store(write: Callable[..., Any], **arguments: Any) -> Any:
     """Call `write` and return its value. Retry for STORE_PATIENCE_S while Postgres is unavailable.
 
-    Until it is stored, the result of a run exists only in this process.
+    Until it is stored, the result of a run exists only in this process. `write` may have been committed when its
+    connection broke, so it must do nothing the second time.
     """
     deadline = time.monotonic() + STORE_PATIENCE_S
     while True:
         try:
             return write(**arguments)
-        except (OperationalError, InterfaceError) as e:
+        except POSTGRES_IS_GONE as e:
             if time.monotonic() > deadline:
                 raise
             logger.warning("storing a result: Postgres is unavailable (%s), retrying", type(e).__name__)

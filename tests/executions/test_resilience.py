@@ -25,18 +25,18 @@ QUICK = "def main(): return 'quick'"
 PROC = Path("/proc")
 WORKERS = 8
 
-# A row for each time an execution was taken by a worker, and for each sandbox that was given to one. The
-# executions' own rows could not tell a second run from the first.
+# A row for each sandbox that was given to an execution and not taken back before it got the job. The executions' own
+# rows could not tell a second run from the first.
 WITNESS = """
-    CREATE TABLE witness (execution_id uuid, what text, at timestamptz DEFAULT clock_timestamp());
-    CREATE FUNCTION witness_taken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-        INSERT INTO witness VALUES (NEW.id, 'taken'); RETURN NEW; END $$;
-    CREATE TRIGGER witness_taken AFTER UPDATE ON executions_execution FOR EACH ROW
-        WHEN (NEW.status = 'running' AND OLD.status <> 'running') EXECUTE FUNCTION witness_taken();
-    CREATE FUNCTION witness_sandbox() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-        INSERT INTO witness VALUES (NEW.execution_id, 'sandbox'); RETURN NEW; END $$;
+    CREATE TABLE witness (execution_id uuid, at timestamptz DEFAULT clock_timestamp());
+    CREATE FUNCTION witness_claimed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        INSERT INTO witness VALUES (NEW.execution_id); RETURN NEW; END $$;
     CREATE TRIGGER witness_claimed AFTER UPDATE ON executions_sandbox FOR EACH ROW
-        WHEN (NEW.state = 'claimed' AND OLD.state <> 'claimed') EXECUTE FUNCTION witness_sandbox();
+        WHEN (NEW.state = 'claimed' AND OLD.state <> 'claimed') EXECUTE FUNCTION witness_claimed();
+    CREATE FUNCTION witness_given_back() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        DELETE FROM witness WHERE execution_id = OLD.execution_id; RETURN NEW; END $$;
+    CREATE TRIGGER witness_given_back AFTER UPDATE ON executions_sandbox FOR EACH ROW
+        WHEN (OLD.state = 'claimed' AND NEW.execution_id IS NULL) EXECUTE FUNCTION witness_given_back();
 """
 
 
@@ -132,10 +132,7 @@ class Survivor:
             lambda: not self.platform.sql("SELECT 1 FROM executions_execution WHERE finished_at IS NULL"),
             "every execution has ended",
         )
-        twice = self.platform.sql(
-            "SELECT execution_id, what FROM witness WHERE execution_id IS NOT NULL"
-            " GROUP BY execution_id, what HAVING count(*) > 1"
-        )
+        twice = self.platform.sql("SELECT execution_id FROM witness GROUP BY execution_id HAVING count(*) > 1")
         assert not twice
 
         def accounted_for() -> bool:
@@ -179,7 +176,7 @@ def test_killed_worker_ends_its_execution_as_a_platform_error(survivor: Survivor
     answer, execution = survivor.call_and_wait_until_it_runs(seconds=20)
     survivor.kill("worker")
     row = survivor.until_finished(execution)
-    assert (row["status"], row["outcome"]) == ("platform_error", "worker_lost")
+    assert (row["status"], row["outcome"], row["started"]) == ("platform_error", "worker_lost", True)
     assert answer.result(60)["stderr"]
 
 
