@@ -159,6 +159,15 @@ def test_run_of_a_live_worker_is_left_alone(taken: MakeExecution) -> None:
     assert reaper.reap_lost() == 0
 
 
+def test_session_of_a_machine_that_is_gone_does_not_last(db: None) -> None:
+    keepalive = {}
+    with connection.cursor() as cursor:
+        for name in ("idle", "interval", "count"):
+            cursor.execute(f"SHOW tcp_keepalives_{name}")
+            keepalive[name] = int(cursor.fetchone()[0])
+    assert keepalive["idle"] + keepalive["interval"] * keepalive["count"] <= 30
+
+
 @pytest.mark.parametrize(
     ("claimed", "cluster_lives", "status"),
     [(False, True, "queued"), (True, True, "running"), (True, False, "platform_error")],

@@ -6,7 +6,6 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +45,9 @@ class Survivor:
     def __init__(self, platform: Platform) -> None:
         self.platform = platform
         self._callers = ThreadPoolExecutor(16)
-        self._killed_at: datetime | None = None
 
     def kill(self, name: str) -> None:
         self.platform.kill(name)
-        self._killed_at = datetime.now(UTC)
 
     def kill_postgres(self, *, all_of_it: bool = True) -> None:
         """The whole server, or one of its sessions, which makes it drop all others too."""
@@ -66,20 +63,11 @@ class Survivor:
                     os.kill(pid, signal.SIGKILL)
             postmaster.wait()
             eventually(lambda: not any((PROC / str(pid)).exists() for pid in everybody), "all are gone")
-        self._killed_at = datetime.now(UTC)
 
     def mend(self) -> None:
         postgres = self.platform.postgres.process
         if postgres is None or postgres.poll() is not None:
             self.platform.postgres.start()
-        if self._killed_at:
-            # What a dead process was starting is given a minute and a half. Let it have passed.
-            self.platform.sql(
-                "UPDATE executions_sandbox SET created_at = created_at - interval '2 minutes'"
-                " WHERE state = 'starting' AND created_at < %s",
-                self._killed_at,
-            )
-            self._killed_at = None
         for name in STARTED:
             process = self.platform.processes.get(name)
             if process is None or process.poll() is not None:

@@ -7,7 +7,6 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -27,7 +26,7 @@ from sandboxes import images, pool
 from sandboxes.configuration import SandboxConfiguration
 from sandboxes.docker_engine import ROW_LABEL
 from sandboxes.engine import SandboxSpec
-from sandboxes.keeper import DEMAND_WINDOW_S, START_GRACE_S, Demand, Keeper
+from sandboxes.keeper import DEMAND_WINDOW_S, Demand, Keeper
 from sandboxes.models import Sandbox, SandboxState
 from sandboxes.turns import Claimant
 from seccomp_profiles import revisions
@@ -243,24 +242,6 @@ def test_container_without_a_row_is_removed(runtime: Runtime, engine: StubEngine
     stray = container_of(engine, row)
     with keeping(engine):
         eventually(lambda: stray in engine.removed, "the stray is gone")
-
-
-def test_container_that_a_dead_starter_left_is_removed_with_its_row(runtime: Runtime, engine: StubEngine) -> None:
-    row = sandbox_of(runtime, state=SandboxState.STARTING)
-    Sandbox.objects.update(created_at=timezone.now() - timedelta(seconds=START_GRACE_S + 1))
-    container = container_of(engine, row.pk)
-    with keeping(engine):
-        eventually(lambda: not Sandbox.objects.filter(pk=row.pk).exists(), "the row is gone")
-        eventually(lambda: container in engine.removed, "and its container")
-
-
-def test_container_that_is_being_started_by_a_worker_is_left_alone(runtime: Runtime, engine: StubEngine) -> None:
-    row = sandbox_of(runtime, state=SandboxState.STARTING, execution_id=uuid.uuid4())
-    container = container_of(engine, row.pk)
-    stray = container_of(engine, "")
-    with keeping(engine):
-        eventually(lambda: stray in engine.removed and ready(2), "the keeper has looked")
-        assert container in engine.here
 
 
 def test_row_of_an_execution_that_has_ended_is_removed(
