@@ -9,7 +9,9 @@ from django.utils import timezone
 
 from executions import services
 from executions.models import Execution, Outcome, OutputChunk, Status
+from executions.requeueing import recover
 from executions.verdict import Verdict
+from sandbox_platform.kit import liveness
 
 logger = logging.getLogger(__name__)
 
@@ -27,37 +29,46 @@ OVERDUE = "SELECT id FROM executions_execution WHERE status = 'queued' AND queue
 # Time that a run may need beyond its wall time: to start a sandbox, and to store the result across a restart of
 # Postgres.
 SLACK = timedelta(seconds=150)
+# A cluster of workers that survives a restart of Postgres holds its lock again within a second of its return.
+RECONNECTED_AFTER = timedelta(seconds=5)
 # Far longer than the writing of a chunk can outlast its run.
 SWEEP_AFTER = timedelta(minutes=2)
 
-# A worker is dead when its Postgres session is gone. A restart of Postgres ends all sessions, so executions that were
-# claimed before it wait for their deadline instead: their workers may be alive. After the crash of one of its
-# processes Postgres restarts under the same postmaster; then only the checkpointer's start time shows the restart,
-# if this role may read it.
+# A worker is dead when its Postgres session is gone. A restart of Postgres ends all sessions, and then:
+# - a run without a claimed sandbox is lost at once. Its worker may be alive, but can claim no sandbox for it any more;
+# - another run is lost when the lock of its worker's cluster is still free after a while. If the cluster is alive and
+#   only the worker's process died, the run waits for its deadline.
+# After the crash of one of its processes Postgres restarts under the same postmaster; then only the checkpointer's
+# start time shows the restart, if this role may read it. The runs of all nodes are examined: a node that is gone has no
+# keeper.
 LOST = """
-    SELECT e.id FROM executions_execution e
-    WHERE e.status = 'running' AND e.node = %s
-      AND (
-        (e.claimed_at > COALESCE(
+    WITH restart AS MATERIALIZED (
+        SELECT COALESCE(
             (SELECT backend_start FROM pg_stat_activity WHERE backend_type = 'checkpointer'),
-            pg_postmaster_start_time())
-         AND NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.pid = e.worker_backend))
+            pg_postmaster_start_time()) AS at
+    )
+    SELECT e.id, e.requeues FROM executions_execution e, restart
+    WHERE e.status = 'running' AND (
+        e.claimed_at > restart.at
+            AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = e.worker_backend)
+        OR e.claimed_at <= restart.at AND NOT EXISTS (
+            SELECT FROM executions_sandbox s WHERE s.execution_id = e.id AND s.state = 'claimed')
+        OR e.claimed_at <= restart.at AND e.worker_cluster <> ALL(%s)
+            AND (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())
+                < now() - make_interval(secs => %s)
         OR e.claimed_at + make_interval(secs => (e.limits->>'wall_time_ms')::float / 1000 + %s) < now()
-      )
+    )
 """
 
 
 def reap_lost() -> int:
-    """End executions whose worker is dead; return how many. They are not retried: their code may have had effects."""
+    """Recover runs whose worker is dead; return how many."""
+    clusters = sorted(liveness.clusters_alive())
     with connection.cursor() as cursor:
-        cursor.execute(LOST, [settings.SANDBOX_NODE, SLACK.total_seconds()])
-        lost = [row[0] for row in cursor.fetchall()]
-    for execution_id in lost:
-        logger.warning("execution %s: worker died", execution_id)
-        message = (
-            "Worker lost: the worker died during the run. The program may have run in part and is not retried."
-        )
-        services.finish(execution_id, Verdict(Status.PLATFORM_ERROR, Outcome.WORKER_LOST, message))
+        cursor.execute(LOST, [clusters, RECONNECTED_AFTER.total_seconds(), SLACK.total_seconds()])
+        lost = cursor.fetchall()
+    for execution_id, requeues in lost:
+        recover(execution_id, requeues)
     return len(lost)
 
 

@@ -116,6 +116,16 @@ class _Small(Schema):
     source_file = serializers.CharField(help_text="Path of the program in /workspace.")
     code_sha256 = serializers.CharField()
     queued_at = serializers.DateTimeField()
+    started = serializers.BooleanField(
+        allow_null=True,
+        source="may_have_started",
+        help_text="Whether the program may have started; null while a worker has the execution. False at the end: it "
+        "never ran.",
+    )
+    requeues = serializers.IntegerField(
+        help_text="Number of times the execution was queued again after a fault of the platform, before its program "
+        "started."
+    )
     claimed_at = serializers.DateTimeField(allow_null=True)
     sandbox_at = serializers.DateTimeField(allow_null=True)
     started_at = serializers.DateTimeField(allow_null=True)

@@ -157,7 +157,7 @@ def _reject(
     execution: Execution, files: Mapping[str, bytes], outcome: Outcome, message: str, *, admitted: bool
 ) -> Execution:
     execution.status, execution.outcome, execution.message = Status.REJECTED, outcome, message
-    execution.finished_at = timezone.now()
+    execution.finished_at, execution.started = timezone.now(), False
     redaction.redact_new(execution)
     with transaction.atomic(savepoint=not admitted):
         if not admitted:
@@ -181,22 +181,27 @@ def finish(
     report: Report | None = None,
     sandbox: Sandbox | None = None,
     redacting: bool = True,
+    attempt: int | None = None,
     **fields: Any,
 ) -> bool:
     """Store the end of an open execution. Return False if it has already ended.
 
     `fields`: further columns; with a `report`, they must include the `limits` of the run. `redacting`: False if no
-    policy redacts.
+    policy redacts. `attempt`: the number of requeues when the caller took it; do nothing if it was queued again since.
     """
-    values: dict[str, Any] = fields | {
-        "status": verdict.status,
-        "outcome": verdict.outcome,
-        "message": db_text(verdict.message),
-        "exit_code": verdict.exit_code,
-        "signal": verdict.signal,
-        "result": verdict.result,
-        "finished_at": timezone.now(),
-    }
+    values: dict[str, Any] = (
+        {"started": report is not None}
+        | fields
+        | {
+            "status": verdict.status,
+            "outcome": verdict.outcome,
+            "message": db_text(verdict.message),
+            "exit_code": verdict.exit_code,
+            "signal": verdict.signal,
+            "result": verdict.result,
+            "finished_at": timezone.now(),
+        }
+    )
     if sandbox:
         values |= _provenance(sandbox)
     if report:
@@ -206,9 +211,10 @@ def finish(
         values |= redaction.redacted_end(lambda names: row.values(*names).first(), values)
     # A trigger notifies the caller and marks the sandbox as used.
     with transaction.atomic() if report and report.artifacts else nullcontext():
+        mine = {} if attempt is None else {"status": Status.RUNNING, "requeues": attempt}
         # In a web process the audit adds a statement of its own, which cannot be prepared.
         with prepared() if report else nullcontext():
-            if not Execution.objects.open().filter(pk=execution_id).update(**values):
+            if not Execution.objects.open().filter(pk=execution_id, **mine).update(**values):
                 return False
         if report:
             Artifact.objects.bulk_create(

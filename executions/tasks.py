@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any
 
+import psycopg
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 from django.db.models import Func, PositiveIntegerField
@@ -16,6 +17,7 @@ from clients.models import Client
 from executions import live, services
 from executions.configuration import COLUMNS, RunConfiguration
 from executions.models import Execution, Outcome, Status
+from executions.requeueing import recover
 from executions.sources import starting
 from executions.verdict import Verdict, decide
 from redaction import services as redaction
@@ -23,10 +25,9 @@ from redaction.policies import any_policy_redacts
 from runtimes.models import Limits, Runtime
 from sandbox_platform.kit import liveness
 from sandbox_platform.kit.failures import without_text
-from sandbox_platform.kit.notify import POOL, WAITS, listening, notify, ready_channel
+from sandbox_platform.kit.notify import listening, ready_channel
 from sandbox_platform.kit.prepared import prepared
-from sandboxes import pool
-from sandboxes.calls import as_payload
+from sandboxes import pool, turns
 from sandboxes.configuration import SandboxConfiguration
 from sandboxes.engine import Channel, Engine, EngineError, ImageMissing
 from sandboxes.engines import get_engine
@@ -34,6 +35,7 @@ from sandboxes.models import Sandbox
 from sandboxes.protocol import BYE, Job
 from sandboxes.session import EndedBy, Report
 from sandboxes.sessions import session_of, state_of
+from sandboxes.turns import NOBODY, Claimant
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +46,8 @@ KEEPER_PATIENCE_S = 15
 LOOK_AGAIN_S = 2.0
 ANSWER_S = 0.03  # head start of the answer before gVisor is taken down
 STORE_PATIENCE_S = 120
+# psycopg's own errors come from waiting for notifications, which Django does not wrap.
+POSTGRES_IS_GONE = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
 # Columns of a claimed execution that a run reads. Building and reading a query costs by the column, and every run waits
 # for this one. A column that is missing here costs a query of its own. A warm sandbox is found by the hash of the
 # rules; the rules, which are tens of kilobytes, are read if a sandbox must be started.
@@ -56,7 +60,7 @@ OF_RUNTIME = (
 OF_PROFILE = ("name", "active__number", "active__sha256")
 READ_COLUMNS = (
     *("mode", "code", "source_file", "arguments", "stdin", "argv", "variables", "input_count", "pinned"),
-    *("egress_rules", *COLUMNS),
+    *("egress_rules", "requeues", *COLUMNS),
     *(f"runtime__{name}" for name in OF_RUNTIME),
     *("client__name", "client__network"),
     *(f"{owner}__seccomp_profile__{name}" for owner in ("runtime", "client") for name in OF_PROFILE),
@@ -65,11 +69,13 @@ READ_COLUMNS = (
 
 def run_execution(execution_id: str) -> None:
     """Claim and run a queued execution. Do nothing if it is deleted, claimed by another worker or cancelled."""
-    execution = take(execution_id)
+    execution = store(take, execution_id=execution_id)
     if execution is None:
         return
     try:
         run(execution)
+    except pool.Superseded:
+        logger.warning("execution %s was queued again meanwhile", execution_id)
     except ImageMissing:
         slug, image = execution.runtime.slug, execution.runtime.live_image
         give_up(
@@ -82,12 +88,22 @@ def run_execution(execution_id: str) -> None:
         give_up(execution, Outcome.START_FAILED, f"Sandbox start failed: {e}")
     except Exception as e:
         # Catch everything here: the caller must get an answer, and the sandbox must be removed.
+        if isinstance(e, POSTGRES_IS_GONE) and not execution.job_sent:
+            logger.warning("execution %s: Postgres is unavailable (%s)", execution_id, type(e).__name__)
+            store(recover, execution_id=execution.pk, requeues=execution.requeues, job_sent=False)
+            return
         logger.error("execution %s: %s", execution_id, without_text(e))
         give_up(execution, Outcome.INTERNAL, f"Internal error: {type(e).__name__}. See the worker's log.")
 
 
-def give_up(execution: Execution, outcome: Outcome, message: str) -> None:
-    store(lambda: services.finish(execution.pk, Verdict(Status.PLATFORM_ERROR, outcome, message)))
+def give_up(execution: Any, outcome: Outcome, message: str) -> None:
+    store(
+        services.finish,
+        execution_id=execution.pk,
+        verdict=Verdict(Status.PLATFORM_ERROR, outcome, message),
+        attempt=execution.requeues,
+        started=execution.job_sent,
+    )
 
 
 def run(execution: Any) -> None:
@@ -101,21 +117,23 @@ def run(execution: Any) -> None:
     with closing(channel):
         with watched(execution, limits) as watch:
             session = session_of(execution.runtime, channel, sandbox.container_id, limits, watch)
-            report = session.run(job_of(execution, limits))
+            job = job_of(execution, limits)
+            execution.job_sent = True
+            report = session.run(job)
         verdict = judge(engine, sandbox, execution, report, limits)
         store(
-            lambda: services.finish(
-                execution.pk,
-                verdict,
-                report=report,
-                sandbox=sandbox,
-                claimed_at=claimed_at,
-                sandbox_at=sandbox_at,
-                warm=warm and not (report.end and report.end.cold),
-                limits=limits.as_dict(),
-                environment=configuration.environment,
-                redacting=execution.redacting,
-            )
+            services.finish,
+            execution_id=execution.pk,
+            verdict=verdict,
+            attempt=execution.requeues,
+            report=report,
+            sandbox=sandbox,
+            claimed_at=claimed_at,
+            sandbox_at=sandbox_at,
+            warm=warm and not (report.end and report.end.cold),
+            limits=limits.as_dict(),
+            environment=configuration.environment,
+            redacting=execution.redacting,
         )
         end(engine, sandbox, channel, report)
 
@@ -128,22 +146,29 @@ def watched(execution: Any, limits: Limits) -> AbstractContextManager[Callable[[
 
 
 def take(execution_id: str) -> Any:
-    """Claim the execution and return it, annotated with `redacting`: whether any policy redacts.
+    """Claim the execution and return it with `redacting` (whether any policy redacts) and `job_sent` (False).
 
     Returns None if the execution is not queued any more: the UPDATE lets only one worker claim it.
     """
+    # Evaluated in the UPDATE: a pid read earlier may belong to a dead session, which the UPDATE replaced.
+    backend = Func(function="pg_backend_pid", output_field=PositiveIntegerField())
     with prepared():
         taken = Execution.objects.filter(pk=execution_id, status=Status.QUEUED).update(
             status=Status.RUNNING,
             node=settings.SANDBOX_NODE,
-            # Evaluated in the UPDATE: a pid read earlier may belong to a dead session, which the UPDATE replaced.
-            worker_backend=Func(function="pg_backend_pid", output_field=PositiveIntegerField()),
+            worker_backend=backend,
+            worker_cluster=liveness.cluster_key(),
             claimed_at=timezone.now(),
         )
         if not taken:
             return None
         rows = Execution.objects.select_related("runtime", "client", *RELATED).only(*READ_COLUMNS)
-        return rows.annotate(redacting=any_policy_redacts()).get(pk=execution_id)
+        # If the session was replaced since, the execution may be another worker's.
+        mine = rows.annotate(redacting=any_policy_redacts()).filter(status=Status.RUNNING, worker_backend=backend)
+        execution: Any = next(iter(mine.filter(pk=execution_id)), None)
+    if execution:
+        execution.job_sent = False
+    return execution
 
 
 def configuration_of(execution: Execution) -> SandboxConfiguration:
@@ -169,7 +194,8 @@ def acquire(
         return started, False, engine.attach(started.container_id)
     warm = True
     deadline = time.monotonic() + KEEPER_PATIENCE_S
-    while time.monotonic() < deadline and (sandbox := pool.claim(configuration, execution.pk)):
+    claimant = claimant_of(execution)
+    while time.monotonic() < deadline and (sandbox := pool.claim(configuration, claimant)):
         try:
             return sandbox, warm, engine.attach(sandbox.container_id)
         except EngineError as e:
@@ -177,7 +203,7 @@ def acquire(
             logger.warning("sandbox %s was dead: %s", sandbox, e)
             pool.discard(sandbox)
     warm = False
-    kept = wait_for_keeper(configuration, execution, deadline)
+    kept = wait_for_keeper(configuration, claimant, deadline)
     sandbox = kept or start(engine, execution)
     return sandbox, warm, engine.attach(sandbox.container_id)
 
@@ -189,7 +215,7 @@ def start(engine: Engine, execution: Execution) -> Sandbox:
     """
     while True:
         wanted = configuration_of(with_reloaded_profiles(execution))
-        sandbox = pool.start(engine, wanted, execution_id=execution.pk)
+        sandbox = pool.start(engine, wanted, claimant=claimant_of(execution))
         if configuration_of(with_reloaded_profiles(execution)).profile_sha256 == sandbox.profile_sha256:
             return sandbox
         pool.discard(sandbox)
@@ -205,17 +231,22 @@ def with_reloaded_profiles(execution: Execution) -> Execution:
     return execution
 
 
-def wait_for_keeper(configuration: SandboxConfiguration, execution: Execution, deadline: float) -> Sandbox | None:
+def claimant_of(execution: Execution) -> Claimant:
+    return Claimant(execution.pk, execution.client_id or NOBODY, execution.requeues)
+
+
+def wait_for_keeper(configuration: SandboxConfiguration, claimant: Claimant, deadline: float) -> Sandbox | None:
     """Wait for a sandbox that the keeper starts. Return None if the keeper is down or the deadline has passed."""
     runtime = Runtime.objects.filter(pk=configuration.runtime.pk, revision=configuration.revision)
-    with listening(ready_channel(execution.pk)) as wait:
+    with listening(ready_channel(claimant.execution_id)) as wait:
         # If the runtime changes meanwhile, the keeper starts no more sandboxes of this revision.
         while time.monotonic() < deadline and liveness.keeper_alive(settings.SANDBOX_NODE) and runtime.exists():
-            notify(POOL, f"{WAITS}{as_payload(configuration.kind, execution.pk)}")
-            if sandbox := pool.claim(configuration, execution.pk):
+            turns.wait(configuration.kind, claimant)
+            if sandbox := pool.claim(configuration, claimant):
                 return sandbox
-            if wait(LOOK_AGAIN_S) and (sandbox := pool.claim(configuration, execution.pk)):
+            if wait(LOOK_AGAIN_S) and (sandbox := pool.claim(configuration, claimant)):
                 return sandbox
+    turns.leave(claimant.execution_id)
     return None
 
 
@@ -272,13 +303,14 @@ def end(engine: Engine, sandbox: Sandbox, channel: Channel, report: Report) -> N
 def store(write: Callable[..., Any], **arguments: Any) -> Any:
     """Call `write` and return its value. Retry for STORE_PATIENCE_S while Postgres is unavailable.
 
-    Until it is stored, the result of a run exists only in this process.
+    Until it is stored, the result of a run exists only in this process. `write` may have been committed when its
+    connection broke, so it must do nothing the second time.
     """
     deadline = time.monotonic() + STORE_PATIENCE_S
     while True:
         try:
             return write(**arguments)
-        except (OperationalError, InterfaceError) as e:
+        except POSTGRES_IS_GONE as e:
             if time.monotonic() > deadline:
                 raise
             logger.warning("storing a result: Postgres is unavailable (%s), retrying", type(e).__name__)

@@ -123,6 +123,11 @@ DATABASES["default"]["CONN_MAX_AGE"] = None
 # fails.
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DATABASES["default"]["OPTIONS"] = {"connect_timeout": 5, "application_name": application_name(sys.argv)}
+# A session of a machine that is gone ends after 25 s on both sides, and with it the locks by which it counts as alive.
+DATABASES["default"]["OPTIONS"] |= {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+DATABASES["default"]["OPTIONS"]["options"] = (
+    "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+)
 if pool_size := envint("SANDBOX_WEB_DB_POOL", 0):
     DATABASES["default"]["CONN_MAX_AGE"] = 0
     DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 2, "max_size": pool_size, "timeout": 30}

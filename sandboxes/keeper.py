@@ -11,7 +11,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -40,8 +40,8 @@ from sandbox_platform.kit.notify import (
     ready_channel,
 )
 from sandbox_platform.kit.prepared import prepared
-from sandboxes import pool
-from sandboxes.calls import Calls, SandboxKind, of_payload
+from sandboxes import pool, turns
+from sandboxes.calls import CALL_AGAIN_S, Calls, SandboxKind, of_payload
 from sandboxes.configuration import SandboxConfiguration
 from sandboxes.engine import Container, Engine, EngineError, ImageMissing
 from sandboxes.models import Sandbox, SandboxState
@@ -63,8 +63,6 @@ KILL_AGAIN_S = 0.2
 # A row that is "starting" for this long belongs to a process that died during the start.
 START_GRACE_S = 90
 REMOVALS = 4
-# A run that is called for a sandbox claims it within this time, or not at all.
-CALL_AGAIN = timedelta(seconds=0.1)
 # The columns of a runtime that a pass over the pool needs. Under load there are several passes per run.
 POOLED = (
     "pk",
@@ -118,7 +116,7 @@ class Keeper:
         self._engine = engine
         self._occupancy = occupancy
         self._demand = Demand()
-        self._calls = Calls()
+        self._calls = Calls(turns.due)
         self._starts: dict[Future[None], SandboxKind] = {}
         self._removals: dict[int, Future[None]] = {}
         self._starters = ThreadPoolExecutor(settings.SANDBOX_STARTS, "start")
@@ -128,10 +126,11 @@ class Keeper:
         # claims a sandbox of an old configuration, so one that is started from a stale one is only wasted.
         self._pooled: dict[SandboxKind, Any] = {}
         self._configured: dict[int, Runtime] = {}
-        self._kill_again_at = math.inf
+        self._kill_again_at = self._call_again_at = math.inf
         self._in_tick = [job for job in jobs if job.in_tick]
         self._threads = [JobThread(job) for job in jobs if not job.in_tick]
         self._stop = False
+        self._since: datetime | None = None  # when this keeper became the node's only one
 
     def stop(self) -> None:
         self._stop = True
@@ -153,6 +152,7 @@ class Keeper:
         channels = {job.wakes_on for job in self._in_tick if job.wakes_on}
         with Listener(POOL, CANCEL, IMAGE_ASKED, *channels) as listener:
             liveness.hold_keeper(listener.connection, settings.SANDBOX_NODE)
+            self._since = self._since or timezone.now()
             logger.info("keeping the pool of node %s", settings.SANDBOX_NODE)
             next_tick = next_step = 0.0
             while not self._stop:
@@ -163,7 +163,7 @@ class Keeper:
                     next_tick = time.monotonic() + TICK_S
                 if time.monotonic() >= next_step:
                     self._step()
-                    next_step = next_tick
+                    next_step = min(next_tick, self._call_again_at)
                 if time.monotonic() >= self._kill_again_at:
                     self._kill_cancelled()
                 next_look = min(next_step, next_tick, self._kill_again_at)
@@ -216,6 +216,7 @@ class Keeper:
             logger.warning("Docker is unavailable: %s", e)
 
     def _step(self) -> None:
+        self._call_again_at = math.inf
         self._starts = {future: kind for future, kind in self._starts.items() if not future.done()}
         self._removals = {pk: future for pk, future in self._removals.items() if not future.done()}
         with prepared():
@@ -258,13 +259,12 @@ class Keeper:
         if not self._pooled:
             self._pooled = {(runtime.pk, network): runtime for runtime, network in kinds()}
         # No run can claim a ready sandbox of a kind that is no longer pooled.
-        if gone := [
-            row.pk for row in rows if row.state == SandboxState.READY and kind_of(row) not in self._pooled
-        ]:
+        if gone := [row.pk for row in rows if row.state == SandboxState.READY and row.kind not in self._pooled]:
             retire_ready(self._mine().filter(pk__in=gone))
         for kind, runtime in self._pooled.items():
             ready = self._ready(kind, runtime, rows)
-            self._call_again(kind, ready)
+            if ready:
+                self._call(kind)
             target = min(runtime.pool_max, max(runtime.pool_min, self._demand.peak(kind)))
             if len(ready) > target + waiting[kind]:
                 retire_ready(self._mine().filter(pk__in=[row.pk for row in ready[target:]]))
@@ -283,16 +283,16 @@ class Keeper:
                 configuration = SandboxConfiguration.of_runtime(self._configured[pk], network)
                 self._starts[self._starters.submit(in_thread, self._start, configuration)] = configuration.kind
 
-    def _call_again(self, kind: SandboxKind, ready: list[Sandbox]) -> None:
-        """Whom it was for did not come: it died, or had found another."""
-        since = timezone.now() - CALL_AGAIN
-        for sandbox in ready:
-            if sandbox.ready_at and sandbox.ready_at < since and (called := self._calls.next(kind)):
-                notify(ready_channel(called))
+    def _call(self, kind: SandboxKind) -> None:
+        """Call the runs that may claim the ready sandboxes. Look again soon: who was called may be dead."""
+        for called in self._calls.next(kind):
+            notify(ready_channel(called))
+        if self._calls.anyone(kind):
+            self._call_again_at = min(self._call_again_at, time.monotonic() + CALL_AGAIN_S)
 
     def _ready(self, kind: SandboxKind, runtime: Any, rows: list[Sandbox]) -> list[Sandbox]:
         """The ready sandboxes of a kind, oldest first. Those of an old configuration are retired."""
-        ready = [row for row in rows if kind_of(row) == kind and row.state == SandboxState.READY]
+        ready = [row for row in rows if row.kind == kind and row.state == SandboxState.READY]
         filtered = runtime.seccomp_profile__active__sha256 if runtime.seccomp_profile else hash_rules(None)
         key = (runtime.revision, filtered)
         current = [row for row in ready if (row.runtime_revision, row.profile_sha256) == key and runtime.enabled]
@@ -342,7 +342,9 @@ class Keeper:
         unfinished = self._occupancy.unfinished(claimed)
         for row in rows.values():
             age = (timezone.now() - row.created_at).total_seconds()
-            starter_died = row.state == SandboxState.STARTING and age > START_GRACE_S
+            # No run's, no build's: an earlier keeper's.
+            inherited = not (row.execution_id or row.held) and self._since and row.created_at < self._since
+            starter_died = row.state == SandboxState.STARTING and (inherited or age > START_GRACE_S)
             died = row.state == SandboxState.READY and row.container_id not in alive
             # The reaper ended the execution, and its worker claimed the sandbox only afterwards.
             orphaned = row.state == SandboxState.CLAIMED and row.execution_id not in unfinished
@@ -367,10 +369,6 @@ def kinds() -> Iterator[tuple[Any, str]]:
         yield runtime, Network.NONE
         if clients and runtime.network == Network.EGRESS:
             yield runtime, Network.EGRESS
-
-
-def kind_of(sandbox: Sandbox) -> SandboxKind:
-    return sandbox.runtime_id, sandbox.network
 
 
 def retire_ready(sandboxes: QuerySet[Sandbox]) -> None:

@@ -40,6 +40,9 @@ class Sandbox(models.Model):
     state = models.CharField(max_length=8, choices=SandboxState.choices, default=SandboxState.STARTING)
     # No foreign key: executions are history and outlive every sandbox.
     execution_id = models.UUIDField(null=True, blank=True)
+    held = models.BooleanField(
+        default=False, db_default=False, help_text="Started for a build, whose process decides on its use."
+    )
     # Memory at the keeper's last measurement; see measuring.py, which skips small changes.
     memory_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -67,3 +70,24 @@ class Sandbox(models.Model):
 
     def __str__(self) -> str:
         return self.container_id[:12] or f"#{self.pk}"
+
+    @property
+    def kind(self) -> tuple[int, str]:
+        """Return its sandboxes.calls.SandboxKind."""
+        return self.runtime_id, self.network
+
+
+class Wait(models.Model):
+    """A run that waits for a warm sandbox of its kind on its node; see turns.py."""
+
+    # No foreign key: the run's execution is in a higher room.
+    execution_id = models.UUIDField(primary_key=True)
+    client_id = models.BigIntegerField(help_text="0: none.")
+    node = models.CharField(max_length=100)
+    runtime = models.ForeignKey(Runtime, on_delete=models.CASCADE, related_name="+", db_index=False)
+    network = models.CharField(max_length=6, choices=Network.choices)
+    # The worker repeats it. A row that is not renewed belongs to a dead worker.
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()

@@ -143,7 +143,9 @@ def explain(execution: Execution) -> Explanation | None:
         "The platform failed, not the program.",
         [
             execution.message or "The page Doctor shows what is broken.",
-            "Retry. The program may have run in part before the failure.",
+            "Retry. The program may have run in part before the failure."
+            if execution.may_have_started
+            else "Retry. The program never ran.",
         ],
         PLATFORM,
     )

@@ -183,6 +183,11 @@ class Execution(models.Model):
 
     # PID of the worker's Postgres backend. When that session is gone, the worker is dead; see reaper.py.
     worker_backend = models.PositiveIntegerField(null=True)
+    # Key of the worker's cluster, whose lock outlives a restart of Postgres; see liveness.py.
+    worker_cluster = models.PositiveIntegerField(null=True)
+    # How often the execution was queued again after a fault of the platform. It tells one attempt from the next.
+    requeues = models.PositiveSmallIntegerField(default=0, db_default=0)
+    started = models.BooleanField(null=True, help_text="Whether the program may have started. Set at the end.")
     cancel_requested_at = models.DateTimeField(null=True)
     cancel_outcome = models.CharField(max_length=20, choices=Outcome.choices, blank=True)
 
@@ -294,6 +299,15 @@ class Execution(models.Model):
     @property
     def is_finished(self) -> bool:
         return self.status in TERMINAL
+
+    @property
+    def may_have_started(self) -> bool | None:
+        """Whether the program may have started; None while it is not decided."""
+        if self.status == Status.RUNNING:
+            return None
+        if self.started is None:  # queued, or ended before the column existed
+            return self.started_at is not None or self.outcome in (Outcome.WORKER_LOST, Outcome.INTERNAL)
+        return self.started
 
     def phases_ms(self) -> dict[str, float]:
         """Return the milliseconds of each completed phase: queue, claim, attach, run, store."""

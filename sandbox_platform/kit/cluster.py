@@ -12,6 +12,7 @@ from typing import Any
 from django_q import cluster
 from django_q.signals import post_spawn
 
+from sandbox_platform.kit import liveness
 from sandbox_platform.kit.broker import NotifyBroker
 
 logger = logging.getLogger(__name__)
@@ -95,6 +96,7 @@ def run(warm: Callable[..., None] | None = None) -> None:
     If the sentinel dies, kill its children and start the whole cluster again in this process, by exec. `warm` is called
     in each new process of the cluster.
     """
+    liveness.begin_cluster()
     cluster.Sentinel = Sentinel  # Cluster.start() looks the class up there
     if warm:
         post_spawn.connect(warm)

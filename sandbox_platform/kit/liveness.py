@@ -1,7 +1,12 @@
 """Liveness of processes: every keeper and every cluster of workers holds a Postgres advisory lock for its node.
 
-Postgres releases the lock with the session, so a killed process counts as dead at once, and no clock is involved.
+Postgres releases the lock with the session, so a killed process counts as dead at once, and no clock is involved. A
+cluster also holds a lock with a key of its own, by which a run finds out whether its cluster survived a restart of
+Postgres.
 """
+
+import os
+import secrets
 
 import psycopg
 from django.db import connection
@@ -10,6 +15,8 @@ from sandbox_platform.kit.locks import Lock, node_key
 from sandbox_platform.kit.prepared import prepared
 
 ANY_NODE = ""
+# The environment variable with the key of the cluster: all its processes inherit it.
+CLUSTER_KEY = "SANDBOX_CLUSTER_KEY"
 
 
 def hold_keeper(session: psycopg.Connection, node: str) -> None:
@@ -19,6 +26,17 @@ def hold_keeper(session: psycopg.Connection, node: str) -> None:
 
 def hold_worker(session: psycopg.Connection, node: str) -> None:
     session.execute("SELECT pg_advisory_lock_shared(%s, %s)", [Lock.WORKER, node_key(node)])
+    session.execute("SELECT pg_advisory_lock_shared(%s, %s)", [Lock.CLUSTER, cluster_key()])
+
+
+def begin_cluster() -> None:
+    """Give this process and its future children another cluster key."""
+    os.environ[CLUSTER_KEY] = str(secrets.randbelow(2**31 - 1) + 1)
+
+
+def cluster_key() -> int:
+    """Return the key of this process's cluster, 0 if it belongs to none."""
+    return int(os.environ.get(CLUSTER_KEY, "0"))
 
 
 def hold_callbacks(session: psycopg.Connection) -> None:
@@ -42,6 +60,17 @@ def workers_alive(node: str) -> int:
 def callbacks_alive() -> int:
     """Return how many clusters that deliver callbacks are alive, on any node."""
     return _holders(Lock.CALLBACKS, ANY_NODE)
+
+
+def clusters_alive() -> set[int]:
+    """Return the keys of the clusters of workers that are alive, on all nodes."""
+    with prepared(), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2"
+            " AND classid::bigint = %s AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+            [Lock.CLUSTER],
+        )
+        return {key for (key,) in cursor.fetchall()}
 
 
 def _holders(lock: Lock, node: str | None = None) -> int:

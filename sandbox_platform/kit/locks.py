@@ -16,6 +16,7 @@ class Lock(IntEnum):
     SEAL = 7385003  # history is being sealed
     CALLBACKS = 7385004  # a cluster that delivers callbacks is alive
     INSPECTIONS = 7385005  # per node: an inspection is running
+    CLUSTER = 7385006  # per cluster of workers: it is alive
     ROLL_UP = 7385011  # hourly counts are being computed
 
 

@@ -6,7 +6,6 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +24,18 @@ QUICK = "def main(): return 'quick'"
 PROC = Path("/proc")
 WORKERS = 8
 
-# A row for each time an execution was taken by a worker, and for each sandbox that was given to one. The
-# executions' own rows could not tell a second run from the first.
+# A row for each sandbox that was given to an execution and not taken back before it got the job. The executions' own
+# rows could not tell a second run from the first.
 WITNESS = """
-    CREATE TABLE witness (execution_id uuid, what text, at timestamptz DEFAULT clock_timestamp());
-    CREATE FUNCTION witness_taken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-        INSERT INTO witness VALUES (NEW.id, 'taken'); RETURN NEW; END $$;
-    CREATE TRIGGER witness_taken AFTER UPDATE ON executions_execution FOR EACH ROW
-        WHEN (NEW.status = 'running' AND OLD.status <> 'running') EXECUTE FUNCTION witness_taken();
-    CREATE FUNCTION witness_sandbox() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-        INSERT INTO witness VALUES (NEW.execution_id, 'sandbox'); RETURN NEW; END $$;
+    CREATE TABLE witness (execution_id uuid, at timestamptz DEFAULT clock_timestamp());
+    CREATE FUNCTION witness_claimed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        INSERT INTO witness VALUES (NEW.execution_id); RETURN NEW; END $$;
     CREATE TRIGGER witness_claimed AFTER UPDATE ON executions_sandbox FOR EACH ROW
-        WHEN (NEW.state = 'claimed' AND OLD.state <> 'claimed') EXECUTE FUNCTION witness_sandbox();
+        WHEN (NEW.state = 'claimed' AND OLD.state <> 'claimed') EXECUTE FUNCTION witness_claimed();
+    CREATE FUNCTION witness_given_back() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        DELETE FROM witness WHERE execution_id = OLD.execution_id; RETURN NEW; END $$;
+    CREATE TRIGGER witness_given_back AFTER UPDATE ON executions_sandbox FOR EACH ROW
+        WHEN (OLD.state = 'claimed' AND NEW.execution_id IS NULL) EXECUTE FUNCTION witness_given_back();
 """
 
 
@@ -46,11 +45,9 @@ class Survivor:
     def __init__(self, platform: Platform) -> None:
         self.platform = platform
         self._callers = ThreadPoolExecutor(16)
-        self._killed_at: datetime | None = None
 
     def kill(self, name: str) -> None:
         self.platform.kill(name)
-        self._killed_at = datetime.now(UTC)
 
     def kill_postgres(self, *, all_of_it: bool = True) -> None:
         """The whole server, or one of its sessions, which makes it drop all others too."""
@@ -66,20 +63,11 @@ class Survivor:
                     os.kill(pid, signal.SIGKILL)
             postmaster.wait()
             eventually(lambda: not any((PROC / str(pid)).exists() for pid in everybody), "all are gone")
-        self._killed_at = datetime.now(UTC)
 
     def mend(self) -> None:
         postgres = self.platform.postgres.process
         if postgres is None or postgres.poll() is not None:
             self.platform.postgres.start()
-        if self._killed_at:
-            # What a dead process was starting is given a minute and a half. Let it have passed.
-            self.platform.sql(
-                "UPDATE executions_sandbox SET created_at = created_at - interval '2 minutes'"
-                " WHERE state = 'starting' AND created_at < %s",
-                self._killed_at,
-            )
-            self._killed_at = None
         for name in STARTED:
             process = self.platform.processes.get(name)
             if process is None or process.poll() is not None:
@@ -132,10 +120,7 @@ class Survivor:
             lambda: not self.platform.sql("SELECT 1 FROM executions_execution WHERE finished_at IS NULL"),
             "every execution has ended",
         )
-        twice = self.platform.sql(
-            "SELECT execution_id, what FROM witness WHERE execution_id IS NOT NULL"
-            " GROUP BY execution_id, what HAVING count(*) > 1"
-        )
+        twice = self.platform.sql("SELECT execution_id FROM witness GROUP BY execution_id HAVING count(*) > 1")
         assert not twice
 
         def accounted_for() -> bool:
@@ -180,7 +165,7 @@ def test_killed_worker_ends_its_execution_as_a_platform_error(survivor: Survivor
     answer, execution = survivor.call_and_wait_until_it_runs(seconds=20)
     survivor.kill("worker")
     row = survivor.until_finished(execution)
-    assert (row["status"], row["outcome"]) == ("platform_error", "worker_lost")
+    assert (row["status"], row["outcome"], row["started"]) == ("platform_error", "worker_lost", True)
     assert answer.result(60)["stderr"]
 
 

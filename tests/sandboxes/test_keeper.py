@@ -7,7 +7,6 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -26,9 +25,10 @@ from sandbox_platform.kit.notify import POOL, notify
 from sandboxes import images, pool
 from sandboxes.configuration import SandboxConfiguration
 from sandboxes.engine import SandboxSpec
-from sandboxes.keeper import DEMAND_WINDOW_S, START_GRACE_S, Demand, Keeper
+from sandboxes.keeper import DEMAND_WINDOW_S, Demand, Keeper
 from sandboxes.layout import ROW_LABEL
 from sandboxes.models import Sandbox, SandboxState
+from sandboxes.turns import Claimant
 from seccomp_profiles import revisions
 from seccomp_profiles.models import hash_rules
 from tests.live import eventually
@@ -121,7 +121,7 @@ def container_of(engine: StubEngine, row: object) -> str:
 
 
 def claim(runtime: Runtime) -> Sandbox | None:
-    return pool.claim(SandboxConfiguration.of_runtime(runtime), uuid.uuid4())
+    return pool.claim(SandboxConfiguration.of_runtime(runtime), Claimant(uuid.uuid4()))
 
 
 def test_pool_is_filled_to_its_minimum(runtime: Runtime, engine: StubEngine) -> None:
@@ -244,24 +244,6 @@ def test_container_without_a_row_is_removed(runtime: Runtime, engine: StubEngine
         eventually(lambda: stray in engine.removed, "the stray is gone")
 
 
-def test_container_that_a_dead_starter_left_is_removed_with_its_row(runtime: Runtime, engine: StubEngine) -> None:
-    row = sandbox_of(runtime, state=SandboxState.STARTING)
-    Sandbox.objects.update(created_at=timezone.now() - timedelta(seconds=START_GRACE_S + 1))
-    container = container_of(engine, row.pk)
-    with keeping(engine):
-        eventually(lambda: not Sandbox.objects.filter(pk=row.pk).exists(), "the row is gone")
-        eventually(lambda: container in engine.removed, "and its container")
-
-
-def test_container_that_is_being_started_by_a_worker_is_left_alone(runtime: Runtime, engine: StubEngine) -> None:
-    row = sandbox_of(runtime, state=SandboxState.STARTING, execution_id=uuid.uuid4())
-    container = container_of(engine, row.pk)
-    stray = container_of(engine, "")
-    with keeping(engine):
-        eventually(lambda: stray in engine.removed and ready(2), "the keeper has looked")
-        assert container in engine.here
-
-
 def test_row_of_an_execution_that_has_ended_is_removed(
     runtime: Runtime, engine: StubEngine, make_execution: MakeExecution
 ) -> None:
@@ -310,7 +292,7 @@ def test_cancelled_execution_has_its_sandbox_killed(
     execution = running(make_execution, runtime)
     with keeping(engine):
         eventually(ready(2), "two are ready")
-        sandbox = pool.claim(SandboxConfiguration.of_runtime(runtime), execution.pk)
+        sandbox = pool.claim(SandboxConfiguration.of_runtime(runtime), Claimant(execution.pk))
         assert sandbox
         services.cancel(execution.pk)
         eventually(lambda: sandbox.container_id in engine.killed, "it is killed")
@@ -325,7 +307,7 @@ def test_cancelled_execution_is_killed_though_its_sandbox_comes_later(
         eventually(ready(2), "two are ready")
         services.cancel(execution.pk)
         time.sleep(0.1)  # the keeper has heard of it, and found nothing to kill
-        sandbox = pool.claim(SandboxConfiguration.of_runtime(runtime), execution.pk)
+        sandbox = pool.claim(SandboxConfiguration.of_runtime(runtime), Claimant(execution.pk))
         assert sandbox
         eventually(lambda: sandbox.container_id in engine.killed, "it is killed")
 

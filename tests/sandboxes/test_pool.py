@@ -15,6 +15,7 @@ from sandboxes import pool
 from sandboxes.configuration import SandboxConfiguration
 from sandboxes.engine import EngineError, ImageMissing
 from sandboxes.models import Sandbox, SandboxState
+from sandboxes.turns import Claimant
 from seccomp_profiles import revisions
 from seccomp_profiles.models import SeccompProfile, hash_rules
 from tests.sandboxes.stub_engine import StubEngine
@@ -53,7 +54,7 @@ def engine() -> Iterator[StubEngine]:
 
 def claim(runtime: Runtime, execution_id: uuid.UUID | None = None) -> Sandbox | None:
     runtime = Runtime.objects.select_related("seccomp_profile__active").get(pk=runtime.pk)
-    return pool.claim(SandboxConfiguration.of_runtime(runtime), execution_id or uuid.uuid4())
+    return pool.claim(SandboxConfiguration.of_runtime(runtime), Claimant(execution_id or uuid.uuid4()))
 
 
 def test_claim_takes_the_oldest(python_runtime: Runtime, make_sandbox: MakeSandbox) -> None:
@@ -106,12 +107,17 @@ def test_claim_takes_none_of_another_network(
     python_runtime: Runtime, make_sandbox: MakeSandbox, has: str, wants: str
 ) -> None:
     make_sandbox(network=has)
-    assert pool.claim(SandboxConfiguration.of_runtime(python_runtime, network=wants), uuid.uuid4()) is None
+    assert (
+        pool.claim(SandboxConfiguration.of_runtime(python_runtime, network=wants), Claimant(uuid.uuid4())) is None
+    )
 
 
 def test_claim_with_egress_takes_one_with_a_door(python_runtime: Runtime, make_sandbox: MakeSandbox) -> None:
     made = make_sandbox(network="egress")
-    assert pool.claim(SandboxConfiguration.of_runtime(python_runtime, network="egress"), uuid.uuid4()) == made
+    assert (
+        pool.claim(SandboxConfiguration.of_runtime(python_runtime, network="egress"), Claimant(uuid.uuid4()))
+        == made
+    )
 
 
 def test_sandbox_with_egress_is_started_with_its_own_door(
@@ -174,7 +180,7 @@ def test_claim_of_a_run_that_began_under_another_revision_takes_the_current(
     make_sandbox(profile_sha256=profile.sha256)
     revisions.put_in_force(revisions.add_revision(profile, None), by="root")
     current = make_sandbox()
-    assert pool.claim(began, uuid.uuid4()) == current
+    assert pool.claim(began, Claimant(uuid.uuid4())) == current
 
 
 def test_claim_under_a_profile_without_revision_takes_none(
@@ -183,7 +189,7 @@ def test_claim_under_a_profile_without_revision_takes_none(
     make_sandbox()
     runtime = SandboxConfiguration.of_runtime(python_runtime)
     Runtime.objects.update(seccomp_profile=SeccompProfile.objects.create(name="broken"))
-    assert pool.claim(runtime, uuid.uuid4()) is None
+    assert pool.claim(runtime, Claimant(uuid.uuid4())) is None
 
 
 def test_claim_takes_one_of_the_current_profile(python_runtime: Runtime, make_sandbox: MakeSandbox) -> None:
@@ -229,7 +235,7 @@ def test_claim_tells_the_keeper(python_runtime: Runtime, make_sandbox: MakeSandb
     make_sandbox()
     execution_id = uuid.uuid4()
     with Listener(POOL) as listener:
-        pool.claim(SandboxConfiguration.of_runtime(python_runtime), execution_id)
+        pool.claim(SandboxConfiguration.of_runtime(python_runtime), Claimant(execution_id))
         assert (POOL, f"claimed:{python_runtime.pk}:none:{execution_id}") in listener.wait(10)
 
 
@@ -248,14 +254,14 @@ def test_start_tells_who_waits_for_one(python_runtime: Runtime, engine: StubEngi
         pool.start(
             engine,
             SandboxConfiguration.of_runtime(python_runtime),
-            call={(python_runtime.pk, "none"): "e-1"}.__getitem__,
+            call={(python_runtime.pk, "none"): ["e-1"]}.__getitem__,
         )
         assert (channel, "") in listener.wait(10)
 
 
 def test_start_for_an_execution_is_nobody_elses(python_runtime: Runtime, engine: StubEngine) -> None:
     execution_id = uuid.uuid4()
-    pool.start(engine, SandboxConfiguration.of_runtime(python_runtime), execution_id=execution_id)
+    pool.start(engine, SandboxConfiguration.of_runtime(python_runtime), claimant=Claimant(execution_id))
     assert (Sandbox.objects.get().execution_id, claim(python_runtime)) == (execution_id, None)
 
 
