@@ -4,6 +4,8 @@ import functools
 import io
 import json
 import os
+import re
+import secrets
 import socket
 import tarfile
 import time
@@ -116,7 +118,7 @@ class DockerEngine:
     def create(self, spec: SandboxSpec) -> str:
         with engine_errors(f"create {spec.image}"):
             config = container_config(spec, self._volumes_of(spec.image), self._cgroups)
-            container = str(self._api.create_container_from_config(config)["Id"])
+            container = str(self._api.create_container_from_config(config, container_name(spec))["Id"])
             if spec.program:
                 self._api.put_archive(container, "/", packed(PROGRAM, spec.program))
             return container
@@ -236,6 +238,13 @@ def _already_gone() -> Iterator[None]:
     except docker.errors.APIError as e:
         if e.status_code not in (404, 409):
             raise
+
+
+def container_name(spec: SandboxSpec) -> str:
+    """Return a name that tells in `docker ps` what the container is: node, kind and row, with a random end."""
+    kind, row = spec.labels.get(KIND_LABEL, "sandbox"), spec.labels.get(ROW_LABEL) or "0"
+    readable = re.sub(r"[^a-zA-Z0-9_.-]", "-", f"{settings.SANDBOX_NODE}-{kind}-{row}")
+    return f"{settings.SANDBOX_LABEL}-{readable}-{secrets.token_hex(3)}"
 
 
 def container_config(

@@ -1,13 +1,15 @@
 """Every flag of a sandbox, by name. A flag that is added, lost or changed has to be written down here too."""
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from runtimes.models import MIB
-from sandboxes.docker_engine import DockerEngine, container_config
+from sandboxes.docker_engine import DockerEngine, container_config, container_name
 from sandboxes.engine import SandboxSpec
 from tests.sandboxes.guest import LIMITS
 
@@ -161,3 +163,9 @@ def test_a_program_of_ours_is_the_first_process(capable: bool, capabilities: lis
 
 def test_nobody_elses_program_gets_capabilities() -> None:
     assert container_config(replace(SPEC, capable=True))["HostConfig"] == HOST_CONFIG
+
+
+def test_name_of_the_container_tells_what_it_is(settings: Settings) -> None:
+    settings.SANDBOX_NODE = "my host"
+    assert re.fullmatch(r"sandbox-platform-my-host-sandbox-17-[0-9a-f]{6}", container_name(SPEC))
+    assert container_name(SPEC) != container_name(SPEC)
