@@ -1,6 +1,7 @@
 """Run every case plainly and through the platform, and print a report: `make fidelity`.
 
-ARGS="--runtimes python,c --only fork" runs some of them; --no-suite leaves out Python's and Go's own tests.
+ARGS="--runtimes python,c --only fork" runs some of them; --no-suite leaves out Python's and Go's own tests; --engine
+direct or docker chooses what starts the sandboxes.
 """
 
 import argparse
@@ -21,8 +22,10 @@ os.environ.setdefault("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
 os.environ["SANDBOX_NODE"] = f"fidelity-{uuid.uuid4().hex[:12]}"  # no keeper of this machine minds its containers
 django.setup()
 
-from sandboxes.docker_engine import DockerEngine  # noqa: E402
-from sandboxes.engine import EngineError  # noqa: E402
+from django.conf import settings  # noqa: E402
+
+from sandboxes.engine import Engine, EngineError  # noqa: E402
+from sandboxes.engines import ENGINES  # noqa: E402
 from tests.fidelity import cases, deviations, harness, suite  # noqa: E402
 
 
@@ -34,6 +37,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make fidelity", description=__doc__)
     parser.add_argument("--runtimes", default="", help="names with commas between; default: all that are built")
     parser.add_argument("--only", default="", help="only cases with this in their name")
+    parser.add_argument("--engine", choices=sorted(ENGINES), default=settings.SANDBOX_ENGINE)
     parser.add_argument("--core", action="store_true", help="only the cases that `make test` runs too")
     parser.add_argument("--prefix", default=harness.PREFIX, help="of the images' names")
     parser.add_argument("--no-suite", action="store_true", help="leave out Python's and Go's own tests")
@@ -41,7 +45,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def chosen(engine: DockerEngine, options: argparse.Namespace) -> list[cases.Case]:
+def chosen(engine: Engine, options: argparse.Namespace) -> list[cases.Case]:
     wanted = options.runtimes.split(",") if options.runtimes else None
     found = [
         case
@@ -54,7 +58,7 @@ def chosen(engine: DockerEngine, options: argparse.Namespace) -> list[cases.Case
     return [case for case in found if case.runtime in built]
 
 
-def is_built(engine: DockerEngine, options: argparse.Namespace, slug: str) -> bool:
+def is_built(engine: Engine, options: argparse.Namespace, slug: str) -> bool:
     try:
         return bool(engine.image_id(f"{options.prefix}{slug}:latest"))
     except EngineError:
@@ -63,8 +67,8 @@ def is_built(engine: DockerEngine, options: argparse.Namespace, slug: str) -> bo
 
 
 @contextmanager
-def own_engine() -> Iterator[DockerEngine]:
-    engine = DockerEngine()
+def own_engine(name: str) -> Iterator[Engine]:
+    engine: Engine = ENGINES[name]()
     try:
         yield engine
     finally:
@@ -105,7 +109,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     rows = deviations.load()
     verdicts = []
-    with own_engine() as engine:
+    with own_engine(options.engine) as engine:
         it = harness.Harness(engine, options.prefix, rows)
         for verdict in everything(it, options):
             verdicts.append(verdict)

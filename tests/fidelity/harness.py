@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from sandboxes.docker_engine import DockerEngine
+from sandboxes.engine import Engine
 from tests.fidelity import deviations, plain, through
 from tests.fidelity.cases import Case
 from tests.fidelity.outcome import Outcome, differences, disappointments
@@ -36,9 +36,7 @@ class Verdict:
 
 
 class Harness:
-    def __init__(
-        self, engine: DockerEngine, prefix: str = PREFIX, rows: Sequence[deviations.Deviation] = ()
-    ) -> None:
+    def __init__(self, engine: Engine, prefix: str = PREFIX, rows: Sequence[deviations.Deviation] = ()) -> None:
         self.engine = engine
         self.prefix = prefix
         self.rows = rows

@@ -13,7 +13,7 @@ from typing import Any
 from django.test import override_settings
 
 from sandboxes.docker_engine import DockerEngine
-from sandboxes.engine import SandboxSpec
+from sandboxes.engine import Engine, SandboxSpec
 from tests.fidelity.cases import Case
 from tests.fidelity.limits import LIMITS
 from tests.fidelity.outcome import Outcome
@@ -68,9 +68,7 @@ def _runtime(name: str) -> Iterator[None]:
         yield
 
 
-def run_all(
-    engine: DockerEngine, image: str, cases: Sequence[Case], *, docker_runtime: str = ""
-) -> dict[str, Outcome]:
+def run_all(engine: Engine, image: str, cases: Sequence[Case], *, docker_runtime: str = "") -> dict[str, Outcome]:
     """Return by name how each case ended. All are of one runtime."""
     outcomes: dict[str, Outcome] = {}
     while left := [case for case in cases if case.name not in outcomes]:
@@ -81,9 +79,7 @@ def run_all(
     return outcomes
 
 
-def _run_until_end(
-    engine: DockerEngine, image: str, cases: Sequence[Case], docker_runtime: str
-) -> dict[str, Outcome]:
+def _run_until_end(engine: Engine, image: str, cases: Sequence[Case], docker_runtime: str) -> dict[str, Outcome]:
     spec = SandboxSpec(
         image=image,
         limits=LIMITS,
@@ -91,6 +87,8 @@ def _run_until_end(
         command=("/usr/bin/python3", "-I", "-S", "-c", DRIVER.read_text(encoding="utf-8")),
         as_nobody=True,
     )
+    if docker_runtime:
+        engine = DockerEngine()
     with _runtime(docker_runtime):
         container = engine.create(spec)
     channel = engine.attach(container)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sandboxes.docker_engine import DockerEngine
+from sandboxes.engine import Engine
 from tests.fidelity import cases, deviations, harness
 from tests.fidelity.cases import Case
 from tests.fidelity.outcome import Outcome
@@ -34,7 +34,7 @@ Reference = Callable[[Case], Outcome | None]
 
 
 @pytest.fixture(scope="module")
-def both(engine: DockerEngine) -> harness.Harness:
+def both(engine: Engine) -> harness.Harness:
     prefix = os.environ.get("SANDBOX_TEST_IMAGES", harness.PREFIX)
     return harness.Harness(engine, prefix, deviations.load())
 

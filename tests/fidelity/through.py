@@ -5,8 +5,7 @@ from typing import Any
 
 from runtimes.manifests import Manifest
 from runtimes.models import Runtime
-from sandboxes.docker_engine import DockerEngine
-from sandboxes.engine import SandboxSpec
+from sandboxes.engine import Engine, SandboxSpec
 from sandboxes.protocol import Job
 from tests.fidelity.cases import EMPTY_MAIN, Case
 from tests.fidelity.limits import LIMITS
@@ -14,7 +13,7 @@ from tests.fidelity.outcome import Outcome
 from tests.sandboxes.guest import Seen, guest
 
 
-def run(engine: DockerEngine, image: str, case: Case, way: str) -> Outcome:
+def run(engine: Engine, image: str, case: Case, way: str) -> Outcome:
     spec = SandboxSpec(
         image=image,
         limits=LIMITS,
