@@ -56,7 +56,7 @@ print(json.dumps({
     "server": attempt(lambda: connect(sys.argv[2], 80)),
     "database": attempt(lambda: connect("127.0.0.1", int(sys.argv[3]))),
     "docker": os.path.exists("/var/run/docker.sock") or os.path.exists("/run/docker.sock"),
-    "door": os.path.exists("/run/egress"),
+    "door": os.path.exists("/run/egress/door"),
     "proxies": sorted(name for name in os.environ if "proxy" in name.lower()),
     "carrier": attempt(lambda: connect("127.0.0.1", 3128)),
 }))
@@ -74,7 +74,7 @@ const connected = (host, port) => new Promise((end) => {
     name: await resolved(name), dns: await connected('8.8.8.8', 53), server: await connected(server, 80),
     database: await connected('127.0.0.1', port),
     docker: fs.existsSync('/var/run/docker.sock') || fs.existsSync('/run/docker.sock'),
-    door: fs.existsSync('/run/egress'),
+    door: fs.existsSync("/run/egress/door"),
     proxies: Object.keys(process.env).filter((name) => /proxy/i.test(name)).sort(),
     carrier: await connected('127.0.0.1', 3128),
   }));
