@@ -152,7 +152,7 @@ def table(subjects: list[Subject]) -> str:
     names = [subject.processes.engine for subject in subjects]
     lines = [f"{'':<42}" + "".join(f"{name:>10}" for name in [*names, "ratio"])]
     for name in subjects[0].figures:
-        values = [float(subject.figures[name]) for subject in subjects]
+        values = [float(subject.figures.get(name, 0)) for subject in subjects]
         ratio = f"{values[-1] / values[0]:.2f}" if len(values) > 1 and values[0] else ""
         lines.append(f"{name:<42}" + "".join(f"{value:>10}" for value in values) + f"{ratio:>10}")
     return "\n".join(lines)
@@ -173,11 +173,18 @@ def main() -> None:
         subjects = [
             Subject(stack.enter_context(platform(engine, RUNTIMES))) for engine in options.engines.split(",")
         ]
-        measure(subjects, runs, seconds)
-    print(f"load before {before}, after {load()}; {os.cpu_count()} cores")
-    print(table(subjects))
-    if options.json:
-        with open(options.json, "w") as file:
+        try:
+            measure(subjects, runs, seconds)
+        finally:
+            report(subjects, before, options.json)
+
+
+def report(subjects: list[Subject], load_before: float, path: str | None) -> None:
+    """Print the figures, of an interrupted measurement those that there are."""
+    print(f"load before {load_before}, after {load()}; {os.cpu_count()} cores")
+    print(table(subjects), flush=True)
+    if path:
+        with open(path, "w") as file:
             json.dump({subject.processes.engine: subject.figures for subject in subjects}, file, indent=1)
 
 
