@@ -99,6 +99,8 @@ def wait_for_end(container_id: str, patience_s: float) -> bool:
                 select.select([process], [], [], left)
             finally:
                 os.close(process)
+            # A process that has ended stays listed until its parent has reaped it.
+            time.sleep(0.001)
     return True
 
 

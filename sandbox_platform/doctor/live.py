@@ -4,12 +4,13 @@ import json
 import select
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.conf import settings
 
-from runtimes.models import MIB, Limits, Runtime
+from runtimes.models import MIB, Runtime
 from sandbox_platform.doctor.check import Check, broken, ok
+from sandboxes.direct import trial
 from sandboxes.engine import Channel, ContainerState, EngineError, ImageMissing, SandboxSpec
 from sandboxes.engines import get_engine
 from sandboxes.layout import KIND_LABEL
@@ -17,21 +18,7 @@ from sandboxes.layout import KIND_LABEL
 PATIENCE_S = 30
 KILLED = 128 + signal.SIGKILL
 REGISTER = "run `make setup`: it registers gVisor with --network=none and --oci-seccomp"
-LIMITS = Limits(
-    wall_time_ms=PATIENCE_S * 1000,
-    cpu_time_ms=PATIENCE_S * 1000,
-    cpus=1,
-    memory_bytes=128 * MIB,
-    processes=64,
-    open_files=256,
-    workspace_bytes=4 * MIB,
-    tmp_bytes=4 * MIB,
-    output_bytes=MIB,
-    output_action="kill",
-    result_bytes=MIB,
-    artifact_count=0,
-    artifact_bytes=0,
-)
+LIMITS = replace(trial.LIMITS, workspace_bytes=4 * MIB, tmp_bytes=4 * MIB)
 NO_MKDIR = {
     "defaultAction": "SCMP_ACT_ALLOW",
     "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}],

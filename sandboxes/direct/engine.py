@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -103,12 +103,15 @@ class DirectEngine:
         return channel.FifoChannel(self._folder / container_id)
 
     def kill(self, container_id: str) -> None:
-        cgroup.kill(container_id)
+        with _engine_errors("kill"):
+            cgroup.kill(container_id)
 
     def remove(self, container_id: str, *, patience_s: int = 0) -> None:
-        cgroup.wait_for_end(container_id, patience_s)
-        cgroup.kill(container_id)
-        if not cgroup.wait_for_end(container_id, END_TIMEOUT_S):
+        with _engine_errors("remove"):
+            cgroup.wait_for_end(container_id, patience_s)
+            cgroup.kill(container_id)
+            ended = cgroup.wait_for_end(container_id, END_TIMEOUT_S)
+        if not ended:
             raise EngineError(f"remove: the processes of sandbox {container_id} do not end")
         folder = self._folder / container_id
         if folder.exists():
@@ -119,7 +122,8 @@ class DirectEngine:
         cgroup.remove(container_id)
 
     def state_after_end(self, container_id: str) -> ContainerState:
-        ended = cgroup.wait_for_end(container_id, END_TIMEOUT_S)
+        with _engine_errors("inspect"):
+            ended = cgroup.wait_for_end(container_id, END_TIMEOUT_S)
         usage = cgroup.usage(container_id)
         return ContainerState(
             running=not ended,
@@ -148,7 +152,8 @@ class DirectEngine:
             labels: Mapping[str, str] = described["labels"]
             if labels[KIND_LABEL] == kind:
                 row = labels.get(ROW_LABEL, "")
-                found.append(Container(folder.name, row, bool(cgroup.processes(folder.name))))
+                with _engine_errors("list"):
+                    found.append(Container(folder.name, row, bool(cgroup.processes(folder.name))))
         return found
 
     def _described(self, folder: Path) -> dict[str, Any] | None:
@@ -162,6 +167,14 @@ class DirectEngine:
 
     def version(self) -> str:
         return self._runsc.version()
+
+
+@contextlib.contextmanager
+def _engine_errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as e:
+        raise EngineError(f"{what}: {e}") from e
 
 
 def _flags(spec: SandboxSpec) -> list[str]:

@@ -235,7 +235,8 @@ def test_runner_that_gets_no_proper_job_ends_with_a_complaint(
         seen = it.until_end()
         state = engine.state_after_end(it.id)
     assert (seen.kinds, state.running, bool(seen.complaint)) == ("", False, True)
-    assert state.exit_code != 0
+    # The direct engine keeps no exit status of a runner, whose frames tell how the program ended.
+    assert state.exit_code == (1 if engine.name == "docker" else None)
 
 
 def test_runner_ends_when_stdin_closes_before_the_job(docker_engine: Engine, language: str) -> None:
