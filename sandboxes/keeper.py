@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 import psycopg
@@ -109,6 +109,11 @@ class Occupancy(Protocol):
         """Return those of the executions that are queued or running."""
 
 
+class Start(NamedTuple):
+    kind: SandboxKind
+    begun: datetime
+
+
 class Keeper:
     """Keeps one node's pool and runs the periodic jobs of all rooms."""
 
@@ -117,7 +122,7 @@ class Keeper:
         self._occupancy = occupancy
         self._demand = Demand()
         self._calls = Calls(turns.due)
-        self._starts: dict[Future[None], SandboxKind] = {}
+        self._starts: dict[Future[None], Start] = {}
         self._removals: dict[int, Future[None]] = {}
         self._starters = ThreadPoolExecutor(settings.SANDBOX_STARTS, "start")
         self._removers = ThreadPoolExecutor(REMOVALS, "remove")
@@ -130,7 +135,6 @@ class Keeper:
         self._in_tick = [job for job in jobs if job.in_tick]
         self._threads = [JobThread(job) for job in jobs if not job.in_tick]
         self._stop = False
-        self._since: datetime | None = None  # when this keeper became the node's only one
 
     def stop(self) -> None:
         self._stop = True
@@ -152,7 +156,6 @@ class Keeper:
         channels = {job.wakes_on for job in self._in_tick if job.wakes_on}
         with Listener(POOL, CANCEL, IMAGE_ASKED, *channels) as listener:
             liveness.hold_keeper(listener.connection, settings.SANDBOX_NODE)
-            self._since = self._since or timezone.now()
             logger.info("keeping the pool of node %s", settings.SANDBOX_NODE)
             next_tick = next_step = 0.0
             while not self._stop:
@@ -217,7 +220,7 @@ class Keeper:
 
     def _step(self) -> None:
         self._call_again_at = math.inf
-        self._starts = {future: kind for future, kind in self._starts.items() if not future.done()}
+        self._starts = {future: start for future, start in self._starts.items() if not future.done()}
         self._removals = {pk: future for pk, future in self._removals.items() if not future.done()}
         with prepared():
             rows = list(self._mine())
@@ -254,7 +257,7 @@ class Keeper:
         served = {row.execution_id for row in rows}
         running = self._occupancy.running(settings.SANDBOX_NODE)
         waiting: Counter[SandboxKind] = Counter(kind for pk, kind in running if pk not in served)
-        starting = Counter(self._starts.values())
+        starting = Counter(start.kind for start in self._starts.values())
         wishes: list[tuple[bool, int, SandboxKind]] = []
         if not self._pooled:
             self._pooled = {(runtime.pk, network): runtime for runtime, network in kinds()}
@@ -281,7 +284,8 @@ class Keeper:
         for pk, network in chosen:
             if pk in self._configured:
                 configuration = SandboxConfiguration.of_runtime(self._configured[pk], network)
-                self._starts[self._starters.submit(in_thread, self._start, configuration)] = configuration.kind
+                start = Start(configuration.kind, timezone.now())
+                self._starts[self._starters.submit(in_thread, self._start, configuration)] = start
 
     def _call(self, kind: SandboxKind) -> None:
         """Call the runs that may claim the ready sandboxes. Look again soon: who was called may be dead."""
@@ -325,6 +329,7 @@ class Keeper:
 
     def _reconcile(self) -> None:
         """Repair rows without containers and containers without rows, which dead processes leave behind."""
+        ours_since = min((s.begun for f, s in self._starts.items() if not f.done()), default=timezone.now())
         rows = {row.pk: row for row in self._mine()}
         containers = self._engine.containers()
         alive = {c.id for c in containers if c.running}
@@ -342,9 +347,9 @@ class Keeper:
         unfinished = self._occupancy.unfinished(claimed)
         for row in rows.values():
             age = (timezone.now() - row.created_at).total_seconds()
-            # No run's, no build's: an earlier keeper's.
-            inherited = not (row.execution_id or row.held) and self._since and row.created_at < self._since
-            starter_died = row.state == SandboxState.STARTING and (inherited or age > START_GRACE_S)
+            # No run's and no build's: an earlier keeper's, or that of a start that lost Postgres.
+            abandoned = not (row.execution_id or row.held) and row.created_at < ours_since
+            starter_died = row.state == SandboxState.STARTING and (abandoned or age > START_GRACE_S)
             died = row.state == SandboxState.READY and row.container_id not in alive
             # The reaper ended the execution, and its worker claimed the sandbox only afterwards.
             orphaned = row.state == SandboxState.CLAIMED and row.execution_id not in unfinished

@@ -30,6 +30,17 @@ def test_container_that_a_dead_starter_left_is_removed_with_its_row(
         eventually(lambda: container in engine.removed, "and its container")
 
 
+def test_row_of_a_start_that_lost_postgres_is_removed_at_the_next_look(
+    runtime: Runtime, engine: StubEngine
+) -> None:
+    with keeping(engine):
+        eventually(lambda: ready(2), "the keeper has started its own")
+        row = sandbox_of(runtime, state=SandboxState.STARTING)
+        container = container_of(engine, row.pk)
+        eventually(lambda: not Sandbox.objects.filter(pk=row.pk).exists(), "the row is gone")
+        assert container in engine.removed
+
+
 @pytest.mark.parametrize("fields", [{"execution_id": uuid.uuid4()}, {"held": True}])
 def test_container_that_is_being_started_by_a_worker_is_left_alone(
     runtime: Runtime, engine: StubEngine, fields: dict[str, Any]
