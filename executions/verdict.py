@@ -11,6 +11,7 @@ from typing import Any
 
 from executions.models import Outcome, Status
 from runtimes.models import Limits, OutputAction
+from sandbox_platform.kit.units import exact
 from sandboxes.engine import ContainerState
 from sandboxes.protocol import End
 from sandboxes.session import EndedBy, Report
@@ -130,11 +131,9 @@ def _over_output(report: Report, limits: Limits) -> Verdict | None:
         ("standard error", report.stderr, Outcome.STDERR),
     ):
         if len(kept) > limits.output_bytes and limits.output_action == OutputAction.KILL:
-            return Verdict(
-                Status.OUTPUT_LIMIT,
-                outcome,
-                f"Output limit exceeded: more than the run's limit of {limits.output_bytes} bytes on {stream}.",
-            )
+            limit = exact(limits.output_bytes, "bytes")
+            message = f"Output limit exceeded: more than the run's limit of {limit} on {stream}."
+            return Verdict(Status.OUTPUT_LIMIT, outcome, message)
     return None
 
 
@@ -165,7 +164,7 @@ def _of_program(report: Report, limits: Limits) -> Verdict:
         return Verdict(
             Status.FAILED,
             Outcome.RESULT_INVALID,
-            f"Invalid result: {end.result_bytes} bytes of JSON; the limit is {limits.result_bytes}. "
+            f"Invalid result: {end.result_bytes:,} bytes of JSON; the limit is {exact(limits.result_bytes, 'bytes')}. "
             "Write it to a file in artifacts/ instead.",
             exit_code=1,
         )
@@ -178,7 +177,7 @@ def _of_program(report: Report, limits: Limits) -> Verdict:
 def _what_is_missing(report: Report, limits: Limits) -> str:
     """Return what the program wrote and the answer does not hold, or ""."""
     sentences = [
-        f"{stream} was cut after {limits.output_bytes} bytes."
+        f"{stream} was cut after {exact(limits.output_bytes, 'bytes')}."
         for stream, kept in (("Standard output", report.stdout), ("Standard error", report.stderr))
         if len(kept) > limits.output_bytes
     ]

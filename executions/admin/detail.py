@@ -18,6 +18,7 @@ from executions.models import Execution
 from executions.models.execution import OPEN
 from executions.sources import detail_cards
 from sandbox_platform.kit import html
+from sandbox_platform.kit.units import format_bytes
 from seccomp_profiles.models import UNCONFINED, SeccompProfile
 
 TEXTS = ("code", "stdout", "stderr", "result")
@@ -30,7 +31,7 @@ RERUNS = 5
 @dataclass(frozen=True)
 class File:
     name: str
-    size: int
+    size: str
     address: str
     preview: str = ""
     image: bool = False
@@ -86,11 +87,11 @@ def _output(execution: Execution, name: str) -> dict[str, Any]:
     }
 
 
-def _inputs(execution: Execution) -> list[tuple[str, int]]:
+def _inputs(execution: Execution) -> list[tuple[str, str]]:
     if not execution.input_count:
         return []
     sizes = execution.input_files.extra(select={"size": "octet_length(content)"})
-    return [(file["path"], file["size"]) for file in sizes.values("path", "size")]
+    return [(file["path"], format_bytes(file["size"])) for file in sizes.values("path", "size")]
 
 
 def _artifacts(execution: Execution) -> list[File]:
@@ -103,7 +104,8 @@ def _artifacts(execution: Execution) -> list[File]:
         kind = kind_of(artifact.name, bytes(artifact.head))
         preview = reverse("admin:executions_execution_preview", args=arguments) if kind else ""
         address = reverse("admin:executions_execution_artifact", args=arguments)
-        files.append(File(artifact.name, artifact.size, address, preview, kind.startswith("image/"), kind == PDF))
+        size = format_bytes(artifact.size)
+        files.append(File(artifact.name, size, address, preview, kind.startswith("image/"), kind == PDF))
     return files
 
 

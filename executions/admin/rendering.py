@@ -52,8 +52,8 @@ def timeline(execution: Execution) -> SafeString:
             continue
         offset = _milliseconds(execution, "queued_at", begin) or 0.0
         bar = html.bar(offset / total, spent / total) if total else ""
-        rows.append((name, meaning, f"{spent:,.1f} ms", bar))
-    rows.append(("Total", "", f"{total:,.1f} ms" if total else "not finished", ""))
+        rows.append((name, meaning, format_ms(spent), bar))
+    rows.append(("Total", "", format_ms(total) if total else "not finished", ""))
     body = format_html_join(
         "",
         '<tr><th scope="row">{} <span class="note">{}</span></th><td class="number">{}</td>'

@@ -24,9 +24,13 @@ from sandbox_platform.kit.units import format_ms
 class AttemptInline(TabularInline[DeliveryAttempt, Delivery]):
     model = DeliveryAttempt
     hide_title = True  # the title would repeat the columns
-    fields = readonly_fields = ("at", "status_code", "duration_ms", "error")
+    fields = readonly_fields = ("at", "status_code", "duration", "error")
     can_delete = False
     extra = 0
+
+    @admin.display(description="Duration")
+    def duration(self, attempt: DeliveryAttempt) -> str:
+        return format_ms(attempt.duration_ms)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 _BYTES = (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024), ("bytes", 1))
 _MILLISECONDS = (("h", 3_600_000), ("min", 60_000), ("s", 1000), ("ms", 1))
+_MINUTE = 60_000
 
 # Accepted units, in lower case. "MB" is missing because it is ambiguous: 10^6 or 2^20 bytes.
 _SPELT = {
@@ -21,7 +22,14 @@ def format_bytes(value: float) -> str:
 
 
 def format_ms(value: float) -> str:
-    return _format(value, _MILLISECONDS)
+    """Format milliseconds: ``12.5 ms``, ``1.25 s``, ``10 min 16 s``, ``1 h 30 min``."""
+    if value < _MINUTE:
+        return _format(value, _MILLISECONDS)
+    minutes, seconds = divmod(round(value / 1000), 60)
+    hours, minutes = divmod(minutes, 60)
+    # Seconds do not matter after an hour.
+    parts = ((hours, "h"), (minutes, "min"), (0 if hours else seconds, "s"))
+    return " ".join(f"{number} {unit}" for number, unit in parts if number)
 
 
 def _format(value: float, units: tuple[tuple[str, int], ...]) -> str:

@@ -12,7 +12,17 @@ def test_bytes(value: int, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "words"), [(5.26, "5.3 ms"), (1000, "1 s"), (90_000, "1.5 min"), (3_600_000, "1 h")]
+    ("value", "words"),
+    [
+        (5.26, "5.3 ms"),
+        (1000, "1 s"),
+        (59_400, "59.4 s"),
+        (60_000, "1 min"),
+        (90_000, "1 min 30 s"),
+        (3_600_000, "1 h"),
+        (5_430_000, "1 h 30 min"),
+        (90_000_000, "25 h"),
+    ],
 )
 def test_ms(value: float, words: str) -> None:
     assert format_ms(value) == words
