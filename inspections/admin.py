@@ -21,7 +21,7 @@ from runtimes.models import Runtime
 from sandbox_platform.kit.actors import actor_name
 from sandbox_platform.kit.errors import Refused
 from sandbox_platform.kit.readonly import ReadOnlyAdmin
-from seccomp_profiles.models import SeccompProfile, SeccompRevision
+from seccomp_profiles.models import UNCONFINED, SeccompProfile, SeccompRevision
 from seccomp_profiles.proof import page_context
 
 OPEN = (InspectionState.QUEUED, InspectionState.RUNNING)
@@ -235,7 +235,9 @@ def replay_cells(result: dict[str, Any]) -> tuple[str, str, str]:
 
 @detail_cards.register
 def execution_cards(request: HttpRequest, execution: Execution) -> dict[str, Any]:
-    explainable = bool(execution.image_id) and execution.is_finished
+    # Without a profile no system call can be refused.
+    filtered = execution.profile_name not in ("", UNCONFINED)
+    explainable = filtered and bool(execution.image_id) and execution.is_finished
     return {
         "trace": Inspection.objects.newest_trace(execution.pk),
         "may_explain": explainable and request.user.has_perm("seccomp_profiles.change_seccompprofile"),

@@ -25,7 +25,7 @@ from sandbox_platform.kit.errors import Conflicting, TooMany
 from sandbox_platform.kit.locks import Lock, node_key
 from sandboxes.engine import Engine, EngineError
 from seccomp_profiles import revisions
-from seccomp_profiles.models import SeccompProfile, SeccompRevision
+from seccomp_profiles.models import UNCONFINED, SeccompProfile, SeccompRevision
 
 MOST_TRACES = 50
 RETRY_AFTER_S = 60
@@ -74,10 +74,15 @@ def request(
 def explain(execution: Execution, *, by: str) -> Inspection:
     """Request a trace of the execution. Returns the open trace if there is one.
 
-    Raises Conflicting for an execution that cannot be run again as it was, and TooMany.
+    Raises Conflicting for an execution that had no profile or cannot be run again as it was, and TooMany.
     """
     if not execution.is_finished or not execution.image_id:
         raise Conflicting("The execution never ran, or is still running.", remedy="Wait until it has ended.")
+    if execution.profile_name in ("", UNCONFINED):
+        raise Conflicting(
+            "The execution had no seccomp profile, so no profile refused a system call.",
+            remedy="See its standard error: gVisor, or the permissions of a file, refused something.",
+        )
     if not studies.is_unchanged(execution):
         raise Conflicting("The program is not stored unchanged.", remedy="Submit it again.")
     traces = Inspection.objects.filter(kind=InspectionKind.TRACE, state__in=OPEN)

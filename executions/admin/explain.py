@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from executions.models import Execution, Outcome, Status
 from runtimes.models import Network
 from sandbox_platform.kit.units import format_bytes, format_ms
+from seccomp_profiles.models import UNCONFINED
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,8 @@ def explain(execution: Execution) -> Explanation | None:
                 f"The run reached its wall time limit of {_ms(limits.get('wall_time_ms'))}, and the host ended it.",
                 [*_refused_hosts(execution),
                  cause,
-                 "A request can raise the limit up to the runtime's limit and the client's cap.",
-                 "An administrator can raise these two."],
+                 "A request can ask for more time, up to the runtime's limit and the client's cap.",
+                 "An administrator can raise that limit and that cap."],
                 LIMIT,
             )  # fmt: skip
         case Outcome.CPU_TIME:
@@ -167,7 +168,7 @@ def _hints(execution: Execution) -> list[str]:
         )
     if any(sign in tail for sign in READ_ONLY):
         found.append("The program seems to write outside /workspace and /tmp, where the file system is read-only.")
-    if any(sign in tail for sign in NOT_PERMITTED) and execution.profile_name:
+    if any(sign in tail for sign in NOT_PERMITTED) and execution.profile_name not in ("", UNCONFINED):
         found.append(f"The seccomp profile {execution.profile_name} may have refused a system call.")
     if execution.status == Status.FAILED and not execution.stderr:
         found.append(

@@ -8,12 +8,14 @@ import pytest
 from django.test import Client as Browser
 from django.urls import reverse
 
-from executions.models import Execution, Status
+from executions.models import Execution, Outcome, Status
 from inspections.models import Inspection
+from seccomp_profiles.models import UNCONFINED
 
 CODE = "print(1)"
 SHA256 = hashlib.sha256(CODE.encode()).hexdigest()
 RAN: dict[str, Any] = {"status": Status.FAILED, "image_id": "sha256:1", "code": CODE, "code_sha256": SHA256}
+RAN["profile_name"] = "default"
 
 
 def explain(browser: Browser, execution: Execution) -> str:
@@ -34,6 +36,7 @@ def test_an_execution_is_explained_once(browser: Browser, make_execution: Callab
         (RAN | {"status": Status.RUNNING}, "The execution never ran, or is still running."),
         (RAN | {"image_id": ""}, "The execution never ran, or is still running."),
         (RAN | {"code": "password = ***"}, "The program is not stored unchanged."),
+        (RAN | {"profile_name": UNCONFINED}, "The execution had no seccomp profile"),
     ],
 )
 def test_what_cannot_be_run_as_it_was_is_not_explained(
@@ -41,3 +44,15 @@ def test_what_cannot_be_run_as_it_was_is_not_explained(
 ) -> None:
     assert why in explain(browser, make_execution(**fields))
     assert not Inspection.objects.exists()
+
+
+@pytest.mark.parametrize(("profile", "offered"), [("default", True), (UNCONFINED, False), ("", False)])
+def test_a_trace_is_offered_only_for_a_run_under_a_profile(
+    browser: Browser, make_execution: Callable[..., Execution], profile: str, offered: bool
+) -> None:
+    denied = {"outcome": Outcome.NONZERO_EXIT, "exit_code": 1, "stderr": "Operation not permitted"}
+    execution = make_execution(**RAN | denied | {"profile_name": profile})
+    address = reverse("admin:executions_execution_change", args=[execution.pk])
+    page = browser.get(address).content.decode()
+    assert ("Which system calls were refused?" in page) == offered
+    assert ("may have refused a system call" in page) == offered
