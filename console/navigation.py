@@ -36,7 +36,7 @@ PLACES = {
     "auth.Group": (PEOPLE, "group"),
 }
 # Menu titles that differ from the model's own name.
-TITLES = {"access logs": "Logins", "access attempts": "Wrong passwords"}
+TITLES = {"access logs": "Logins", "access attempts": "Wrong passwords", "changes": "Audit trail"}
 APPS = {"executions": OPERATE, "audit": AUDIT, "auth": PEOPLE, "axes": AUDIT}
 # URL name, section, icon, title and required permission of each page. Pages without a permission are for all staff.
 PAGES = (

@@ -16,12 +16,11 @@ from unfold.contrib.filters.admin import TextFilter
 
 from audit import export
 from audit.models import TrailEntry
-from audit.models.changes import BASELINE, DELETE, EVENTS, INSERT, UPDATE
+from audit.models.changes import EVENTS, LABELS, UPDATE
 from executions.admin import comparison
 from sandbox_platform.kit.exports import MEDIA_TYPES
 from sandbox_platform.kit.readonly import ReadOnlyAdmin
 
-LABELS = {INSERT: "created", UPDATE: "changed", DELETE: "deleted", BASELINE: "existed when recording began"}
 # Values with more lines than this are shown as a diff instead of side by side.
 LINES_BESIDE = 12
 
@@ -120,7 +119,7 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
     list_before_template = "audit/list_tools.html"
     fieldsets = (
         ("Change", {"fields": ("when", "what", "object_id", "change", "difference")}),
-        ("Actor and origin", {"fields": ("who", "where", "url", "database_session")}),
+        ("Actor and origin", {"fields": ("who", "where", "request_url", "database_session")}),
     )
     readonly_fields = (
         "when",
@@ -130,7 +129,7 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
         "difference",
         "who",
         "where",
-        "url",
+        "request_url",
         "database_session",
     )
 
@@ -160,6 +159,10 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
     @admin.display(description="Actor", ordering="actor")
     def who(self, entry: TrailEntry) -> str:
         return entry.who
+
+    @admin.display(description="URL")
+    def request_url(self, entry: TrailEntry) -> Any:
+        return entry.url
 
     @admin.display(description="Address", ordering="address")
     def where(self, entry: TrailEntry) -> str:

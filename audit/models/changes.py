@@ -21,6 +21,7 @@ from seccomp_profiles.models import SeccompActivation, SeccompProfile, SeccompRe
 INSERT, UPDATE, DELETE = "insert", "update", "delete"
 # A row that existed when recording began.
 BASELINE = "baseline"
+LABELS = {INSERT: "created", UPDATE: "changed", DELETE: "deleted", BASELINE: "existed when recording began"}
 
 
 def _events_of(
@@ -109,10 +110,10 @@ class TrailEntry(pghistory.models.Events):
     class Meta:
         proxy = True
         verbose_name = "change"
-        verbose_name_plural = "audit trail"
+        verbose_name_plural = "changes"
 
     def __str__(self) -> str:
-        return f"{self.what}, {self.pgh_label}"
+        return f"{self.what} {LABELS.get(self.pgh_label, self.pgh_label)}"
 
     @property
     def what(self) -> str:

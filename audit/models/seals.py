@@ -7,14 +7,14 @@ from django.db import models
 class Seal(models.Model):
     """Covers every row that was final when the seal was made and that no earlier seal covers."""
 
-    sequence = models.PositiveBigIntegerField(primary_key=True)
+    sequence = models.PositiveBigIntegerField("number", primary_key=True)
     period_from = models.DateTimeField(null=True)
     period_to = models.DateTimeField()
-    count = models.PositiveBigIntegerField()
+    count = models.PositiveBigIntegerField("sealed rows")
     # The columns that each hash covers: the seal must still verify when a later version has other columns.
-    columns = models.JSONField()
-    root = models.CharField(max_length=64)
-    previous = models.CharField(max_length=64, blank=True)
+    columns = models.JSONField("columns that the hashes cover")
+    root = models.CharField("root of the leaves", max_length=64)
+    previous = models.CharField("hash of the previous seal", max_length=64, blank=True)
     hash = models.CharField(max_length=64)
     created_at = models.DateTimeField()
 

@@ -26,6 +26,7 @@ def crumbs(browser: Browser, address: str) -> list[tuple[str, str]]:
         ("sandboxes_sandbox", "Sandboxes"),
         ("auth_user", "Users"),
         ("axes_accesslog", "Logins"),
+        ("audit_trailentry", "Audit trail"),
         ("django_q_ormq", "Queued tasks"),
     ],
 )
