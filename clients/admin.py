@@ -95,7 +95,7 @@ class ClientAdmin(ModelAdmin[Client]):
             .annotate(open=sources.open_executions_of_outer(), last_used=Max("tokens__last_used_at"))
         )
 
-    @admin.display(description="Runs today")
+    @admin.display(description="Daily quota used")
     def today(self, client: Client) -> str:
         if not client.max_runs_per_day:
             return "unlimited"

@@ -60,7 +60,7 @@ class ClientForm(ModelForm[Client]):
                 ("max_memory_bytes", "Memory of the whole sandbox."),
                 ("max_output_bytes", "How much of stdout is kept, and how much of stderr."),
                 ("max_result_bytes", "Largest JSON that main() may return."),
-                ("max_artifact_bytes", "Largest file kept from ./artifacts."),
+                ("max_artifact_bytes", "Largest file kept from ./artifacts and the working directory."),
             )
         }
         field_classes = {"max_wall_time_ms": TimeField, "max_cpu_time_ms": TimeField} | dict.fromkeys(

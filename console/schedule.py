@@ -47,7 +47,7 @@ class Row:
         if not self.job.recorded:
             return ("", "not recorded")
         if self.last_run.at is None:
-            return ("", "not yet")
+            return ("", "not run yet")
         return ("warning", "late") if self.is_late else ("ok", "on time")
 
 

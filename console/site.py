@@ -23,7 +23,7 @@ PAGES = (
 class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
     """The admin site: the pages of the tables, and those in PAGES."""
 
-    index_title = "Overview"
+    index_title = "Dashboard"
     enable_nav_sidebar = True
 
     def extra_urls(self) -> list[URLPattern]:

@@ -25,5 +25,9 @@ def idle_memory(runtime: Runtime) -> IdleMemory:
     if seen:
         return IdleMemory(min(runtime.memory_bytes, *seen), f"the lowest peak of its last {len(seen)} runs")
     known = MEASURED.get(runtime.slug)
-    source = "as measured in docs/performance.md" if known else "typical of small runtimes; this one may need more"
-    return IdleMemory(min(runtime.memory_bytes, known or OTHERS), f"{source}: it has no runs yet")
+    source = (
+        "as measured in docs/performance.md (no runs yet)"
+        if known
+        else "typical of small runtimes (no runs yet; this one may need more)"
+    )
+    return IdleMemory(min(runtime.memory_bytes, known or OTHERS), source)

@@ -94,7 +94,7 @@ class Inspection(models.Model):
 
     # The environment in which the inspection ran.
     node = models.CharField(max_length=100, blank=True)
-    runsc_version = models.CharField(max_length=100, blank=True)
+    runsc_version = models.CharField("gVisor version", max_length=100, blank=True)
     image_id = models.CharField(max_length=80, blank=True)
     runtime_revision = models.PositiveIntegerField(null=True, blank=True)
 
@@ -131,4 +131,5 @@ class Inspection(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} #{self.pk}"
+        name = self.get_kind_display().partition(":")[0]
+        return f"{name} #{self.pk}"

@@ -153,7 +153,7 @@ class RuntimeForm(ModelForm[Runtime]):
             "tmp_bytes": "Size of /tmp.",
             "output_bytes": "How much of stdout is kept, and how much of stderr.",
             "result_bytes": "Largest JSON that main() may return.",
-            "artifact_bytes": "Largest file kept from ./artifacts. Larger files are skipped.",
+            "artifact_bytes": "Largest file kept from ./artifacts and the working directory. Larger files are skipped.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -230,7 +230,9 @@ class Runtime(models.Model):
         validators=[MinValueValidator(16), MaxValueValidator(4096)],
         help_text="Processes and threads of the program. Node.js alone needs 11.",
     )
-    open_files = models.PositiveIntegerField(default=1024, validators=[MinValueValidator(64)])
+    open_files = models.PositiveIntegerField(
+        default=1024, validators=[MinValueValidator(64)], help_text="Open files of each process."
+    )
     workspace_bytes = models.PositiveBigIntegerField(
         default=100 * MIB, validators=[MinValueValidator(MIB)], help_text="Size of /workspace, in bytes."
     )
@@ -254,12 +256,14 @@ class Runtime(models.Model):
         help_text="Largest JSON that main() may return, in bytes.",
     )
     artifact_count = models.PositiveIntegerField(
-        default=10, validators=[MaxValueValidator(100)], help_text="Number of files kept from ./artifacts."
+        default=10,
+        validators=[MaxValueValidator(100)],
+        help_text="Number of files kept from ./artifacts and the working directory.",
     )
     artifact_bytes = models.PositiveIntegerField(
         default=10 * MIB,
         validators=[MaxValueValidator(64 * MIB)],
-        help_text="Largest file kept from ./artifacts, in bytes. Larger files are skipped.",
+        help_text="Largest file kept from ./artifacts and the working directory, in bytes. Larger files are skipped.",
     )
 
     seccomp_profile = models.ForeignKey(

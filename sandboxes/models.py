@@ -28,13 +28,13 @@ class Sandbox(models.Model):
     runtime = models.ForeignKey(Runtime, on_delete=models.CASCADE, related_name="sandboxes")
     # The configuration it was started with. A claim asks for the current revision, so no run gets an old one.
     runtime_revision = models.PositiveIntegerField()
-    profile_sha256 = models.CharField(max_length=64)
-    profile_name = models.CharField(max_length=50, blank=True)
+    profile_sha256 = models.CharField("SHA-256 of the profile", max_length=64)
+    profile_name = models.CharField("seccomp profile", max_length=50, blank=True)
     profile_revision = models.PositiveIntegerField(null=True, blank=True)
     # "egress" if the sandbox was started with a door. Only runs with egress claim such sandboxes, and no others.
     network = models.CharField(max_length=6, choices=Network.choices, default=Network.NONE)
     image_id = models.CharField(max_length=80, blank=True)
-    runsc_version = models.CharField(max_length=100, blank=True)
+    runsc_version = models.CharField("gVisor version", max_length=100, blank=True)
     # The database has the default, too: nodes of an earlier release go on inserting rows during an upgrade.
     engine = models.CharField(max_length=10, choices=EngineName.choices, blank=True, default="", db_default="")
     state = models.CharField(max_length=8, choices=SandboxState.choices, default=SandboxState.STARTING)

@@ -65,8 +65,10 @@ class Client(models.Model):
     max_memory_bytes = _cap(64 * MIB, 2**50, "Bytes of memory of the whole sandbox.")
     max_output_bytes = _cap(1024, 64 * MIB, "How many bytes of stdout are kept, and how many of stderr.")
     max_result_bytes = _cap(1024, 64 * MIB, "Largest JSON that main() may return, in bytes.")
-    max_artifact_count = _cap(0, 100, "Number of files kept from ./artifacts.")
-    max_artifact_bytes = _cap(0, 64 * MIB, "Largest file kept from ./artifacts, in bytes.")
+    max_artifact_count = _cap(0, 100, "Number of files kept from ./artifacts and the working directory.")
+    max_artifact_bytes = _cap(
+        0, 64 * MIB, "Largest file kept from ./artifacts and the working directory, in bytes."
+    )
 
     max_runs_per_minute = _allowance("Executions accepted within any 60 seconds.")
     max_runs_per_day = _allowance("Executions accepted in a day, from midnight UTC.")

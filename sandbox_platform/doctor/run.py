@@ -13,23 +13,23 @@ CHECKS: dict[str, Callable[[str], Check]] = {
     "cgroups": direct.cgroups,
     "run folder": direct.run_folder,
     "image folder": direct.image_folder,
-    "left over": direct.left_over,
+    "leftovers": direct.left_over,
     "gVisor registered": docker.runtime_registered,
     "gVisor version": docker.runsc_version,
     "images": docker.images,
     "builds": docker.builds,
-    "gVisor on": live.gvisor_on,
-    "seccomp on": live.seccomp_on,
-    "seccomp traced": docker.tracing_registered,
+    "gVisor in use": live.gvisor_on,
+    "seccomp enforced": live.seccomp_on,
+    "seccomp tracing": docker.tracing_registered,
     "seccomp profiles": profiles.verdicts,
     "egress registered": docker.egress_registered,
-    "network dark": live.network_dark,
+    "no network": live.network_dark,
     "memory limit": live.memory_limit,
     "Postgres": database.reachable,
     "migrations": database.migrated,
     "clock": database.clock,
     "seals": history.seals,
-    "history's guards": history.guards,
+    "history triggers": history.guards,
     "workers": service.workers,
     "queue": service.queue,
     "keeper": service.keeper,
@@ -43,8 +43,8 @@ CHECKS: dict[str, Callable[[str], Check]] = {
 }
 # The checks that only matter for one engine.
 ONLY = {
-    "docker": {"gVisor registered", "gVisor version", "seccomp traced", "egress registered"},
-    "direct": {"engine's rights", "engine's tools", "cgroups", "run folder", "image folder", "left over"},
+    "docker": {"gVisor registered", "gVisor version", "seccomp tracing", "egress registered"},
+    "direct": {"engine's rights", "engine's tools", "cgroups", "run folder", "image folder", "leftovers"},
 }
 
 

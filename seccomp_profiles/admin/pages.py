@@ -20,7 +20,7 @@ from sandbox_platform.kit.actors import actor_name
 from sandbox_platform.kit.generics import ModelAdmin
 from seccomp_profiles import activation, revisions
 from seccomp_profiles.admin.forms import SeccompProfileForm
-from seccomp_profiles.admin.widgets import FORM, JSON, RulesWidget
+from seccomp_profiles.admin.widgets import ACTIONS, FORM, JSON, RulesWidget
 from seccomp_profiles.diff import diff
 from seccomp_profiles.findings import ERROR, Finding
 from seccomp_profiles.models import SeccompProfile, SeccompRevision
@@ -91,11 +91,11 @@ def explain(rules: Any, found: Sequence[Finding]) -> dict[str, Any]:
         return context | {"others": [finding for finding in found if finding.rule]}
     steps = outcomes(rules)
     return context | {
-        "default": (rules or {}).get("defaultAction", "SCMP_ACT_ALLOW"),
+        "default": _action((rules or {}).get("defaultAction", "SCMP_ACT_ALLOW")),
         "rules": [
             {
                 "number": number,
-                "action": rule["action"],
+                "action": _action(rule["action"]),
                 "names": [(name, describe(name)) for name in names_of(rule)],
                 "condition": condition(rule.get("args") or ()),
                 "comment": rule.get("comment") or "",
@@ -109,6 +109,11 @@ def explain(rules: Any, found: Sequence[Finding]) -> dict[str, Any]:
             for call in table().values()
         ],
     }
+
+
+def _action(name: str) -> dict[str, str]:
+    """Return the action's short label and its name in the rules."""
+    return {"label": ACTIONS[name].partition(":")[0], "name": name}
 
 
 @require_POST

@@ -163,7 +163,7 @@ def test_doctor_looks(admin: Page, platform: Platform) -> None:
     admin.get_by_role("link", name="Doctor").click()
     admin.get_by_role("button", name="Check now").click()
     expect(admin.locator("#content")).to_contain_text("checked at", timeout=60_000)
-    expect(admin.get_by_role("row", name=re.compile("ok gVisor on")).first).to_be_visible()
+    expect(admin.get_by_role("row", name=re.compile("ok gVisor in use")).first).to_be_visible()
 
 
 def test_token_is_shown_once(admin: Page, platform: Platform) -> None:

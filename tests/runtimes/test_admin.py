@@ -73,7 +73,7 @@ def test_pool_says_what_it_costs_in_memory(
 
 def test_pool_that_nothing_ran_in_costs_what_the_docs_say(browser: Browser, python_runtime: Runtime) -> None:
     shown = words(browser.get(page(python_runtime)).content.decode())
-    assert "One warm sandbox takes 70 MiB, as measured in docs/performance.md: it has no runs yet." in shown
+    assert "One warm sandbox takes 70 MiB, as measured in docs/performance.md (no runs yet)." in shown
 
 
 def test_page_describes_the_rules_of_its_language_only(browser: Browser, python_runtime: Runtime) -> None:
