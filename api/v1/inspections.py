@@ -168,7 +168,7 @@ class ExplainView(ApiView):
         summary="Find the system calls that were refused",
         operation_id="explain_syscalls",
         description="Runs the execution again, traced, on its image, profile and limits. The result appears in "
-        "the execution's `refused_calls`.",
+        "the execution's `refused_calls`. 409 for an execution without a seccomp profile.",
         request=None,
         responses=schema.answers({202: InspectionDetailSchema}, 403, 404, 409, 429),
         tags=["Executions"],
