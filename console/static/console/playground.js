@@ -35,8 +35,8 @@
     if (fields.stdin.value) wanted.stdin = fields.stdin.value;
     if (files.length) wanted.files = files;
     const limits = {};
-    if (fields.wall_time_ms.value) limits.wall_time_ms = Number(fields.wall_time_ms.value);
-    if (fields.cpu_time_ms.value) limits.cpu_time_ms = Number(fields.cpu_time_ms.value);
+    if (fields.wall_time_s.value) limits.wall_time_ms = Math.round(Number(fields.wall_time_s.value) * 1000);
+    if (fields.cpu_time_s.value) limits.cpu_time_ms = Math.round(Number(fields.cpu_time_s.value) * 1000);
     if (fields.memory_mib.value) limits.memory_bytes = Number(fields.memory_mib.value) * 2 ** 20;
     if (Object.keys(limits).length) wanted.limits = limits;
     return wanted;
