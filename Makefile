@@ -43,14 +43,14 @@ restart: ## stop and start; applies a changed .env
 migrate-from-0.1: ## upgrade the database of an installation of 0.1, after a dump (docs/upgrading.md)
 	@$(SETUP) migrate_from_0_1
 
-logs: ## follow the logs of the stack (SERVICE=web: of one service)
+logs: ## follow the logs of the stack (SERVICE=web: only of one service)
 	@$(SETUP) logs
 
 smoke: ## send POST /run in Python and Node.js to the running stack
 	@$(SETUP) smoke
 
 test: export SANDBOX_ENGINE ?= direct
-test: ## run all tests, with gVisor and this engine; schemathesis as one role (ARGS="-k name")
+test: ## run all tests with gVisor (SANDBOX_ENGINE=docker: its engine); schemathesis as one role (ARGS="-k name")
 	@$(SETUP) prepare_tests
 	@$(VENV)/pytest $(SPREAD) $(ARGS)
 
@@ -70,7 +70,7 @@ bench: venv ## measure the running stack over HTTP (ARGS=--quick: fewer runs)
 doctor: ## check Docker, gVisor, seccomp, network, limits, database, queue and pool
 	@$(SETUP) doctor
 
-runtime-pages: venv ## describe the built runtimes in sandboxes and write docs/runtimes (ARGS=python: of one)
+runtime-pages: venv ## describe the built runtimes in sandboxes and write docs/runtimes (ARGS=python: only of one)
 	@$(VENV)/python -m scripts.runtime_pages $(ARGS)
 
 screenshots: venv frontend ## take screenshots of a real platform into docs/screenshots
