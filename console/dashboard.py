@@ -242,7 +242,7 @@ def _failing(rows: list[dict[str, Any]], runtimes: dict[int, Runtime]) -> list[d
             "runtime": _slug(runtimes, key),
             "key": key,
             "count": sum(kinds.values()),
-            "share": round(100 * sum(kinds.values()) / totals[key]),
+            "share": _share(sum(kinds.values()), totals[key]),
             "why": ", ".join(f"{number:,} {Status(kind).label.lower()}" for kind, number in kinds.most_common()),
         }
         for key, kinds in trouble.items()

@@ -42,7 +42,7 @@ class Comparison:
     @property
     def differences(self) -> list[Difference]:
         return [
-            Difference(name, label(name), format_value(name, row), format_value(name, manifest))
+            Difference(name, label(name), *format_both(name, row, manifest))
             for name, row, manifest in self.found or ()
         ]
 
@@ -63,6 +63,18 @@ def compare(runtime: Runtime) -> Comparison:
 def label(name: str) -> str:
     form_labels: dict[str, str] = RuntimeForm.Meta.labels
     return form_labels.get(name) or name.replace("_", " ").capitalize()
+
+
+def format_both(name: str, row: Any, manifest: Any) -> tuple[str, str]:
+    if name == "smoke":
+        return _programs(row, manifest), _programs(manifest, row)
+    return format_value(name, row), format_value(name, manifest)
+
+
+def _programs(these: list[dict[str, Any]], others: list[dict[str, Any]]) -> str:
+    """Name the smoke programs that the other side lacks or has in another form: the programs themselves are long."""
+    names = ", ".join(str(program.get("name", "")) for program in these if program not in others)
+    return f"{len(these)} programs; not the same on the other side: {names or 'none'}"
 
 
 def format_value(name: str, value: Any) -> str:

@@ -40,7 +40,7 @@ def test_counts_and_shares(browser: Browser, make_execution: MakeExecution) -> N
     shown = text(browser)
     assert "Executions 2 50.0 % succeeded" in shown
     assert "Warm starts 50.0 % 1 cold" in shown
-    assert "50 % 1 failed" in shown
+    assert "50.0 % 1 failed" in shown
 
 
 def test_queue_is_shown_with_its_oldest(browser: Browser, make_execution: MakeExecution) -> None:

@@ -141,3 +141,10 @@ def test_others_see_it_and_change_nothing(visitor: Visitor, bash: Runtime, role:
 
 def test_it_takes_a_post(browser: Browser, bash: Runtime) -> None:
     assert browser.get(address(bash)).status_code == 405
+
+
+def test_smoke_programs_that_differ_are_named(browser: Browser, bash: Runtime) -> None:
+    programs = [program | {"code": "true"} if program["name"] == "hello" else program for program in bash.smoke]
+    Runtime.objects.update(smoke=programs)
+    count = len(programs)
+    assert text(browser.get(page(bash))).count(f"{count} programs; not the same on the other side: hello") == 2
