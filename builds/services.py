@@ -6,18 +6,17 @@ from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Max
 from django.utils import timezone
-from django_q.tasks import async_task
 
 from builds.models import USABLE, BuildKind, BuildState, RuntimeBuild
 from runtimes.models import Runtime
 from runtimes.packages import complete
 from sandbox_platform.kit import liveness
-from sandbox_platform.kit.broker import NotifyBroker
 from sandbox_platform.kit.errors import Conflicting
+from sandbox_platform.kit.tasks import Task
 from sandboxes import images
 
-BUILD_TASK = "builds.tasks.run_build"
-ACTIVATE_TASK = "builds.tasks.activate_build"
+BUILD = Task("build", "builds.tasks.run_build")
+ACTIVATE = Task("activate build", "builds.tasks.activate_build")
 
 LOST = """
     UPDATE runtimes_runtimebuild b SET state = 'failed', finished_at = now(),
@@ -56,7 +55,7 @@ def request_build(
 
 
 def enqueue(build: RuntimeBuild) -> None:
-    async_task(BUILD_TASK, build.pk, task_name=f"build {build.pk}", broker=NotifyBroker())
+    BUILD.enqueue(build.pk)
 
 
 def cancel(build: RuntimeBuild) -> bool:
@@ -89,7 +88,7 @@ def activate(build: RuntimeBuild) -> None:
     if problem := availability_problem(build.image_id):
         raise Conflicting(problem, remedy="Build it again.", code="image_gone")
     RuntimeBuild.objects.filter(pk=build.pk).update(progress="activation queued", error="")
-    async_task(ACTIVATE_TASK, build.pk, task_name=f"activate {build.pk}", broker=NotifyBroker())
+    ACTIVATE.enqueue(build.pk)
 
 
 def availability_problem(image_id: str) -> str:

@@ -8,13 +8,13 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
-from django_q.tasks import async_task
 
 from console.models import DoctorReport
 from console.site import ConsoleSite
 from sandbox_platform.kit import liveness
+from sandbox_platform.kit.tasks import Task
 
-TASK = "sandbox_platform.doctor.task.examine"
+EXAMINE = Task("doctor", "sandbox_platform.doctor.task.examine")
 # The values of sandbox_platform.doctor.check.Status, which lies in a higher layer.
 BROKEN, WARNING, OK = "broken", "warning", "ok"
 # A report that takes longer than this counts as lost.
@@ -30,7 +30,7 @@ def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:
         asked_by = request.user.get_username()
         defaults = {"asked_at": timezone.now(), "asked_by": asked_by, "finished_at": None}
         DoctorReport.objects.update_or_create(node=settings.SANDBOX_NODE, defaults=defaults)
-        async_task(TASK, asked_by, task_name="doctor")
+        EXAMINE.enqueue(asked_by)
         messages.success(request, "The checks were queued. A worker runs them.")
         return redirect(request.path)
     reports = [_report(report) for report in DoctorReport.objects.order_by("node")]

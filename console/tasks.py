@@ -1,8 +1,7 @@
 """The tasks of the queue for operators: what each task is about, and how it is retried.
 
-A row of the queue names a Python function. Only the platform's own functions are known here, and a retry calls the
-service function of that task type, never the function named in the row: a row is data, and a worker has access to
-Docker.
+A retry calls the service function of the task's kind and takes from the row nothing but an id: a row is data, and a
+worker has access to Docker.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,7 +13,6 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django_q.tasks import async_task
 
 from builds import services as builds
 from builds.models import BuildState, RuntimeBuild
@@ -39,8 +37,7 @@ class NotRetryable(Exception):
 class Task:
     """A queued or failed task, as its row names it."""
 
-    function: str
-    name: str = ""
+    name: str
     arguments: tuple[Any, ...] = ()
 
     @property
@@ -52,8 +49,8 @@ class Task:
     @property
     def execution_id(self) -> UUID | None:
         try:
-            return UUID(self.name)
-        except ValueError:
+            return UUID(self.arguments[0])
+        except (AttributeError, IndexError, ValueError):
             return None
 
 
@@ -126,24 +123,24 @@ def _inspect_again(task: Task, user: User) -> None:
 
 
 def _examine_again(task: Task, user: User) -> None:
-    async_task(doctor.TASK, user.get_username(), task_name="doctor")
+    doctor.EXAMINE.enqueue(user.get_username())
 
 
 TASK_TYPES = {
-    services.TASK: TaskType("Run a program", _run_again, MAY_RUN),
-    deliveries.TASK: TaskType("Deliver a callback", _deliver_again, "callbacks.change_delivery"),
-    builds.BUILD_TASK: TaskType("Build an image", _build_again, "builds.change_runtimebuild"),
-    builds.ACTIVATE_TASK: TaskType("Activate a build", _activate_again, "builds.change_runtimebuild"),
-    inspections.TASK: TaskType("Inspect a seccomp profile", _inspect_again),
-    doctor.TASK: TaskType("Run the doctor's checks", _examine_again),
+    services.RUN.name: TaskType("Run a program", _run_again, MAY_RUN),
+    deliveries.DELIVER.name: TaskType("Deliver a callback", _deliver_again, "callbacks.change_delivery"),
+    builds.BUILD.name: TaskType("Build an image", _build_again, "builds.change_runtimebuild"),
+    builds.ACTIVATE.name: TaskType("Activate a build", _activate_again, "builds.change_runtimebuild"),
+    inspections.INSPECT.name: TaskType("Inspect a seccomp profile", _inspect_again),
+    doctor.EXAMINE.name: TaskType("Run the doctor's checks", _examine_again),
 }
 
-BUILDING = (builds.BUILD_TASK, builds.ACTIVATE_TASK)
+BUILDING = (builds.BUILD.name, builds.ACTIVATE.name)
 
 
 def retry(task: Task, user: Any) -> None:
     """Retry a failed task for a user. Raises NotRetryable."""
-    task_type = TASK_TYPES.get(task.function)
+    task_type = TASK_TYPES.get(task.name)
     if task_type is None:
         raise NotRetryable("This is not a task of this platform.")
     if task_type.permission and not user.has_perm(task_type.permission):
@@ -154,23 +151,23 @@ def retry(task: Task, user: Any) -> None:
 def summarize(tasks: Iterable[Task]) -> list[TaskSummary]:
     """Return the summaries of a page of tasks, in their order. Makes one query per table."""
     tasks = list(tasks)
-    executions = _executions({task.execution_id for task in tasks if task.function == services.TASK})
+    executions = _executions({task.execution_id for task in tasks if task.name == services.RUN.name})
     sent = Delivery.objects.select_related("execution__client").defer(*(f"execution__{name}" for name in LARGE))
-    delivered = sent.in_bulk(_row_ids(tasks, deliveries.TASK))
+    delivered = sent.in_bulk(_row_ids(tasks, deliveries.DELIVER.name))
     built = RuntimeBuild.objects.select_related("runtime").in_bulk(_row_ids(tasks, *BUILDING))
 
     def one(task: Task) -> TaskSummary:
-        task_type = TASK_TYPES.get(task.function)
+        task_type = TASK_TYPES.get(task.name)
         if task_type is None:
             return TaskSummary("Unknown", state="Not a task of this platform")
         title = task_type.title
-        execution = executions.get(task.execution_id) if task.function == services.TASK else None
+        execution = executions.get(task.execution_id) if task.name == services.RUN.name else None
         if execution is not None:
             return TaskSummary(title, _link(execution, execution.pk), _client(execution), _state(execution))
-        if task.function == deliveries.TASK and (delivery := delivered.get(task.row_id)):
+        if task.name == deliveries.DELIVER.name and (delivery := delivered.get(task.row_id)):
             state = delivery.get_status_display()
             return TaskSummary(title, _link(delivery, delivery.execution_id), _client(delivery.execution), state)
-        if task.function in BUILDING and (build := built.get(task.row_id)):
+        if task.name in BUILDING and (build := built.get(task.row_id)):
             return TaskSummary(
                 title, _link(build, f"{build.runtime.slug}, {build}"), "", build.get_state_display()
             )
@@ -179,8 +176,8 @@ def summarize(tasks: Iterable[Task]) -> list[TaskSummary]:
     return [one(task) for task in tasks]
 
 
-def _row_ids(tasks: list[Task], *functions: str) -> set[int]:
-    return {task.row_id for task in tasks if task.function in functions and task.row_id is not None}
+def _row_ids(tasks: list[Task], *names: str) -> set[int]:
+    return {task.row_id for task in tasks if task.name in names and task.row_id is not None}
 
 
 def _executions(ids: set[UUID | None]) -> dict[UUID | None, Execution]:

@@ -10,7 +10,6 @@ from uuid import UUID
 import uuid_utils.compat
 from django.db import transaction
 from django.utils import timezone
-from django_q.tasks import async_task
 
 from clients.admission import admit
 from clients.models import Client
@@ -22,13 +21,13 @@ from executions.verdict import Verdict, cancellation
 from redaction import services as redaction
 from runtimes import code_policy
 from runtimes.models import CodePolicy, Runtime
-from sandbox_platform.kit.broker import NotifyBroker
 from sandbox_platform.kit.notify import CANCEL, notify
 from sandbox_platform.kit.prepared import prepared
+from sandbox_platform.kit.tasks import Task
 from sandboxes.models import Sandbox
 from sandboxes.session import Report
 
-TASK = "executions.tasks.run_execution"
+RUN = Task("run", "executions.tasks.run_execution")
 
 
 def db_text(text: str) -> str:
@@ -148,9 +147,7 @@ def enqueue(execution: Execution) -> None:
     The task carries the client's id, which decides whose turn it is, and the execution's id, by which the keeper
     notices a lost task.
     """
-    name = str(execution.pk)
-    broker = NotifyBroker(client_id=execution.client_id, execution_id=execution.pk)
-    async_task(TASK, name, task_name=name, broker=broker)
+    RUN.enqueue(str(execution.pk), client_id=execution.client_id, execution_id=execution.pk)
 
 
 def _reject(

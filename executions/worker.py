@@ -2,7 +2,6 @@
 
 import contextlib
 from importlib import import_module
-from typing import Any
 
 from django.db import Error, connection
 
@@ -11,7 +10,7 @@ from sandboxes.engine import EngineError
 from sandboxes.engines import get_engine
 
 
-def warm_up(**_: Any) -> None:
+def warm_up() -> None:
     """Import, connect and cache in a new worker process, so that its first task need not wait for it."""
     import_module("executions.tasks")
     with contextlib.suppress(Error):

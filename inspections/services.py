@@ -11,7 +11,6 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
-from django_q.tasks import async_task
 
 from clients.models import Client
 from clients.profiles import runtimes_under
@@ -20,9 +19,9 @@ from executions.sources import RefusedCalls
 from inspections import laboratory, studies
 from inspections.models import Inspection, InspectionKind, InspectionState, InspectionVerdict
 from runtimes.models import Runtime
-from sandbox_platform.kit.broker import NotifyBroker
 from sandbox_platform.kit.errors import Conflicting, TooMany
 from sandbox_platform.kit.locks import Lock, node_key
+from sandbox_platform.kit.tasks import Task
 from sandboxes.engine import Engine, EngineError
 from seccomp_profiles import revisions
 from seccomp_profiles.models import UNCONFINED, SeccompProfile, SeccompRevision
@@ -33,7 +32,7 @@ RETRY_AFTER_S = 60
 
 logger = logging.getLogger(__name__)
 
-TASK = "inspections.tasks.inspect"
+INSPECT = Task("inspect", "inspections.tasks.inspect")
 OPEN = (InspectionState.QUEUED, InspectionState.RUNNING)
 PROBE_EVERY = timedelta(hours=1)
 SCHEDULE = "schedule"
@@ -122,7 +121,7 @@ def save_proposal(inspection: Inspection, *, name: str, note: str = "", by: str)
 
 def enqueue() -> None:
     """Enqueue a task. It runs the inspection that has waited longest when a worker takes the task."""
-    async_task(TASK, task_name="inspection", broker=NotifyBroker())
+    INSPECT.enqueue()
 
 
 def cancel(inspection: Inspection) -> bool:

@@ -4,14 +4,19 @@ The tables keep their names and rows. The upgrade adds two columns and changes w
 the list of applied migrations, the apps that models belong to, and the names of triggers.
 """
 
+import datetime
+import io
 import json
+import pickle
+from base64 import b64decode
 from collections.abc import Iterator
+from typing import Any
 
 from django.apps import apps
+from django.core import signing
 from django.db import connection, transaction
 from django.db.migrations.loader import MigrationLoader
-from django_q.models import OrmQ, Task
-from django_q.signing import SignedPackage
+from django_q.conf import Conf
 
 from sandbox_platform.kit.locks import Lock
 
@@ -37,12 +42,14 @@ MOVED = (
 # The apps that have a migration now. All of them are at their first, the state that the upgrade leads to.
 APPS = sorted({new for _, new, _ in MOVED} | set(LAST))
 INITIAL = "0001_initial"
-# Task functions that moved, by their name at 0.1. They take the same arguments.
-MOVED_TASKS = {
-    "executions.builds.tasks.run_build": "builds.tasks.run_build",
-    "executions.builds.tasks.activate_build": "builds.tasks.activate_build",
-    "seccomp_profiles.tasks.inspect": "inspections.tasks.inspect",
-    "console.doctor.examine": "sandbox_platform.doctor.task.examine",
+# The functions that rows of the queue named at 0.1, and today's names of these tasks. They take the same arguments.
+TASKS = {
+    "executions.tasks.run_execution": "run",
+    "executions.callbacks.tasks.deliver": "deliver callback",
+    "executions.builds.tasks.run_build": "build",
+    "executions.builds.tasks.activate_build": "activate build",
+    "seccomp_profiles.tasks.inspect": "inspect",
+    "console.doctor.examine": "doctor",
 }
 # Suffixes of the artifacts that 0.1 kept for RAGFlow.
 RAGFLOW_SUFFIXES = [".png", ".jpg", ".jpeg", ".svg", ".pdf", ".csv", ".json", ".html"]
@@ -152,14 +159,56 @@ def _new_triggers() -> Iterator[str]:
 
 
 def _rename_tasks() -> int:
-    """Rename the functions of queued and of ended tasks. Return how many tasks were renamed."""
+    """Name queued and failed tasks, and write as JSON what 0.1 pickled. Return how many tasks there were."""
     renamed = 0
-    for row in OrmQ.objects.all():
-        # A task signed with another DJANGO_SECRET_KEY has no function here, and workers cannot read it either.
-        if new := MOVED_TASKS.get(row.task.get("func")):
-            payload = SignedPackage.dumps(row.task | {"func": new})
-            renamed += OrmQ.objects.filter(pk=row.pk).update(payload=payload)
-    # A failed task can be started again from its page in the admin.
-    for old, new in MOVED_TASKS.items():
-        renamed += Task.objects.filter(func=old).update(func=new)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id, payload FROM django_q_ormq")
+        for pk, payload in cursor.fetchall():
+            task = _signed(payload)
+            # A task signed with another DJANGO_SECRET_KEY stays as it is: workers cannot read it either.
+            if name := TASKS.get(task.get("func", "")):
+                call = json.dumps({"task": name, "arguments": task["args"]})
+                cursor.execute("UPDATE django_q_ormq SET payload = %s WHERE id = %s", [call, pk])
+                renamed += 1
+        # A failed task can be started again from its page in the admin.
+        cursor.execute("SELECT id, func, args, result FROM django_q_task")
+        for pk, function, arguments, result in cursor.fetchall():
+            stored = [json.dumps(_unpickled(arguments) or []), str(_unpickled(result) or "")]
+            changed = [TASKS.get(function, function), *stored, pk]
+            cursor.execute("UPDATE django_q_task SET func = %s, args = %s, result = %s WHERE id = %s", changed)
+            renamed += 1
     return renamed
+
+
+class _Plain(pickle.Unpickler):
+    """Loads numbers, texts, times and containers of them. Nothing else is looked up, so nothing is called."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == "datetime" and name in ("datetime", "timezone", "timedelta"):
+            return getattr(datetime, name)
+        raise pickle.UnpicklingError(f"{module}.{name} is not plain data")
+
+
+class _PlainSerializer:
+    def dumps(self, obj: Any) -> bytes:
+        raise NotImplementedError("nothing is pickled any more")
+
+    def loads(self, data: bytes) -> Any:
+        return _Plain(io.BytesIO(data)).load()
+
+
+def _signed(payload: str) -> dict[str, Any]:
+    """Return the task that django-q2 signed, or {} if it is not one of this installation's."""
+    try:
+        task = signing.loads(payload, key=Conf.SECRET_KEY, salt=Conf.PREFIX, serializer=_PlainSerializer)
+    except (signing.BadSignature, pickle.UnpicklingError):
+        return {}
+    return task if isinstance(task, dict) else {}
+
+
+def _unpickled(stored: str | None) -> Any:
+    """Return the value of a column in which django-q2 pickled it, or None if that is not plain data."""
+    try:
+        return _PlainSerializer().loads(b64decode(stored or ""))
+    except (ValueError, EOFError, pickle.UnpicklingError):
+        return None

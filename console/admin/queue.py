@@ -1,13 +1,13 @@
 """Admin pages of django-q2's tables: tasks that wait for a worker, and tasks that failed."""
 
-import re
+import json
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import QuerySet, TextField
+from django.db.models.functions import Cast
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 from django_q import admin as _registers  # noqa: F401 -- registers the pages that are removed below
@@ -21,6 +21,7 @@ from executions import services
 from executions.models import Outcome
 from sandbox_platform.kit.html import text
 from sandbox_platform.kit.readonly import ReadOnlyAdmin
+from sandbox_platform.kit.tasks import BadPayload, read
 from sandbox_platform.kit.units import format_ms
 
 # A schedule can name any Python function, and a worker, which has access to Docker, would call it. With a page for
@@ -41,10 +42,21 @@ class TaskChangeList(ChangeList):  # type: ignore[misc]
 
 
 def task_of(row: Any) -> Task:
-    if isinstance(row, OrmQ):
-        # Payloads are signed: an unreadable one was written without the secret key.
-        return Task(str(row.func() or "unreadable"), str(row.name() or ""), tuple(row.args() or ()))
-    return Task(row.func, row.name or "", tuple(row.args or ()))
+    if not isinstance(row, OrmQ):
+        return Task(row.func, _arguments_of(row))
+    try:
+        call = read(row.payload)
+    except BadPayload:
+        return Task("unreadable")
+    return Task(call.task.name, call.arguments)
+
+
+def _arguments_of(failure: Any) -> tuple[Any, ...]:
+    try:
+        arguments = json.loads(failure.stored_arguments)
+    except ValueError:
+        return ()
+    return tuple(arguments) if isinstance(arguments, list) else ()
 
 
 class TaskAdmin(ReadOnlyAdmin[Any]):
@@ -119,7 +131,7 @@ class QueueAdmin(TaskAdmin):
     @admin.action(description="Cancel: the program never starts", permissions=["cancel"])
     def cancel(self, request: HttpRequest, queued: QuerySet[OrmQ]) -> None:
         chosen = [task_of(row) for row in queued]
-        programs = [task.execution_id for task in chosen if task.function == services.TASK and task.execution_id]
+        programs = [task.execution_id for task in chosen if task.name == services.RUN.name and task.execution_id]
         number = sum(services.cancel(pk, outcome=Outcome.CANCEL_REQUESTED) for pk in programs)
         if number:
             self.message_user(request, f"{number} cancelled.", messages.SUCCESS)
@@ -133,7 +145,7 @@ class KindFilter(admin.SimpleListFilter):
     parameter_name = "kind"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(function, task_type.title) for function, task_type in TASK_TYPES.items()]
+        return [(name, task_type.title) for name, task_type in TASK_TYPES.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(func=self.value()) if self.value() else queryset
@@ -155,10 +167,16 @@ class FailureAdmin(TaskAdmin):
         "failed",
         "took",
         "whole_error",
-        "function",
     )
     actions = ("run_again",)
     change_form_outer_before_template = "console/act_on_one.html"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Failure]:
+        # django-q2's fields unpickle what they read, and a row may be anyone's: read the columns' text instead.
+        stored = {"stored_arguments": Cast("args", TextField()), "stored_error": Cast("result", TextField())}
+        failures = super().get_queryset(request).defer("args", "kwargs", "result")
+        readable: QuerySet[Failure] = failures.annotate(**stored)
+        return readable
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
@@ -184,11 +202,7 @@ class FailureAdmin(TaskAdmin):
 
     @admin.display(description="Error")
     def whole_error(self, failure: Failure) -> SafeString:
-        return text(str(failure.result or ""))
-
-    @admin.display(description="Function")
-    def function(self, failure: Failure) -> SafeString:
-        return format_html("<code>{}</code>", failure.func)
+        return text(failure.stored_error or "")
 
     def has_again_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("django_q.change_failure")
@@ -209,12 +223,6 @@ class FailureAdmin(TaskAdmin):
             self.message_user(request, f"{number} queued.", messages.SUCCESS)
 
 
-# Lines of a traceback that begin at the margin. The last one names the exception.
-RAISED = re.compile(r"^[A-Za-z_][\w.]*(?::.*)?$", re.MULTILINE)
-
-
-def reason(failure: Failure) -> str:
-    """Return the failure's reason in one line. django-q2 stores the exception's text, a colon and the traceback."""
-    message, _, traceback = str(failure.result or "").partition(" : Traceback (most recent call last):")
-    raised = RAISED.findall(traceback)
-    return str(raised[-1]) if raised else (message.strip().splitlines() or ["no reason given"])[0]
+def reason(failure: Any) -> str:
+    """Return the failure's reason, which is the first line of what the worker stored."""
+    return (failure.stored_error or "").strip().partition("\n")[0] or "no reason given"

@@ -7,16 +7,16 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 from django_q.models import OrmQ
-from django_q.tasks import async_task
 
 from executions.callbacks.models import Delivery, DeliveryAttempt, DeliveryStatus
 from executions.callbacks.sender import Answer
 from sandbox_platform.kit.notify import CALLBACK, notify
+from sandbox_platform.kit.tasks import Task
 
-TASK = "executions.callbacks.tasks.deliver"
 # A cluster of its own: it sends requests to the outside, so it must not have Docker's socket, and slow receivers must
 # not delay runs.
 CLUSTER = settings.CALLBACK_CLUSTER
+DELIVER = Task("deliver callback", "executions.callbacks.tasks.deliver", queue=CLUSTER)
 MAX_ATTEMPTS = 10
 # 9 s, 27 s, 81 s ... 16 h: ten attempts in about 25 hours.
 FIRST_PAUSE_S = 9
@@ -58,7 +58,7 @@ def enqueue_due() -> int:
             cursor.execute(CLAIM, [room, LEASE.total_seconds()])
             claimed = cursor.fetchall()
         for delivery_id, attempt_count in claimed:
-            async_task(TASK, delivery_id, attempt_count, cluster=CLUSTER)
+            DELIVER.enqueue(delivery_id, attempt_count)
     return len(claimed)
 
 

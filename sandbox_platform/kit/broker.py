@@ -10,7 +10,6 @@ from django.conf import settings
 from django.db import OperationalError, close_old_connections, connection
 from django.db.utils import InterfaceError
 from django_q.brokers.orm import ORM
-from django_q.conf import Conf
 
 from sandbox_platform.kit import liveness
 from sandbox_platform.kit.notify import CALLBACK_QUEUED, QUEUED, Listener
@@ -18,6 +17,8 @@ from sandbox_platform.kit.prepared import prepared
 
 logger = logging.getLogger(__name__)
 
+# The queue of the workers; the other is settings.CALLBACK_CLUSTER.
+RUNS = str(settings.Q_CLUSTER["name"])
 WAIT_S = 1.0  # the pusher checks its stop event between two waits
 RECONNECT_S = 0.5
 
@@ -110,8 +111,7 @@ class NotifyBroker(ORM):  # type: ignore[misc]
 
     def enqueue(self, task: str) -> Any:
         with connection.cursor() as cursor:
-            key = self.list_key or Conf.CLUSTER_NAME
-            cursor.execute(PUT, [key, task, self._client_id, self._execution_id, self._channel])
+            cursor.execute(PUT, [self.list_key, task, self._client_id, self._execution_id, self._channel])
             return cursor.fetchone()[0]
 
     def dequeue(self) -> list[tuple[int, str]] | None:
@@ -165,8 +165,7 @@ class NotifyBroker(ORM):  # type: ignore[misc]
 
     def _take(self) -> list[tuple[int, str]]:
         with prepared(), connection.cursor() as cursor:
-            key = self.list_key or Conf.CLUSTER_NAME
-            cursor.execute(TAKE, {"key": key, "few": FEW, "served": self._served})
+            cursor.execute(TAKE, {"key": self.list_key, "few": FEW, "served": self._served})
             taken = cursor.fetchall()
         for _, _, client_id in taken:
             others = [served for served in self._served if served != client_id]
@@ -175,8 +174,3 @@ class NotifyBroker(ORM):  # type: ignore[misc]
 
     def acknowledge(self, task_id: Any) -> None:
         """Do nothing: taking a task has deleted it."""
-
-    def fail(self, task_id: Any) -> None:
-        """Release the reserved worker: the payload could not be read, so no task reaches it."""
-        if self._workers:
-            self._workers.give_back()

@@ -7,6 +7,7 @@ from builds.models import BuildKind, BuildState, RuntimeBuild
 from runtimes.models import Runtime
 from sandbox_platform.kit.errors import Conflicting
 from tests.builds.conftest import done
+from tests.tasks import queued
 
 pytestmark = pytest.mark.django_db
 
@@ -22,7 +23,7 @@ def other(name: str) -> Runtime:
 def test_build_is_queued_for_the_worker(build: RuntimeBuild) -> None:
     assert (build.number, build.state, build.base) == (1, BuildState.QUEUED, build.runtime.image)
     assert build.packages == {"apt": [], "pip": ["humanize"], "npm": []}
-    assert [task.task["args"] for task in OrmQ.objects.all()] == [(build.pk,)]
+    assert queued() == [(services.BUILD, (build.pk,))]
 
 
 def test_runtime_has_one_build_at_a_time(build: RuntimeBuild) -> None:
@@ -77,7 +78,7 @@ def test_next_build_starts_when_the_node_is_free(build: RuntimeBuild) -> None:
     assert not OrmQ.objects.exists()
     RuntimeBuild.objects.filter(pk=build.pk).update(state=BuildState.FAILED)
     services.start_next()
-    assert [task.task["args"] for task in OrmQ.objects.all()] == [(second.pk,)]
+    assert queued() == [(services.BUILD, (second.pk,))]
 
 
 def test_build_whose_worker_died_has_failed(build: RuntimeBuild) -> None:
@@ -113,8 +114,7 @@ def test_live_build_is_not_activated_again(node: str, python_runtime: Runtime) -
 
 def test_activation_is_a_task(node: str, python_runtime: Runtime) -> None:
     services.activate(build := done(python_runtime, 1, node))
-    (task,) = OrmQ.objects.all()
-    assert (task.task["func"], task.task["args"]) == (services.ACTIVATE_TASK, (build.pk,))
+    assert queued() == [(services.ACTIVATE, (build.pk,))]
 
 
 def test_requests_are_in_the_audit_without_the_log(build: RuntimeBuild) -> None:

@@ -2,13 +2,13 @@ import pytest
 from django.test import Client as Browser
 from django.urls import reverse
 from django.utils.module_loading import import_string
-from django_q.models import OrmQ
 
 from console import doctor
 from console.models import DoctorReport
 from sandbox_platform.doctor import task
 from sandbox_platform.doctor.check import broken, ok
 from tests.pages import words
+from tests.tasks import queued
 
 DOCTOR = reverse("admin:doctor")
 
@@ -19,8 +19,8 @@ def shown(browser: Browser) -> str:
 
 def test_checks_are_a_worker_s_task(browser: Browser) -> None:
     browser.post(DOCTOR)
-    assert [queued.func() for queued in OrmQ.objects.all()] == [doctor.TASK]
-    assert import_string(doctor.TASK) is task.examine
+    assert queued() == [(doctor.EXAMINE, ("admin",))]
+    assert import_string(doctor.EXAMINE.function) is task.examine
     assert "requested by admin, a worker is checking" in shown(browser)
 
 

@@ -1,22 +1,29 @@
+import json
+import pickle
+import uuid
+from base64 import b64encode
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client as Browser
 from django.urls import reverse
 from django.utils import timezone
-from django_q.models import Failure, OrmQ, Task
-from django_q.tasks import async_task
+from django_q.models import Failure, OrmQ
 
+from builds import services as builds
 from clients.models import Client
 from console import doctor
-from console.admin.queue import reason
 from executions import services
 from executions.callbacks import deliveries
 from executions.callbacks.models import Delivery
 from executions.models import Execution, Status
+from sandbox_platform.kit.cluster import FAILED as RECORD
 from tests.conftest import Visitor
 from tests.pages import cells, words
+from tests.tasks import queued as waiting
 
 MakeExecution = Callable[..., Execution]
 QUEUE = reverse("admin:django_q_ormq_changelist")
@@ -30,13 +37,21 @@ def queued(make_execution: MakeExecution, client_with_token: tuple[Client, str])
     return execution
 
 
-def fail(function: str = services.TASK, name: str = "", *arguments: Any, error: str = "boom") -> Failure:
-    now = timezone.now()
-    task = Task.objects.create(
-        id=f"{Task.objects.count():032}", func=function, name=name, args=arguments, result=error,
-        started=now, stopped=now, success=False, attempt_count=1,
-    )  # fmt: skip
-    return Failure.objects.get(pk=task.pk)
+def fail(task: str = services.RUN.name, *arguments: Any, error: str = "boom") -> Failure:
+    """As a worker records it, see tests/sandbox_platform/kit/test_cluster.py."""
+    pk = uuid.uuid4().hex
+    values = [
+        pk,
+        " ".join(map(str, arguments)),
+        task,
+        json.dumps(arguments),
+        error,
+        "sandbox-platform",
+        timezone.now(),
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(RECORD, values)
+    return Failure.objects.get(pk=pk)
 
 
 def html_of(browser: Browser, address: str, **query: str) -> str:
@@ -88,7 +103,7 @@ def test_operator_cancels_what_waits(visitor: Visitor, queued: Execution) -> Non
 
 
 def test_only_programs_are_cancelled(browser: Browser, db: None) -> None:
-    async_task(doctor.TASK, "admin", task_name="doctor")
+    doctor.EXAMINE.enqueue("admin")
     assert "1 not cancelled" in act(browser, QUEUE, "cancel", OrmQ.objects.get())
 
 
@@ -102,28 +117,44 @@ def test_auditor_cancels_nothing(visitor: Visitor, queued: Execution) -> None:
 
 
 def test_failed_tasks_say_why(browser: Browser, queued: Execution) -> None:
-    error = "x : Traceback (most recent call last):\n  File x\n    f()\nValueError: <b>no</b> such thing\n"
-    fail(services.TASK, str(queued.pk), str(queued.pk), error=error)
+    fail(services.RUN.name, str(queued.pk), error="ValueError: <b>no</b> such thing\n  File x\n    f()\n")
     html = html_of(browser, FAILED)
     assert cells(html, "error") == ["ValueError: &lt;b&gt;no&lt;/b&gt; such thing"]
     assert cells(html, "subject") == [str(queued.pk)]
 
 
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        ("", "no reason given"),
-        ("short", "short"),
-        ("a\nb", "a"),
-        ("e : Traceback (most recent call last):\n  File x\nKeyError", "KeyError"),
-    ],
-)
-def test_reason_is_one_line(db: None, error: str, said: str) -> None:
-    assert reason(fail(error=error)) == said
+@pytest.mark.parametrize(("error", "said"), [("", "no reason given"), ("short", "short"), ("a\nb", "a")])
+def test_reason_is_one_line(browser: Browser, error: str, said: str) -> None:
+    fail(error=error)
+    assert cells(html_of(browser, FAILED), "error") == [said]
+
+
+class Touch:
+    """Pickled, it creates a file when somebody unpickles it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_pickle_in_a_row_is_never_loaded(browser: Browser, tmp_path: Path) -> None:
+    marker = tmp_path / "loaded"
+    forged = b64encode(pickle.dumps(Touch(marker))).decode()
+    failure = fail()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE django_q_task SET args = %s, kwargs = %s, result = %s", [forged] * 3)
+    OrmQ.objects.create(key="sandbox-platform", payload=forged, lock=timezone.now())
+    for page in (QUEUE, FAILED, reverse("admin:django_q_failure_change", args=[failure.pk])):
+        html_of(browser, page)
+    act(browser, FAILED, "run_again", failure)
+    act(browser, QUEUE, "cancel", OrmQ.objects.get())
+    assert not marker.exists()
 
 
 def test_failed_task_s_page_has_its_traceback(browser: Browser, db: None) -> None:
-    failure = fail(doctor.TASK, "doctor", "admin", error="e : Traceback\n  <i>line</i>")
+    failure = fail(doctor.EXAMINE.name, "admin", error="e\n  <i>line</i>")
     html = html_of(browser, reverse("admin:django_q_failure_change", args=[failure.pk]))
     assert "&lt;i&gt;line&lt;/i&gt;" in html
     assert "Retry" in html
@@ -131,15 +162,15 @@ def test_failed_task_s_page_has_its_traceback(browser: Browser, db: None) -> Non
 
 def test_lost_run_is_put_back(visitor: Visitor, queued: Execution) -> None:
     OrmQ.objects.all().delete()
-    failure = fail(services.TASK, str(queued.pk), str(queued.pk))
+    failure = fail(services.RUN.name, str(queued.pk))
     assert "1 queued." in act(visitor("operator"), FAILED, "run_again", failure)
-    assert [row.name() for row in OrmQ.objects.all()] == [str(queued.pk)]
+    assert waiting() == [(services.RUN, (str(queued.pk),))]
     assert not Failure.objects.exists()
 
 
 def test_one_that_has_begun_never_runs_twice(browser: Browser, make_execution: MakeExecution) -> None:
     execution = make_execution()
-    failure = fail(services.TASK, str(execution.pk), str(execution.pk))
+    failure = fail(services.RUN.name, str(execution.pk))
     assert "The execution is succeeded: run it again from its page." in act(browser, FAILED, "run_again", failure)
     assert not OrmQ.objects.exists()
     assert Failure.objects.exists()
@@ -148,31 +179,31 @@ def test_one_that_has_begun_never_runs_twice(browser: Browser, make_execution: M
 def test_callback_is_made_again_where_docker_is_not(browser: Browser, make_execution: MakeExecution) -> None:
     execution = make_execution(callback_url="https://example.com/hook")
     delivery = Delivery.objects.get(execution=execution)
-    act(browser, FAILED, "run_again", fail(deliveries.TASK, "some-words", delivery.pk, 0))
+    act(browser, FAILED, "run_again", fail(deliveries.DELIVER.name, delivery.pk, 0))
     delivery.refresh_from_db()
     assert delivery.status == "pending"
     assert not OrmQ.objects.exists()  # whoever delivers queues it for itself
 
 
-@pytest.mark.parametrize("function", ["os.system", "console.doctor.page", "executions.tasks.run"])
+@pytest.mark.parametrize("function", ["os.system", "console.doctor.page", "executions.tasks.run_execution"])
 def test_no_other_function_is_ever_called(browser: Browser, db: None, function: str) -> None:
-    failure = fail(function, "x", "touch /tmp/x")
+    failure = fail(function, "touch /tmp/x")
     assert "This is not a task of this platform" in act(browser, FAILED, "run_again", failure)
     assert not OrmQ.objects.exists()
 
 
 def test_arguments_of_a_row_are_not_passed_on(browser: Browser, db: None) -> None:
-    act(browser, FAILED, "run_again", fail(doctor.TASK, "doctor", "somebody else"))
-    assert [row.args() for row in OrmQ.objects.all()] == [("admin",)]
+    act(browser, FAILED, "run_again", fail(doctor.EXAMINE.name, "somebody else"))
+    assert waiting() == [(doctor.EXAMINE, ("admin",))]
 
 
 def test_operator_builds_nothing_again(visitor: Visitor, db: None) -> None:
-    failure = fail("builds.tasks.run_build", "build 1", 1)
+    failure = fail(builds.BUILD.name, 1)
     assert "Your role does not permit this" in act(visitor("operator"), FAILED, "run_again", failure)
 
 
 def test_auditor_tries_nothing_again(visitor: Visitor, db: None) -> None:
-    failure = fail(doctor.TASK, "doctor", "admin")
+    failure = fail(doctor.EXAMINE.name, "admin")
     auditor = visitor("auditor")
     act(auditor, FAILED, "run_again", failure)
     assert not OrmQ.objects.exists()

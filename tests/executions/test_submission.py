@@ -1,6 +1,5 @@
 import pytest
 from django.db import connection
-from django_q.models import OrmQ
 
 from clients.models import Client
 from executions import services
@@ -8,6 +7,7 @@ from executions.limits import LimitTooHigh
 from executions.models import Execution
 from runtimes.models import Runtime
 from sandbox_platform.kit.broker import NOBODY
+from tests.tasks import queued
 
 
 def submit(runtime: Runtime, client: Client | None, **fields: object) -> Execution:
@@ -28,7 +28,7 @@ def test_task_is_queued_in_its_clients_name(python_runtime: Runtime) -> None:
     client = Client.objects.create(name="dify")
     execution = submit(python_runtime, client)
     assert client_of_the_queued_task() == client.pk
-    assert OrmQ.objects.get().name() == str(execution.pk)
+    assert queued() == [(services.RUN, (str(execution.pk),))]
 
 
 def test_task_of_a_caller_without_a_token_is_nobodys(python_runtime: Runtime) -> None:

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,17 @@ import pytest
 from django.core import signing
 from django_q.conf import Conf
 from django_q.signing import PickleSerializer
+from picklefield.fields import dbsafe_encode
 from psycopg.rows import dict_row
 
 from builds import services as builds
 from console import doctor
+from executions import services
+from executions.callbacks import deliveries
 from inspections import services as inspections
+from sandbox_platform.kit import tasks
 from sandbox_platform.kit.locks import Lock, node_key
-from sandbox_platform.upgrade import LAST, MOVED, MOVED_TASKS
+from sandbox_platform.upgrade import LAST, MOVED, TASKS
 from scripts.embedded_postgres import EmbeddedPostgres
 from tests.live import ROOT
 
@@ -35,8 +38,8 @@ REWRITTEN = {
 }  # fmt: skip
 ADDED = {"sandboxes_wait"}
 FAILED_TASK = """
-    INSERT INTO django_q_task (id, name, func, started, stopped, success, attempt_count)
-    VALUES ('failed', 'doctor', 'console.doctor.examine', now(), now(), false, 1)
+    INSERT INTO django_q_task (id, name, func, args, result, started, stopped, success, attempt_count)
+    VALUES ('failed', 'doctor', 'console.doctor.examine', %s, %s, now(), now(), false, 1)
 """
 
 
@@ -68,11 +71,14 @@ class Database:
         hashed = "SELECT coalesce(md5(string_agg(t::text, ',' ORDER BY t::text)), '') AS hash FROM {} t"
         return {table: self.sql(hashed.format(table))[0]["hash"] for table in tables}
 
-    def queued(self) -> Counter[str]:
-        """The number of queued tasks of each function."""
-        payloads = [row["payload"] for row in self.sql("SELECT payload FROM django_q_ormq")]
+    def payloads(self) -> list[str]:
+        return [row["payload"] for row in self.sql("SELECT payload FROM django_q_ormq ORDER BY id")]
+
+    def signed(self) -> list[tuple[str, list[Any]]]:
+        """The queued tasks as 0.1 wrote them: function and arguments."""
         options: Any = {"key": SECRET_KEY, "salt": Conf.PREFIX, "serializer": PickleSerializer}
-        return Counter(signing.loads(payload, **options)["func"] for payload in payloads)
+        queued = [signing.loads(payload, **options) for payload in self.payloads()]
+        return [(task["func"], list(task["args"])) for task in queued]
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +90,7 @@ def restored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
         restore = [binary("psql"), "-q", "-v", "ON_ERROR_STOP=1", server.url]
         subprocess.run(restore, input=sql, check=True, capture_output=True)
         database = Database(server)
-        database.sql(FAILED_TASK)
+        database.sql(FAILED_TASK, dbsafe_encode(("admin",)), dbsafe_encode("boom"))
         yield database
     finally:
         server.stop()
@@ -110,7 +116,7 @@ def before(restored: Database) -> dict[str, Any]:
         "permissions": restored.sql(permissions.replace("SELECT name", "SELECT g.name") + " ORDER BY 1, 2"),
         "alive": refusals(restored),
         "refusal": restored.manage("migrate").stderr,
-        "queued": restored.queued(),
+        "queued": restored.signed(),
         "executions": restored.sql("SELECT id, status, code, stdout FROM executions_execution ORDER BY id"),
     }
 
@@ -171,18 +177,21 @@ def test_the_admins_log_still_names_its_objects(upgraded: Database) -> None:
     assert upgraded.sql(query) == [{"app_label": "clients", "model": "client"}]
 
 
-def test_tasks_of_moved_functions_get_the_new_names(upgraded: Database, before: dict[str, Any]) -> None:
-    assert before["queued"].keys() & MOVED_TASKS.keys()
-    expected: Counter[str] = Counter()
-    for function, number in before["queued"].items():
-        expected[MOVED_TASKS.get(function, function)] += number
-    assert upgraded.queued() == expected
-    assert upgraded.sql("SELECT func FROM django_q_task") == [{"func": "sandbox_platform.doctor.task.examine"}]
+def test_queued_tasks_can_be_read_by_todays_workers(upgraded: Database, before: dict[str, Any]) -> None:
+    assert before["queued"]
+    calls = [tasks.read(payload) for payload in upgraded.payloads()]
+    expected = [(TASKS[function], arguments) for function, arguments in before["queued"]]
+    assert [(call.task.name, list(call.arguments)) for call in calls] == expected
+
+
+def test_failed_tasks_keep_their_arguments_and_reasons(upgraded: Database) -> None:
+    rows = upgraded.sql("SELECT func, args, result FROM django_q_task")
+    assert rows == [{"func": "doctor", "args": '["admin"]', "result": "boom"}]
 
 
 def test_the_new_names_of_tasks_are_those_of_today() -> None:
-    today = {builds.BUILD_TASK, builds.ACTIVATE_TASK, inspections.TASK, doctor.TASK}
-    assert set(MOVED_TASKS.values()) == today
+    today = [services.RUN, deliveries.DELIVER, builds.BUILD, builds.ACTIVATE, inspections.INSPECT, doctor.EXAMINE]
+    assert set(TASKS.values()) == {task.name for task in today}
 
 
 def test_queued_executions_get_what_submission_decides_today(upgraded: Database) -> None:

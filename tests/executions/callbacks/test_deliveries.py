@@ -9,7 +9,6 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 from django_q.models import OrmQ
-from django_q.signing import SignedPackage
 
 from clients.models import Client
 from executions import services
@@ -22,6 +21,7 @@ from executions.verdict import Verdict
 from runtimes.models import Runtime
 from sandbox_platform.keeper import build_keeper
 from sandbox_platform.kit.notify import CALLBACK, CALLBACK_QUEUED, QUEUED, Listener
+from sandbox_platform.kit.tasks import read
 from tests.executions.callbacks.conftest import Receiver
 from tests.sandboxes.stub_engine import StubEngine
 
@@ -42,9 +42,8 @@ def ended(make_execution: MakeExecution) -> Callable[..., Delivery]:
 
 def queued() -> list[tuple[Any, ...]]:
     """Arguments of the tasks in the callbacks' queue."""
-    return [
-        SignedPackage.loads(row.payload)["args"] for row in OrmQ.objects.filter(key="callbacks").order_by("id")
-    ]
+    rows = OrmQ.objects.filter(key="callbacks").order_by("id")
+    return [read(row.payload).arguments for row in rows]
 
 
 def attempt(delivery: Delivery, answer: Answer) -> Delivery:

@@ -251,9 +251,3 @@ def test_worker_stays_reserved_only_for_a_task(a: Client, tasks: list[str], idle
     with closing(broker._listen()):
         broker.dequeue()
     assert workers.idle == idle
-
-
-def test_task_that_is_none_frees_its_worker(a: Client) -> None:
-    workers = TheseWorkers(idle=0)
-    NotifyBroker(workers=workers).fail(1)
-    assert workers.idle == 1
