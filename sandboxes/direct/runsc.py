@@ -63,11 +63,14 @@ class Runsc:
         """Start the bundle in `folder` with these stdin, stdout and stderr; return when it runs. Raises EngineError."""
         command = self._run(name, folder, flags)
         try:
-            subprocess.run(
-                command, stdin=streams[0], stdout=streams[1], stderr=streams[2], timeout=TIMEOUT_S, check=True
-            )
-        except (OSError, subprocess.SubprocessError) as e:
-            raise EngineError(f"start: runsc: {_told(folder) or e}") from e
+            process = subprocess.Popen(command, stdin=streams[0], stdout=streams[1], stderr=streams[2])
+        except OSError as e:
+            raise EngineError(f"start: {e}") from e
+        with process:
+            if not _ended(process):
+                process.kill()
+        if process.returncode:
+            raise EngineError(f"start: runsc: {_told(folder) or f'exit status {process.returncode}'}")
 
     def run_and_record(
         self, name: str, folder: Path, flags: Sequence[str], streams: Sequence[int], into: Path
@@ -95,7 +98,14 @@ class Runsc:
                 raise EngineError(f"start: runsc: {_told(folder)}")
 
     def delete(self, name: str) -> None:
-        """Forget a sandbox whose processes are gone."""
+        """Forget a sandbox whose processes are gone.
+
+        Then runsc would only remove its files of the sandbox, for the price of a process.
+        """
+        if files := list(self._root.glob(f"{name}_sandbox:{name}.*")):
+            for file in files:
+                file.unlink(missing_ok=True)
+            return
         with suppress(OSError, subprocess.SubprocessError):
             subprocess.run(
                 self._command([], "delete", "--force", name), capture_output=True, timeout=TIMEOUT_S, check=False
@@ -104,6 +114,15 @@ class Runsc:
     def version(self) -> str:
         path = self._path
         return _version(path, os.stat(path).st_mtime_ns)
+
+
+def _ended(process: subprocess.Popen[bytes]) -> bool:
+    """Return whether the process ended in time. Popen.wait with a timeout polls, at intervals of up to 50 ms."""
+    pidfd = os.pidfd_open(process.pid)
+    try:
+        return bool(select.select([pidfd], [], [], TIMEOUT_S)[0])
+    finally:
+        os.close(pidfd)
 
 
 def _told(folder: Path) -> str:

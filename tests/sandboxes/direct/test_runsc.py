@@ -1,6 +1,8 @@
 """Which runsc is called."""
 
 import os
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -57,3 +59,61 @@ def test_process_follows_an_upgrade(builds: Path) -> None:
 def test_missing_runsc_names_its_fix(builds: Path) -> None:
     with pytest.raises(EngineError, match="make setup"):
         runsc.Runsc().version()
+
+
+@pytest.fixture
+def called(settings: Settings, tmp_path: Path) -> Callable[[str], runsc.Runsc]:
+    """A runsc that does what the script says."""
+
+    def make(script: str) -> runsc.Runsc:
+        path = tmp_path / "runsc"
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        settings.SANDBOX_RUNSC = str(path)
+        settings.SANDBOX_RUN_DIR = tmp_path
+        return runsc.Runsc()
+
+    return make
+
+
+def start(called: runsc.Runsc, folder: Path) -> None:
+    called.run("name", folder, [], [subprocess.DEVNULL] * 3)
+
+
+def test_start_that_fails_says_why(called: Callable[[str], runsc.Runsc], tmp_path: Path) -> None:
+    (tmp_path / "runsc.log").write_text("no such image")
+    with pytest.raises(EngineError, match="no such image"):
+        start(called("exit 128"), tmp_path)
+
+
+def test_start_that_fails_in_silence_says_its_status(called: Callable[[str], runsc.Runsc], tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="exit status 128"):
+        start(called("exit 128"), tmp_path)
+
+
+def test_start_that_hangs_is_ended(
+    called: Callable[[str], runsc.Runsc], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runsc, "TIMEOUT_S", 0.1)
+    with pytest.raises(EngineError, match="exit status -9"):
+        start(called("exec sleep 60"), tmp_path)
+
+
+def test_files_of_a_sandbox_are_removed_without_a_process(settings: Settings, tmp_path: Path) -> None:
+    settings.SANDBOX_RUNSC, settings.SANDBOX_RUN_DIR = "/bin/false", tmp_path
+    root = tmp_path / "runsc"
+    root.mkdir()
+    others = root / "other_sandbox:other.state"
+    for file in (root / "name_sandbox:name.state", root / "name_sandbox:name.lock", others):
+        file.touch()
+    runsc.Runsc().delete("name")
+    assert list(root.iterdir()) == [others]
+
+
+def test_runsc_removes_what_another_version_of_it_left(settings: Settings, tmp_path: Path) -> None:
+    script = tmp_path / "runsc.sh"
+    script.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/called\n')
+    script.chmod(0o755)
+    settings.SANDBOX_RUNSC, settings.SANDBOX_RUN_DIR = str(script), tmp_path
+    runsc.Runsc().delete("name")
+    assert (tmp_path / "called").read_text().endswith("delete --force name\n")
