@@ -10,7 +10,7 @@ from rest_framework.exceptions import APIException, AuthenticationFailed
 from rest_framework.request import Request
 
 from clients.models import Client, Token, hash_token
-from sandbox_platform.kit.prepared import prepared
+from sandbox_platform.kit.compiled import Compiled
 
 logger = logging.getLogger(__name__)
 
@@ -51,9 +51,13 @@ def token_of(request: Request) -> str:
     return request.headers.get("X-Sandbox-Token", "").strip()
 
 
+TOKEN = Compiled(
+    lambda sha256: Token.objects.select_related("client").filter(token_sha256=sha256), sha256=hash_token("")
+)
+
+
 def token_with(text: str) -> Token | None:
-    with prepared():
-        return Token.objects.select_related("client").filter(token_sha256=hash_token(text)).first()
+    return next(iter(TOKEN(sha256=hash_token(text))), None)
 
 
 class TokenAuthentication(BaseAuthentication):

@@ -3,20 +3,27 @@
 from collections.abc import Collection
 from uuid import UUID
 
-from executions.models import Execution, Status
+from django.db import connection
+
+from executions.models import Execution
+from sandbox_platform.kit.prepared import prepared
 from sandboxes.calls import SandboxKind
+
+RUNNING = "SELECT id, runtime_id, network FROM executions_execution WHERE status = 'running' AND node = %s"
 
 
 class Executions:
     """Implements sandboxes.keeper.Occupancy."""
 
     def running(self, node: str) -> list[tuple[UUID, SandboxKind]]:
-        rows = Execution.objects.filter(status=Status.RUNNING, node=node)
-        return [(pk, (runtime, network)) for pk, runtime, network in rows.values_list("pk", "runtime", "network")]
+        with prepared(), connection.cursor() as cursor:
+            cursor.execute(RUNNING, [node])
+            return [(pk, (runtime, network)) for pk, runtime, network in cursor.fetchall()]
 
     def cancelled(self, node: str) -> list[UUID]:
-        rows = Execution.objects.filter(status=Status.RUNNING, node=node, cancel_requested_at__isnull=False)
-        return list(rows.values_list("pk", flat=True))
+        with prepared(), connection.cursor() as cursor:
+            cursor.execute(f"{RUNNING} AND cancel_requested_at IS NOT NULL", [node])
+            return [pk for pk, _, _ in cursor.fetchall()]
 
     def unfinished(self, executions: Collection[UUID]) -> set[UUID]:
         return set(Execution.objects.open().filter(pk__in=executions).values_list("pk", flat=True))

@@ -6,11 +6,12 @@ from base64 import b64encode
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any
+from uuid import UUID
 
 import psycopg
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
-from django.db.models import Func, PositiveIntegerField
+from django.db.models import Func, PositiveIntegerField, QuerySet
 from django.utils import timezone
 
 from clients.models import Client
@@ -24,6 +25,7 @@ from redaction import services as redaction
 from redaction.policies import any_policy_redacts
 from runtimes.models import Limits, Runtime
 from sandbox_platform.kit import liveness
+from sandbox_platform.kit.compiled import Compiled
 from sandbox_platform.kit.failures import without_text
 from sandbox_platform.kit.notify import listening, ready_channel
 from sandbox_platform.kit.prepared import prepared
@@ -65,6 +67,24 @@ READ_COLUMNS = (
     *("client__name", "client__network"),
     *(f"{owner}__seccomp_profile__{name}" for owner in ("runtime", "client") for name in OF_PROFILE),
 )
+# The pid is evaluated in the UPDATE: one that was read earlier may belong to a dead session, which the UPDATE replaced.
+TAKE = """
+    UPDATE executions_execution
+    SET status = 'running', node = %s, worker_backend = pg_backend_pid(), worker_cluster = %s, claimed_at = %s
+    WHERE id = %s AND status = 'queued'
+"""
+
+
+def taken(pk: UUID) -> QuerySet[Execution]:
+    """Return the execution, unless the session was replaced since it was taken: then it may be another worker's."""
+    rows = Execution.objects.select_related("runtime", "client", *RELATED).only(*READ_COLUMNS)
+    backend = Func(function="pg_backend_pid", output_field=PositiveIntegerField())
+    mine = rows.annotate(redacting=any_policy_redacts()).filter(status=Status.RUNNING, worker_backend=backend)
+    return mine.filter(pk=pk)
+
+
+REVISION = "SELECT FROM runtimes_runtime WHERE id = %s AND revision = %s"
+TAKEN = Compiled(taken, pk=UUID(int=0))
 
 
 def run_execution(execution_id: str) -> None:
@@ -150,22 +170,11 @@ def take(execution_id: str) -> Any:
 
     Returns None if the execution is not queued any more: the UPDATE lets only one worker claim it.
     """
-    # Evaluated in the UPDATE: a pid read earlier may belong to a dead session, which the UPDATE replaced.
-    backend = Func(function="pg_backend_pid", output_field=PositiveIntegerField())
-    with prepared():
-        taken = Execution.objects.filter(pk=execution_id, status=Status.QUEUED).update(
-            status=Status.RUNNING,
-            node=settings.SANDBOX_NODE,
-            worker_backend=backend,
-            worker_cluster=liveness.cluster_key(),
-            claimed_at=timezone.now(),
-        )
-        if not taken:
+    with prepared(), connection.cursor() as cursor:
+        cursor.execute(TAKE, [settings.SANDBOX_NODE, liveness.cluster_key(), timezone.now(), execution_id])
+        if not cursor.rowcount:
             return None
-        rows = Execution.objects.select_related("runtime", "client", *RELATED).only(*READ_COLUMNS)
-        # If the session was replaced since, the execution may be another worker's.
-        mine = rows.annotate(redacting=any_policy_redacts()).filter(status=Status.RUNNING, worker_backend=backend)
-        execution: Any = next(iter(mine.filter(pk=execution_id)), None)
+    execution: Any = next(iter(TAKEN(pk=UUID(execution_id))), None)
     if execution:
         execution.job_sent = False
     return execution
@@ -237,10 +246,8 @@ def claimant_of(execution: Execution) -> Claimant:
 
 def wait_for_keeper(configuration: SandboxConfiguration, claimant: Claimant, deadline: float) -> Sandbox | None:
     """Wait for a sandbox that the keeper starts. Return None if the keeper is down or the deadline has passed."""
-    runtime = Runtime.objects.filter(pk=configuration.runtime.pk, revision=configuration.revision)
     with listening(ready_channel(claimant.execution_id)) as wait:
-        # If the runtime changes meanwhile, the keeper starts no more sandboxes of this revision.
-        while time.monotonic() < deadline and liveness.keeper_alive(settings.SANDBOX_NODE) and runtime.exists():
+        while time.monotonic() < deadline and keeper_will_start(configuration):
             turns.wait(configuration.kind, claimant)
             if sandbox := pool.claim(configuration, claimant):
                 return sandbox
@@ -248,6 +255,14 @@ def wait_for_keeper(configuration: SandboxConfiguration, claimant: Claimant, dea
                 return sandbox
     turns.leave(claimant.execution_id)
     return None
+
+
+def keeper_will_start(configuration: SandboxConfiguration) -> bool:
+    """Return whether the node's keeper is alive and starts sandboxes of this revision of the runtime."""
+    with prepared(), connection.cursor() as cursor:
+        cursor.execute(REVISION, [configuration.runtime.pk, configuration.revision])
+        is_current = bool(cursor.fetchone())
+    return is_current and liveness.keeper_alive(settings.SANDBOX_NODE)
 
 
 def job_of(execution: Execution, limits: Limits) -> Job:

@@ -11,14 +11,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 
 import psycopg
 from django.db import InterfaceError, OperationalError, connection
 
 from executions.models import Execution
+from sandbox_platform.kit.compiled import Compiled
 from sandbox_platform.kit.failures import without_text
 from sandbox_platform.kit.notify import FINISHED, PROGRESS, Listener
-from sandbox_platform.kit.prepared import prepared
 
 logger = logging.getLogger(__name__)
 
@@ -125,6 +126,12 @@ class Hub:
 hub = Hub()
 
 
+@cache
+def _ended(columns: tuple[str, ...]) -> Compiled[Execution]:
+    rows = Execution.objects.only(*columns) if columns else Execution.objects.select_related("runtime")
+    return Compiled(lambda pk: rows.filter(pk=pk), pk=uuid.UUID(int=0))
+
+
 @dataclass(frozen=True)
 class Waiter:
     execution_id: uuid.UUID
@@ -164,8 +171,6 @@ class Waiter:
         return GaveUp.TIMEOUT
 
     def _execution(self) -> Execution:
-        rows = (
-            Execution.objects.only(*self.columns) if self.columns else Execution.objects.select_related("runtime")
-        )
-        with prepared():
-            return rows.get(pk=self.execution_id)
+        for execution in _ended(tuple(self.columns))(pk=self.execution_id):
+            return execution
+        raise Execution.DoesNotExist(f"execution {self.execution_id} was purged")

@@ -24,6 +24,7 @@ from django.utils import timezone
 from clients.models import Client
 from runtimes.models import Network, Runtime
 from sandbox_platform.kit import liveness
+from sandbox_platform.kit.compiled import Compiled
 from sandbox_platform.kit.failures import without_text
 from sandbox_platform.kit.jobs import TICK_S, Job, JobThread
 from sandbox_platform.kit.notify import (
@@ -76,6 +77,9 @@ POOLED = (
 )
 # Time for a dismissed sandbox to end by itself, which costs less than killing it.
 GOODBYE_S = 2
+
+
+OF_NODE = Compiled(lambda node: Sandbox.objects.filter(node=node), node="-")
 
 
 class Demand:
@@ -222,11 +226,11 @@ class Keeper:
         self._call_again_at = math.inf
         self._starts = {future: start for future, start in self._starts.items() if not future.done()}
         self._removals = {pk: future for pk, future in self._removals.items() if not future.done()}
+        rows = OF_NODE(node=settings.SANDBOX_NODE)
+        for sandbox in rows:
+            if sandbox.state == SandboxState.USED and sandbox.pk not in self._removals:
+                self._removals[sandbox.pk] = self._removers.submit(in_thread, self._remove, sandbox)
         with prepared():
-            rows = list(self._mine())
-            for sandbox in rows:
-                if sandbox.state == SandboxState.USED and sandbox.pk not in self._removals:
-                    self._removals[sandbox.pk] = self._removers.submit(in_thread, self._remove, sandbox)
             self._refill(rows)
 
     def _mine(self) -> QuerySet[Sandbox]:

@@ -33,6 +33,7 @@ USABLE = """
         LEFT JOIN seccomp_profiles_seccomprevision revision ON revision.id = profile.active_id
         WHERE runtime.id = executions_sandbox.runtime_id)
 """
+COLUMNS = {field.attname: f"claimed.{field.column}" for field in Sandbox._meta.concrete_fields}
 # Claims the oldest sandbox: it has had the most time to preload. If other runs wait, as many sandboxes must be ready as
 # runs come before this one, and one more. The execution's row is locked until the claim is committed, so that it is
 # either claimed for or queued again (see executions.requeueing), never both: then a claim is refused that was made for
@@ -62,7 +63,7 @@ CLAIM = f"""
     ), gone AS (
         DELETE FROM sandboxes_wait WHERE execution_id = (SELECT execution_id FROM claimed)
     )
-    SELECT claimed.*, pg_notify(%(channel)s, %(notice)s) AS notified,
+    SELECT {", ".join(COLUMNS.values())}, pg_notify(%(channel)s, %(notice)s) AS notified,
         set_config('synchronous_commit', 'on', true) AS durable
     FROM claimed
 """  # noqa: S608
@@ -92,8 +93,10 @@ def claim(configuration: SandboxConfiguration, claimant: Claimant) -> Sandbox | 
         "channel": POOL,
         "notice": f"{CLAIMED}{as_payload(configuration.kind, claimant.execution_id)}",
     }
-    with prepared():
-        return next(iter(Sandbox.objects.raw(CLAIM, parameters)), None)
+    with prepared(), connection.cursor() as cursor:
+        cursor.execute(CLAIM, parameters)
+        claimed = cursor.fetchone()
+    return Sandbox.from_db(connection.alias, list(COLUMNS), claimed[: len(COLUMNS)]) if claimed else None
 
 
 def start(

@@ -21,9 +21,10 @@ from executions import readiness, services, waiting
 from executions.models import Execution
 from executions.waiting import GaveUp, Waiter
 from runtimes.models import Runtime
-from sandbox_platform.kit.prepared import prepared
+from sandbox_platform.kit.compiled import Compiled
 
 ENDPOINT = "ragflow"
+RUNTIME = Compiled(lambda slug: Runtime.objects.lean().filter(slug=slug), slug="-")
 # How long a cancelled run may take to end.
 KILL_S = 30
 # The queue timeout, the longest run of a worker and a margin: a later end means that the platform has failed.
@@ -77,8 +78,7 @@ class RunView(APIView):
             return Response(
                 results.RefusedSerializer.dump(f"The request is larger than {limit} bytes."), status=413
             )
-        with prepared():
-            runtime = Runtime.objects.lean().filter(slug=run.language).first()
+        runtime = next(iter(RUNTIME(slug=run.language)), None)
         if runtime is None:
             detail = f"The runtime {run.language} is not installed: run `manage.py bootstrap`."
             return Response(results.RefusedSerializer.dump(detail), status=503)
