@@ -6,10 +6,12 @@ longer than the query itself.
 
 from collections.abc import Callable, Sequence
 from copy import copy
+from types import SimpleNamespace
 from typing import Any, Generic, TypeVar
 
 from django.db import connection
 from django.db.models import Model, QuerySet
+from django.db.models.query import ModelIterable
 
 from sandbox_platform.kit.prepared import prepared
 
@@ -25,24 +27,26 @@ class Compiled(Generic[M]):
 
     def __init__(self, rows: Callable[..., QuerySet[M]], **samples: Any) -> None:
         self._rows, self._samples = rows, samples
-        self._compiled: tuple[QuerySet[M], Any, str, Sequence[Any]] | None = None
+        self._compiled: tuple[Any, str, Sequence[Any]] | None = None
 
     def __call__(self, **values: Any) -> list[M]:
         """Run the query and return its rows. The values have the types of the samples."""
-        queryset, compiler, sql, names = self._compiled or self._compile()
+        compiler, sql, names = self._compiled or self._compile()
         bound = tuple(values[value.name] if isinstance(value, _Named) else value for value in names)
         # The compiler knows how to make objects from rows. Each call has its own, as it has its own connection.
         mine = copy(compiler)
         mine.connection = connection
         mine.as_sql = lambda *_, **__: (sql, bound)
-        query = copy(queryset.query)
-        query.get_compiler = lambda *_, **__: mine  # type: ignore[method-assign]
-        once: Any = copy(queryset)
-        once._query = query
+        once = SimpleNamespace(
+            query=SimpleNamespace(get_compiler=lambda **_: mine),
+            db=connection.alias,
+            model=self._model,
+            _known_related_objects={},
+        )
         with prepared():
-            return list(once._iterable_class(once))
+            return list(ModelIterable(once))
 
-    def _compile(self) -> "tuple[QuerySet[M], Any, str, Sequence[Any]]":
+    def _compile(self) -> tuple[Any, str, Sequence[Any]]:
         queryset = self._rows(**self._samples)
         compiler: Any = queryset.query.get_compiler(queryset.db)
         sql, parameters = compiler.as_sql()
@@ -52,7 +56,8 @@ class Compiled(Generic[M]):
         missing = self._samples.keys() - {value.name for value in bound if isinstance(value, _Named)}
         if missing:
             raise ValueError(f"the query does not bind {', '.join(sorted(missing))}")
-        self._compiled = (queryset, compiler, sql, bound)
+        self._model = queryset.model
+        self._compiled = (compiler, sql, bound)
         return self._compiled
 
 
