@@ -14,6 +14,7 @@ from audit.sources import SOURCES
 from audit.verification.findings import Finding
 from audit.verification.heads import check_head, check_heads
 from audit.verification.keys import KeyChain
+from audit.verification.purges import check_purges
 from audit.verification.rows import check_content, check_strays, check_unsealed
 from audit.verification.tail import check_tail
 
@@ -47,6 +48,7 @@ def verify(
         yield from check_strays()
         for source in SOURCES:
             yield from check_unsealed(source, previous)
+        yield from check_purges()
 
 
 def statements() -> Iterator[str]:
