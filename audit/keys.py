@@ -5,7 +5,6 @@ has the private key. Public keys are rows, each signed by the key before it, so 
 key's fingerprint trusts all of them.
 """
 
-import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -140,8 +139,12 @@ def prepare() -> str:
     """
     path = key_path()
     if not path.exists() and not SealKey.objects.exists():
-        with contextlib.suppress(FileExistsError):
+        try:
             KeyFile.make(path)
+        except FileExistsError:
+            pass  # by another process
+        except OSError as e:
+            raise KeyUnusable(f"{path} cannot be written ({e.strerror}): correct the owner of its folder") from e
     return fingerprint(signer().public_key)
 
 
@@ -226,6 +229,13 @@ def _finish_rotation(path: Path) -> None:
 class HistoryReplaced(Exception):
     """The database does not hold the seal that was made here last. The message gives the remedy."""
 
+    def __init__(self, head: str) -> None:
+        super().__init__(
+            f"seal {head} was made here, but the database does not hold it: history was cut off or replaced. Run "
+            "`manage.py verify_audit`. If you have restored a backup, run `manage.py seal --after-restore` once"
+        )
+        self.head = head
+
 
 def last_head() -> tuple[int, str] | None:
     """Return number and hash of the seal that this key signed last.
@@ -233,29 +243,35 @@ def last_head() -> tuple[int, str] | None:
     The file beside the key is what a writer of the database cannot change: without it, the keeper would sign whatever
     is left after the end of the chain was cut off.
     """
-    with contextlib.suppress(FileNotFoundError):
-        sequence, _, hash_ = _head_path().read_text().strip().partition(":")
+    path = _head_path()
+    try:
+        sequence, _, hash_ = path.read_text().strip().partition(":")
         return int(sequence), hash_
-    return None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as e:
+        raise KeyUnusable(
+            f"{path} cannot be read: correct its owner; it holds NUMBER:HASH of the last seal"
+        ) from e
 
 
 def remember(seal: Seal) -> None:
+    """Note the seal as the last one that was signed here. Raises KeyUnusable."""
     path = _head_path()
     # Two processes that seal one after the other may write at the same time.
     draft = path.with_name(f"{path.name}.{uuid4().hex}")
-    write_new(draft, f"{seal.head}\n".encode())
-    draft.replace(path)
+    try:
+        write_new(draft, f"{seal.head}\n".encode())
+        draft.replace(path)
+    except OSError as e:
+        raise KeyUnusable(f"{path} cannot be written ({e.strerror}): correct its owner, or free disk space") from e
 
 
 def check_history() -> None:
     """Raise HistoryReplaced if the seal made here last is not in the database."""
     head = last_head()
     if head and not Seal.objects.filter(sequence=head[0], hash=head[1]).exists():
-        raise HistoryReplaced(
-            f"seal {head[0]} ({head[1]}) was made here, but the database does not hold it: history was cut off or "
-            "replaced. Run `manage.py verify_audit`. If you have restored a backup, run `manage.py seal "
-            "--after-restore` once"
-        )
+        raise HistoryReplaced(f"{head[0]}:{head[1]}")
 
 
 def _head_path() -> Path:

@@ -50,11 +50,12 @@ def seal(*, older_than: datetime | None = None, after_restore: bool = False) -> 
 
 def _statement(last: Seal | None, *, after_restore: bool) -> dict[str, str] | None:
     statement = {Seal.UNSIGNED: last.head} if last and not last.key else {}
-    signed = keys.last_head()
-    if signed and after_restore:
-        statement[Seal.RESTORED] = f"{signed[0]}:{signed[1]}"
-    else:
+    try:
         keys.check_history()
+    except keys.HistoryReplaced as e:
+        if not after_restore:
+            raise
+        statement[Seal.RESTORED] = e.head
     return statement or None
 
 

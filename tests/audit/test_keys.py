@@ -9,7 +9,8 @@ from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from audit import keys, sealing
-from audit.models import Pending, Seal, SealKey
+from audit.jobs import run_due
+from audit.models import Pending, Seal, SealingFailure, SealKey
 from executions.models import Execution
 from tests.audit.conftest import cut_off, problems, tamper
 
@@ -81,6 +82,19 @@ def test_a_process_without_a_key_says_who_has_it(db: None, settings: Settings) -
         call_command("seal")
 
 
+def test_a_node_without_a_key_leaves_sealing_to_the_others(db: None, settings: Settings) -> None:
+    settings.SANDBOX_SEAL_KEY_FILE = ""
+    run_due()
+    assert not Seal.objects.exists()
+    assert not SealingFailure.objects.exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(db: None, settings: Settings) -> None:
+    settings.SANDBOX_SEAL_KEY_FILE = "/proc/seal/seal.key"
+    run_due()
+    assert "seal.key cannot be written" in SealingFailure.objects.get().reason
+
+
 def test_another_key_seals_nothing(history: list[Execution], path: Path) -> None:
     path.unlink()
     keys.KeyFile.make(path)
@@ -138,7 +152,7 @@ def test_a_key_that_is_there_is_not_lost(history: list[Execution]) -> None:
 def test_nothing_is_sealed_onto_a_chain_whose_end_was_cut_off(history: list[Execution]) -> None:
     """The process that seals would otherwise sign what is left, and nobody would miss the rest."""
     cut_off(3)
-    with pytest.raises(keys.HistoryReplaced, match=r"seal 3 .* run `manage.py seal --after-restore` once"):
+    with pytest.raises(keys.HistoryReplaced, match=r"seal 3:.* run `manage.py seal --after-restore` once"):
         sealing.seal()
 
 
@@ -152,6 +166,11 @@ def test_seals_go_on_after_a_restored_backup_and_say_so(history: list[Execution]
         (3, {"restored": lost}),
     ]
     assert problems() == []
+
+
+def test_a_restore_that_replaced_nothing_is_not_stated(history: list[Execution]) -> None:
+    (seal,) = sealing.seal(after_restore=True)
+    assert seal.statement is None
 
 
 def test_history_made_anew_is_not_taken_for_one_of_before_there_were_keys(history: list[Execution]) -> None:
