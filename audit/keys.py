@@ -193,13 +193,15 @@ def replace_lost() -> SealKey:
     Raises KeyUnusable if nothing was lost.
     """
     path = key_path()
-    last = SealKey.objects.last()
-    if last is None:
-        raise KeyUnusable("no key was used so far: the keeper makes the first one")
-    key = KeyFile.load(path) if path.exists() else KeyFile.make(path)
-    if fingerprint(key.public_key) == last.fingerprint:
-        raise KeyUnusable("the key in force is not lost: run `manage.py rotate_seal_key` without --lost")
-    return _introduce(key, last, None)
+    with transaction.atomic():
+        lock()
+        last = SealKey.objects.last()
+        if last is None:
+            raise KeyUnusable("no key was used so far: the keeper makes the first one")
+        key = KeyFile.load(path) if path.exists() else KeyFile.make(path)
+        if fingerprint(key.public_key) == last.fingerprint:
+            raise KeyUnusable("the key in force is not lost: run `manage.py rotate_seal_key` without --lost")
+        return _introduce(key, last, None)
 
 
 def _introduce(new: Signer, previous: SealKey, old: Signer | None) -> SealKey:
