@@ -24,12 +24,15 @@ RUN node build.mjs /vendor && cp -r /vendor/licenses /licenses
 
 FROM debian:trixie-slim
 # RAGFlow's Compose file calls curl in this container for its health check. Callbacks over HTTPS need ca-certificates.
-# The direct engine makes its images with erofs-utils and tar.
+# The direct engine makes its images with erofs-utils and tar. A new volume gets owner and mode of the folder that it is
+# mounted on: here those of the seals' key and of their heads.
 RUN --mount=type=secret,id=ca --mount=type=secret,id=apt_conf,target=/etc/apt/apt.conf.d/90host \
     --mount=type=secret,id=apt_sources,target=/etc/apt/sources.list.d/debian.sources \
     apt-get update -q && apt-get install -y -q --no-install-recommends python3 curl ca-certificates erofs-utils tar \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --home-dir /nonexistent --shell /usr/sbin/nologin platform
+    && useradd --system --uid 10001 --home-dir /nonexistent --shell /usr/sbin/nologin platform \
+    && install -d -o platform -m 0700 /var/lib/sandbox-platform/seal \
+    && install -d -o platform -m 0755 /var/lib/sandbox-platform/heads
 COPY --from=build /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 COPY --from=frontend /licenses /licenses

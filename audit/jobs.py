@@ -1,20 +1,41 @@
-"""The hourly jobs of sealing and purging."""
+"""The periodic jobs of history: sealing and purging every hour, and sending the heads of seals away."""
 
+import logging
 from datetime import timedelta
 
+from django.conf import settings
 from django.utils import timezone
 
-from audit import purging, sealing
-from audit.models import PurgeRecord, RetentionPolicy, Seal
+from audit import heads, keys, purging, sealing
+from audit.models import HeadDestination, PurgeRecord, RetentionPolicy, Seal, SealingFailure
 from sandbox_platform.kit.jobs import Job, LastRun, declare
+
+logger = logging.getLogger(__name__)
 
 EVERY = timedelta(hours=1)
 
 
 def run_due() -> None:
-    """Seal if the last seal is an hour old, and purge after sealing, because only sealed rows may be purged."""
-    if sealing.seal(older_than=timezone.now() - EVERY) and RetentionPolicy.objects.exists():
-        for _ in purging.purge():
+    """Seal if the last seal is an hour old, and purge after sealing, because only sealed rows may be purged.
+
+    A node without SANDBOX_SEAL_KEY_FILE leaves both to the others.
+    """
+    if not settings.SANDBOX_SEAL_KEY_FILE:
+        return
+    failures = SealingFailure.objects.filter(node=settings.SANDBOX_NODE)
+    try:
+        keys.prepare()
+        keys.check_history()
+        made = sealing.seal(older_than=timezone.now() - EVERY)
+    except (keys.KeyUnusable, keys.HistoryReplaced) as e:
+        logger.error("nothing is sealed: %s", e)
+        now = timezone.now()
+        failures.update_or_create(node=settings.SANDBOX_NODE, defaults={"at": now, "reason": str(e)})
+        return
+    failures.delete()
+    if made:
+        heads.send_due()
+        for _ in purging.purge() if RetentionPolicy.objects.exists() else ():
             pass
 
 
@@ -36,5 +57,25 @@ declare(
         run_due,
         recorded=True,
         last_run=_last_run,
+    )
+)
+
+
+def _last_sent() -> LastRun:
+    rows = HeadDestination.objects.filter(name__in=map(heads.row_name, heads.configured()))
+    times = [row.delivered_at for row in rows if row.delivered_at]
+    words = "; ".join(
+        f"{row}: seal {row.delivered}" + (f", failing: {row.error}" if row.error else "") for row in rows
+    )
+    return LastRun(max(times, default=None), words.capitalize())
+
+
+declare(
+    Job(
+        "Send the heads of seals",
+        "Send number, hash and signature of new seals to where SANDBOX_HEADS_* say, so that a replaced seal shows.",
+        timedelta(minutes=1),
+        heads.send_due,
+        last_run=_last_sent,
     )
 )

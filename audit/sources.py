@@ -29,8 +29,10 @@ BLANK: dict[str, dict[str, Any]] = {
 }
 # Tables whose rows belong to an execution and are hashed with it.
 BESIDE: dict[str, type[models.Model]] = {"artifacts": Artifact, "inputs": InputFile, "requests": EgressRequest}
-# Seals made before egress existed do not cover these.
-LATER = {"requests"}
+# The first seals do not cover these.
+LATER = {"requests", "facts"}
+# The name under which a seal lists the columns of executions that its leaves hold as values, beside the hashes.
+FACTS = "facts"
 NOTHING = hashlib.sha256(b"").digest()
 # jsonb_build_array() takes at most 100 arguments.
 CHUNK = 50
@@ -50,6 +52,9 @@ class Source:
     model: type[models.Model]
     final: str = "TRUE"
     ended: str = "NULL::timestamptz"  # the time at which the row became final, according to the row
+
+    # SQL for the values that the leaf keeps of the row: its client and when it ended.
+    facts: str = "NULL::bigint, NULL::timestamptz"
 
     @property
     def table(self) -> str:
@@ -83,6 +88,7 @@ class ExecutionSource(Source):
                 name: [column for column in columns_of(model) if column not in ("content", "execution_id")]
                 for name, model in BESIDE.items()
             },
+            FACTS: ["client_id", "finished_at"],
         }
 
     def hashes(self, columns: Columns) -> list[str]:
@@ -99,8 +105,11 @@ class ExecutionSource(Source):
         ]
 
 
+EXECUTIONS = ExecutionSource(
+    Execution, final="t.finished_at IS NOT NULL", ended="t.finished_at", facts="t.client_id, t.finished_at"
+)
 SOURCES: tuple[Source, ...] = (
-    ExecutionSource(Execution, final="t.finished_at IS NOT NULL", ended="t.finished_at"),
+    EXECUTIONS,
     *(Source(event, ended="t.pgh_created_at") for event in EVENTS),
     Source(PurgeRecord, ended="t.created_at"),
 )

@@ -25,6 +25,7 @@ def django_on_embedded_postgres() -> Iterator[None]:
             from django.conf import settings
 
             settings.ALLOWED_HOSTS = ["*"]
+            settings.SANDBOX_SEAL_KEY_FILE = str(Path(folder) / "seal" / "seal.key")
             yield
         finally:
             postgres.stop()

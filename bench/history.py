@@ -268,7 +268,7 @@ def seal_and_verify(most: int) -> dict[str, Any]:
     """Seal and verify the first `most` rows of a database that holds more."""
     from django.db import connection
 
-    from audit import sealing
+    from audit import keys, sealing
     from audit.verification import verify
 
     with connection.cursor() as cursor:
@@ -276,6 +276,7 @@ def seal_and_verify(most: int) -> dict[str, Any]:
         cursor.execute("SET session_replication_role = replica")
         cursor.execute("DELETE FROM audit_pending WHERE id > (SELECT min(id) + %s FROM audit_pending)", [most])
         cursor.execute("SET session_replication_role = origin")
+    keys.prepare()
     started = time.monotonic()
     sealed = sum(seal.count for seal in sealing.seal())
     result: dict[str, Any] = {"sealed": sealed, "seal_s": round(time.monotonic() - started, 1)}

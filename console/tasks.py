@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from audit import heads
 from builds import services as builds
 from builds.models import BuildState, RuntimeBuild
 from console import doctor
@@ -122,6 +123,10 @@ def _inspect_again(task: Task, user: User) -> None:
     inspections.enqueue()
 
 
+def _send_head_again(task: Task, user: User) -> None:
+    raise NotRetryable("The keeper repeats it by itself.")
+
+
 def _examine_again(task: Task, user: User) -> None:
     doctor.EXAMINE.enqueue(user.get_username())
 
@@ -132,6 +137,7 @@ TASK_TYPES = {
     builds.BUILD.name: TaskType("Build an image", _build_again, "builds.change_runtimebuild"),
     builds.ACTIVATE.name: TaskType("Activate a build", _activate_again, "builds.change_runtimebuild"),
     inspections.INSPECT.name: TaskType("Inspect a seccomp profile", _inspect_again),
+    heads.DELIVER.name: TaskType("Send a head of the seals", _send_head_again),
     doctor.EXAMINE.name: TaskType("Run the doctor's checks", _examine_again),
 }
 

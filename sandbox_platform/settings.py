@@ -338,6 +338,26 @@ SANDBOX_BUILD_CONFIG = Path(os.environ.get("SANDBOX_BUILD_CONFIG") or BASE_DIR /
 # Private networks that callbacks may reach.
 SANDBOX_CALLBACK_NETWORKS = envnetworks("SANDBOX_CALLBACK_NETWORKS")
 
+# --- The history's seals: see docs/audit.md -------------------------------------------------------------
+
+# The private key that signs seals. Only the keeper has it.
+SANDBOX_SEAL_KEY_FILE = os.environ.get("SANDBOX_SEAL_KEY_FILE") or ""
+# Fingerprints of keys that verification trusts: that of the first one, and of any that came after a loss.
+SANDBOX_SEAL_FINGERPRINT = envlist("SANDBOX_SEAL_FINGERPRINT")
+# Where the heads of seals go. Empty: nowhere.
+SANDBOX_HEADS_FILE = os.environ.get("SANDBOX_HEADS_FILE") or ""
+SANDBOX_HEADS_MAIL = envlist("SANDBOX_HEADS_MAIL")
+SANDBOX_HEADS_WEBHOOK = os.environ.get("SANDBOX_HEADS_WEBHOOK") or ""
+SANDBOX_HEADS_SYSLOG = os.environ.get("SANDBOX_HEADS_SYSLOG") or ""
+# Django's own settings of mail.
+EMAIL_HOST = os.environ.get("EMAIL_HOST") or "localhost"
+EMAIL_PORT = envint("EMAIL_PORT", 25, minimum=1)
+EMAIL_HOST_USER = os.environ.get("EMAIL_HOST_USER") or ""
+EMAIL_HOST_PASSWORD = envsecret("EMAIL_HOST_PASSWORD")
+EMAIL_USE_TLS = envbool("EMAIL_USE_TLS", False)
+EMAIL_TIMEOUT = 15
+DEFAULT_FROM_EMAIL = os.environ.get("DEFAULT_FROM_EMAIL") or "sandbox-platform@localhost"
+
 # --- RAGFlow's own variables: initial values of the runtimes -------------------------------------------
 
 RAGFLOW_ALLOW_UNAUTHENTICATED = envbool("SANDBOX_EXECUTOR_MANAGER_ALLOW_UNAUTHENTICATED", False)

@@ -30,6 +30,9 @@ def environment() -> dict[str, str]:
     values["DJANGO_DEBUG"] = "True"
     # The stack's directory belongs to another user.
     values["SANDBOX_EGRESS_DIR"] = str(ROOT / ".dev" / "doors")
+    # A key and a file of heads of its own, beside the database.
+    values["SANDBOX_SEAL_KEY_FILE"] = str(ROOT / ".dev" / "seal" / "seal.key")
+    values["SANDBOX_HEADS_FILE"] = str(ROOT / ".dev" / "heads.jsonl")
     # Use a separate node name: beside a running stack, each keeper must see only its own sandboxes.
     values["SANDBOX_NODE"] = stack.node() + stack.DEV_SUFFIX
     env = {**values, "SANDBOX_LISTEN": "127.0.0.1", **os.environ, "PYTHONUNBUFFERED": "1"}

@@ -14,6 +14,7 @@ from django.test import Client as Browser
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker, Settings
 
+from audit.keys import KeyFile, write_new
 from clients.models import Client
 from console import roles
 from executions.models import Execution, Outcome, Status
@@ -69,8 +70,18 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
         )
 
 
+@pytest.fixture(scope="session")
+def private_key(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("session-key") / "seal.key"
+    KeyFile.make(path)
+    return path.read_bytes()
+
+
 @pytest.fixture(autouse=True)
-def settings_of_tests(settings: Settings) -> None:
+def settings_of_tests(settings: Settings, private_key: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+    # Beside the key is the head that it signed last: a folder for each test.
+    settings.SANDBOX_SEAL_KEY_FILE = str(tmp_path_factory.mktemp("seal") / "seal.key")
+    write_new(Path(settings.SANDBOX_SEAL_KEY_FILE), private_key)
     # Otherwise WhiteNoise warns of the folder that only the image build fills.
     settings.WHITENOISE_AUTOREFRESH = True
     # The real one takes half a second on purpose.

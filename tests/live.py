@@ -102,6 +102,8 @@ class Platform:
             "ADMIN_PASSWORD": "correct horse battery staple",
             "SANDBOX_WORKERS": "4",
             "SANDBOX_BUILD_CONFIG": str(self.folder / "build-config"),
+            "SANDBOX_SEAL_KEY_FILE": str(self.folder / "seal" / "seal.key"),
+            "SANDBOX_HEADS_FILE": str(self.folder / "heads.jsonl"),
             "SANDBOX_BUILT_RUNTIMES": ",".join(offered_runtimes()),
         }
         return {**os.environ, **ours, **self._environment}

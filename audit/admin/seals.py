@@ -29,6 +29,8 @@ class SealAdmin(ReadOnlyAdmin[Seal]):
         "previous",
         "hash",
         "created_at",
+        "key",
+        "statement",
         "covered",
     )
     readonly_fields = ("covered",)

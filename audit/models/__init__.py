@@ -12,12 +12,13 @@ from audit.models.changes import (
     TrailEntry,
 )
 from audit.models.retention import ExecutionPart, PurgeRecord, RetentionPolicy
-from audit.models.seals import Leaf, Pending, Seal
+from audit.models.seals import HeadDestination, Leaf, Pending, Seal, SealingFailure, SealKey
 
 __all__ = [
     "ClientEvent",
     "EgressRuleEvent",
     "ExecutionPart",
+    "HeadDestination",
     "Leaf",
     "Pending",
     "PurgeRecord",
@@ -27,6 +28,8 @@ __all__ = [
     "RuntimeBuildEvent",
     "RuntimeEvent",
     "Seal",
+    "SealKey",
+    "SealingFailure",
     "SeccompActivationEvent",
     "SeccompProfileEvent",
     "SeccompRevisionEvent",

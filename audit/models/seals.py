@@ -1,5 +1,6 @@
 import hashlib
 import json
+from typing import Any
 
 from django.db import models
 
@@ -17,6 +18,15 @@ class Seal(models.Model):
     previous = models.CharField("hash of the previous seal", max_length=64, blank=True)
     hash = models.CharField(max_length=64)
     created_at = models.DateTimeField()
+    # Seals made before there were keys have neither key nor signature.
+    key = models.CharField("key's fingerprint", max_length=64, blank=True)
+    signature = models.BinaryField(null=True)
+    # What the sealing process states about the seals before this one, under the names below.
+    statement = models.JSONField(null=True)
+
+    # Statements, each about one head: up to it, seals have no signature; it was made, and a backup replaced it.
+    UNSIGNED = "unsigned"
+    RESTORED = "restored"
 
     class Meta:
         ordering = ["-sequence"]
@@ -24,8 +34,17 @@ class Seal(models.Model):
     def __str__(self) -> str:
         return f"seal {self.sequence}"
 
+    @property
+    def head(self) -> str:
+        return f"{self.sequence}:{self.hash}"
+
+    @property
+    def signed(self) -> bytes:
+        """Return the bytes that the signature is about. The prefix keeps it from passing for another one's."""
+        return f"sandbox-platform seal\n{self.head}\n".encode()
+
     def computed_hash(self) -> str:
-        content = {
+        content: dict[str, Any] = {
             "sequence": self.sequence,
             "period_from": self.period_from and self.period_from.isoformat(),
             "period_to": self.period_to.isoformat(),
@@ -35,7 +54,65 @@ class Seal(models.Model):
             "previous": self.previous,
             "created_at": self.created_at.isoformat(),
         }
+        if self.key:
+            content |= {"key": self.key, "statement": self.statement}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class SealKey(models.Model):
+    """A public key that signs seals from a time on. All but the first are signed by the key before them."""
+
+    fingerprint = models.CharField(max_length=64, unique=True)
+    public_key = models.BinaryField()
+    used_from = models.DateTimeField()
+    previous = models.CharField(max_length=64, blank=True)
+    # Null: the first key, or a key after the loss of the one before.
+    signature = models.BinaryField(null=True)
+
+    class Meta:
+        ordering = ["id"]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"key {self.fingerprint[:16]}…"
+
+
+def introduction(key: SealKey) -> bytes:
+    """Return the bytes with which a key introduces the next one. It signs them."""
+    words = (key.fingerprint, key.previous, key.used_from.isoformat())
+    return "\n".join(("sandbox-platform seal key", *words, "")).encode()
+
+
+class SealingFailure(models.Model):
+    """Why a node does not seal now. The row goes with the next seal."""
+
+    node = models.CharField(max_length=100, primary_key=True)
+    at = models.DateTimeField()
+    reason = models.TextField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.node}: {self.reason}"
+
+
+class HeadDestination(models.Model):
+    """How far the heads of seals have left the machine, for one destination."""
+
+    name = models.CharField(max_length=120, primary_key=True)
+    # The newest seal whose head has left.
+    delivered = models.PositiveBigIntegerField(default=0)
+    delivered_at = models.DateTimeField(null=True)
+    attempts = models.PositiveIntegerField(default=0, help_text="Failed attempts since the last success.")
+    next_attempt_at = models.DateTimeField(null=True)
+    error = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Leaf(models.Model):
@@ -48,6 +125,9 @@ class Leaf(models.Model):
     code = models.BinaryField(null=True)
     output = models.BinaryField(null=True)
     artifacts = models.BinaryField(null=True)
+    # Whose the execution was and when it ended: verification asks them of a purge, after which the row is gone.
+    client = models.BigIntegerField(null=True)
+    ended_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["source", "row_id"], name="leaf_row_once")]

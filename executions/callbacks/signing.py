@@ -30,7 +30,11 @@ def _key(client: Client | None, version: int) -> bytes:
 def secret_of(client: Client | None) -> str:
     """Return the client's secret, in the form that Standard Webhooks libraries take."""
     version = client.callback_secret_version if client else 0
-    return PREFIX + base64.b64encode(_key(client, version)).decode()
+    return as_secret(_key(client, version))
+
+
+def as_secret(key: bytes) -> str:
+    return PREFIX + base64.b64encode(key).decode()
 
 
 def rotate(client: Client) -> None:
@@ -40,12 +44,16 @@ def rotate(client: Client) -> None:
 
 
 def headers(client: Client | None, *, message_id: str, body: bytes, now: datetime) -> dict[str, str]:
+    return signed_headers(_keys(client, now), message_id=message_id, body=body, now=now)
+
+
+def signed_headers(keys: list[bytes], *, message_id: str, body: bytes, now: datetime) -> dict[str, str]:
     timestamp = str(int(now.timestamp()))
     signed = b".".join((message_id.encode(), timestamp.encode(), body))
     return {
         "webhook-id": message_id,
         "webhook-timestamp": timestamp,
-        "webhook-signature": " ".join(_signature(key, signed) for key in _keys(client, now)),
+        "webhook-signature": " ".join(_signature(key, signed) for key in keys),
     }
 
 

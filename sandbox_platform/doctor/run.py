@@ -29,6 +29,8 @@ CHECKS: dict[str, Callable[[str], Check]] = {
     "migrations": database.migrated,
     "clock": database.clock,
     "seals": history.seals,
+    "seal key": history.seal_key,
+    "seal heads": history.seal_heads,
     "history triggers": history.guards,
     "workers": service.workers,
     "queue": service.queue,

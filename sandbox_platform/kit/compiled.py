@@ -37,7 +37,7 @@ class Compiled(Generic[M]):
         mine = copy(compiler)
         mine.connection = connection
         mine.as_sql = lambda *_, **__: (sql, bound)
-        once = SimpleNamespace(
+        once: Any = SimpleNamespace(
             query=SimpleNamespace(get_compiler=lambda **_: mine),
             db=connection.alias,
             model=self._model,

@@ -244,6 +244,22 @@ def doctor() -> int:
     return subprocess.run([python, "manage.py", "doctor"], cwd=ROOT, env=environment, check=False).returncode
 
 
+def seal_key() -> str:
+    """Return the fingerprint of the first key that signs seals."""
+    done = run(compose("exec", "-T", "keeper", "python3", "manage.py", "seal_key", "--make"))
+    return (
+        done.stdout.split()[0] if done.returncode == 0 and done.stdout.strip() else "no key yet: see make doctor"
+    )
+
+
+def heads(settings: dict[str, str]) -> str:
+    """Say where the heads of seals go, and what else there is."""
+    ways = [way for way in ("file", "mail", "webhook", "syslog") if settings.get(f"SANDBOX_HEADS_{way.upper()}")]
+    others = "to send them off this machine: SANDBOX_HEADS_MAIL, _WEBHOOK or _SYSLOG in .env, then make restart"
+    found = f"heads of seals go by {', '.join(ways)}" if ways else "heads of seals go nowhere"
+    return found if {*ways} - {"file"} else f"{found}; {others}"
+
+
 def report() -> None:
     settings = envfile.settings()
     token, port = settings["SANDBOX_EXECUTOR_MANAGER_API_TOKEN"], settings["SANDBOX_EXECUTOR_MANAGER_PORT"]
@@ -257,6 +273,9 @@ Sandbox Platform is running.
             to change it: docker exec -it {container} python3 manage.py changepassword {admin}
   API       {url}/run
   Token     {token}
+  Seals     {seal_key()}
+            the fingerprint of the first key: note it elsewhere, for verify_audit --key (docs/audit.md)
+  Heads     {heads(settings)}
 
 RAGFlow, current releases: in docker/.env
   SANDBOX_ENABLED=1

@@ -20,6 +20,7 @@ HISTORY = (
     "executions_inputfile",
     "audit_seal",
     "audit_leaf",
+    "audit_sealkey",
     "audit_pending",
     "audit_purgerecord",
     "audit_runtimebuildevent",
@@ -66,14 +67,16 @@ def test_event_cannot_be_made_up(python_runtime: Runtime) -> None:
     refused("INSERT INTO audit_runtimeevent SELECT * FROM made_up", match="only triggers")
 
 
-@pytest.mark.parametrize("table", ["audit_seal", "audit_leaf"])
+@pytest.mark.parametrize("table", ["audit_seal", "audit_leaf", "audit_sealkey"])
 def test_seal_and_leaves_are_never_deleted(make_execution: MakeExecution, table: str) -> None:
     make_execution()
     sealing.seal()
     refused(f"DELETE FROM {table}")
 
 
-@pytest.mark.parametrize("change", ["audit_seal SET hash = ''", "audit_leaf SET metadata = ''"])
+@pytest.mark.parametrize(
+    "change", ["audit_seal SET hash = ''", "audit_leaf SET metadata = ''", "audit_sealkey SET previous = 'x'"]
+)
 def test_seal_and_leaves_never_change(make_execution: MakeExecution, change: str) -> None:
     make_execution()
     sealing.seal()

@@ -36,7 +36,11 @@ REWRITTEN = {
     "django_migrations", "django_content_type", "django_q_ormq", "django_q_task", "executions_execution",
     "executions_sandbox",
 }  # fmt: skip
-ADDED = {"sandboxes_wait"}
+REWRITTEN |= {
+    "audit_seal",
+    "audit_leaf",
+}  # they got columns; that their rows are the same is what verification shows
+ADDED = {"sandboxes_wait", "audit_sealkey", "audit_sealingfailure", "audit_headdestination"}
 FAILED_TASK = """
     INSERT INTO django_q_task (id, name, func, args, result, started, stopped, success, attempt_count)
     VALUES ('failed', 'doctor', 'console.doctor.examine', %s, %s, now(), now(), false, 1)
@@ -50,11 +54,14 @@ def binary(name: str) -> Path:
 
 
 class Database:
-    def __init__(self, server: EmbeddedPostgres) -> None:
-        self.server = server
+    def __init__(self, server: EmbeddedPostgres, key: Path) -> None:
+        self.server, self.key = server, key
 
     def manage(self, *words: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "DATABASE_URL": self.server.url, "DJANGO_SECRET_KEY": SECRET_KEY}
+        environment = {
+            **os.environ, "DATABASE_URL": self.server.url, "DJANGO_SECRET_KEY": SECRET_KEY,
+            "SANDBOX_SEAL_KEY_FILE": str(self.key),
+        }  # fmt: skip
         command = [sys.executable, "manage.py", *words]
         return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
@@ -89,7 +96,7 @@ def restored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
         sql = gzip.decompress(DUMP.read_bytes())
         restore = [binary("psql"), "-q", "-v", "ON_ERROR_STOP=1", server.url]
         subprocess.run(restore, input=sql, check=True, capture_output=True)
-        database = Database(server)
+        database = Database(server, tmp_path_factory.mktemp("seal") / "seal.key")
         database.sql(FAILED_TASK, dbsafe_encode(("admin",)), dbsafe_encode("boom"))
         yield database
     finally:
@@ -147,9 +154,24 @@ def test_no_row_is_lost_or_changed(upgraded: Database, before: dict[str, Any]) -
     assert kept == before["executions"]
 
 
-def test_the_seals_verify(upgraded: Database) -> None:
-    done = upgraded.manage("verify_audit")
+@pytest.fixture(scope="module")
+def signed(upgraded: Database) -> Database:
+    """As the keeper does within a minute of its start."""
+    done = upgraded.manage("shell", "-v0", "-c", "from audit.jobs import run_due; run_due()")
+    assert done.returncode == 0, done.stderr
+    return upgraded
+
+
+def test_the_first_signed_seal_vouches_for_those_of_0_1(signed: Database) -> None:
+    old, first = signed.sql("SELECT * FROM audit_seal ORDER BY sequence")[-2:]
+    assert (old["key"], first["statement"]) == ("", {"unsigned": f"{old['sequence']}:{old['hash']}"})
+
+
+def test_the_seals_verify(signed: Database) -> None:
+    (key,) = signed.sql("SELECT fingerprint FROM audit_sealkey")
+    done = signed.manage("verify_audit", "--key", key["fingerprint"])
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "was sealed without a key" in done.stdout
     assert "All rows match their seals" in done.stdout
 
 
@@ -216,13 +238,13 @@ def test_changes_are_still_recorded(upgraded: Database) -> None:
     assert upgraded.sql(count)[0]["count"] == earlier + 1
 
 
-def test_a_new_seal_is_made_and_verifies(upgraded: Database) -> None:
-    upgraded.sql("UPDATE executions_client SET enabled = NOT enabled WHERE name = 'agent two'")
+def test_a_new_seal_is_made_and_verifies(signed: Database) -> None:
+    signed.sql("UPDATE executions_client SET enabled = NOT enabled WHERE name = 'agent two'")
     seals = "SELECT max(sequence) AS newest FROM audit_seal"
-    earlier = upgraded.sql(seals)[0]["newest"]
-    assert upgraded.manage("seal").returncode == 0
-    assert upgraded.sql(seals)[0]["newest"] == earlier + 1
-    assert "All rows match their seals" in upgraded.manage("verify_audit").stdout
+    earlier = signed.sql(seals)[0]["newest"]
+    assert signed.manage("seal").returncode == 0
+    assert signed.sql(seals)[0]["newest"] == earlier + 1
+    assert "All rows match their seals" in signed.manage("verify_audit").stdout
 
 
 def test_the_trail_shows_entries_of_0_1_under_the_new_label(upgraded: Database) -> None:

@@ -91,3 +91,16 @@ def test_a_failed_dump_ends_the_upgrade_and_leaves_no_file(fake_compose: Callabl
         stack.migrate_from_0_1()
     assert list(checkout.glob("backup-*")) == []
     assert "migrate_from_0_1" not in (checkout / "calls").read_text()
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"SANDBOX_HEADS_FILE": "/heads.jsonl"}, "by file; to send them off this machine: SANDBOX_HEADS_MAIL"),
+        ({"SANDBOX_HEADS_FILE": ""}, "go nowhere; to send them off this machine"),
+        ({"SANDBOX_HEADS_FILE": "/heads.jsonl", "SANDBOX_HEADS_SYSLOG": "udp://log"}, "go by file, syslog"),
+    ],
+)
+def test_summary_offers_a_place_off_this_machine_for_heads(values: dict[str, str], said: str) -> None:
+    assert said in stack.heads(values)
+    assert ("off this machine" in stack.heads(values)) == ("SANDBOX_HEADS_SYSLOG" not in values)

@@ -9,7 +9,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from audit import sealing
+from audit import keys
 from inspections import services as inspections
 from sandbox_platform.kit import liveness
 from sandbox_platform.kit.locks import Lock, node_key
@@ -69,7 +69,7 @@ def test_sealing_and_the_callbacks_do_not_know_each_other(other: psycopg.Connect
     assert liveness.callbacks_alive() == 1
     with connection.cursor() as cursor:
         cursor.execute("BEGIN")
-        assert sealing._lock(wait=False)
+        assert keys.lock(wait=False)
         cursor.execute("ROLLBACK")
     held = other.execute("SELECT classid FROM pg_locks WHERE locktype = 'advisory'").fetchall()
     assert held == [(Lock.CALLBACKS.value,)]

@@ -1,63 +1,19 @@
-"""Walk the chain of seals and compare every sealed row with its hashes."""
+"""Compare the sealed rows with their hashes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import connection
+from django.utils import timezone
 
 from audit.models import ExecutionPart, Seal
 from audit.sealing import root, stream
-from audit.sources import BESIDE, LATER, PARTS, SOURCES, Columns, Source, blank_hash
-
-# Tolerance for clock skew and late commits before a row counts as back-dated.
-SKEW = timedelta(hours=1)
-EXECUTIONS = SOURCES[0]
+from audit.sources import BESIDE, EXECUTIONS, LATER, PARTS, SOURCES, Columns, Source, blank_hash
+from audit.verification.findings import SKEW, Finding
 
 
-@dataclass(frozen=True)
-class Finding:
-    table: str
-    row: str
-    problem: str
-    seal: Seal | None = None
-
-    def __str__(self) -> str:
-        where = f"{self.table} {self.row}".strip()
-        if self.seal:
-            begin = f"{self.seal.period_from:%Y-%m-%d %H:%M:%S}" if self.seal.period_from else "the beginning"
-            where += f" (seal {self.seal.sequence}, {begin} to {self.seal.period_to:%Y-%m-%d %H:%M:%S})"
-        return f"{where}: {self.problem}"
-
-
-def verify(*, head: tuple[int, str] | None = None) -> Iterator[Finding]:
-    """Yield every mismatch. `head`: number and hash of a seal that was noted outside the database."""
-    previous = None
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL TimeZone TO 'UTC'")
-        for seal in Seal.objects.order_by("sequence").iterator(chunk_size=100):
-            yield from _check_link(seal, previous)
-            yield from _check_content(seal)
-            previous = seal
-        if head:
-            yield from _check_head(*head)
-        yield from _check_strays()
-        for source in SOURCES:
-            yield from _check_unsealed(source)
-
-
-def _check_link(seal: Seal, previous: Seal | None) -> Iterator[Finding]:
-    expected = previous.sequence + 1 if previous else 1
-    if seal.sequence != expected:
-        missing = str(expected) if seal.sequence == expected + 1 else f"{expected} to {seal.sequence - 1}"
-        yield Finding("audit_seal", missing, "missing: deleted", seal)
-    elif seal.previous != (previous.hash if previous else ""):
-        yield Finding("audit_seal", str(seal.sequence), "not chained to the seal before it", seal)
-
-
-def _check_content(seal: Seal) -> Iterator[Finding]:
+def check_content(seal: Seal) -> Iterator[Finding]:
     if seal.computed_hash() != seal.hash:
         # A changed seal is no evidence about its leaves and their columns.
         problem = "changed: its hash does not match its content; its rows are not checked"
@@ -69,20 +25,12 @@ def _check_content(seal: Seal) -> Iterator[Finding]:
 
 
 def _check_root(seal: Seal) -> Iterator[Finding]:
-    found, count = root(seal.sequence)
+    found, count = root(seal)
     if count != seal.count:
         problem = f"has {count} leaves where {seal.count} were sealed"
         yield Finding("audit_leaf", f"of seal {seal.sequence}", problem, seal)
     elif found != seal.root:
         yield Finding("audit_leaf", f"of seal {seal.sequence}", "changed: they do not match the seal's root", seal)
-
-
-def _check_head(sequence: int, hash_: str) -> Iterator[Finding]:
-    seal = Seal.objects.filter(sequence=sequence).first()
-    if seal is None:
-        yield Finding("audit_seal", str(sequence), "missing, but noted outside the database")
-    elif seal.hash != hash_.lower():
-        yield Finding("audit_seal", str(sequence), "differs from the seal noted outside the database", seal)
 
 
 def _check_rows(source: Source, seal: Seal) -> Iterator[Finding]:
@@ -163,7 +111,7 @@ def _existing(table: str) -> set[str]:
         return {column.name for column in connection.introspection.get_table_description(cursor, table)}
 
 
-def _check_strays() -> Iterator[Finding]:
+def check_strays() -> Iterator[Finding]:
     """Yield leaves whose seal is missing, and pending rows that were deleted before they were sealed."""
     sql = """
         SELECT seal, count(*) FROM audit_leaf l
@@ -180,7 +128,8 @@ def _check_strays() -> Iterator[Finding]:
             yield Finding(source.table, row_id, "deleted before it was sealed")
 
 
-def _check_unsealed(source: Source) -> Iterator[Finding]:
+def check_unsealed(source: Source, last: Seal | None) -> Iterator[Finding]:
+    """Yield rows that no seal will cover, and rows that wait for their seal with a time outside its period."""
     sql = f"""
         SELECT t."{source.key}"::text FROM {source.table} t WHERE {source.final}
         AND NOT EXISTS (
@@ -190,3 +139,10 @@ def _check_unsealed(source: Source) -> Iterator[Finding]:
     """
     for (row_id,) in stream(sql, [source.table, source.table]):
         yield Finding(source.table, row_id, "neither sealed nor pending: inserted past the triggers")
+    sql = f"""
+        SELECT p.row_id, {source.ended} FROM audit_pending p JOIN {source.table} t ON {source.join("p.row_id")}
+        WHERE p.source = %s AND ({source.ended} < %s OR {source.ended} > %s)
+    """
+    now = timezone.now()
+    for row_id, ended in stream(sql, [source.table, last and last.period_to - SKEW, now + SKEW]):
+        yield Finding(source.table, row_id, f"back-dated: it claims {ended:%Y-%m-%d %H:%M:%S}")

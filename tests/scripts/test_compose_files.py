@@ -1,0 +1,44 @@
+"""What the Compose files give to which service."""
+
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.live import ROOT
+
+KEY_FOLDER = "/var/lib/sandbox-platform/seal"
+HEADS_FOLDER = "/var/lib/sandbox-platform/heads"
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, dict[str, Any]]:
+    loaded = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def mounts(service: dict[str, Any], folder: str) -> list[str]:
+    return [mount for mount in service.get("volumes", []) if f":{folder}" in mount]
+
+
+def test_only_the_keeper_has_the_key_of_the_seals(services: dict[str, dict[str, Any]]) -> None:
+    assert [name for name, service in services.items() if mounts(service, KEY_FOLDER)] == ["keeper"]
+    named = [name for name, each in services.items() if "SANDBOX_SEAL_KEY_FILE" in each.get("environment", {})]
+    assert named == ["keeper"]
+
+
+def test_only_the_keeper_writes_the_heads(services: dict[str, dict[str, Any]]) -> None:
+    found = {name: mounts(service, HEADS_FOLDER) for name, service in services.items()}
+    assert {name: mount.endswith(":ro") for name, many in found.items() for mount in many} == {
+        "worker": True,
+        "keeper": False,
+    }
+
+
+@pytest.mark.parametrize("folder", [KEY_FOLDER, HEADS_FOLDER])
+def test_the_image_has_the_folder_whose_owner_a_new_volume_gets(folder: str) -> None:
+    assert (
+        f"install -d -o platform -m 07{'00' if folder == KEY_FOLDER else '55'} {folder}"
+        in (ROOT / "Dockerfile").read_text()
+    )
