@@ -323,8 +323,10 @@ SANDBOX_IMAGE_DISK_BYTES = envmemory("SANDBOX_IMAGE_DISK", "20g")
 # mount of the host's.
 SANDBOX_CGROUP_ROOT = Path(os.environ.get("SANDBOX_CGROUP_ROOT") or "/sys/fs/cgroup")
 SANDBOX_WORKERS = envint("SANDBOX_WORKERS", 8, minimum=1)
-# Sandboxes started at the same time. More than two per core only slows all of them down.
-SANDBOX_STARTS = envint("SANDBOX_STARTS", 2 * (os.cpu_count() or 1), minimum=1)
+# Sandboxes started at the same time. A start of the direct engine is busy from beginning to end, so more than one per
+# core only makes whoever waits for the first of them wait longer. Docker's pauses in between.
+STARTS_PER_CORE = {"direct": 1, "docker": 2}[SANDBOX_ENGINE]
+SANDBOX_STARTS = envint("SANDBOX_STARTS", STARTS_PER_CORE * (os.cpu_count() or 1), minimum=1)
 # Maximum wait of an accepted execution for a free worker. Then it is cancelled (queue timeout).
 SANDBOX_QUEUE_TIMEOUT_MS = envduration("SANDBOX_QUEUE_TIMEOUT", "10m")
 
