@@ -130,7 +130,8 @@ DATABASES["default"]["OPTIONS"]["options"] = (
 )
 if pool_size := envint("SANDBOX_WEB_DB_POOL", 0):
     DATABASES["default"]["CONN_MAX_AGE"] = 0
-    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 2, "max_size": pool_size, "timeout": 30}
+    # Short, because a request that waits for a connection occupies a thread: while Postgres is away they would all wait.
+    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 2, "max_size": pool_size, "timeout": 10}
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_PASSWORD_VALIDATORS = [

@@ -32,6 +32,8 @@ def summary(execution: Execution) -> dict[str, Any]:
         "status": execution.status,
         "outcome": execution.outcome,
         "message": execution.message,
+        "started": execution.may_have_started,
+        "requeues": execution.requeues,
         "exit_code": execution.exit_code,
         "signal": execution.signal,
         "result": json.loads(result) if result is not None and not cut else None,

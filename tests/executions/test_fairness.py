@@ -27,7 +27,7 @@ STARTED_BEFORE_B = """
 def few_workers(tmp_path: Path) -> Iterator[Platform]:
     running = Platform(tmp_path, SANDBOX_WORKERS=str(WORKERS))
     try:
-        running.start()
+        running.start("python")
         running.manage("shell", "-c", CLIENTS)
         yield running
     finally:

@@ -135,9 +135,8 @@ class Survivor:
 def module_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     running = Platform(tmp_path_factory.mktemp("resilience"), SANDBOX_TIMEOUT="30s", SANDBOX_WORKERS=str(WORKERS))
     try:
-        running.start()
+        running.start("python")
         running.sql(WITNESS)
-        running.sql("UPDATE runtimes_runtime SET enabled = false WHERE slug = 'nodejs'")
         yield running
     finally:
         node_is_empty_after(running)

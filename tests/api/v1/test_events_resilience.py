@@ -15,7 +15,7 @@ pytestmark = pytest.mark.needs_docker
 LINES = 40
 COUNTS = f"import time\nfor i in range({LINES}):\n    print(i, flush=True)\n    time.sleep(0.25)"
 EXPECTED = "".join(f"{i}\n" for i in range(LINES))
-AWAY_S = 35  # longer than the web process waits for a connection; the program ends meanwhile
+AWAY_S = 13  # longer than the web process waits for a connection; the program ends meanwhile
 ENOUGH = 5  # events, and it is in the midst of it
 
 

@@ -35,7 +35,7 @@ CLIENTS = """
 from clients.models import Client, Role
 for role in Role:
     Client.objects.create_with_token(
-        role, role.value * 4, role=role, max_runs_per_minute=30, max_open_executions=12, max_wall_time_ms=2000
+        role, role.value * 4, role=role, max_runs_per_minute=12, max_open_executions=12, max_wall_time_ms=2000
     )
 """
 # One build at a time on a node, and this one lasts as long as Postgres: what is asked for are random names of
@@ -52,7 +52,7 @@ ENDLESS_BUILD = """
 def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     running = Platform(tmp_path_factory.mktemp("fuzzed"), SANDBOX_WORKERS="2")
     try:
-        running.start()
+        running.start("python", "nodejs")
         running.manage("shell", "-c", CLIENTS)
         # The name that generated texts begin with.
         running.sql("UPDATE runtimes_runtime SET aliases = aliases || '{0}' WHERE slug = 'python'")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from executions.callbacks import payload
-from executions.models import Execution
+from executions.models import Execution, Outcome, Status
 
 pytestmark = pytest.mark.django_db
 MakeExecution = Callable[..., Execution]
@@ -38,3 +38,10 @@ def test_a_large_result_is_left_out_and_says_so(make_execution: MakeExecution) -
 
 def test_a_lone_surrogate_in_the_result_is_sent_as_it_came(make_execution: MakeExecution) -> None:
     assert data(make_execution(result='"\\ud800"'))["result"] == "\ud800"
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_receiver_learns_whether_a_retry_is_safe(make_execution: MakeExecution, started: bool) -> None:
+    ended = make_execution(status=Status.PLATFORM_ERROR, outcome=Outcome.WORKER_LOST, started=started, requeues=3)
+    told = data(ended)
+    assert (told["started"], told["requeues"]) == (started, 3)
