@@ -130,7 +130,7 @@ DATABASES["default"]["OPTIONS"]["options"] = (
 )
 if pool_size := envint("SANDBOX_WEB_DB_POOL", 0):
     DATABASES["default"]["CONN_MAX_AGE"] = 0
-    # Short, because a request that waits for a connection occupies a thread: while Postgres is away they would all wait.
+    # Short: a request that waits for a connection holds a thread, and while Postgres is away all of them would wait.
     DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 2, "max_size": pool_size, "timeout": 10}
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
