@@ -1,7 +1,7 @@
 """django-q2's cluster, extended to survive the sudden death of its own processes.
 
-Its sentinel, guard and queue are used. What it does with a task is replaced: it would unpickle rows of the database
-and call the function that they name (see tasks.py), and hands each result to a process that stores nothing here.
+Its sentinel and guard are used. What it does with a task is replaced: django-q2 unpickles rows of the database, calls
+the functions that they name (see tasks.py), and passes each result to one more process, which here would store nothing.
 """
 
 import contextlib
@@ -96,18 +96,18 @@ class Broker(Protocol):
         """Return the taken tasks as (id, payload)."""
 
 
-def push(tasks: HandOver, stop: Any, broker: Broker) -> None:
+def push(handover: HandOver, stop: Any, broker: Broker) -> None:
     """Hand the queue's tasks to the workers until the event `stop` is set. Runs in a process of its own."""
     while not stop.is_set():
         for _, payload in broker.dequeue() or ():
-            tasks.put(payload)
+            handover.put(payload)
 
 
-def work(tasks: HandOver, queue: str, timer: Any, warm: Callable[[], None] | None) -> None:
+def work(handover: HandOver, queue: str, timer: Any, warm: Callable[[], None] | None) -> None:
     """Run tasks one after the other. Returns after STOP, an overdue task, or so many that the process is renewed."""
     if warm:
         warm()
-    for number, payload in enumerate(iter(tasks.get, STOP), 1):
+    for number, payload in enumerate(iter(handover.get, STOP), 1):
         close_old_connections()
         timer.value = Conf.TIMEOUT + GUARD_GRACE_S
         in_time = run_task(payload, queue)
