@@ -24,11 +24,12 @@ from django.utils.crypto import salted_hmac
 from audit.keys import give_to_owner_of_folder
 from audit.models import HeadDestination, Seal
 from executions.callbacks import sender, signing
+from sandbox_platform.kit.services import Service
 from sandbox_platform.kit.tasks import Task
 
 logger = logging.getLogger(__name__)
 
-DELIVER = Task("deliver head", "audit.heads.deliver", queue=settings.CALLBACK_CLUSTER)
+DELIVER = Task("deliver head", "audit.heads.deliver", senders=[Service.KEEPER], queue=settings.CALLBACK_CLUSTER)
 FILE, MAIL, WEBHOOK, SYSLOG = "file", "mail", "webhook", "syslog"
 # Most heads in one message.
 BATCH = 100

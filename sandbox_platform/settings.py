@@ -116,6 +116,14 @@ DATABASES = {
 }
 if DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
     raise ImproperlyConfigured("DATABASE_URL: Postgres is required (LISTEN/NOTIFY, SKIP LOCKED, triggers)")
+# A URL without a password gets both from here: the role of the service that this process is, and its password. One with
+# a password is used as it is, by all services; without SANDBOX_SERVICE (migrations) its role must own the tables.
+SANDBOX_DATABASE_ROLE_PREFIX = os.environ.get("SANDBOX_DATABASE_ROLE_PREFIX") or "sandbox"
+DATABASE_IS_SHARED = bool(DATABASES["default"]["PASSWORD"])
+if not DATABASE_IS_SHARED:
+    if service := envchoice("SANDBOX_SERVICE", "", ("", "web", "worker", "keeper", "callbacks", "egress")):
+        DATABASES["default"]["USER"] = f"{SANDBOX_DATABASE_ROLE_PREFIX}_{service}"
+    DATABASES["default"]["PASSWORD"] = envsecret("DATABASE_PASSWORD")
 # Each process keeps one connection. The web process is the exception: its threads share a pool (see gunicorn.py) and
 # return their connection while they wait for a result, as most of them do.
 DATABASES["default"]["CONN_MAX_AGE"] = None
