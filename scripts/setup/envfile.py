@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from scripts.setup import secret_files
 from scripts.setup.docker import socket_path
 from scripts.setup.host import ROOT, step
 
@@ -29,9 +30,12 @@ def docker_gid() -> str:
         return ""
 
 
+# The services that have a role of their own in Postgres.
+SERVICES = ("WEB", "WORKER", "KEEPER", "CALLBACKS", "EGRESS")
 # urlsafe: the values are used in a database URL, in `http://ragflow:TOKEN@host`, and unquoted in this file.
 GENERATED: dict[str, Callable[[], str]] = {
     "POSTGRES_PASSWORD": lambda: secrets.token_urlsafe(24),
+    **{f"SANDBOX_DATABASE_{service}_PASSWORD": lambda: secrets.token_urlsafe(24) for service in SERVICES},
     "DJANGO_SECRET_KEY": lambda: secrets.token_urlsafe(50),
     "ADMIN_PASSWORD": lambda: secrets.token_urlsafe(15),
     "SANDBOX_EXECUTOR_MANAGER_API_TOKEN": lambda: "sbx_" + secrets.token_urlsafe(32),
@@ -109,6 +113,7 @@ def ensure() -> None:
         else:
             current.note("complete")
         ENV.chmod(0o600)
+        secret_files.write(settings())
 
 
 def write_private(path: Path, text: str) -> None:

@@ -42,3 +42,28 @@ def test_the_image_has_the_folder_whose_owner_a_new_volume_gets(folder: str) -> 
         f"install -d -o platform -m 07{'00' if folder == KEY_FOLDER else '55'} {folder}"
         in (ROOT / "Dockerfile").read_text()
     )
+
+
+SERVICES = ("web", "worker", "keeper", "callbacks", "egress")
+
+
+def secrets(service: dict[str, Any]) -> dict[str, str]:
+    """The service's secrets by the name that it sees."""
+    named = [{"source": each} if isinstance(each, str) else each for each in service.get("secrets", [])]
+    return {each.get("target", each["source"]): each["source"] for each in named}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_has_its_own_password_of_the_database_only(
+    services: dict[str, dict[str, Any]], name: str
+) -> None:
+    assert services[name]["environment"]["SANDBOX_SERVICE"] == name
+    found = {source for source in secrets(services[name]).values() if source.startswith("database_")}
+    assert found == {"database_url", f"database_{name}"}
+    assert secrets(services[name])["database_password"] == f"database_{name}"
+
+
+def test_only_migrations_and_postgres_have_the_owner_s_password(services: dict[str, dict[str, Any]]) -> None:
+    holders = {name for name, each in services.items() if "database_owner" in secrets(each).values()}
+    assert holders == {"migrate", "postgres"}
+    assert "SANDBOX_SERVICE" not in services["migrate"]["environment"]

@@ -65,6 +65,8 @@ def test_the_shipped_example_gives_every_secret_a_value() -> None:
     values = envfile.parse(envfile.complete("", example, envfile.GENERATED)[0])
     for name in (
         "POSTGRES_PASSWORD",
+        "SANDBOX_DATABASE_WEB_PASSWORD",
+        "SANDBOX_DATABASE_EGRESS_PASSWORD",
         "DJANGO_SECRET_KEY",
         "ADMIN_PASSWORD",
         "SANDBOX_EXECUTOR_MANAGER_API_TOKEN",
