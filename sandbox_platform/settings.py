@@ -139,6 +139,11 @@ DATABASES["default"]["OPTIONS"]["options"] = (
 if pool_size := envint("SANDBOX_WEB_DB_POOL", 0):
     DATABASES["default"]["CONN_MAX_AGE"] = 0
     DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 2, "max_size": pool_size, "timeout": 30}
+    # The web shares few connections between all callers: none may hold one for long. Exports read page by page.
+    DATABASES["default"]["OPTIONS"]["options"] += (
+        f" -c statement_timeout={envduration('SANDBOX_WEB_STATEMENT_TIMEOUT', '30s')}"
+        f" -c idle_in_transaction_session_timeout={envduration('SANDBOX_WEB_IDLE_TIMEOUT', '1m')}"
+    )
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_PASSWORD_VALIDATORS = [
