@@ -19,7 +19,6 @@ from django.conf import settings
 from django.core.mail import send_mail
 from django.db import transaction
 from django.utils import timezone
-from django.utils.crypto import salted_hmac
 
 from audit.keys import give_to_owner_of_folder
 from audit.models import HeadDestination, Seal
@@ -128,7 +127,7 @@ def configured() -> list[str]:
 
 
 def _webhook_key() -> bytes:
-    return salted_hmac("audit.heads", WEBHOOK, algorithm="sha256").digest()
+    return signing.derived("audit.heads", WEBHOOK)
 
 
 def webhook_secret() -> str:

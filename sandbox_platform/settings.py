@@ -29,12 +29,18 @@ VERSION = "0.1.0"
 
 DEBUG = envbool("DJANGO_DEBUG", False)
 SECRET_KEY = envsecret("DJANGO_SECRET_KEY")
-if not SECRET_KEY:
-    # Commands that need no shared key (makemigrations, collectstatic, check) may run with a random one.
-    # A server may not: web and worker sign the queue's messages with the key.
-    if {"worker", "keeper", "callbacks", "egress", "gunicorn"} & {Path(sys.argv[0]).name, *sys.argv[1:]}:
-        raise ImproperlyConfigured("DJANGO_SECRET_KEY is not set: run `make ensure_env`")
-    SECRET_KEY = secrets.token_urlsafe(50)
+# Derives the secrets of callbacks, which the web shows and the callbacks service signs with. Where there is no key of
+# its own, as in `make dev`, it is the other one.
+CALLBACK_KEY = envsecret("SANDBOX_CALLBACK_KEY") or SECRET_KEY
+_started = {Path(sys.argv[0]).name, *sys.argv[1:]}
+for _process, _key, _name in (
+    ("gunicorn", SECRET_KEY, "DJANGO_SECRET_KEY"),
+    ("callbacks", CALLBACK_KEY, "SANDBOX_CALLBACK_KEY"),
+):
+    if _process in _started and not _key:
+        raise ImproperlyConfigured(f"{_name} is not set: run `make ensure_env`")
+# Sessions are the web's alone. Every other process has a key that nobody knows.
+SECRET_KEY = SECRET_KEY or secrets.token_urlsafe(50)
 
 ALLOWED_HOSTS = envlist("DJANGO_ALLOWED_HOSTS", "*")
 CSRF_TRUSTED_ORIGINS = envlist("DJANGO_CSRF_TRUSTED_ORIGINS")

@@ -22,6 +22,11 @@ VARIABLES = {
     "database_keeper": "SANDBOX_DATABASE_KEEPER_PASSWORD",
     "database_callbacks": "SANDBOX_DATABASE_CALLBACKS_PASSWORD",
     "database_egress": "SANDBOX_DATABASE_EGRESS_PASSWORD",
+    "django_secret_key": "DJANGO_SECRET_KEY",
+    "callback_key": "SANDBOX_CALLBACK_KEY",
+    "admin_password": "ADMIN_PASSWORD",
+    "api_token": "SANDBOX_EXECUTOR_MANAGER_API_TOKEN",
+    "email_password": "EMAIL_HOST_PASSWORD",
 }
 DEFAULTS = {"DATABASE_URL": SHIPPED_URL}
 

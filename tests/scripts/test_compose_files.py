@@ -1,5 +1,6 @@
 """What the Compose files give to which service."""
 
+import re
 from typing import Any
 
 import pytest
@@ -67,3 +68,27 @@ def test_only_migrations_and_postgres_have_the_owner_s_password(services: dict[s
     holders = {name for name, each in services.items() if "database_owner" in secrets(each).values()}
     assert holders == {"migrate", "postgres"}
     assert "SANDBOX_SERVICE" not in services["migrate"]["environment"]
+
+
+@pytest.mark.parametrize(
+    ("secret", "holders"),
+    [
+        ("django_secret_key", {"web"}),
+        ("callback_key", {"web", "callbacks", "migrate"}),
+        ("admin_password", {"migrate"}),
+        ("api_token", {"migrate"}),
+        ("email_password", {"callbacks"}),
+    ],
+)
+def test_a_secret_is_mounted_where_it_is_needed(
+    services: dict[str, dict[str, Any]], secret: str, holders: set[str]
+) -> None:
+    assert {name for name, each in services.items() if secret in secrets(each).values()} == holders
+
+
+def test_no_secret_is_in_an_environment(services: dict[str, dict[str, Any]]) -> None:
+    hidden = re.compile("(PASSWORD|SECRET_KEY|CALLBACK_KEY|API_TOKEN|DATABASE_URL)$")
+    shown = {
+        name: [key for key in each.get("environment", {}) if hidden.search(key)] for name, each in services.items()
+    }
+    assert {name: keys for name, keys in shown.items() if keys} == {}
