@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import ProgrammingError, connection, transaction
 from django_q.models import OrmQ
 from psycopg import sql
 
@@ -97,20 +97,25 @@ def ensure() -> list[str]:
         for statement in statements(existing):
             cursor.execute(statement)
         for service in Service:
-            password = password_of(service)
-            if password:
-                _set_password(cursor, service.role, password)
+            is_set = _set_password(cursor, service.role, password_of(service))
             state = "updated" if service.role in existing else "created"
-            done.append(
-                f"database role {service.role}: {state}" + ("" if password else ", password left unchanged")
-            )
+            done.append(f"database role {service.role}: {state}" + ("" if is_set else ", password left unchanged"))
     return done
 
 
-def _set_password(cursor: Any, role: str, password: str) -> None:
+def _set_password(cursor: Any, role: str, password: str) -> bool:
+    """Return False if there is no password, or somebody else made the role and has to set it."""
+    if not password:
+        return False
     # Only the hash is sent: the server's log may hold the statement.
     hashed = connection.connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
-    cursor.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(hashed.decode())))
+    statement = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(hashed.decode()))
+    try:
+        with transaction.atomic():
+            cursor.execute(statement)
+    except ProgrammingError:
+        return False
+    return True
 
 
 def as_script() -> str:

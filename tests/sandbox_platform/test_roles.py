@@ -351,3 +351,18 @@ def test_passwords_are_set_and_only_their_hash_is_stored(monkeypatch: pytest.Mon
     with connection.cursor() as cursor:
         cursor.execute("SELECT rolpassword FROM pg_authid WHERE rolname = %s", [Service.WEB.role])
         assert cursor.fetchone()[0].startswith("SCRAM-SHA-256$")
+
+
+def test_roles_that_somebody_else_made_get_their_rights(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.SANDBOX_DATABASE_ROLE_PREFIX = "upgraded"
+    monkeypatch.setenv("SANDBOX_DATABASE_WEB_PASSWORD", "of the web")
+    with connection.cursor() as cursor:
+        for service in Service:
+            cursor.execute(f"CREATE ROLE {service.role} LOGIN")
+        cursor.execute("CREATE ROLE former LOGIN")
+        cursor.execute(HAND_OVER)
+        cursor.execute("SET LOCAL SESSION AUTHORIZATION former")
+        assert "database role upgraded_web: updated, password left unchanged" in roles.ensure()
+        cursor.execute("RESET SESSION AUTHORIZATION")
+    with acting_as(Service.WEB):
+        services.RUN.enqueue("1")

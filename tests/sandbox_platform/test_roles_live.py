@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.live import TOKEN, Platform, eventually, free_port
+from tests.live import ROOT, TOKEN, Platform, eventually, free_port
 from tests.pages import fields
 
 pytestmark = pytest.mark.needs_docker
@@ -122,6 +124,13 @@ def test_history_is_exported(platform: Platform) -> None:
     answer = requests.get(f"{platform.url}/api/v1/executions/export?format=jsonl", headers=AUTHORIZED, timeout=60)
     assert answer.status_code == 200
     assert answer.text.count("\n") >= 1
+
+
+def test_the_worker_may_examine_the_platform(platform: Platform) -> None:
+    command = [sys.executable, "manage.py", "doctor"]
+    environment = platform.environment_of("worker")
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_nothing_was_refused(platform: Platform) -> None:
