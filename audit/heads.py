@@ -19,16 +19,16 @@ from django.conf import settings
 from django.core.mail import send_mail
 from django.db import transaction
 from django.utils import timezone
-from django.utils.crypto import salted_hmac
 
 from audit.keys import give_to_owner_of_folder
 from audit.models import HeadDestination, Seal
 from executions.callbacks import sender, signing
+from sandbox_platform.kit.services import Service
 from sandbox_platform.kit.tasks import Task
 
 logger = logging.getLogger(__name__)
 
-DELIVER = Task("deliver head", "audit.heads.deliver", queue=settings.CALLBACK_CLUSTER)
+DELIVER = Task("deliver head", "audit.heads.deliver", senders=[Service.KEEPER], queue=settings.CALLBACK_CLUSTER)
 FILE, MAIL, WEBHOOK, SYSLOG = "file", "mail", "webhook", "syslog"
 # Most heads in one message.
 BATCH = 100
@@ -127,7 +127,7 @@ def configured() -> list[str]:
 
 
 def _webhook_key() -> bytes:
-    return salted_hmac("audit.heads", WEBHOOK, algorithm="sha256").digest()
+    return signing.derived("audit.heads", WEBHOOK)
 
 
 def webhook_secret() -> str:

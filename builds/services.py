@@ -12,11 +12,12 @@ from runtimes.models import Runtime
 from runtimes.packages import complete
 from sandbox_platform.kit import liveness
 from sandbox_platform.kit.errors import Conflicting
+from sandbox_platform.kit.services import Service
 from sandbox_platform.kit.tasks import Task
 from sandboxes import images
 
-BUILD = Task("build", "builds.tasks.run_build")
-ACTIVATE = Task("activate build", "builds.tasks.activate_build")
+BUILD = Task("build", "builds.tasks.run_build", senders=[Service.WEB, Service.WORKER, Service.KEEPER])
+ACTIVATE = Task("activate build", "builds.tasks.activate_build", senders=[Service.WEB])
 
 LOST = """
     UPDATE runtimes_runtimebuild b SET state = 'failed', finished_at = now(),

@@ -12,9 +12,10 @@ from django.utils import timezone
 from console.models import DoctorReport
 from console.site import ConsoleSite
 from sandbox_platform.kit import liveness
+from sandbox_platform.kit.services import Service
 from sandbox_platform.kit.tasks import Task
 
-EXAMINE = Task("doctor", "sandbox_platform.doctor.task.examine")
+EXAMINE = Task("doctor", "sandbox_platform.doctor.task.examine", senders=[Service.WEB])
 # The values of sandbox_platform.doctor.check.Status, which lies in a higher layer.
 BROKEN, WARNING, OK = "broken", "warning", "ok"
 # A report that takes longer than this counts as lost.

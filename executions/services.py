@@ -23,11 +23,13 @@ from runtimes import code_policy
 from runtimes.models import CodePolicy, Runtime
 from sandbox_platform.kit.notify import CANCEL, notify
 from sandbox_platform.kit.prepared import prepared
+from sandbox_platform.kit.services import Service
 from sandbox_platform.kit.tasks import Task
 from sandboxes.models import Sandbox
 from sandboxes.session import Report
 
-RUN = Task("run", "executions.tasks.run_execution")
+# The worker and the keeper queue a run again whose worker died.
+RUN = Task("run", "executions.tasks.run_execution", senders=[Service.WEB, Service.WORKER, Service.KEEPER])
 
 
 def db_text(text: str) -> str:

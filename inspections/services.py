@@ -21,6 +21,7 @@ from inspections.models import Inspection, InspectionKind, InspectionState, Insp
 from runtimes.models import Runtime
 from sandbox_platform.kit.errors import Conflicting, TooMany
 from sandbox_platform.kit.locks import Lock, node_key
+from sandbox_platform.kit.services import Service
 from sandbox_platform.kit.tasks import Task
 from sandboxes.engine import Engine, EngineError
 from seccomp_profiles import revisions
@@ -32,7 +33,7 @@ RETRY_AFTER_S = 60
 
 logger = logging.getLogger(__name__)
 
-INSPECT = Task("inspect", "inspections.tasks.inspect")
+INSPECT = Task("inspect", "inspections.tasks.inspect", senders=[Service.WEB, Service.WORKER, Service.KEEPER])
 OPEN = (InspectionState.QUEUED, InspectionState.RUNNING)
 PROBE_EVERY = timedelta(hours=1)
 SCHEDULE = "schedule"

@@ -29,12 +29,18 @@ VERSION = "0.1.0"
 
 DEBUG = envbool("DJANGO_DEBUG", False)
 SECRET_KEY = envsecret("DJANGO_SECRET_KEY")
-if not SECRET_KEY:
-    # Commands that need no shared key (makemigrations, collectstatic, check) may run with a random one.
-    # A server may not: web and worker sign the queue's messages with the key.
-    if {"worker", "keeper", "callbacks", "egress", "gunicorn"} & {Path(sys.argv[0]).name, *sys.argv[1:]}:
-        raise ImproperlyConfigured("DJANGO_SECRET_KEY is not set: run `make ensure_env`")
-    SECRET_KEY = secrets.token_urlsafe(50)
+# Derives the secrets of callbacks, which the web shows and the callbacks service signs with. Where there is no key of
+# its own, as in `make dev`, it is the other one.
+CALLBACK_KEY = envsecret("SANDBOX_CALLBACK_KEY") or SECRET_KEY
+_started = {Path(sys.argv[0]).name, *sys.argv[1:]}
+for _process, _key, _name in (
+    ("gunicorn", SECRET_KEY, "DJANGO_SECRET_KEY"),
+    ("callbacks", CALLBACK_KEY, "SANDBOX_CALLBACK_KEY"),
+):
+    if _process in _started and not _key:
+        raise ImproperlyConfigured(f"{_name} is not set: run `make ensure_env`")
+# Sessions are the web's alone. Every other process has a key that nobody knows.
+SECRET_KEY = SECRET_KEY or secrets.token_urlsafe(50)
 
 ALLOWED_HOSTS = envlist("DJANGO_ALLOWED_HOSTS", "*")
 CSRF_TRUSTED_ORIGINS = envlist("DJANGO_CSRF_TRUSTED_ORIGINS")
@@ -116,6 +122,14 @@ DATABASES = {
 }
 if DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
     raise ImproperlyConfigured("DATABASE_URL: Postgres is required (LISTEN/NOTIFY, SKIP LOCKED, triggers)")
+# A URL without a password gets both from here: the role of the service that this process is, and its password. One with
+# a password is used as it is, by all services; without SANDBOX_SERVICE (migrations) its role must own the tables.
+SANDBOX_DATABASE_ROLE_PREFIX = os.environ.get("SANDBOX_DATABASE_ROLE_PREFIX") or "sandbox"
+DATABASE_IS_SHARED = bool(DATABASES["default"]["PASSWORD"])
+if not DATABASE_IS_SHARED:
+    if service := envchoice("SANDBOX_SERVICE", "", ("", "web", "worker", "keeper", "callbacks", "egress")):
+        DATABASES["default"]["USER"] = f"{SANDBOX_DATABASE_ROLE_PREFIX}_{service}"
+    DATABASES["default"]["PASSWORD"] = envsecret("DATABASE_PASSWORD")
 # Each process keeps one connection. The web process is the exception: its threads share a pool (see gunicorn.py) and
 # return their connection while they wait for a result, as most of them do.
 DATABASES["default"]["CONN_MAX_AGE"] = None
@@ -132,6 +146,11 @@ if pool_size := envint("SANDBOX_WEB_DB_POOL", 0):
     DATABASES["default"]["CONN_MAX_AGE"] = 0
     # Short: a request that waits for a connection holds a thread, and while Postgres is away all of them would wait.
     DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 2, "max_size": pool_size, "timeout": 10}
+    # The web shares few connections between all callers: none may hold one for long. Exports read page by page.
+    DATABASES["default"]["OPTIONS"]["options"] += (
+        f" -c statement_timeout={envduration('SANDBOX_WEB_STATEMENT_TIMEOUT', '30s')}"
+        f" -c idle_in_transaction_session_timeout={envduration('SANDBOX_WEB_IDLE_TIMEOUT', '1m')}"
+    )
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_PASSWORD_VALIDATORS = [

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.core import signing
 from django.db import connection, transaction
 from django.db.migrations.loader import MigrationLoader
@@ -198,9 +199,12 @@ class _PlainSerializer:
 
 
 def _signed(payload: str) -> dict[str, Any]:
-    """Return the task that django-q2 signed, or {} if it is not one of this installation's."""
+    """Return the task that django-q2 signed, or {} if it is not one of this installation's.
+
+    The key of 0.1 is the key of callbacks now (scripts/setup/envfile.py).
+    """
     try:
-        task = signing.loads(payload, key=Conf.SECRET_KEY, salt=Conf.PREFIX, serializer=_PlainSerializer)
+        task = signing.loads(payload, key=settings.CALLBACK_KEY, salt=Conf.PREFIX, serializer=_PlainSerializer)
     except (signing.BadSignature, pickle.UnpicklingError):
         return {}
     return task if isinstance(task, dict) else {}

@@ -82,6 +82,7 @@ def settings_of_tests(settings: Settings, private_key: bytes, tmp_path_factory: 
     # Beside the key is the head that it signed last: a folder for each test.
     settings.SANDBOX_SEAL_KEY_FILE = str(tmp_path_factory.mktemp("seal") / "seal.key")
     write_new(Path(settings.SANDBOX_SEAL_KEY_FILE), private_key)
+    settings.CALLBACK_KEY = settings.SECRET_KEY
     # Otherwise WhiteNoise warns of the folder that only the image build fills.
     settings.WHITENOISE_AUTOREFRESH = True
     # The real one takes half a second on purpose.

@@ -23,6 +23,7 @@ from psycopg.rows import dict_row
 from runtimes.manifests import load_all
 from sandboxes.engine import Engine
 from sandboxes.engines import ENGINES
+from scripts import embedded_postgres
 from scripts.embedded_postgres import EmbeddedPostgres
 from scripts.setup.images import built_runtimes
 from seccomp_profiles.models import hash_rules
@@ -32,6 +33,7 @@ from tests.images.chosen import chosen
 
 __all__ = ["ROOT"]
 TOKEN = "live-test-token-0123456789abcdef"
+ROLE_PASSWORD = "of-every-role-in-tests"
 READY_S = 180
 COMMANDS = {
     "web": ["-m", "gunicorn", "sandbox_platform.wsgi", "-c", "sandbox_platform/gunicorn.py"],
@@ -68,8 +70,10 @@ def eventually(condition: Callable[[], Any], what: str, seconds: float = 60) -> 
 class Platform:
     """Postgres, web, worker and keeper of their own, on a node name of their own."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    def __init__(self, folder: Path, *, roles: bool = False, **environment: str) -> None:
+        """`roles`: each process uses its service's role of Postgres, as in the Compose stack."""
         self.folder = folder
+        self.roles = roles
         self.node = f"test-{uuid.uuid4().hex[:12]}"
         self.postgres = EmbeddedPostgres(folder, durable=False)
         self.port = free_port()
@@ -105,6 +109,7 @@ class Platform:
             "SANDBOX_SEAL_KEY_FILE": str(self.folder / "seal" / "seal.key"),
             "SANDBOX_HEADS_FILE": str(self.folder / "heads.jsonl"),
             "SANDBOX_BUILT_RUNTIMES": ",".join(offered_runtimes()),
+            **{f"SANDBOX_DATABASE_{name.upper()}_PASSWORD": ROLE_PASSWORD for name in COMMANDS},
         }
         return {**os.environ, **ours, **self._environment}
 
@@ -114,13 +119,29 @@ class Platform:
         self.postgres.start()
         if runtimes:
             self.sql("UPDATE runtimes_runtime SET enabled = slug = ANY(%s)", list(runtimes))
+        if self.roles:
+            self.manage("grant_roles")
         for name in STARTED:
             self.spawn(name)
         self.until_ready()
 
-    def manage(self, *arguments: str) -> str:
+    def environment_of(self, name: str) -> dict[str, str]:
+        """Return the environment of a process, with the database that it may use."""
+        if not self.roles:
+            return self.environment
+        url = f"postgresql://127.0.0.1:{self.postgres.port}/{embedded_postgres.DATABASE}"
+        return {
+            **self.environment,
+            "DATABASE_URL": url,
+            "SANDBOX_SERVICE": name,
+            "DATABASE_PASSWORD": ROLE_PASSWORD,
+        }
+
+    def manage(self, *arguments: str, service: str = "") -> str:
+        """Run a command as the owner of the tables, or in place of a service."""
         command = [sys.executable, "manage.py", *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False)
+        environment = self.environment_of(service) if service else self.environment
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -128,7 +149,7 @@ class Platform:
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, *COMMANDS[name]],
-                cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                cwd=ROOT, env=self.environment_of(name), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True,
             )  # fmt: skip
 

@@ -11,12 +11,18 @@ from django_q.models import OrmQ
 from executions.callbacks.models import Delivery, DeliveryAttempt, DeliveryStatus
 from executions.callbacks.sender import Answer
 from sandbox_platform.kit.notify import CALLBACK, notify
+from sandbox_platform.kit.services import Service
 from sandbox_platform.kit.tasks import Task
 
 # A cluster of its own: it sends requests to the outside, so it must not have Docker's socket, and slow receivers must
 # not delay runs.
 CLUSTER = settings.CALLBACK_CLUSTER
-DELIVER = Task("deliver callback", "executions.callbacks.tasks.deliver", queue=CLUSTER)
+DELIVER = Task(
+    "deliver callback",
+    "executions.callbacks.tasks.deliver",
+    senders=[Service.KEEPER, Service.CALLBACKS],
+    queue=CLUSTER,
+)
 MAX_ATTEMPTS = 10
 # 9 s, 27 s, 81 s ... 16 h: ten attempts in about 25 hours.
 FIRST_PAUSE_S = 9

@@ -1,8 +1,8 @@
 """Signs callbacks as Standard Webhooks requires. docs/callbacks.md shows how to verify a signature.
 
 Signing needs the secret in clear, so it cannot be stored as a hash. No secret is stored at all: each is derived from
-DJANGO_SECRET_KEY, the client's id and its rotation count. The database alone does not suffice to sign, and a new
-DJANGO_SECRET_KEY changes all secrets at once.
+SANDBOX_CALLBACK_KEY, the client's id and its rotation count. The database alone does not suffice to sign, and a new
+key changes all secrets at once.
 """
 
 import base64
@@ -10,6 +10,8 @@ import hashlib
 import hmac
 from datetime import datetime, timedelta
 
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
@@ -24,7 +26,13 @@ OVERLAP = timedelta(hours=24)
 def _key(client: Client | None, version: int) -> bytes:
     # Executions without a client, on a platform that requires no token, share one secret.
     owner = client.pk if client else 0
-    return salted_hmac(SALT, f"{owner}:{version}", algorithm="sha256").digest()
+    return derived(SALT, f"{owner}:{version}")
+
+
+def derived(salt: str, value: str) -> bytes:
+    if not settings.CALLBACK_KEY:
+        raise ImproperlyConfigured("SANDBOX_CALLBACK_KEY is not set: only web and callbacks have it")
+    return salted_hmac(salt, value, secret=settings.CALLBACK_KEY, algorithm="sha256").digest()
 
 
 def secret_of(client: Client | None) -> str:

@@ -1,17 +1,19 @@
 """Named tasks: what the queue may hold, and what its workers may run.
 
 Whoever can write the queue's table decides what workers do, and workers start sandboxes and builds. So a row names one
-of the tasks declared here and gives it ids as JSON. It never names a function, and nothing in it is unpickled.
+of the tasks declared here and gives it ids as JSON. It never names a function, and nothing in it is unpickled. Each
+task states which services enqueue it; Postgres refuses its rows from the others (sandbox_platform/roles.py).
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.utils.module_loading import import_string
 
 from sandbox_platform.kit.broker import RUNS, NotifyBroker
+from sandbox_platform.kit.services import Service
 
 Argument = int | str
 
@@ -29,13 +31,14 @@ class Task:
     """A kind of background work.
 
     `name`: what rows of the queue call it. `function`: the dotted path of what a worker calls; its room may lie above
-    the room that enqueues. `queue`: the cluster that runs it.
+    the room that enqueues. `senders`: the services that may enqueue it. `queue`: the cluster that runs it.
     """
 
-    def __init__(self, name: str, function: str, *, queue: str = RUNS) -> None:
+    def __init__(self, name: str, function: str, *, senders: Iterable[Service], queue: str = RUNS) -> None:
         if name in _declared:
             raise ValueError(f"two tasks are named {name!r}")
         self.name, self.function, self.queue = name, function, queue
+        self.senders = frozenset(senders)
         _declared[name] = self
 
     def __repr__(self) -> str:
@@ -47,6 +50,10 @@ class Task:
         """Queue the task in the current transaction. `client_id`: whose turn it takes; None: the platform's own."""
         broker = NotifyBroker(self.queue, client_id=client_id, execution_id=execution_id)
         broker.enqueue(payload_of(self, *arguments))
+
+
+def declared() -> list[Task]:
+    return list(_declared.values())
 
 
 class Call(NamedTuple):

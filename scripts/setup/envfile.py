@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from scripts.setup import secret_files
 from scripts.setup.docker import socket_path
 from scripts.setup.host import ROOT, step
 
@@ -29,10 +30,14 @@ def docker_gid() -> str:
         return ""
 
 
+# The services that have a role of their own in Postgres.
+SERVICES = ("WEB", "WORKER", "KEEPER", "CALLBACKS", "EGRESS")
 # urlsafe: the values are used in a database URL, in `http://ragflow:TOKEN@host`, and unquoted in this file.
 GENERATED: dict[str, Callable[[], str]] = {
     "POSTGRES_PASSWORD": lambda: secrets.token_urlsafe(24),
+    **{f"SANDBOX_DATABASE_{service}_PASSWORD": lambda: secrets.token_urlsafe(24) for service in SERVICES},
     "DJANGO_SECRET_KEY": lambda: secrets.token_urlsafe(50),
+    "SANDBOX_CALLBACK_KEY": lambda: secrets.token_urlsafe(50),
     "ADMIN_PASSWORD": lambda: secrets.token_urlsafe(15),
     "SANDBOX_EXECUTOR_MANAGER_API_TOKEN": lambda: "sbx_" + secrets.token_urlsafe(32),
     "SANDBOX_NODE": node_name,
@@ -96,10 +101,27 @@ def complete(existing: str, example: str, generated: Mapping[str, Callable[[], s
     return "\n".join(lines) + "\n", changed
 
 
+def with_callback_key(existing: str) -> str:
+    """Return the text of `.env` in which the one key of before is the key of callbacks, whose secrets then stay.
+
+    Sessions get another key, for which only everybody logs in again.
+    """
+    if "SANDBOX_CALLBACK_KEY" in parse(existing):
+        return existing
+    lines: list[str] = []
+    for line in existing.splitlines():
+        found = ASSIGNMENT.match(line.strip())
+        if found and found[1] == "DJANGO_SECRET_KEY" and found[2]:
+            lines += ["DJANGO_SECRET_KEY=", f"SANDBOX_CALLBACK_KEY={found[2]}"]
+        else:
+            lines.append(line)
+    return "\n".join(lines) + "\n" if existing else existing
+
+
 def ensure() -> None:
     with step("settings in .env") as current:
         existing = ENV.read_text(encoding="utf-8") if ENV.exists() else ""
-        text, changed = complete(existing, EXAMPLE.read_text(encoding="utf-8"), GENERATED)
+        text, changed = complete(with_callback_key(existing), EXAMPLE.read_text(encoding="utf-8"), GENERATED)
         if text != existing:
             write_private(ENV, text)
         if not existing:
@@ -109,6 +131,7 @@ def ensure() -> None:
         else:
             current.note("complete")
         ENV.chmod(0o600)
+        secret_files.write(settings())
 
 
 def write_private(path: Path, text: str) -> None:

@@ -65,6 +65,8 @@ def test_the_shipped_example_gives_every_secret_a_value() -> None:
     values = envfile.parse(envfile.complete("", example, envfile.GENERATED)[0])
     for name in (
         "POSTGRES_PASSWORD",
+        "SANDBOX_DATABASE_WEB_PASSWORD",
+        "SANDBOX_DATABASE_EGRESS_PASSWORD",
         "DJANGO_SECRET_KEY",
         "ADMIN_PASSWORD",
         "SANDBOX_EXECUTOR_MANAGER_API_TOKEN",
@@ -80,3 +82,19 @@ def test_the_file_is_private_from_its_first_byte(tmp_path: Path) -> None:
     envfile.write_private(path, "A=1\n")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert path.read_text() == "A=1\n"
+
+
+def test_the_key_of_before_stays_that_of_callbacks_and_sessions_get_another() -> None:
+    before = "A=1\nDJANGO_SECRET_KEY=old\n"
+    example = "A=\nDJANGO_SECRET_KEY=\nSANDBOX_CALLBACK_KEY=\n"
+    once, _ = envfile.complete(envfile.with_callback_key(before), example, envfile.GENERATED)
+    values = envfile.parse(once)
+    assert values["SANDBOX_CALLBACK_KEY"] == "old"
+    assert values["DJANGO_SECRET_KEY"] not in ("", "old")
+    assert envfile.with_callback_key(once) == once
+
+
+def test_a_new_file_has_two_keys() -> None:
+    example = "DJANGO_SECRET_KEY=\nSANDBOX_CALLBACK_KEY=\n"
+    values = envfile.parse(envfile.complete(envfile.with_callback_key(""), example, envfile.GENERATED)[0])
+    assert values["DJANGO_SECRET_KEY"] != values["SANDBOX_CALLBACK_KEY"]

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 from pytest_django import Settings
 
 from clients.models import Client
@@ -60,7 +62,7 @@ def test_every_client_has_a_secret_of_its_own(caller: Client) -> None:
 
 def test_the_secret_depends_on_the_platform_s_key(caller: Client, settings: Settings) -> None:
     before = signing.secret_of(caller)
-    settings.SECRET_KEY = "another"
+    settings.CALLBACK_KEY = "another"
     assert signing.secret_of(caller) != before
 
 
@@ -90,3 +92,16 @@ def test_the_documented_check_takes_ours_and_refuses_what_was_changed(caller: Cl
     assert verify(secret, headers, body) is True
     assert [verify(secret, headers, b"{}"), verify(signing.secret_of(None), headers, body)] == [False, False]
     assert verify(secret, old | {"webhook-signature": expected(secret, old, body)}, body) is False
+
+
+def test_secrets_are_those_of_before_there_was_a_key_for_them(settings: Settings) -> None:
+    former = salted_hmac(signing.SALT, "0:0", secret=settings.SECRET_KEY, algorithm="sha256").digest()
+    assert signing.secret_of(None) == signing.as_secret(former)
+    settings.SECRET_KEY = "of sessions only"
+    assert signing.secret_of(None) == signing.as_secret(former)
+
+
+def test_a_process_without_the_key_invents_no_secret(settings: Settings) -> None:
+    settings.CALLBACK_KEY = ""
+    with pytest.raises(ImproperlyConfigured, match="SANDBOX_CALLBACK_KEY"):
+        signing.secret_of(None)

@@ -86,7 +86,7 @@ def failed(db: None) -> Callable[[], list[dict[str, Any]]]:
 
 def a_task(monkeypatch: pytest.MonkeyPatch, function: str, queue: str = RUNS) -> Task:
     monkeypatch.setattr(tasks, "_declared", dict(tasks._declared))
-    return Task("trial", f"{__name__}.{function}", queue=queue)
+    return Task("trial", f"{__name__}.{function}", senders=[], queue=queue)
 
 
 CALLS: list[Any] = []

@@ -64,7 +64,7 @@ def test_what_no_worker_would_read_is_not_queued(db: None) -> None:
 
 def test_two_tasks_of_one_name_are_a_mistake() -> None:
     with pytest.raises(ValueError, match="two tasks are named 'run'"):
-        Task(services.RUN.name, "builtins.print")
+        Task(services.RUN.name, "builtins.print", senders=[])
 
 
 def test_every_process_knows_every_task() -> None:

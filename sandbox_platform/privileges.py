@@ -1,0 +1,169 @@
+"""What each service may do in the database: the role of a service has what stands here, and nothing else.
+
+No service may change the schema, so none can switch a trigger off. Tables that only grow (seals, leaves, changes,
+purge records) get INSERT at most. What their guards read, they read as the owner (audit/migrations/0003_definers.py).
+Events of watched tables may be inserted by whoever may write the watched table: a trigger does it, and refuses
+everybody else.
+"""
+
+from collections.abc import Iterator
+
+import pghistory.models
+from django.apps import apps
+from django.db.models import Model
+
+from sandbox_platform.kit.services import Service
+
+Grants = dict[str, str]
+
+# Rows of people and their sessions, which only the web needs.
+PEOPLE = (
+    "admin.LogEntry",
+    "auth.Group",
+    "auth.User",
+    "axes.AccessAttempt",
+    "axes.AccessAttemptExpiration",
+    "axes.AccessFailureLog",
+    "axes.AccessLog",
+    "executions.SavedSearch",
+    "sessions.Session",
+)
+SECRETS = ("clients.Token",)
+
+# "select" is implied for tables named here. UPDATE is also what locking a row (FOR UPDATE, FOR SHARE) needs.
+PRIVILEGES: dict[Service, Grants] = {
+    Service.WEB: {
+        "admin.LogEntry": "insert",
+        "audit.RetentionPolicy": "insert update delete",
+        "auth.Group": "insert update delete",
+        "auth.User": "insert update delete",
+        "axes.AccessAttempt": "insert update delete",
+        "axes.AccessAttemptExpiration": "insert update delete",
+        "axes.AccessFailureLog": "insert delete",
+        "axes.AccessLog": "insert update delete",
+        "builds.RuntimeBuild": "insert update delete",
+        "callbacks.Delivery": "insert update",
+        "clients.Client": "insert update delete",
+        "clients.ClientUsage": "insert update delete",
+        "clients.Token": "insert update delete",
+        "console.DoctorReport": "insert update",
+        "django_q.OrmQ": "insert",
+        "django_q.Task": "delete",
+        "egress.EgressRule": "insert update delete",
+        "executions.Execution": "insert update",
+        "executions.InputFile": "insert",
+        "executions.SavedSearch": "insert update delete",
+        "inspections.Inspection": "insert update delete",
+        "redaction.RedactionPattern": "insert update delete",
+        "runtimes.Runtime": "insert update delete",
+        "sandboxes.Sandbox": "update",
+        "seccomp_profiles.SeccompActivation": "insert",
+        "seccomp_profiles.SeccompProfile": "insert update delete",
+        "seccomp_profiles.SeccompRevision": "insert",
+        "sessions.Session": "insert update delete",
+    },
+    Service.WORKER: {
+        "builds.RuntimeBuild": "update",
+        "callbacks.Delivery": "insert",
+        "console.DoctorReport": "insert update",
+        "django_q.OrmQ": "insert update(lock) delete",
+        "django_q.Task": "insert",
+        "executions.Artifact": "insert",
+        "executions.Execution": "update",
+        "executions.OutputChunk": "insert delete",
+        "inspections.Inspection": "insert update delete",
+        "runtimes.Runtime": "insert update",
+        "sandboxes.Sandbox": "insert update delete",
+        "sandboxes.Wait": "insert update delete",
+        "seccomp_profiles.SeccompActivation": "insert",
+        "seccomp_profiles.SeccompProfile": "insert update",
+        "seccomp_profiles.SeccompRevision": "insert",
+    },
+    Service.KEEPER: {
+        "audit.HeadDestination": "insert update",
+        "audit.Leaf": "insert",
+        "audit.Pending": "delete",
+        "audit.PurgeRecord": "insert",
+        "audit.Seal": "insert",
+        "audit.SealKey": "insert",
+        "audit.SealingFailure": "insert update delete",
+        "builds.RuntimeBuild": "update",
+        "callbacks.Delivery": "insert update delete",
+        "callbacks.DeliveryAttempt": "delete",
+        "django_q.OrmQ": "insert",
+        "egress.EgressRequest": "delete",
+        "executions.Artifact": "delete",
+        "executions.Execution": "update delete",
+        "executions.HourlyCount": "insert update delete",
+        "executions.HourlyTime": "insert update delete",
+        "executions.InputFile": "delete",
+        "executions.OutputChunk": "delete",
+        "executions.Rollup": "insert update",
+        "inspections.Inspection": "insert update delete",
+        "sandboxes.Sandbox": "insert update delete",
+        "sandboxes.Wait": "insert update delete",
+    },
+    Service.CALLBACKS: {
+        "audit.HeadDestination": "insert update",
+        "audit.Seal": "",
+        "callbacks.Delivery": "update",
+        "callbacks.DeliveryAttempt": "insert",
+        "clients.Client": "",
+        "django_q.OrmQ": "insert update(lock) delete",
+        "django_q.Task": "insert",
+        "executions.Execution": "",
+        "runtimes.Runtime": "",
+    },
+    Service.EGRESS: {
+        "clients.Client": "",
+        "egress.EgressRequest": "insert update",
+        "egress.EgressRule": "",
+        "runtimes.Runtime": "",
+        "sandboxes.Sandbox": "",
+    },
+}
+# Of these tables a service sees some columns only.
+COLUMNS: dict[Service, dict[str, tuple[str, ...]]] = {
+    Service.EGRESS: {"executions.Execution": ("id", "status", "network", "runtime_id", "client_id")},
+}
+# Services that may read every table, but these.
+READS_ALL_BUT: dict[Service, tuple[str, ...]] = {
+    Service.WEB: (),
+    Service.WORKER: PEOPLE + SECRETS,
+    Service.KEEPER: PEOPLE + SECRETS,
+}
+MIGRATIONS = "django_migrations"  # a table without a model, which doctor reads
+
+
+def grants(service: Service) -> Iterator[tuple[str, str]]:
+    """Yield (table, privileges as GRANT takes them) of the service."""
+    named = PRIVILEGES[service]
+    for label, privileges in named.items():
+        listed = ", ".join(["select", *privileges.split()])
+        for table in _tables(apps.get_model(label)):
+            yield table, listed
+    for label, columns in COLUMNS.get(service, {}).items():
+        yield apps.get_model(label)._meta.db_table, f"select ({', '.join(columns)})"
+    for events, watched in _events():
+        if set(named.get(watched._meta.label, "").split()) & {"insert", "update", "delete"}:
+            yield events._meta.db_table, "insert"
+    if service in READS_ALL_BUT:
+        hidden = {table for label in READS_ALL_BUT[service] for table in _tables(apps.get_model(label))}
+        models = apps.get_models(include_auto_created=True)
+        every = {model._meta.db_table for model in models if model._meta.managed and not model._meta.proxy}
+        for table in sorted((every | {MIGRATIONS}) - hidden):
+            yield table, "select"
+
+
+def _tables(model: type[Model]) -> list[str]:
+    """Return the model's table, and those of its many-to-many relations."""
+    through = [field.remote_field.through for field in model._meta.local_many_to_many]
+    return [model._meta.db_table, *(each._meta.db_table for each in through if each)]
+
+
+def _events() -> Iterator[tuple[type[Model], type[Model]]]:
+    for model in apps.get_models():
+        if issubclass(model, pghistory.models.Event) and not model._meta.proxy:
+            watched: type[Model] | None = model.pgh_tracked_model
+            if watched:
+                yield model, watched

@@ -1,0 +1,44 @@
+"""The secrets of .env as files, one each, that Compose mounts into the services that need them.
+
+A variable of a container's environment is shown by `docker inspect`, and inherited by every process in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from scripts.setup.host import ROOT
+
+FOLDER = ROOT / ".secrets"
+# The stack's own Postgres: each service brings its role and password.
+SHIPPED_URL = "postgresql://sandbox@postgres:5432/sandbox"
+# File -> variable in .env.
+VARIABLES = {
+    "database_url": "DATABASE_URL",
+    "database_owner": "POSTGRES_PASSWORD",
+    "database_web": "SANDBOX_DATABASE_WEB_PASSWORD",
+    "database_worker": "SANDBOX_DATABASE_WORKER_PASSWORD",
+    "database_keeper": "SANDBOX_DATABASE_KEEPER_PASSWORD",
+    "database_callbacks": "SANDBOX_DATABASE_CALLBACKS_PASSWORD",
+    "database_egress": "SANDBOX_DATABASE_EGRESS_PASSWORD",
+    "django_secret_key": "DJANGO_SECRET_KEY",
+    "callback_key": "SANDBOX_CALLBACK_KEY",
+    "admin_password": "ADMIN_PASSWORD",
+    "api_token": "SANDBOX_EXECUTOR_MANAGER_API_TOKEN",
+    "email_password": "EMAIL_HOST_PASSWORD",
+}
+DEFAULTS = {"DATABASE_URL": SHIPPED_URL}
+
+
+def write(settings: Mapping[str, str], folder: Path = FOLDER) -> None:
+    """Write the files. Only the folder's owner gets at them; a container's user must be able to read its own."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    folder.chmod(0o700)
+    for name, variable in VARIABLES.items():
+        path, value = folder / name, settings.get(variable) or DEFAULTS.get(variable, "")
+        # In place: a running container has the file mounted, not the folder.
+        if not path.exists() or path.read_text(encoding="utf-8") != value:
+            path.touch(mode=0o600)
+            path.write_text(value, encoding="utf-8")
+        path.chmod(0o444)

@@ -1,0 +1,43 @@
+import stat
+from pathlib import Path
+
+import yaml
+
+from scripts.setup import envfile, secret_files
+from tests.live import ROOT
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_only_the_owner_gets_at_files_that_containers_read(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    secret_files.write({"SANDBOX_DATABASE_WEB_PASSWORD": "hidden"}, folder)
+    assert mode(folder) == 0o700
+    assert (folder / "database_web").read_text() == "hidden"
+    assert {mode(path) for path in folder.iterdir()} == {0o444}
+
+
+def test_a_changed_secret_is_written_into_the_same_file(tmp_path: Path) -> None:
+    secret_files.write({"POSTGRES_PASSWORD": "old"}, tmp_path)
+    mounted = (tmp_path / "database_owner").stat().st_ino
+    secret_files.write({"POSTGRES_PASSWORD": "new"}, tmp_path)
+    assert (tmp_path / "database_owner").read_text() == "new"
+    assert (tmp_path / "database_owner").stat().st_ino == mounted
+
+
+def test_the_address_is_that_of_the_stack_unless_another_is_set(tmp_path: Path) -> None:
+    secret_files.write({"DATABASE_URL": ""}, tmp_path)
+    assert (tmp_path / "database_url").read_text() == secret_files.SHIPPED_URL
+    secret_files.write({"DATABASE_URL": "postgresql://db.example/x"}, tmp_path)
+    assert (tmp_path / "database_url").read_text() == "postgresql://db.example/x"
+
+
+def test_every_secret_of_compose_has_a_file_and_a_variable() -> None:
+    declared = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["secrets"]
+    assert {name: f"./.secrets/{name}" for name in secret_files.VARIABLES} == {
+        name: each["file"] for name, each in declared.items()
+    }
+    known = envfile.parse(envfile.EXAMPLE.read_text(encoding="utf-8"))
+    assert set(secret_files.VARIABLES.values()) <= set(known)
