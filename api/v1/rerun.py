@@ -44,6 +44,7 @@ class RerunView(ApiView):
             earlier, pinned=pinned, client=self.caller, http=request._request, endpoint=submission.ENDPOINT
         )
         execution = services.submit(wanted, policy=earlier.runtime.code_policy)
+        del earlier, wanted  # they may be large, and the wait long
         execution = submission.until_finished(execution, wait_s=form["wait"], http=request)
         content = RerunSchema.dump(
             execution=representation.detail(execution),
