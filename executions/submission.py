@@ -33,10 +33,22 @@ def runtime_named(name: str) -> Runtime:
     return runtime
 
 
+def refuse_disabled(runtime: Runtime) -> None:
+    """Raise Conflicting if the runtime is disabled. On POST /run, services.submit stores a rejected execution."""
+    if not runtime.enabled:
+        raise Conflicting(
+            f"Runtime disabled: {runtime.slug}.",
+            field="runtime",
+            remedy="Use another runtime, or ask an administrator to enable it.",
+            code="runtime_disabled",
+        )
+
+
 def request_of(
     form: dict[str, Any], *, runtime: Runtime, client: Client | None, http: Request | HttpRequest
 ) -> services.Request:
-    """Return the services.Request of a validated SubmissionForm. Raises InvalidField."""
+    """Return the services.Request of a validated SubmissionForm. Raises InvalidField and Conflicting."""
+    refuse_disabled(runtime)
     if form["mode"] not in runtime.modes:
         raise InvalidField(
             "mode",

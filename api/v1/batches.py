@@ -54,7 +54,7 @@ class BatchesView(ApiView):
         description="Accepts all executions or none.",
         request=BatchForm,
         responses=schema.answers(
-            {202: OpenApiResponse(BatchSchema, "Accepted: poll Location.")}, *schema.BODY, *schema.RUN
+            {202: OpenApiResponse(BatchSchema, "Accepted: poll Location.")}, *schema.BODY, *schema.RUN, 409
         ),
         tags=["Batches"],
     )
