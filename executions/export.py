@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from typing import Any
+from uuid import UUID
 
 from django.db import connection
 from django.db.models import QuerySet
@@ -10,10 +11,10 @@ from django.http import StreamingHttpResponse
 from executions import representation
 from executions.models import Execution
 from executions.searching import Window
+from executions.sizes import groups
 from sandbox_platform.kit.exports import as_download, csv_lines, json_lines
 
 CHUNK = 500
-CHUNK_OF_LARGE = 4  # rows with code and output, tens of megabytes each at worst
 
 
 def rows_of(
@@ -24,25 +25,29 @@ def rows_of(
     Rows are read in chunks. No database connection is held between chunks: a slow reader would occupy one of the few
     that all requests share.
     """
-    size = CHUNK_OF_LARGE if set(fields) & set(representation.LARGE) else CHUNK
     executions = executions.order_by("-id").defer(*representation.unneeded_columns(fields))
-    for rows in _all(executions, size) if windows is None else _found(executions, size, windows):
-        connection.close()
-        yield from (representation.listed(row, fields) for row in rows)
+    large = representation.large_columns(fields)
+    for ids in _all(executions) if windows is None else _found(executions, windows):
+        for group in groups(ids, large) if large else (ids,):
+            rows = list(executions.filter(pk__in=group))
+            connection.close()
+            yield from (representation.listed(row, fields) for row in rows)
     connection.close()
 
 
-def _all(executions: QuerySet[Execution], size: int) -> Iterator[list[Execution]]:
-    rows = list(executions[:size])
-    while rows:
-        yield rows
-        rows = list(executions.filter(id__lt=rows[-1].pk)[:size]) if len(rows) == size else []
+def _all(executions: QuerySet[Execution]) -> Iterator[list[UUID]]:
+    ids = list(executions.values_list("pk", flat=True)[:CHUNK])
+    while ids:
+        yield ids
+        following = executions.filter(id__lt=ids[-1]).values_list("pk", flat=True)
+        ids = list(following[:CHUNK]) if len(ids) == CHUNK else []
 
 
-def _found(executions: QuerySet[Execution], size: int, windows: Iterable[Window]) -> Iterator[list[Execution]]:
+def _found(executions: QuerySet[Execution], windows: Iterable[Window]) -> Iterator[list[UUID]]:
     for window in windows:
-        for begin in range(0, len(window.ids), size):
-            yield list(executions.filter(pk__in=window.ids[begin : begin + size]))
+        for begin in range(0, len(window.ids), CHUNK):
+            chunk = executions.filter(pk__in=window.ids[begin : begin + CHUNK])
+            yield list(chunk.values_list("pk", flat=True))
 
 
 def download(

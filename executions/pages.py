@@ -1,7 +1,7 @@
 """Reads one page of a list: in the list's order, or, for a text search, through the windows of the search."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from executions.listing import BY_TIME, ID_IS_EARLIER, Order, filtered, labelled
 from executions.models import Execution
 from executions.models.ids import first_id
 from executions.searching import START_BLOCKS, Search, Window, extent, search_scope
+from executions.sizes import groups
 from sandbox_platform.kit.errors import InvalidField
 
 # After this time a page ends early, and its cursor continues the search.
@@ -22,12 +23,28 @@ SORT_BUDGET_S = 1.0
 
 
 def page(
-    visible: QuerySet[Execution], form: dict[str, Any], caller: Client | None
+    visible: QuerySet[Execution], form: dict[str, Any], caller: Client | None, large: Sequence[str] = ()
 ) -> tuple[list[Execution], str | None]:
     """Return the page's rows and the cursor of the next page, if any.
 
-    `visible` holds the executions that the caller may see, with the columns to read.
+    `visible` holds the executions that the caller may see, with the columns to read. `large`: those of them that may be
+    large. The page then ends early, at SANDBOX_MAX_PAGE.
     """
+    if not large:
+        return _page(visible, form, caller)
+    found, cursor = _page(visible.defer(*large), form, caller)
+    if not found:
+        return found, cursor
+    kept = next(groups([row.pk for row in found], large))
+    if len(kept) < len(found):
+        cursor = Order(form["ordering"]).cursor(found[len(kept) - 1])
+    rows = visible.in_bulk(kept)
+    return [rows[pk] for pk in kept if pk in rows], cursor
+
+
+def _page(
+    visible: QuerySet[Execution], form: dict[str, Any], caller: Client | None
+) -> tuple[list[Execution], str | None]:
     order, limit, cursor = Order(form["ordering"]), form["limit"], form.get("cursor")
     rows = filtered(visible, form)
     if not form.get("q"):

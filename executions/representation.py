@@ -209,3 +209,8 @@ def unneeded_columns(fields: Iterable[str]) -> list[str]:
     """Return the large columns that a list with these fields need not read."""
     wanted = set(fields)
     return [column for name, column in LARGE.items() if name not in wanted]
+
+
+def large_columns(fields: Iterable[str]) -> list[str]:
+    """Return the large columns that a list with these fields reads."""
+    return [LARGE[name] for name in fields if name in LARGE]

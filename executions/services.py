@@ -21,6 +21,7 @@ from executions.verdict import Verdict, cancellation
 from redaction import services as redaction
 from runtimes import code_policy
 from runtimes.models import CodePolicy, Runtime
+from sandbox_platform.kit.errors import TooMany
 from sandbox_platform.kit.notify import CANCEL, notify
 from sandbox_platform.kit.prepared import prepared
 from sandbox_platform.kit.services import Service
@@ -28,6 +29,7 @@ from sandbox_platform.kit.tasks import Task
 from sandboxes.models import Sandbox
 from sandboxes.session import Report
 
+POLICY_RETRY_AFTER_S = 5
 # The worker and the keeper queue a run again whose worker died.
 RUN = Task("run", "executions.tasks.run_execution", senders=[Service.WEB, Service.WORKER, Service.KEEPER])
 
@@ -92,7 +94,7 @@ def submit(request: Request, *, policy: str, admitted: bool = False) -> Executio
 
     `admitted`: the caller has counted the execution against the quotas already, in the present transaction.
 
-    Raises RuntimeNotAllowed, limits.LimitTooHigh, admission.OverLimit and NeverFits; then no row is stored.
+    Raises RuntimeNotAllowed, limits.LimitTooHigh, admission.OverLimit, NeverFits and TooMany; then no row is stored.
     """
     if request.client and not request.client.may_use(request.runtime):
         raise RuntimeNotAllowed(request.client, request.runtime)
@@ -128,7 +130,7 @@ def submit(request: Request, *, policy: str, admitted: bool = False) -> Executio
         message = f"Runtime disabled: {request.runtime.slug}. An administrator can enable it."
         return _reject(execution, request.files, Outcome.RUNTIME_DISABLED, message, admitted=admitted)
     if policy != CodePolicy.OFF:
-        found = code_policy.check(request.code, request.runtime.slug, request.runtime.disabled_rules)
+        found = _violations(request)
         execution.policy_violations = [
             {"rule": v.rule, "line": v.line, "message": db_text(v.message)} for v in found
         ]
@@ -141,6 +143,18 @@ def submit(request: Request, *, policy: str, admitted: bool = False) -> Executio
         _insert(execution, request.files)
         enqueue(execution)
     return execution
+
+
+def _violations(request: Request) -> list[code_policy.Violation]:
+    try:
+        return code_policy.check(request.code, request.runtime.slug, request.runtime.disabled_rules)
+    except code_policy.Busy as e:
+        raise TooMany(
+            "Too many large programs are being checked.",
+            remedy="Retry after Retry-After seconds.",
+            code="policy_busy",
+            retry_after_s=POLICY_RETRY_AFTER_S,
+        ) from e
 
 
 def enqueue(execution: Execution) -> None:

@@ -13,13 +13,14 @@ from django.http import HttpRequest
 from rest_framework.request import Request
 
 from clients.models import Client
-from executions import files, services, waiting
+from executions import bounds, files, places, services, waiting
 from executions.limits import LimitTooHigh
 from executions.models import Execution, Mode
-from executions.models.execution import IDEMPOTENCY_CONSTRAINT
+from executions.models.execution import IDEMPOTENCY_CONSTRAINT, LARGE
 from executions.verdict import MAX_NESTING, nested_deeper_than
 from runtimes.models import Runtime
 from sandbox_platform.kit.errors import Conflicting, InvalidField
+from sandbox_platform.kit.web import body
 
 ENDPOINT = "api"
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -32,10 +33,22 @@ def runtime_named(name: str) -> Runtime:
     return runtime
 
 
+def refuse_disabled(runtime: Runtime) -> None:
+    """Raise Conflicting if the runtime is disabled. On POST /run, services.submit stores a rejected execution."""
+    if not runtime.enabled:
+        raise Conflicting(
+            f"Runtime disabled: {runtime.slug}.",
+            field="runtime",
+            remedy="Use another runtime, or ask an administrator to enable it.",
+            code="runtime_disabled",
+        )
+
+
 def request_of(
     form: dict[str, Any], *, runtime: Runtime, client: Client | None, http: Request | HttpRequest
 ) -> services.Request:
-    """Return the services.Request of a validated SubmissionForm. Raises InvalidField."""
+    """Return the services.Request of a validated SubmissionForm. Raises InvalidField and Conflicting."""
+    refuse_disabled(runtime)
     if form["mode"] not in runtime.modes:
         raise InvalidField(
             "mode",
@@ -46,12 +59,15 @@ def request_of(
         raise InvalidField("arguments", f"Nested deeper than {MAX_NESTING} levels.", "Send the data as a file.")
     given = files.contents(form.get("files", ()))
     source_file, code, beside = files.program(form.get("code"), given, form.get("entry"), runtime.source_file)
+    arguments = json.dumps(form["arguments"])
+    bounds.refuse_large_program(code, "code" if "code" in form else "files")
+    bounds.refuse_large_arguments(arguments)
     request = services.Request(
         runtime=runtime,
         code=code,
         endpoint=ENDPOINT,
         mode=Mode(form["mode"]),
-        arguments=json.dumps(form["arguments"]),
+        arguments=arguments,
         stdin=form["stdin"],
         argv=form["argv"],
         source_file=source_file,
@@ -132,14 +148,30 @@ def _same(earlier: Execution, sha256: str) -> Execution:
 def until_finished(execution: Execution, *, wait_s: float, http: Request) -> Execution:
     """Return the execution when it has finished, after `wait_s` seconds, or when the caller has disconnected.
 
-    An unfinished execution continues.
+    An unfinished execution continues. Does not wait if no place is free.
     """
     if execution.is_finished or not wait_s:
         return execution
-    with waiting.hub.waiter(execution.pk) as waiter:
-        caller = http.META.get("gunicorn.socket")
-        done = waiter.wait(timeout_s=wait_s, caller=caller, look_first=True)
+    with places.waits.held(places.client_id_of(http)) as free:
+        if not free:
+            return execution
+        forget(http, execution)
+        with waiting.hub.waiter(execution.pk) as waiter:
+            caller = http.META.get("gunicorn.socket")
+            done = waiter.wait(timeout_s=wait_s, caller=caller, look_first=True)
     if not isinstance(done, Execution):
         done = Execution.objects.select_related("runtime").get(pk=execution.pk)
     done.client = execution.client  # avoid a query
     return done
+
+
+def forget(http: Request, execution: Execution) -> None:
+    """Free the memory of the request's body and of the execution's large columns, which may wait for an hour.
+
+    Whoever reads such a column afterwards gets it from the database.
+    """
+    vars(http).update(_full_data={}, _data={}, _files={})
+    http._request.__dict__.pop("_body", None)
+    body.freed()
+    for column in LARGE:
+        execution.__dict__.pop(column, None)

@@ -4,7 +4,12 @@ import os
 
 bind = f"{os.environ.get('SANDBOX_LISTEN', '0.0.0.0')}:{os.environ.get('SANDBOX_LISTEN_PORT', '9385')}"  # noqa: S104
 workers = 2
-worker_class = "gthread"
+worker_class = "sandbox_platform.kit.web.worker.Worker"
+# Beyond them, those that have waited longest for a request are closed. Below the usual limit of 1,024 open files.
+worker_connections = 800
+# A process is renewed after so many requests, when nobody waits for it.
+max_requests = 20_000
+max_requests_jitter = 5_000
 threads = int(os.environ.get("SANDBOX_WEB_THREADS") or 128)
 # Requests share these connections. A request that waits for its execution holds none.
 os.environ.setdefault("SANDBOX_WEB_DB_POOL", "8")

@@ -9,6 +9,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
+
+from executions import bounds
+from sandbox_platform.kit.json_size import refuse_many_values
+
 LANGUAGES = ("python", "nodejs")
 
 
@@ -28,7 +33,7 @@ class RunRequest:
 
 
 def parse_request(body: bytes, content_type: str) -> RunRequest:
-    """Parse the body of POST /run and raise Malformed if it is invalid.
+    """Parse the body of POST /run. Raises Malformed, TooManyValues, and bounds.OverBound.
 
     Unknown fields are ignored: RAGFlow's Go client sends some.
     """
@@ -37,6 +42,7 @@ def parse_request(body: bytes, content_type: str) -> RunRequest:
         raise Malformed(
             "model_attributes_type", [], "Send a JSON object with Content-Type: application/json", media
         )
+    refuse_many_values(body, settings.SANDBOX_MAX_VALUES)
     try:
         data = json.loads(body)
     except RecursionError as e:
@@ -47,7 +53,10 @@ def parse_request(body: bytes, content_type: str) -> RunRequest:
     if not isinstance(data, dict):
         raise Malformed("model_attributes_type", [], "Input should be a JSON object", data)
     language = _language(data)
-    return RunRequest(_code(data), language, _arguments(data, language))
+    run = RunRequest(_code(data), language, _arguments(data, language))
+    bounds.refuse_large_program(run.code, "code_b64")
+    bounds.refuse_large_arguments(run.arguments)
+    return run
 
 
 def _code(data: dict[str, Any]) -> str:

@@ -205,3 +205,13 @@ class OverLimitSerializer(RefusedSerializer):
     frees_at = serializers.DateTimeField(
         allow_null=True, help_text="null: as soon as one of the client's executions ends."
     )
+
+
+class BusySerializer(Schema):
+    """RAGFlow's answer to too many requests."""
+
+    status = computed(serializers.ChoiceField(choices=["program_runner_error"]), lambda e: "program_runner_error")
+    stdout = computed(serializers.CharField(help_text="Always empty."), lambda e: "")
+    stderr = computed(serializers.CharField(), str)
+    exit_code = computed(serializers.IntegerField(help_text="Always -429."), lambda e: -429)
+    detail = computed(serializers.CharField(), lambda e: e.code)

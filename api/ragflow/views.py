@@ -17,11 +17,16 @@ from api.ragflow import contract, results, schema
 from clients.admission import OverLimit
 from clients.models import Client
 from clients.permissions import MayRun
-from executions import readiness, services, waiting
+from executions import places, readiness, services, waiting
+from executions.bounds import OverBound
 from executions.models import Execution
+from executions.places import TooManyWaiting
 from executions.waiting import GaveUp, Waiter
 from runtimes.models import Runtime
 from sandbox_platform.kit.compiled import Compiled
+from sandbox_platform.kit.errors import TooMany
+from sandbox_platform.kit.json_size import TooManyValues
+from sandbox_platform.kit.web import body
 
 ENDPOINT = "ragflow"
 RUNTIME = Compiled(lambda slug: Runtime.objects.lean().filter(slug=slug), slug="-")
@@ -46,8 +51,8 @@ class RunView(APIView):
     """Run `main(**arguments)` of a program in a fresh sandbox and answer with its result.
 
     200: the execution has ended, with any outcome. 401: the token is wrong. 403: the client has no permission.
-    413: the request is too large. 422: the request is malformed. 429: the client's quota is used up. 503: no
-    client is configured, or the runtime is not installed.
+    413: the request is too large. 422: the request is malformed. 429: the client's quota is used up, or too many
+    requests wait. 503: no client is configured, or the runtime is not installed.
     """
 
     permission_classes = [MayRun]
@@ -62,7 +67,7 @@ class RunView(APIView):
             403: OpenApiResponse(results.RefusedSerializer),
             413: OpenApiResponse(results.RefusedSerializer),
             422: OpenApiResponse(results.MalformedSerializer),
-            429: OpenApiResponse(results.OverLimitSerializer),
+            429: OpenApiResponse(schema.REFUSED_FOR_NOW),
             503: OpenApiResponse(results.RefusedSerializer),
         },
         tags=["RAGFlow"],
@@ -75,9 +80,10 @@ class RunView(APIView):
             return Response(results.MalformedSerializer.dump(e), status=422)
         except RequestDataTooBig:
             limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-            return Response(
-                results.RefusedSerializer.dump(f"The request is larger than {limit} bytes."), status=413
-            )
+            text = f"The request is larger than {limit} bytes (SANDBOX_MAX_REQUEST)."
+            return Response(results.RefusedSerializer.dump(text), status=413)
+        except (OverBound, TooManyValues) as e:
+            return Response(results.RefusedSerializer.dump(e), status=413)
         runtime = next(iter(RUNTIME(slug=run.language)), None)
         if runtime is None:
             detail = f"The runtime {run.language} is not installed: run `manage.py bootstrap`."
@@ -93,8 +99,14 @@ class RunView(APIView):
             client=caller if isinstance(caller, Client) else None,
             remote_address=http.META.get("REMOTE_ADDR") or None,
         )
-        with waiting.hub.waiter(wanted.execution_id, results.COLUMNS) as waiter:
+        client_id = wanted.client.pk if wanted.client else None
+        with (
+            places.waits.held(client_id) as free,
+            waiting.hub.waiter(wanted.execution_id, results.COLUMNS) as waiter,
+        ):
             try:
+                if not free:
+                    raise TooManyWaiting
                 execution = services.submit(wanted, policy=runtime.ragflow_code_policy)
             except services.RuntimeNotAllowed as e:
                 return Response(results.RefusedSerializer.dump(e), status=403)
@@ -102,7 +114,14 @@ class RunView(APIView):
                 return Response(
                     results.OverLimitSerializer.dump(e), status=429, headers={"Retry-After": str(e.retry_after_s)}
                 )
+            except TooMany as e:
+                return Response(
+                    results.BusySerializer.dump(e), status=429, headers={"Retry-After": str(e.retry_after_s)}
+                )
             if not execution.is_finished:
+                del execution, wanted, run  # they may be large, and the wait long
+                http.__dict__.pop("_body", None)
+                body.freed()
                 execution = finished(waiter, http)
         has_artifacts = execution.exit_code == 0 and execution.artifact_count
         artifacts = list(execution.artifacts.all()) if has_artifacts else []

@@ -20,6 +20,7 @@ from api.v1 import problems
 from clients.models import Client
 from clients.permissions import MayRun
 from executions.models import Execution
+from sandbox_platform.kit.json_size import TooManyValues, refuse_many_values
 
 FORM_FIELD = "execution"
 
@@ -46,14 +47,21 @@ def refuse_oversize(request: Request) -> None:
     limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     if length > limit:
         raise problems.TooLarge(
-            f"The request has {length} bytes; the limit is {limit}.", remedy="Send a smaller request."
+            f"The request has {length} bytes; the limit is {limit} (SANDBOX_MAX_REQUEST).",
+            remedy="Send a smaller request.",
         )
 
 
 def loads(raw: bytes | str) -> Any:
-    """Parse JSON and raise problems.Malformed if it is invalid, holds NaN or an infinity, or nests too deeply."""
+    """Parse JSON and raise problems.Malformed if it is invalid, holds NaN or an infinity, or nests too deeply.
+
+    Raises problems.TooLarge if it has too many values.
+    """
     try:
+        refuse_many_values(raw.encode() if isinstance(raw, str) else raw, settings.SANDBOX_MAX_VALUES)
         return json.loads(raw, parse_constant=_no_number, parse_float=_finite)
+    except TooManyValues as e:
+        raise problems.TooLarge(f"Too large: {e}.", remedy="Send large data as files.") from e
     except RecursionError as e:
         raise problems.Malformed("The JSON is nested too deeply.", remedy="Reduce the nesting.") from e
     except ValueError as e:

@@ -21,7 +21,7 @@ from api.v1.answers import BatchSchema
 from api.v1.base import ApiView
 from api.v1.views import waiting_time
 from clients.admission import admit
-from executions import representation, services, submission, waiting
+from executions import places, representation, services, submission, waiting
 from executions.forms import BatchForm, WaitingForm
 from executions.models import Execution
 from runtimes.models import Runtime
@@ -54,7 +54,7 @@ class BatchesView(ApiView):
         description="Accepts all executions or none.",
         request=BatchForm,
         responses=schema.answers(
-            {202: OpenApiResponse(BatchSchema, "Accepted: poll Location.")}, *schema.BODY, *schema.RUN
+            {202: OpenApiResponse(BatchSchema, "Accepted: poll Location.")}, *schema.BODY, *schema.RUN, 409
         ),
         tags=["Batches"],
     )
@@ -98,8 +98,10 @@ class BatchView(BatchesView):
         batch = self.batch(batch_id)
         if wait_s and not batch["finished"]:
             caller = request.META.get("gunicorn.socket")
-            until_finished([row["id"] for row in batch["executions"]], wait_s, caller)
-            batch = self.batch(batch_id)
+            with places.waits.held(places.client_id_of(request)) as free:
+                if free:
+                    until_finished([row["id"] for row in batch["executions"]], wait_s, caller)
+                    batch = self.batch(batch_id)
         return Response(batch)
 
 

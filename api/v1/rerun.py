@@ -36,6 +36,7 @@ class RerunView(ApiView):
     def post(self, request: Request, execution_id: UUID) -> Response:
         form = validated(RerunForm, request.data)
         earlier = self.execution(execution_id)
+        submission.refuse_disabled(earlier.runtime)
         differences, obstacles = rerun.look(earlier, self.caller)
         pinned = form["configuration"] == "then"
         if pinned:
@@ -44,6 +45,7 @@ class RerunView(ApiView):
             earlier, pinned=pinned, client=self.caller, http=request._request, endpoint=submission.ENDPOINT
         )
         execution = services.submit(wanted, policy=earlier.runtime.code_policy)
+        del earlier, wanted  # they may be large, and the wait long
         execution = submission.until_finished(execution, wait_s=form["wait"], http=request)
         content = RerunSchema.dump(
             execution=representation.detail(execution),

@@ -51,7 +51,9 @@ class ExecutionsView(ApiView):
                     ExecutionSchema, "A repeat with the same Idempotency-Key: the first execution, finished."
                 ),
                 201: OpenApiResponse(ExecutionSchema, "Finished."),
-                202: OpenApiResponse(ExecutionSchema, "Not finished: poll Location."),
+                202: OpenApiResponse(
+                    ExecutionSchema, "Not finished, or too many requests wait already: poll Location."
+                ),
             },
             *schema.BODY,
             *schema.RUN,
@@ -60,6 +62,12 @@ class ExecutionsView(ApiView):
         tags=["Executions"],
     )
     def post(self, request: Request) -> Response:
+        execution, created, wait_s = self._submitted(request)
+        execution = submission.until_finished(execution, wait_s=wait_s, http=request)
+        return answer(execution, created=created)
+
+    def _submitted(self, request: Request) -> tuple[Execution, bool, float]:
+        """Return the execution, whether it is new, and how long to wait: nothing large, for a wait may be long."""
         key = submission.idempotency_key(request)
         form = validated(SubmissionForm, request.data)
 
@@ -68,8 +76,7 @@ class ExecutionsView(ApiView):
             return submission.request_of(form, runtime=runtime, client=self.caller, http=request)
 
         execution, created = submission.submit_once(key, request.data, self.caller, wanted)
-        execution = submission.until_finished(execution, wait_s=form["wait"], http=request)
-        return answer(execution, created=created)
+        return execution, created, float(form["wait"])
 
     @extend_schema(
         summary="List executions",
@@ -82,7 +89,7 @@ class ExecutionsView(ApiView):
         form = validated(ListForm, parameters(ListForm, request.query_params))
         fields = fields_of(form)
         visible = self.visible().defer(*representation.unneeded_columns(fields))
-        rows, cursor = page(visible, form, self.caller)
+        rows, cursor = page(visible, form, self.caller, representation.large_columns(fields))
         following = None
         if cursor:
             query = request.query_params.copy()

@@ -17,6 +17,10 @@ _CALLS = {
 }
 # fmt: on
 
+SYNTAX = "python.syntax"
+PARSING_ERROR = "Parsing Error: "
+NO_MEMORY = PARSING_ERROR + MemoryError.__name__
+
 _parse_lock = threading.Lock()
 
 Objection = tuple[str, str]
@@ -29,8 +33,8 @@ def find(code: str, enabled: Collection[str]) -> Iterator[Violation]:
     # surrogate; RecursionError and MemoryError (often without a text) for deep nesting; SystemError for a bug of
     # the parser.
     except Exception as error:
-        if "python.syntax" in enabled:
-            yield Violation("python.syntax", -1, f"Parsing Error: {str(error) or type(error).__name__}")
+        if SYNTAX in enabled:
+            yield Violation(SYNTAX, -1, f"{PARSING_ERROR}{str(error) or type(error).__name__}")
         return
     yield from _walk(tree, enabled)
 

@@ -16,9 +16,10 @@ from django.test import Client as Caller
 from django.utils import timezone
 
 from clients.models import Client
-from executions import event_stream, streams
+from executions import event_stream, places
 from executions.event_stream import Events, Position
 from executions.models import Execution, Outcome, OutputChunk, Status
+from executions.places import Places
 from executions.waiting import Hub
 from sandbox_platform.kit.notify import FINISHED, PROGRESS, notify
 from tests.conftest import TOKEN
@@ -369,7 +370,7 @@ def test_an_id_that_was_never_sent_is_the_caller_s_mistake(caller: Caller, mine:
 def test_a_stream_too_many_is_refused_for_a_while(
     caller: Caller, mine: MakeExecution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "STREAMS_PER_PROCESS", 1)
+    monkeypatch.setattr(places, "streams", Places(1, 1))
     execution = mine(status="queued")
     first = caller.get(url(execution.pk))
     second = caller.get(url(execution.pk))
@@ -380,7 +381,6 @@ def test_a_stream_too_many_is_refused_for_a_while(
     third.close()
 
 
-def test_one_client_cannot_take_all_streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "STREAMS_PER_CLIENT", 1)
-    places = streams.Places()
-    assert [places.take(1), places.take(1), places.take(2)] == [True, False, True]
+def test_one_client_cannot_take_all_places() -> None:
+    two = Places(most=2, per_client=1)
+    assert [two.take(1), two.take(1), two.take(2), two.take(3)] == [True, False, True, False]

@@ -234,3 +234,12 @@ def test_mode_that_the_runtime_has_not_is_refused(submit: Submit) -> None:
     answer = submit(mode="function")
     told = answer.json()
     assert (answer.status_code, told["field"], told["remedy"]) == (422, "mode", "Send script.")
+
+
+def test_a_disabled_runtime_is_refused_without_a_row(submit: Submit, api: APIClient) -> None:
+    Runtime.objects.update(enabled=False)
+    batch = {"executions": [{"runtime": "python", "code": ""}] * 3}
+    for answer in (submit(), api.post(f"{API}/batches", batch, format="json")):
+        assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (409, "runtime_disabled")
+        assert answer.json()["field"] == "runtime"
+    assert not Execution.objects.exists()

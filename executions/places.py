@@ -1,0 +1,69 @@
+"""Counts the requests of a web process that occupy a thread while an execution runs, by client.
+
+A process has SANDBOX_WEB_THREADS threads. Event streams may have three eighths of them, and requests that wait for an
+execution a half. The others are free for requests that are answered at once.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.conf import settings
+from rest_framework.request import Request
+
+from clients.models import Client
+from sandbox_platform.kit.errors import TooMany
+
+THREADS = settings.SANDBOX_WEB_THREADS
+RETRY_AFTER_S = 1
+
+
+class Places:
+    def __init__(self, most: int, per_client: int) -> None:
+        self._most, self._per_client = max(most, 1), max(per_client, 1)
+        self._lock = threading.Lock()
+        self._held: Counter[int | None] = Counter()
+
+    def take(self, client_id: int | None) -> bool:
+        with self._lock:
+            free = self._held.total() < self._most and self._held[client_id] < self._per_client
+            self._held[client_id] += free
+        return free
+
+    def give_back(self, client_id: int | None) -> None:
+        with self._lock:
+            self._held[client_id] -= 1
+            if not self._held[client_id]:
+                del self._held[client_id]
+
+    @contextmanager
+    def held(self, client_id: int | None) -> Iterator[bool]:
+        """Yield whether a place was free. A place that was taken is given back at the end."""
+        taken = self.take(client_id)
+        try:
+            yield taken
+        finally:
+            if taken:
+                self.give_back(client_id)
+
+
+streams = Places(THREADS * 3 // 8, THREADS * 3 // 16)
+# One client may send a burst of 50 to one process, and cannot take the places of all others.
+waits = Places(THREADS // 2, THREADS * 7 // 16)
+
+
+class TooManyWaiting(TooMany):
+    def __init__(self) -> None:
+        super().__init__(
+            "Too many requests wait for an execution.",
+            remedy="Retry after Retry-After seconds, or use /api/v1, which need not wait.",
+            code="too_many_waiting",
+            retry_after_s=RETRY_AFTER_S,
+        )
+
+
+def client_id_of(request: Request) -> int | None:
+    """Return the id that the caller's places are counted by; None for a caller without a token."""
+    caller: object = request.user
+    return caller.pk if isinstance(caller, Client) else None

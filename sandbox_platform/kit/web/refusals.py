@@ -1,0 +1,28 @@
+"""Answers of the web server itself, in the shapes that the API and RAGFlow's clients know."""
+
+import json
+from http import HTTPStatus
+
+RETRY_AFTER_S = 2
+TYPE = "urn:sandbox-platform:problem:"
+CODES = {408: "too_slow", 413: "too_large", 429: "busy", 431: "too_large"}
+
+
+def answer(status: int, detail: str, path: bytes) -> bytes:
+    """Return the bytes of the response, after which the connection is closed."""
+    title = HTTPStatus(status).phrase
+    body: dict[str, object] = {"detail": detail}
+    kind = "application/json"
+    if path.startswith(b"/api/"):
+        kind = "application/problem+json"
+        body = {"type": TYPE + CODES[status], "title": title, "status": status, "detail": detail}
+        body |= {"field": None, "remedy": None}
+    elif path == b"/run" and status == HTTPStatus.TOO_MANY_REQUESTS:
+        body = {"status": "program_runner_error", "stdout": "", "stderr": detail, "exit_code": -429}
+        body["detail"] = CODES[status]
+    content = json.dumps(body).encode()
+    head = [f"HTTP/1.1 {status} {title}", f"Content-Type: {kind}", f"Content-Length: {len(content)}"]
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        head.append(f"Retry-After: {RETRY_AFTER_S}")
+    head.append("Connection: close")
+    return "\r\n".join(head).encode() + b"\r\n\r\n" + content

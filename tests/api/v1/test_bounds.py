@@ -1,0 +1,124 @@
+"""What a caller sends and reads is bounded before it takes memory. Each bound is a setting, which the refusal names."""
+
+import base64
+import json
+import resource
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from executions import export, representation
+from executions.models import Execution
+from sandbox_platform.kit.json_size import TooManyValues, refuse_many_values
+from tests.api.v1.conftest import API
+from tests.conftest import TOKEN
+
+pytestmark = pytest.mark.django_db
+Submit = Callable[..., Any]
+
+
+def peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def run(api: APIClient, code: str = "", arguments: str = "{}") -> Any:
+    encoded = base64.b64encode(code.encode()).decode()
+    body = f'{{"code_b64": "{encoded}", "language": "python", "arguments": {arguments}}}'
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    return api.post("/run", body, content_type="application/json", headers=headers)
+
+
+@pytest.mark.parametrize("raw", [b"[1,2,3]", b'[{"a": [1]}]', b'["\\"", "[,,", 1]', b'["unclosed'])
+def test_few_values_pass(raw: bytes) -> None:
+    refuse_many_values(raw, 4)
+
+
+@pytest.mark.parametrize("raw", [b"[1,2,3,4,5]", b"[[[[[", b'["\\\\", 1, 2, 3, 4]', b"{{{{{"])
+def test_many_values_are_refused(raw: bytes) -> None:
+    with pytest.raises(TooManyValues, match="SANDBOX_MAX_VALUES"):
+        refuse_many_values(raw, 4)
+
+
+def test_commas_in_a_program_are_no_values(submit: Submit, settings: Any) -> None:
+    settings.SANDBOX_MAX_VALUES = 1000
+    assert submit(code="print('," + "," * 5000 + "')").status_code == 202
+
+
+@pytest.mark.parametrize("path", ["/run", f"{API}/executions"])
+def test_a_body_of_lists_takes_no_memory(api: APIClient, path: str) -> None:
+    body = b'{"arguments": {"a": [' + b"[]," * 3_000_000 + b"[]]}}"
+    before = peak_bytes()
+    answer = api.post(path, body, content_type="application/json", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert (answer.status_code, "SANDBOX_MAX_VALUES" in answer.json()["detail"]) == (413, True)
+    assert peak_bytes() - before < 60 * 2**20
+
+
+def test_a_large_program_is_refused(submit: Submit, settings: Any) -> None:
+    settings.SANDBOX_MAX_PROGRAM_BYTES = 1000
+    assert submit(code="é" * 500).status_code == 202
+    answer = submit(code="é" * 501)
+    assert (answer.status_code, answer.json()["field"]) == (422, "code")
+    assert "SANDBOX_MAX_PROGRAM" in answer.json()["detail"]
+
+
+def test_a_large_program_among_files_is_refused(submit: Submit, settings: Any) -> None:
+    settings.SANDBOX_MAX_PROGRAM_BYTES = 1000
+    answer = submit(code=..., files=[{"path": "main.py", "content": "x" * 1001}])
+    assert (answer.status_code, answer.json()["field"]) == (422, "files")
+
+
+def test_large_arguments_are_refused(submit: Submit, settings: Any) -> None:
+    settings.SANDBOX_MAX_ARGUMENTS_BYTES = 1000
+    answer = submit(mode="function", arguments={"a": "x" * 1000})
+    assert (answer.status_code, answer.json()["field"]) == (422, "arguments")
+    assert "SANDBOX_MAX_ARGUMENTS" in answer.json()["detail"]
+
+
+def test_run_refuses_them_in_ragflow_s_shape(api: APIClient, settings: Any) -> None:
+    settings.SANDBOX_MAX_PROGRAM_BYTES = settings.SANDBOX_MAX_ARGUMENTS_BYTES = 1000
+    for answer in (run(api, code="x" * 1001), run(api, arguments=json.dumps({"a": "x" * 1000}))):
+        assert (answer.status_code, "SANDBOX_MAX_" in answer.json()["detail"]) == (413, True)
+    assert not Execution.objects.exists()
+
+
+@pytest.mark.parametrize("ordering", ["-queued_at", "queued_at"])
+def test_a_page_of_large_rows_ends_early(
+    api: APIClient, client_row: Any, make_execution: Any, settings: Any, ordering: str
+) -> None:
+    settings.SANDBOX_MAX_PAGE_BYTES = 2500
+    rows = [make_execution(client=client_row, code="x" * 1000) for _ in range(5)]
+    rows.append(make_execution(client=client_row, code="x" * 9000))
+    seen, lengths, path = [], [], f"{API}/executions?fields=id,code&ordering={ordering}"
+    while path:
+        page = api.get(path).json()
+        seen += [row["id"] for row in page["results"]]
+        lengths.append(len(page["results"]))
+        path = page["next"]
+    assert seen == [str(row.pk) for row in (rows if ordering == "queued_at" else rows[::-1])]
+    assert sorted(lengths) == [1, 1, 2, 2]
+
+
+def test_a_page_without_large_fields_is_whole(
+    api: APIClient, client_row: Any, make_execution: Any, settings: Any
+) -> None:
+    settings.SANDBOX_MAX_PAGE_BYTES = 1
+    for _ in range(3):
+        make_execution(client=client_row)
+    assert len(api.get(f"{API}/executions").json()["results"]) == 3
+
+
+def test_an_export_reads_large_rows_in_groups(
+    make_execution: Any, settings: Any, django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.SANDBOX_MAX_PAGE_BYTES = 2500
+    rows = [make_execution(code="x" * 1000) for _ in range(5)]
+    monkeypatch.setattr(export.connection, "close", lambda: None)
+    with django_assert_num_queries(2 + 3):  # ids, sizes, and three groups
+        exported = list(export.rows_of(Execution.objects.select_related("runtime", "client"), ["id", "code"]))
+    assert [row["id"] for row in exported] == [row.pk for row in rows[::-1]]
+
+
+def test_the_large_fields_are_those_with_columns_of_their_own() -> None:
+    assert representation.large_columns(["id", "code", "environment"]) == ["code", "variables"]

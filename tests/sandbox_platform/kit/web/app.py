@@ -1,0 +1,28 @@
+"""A small application for the web server's tests, and the settings that it reads."""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings
+
+from sandbox_platform.kit.web.incoming import Bounds
+
+LARGEST = 1_000_000
+
+settings.configure(
+    SANDBOX_WEB_BOUNDS=Bounds(1.0, 1.0, 1_000_000, ((b"/run", LARGEST), (b"", 1000))),
+    SANDBOX_WEB_CONNECTIONS_PER_ADDRESS=int(os.environ.get("PER_ADDRESS", "1000")),
+    SANDBOX_WEB_BODIES_BYTES=int(os.environ.get("BODIES", "3000000")),
+)
+
+
+def application(environ: Any, start_response: Any) -> Iterator[bytes]:
+    if environ["PATH_INFO"] == "/slow":
+        time.sleep(float(environ["QUERY_STRING"]))
+    body = environ["wsgi.input"].read()
+    answer = f"{os.getpid()} {len(body)} {hashlib.sha256(body).hexdigest()}".encode()
+    start_response("200 OK", [("Content-Length", str(len(answer)))])
+    yield answer

@@ -1,0 +1,224 @@
+"""Callers who send half a request, nothing, or too much do not keep others from being served.
+
+Each test has a gunicorn of its own on loopback, with four threads, one process and the bounds of app.py.
+"""
+
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.live import ROOT, eventually, free_port
+
+SOON_S = 1.0
+LARGEST = 1_000_000  # as in app.py
+HALF_HEAD = b"GET / HTTP/1.1\r\nX: "
+HALF_BODY = b"POST /run HTTP/1.1\r\nContent-Length: 100\r\n\r\nhalf"
+Serve = Callable[..., "Server"]
+
+
+class Server:
+    def __init__(self, *options: str, worker: str, **environment: str) -> None:
+        self.port = free_port()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "tests.sandbox_platform.kit.web.app:application", "--threads", "4",
+             "--bind", f"127.0.0.1:{self.port}", "--worker-class", worker, "--no-control-socket", *options],
+            cwd=ROOT, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        self.sockets: list[socket.socket] = []
+
+    def connect(self, sent: bytes = b"") -> socket.socket:
+        sock = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        self.sockets.append(sock)
+        sock.sendall(sent)
+        return sock
+
+    def is_up(self) -> bool:
+        with contextlib.suppress(OSError):
+            self.connect().close()
+            return True
+        return False
+
+    def ask(self, path: str = "/", body: Any = None, method: str = "POST") -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection.request(method, path, body)
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        return answer.status, text
+
+    def is_served_soon(self, path: str = "/run") -> bool:
+        began = time.monotonic()
+        status, _ = self.ask(path, b"x")
+        return status == 200 and time.monotonic() - began < SOON_S
+
+    def stop(self) -> None:
+        for sock in self.sockets:
+            sock.close()
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    with contextlib.ExitStack() as servers:
+
+        def start(
+            *options: str, worker: str = "sandbox_platform.kit.web.worker.Worker", **environment: str
+        ) -> Server:
+            server = Server(*options, worker=worker, **environment)
+            servers.callback(server.stop)
+            eventually(server.is_up, "the server listens", 20)
+            return server
+
+        yield start
+
+
+def received(sock: socket.socket) -> bytes:
+    data = b""
+    with contextlib.suppress(ConnectionResetError):
+        while piece := sock.recv(65536):
+            data += piece
+    return data
+
+
+def sha256(answer: str) -> str:
+    return answer.split()[2]
+
+
+@pytest.mark.parametrize("sent", [HALF_HEAD, HALF_BODY, b""])
+def test_half_requests_occupy_no_thread(serve: Serve, sent: bytes) -> None:
+    server = serve()
+    for _ in range(60):
+        server.connect(sent)
+    assert server.is_served_soon()
+    assert server.is_served_soon("/healthz")
+
+
+@pytest.mark.parametrize("sent", [HALF_HEAD, HALF_BODY])
+def test_half_a_request_is_refused_after_its_time(serve: Serve, sent: bytes) -> None:
+    sock = serve().connect(sent)
+    began = time.monotonic()
+    assert received(sock).startswith(b"HTTP/1.1 408 ")
+    assert 0.5 < time.monotonic() - began < 5
+
+
+def test_a_connection_without_a_request_is_closed_after_its_time(serve: Serve) -> None:
+    assert received(serve().connect()) == b""
+
+
+def test_a_full_table_of_connections_lets_a_new_one_in(serve: Serve) -> None:
+    server = serve("--worker-connections", "20")
+    for _ in range(60):
+        server.connect(HALF_HEAD)
+    assert server.is_served_soon()
+
+
+def test_an_address_loses_its_oldest_connection(serve: Serve) -> None:
+    server = serve(PER_ADDRESS="3")
+    began = time.monotonic()
+    oldest, *_ = [server.connect(HALF_HEAD) for _ in range(4)]
+    assert received(oldest) == b""
+    assert time.monotonic() - began < 0.9
+    assert server.is_served_soon()
+
+
+def test_busy_threads_leave_the_health_check_alone(serve: Serve) -> None:
+    server = serve()
+    for _ in range(8):
+        server.connect(b"GET /slow?3 HTTP/1.1\r\n\r\n")
+    time.sleep(0.3)
+    assert server.is_served_soon("/healthz")
+
+
+def test_a_large_upload_is_refused_before_it_comes(serve: Serve) -> None:
+    server = serve()
+    sock = server.connect(b"POST /admin/login/ HTTP/1.1\r\nContent-Length: 200000000\r\n\r\n")
+    assert received(sock).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_caller_who_sends_too_much_gets_the_answer(serve: Serve) -> None:
+    status, text = serve().ask("/run", b"x" * (LARGEST * 8))
+    assert (status, "larger than" in json.loads(text)["detail"]) == (413, True)
+
+
+def test_a_large_chunked_upload_is_refused(serve: Serve) -> None:
+    status, _ = serve().ask("/admin/login/", (b"x" * 1000 for _ in range(200)))
+    assert status == 413
+
+
+def test_the_api_s_refusal_is_a_problem(serve: Serve) -> None:
+    sock = serve().connect(b"POST /api/v1/me HTTP/1.1\r\nContent-Length: 20000\r\n\r\n")
+    head, _, content = received(sock).partition(b"\r\n\r\n")
+    assert b"application/problem+json" in head
+    assert json.loads(content)["type"] == "urn:sandbox-platform:problem:too_large"
+
+
+@pytest.mark.parametrize("size", [0, 1, 8192, 300_000, LARGEST])
+def test_a_body_arrives_whole(serve: Serve, size: int) -> None:
+    body = os.urandom(size)
+    server = serve()
+    for sent in (body, (body[at : at + 7000] for at in range(0, size, 7000))):
+        assert sha256(server.ask("/run", sent)[1]) == hashlib.sha256(body).hexdigest()
+
+
+def test_requests_on_one_connection_are_answered_in_order(serve: Serve) -> None:
+    server = serve()
+    sock = server.connect(b"".join(b"POST /run HTTP/1.1\r\nContent-Length: 1\r\n\r\n%d" % n for n in range(5)))
+    sock.sendall(b"POST /run HTTP/1.1\r\nConnection: close\r\nContent-Length: 1\r\n\r\n5")
+    found = re.findall("[0-9a-f]{64}", received(sock).decode())
+    assert found == [hashlib.sha256(b"%d" % n).hexdigest() for n in range(6)]
+
+
+def test_a_caller_may_ask_before_sending_the_body(serve: Serve) -> None:
+    sock = serve().connect(
+        b"POST /run HTTP/1.1\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+    )
+    assert sock.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    sock.sendall(b"ok")
+    assert hashlib.sha256(b"ok").hexdigest().encode() in received(sock)
+
+
+def test_large_bodies_that_come_slowly_give_way(serve: Serve) -> None:
+    server = serve(BODIES="1200000")
+    slow = server.connect(b"POST /run HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % LARGEST + b"x" * (LARGEST - 1))
+    time.sleep(0.3)
+    status, text = server.ask("/run", b"x" * LARGEST)
+    assert (status, json.loads(text)["exit_code"]) == (429, -429)
+    assert server.is_served_soon()
+    slow.close()
+    time.sleep(0.3)
+    assert server.ask("/run", b"x" * LARGEST)[0] == 200
+
+
+def test_a_process_is_renewed_when_nobody_waits(serve: Serve) -> None:
+    server = serve("--max-requests", "3")
+    running = server.connect(b"GET /slow?3 HTTP/1.1\r\nConnection: close\r\n\r\n")
+    first = {server.ask("/run", b"x")[1].split()[0] for _ in range(6)}
+    assert len(first) == 1
+    assert received(running).split(b"\r\n\r\n")[1].split()[0].decode() in first
+    eventually(lambda: server.is_up() and server.ask("/run", b"x")[1].split()[0] not in first, "a new process", 20)
+
+
+def test_gunicorn_s_own_worker_is_stopped_by_half_requests(serve: Serve) -> None:
+    """If this fails, gunicorn reads requests outside of its threads, and kit/web may be needless."""
+    server = serve(worker="gthread")
+    for _ in range(8):
+        server.connect(HALF_HEAD)
+    time.sleep(0.5)
+    with pytest.raises(TimeoutError):
+        server.connect(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n").recv(1)
