@@ -63,7 +63,7 @@ def decide(request: ProxyRequest, seen: int = 0) -> EgressRequest | None:
     executions = Execution.objects.select_related("runtime", "client").only(
         "status", "network", "runtime", "client"
     )
-    execution = executions.filter(pk=request.execution_id).first()
+    execution = executions.filter(pk=request.execution_id).order_by("pk").first()
     if execution is None or seen > settings.SANDBOX_EGRESS_REQUESTS:
         return None
     return record(

@@ -17,8 +17,11 @@ from builds.services import BUILD
 from clients.models import Client
 from executions import services
 from executions.callbacks.deliveries import DELIVER
+from executions.egress import policy
+from executions.egress.models import EgressRule
+from executions.egress.policy import ProxyRequest
 from executions.models import Execution, Outcome, Status
-from runtimes.models import Runtime
+from runtimes.models import Network, Runtime
 from sandbox_platform import privileges, roles
 from sandbox_platform.kit import tasks
 from sandbox_platform.kit.services import Service
@@ -254,6 +257,17 @@ def test_a_change_by_the_web_is_recorded_with_its_role(python_runtime: Runtime) 
             "SELECT pgh_context -> 'database' ->> 'role' FROM audit_runtimeevent WHERE pgh_label = 'update'"
         )
         assert cursor.fetchall() == [(Service.WEB.role,)]
+
+
+def test_egress_decides_and_records(make_execution: MakeExecution) -> None:
+    execution = make_execution(status=Status.RUNNING, network=Network.EGRESS)
+    request = ProxyRequest(execution_id=execution.pk, method="GET", host="host.example", port=443)
+    with acting_as(Service.EGRESS):
+        decided = policy.decide(request, 0)
+        assert decided is not None
+        list(EgressRule.objects.applying(runtime_id=execution.runtime_id, client_id=None))
+        ended = policy.CompletedRequest(request, decided.pk, False, "", 200, "192.0.2.1", 1, 2)
+        assert policy.complete(ended)
 
 
 # --- Making the roles ---
