@@ -11,7 +11,7 @@ import uuid_utils.compat
 from django.db import transaction
 from django.utils import timezone
 
-from clients.admission import admit
+from clients.admission import admit, check_runtime
 from clients.models import Client
 from executions.configuration import RunConfiguration
 from executions.limits import effective_limits
@@ -33,14 +33,6 @@ RUN = Task("run", "executions.tasks.run_execution")
 def db_text(text: str) -> str:
     """Return the text with NUL and lone surrogates replaced: Postgres cannot hold them."""
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
-
-
-class RuntimeNotAllowed(Exception):
-    def __init__(self, client: Client, runtime: Runtime) -> None:
-        super().__init__(
-            f"The client {client} may not use the runtime {runtime}, only {', '.join(client.allowed_runtimes)}. "
-            "An administrator can allow it."
-        )
 
 
 @dataclass(frozen=True)
@@ -90,10 +82,10 @@ def submit(request: Request, *, policy: str, admitted: bool = False) -> Executio
 
     `admitted`: the caller has counted the execution against the quotas already, in the present transaction.
 
-    Raises RuntimeNotAllowed, limits.LimitTooHigh, admission.OverLimit and NeverFits; then no row is stored.
+    Raises limits.LimitTooHigh, and RuntimeNotAllowed, OverLimit and NeverFits of clients.admission. Then no row is
+    stored.
     """
-    if request.client and not request.client.may_use(request.runtime):
-        raise RuntimeNotAllowed(request.client, request.runtime)
+    check_runtime(request.client, request.runtime)
     configuration = request.configuration or request.resolve()
     execution = Execution(
         id=request.execution_id,

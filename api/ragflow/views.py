@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from api.ragflow import contract, results, schema
-from clients.admission import OverLimit
+from clients.admission import OverLimit, RuntimeNotAllowed
 from clients.models import Client
 from clients.permissions import MayRun
 from executions import readiness, services, waiting
@@ -96,7 +96,7 @@ class RunView(APIView):
         with waiting.hub.waiter(wanted.execution_id, results.COLUMNS) as waiter:
             try:
                 execution = services.submit(wanted, policy=runtime.ragflow_code_policy)
-            except services.RuntimeNotAllowed as e:
+            except RuntimeNotAllowed as e:
                 return Response(results.RefusedSerializer.dump(e), status=403)
             except OverLimit as e:
                 return Response(
