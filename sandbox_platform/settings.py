@@ -312,6 +312,8 @@ SANDBOX_EGRESS_REQUESTS = envint("SANDBOX_EGRESS_REQUESTS", 1000, minimum=1)
 # host:port of the proxy, and host:port where the gateway listens for the proxy's questions and reports.
 SANDBOX_EGRESS_PROXY = os.environ.get("SANDBOX_EGRESS_PROXY") or "127.0.0.1:3128"
 SANDBOX_EGRESS_LISTEN = os.environ.get("SANDBOX_EGRESS_LISTEN") or "127.0.0.1:3129"
+# By which the gateway knows the proxy. Only the two have it. Empty: the gateway takes no proxy for its own.
+SANDBOX_EGRESS_SECRET = envsecret("SANDBOX_EGRESS_SECRET")
 # The direct engine's: the runsc that it calls (empty: the newest that `make` installed), the folder of the sandboxes,
 # which a restart of the host may empty, and that of the images.
 SANDBOX_RUNSC = os.environ.get("SANDBOX_RUNSC") or ""

@@ -14,6 +14,9 @@ from scripts.setup.host import ROOT, step
 
 ENV = ROOT / ".env"
 EXAMPLE = ROOT / ".env.example"
+# Files that Compose mounts as secrets, for services that share one with each other only.
+SECRETS = ROOT / ".secrets"
+SHARED = ("egress",)
 ASSIGNMENT = re.compile(r"^(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$")
 
 
@@ -109,6 +112,22 @@ def ensure() -> None:
         else:
             current.note("complete")
         ENV.chmod(0o600)
+        if made := ensure_secrets(SECRETS):
+            current.note("made secrets: " + ", ".join(made))
+
+
+def ensure_secrets(folder: Path) -> list[str]:
+    """Make the missing files of SHARED, and return their names.
+
+    The services that read them are different users, so the files are readable, in a folder that is only the owner's.
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
+    folder.chmod(0o700)
+    missing = [name for name in SHARED if not (folder / name).is_file()]
+    for name in missing:
+        write_private(folder / name, secrets.token_urlsafe(32) + "\n")
+        (folder / name).chmod(0o444)
+    return missing
 
 
 def write_private(path: Path, text: str) -> None:

@@ -42,3 +42,20 @@ def test_the_image_has_the_folder_whose_owner_a_new_volume_gets(folder: str) -> 
         f"install -d -o platform -m 07{'00' if folder == KEY_FOLDER else '55'} {folder}"
         in (ROOT / "Dockerfile").read_text()
     )
+
+
+def test_only_the_gateway_and_its_proxy_share_their_secret(services: dict[str, dict[str, Any]]) -> None:
+    holders = [name for name, service in services.items() if "egress" in service.get("secrets", [])]
+    assert holders == ["egress", "proxy"]
+
+
+def test_the_gateway_listens_only_where_the_proxy_is(services: dict[str, dict[str, Any]]) -> None:
+    gateway = services["egress"]
+    name, _, port = gateway["environment"]["SANDBOX_EGRESS_LISTEN"].rpartition(":")
+    named_on = [network for network, options in gateway["networks"].items() if name in options.get("aliases", [])]
+    assert named_on == ["doors"]
+    assert [each for each, service in services.items() if "doors" in service.get("networks", ())] == [
+        "egress",
+        "proxy",
+    ]
+    assert services["proxy"]["environment"]["SANDBOX_EGRESS_GATEWAY"] == f"{name}:{port}"

@@ -80,3 +80,13 @@ def test_the_file_is_private_from_its_first_byte(tmp_path: Path) -> None:
     envfile.write_private(path, "A=1\n")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert path.read_text() == "A=1\n"
+
+
+def test_a_shared_secret_is_made_once_in_a_folder_of_the_owner_only(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    assert envfile.ensure_secrets(folder) == list(envfile.SHARED)
+    first = (folder / "egress").read_text()
+    assert envfile.ensure_secrets(folder) == []
+    assert (folder / "egress").read_text() == first
+    assert len(first.strip()) >= 40
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
