@@ -14,6 +14,7 @@ from django.templatetags.static import static
 
 from sandbox_platform.kit.command import application_name
 from sandbox_platform.kit.env import (
+    bound_host,
     envbool,
     envchoice,
     envduration,
@@ -36,7 +37,20 @@ if not SECRET_KEY:
         raise ImproperlyConfigured("DJANGO_SECRET_KEY is not set: run `make ensure_env`")
     SECRET_KEY = secrets.token_urlsafe(50)
 
-ALLOWED_HOSTS = envlist("DJANGO_ALLOWED_HOSTS", "*")
+# The names under which this machine and RAGFlow's network know the service, and those that the operator adds. A request
+# to another one is refused: see api/hosts.py.
+ALLOWED_HOSTS = list(
+    dict.fromkeys(
+        [
+            *("localhost", "127.0.0.1", "[::1]", "sandbox-executor-manager"),
+            *(os.environ.get(name, "").lower() for name in ("SANDBOX_WEB_CONTAINER", "SANDBOX_NODE")),
+            socket.gethostname().lower(),
+            bound_host(os.environ.get("SANDBOX_EXECUTOR_MANAGER_BIND", "")),
+            *envlist("DJANGO_ALLOWED_HOSTS"),
+        ]
+    )
+)
+ALLOWED_HOSTS = [name for name in ALLOWED_HOSTS if name]
 CSRF_TRUSTED_ORIGINS = envlist("DJANGO_CSRF_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
@@ -75,6 +89,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "api.hosts.HostMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

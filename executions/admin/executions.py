@@ -52,6 +52,8 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
     list_select_related = ("runtime", "client")
     list_per_page = 50
     list_before_template = "executions/list_tools.html"
+    # Links to a batch and to reruns.
+    linked_lookups = ("batch_id", "rerun_of")
     # Django applies the dates of the query string; changelist.drill_down makes the links.
     date_hierarchy = "queued_at"
     search_fields = ("id",)
