@@ -20,6 +20,7 @@ from executions.models import Execution, Mode
 from executions.models.execution import IDEMPOTENCY_CONSTRAINT
 from executions.verdict import MAX_NESTING, nested_deeper_than
 from runtimes.models import Runtime
+from sandbox_platform.kit.callers import remote_address
 from sandbox_platform.kit.errors import Conflicting, InvalidField
 
 ENDPOINT = "api"
@@ -62,7 +63,7 @@ def request_of(
         callback_url=form["callback_url"],
         limits=form.get("limits", {}),
         client=client,
-        remote_address=http.META.get("REMOTE_ADDR") or None,
+        remote_address=remote_address(http if isinstance(http, HttpRequest) else http._request),
     )
     try:
         return replace(request, configuration=request.resolve())

@@ -96,6 +96,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "console.devices.KnownDeviceMiddleware",
     "audit.middleware.AuditMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -221,6 +222,9 @@ AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
+AXES_CLIENT_IP_CALLABLE = "sandbox_platform.kit.callers.remote_address"
+# Browsers that have logged in as the user before are not locked out by others behind the same address.
+AXES_WHITELIST_CALLABLE = "console.devices.is_known"
 AXES_LOCKOUT_TEMPLATE = "console/locked_out.html"
 AXES_ENABLE_ADMIN = False  # replaced by read-only pages: console/admin/logins.py
 AXES_VERBOSE = False
@@ -351,6 +355,9 @@ SANDBOX_BUILD_TIMEOUT_MS = envduration("SANDBOX_BUILD_TIMEOUT", "20m")
 SANDBOX_KEEP_BUILDS = envint("SANDBOX_KEEP_BUILDS", 3, minimum=1)
 # Directory with the host's mirrors and certificates for builds, written by `make`.
 SANDBOX_BUILD_CONFIG = Path(os.environ.get("SANDBOX_BUILD_CONFIG") or BASE_DIR / ".build-config")
+
+# Proxies in front of the service whose X-Forwarded-For is believed: see sandbox_platform/kit/callers.py.
+SANDBOX_TRUSTED_PROXIES = envnetworks("SANDBOX_TRUSTED_PROXIES")
 
 # Private networks that callbacks may reach.
 SANDBOX_CALLBACK_NETWORKS = envnetworks("SANDBOX_CALLBACK_NETWORKS")

@@ -21,6 +21,7 @@ from executions import readiness, services, waiting
 from executions.models import Execution
 from executions.waiting import GaveUp, Waiter
 from runtimes.models import Runtime
+from sandbox_platform.kit.callers import remote_address
 from sandbox_platform.kit.compiled import Compiled
 
 ENDPOINT = "ragflow"
@@ -91,7 +92,7 @@ class RunView(APIView):
             artifact_suffixes=list(results.MIME_TYPES),
             announce_start=False,
             client=caller if isinstance(caller, Client) else None,
-            remote_address=http.META.get("REMOTE_ADDR") or None,
+            remote_address=remote_address(http),
         )
         with waiting.hub.waiter(wanted.execution_id, results.COLUMNS) as waiter:
             try:
