@@ -37,7 +37,7 @@ class RolePermission(Group.permissions.through):  # type: ignore[misc, name-defi
         default_permissions = ()
 
 
-class Login(AccessLog):
+class Login(AccessLog):  # type: ignore[misc]
     class Meta:
         proxy = True
         default_permissions = ()
