@@ -13,6 +13,7 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse
 
 from sandbox_platform.kit.actors import actor_of
+from sandbox_platform.kit.callers import remote_address
 
 # These requests change no watched table, and their latency matters.
 UNWATCHED = ("/run", "/run/")
@@ -39,7 +40,7 @@ class AuditMiddleware:
             return self.get_response(request)
         context = {
             "actor": actor_of(getattr(request, "user", None)),
-            "address": request.META.get("REMOTE_ADDR") or None,
+            "address": remote_address(request),
             "url": path,
             "method": request.method,
         }

@@ -1,4 +1,7 @@
-"""Admission: the quotas of a client on executions per minute, per day, and open at the same time.
+"""Admission: which runtimes a client may use, and its quotas on executions per minute, per day, and open at once.
+
+Everything that runs a caller's program comes through here: submissions, batches, reruns, runs from the web UI, and
+inspections that people and clients request.
 
 Executions are counted in Postgres, so a quota applies across threads, processes and nodes. They are counted per
 client, never per address: a whole RAGFlow deployment has one address. A client without quotas costs no query.
@@ -13,7 +16,8 @@ from django.utils import timezone
 
 from clients.models import Client, ClientUsage
 from clients.models.usage import SECONDS
-from clients.sources import open_executions
+from clients.sources import open_executions, open_inspections
+from runtimes.models import Runtime
 
 # Counts, and locks the row until the end of the transaction. Seconds and days only move forward: a transaction that
 # waited for the lock may bring an earlier second than the one counted meanwhile. Each second that has passed since
@@ -36,6 +40,20 @@ COUNT = f"""
 DAY = timedelta(days=1)
 # It is unknown when an open execution will end, so suggest a short wait.
 TRY_AGAIN_S = 1
+
+
+class RuntimeNotAllowed(Exception):
+    def __init__(self, client: Client, runtime: Runtime) -> None:
+        super().__init__(
+            f"The client {client} may not use the runtime {runtime}, only {', '.join(client.allowed_runtimes)}. "
+            "An administrator can allow it."
+        )
+
+
+def check_runtime(client: Client | None, runtime: Runtime) -> None:
+    """Raise RuntimeNotAllowed if the client may not use the runtime."""
+    if client and not client.may_use(runtime):
+        raise RuntimeNotAllowed(client, runtime)
 
 
 class OverLimit(Exception):
@@ -76,7 +94,7 @@ LABELS = {
 
 
 def admit(client: Client | None, count: int = 1) -> None:
-    """Count `count` executions that the same transaction is about to insert. A rollback undoes the count.
+    """Count `count` executions or traces that the same transaction is about to insert. A rollback undoes the count.
 
     Raises OverLimit or NeverFits: the caller must then roll back, so that nothing is counted or inserted. Call this as
     late as possible: the client's other calls wait for the end of the transaction.
@@ -98,7 +116,8 @@ def admit(client: Client | None, count: int = 1) -> None:
         _check("max_runs_per_minute", client.max_runs_per_minute, sum(recent) - count, count, frees_at)
     if client.max_open_executions is not None:
         # A separate statement: it starts with the row locked, so it sees what earlier transactions have inserted.
-        _check("max_open_executions", client.max_open_executions, open_executions(client), count, None)
+        used = open_executions(client) + open_inspections(client)
+        _check("max_open_executions", client.max_open_executions, used, count, None)
 
 
 def _frees_at(second: int, recent: list[int], number: int) -> datetime | None:
@@ -140,5 +159,5 @@ def usage_of(client: Client | None) -> Usage:
         minute_frees_at=_frees_at(row.second, recent, 1) if row else None,
         day_used=row.day_used if row and row.day >= day else 0,
         day_ends=day + DAY,
-        open_executions=open_executions(client),
+        open_executions=open_executions(client) + (open_inspections(client) if client else 0),
     )

@@ -6,7 +6,7 @@ import logging
 
 from django.conf import settings
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import APIException, AuthenticationFailed
+from rest_framework.exceptions import APIException, AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
 from clients.models import Client, Token, hash_token
@@ -51,6 +51,21 @@ def token_of(request: Request) -> str:
     return request.headers.get("X-Sandbox-Token", "").strip()
 
 
+def check_origin(request: Request) -> None:
+    """Refuse a request that a page of another site has a browser send: without a token, nothing else tells it apart.
+
+    Browsers name the site in `Origin` whenever a request may change something; other callers send no `Origin`.
+    """
+    origin = request.headers.get("Origin")
+    if origin is None or origin in settings.CSRF_TRUSTED_ORIGINS:
+        return
+    if origin != f"{request.scheme}://{request.get_host()}":
+        raise PermissionDenied(
+            f"Requests without a token are not taken from pages of {origin[:200]}. Send a token, or add the origin to "
+            "DJANGO_CSRF_TRUSTED_ORIGINS."
+        )
+
+
 TOKEN = Compiled(
     lambda sha256: Token.objects.select_related("client").filter(token_sha256=sha256), sha256=hash_token("")
 )
@@ -70,6 +85,7 @@ class TokenAuthentication(BaseAuthentication):
             token.note_use()
             return token.client, token
         if settings.RAGFLOW_ALLOW_UNAUTHENTICATED:
+            check_origin(request)
             return AnonymousCaller(), None
         if not Token.objects.usable().exists():
             raise NotConfigured

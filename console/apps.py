@@ -10,7 +10,7 @@ class ConsoleConfig(AppConfig):
     default = True
 
     def ready(self) -> None:
-        from console import checks  # noqa: F401
+        from console import announcements, checks, devices  # noqa: F401
 
 
 class AdminConfig(SimpleAdminConfig):

@@ -10,6 +10,7 @@ from django.urls import reverse
 from console.site import ConsoleSite
 from executions import people
 from executions.models import Execution
+from redaction import services as redaction
 from runtimes.models import Runtime
 from sandbox_platform.kit.units import format_bytes, format_ms
 
@@ -57,6 +58,7 @@ def _start(request: HttpRequest) -> dict[str, Any] | None:
         raise Http404
     if not request.user.has_perm("executions.view_execution"):
         raise PermissionDenied
+    execution = redaction.shown(execution)
     return {
         "runtime": execution.runtime.slug,
         "mode": execution.mode,

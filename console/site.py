@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
@@ -32,8 +33,27 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
             for address, name, view in PAGES
         ]
 
+    def get_urls(self) -> list[Any]:
+        # No object has an address outside of the admin, and the redirect to it fails for every other table.
+        return [url for url in super().get_urls() if getattr(url, "name", "") != "view_on_site"]
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        # Being staff allows to log in; a role allows to see something.
+        if not request.user.has_perm("executions.view_execution"):
+            raise PermissionDenied
+        response: HttpResponse = super().index(request, extra_context)
+        return response
+
+    def app_index(self, request: HttpRequest, app_label: str, extra_context: Any = None) -> HttpResponse:
+        if not request.user.has_module_perms(app_label):
+            raise PermissionDenied
+        response: HttpResponse = super().app_index(request, app_label, extra_context)
+        return response
+
     def _bound(self, view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
         def bound(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if not request.user.get_all_permissions():
+                raise PermissionDenied
             return view(request, *args, site=self, **kwargs)
 
         return bound

@@ -17,6 +17,7 @@ from django.db.models import Q
 
 from executions.models import Execution, OutputChunk, Status
 from executions.waiting import RECONNECT_S, hub
+from redaction import services as redaction
 from sandbox_platform.kit.notify import FINISHED, PROGRESS, WATCHED, notify
 
 # A notification may be lost with its connection, so a stream also polls.
@@ -28,7 +29,17 @@ STREAMS = ("stdout", "stderr")
 EVENTS = ("status", *STREAMS, "end")
 CHUNKS_AT_ONCE = 32
 EVENT_CHARACTERS = 32 * 1024
-FACTS = ("status", "outcome", "message", "exit_code", "signal", "queued_at", "claimed_at", "finished_at")
+FACTS = (
+    "client_id",
+    "status",
+    "outcome",
+    "message",
+    "exit_code",
+    "signal",
+    "queued_at",
+    "claimed_at",
+    "finished_at",
+)
 
 
 class Phase(StrEnum):
@@ -127,11 +138,21 @@ class Events:
         facts = self._row(*FACTS)
         ended = facts["finished_at"] is not None
         yield from self._beginning(facts)
-        yield from self._stored_output() if ended else self._live_output()
+        if ended:
+            yield from self._stored_output()
+        elif not self._is_redacted(facts["client_id"]):
+            yield from self._live_output()
         if ended:
             yield from self._ending(facts)
         elif self._at.phase == Phase.RUNNING:
             self._announce()
+
+    @staticmethod
+    def _is_redacted(client_id: int | None) -> bool:
+        """Return whether to hold output back: a secret may be split between pieces, or come before the policy."""
+        applies = redaction.applies_to(client_id)
+        connection.close()
+        return applies
 
     def _announce(self) -> None:
         """Tell the worker that somebody watches: programs buffer their output. Again now and then: it may be lost."""

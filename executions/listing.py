@@ -57,9 +57,9 @@ def _by_id(form: dict[str, Any]) -> Iterator[Q]:
     An id is made shortly before its execution is queued, hence the slack.
     """
     if "queued_after" in form:
-        yield Q(id__gte=first_id(form["queued_after"] - ID_IS_EARLIER))
+        yield Q(id__gte=first_id(form["queued_after"], -ID_IS_EARLIER))
     if "queued_before" in form:
-        yield Q(id__lt=first_id(form["queued_before"] + timedelta(milliseconds=1)))
+        yield Q(id__lt=first_id(form["queued_before"], timedelta(milliseconds=1)))
 
 
 def _labels(pairs: list[str]) -> dict[str, str]:

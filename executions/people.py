@@ -1,12 +1,14 @@
 """Submits what people run in the web UI, as the client `console`, which has caps and quotas like any other."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.http import HttpRequest
 
-from clients.admission import NeverFits, OverLimit
+from clients.admission import NeverFits, OverLimit, RuntimeNotAllowed
 from clients.models import Client
 from executions import services, submission
 from executions.forms import ExecutionForm
@@ -45,9 +47,16 @@ def submit(request: services.Request, user: AbstractBaseUser | AnonymousUser) ->
     """Submit the request with the user's name as a label. Raises NotNow."""
     labels = {**request.labels, LABEL: user.get_username()}
     request = replace(request, labels=labels, endpoint=ENDPOINT)
-    if request.client and not request.client.enabled:
-        raise NotNow(f"The client {CLIENT} is disabled. An administrator can enable it.")
-    try:
+    with admission(request.client):
         return services.submit(request, policy=request.runtime.code_policy)
-    except (services.RuntimeNotAllowed, LimitTooHigh, OverLimit, NeverFits) as e:
+
+
+@contextmanager
+def admission(client: Client | None) -> Iterator[None]:
+    """Raise NotNow if the client is disabled, or for a refusal inside: what people run has a client's limits, too."""
+    if client and not client.enabled:
+        raise NotNow(f"The client {client} is disabled. An administrator can enable it.")
+    try:
+        yield
+    except (RuntimeNotAllowed, LimitTooHigh, OverLimit, NeverFits) as e:
         raise NotNow(str(e)) from e

@@ -11,6 +11,7 @@ from rest_framework import serializers
 from executions.models import Execution, InputFile, Mode, Outcome, Status
 from executions.sources import RefusedCalls, refused_calls
 from executions.verdict import MAX_NESTING, nested_deeper_than
+from redaction import services as redaction
 from runtimes.models import Limits, Network, OutputAction
 from sandbox_platform.kit.schemas import AnyJson, Schema, Stored, Texts, computed
 from seccomp_profiles.models import UNCONFINED
@@ -78,7 +79,10 @@ class EgressSchema(Schema):
 def _files(execution: Execution) -> Iterable[InputFile]:
     if not execution.input_count:
         return []
-    return execution.input_files.extra(select={"size": "octet_length(content)"}).defer("content")
+    files = list(execution.input_files.extra(select={"size": "octet_length(content)"}).defer("content"))
+    for file, path in zip(files, redaction.shown_names(execution, [file.path for file in files]), strict=True):
+        file.path = path
+    return files
 
 
 def _refused_calls(execution: Execution) -> RefusedCalls | None:
@@ -114,7 +118,7 @@ class _Small(Schema):
     artifact_count = serializers.IntegerField()
     input_count = serializers.IntegerField(help_text="Number of files sent with the program.")
     source_file = serializers.CharField(help_text="Path of the program in /workspace.")
-    code_sha256 = serializers.CharField()
+    code_sha256 = serializers.CharField(help_text="Empty: redaction changed the code.")
     queued_at = serializers.DateTimeField()
     started = serializers.BooleanField(
         allow_null=True,
@@ -198,10 +202,14 @@ LISTED = _Listed.getters
 # Name of a large field → its column.
 LARGE = {name: _Listed._declared_fields[name].source or name for name in LISTED if name not in _Small.getters}
 
-detail = ExecutionSchema.dump
+
+def detail(execution: Execution) -> dict[str, Any]:
+    values: dict[str, Any] = ExecutionSchema.dump(redaction.shown(execution))
+    return values
 
 
 def listed(execution: Execution, fields: Iterable[str]) -> dict[str, Any]:
+    execution = redaction.shown(execution)
     return {name: LISTED[name](execution) for name in fields}
 
 

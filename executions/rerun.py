@@ -11,6 +11,7 @@ from executions import services
 from executions.configuration import NotReproducible, RunConfiguration
 from executions.models import Execution, Mode
 from runtimes.models import Network
+from sandbox_platform.kit.callers import remote_address
 from sandbox_platform.kit.errors import Conflicting
 from sandboxes import images
 
@@ -102,7 +103,7 @@ def request_of(
         labels=execution.labels,
         artifact_suffixes=execution.artifact_suffixes,
         client=client,
-        remote_address=http.META.get("REMOTE_ADDR") or None,
+        remote_address=remote_address(http),
         rerun_of=execution.pk,
         pinned_to=execution if pinned else None,
     )

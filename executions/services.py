@@ -11,7 +11,7 @@ import uuid_utils.compat
 from django.db import transaction
 from django.utils import timezone
 
-from clients.admission import admit
+from clients.admission import admit, check_runtime
 from clients.models import Client
 from executions.configuration import RunConfiguration
 from executions.limits import effective_limits
@@ -21,7 +21,7 @@ from executions.verdict import Verdict, cancellation
 from redaction import services as redaction
 from runtimes import code_policy
 from runtimes.models import CodePolicy, Runtime
-from sandbox_platform.kit.errors import TooMany
+from sandbox_platform.kit.errors import InvalidField, TooMany
 from sandbox_platform.kit.notify import CANCEL, notify
 from sandbox_platform.kit.prepared import prepared
 from sandbox_platform.kit.services import Service
@@ -37,14 +37,6 @@ RUN = Task("run", "executions.tasks.run_execution", senders=[Service.WEB, Servic
 def db_text(text: str) -> str:
     """Return the text with NUL and lone surrogates replaced: Postgres cannot hold them."""
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
-
-
-class RuntimeNotAllowed(Exception):
-    def __init__(self, client: Client, runtime: Runtime) -> None:
-        super().__init__(
-            f"The client {client} may not use the runtime {runtime}, only {', '.join(client.allowed_runtimes)}. "
-            "An administrator can allow it."
-        )
 
 
 @dataclass(frozen=True)
@@ -94,10 +86,18 @@ def submit(request: Request, *, policy: str, admitted: bool = False) -> Executio
 
     `admitted`: the caller has counted the execution against the quotas already, in the present transaction.
 
-    Raises RuntimeNotAllowed, limits.LimitTooHigh, admission.OverLimit, NeverFits and TooMany; then no row is stored.
+    Raises limits.LimitTooHigh, TooMany, and RuntimeNotAllowed, OverLimit and NeverFits of clients.admission. Then no
+    row is stored.
     """
-    if request.client and not request.client.may_use(request.runtime):
-        raise RuntimeNotAllowed(request.client, request.runtime)
+    check_runtime(request.client, request.runtime)
+    if request.callback_url and redaction.changes(
+        request.client.pk if request.client else None, request.callback_url
+    ):
+        raise InvalidField(
+            "callback_url",
+            "Holds a secret that this client's policy has redacted, and would be stored.",
+            "Leave the secret out: callbacks are signed (docs/callbacks.md).",
+        )
     configuration = request.configuration or request.resolve()
     execution = Execution(
         id=request.execution_id,
@@ -172,6 +172,8 @@ def _reject(
     execution.status, execution.outcome, execution.message = Status.REJECTED, outcome, message
     execution.finished_at, execution.started = timezone.now(), False
     redaction.redact_new(execution)
+    renamed = redaction.new_names(execution, files)
+    files = {renamed.get(path, path): content for path, content in files.items()}
     with transaction.atomic(savepoint=not admitted):
         if not admitted:
             admit(execution.client)
@@ -219,11 +221,17 @@ def finish(
         values |= _provenance(sandbox)
     if report:
         values |= _from_report(report, fields["limits"]["output_bytes"])
+    redactor = None
     if redacting:
         row = Execution.objects.filter(pk=execution_id)
-        values |= redaction.redacted_end(lambda names: row.values(*names).first(), values)
+        redacted, redactor = redaction.redacted_end(lambda names: row.values(*names).first(), values)
+        values |= redacted
+    artifacts = report.artifacts if report else []
+    renamed = redactor.names(name for name, _ in artifacts) if redactor else {}
     # A trigger notifies the caller and marks the sandbox as used.
-    with transaction.atomic() if report and report.artifacts else nullcontext():
+    with transaction.atomic() if artifacts or redactor else nullcontext():
+        if redactor:
+            _redact_paths(execution_id, redactor)
         mine = {} if attempt is None else {"status": Status.RUNNING, "requeues": attempt}
         # In a web process the audit adds a statement of its own, which cannot be prepared.
         with prepared() if report else nullcontext():
@@ -231,10 +239,22 @@ def finish(
                 return False
         if report:
             Artifact.objects.bulk_create(
-                Artifact(execution_id=execution_id, name=db_text(name), content=content, size=len(content))
-                for name, content in report.artifacts
+                Artifact(
+                    execution_id=execution_id,
+                    name=db_text(renamed.get(name, name)),
+                    content=content,
+                    size=len(content),
+                )
+                for name, content in artifacts
             )
     return True
+
+
+def _redact_paths(execution_id: UUID, redactor: redaction.Redactor) -> None:
+    """Redact the paths of an open execution's input files: once it has ended, a trigger refuses that."""
+    inputs = InputFile.objects.filter(execution=execution_id, execution__finished_at__isnull=True)
+    for path, redacted in redactor.names(inputs.values_list("path", flat=True)).items():
+        inputs.filter(path=path).update(path=redacted)
 
 
 def _provenance(sandbox: Sandbox) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg.errors
 from django.db import IntegrityError
 from django.http import HttpRequest
+from django.utils.crypto import salted_hmac
 from rest_framework.request import Request
 
 from clients.models import Client
@@ -19,6 +20,7 @@ from executions.models import Execution, Mode
 from executions.models.execution import IDEMPOTENCY_CONSTRAINT, LARGE
 from executions.verdict import MAX_NESTING, nested_deeper_than
 from runtimes.models import Runtime
+from sandbox_platform.kit.callers import remote_address
 from sandbox_platform.kit.errors import Conflicting, InvalidField
 from sandbox_platform.kit.web import body
 
@@ -77,7 +79,7 @@ def request_of(
         callback_url=form["callback_url"],
         limits=form.get("limits", {}),
         client=client,
-        remote_address=http.META.get("REMOTE_ADDR") or None,
+        remote_address=remote_address(http if isinstance(http, HttpRequest) else http._request),
     )
     try:
         return replace(request, configuration=request.resolve())
@@ -95,9 +97,20 @@ def idempotency_key(http: Request) -> str | None:
 
 
 def fingerprint(data: Any) -> str:
-    """Return the SHA-256 of a request body without `wait`, which does not change the execution."""
-    content = {name: value for name, value in data.items() if name != "wait"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    """Return a keyed hash of a request body without `wait`, which does not change the execution.
+
+    The key is not in the database: whoever reads the row could otherwise guess what was redacted in it.
+    """
+    return salted_hmac("executions.fingerprint", _content(data), algorithm="sha256").hexdigest()
+
+
+def unkeyed_fingerprint(data: Any) -> str:
+    """Return what rows of before hold instead."""
+    return hashlib.sha256(_content(data).encode()).hexdigest()
+
+
+def _content(data: Any) -> str:
+    return json.dumps({name: value for name, value in data.items() if name != "wait"}, sort_keys=True)
 
 
 def submit_once(
@@ -110,17 +123,16 @@ def submit_once(
     if key is None:
         request = make()
         return services.submit(request, policy=request.runtime.code_policy), True
-    sha256 = fingerprint(data)
     if earlier := _under(key, client):
-        return _same(earlier, sha256), False
-    request = replace(make(), idempotency_key=key, request_sha256=sha256)
+        return _same(earlier, data), False
+    request = replace(make(), idempotency_key=key, request_sha256=fingerprint(data))
     try:
         return services.submit(request, policy=request.runtime.code_policy), True
     except IntegrityError as e:
         if not _is_taken(e):
             raise
         # A concurrent request with the same key was stored first.
-        return _same(Execution.objects.get(client=client, idempotency_key=key), sha256), False
+        return _same(Execution.objects.get(client=client, idempotency_key=key), data), False
 
 
 def _under(key: str, client: Client | None) -> Execution | None:
@@ -134,8 +146,8 @@ def _is_taken(error: IntegrityError) -> bool:
     )
 
 
-def _same(earlier: Execution, sha256: str) -> Execution:
-    if earlier.request_sha256 != sha256:
+def _same(earlier: Execution, data: Any) -> Execution:
+    if earlier.request_sha256 not in (fingerprint(data), unkeyed_fingerprint(data)):
         raise Conflicting(
             f"This Idempotency-Key was used for a different request, execution {earlier.pk}.",
             field="Idempotency-Key",

@@ -3,6 +3,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
@@ -12,6 +13,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from clients.profiles import runtimes_under
+from executions import people
 from executions.models import Execution
 from executions.sources import detail_cards
 from inspections import services as inspections
@@ -123,10 +125,16 @@ class InspectionAdmin(ReadOnlyAdmin[Inspection]):
         wanted: dict[str, Any] = {}
         if last := number(request, "last") or (REPLAYED if kind == InspectionKind.REPLAY else 0):
             wanted["last"] = min(last, MOST_EXECUTIONS)
-        requested = [
-            inspections.request(kind, revision=revision, runtime=runtime, by=actor_name(request.user), **wanted)
-            for runtime in runtimes
-        ]
+        asked_for: dict[str, Any] = {"revision": revision, "by": actor_name(request.user), **wanted}
+        client = people.client()
+        try:
+            with people.admission(client), transaction.atomic():
+                requested = [
+                    inspections.request(kind, runtime=runtime, client=client, **asked_for) for runtime in runtimes
+                ]
+        except Refused as e:
+            messages.error(request, str(e))
+            return redirect("admin:inspections_inspection_changelist")
         messages.success(request, f"{len(requested)} queued. A worker runs them one at a time.")
         return (
             redirect_to(requested[0])
@@ -137,8 +145,10 @@ class InspectionAdmin(ReadOnlyAdmin[Inspection]):
     def explain(self, request: HttpRequest, execution_id: Any) -> HttpResponse:
         require_permission(request)
         execution = get_object_or_404(Execution.objects.select_related("runtime"), pk=execution_id)
+        client = people.client()
         try:
-            return redirect_to(inspections.explain(execution, by=actor_name(request.user)))
+            with people.admission(client):
+                return redirect_to(inspections.explain(execution, by=actor_name(request.user), client=client))
         except Refused as e:
             messages.error(request, str(e))
             return redirect("admin:executions_execution_change", execution.pk)

@@ -12,13 +12,16 @@ from django.db import connection, transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
+from clients.admission import admit, check_runtime
 from clients.models import Client
 from clients.profiles import runtimes_under
+from executions.limits import effective_limits
 from executions.models import Execution
 from executions.sources import RefusedCalls
 from inspections import laboratory, studies
 from inspections.models import Inspection, InspectionKind, InspectionState, InspectionVerdict
-from runtimes.models import Runtime
+from runtimes import code_policy
+from runtimes.models import CodePolicy, Runtime
 from sandbox_platform.kit.errors import Conflicting, TooMany
 from sandbox_platform.kit.locks import Lock, node_key
 from sandbox_platform.kit.services import Service
@@ -49,15 +52,24 @@ def request(
     execution_id: UUID | None = None,
     node: str = "",
     by: str = "",
+    client: Client | None = None,
     **parameters: Any,
 ) -> Inspection:
-    """Queue an inspection, for any node unless `node` names one. Returns an equal probe that is already queued."""
+    """Queue an inspection, for any node unless `node` names one. Returns an equal probe that is already queued.
+
+    `client`: the one whose quotas the programs count against; None for the platform's own.
+
+    Raises RuntimeNotAllowed, OverLimit and NeverFits of clients.admission.
+    """
+    if client and runtime:
+        check_runtime(client, runtime)
     if kind == InspectionKind.PROBE:
         same = Inspection.objects.filter(
             kind=kind, revision=revision, runtime=runtime, state=InspectionState.QUEUED
         ).first()
         if same:
             return same
+    admit(client, _programs(parameters))
     inspection = Inspection.objects.create(
         kind=kind,
         revision=revision,
@@ -71,11 +83,31 @@ def request(
     return inspection
 
 
-def explain(execution: Execution, *, by: str) -> Inspection:
+def _programs(parameters: dict[str, Any]) -> int:
+    """Return how many programs an inspection runs, the platform's own not counted; at least one."""
+    last = parameters.get("last", 0)
+    return max(1, len(parameters.get("programs", ())), last if isinstance(last, int) else 0)
+
+
+def open_of(client: Client) -> int:
+    """Return the number of the client's open inspections, which count like its open executions."""
+    return Inspection.objects.filter(state__in=OPEN, requested_by=client.actor_name).count()
+
+
+def explain(execution: Execution, *, by: str, client: Client | None) -> Inspection:
     """Request a trace of the execution. Returns the open trace if there is one.
 
-    Raises Conflicting for an execution that had no profile or cannot be run again as it was, and TooMany.
+    A trace runs the program, so it is admitted like a rerun of `client`: the client may use the runtime, the limits
+    are not above its caps of today, and its quotas have room.
+
+    Raises Conflicting for an execution that had no profile or cannot be run again as it was, and TooMany; LimitTooHigh;
+    and RuntimeNotAllowed and OverLimit of clients.admission.
     """
+    check_runtime(client, execution.runtime)
+    if not execution.runtime.enabled:
+        raise Conflicting(
+            f"The runtime {execution.runtime} is disabled.", remedy="An administrator can enable it."
+        )
     if not execution.is_finished or not execution.image_id:
         raise Conflicting("The execution never ran, or is still running.", remedy="Wait until it has ended.")
     if execution.profile_name in ("", UNCONFINED):
@@ -94,7 +126,14 @@ def explain(execution: Execution, *, by: str) -> Inspection:
             remedy=f"Retry in {RETRY_AFTER_S} seconds.",
             retry_after_s=RETRY_AFTER_S,
         )
-    return request(InspectionKind.TRACE, runtime=execution.runtime, execution_id=execution.pk, by=by)
+    effective_limits(execution.runtime, client, execution.limits)
+    if execution.runtime.code_policy == CodePolicy.BLOCK and code_policy.check(
+        execution.code, execution.runtime.slug, execution.runtime.disabled_rules
+    ):
+        raise Conflicting("The code policy rejects the program today.", remedy="Change the program.")
+    return request(
+        InspectionKind.TRACE, runtime=execution.runtime, execution_id=execution.pk, by=by, client=client
+    )
 
 
 @transaction.atomic

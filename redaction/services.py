@@ -1,9 +1,11 @@
 """Redact secrets in executions before they become final. See redaction.patterns for the syntax of patterns."""
 
+import copy
+import itertools
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
@@ -19,9 +21,12 @@ CACHE_S = 10.0
 WITHHELD = "[withheld: a redaction pattern is not usable]"
 UNREADABLE = "[withheld: not readable as JSON]"
 
-TEXTS = ("code", "stdin", "stdout", "stderr", "message")
+TEXTS = ("code", "stdin", "stdout", "stderr", "message", "source_file", "callback_url")
 JSON_TEXTS = ("arguments", "result")
-VALUES = ("argv", "variables")
+VALUES = ("argv", "variables", "labels", "policy_violations")
+# At the end of a run, what its caller sent. The callback is delivered after the end, so its URL stays: one that would
+# be redacted is refused at submission.
+SENT = ("code", "stdin", "source_file", "arguments", *VALUES)
 
 
 def create_missing() -> list[str]:
@@ -82,7 +87,21 @@ class Redactor:
         redacted: dict[str, Any] = {name: self.text(values[name]) for name in TEXTS if values.get(name)}
         redacted |= {name: self.json_text(values[name]) for name in JSON_TEXTS if values.get(name)}
         redacted |= {name: self.value(values[name]) for name in VALUES if values.get(name)}
+        if "code" in redacted and redacted["code"] != values["code"]:
+            # Beside a redacted text, the hash of the original lets anybody guess what was removed.
+            redacted["code_sha256"] = ""
         return redacted
+
+    def names(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the redacted names of files by name, where they differ. Names stay different from each other."""
+        names = list(names)
+        taken, changed = set(names), dict[str, str]()
+        for name in names:
+            if (redacted := self.text(name)) != name:
+                numbered = (redacted if not n else f"{redacted}-{n}" for n in itertools.count())
+                changed[name] = next(each for each in numbered if each not in taken)
+                taken.add(changed[name])
+        return changed
 
 
 @dataclass
@@ -128,6 +147,35 @@ def applies_to(client_id: int | None) -> bool:
     return cache.get().redactor_of(client_id) is not None
 
 
+def changes(client_id: int | None, text: str) -> bool:
+    """Return whether redaction would change the text for this client."""
+    redactor = cache.get().redactor_of(client_id)
+    return redactor is not None and redactor.text(text) != text
+
+
+def shown(execution: Any) -> Any:
+    """Return the execution as it may be shown: an open one, whose row holds the original, as a redacted copy."""
+    if execution.finished_at is not None or not applies_to(execution.client_id):
+        return execution
+    copied = copy.copy(execution)
+    redact_new(copied)
+    return copied
+
+
+def shown_names(execution: Any, names: Iterable[str]) -> list[str]:
+    """Return names of an execution's files as they may be shown, in order."""
+    names = list(names)
+    redactor = cache.get().redactor_of(execution.client_id) if execution.finished_at is None else None
+    changed = redactor.names(names) if redactor else {}
+    return [changed.get(name, name) for name in names]
+
+
+def new_names(execution: Any, names: Iterable[str]) -> dict[str, str]:
+    """Return the redacted names of the files of an execution that ends before it starts, where they differ."""
+    redactor = cache.get().redactor_of(execution.client_id)
+    return redactor.names(names) if redactor else {}
+
+
 def redact_new(execution: Any) -> None:
     """Redact the fields of an execution that ends before it starts, so that its original text is not needed."""
     if redactor := cache.get().redactor_of(execution.client_id):
@@ -137,15 +185,15 @@ def redact_new(execution: Any) -> None:
 
 def redacted_end(
     read_stored: Callable[[tuple[str, ...]], dict[str, Any] | None], values: dict[str, Any]
-) -> dict[str, Any]:
-    """Return the redacted fields to write with, or instead of, the values that end an execution.
+) -> tuple[dict[str, Any], Redactor | None]:
+    """Return the redacted fields to write with, or instead of, the values that end an execution, and their redactor.
 
     The row holds the original text until now, because the program ran with it. `read_stored` reads the given columns
     of the row; it is called only if some policy redacts.
     """
     rules = cache.get()
     if not any(rules.by_client.values()):
-        return {}
-    stored = read_stored(("client_id", "code", "stdin", "arguments", *VALUES))
+        return {}, None
+    stored = read_stored(("client_id", *SENT))
     redactor = rules.redactor_of(stored["client_id"]) if stored else None
-    return redactor.fields(stored | values) if stored and redactor else {}
+    return (redactor.fields(stored | values), redactor) if stored and redactor else ({}, None)

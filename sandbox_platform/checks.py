@@ -22,6 +22,14 @@ def check_access(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
                 id="sandbox_platform.W001",
             )
         )
+    if "*" in settings.ALLOWED_HOSTS:
+        messages.append(
+            Warning(
+                "The service answers to any host name, so web pages can reach it by DNS rebinding.",
+                hint="Name the hosts in DJANGO_ALLOWED_HOSTS instead of *.",
+                id="sandbox_platform.W004",
+            )
+        )
     if 0 < len(settings.RAGFLOW_TOKEN) < SHORTEST_TOKEN:
         messages.append(
             Warning(

@@ -1,7 +1,7 @@
 """What each service may do in the database: the role of a service has what stands here, and nothing else.
 
 No service may change the schema, so none can switch a trigger off. Tables that only grow (seals, leaves, changes,
-purge records) get INSERT at most. What their guards read, they read as the owner (audit/migrations/0003_definers.py).
+purge records) get INSERT at most. What their guards read, they read as the owner (audit/migrations/0005_definers.py).
 Events of watched tables may be inserted by whoever may write the watched table: a trigger does it, and refuses
 everybody else.
 """
@@ -29,6 +29,8 @@ PEOPLE = (
     "sessions.Session",
 )
 SECRETS = ("clients.Token",)
+# Their history, which the keeper seals.
+PEOPLES_EVENTS = ("audit.LoginEvent", "audit.PersonEvent")
 
 # "select" is implied for tables named here. UPDATE is also what locking a row (FOR UPDATE, FOR SHARE) needs.
 PRIVILEGES: dict[Service, Grants] = {
@@ -70,6 +72,7 @@ PRIVILEGES: dict[Service, Grants] = {
         "django_q.Task": "insert",
         "executions.Artifact": "insert",
         "executions.Execution": "update",
+        "executions.InputFile": "update(path)",
         "executions.OutputChunk": "insert delete",
         "inspections.Inspection": "insert update delete",
         "runtimes.Runtime": "insert update",
@@ -129,7 +132,7 @@ COLUMNS: dict[Service, dict[str, tuple[str, ...]]] = {
 # Services that may read every table, but these.
 READS_ALL_BUT: dict[Service, tuple[str, ...]] = {
     Service.WEB: (),
-    Service.WORKER: PEOPLE + SECRETS,
+    Service.WORKER: PEOPLE + SECRETS + PEOPLES_EVENTS,
     Service.KEEPER: PEOPLE + SECRETS,
 }
 MIGRATIONS = "django_migrations"  # a table without a model, which doctor reads
@@ -144,8 +147,12 @@ def grants(service: Service) -> Iterator[tuple[str, str]]:
             yield table, listed
     for label, columns in COLUMNS.get(service, {}).items():
         yield apps.get_model(label)._meta.db_table, f"select ({', '.join(columns)})"
+    written = {
+        table for label, privileges in named.items() if privileges for table in _tables(apps.get_model(label))
+    }
     for events, watched in _events():
-        if set(named.get(watched._meta.label, "").split()) & {"insert", "update", "delete"}:
+        # By table: people are watched through models of the audit.
+        if watched._meta.db_table in written:
             yield events._meta.db_table, "insert"
     if service in READS_ALL_BUT:
         hidden = {table for label in READS_ALL_BUT[service] for table in _tables(apps.get_model(label))}

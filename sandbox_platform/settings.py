@@ -14,6 +14,7 @@ from django.templatetags.static import static
 
 from sandbox_platform.kit.command import application_name
 from sandbox_platform.kit.env import (
+    bound_host,
     envbool,
     envchoice,
     envduration,
@@ -43,7 +44,20 @@ for _process, _key, _name in (
 # Sessions are the web's alone. Every other process has a key that nobody knows.
 SECRET_KEY = SECRET_KEY or secrets.token_urlsafe(50)
 
-ALLOWED_HOSTS = envlist("DJANGO_ALLOWED_HOSTS", "*")
+# The names under which this machine and RAGFlow's network know the service, and those that the operator adds. A request
+# to another one is refused: see api/hosts.py.
+ALLOWED_HOSTS = list(
+    dict.fromkeys(
+        [
+            *("localhost", "127.0.0.1", "[::1]", "sandbox-executor-manager"),
+            *(os.environ.get(name, "").lower() for name in ("SANDBOX_WEB_CONTAINER", "SANDBOX_NODE")),
+            socket.gethostname().lower(),
+            bound_host(os.environ.get("SANDBOX_EXECUTOR_MANAGER_BIND", "")),
+            *envlist("DJANGO_ALLOWED_HOSTS"),
+        ]
+    )
+)
+ALLOWED_HOSTS = [name for name in ALLOWED_HOSTS if name]
 CSRF_TRUSTED_ORIGINS = envlist("DJANGO_CSRF_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
@@ -82,12 +96,14 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "api.hosts.HostMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "console.devices.KnownDeviceMiddleware",
     "audit.middleware.AuditMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -227,6 +243,9 @@ AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
+AXES_CLIENT_IP_CALLABLE = "sandbox_platform.kit.callers.remote_address"
+# Browsers that have logged in as the user before are not locked out by others behind the same address.
+AXES_WHITELIST_CALLABLE = "console.devices.is_known"
 AXES_LOCKOUT_TEMPLATE = "console/locked_out.html"
 AXES_ENABLE_ADMIN = False  # replaced by read-only pages: console/admin/logins.py
 AXES_VERBOSE = False
@@ -363,6 +382,8 @@ SANDBOX_EGRESS_REQUESTS = envint("SANDBOX_EGRESS_REQUESTS", 1000, minimum=1)
 # host:port of the proxy, and host:port where the gateway listens for the proxy's questions and reports.
 SANDBOX_EGRESS_PROXY = os.environ.get("SANDBOX_EGRESS_PROXY") or "127.0.0.1:3128"
 SANDBOX_EGRESS_LISTEN = os.environ.get("SANDBOX_EGRESS_LISTEN") or "127.0.0.1:3129"
+# By which the gateway knows the proxy. Only the two have it. Empty: the gateway takes no proxy for its own.
+SANDBOX_EGRESS_SECRET = envsecret("SANDBOX_EGRESS_SECRET")
 # The direct engine's: the runsc that it calls (empty: the newest that `make` installed), the folder of the sandboxes,
 # which a restart of the host may empty, and that of the images.
 SANDBOX_RUNSC = os.environ.get("SANDBOX_RUNSC") or ""
@@ -387,6 +408,9 @@ SANDBOX_BUILD_TIMEOUT_MS = envduration("SANDBOX_BUILD_TIMEOUT", "20m")
 SANDBOX_KEEP_BUILDS = envint("SANDBOX_KEEP_BUILDS", 3, minimum=1)
 # Directory with the host's mirrors and certificates for builds, written by `make`.
 SANDBOX_BUILD_CONFIG = Path(os.environ.get("SANDBOX_BUILD_CONFIG") or BASE_DIR / ".build-config")
+
+# Proxies in front of the service whose X-Forwarded-For is believed: see sandbox_platform/kit/callers.py.
+SANDBOX_TRUSTED_PROXIES = envnetworks("SANDBOX_TRUSTED_PROXIES")
 
 # Private networks that callbacks may reach.
 SANDBOX_CALLBACK_NETWORKS = envnetworks("SANDBOX_CALLBACK_NETWORKS")

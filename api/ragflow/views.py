@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from api.ragflow import contract, results, schema
-from clients.admission import OverLimit
+from clients.admission import OverLimit, RuntimeNotAllowed
 from clients.models import Client
 from clients.permissions import MayRun
 from executions import places, readiness, services, waiting
@@ -23,6 +23,7 @@ from executions.models import Execution
 from executions.places import TooManyWaiting
 from executions.waiting import GaveUp, Waiter
 from runtimes.models import Runtime
+from sandbox_platform.kit.callers import remote_address
 from sandbox_platform.kit.compiled import Compiled
 from sandbox_platform.kit.errors import TooMany
 from sandbox_platform.kit.json_size import TooManyValues
@@ -97,7 +98,7 @@ class RunView(APIView):
             artifact_suffixes=list(results.MIME_TYPES),
             announce_start=False,
             client=caller if isinstance(caller, Client) else None,
-            remote_address=http.META.get("REMOTE_ADDR") or None,
+            remote_address=remote_address(http),
         )
         client_id = wanted.client.pk if wanted.client else None
         with (
@@ -108,7 +109,7 @@ class RunView(APIView):
                 if not free:
                     raise TooManyWaiting
                 execution = services.submit(wanted, policy=runtime.ragflow_code_policy)
-            except services.RuntimeNotAllowed as e:
+            except RuntimeNotAllowed as e:
                 return Response(results.RefusedSerializer.dump(e), status=403)
             except OverLimit as e:
                 return Response(

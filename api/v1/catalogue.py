@@ -14,6 +14,8 @@ from api.v1.base import ApiView
 from api.v1.catalogue_forms import ResetForm, RuntimeForm, change
 from api.v1.catalogue_schema import ManifestDifferenceSchema, ManifestSchema, RuntimeSchema
 from api.v1.problems import Conflict
+from clients.admission import check_runtime
+from clients.models import Client
 from clients.permissions import MayAdminister
 from runtimes import manifests
 from runtimes.models import Runtime
@@ -36,6 +38,22 @@ def delete(row: Runtime | SeccompProfile, remedy: str) -> Response:
     return Response(status=204)
 
 
+def shown(runtime: Runtime, caller: Client | None) -> dict[str, Any]:
+    """Return the runtime without its environment, which may hold credentials, for a caller who cannot run in it."""
+    values: dict[str, Any] = RuntimeSchema.dump(runtime)
+    return values if may_look_into(runtime, caller) else values | {"environment": None}
+
+
+def may_look_into(runtime: Runtime, caller: Client | None) -> bool:
+    return caller is None or caller.sees_everything or caller.may_use(runtime)
+
+
+def check_may_look_into(runtime: Runtime, caller: Client | None) -> None:
+    """Raise RuntimeNotAllowed for a caller who may neither use the runtime nor see everything."""
+    if not may_look_into(runtime, caller):
+        check_runtime(caller, runtime)
+
+
 class RuntimesView(CatalogueView):
     @extend_schema(
         summary="Runtimes",
@@ -45,7 +63,7 @@ class RuntimesView(CatalogueView):
     )
     def get(self, request: Request) -> Response:
         runtimes = Runtime.objects.select_related("seccomp_profile")
-        return Response([RuntimeSchema.dump(runtime) for runtime in runtimes])
+        return Response([shown(runtime, self.caller) for runtime in runtimes])
 
     @extend_schema(
         summary="Add a runtime",
@@ -71,7 +89,7 @@ class RuntimeView(CatalogueView):
     )
     def get(self, request: Request, slug: str) -> Response:
         runtimes = Runtime.objects.named(slug).select_related("seccomp_profile")
-        return Response(RuntimeSchema.dump(get_object_or_404(runtimes)))
+        return Response(shown(get_object_or_404(runtimes), self.caller))
 
     @extend_schema(
         summary="Change a runtime",
@@ -106,11 +124,12 @@ class RuntimeManifestView(CatalogueView):
         operation_id="get_runtime_manifest",
         description="`images/<slug>/runtime.toml` has the first values of a runtime; later, the row decides. Returns "
         "the fields that differ, and the runtime's smoke programs.",
-        responses=schema.answers({200: ManifestSchema}, 404),
+        responses=schema.answers({200: ManifestSchema}, 403, 404),
         tags=["Catalogue"],
     )
     def get(self, request: Request, slug: str) -> Response:
         runtime = get_object_or_404(Runtime.objects.named(slug))
+        check_may_look_into(runtime, self.caller)
         found = manifests.differences(runtime)
         listed = [
             ManifestDifferenceSchema.dump(field=name, row=row, manifest=wanted)

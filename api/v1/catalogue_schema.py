@@ -37,7 +37,7 @@ class RuntimeSchema(Schema):
     pool_max = serializers.IntegerField()
     network = serializers.ChoiceField(Network.choices)
     seccomp_profile = computed(serializers.CharField(), _profile)
-    environment = Texts()
+    environment = Texts(allow_null=True, help_text="null if the client may not use the runtime.")
     limits = computed(LimitsSchema(), lambda runtime: runtime.limits.as_dict())
 
 

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api.v1 import schema
-from api.v1.catalogue import CatalogueView
+from api.v1.catalogue import CatalogueView, check_may_look_into
 from inspections.models import Inspection
 from runtimes.models import Runtime
 from sandbox_platform.kit.schemas import AnyJson, Schema, computed
@@ -46,11 +46,12 @@ class DescriptionView(CatalogueView):
         summary="What a program of the runtime sees",
         operation_id="get_runtime_description",
         description="Collected in a sandbox of the image. 404 until a keeper has described the runtime.",
-        responses=schema.answers({200: DescriptionSchema}, 404),
+        responses=schema.answers({200: DescriptionSchema}, 403, 404),
         tags=["Catalogue"],
     )
     def get(self, request: Request, slug: str) -> Response:
         runtime = get_object_or_404(Runtime.objects.named(slug))
+        check_may_look_into(runtime, self.caller)
         inspection = Inspection.objects.newest_description(runtime)
         if inspection is None:
             raise Http404

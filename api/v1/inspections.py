@@ -71,9 +71,10 @@ class InspectionsView(InspectionsBase):
     @extend_schema(
         summary="Request a probe, learning or a dry run",
         operation_id="request_seccomp_inspection",
-        description="Administrators only. Workers run one inspection at a time on a node; poll Location.",
+        description="Administrators only. Workers run one inspection at a time on a node; poll Location. Its programs "
+        "count against the client's quotas.",
         request=InspectionForm,
-        responses=schema.answers({202: InspectionDetailSchema}, *CHANGING),
+        responses=schema.answers({202: InspectionDetailSchema}, *CHANGING, 429),
         tags=TAGS,
     )
     def post(self, request: Request) -> Response:
@@ -91,7 +92,13 @@ class InspectionsView(InspectionsBase):
         if kind == InspectionKind.REPLAY:
             wanted.setdefault("last", 20)
         inspection = inspections.request(
-            kind, revision=revision, runtime=runtime, execution_id=execution, by=actor_name(request.user), **wanted
+            kind,
+            revision=revision,
+            runtime=runtime,
+            execution_id=execution,
+            by=actor_name(request.user),
+            client=self.caller,
+            **wanted,
         )
         return accepted(inspection)
 
@@ -168,14 +175,15 @@ class ExplainView(ApiView):
         summary="Find the system calls that were refused",
         operation_id="explain_syscalls",
         description="Runs the execution again, traced, on its image, profile and limits. The result appears in "
-        "the execution's `refused_calls`. 409 for an execution without a seccomp profile.",
+        "the execution's `refused_calls`. Admitted like a rerun: it counts against the client's quotas. 409 for an "
+        "execution without a seccomp profile.",
         request=None,
-        responses=schema.answers({202: InspectionDetailSchema}, 403, 404, 409, 429),
+        responses=schema.answers({202: InspectionDetailSchema}, 403, 404, 409, 422, 429),
         tags=["Executions"],
     )
     def post(self, request: Request, execution_id: UUID) -> Response:
         execution = self.execution(execution_id)
-        inspection = inspections.explain(execution, by=actor_name(request.user))
+        inspection = inspections.explain(execution, by=actor_name(request.user), client=self.caller)
         response = accepted(inspection)
         response["Location"] = url_of(execution.pk)
         return response

@@ -19,9 +19,8 @@ from rest_framework import exceptions, serializers
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from clients.admission import NeverFits, OverLimit
+from clients.admission import NeverFits, OverLimit, RuntimeNotAllowed
 from executions.limits import LimitTooHigh
-from executions.services import RuntimeNotAllowed
 from sandbox_platform.kit import errors
 from sandbox_platform.kit.schemas import Schema
 

@@ -10,6 +10,7 @@ import pghistory
 import pghistory.models
 from django.db import models
 
+from audit.models.people import Login, Person, PersonPermission, PersonRole, Role, RolePermission
 from audit.models.retention import RetentionPolicy
 from builds.models import RuntimeBuild
 from clients.models import Client, Token
@@ -86,6 +87,30 @@ class EgressRuleEvent(_events_of(EgressRule)):  # type: ignore[misc]
     pass
 
 
+class PersonEvent(_events_of(Person, unwatched=("last_login",))):  # type: ignore[misc]
+    """Stores a fingerprint of the password's hash instead of the hash."""
+
+
+class PersonRoleEvent(_events_of(PersonRole)):  # type: ignore[misc]
+    pass
+
+
+class PersonPermissionEvent(_events_of(PersonPermission)):  # type: ignore[misc]
+    pass
+
+
+class RoleEvent(_events_of(Role)):  # type: ignore[misc]
+    pass
+
+
+class RolePermissionEvent(_events_of(RolePermission)):  # type: ignore[misc]
+    pass
+
+
+class LoginEvent(_events_of(Login, left_out=("session_hash",))):  # type: ignore[misc]
+    pass
+
+
 EVENTS = (
     RuntimeEvent,
     RuntimeBuildEvent,
@@ -97,6 +122,12 @@ EVENTS = (
     TokenEvent,
     RetentionPolicyEvent,
     RedactionPatternEvent,
+    PersonEvent,
+    PersonRoleEvent,
+    PersonPermissionEvent,
+    RoleEvent,
+    RolePermissionEvent,
+    LoginEvent,
 )
 
 
@@ -118,7 +149,9 @@ class TrailEntry(pghistory.models.Events):
     @property
     def what(self) -> str:
         data = self.pgh_data or {}
-        name = data.get("slug") or data.get("name") or data.get("domain") or self.pgh_obj_id
+        name = (
+            data.get("slug") or data.get("name") or data.get("domain") or data.get("username") or self.pgh_obj_id
+        )
         return f"{self.pgh_obj_model.rpartition('.')[2]} {name}"
 
     @property

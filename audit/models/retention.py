@@ -58,7 +58,7 @@ class RetentionPolicy(models.Model):
         "redact secrets",
         default=False,
         help_text="When a run ends, replace matches of the redaction patterns in code, arguments, input, environment "
-        "variables, output, result and message. "
+        "variables, output, result, message, labels and paths of files. "
         "The program runs with the original. The caller's answer is redacted like the history.",
     )
 

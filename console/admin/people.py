@@ -71,7 +71,8 @@ class UserAdmin(DjangosUserAdmin, ModelAdmin[User]):  # type: ignore[type-arg]
         return super().has_change_permission(request, obj) and self._may_touch(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return super().has_delete_permission(request, obj) and self._may_touch(request, obj)
+        # Users are switched off (“Active”): their name stays that of what they did. A trigger refuses it, too.
+        return False
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         return super().formfield_for_manytomany(db_field, request, **kwargs | {"widget": CHECKBOXES})

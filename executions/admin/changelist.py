@@ -43,7 +43,7 @@ class ExecutionList(ChangeList):  # type: ignore[misc]
                 execution.hit = hits.get(execution.pk, "")
 
     def _hits(self, keys: list[UUID]) -> dict[UUID, str]:
-        """Return the search hit of each execution on this page."""
+        """Return the search hit of each ended execution on this page. An open one may still hold its secrets."""
         newline = Value("\n")
         texts = [Left(name, SEARCHED_CHARACTERS) for name in ("code", "stdout", "stderr")]
         words = self.query.replace("\0", " ")[:LONGEST_SEARCH].encode("utf-8", "replace").decode()
@@ -53,7 +53,10 @@ class ExecutionList(ChangeList):  # type: ignore[misc]
             config="simple", start_sel=BEGIN, stop_sel=END, max_fragments=1, max_words=14, min_words=6,
         )  # fmt: skip
         return dict(
-            Execution.objects.filter(pk__in=keys).order_by().annotate(hit=headline).values_list("pk", "hit")
+            Execution.objects.filter(pk__in=keys, finished_at__isnull=False)
+            .order_by()
+            .annotate(hit=headline)
+            .values_list("pk", "hit")
         )
 
 

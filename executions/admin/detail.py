@@ -17,6 +17,7 @@ from executions.admin.previews import PDF, kind_of
 from executions.models import Execution
 from executions.models.execution import OPEN
 from executions.sources import detail_cards
+from redaction import services as redaction
 from sandbox_platform.kit import html
 from sandbox_platform.kit.units import format_bytes
 from seccomp_profiles.models import UNCONFINED, SeccompProfile
@@ -91,7 +92,9 @@ def _inputs(execution: Execution) -> list[tuple[str, str]]:
     if not execution.input_count:
         return []
     sizes = execution.input_files.extra(select={"size": "octet_length(content)"})
-    return [(file["path"], format_bytes(file["size"])) for file in sizes.values("path", "size")]
+    files = list(sizes.values_list("path", "size"))
+    paths = redaction.shown_names(execution, [path for path, _ in files])
+    return [(path, format_bytes(size)) for path, (_, size) in zip(paths, files, strict=True)]
 
 
 def _artifacts(execution: Execution) -> list[File]:

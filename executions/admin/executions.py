@@ -20,6 +20,7 @@ from executions.admin.paginator import EstimatingPaginator
 from executions.admin.searches import searches_of
 from executions.models import Artifact, Execution, Outcome
 from executions.models.execution import LARGE
+from redaction import services as redaction
 from sandbox_platform.kit import html
 from sandbox_platform.kit.downloads import as_attachment
 from sandbox_platform.kit.errors import Refused
@@ -52,6 +53,8 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
     list_select_related = ("runtime", "client")
     list_per_page = 50
     list_before_template = "executions/list_tools.html"
+    # Links to a batch and to reruns.
+    linked_lookups = ("batch_id", "rerun_of")
     # Django applies the dates of the query string; changelist.drill_down makes the links.
     date_hierarchy = "queued_at"
     search_fields = ("id",)
@@ -108,7 +111,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
         except ValueError:
             found = None
         if found is not None and self.has_view_permission(request, found):
-            extra_context = detail.context_of(request, found) | (extra_context or {})
+            extra_context = detail.context_of(request, redaction.shown(found)) | (extra_context or {})
         return super().change_view(request, object_id, form_url, extra_context)
 
     # --- Other views ---
@@ -152,7 +155,9 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
         execution = self._execution(request, execution_id)
         if field not in detail.TEXTS:
             raise PermissionDenied
-        return as_attachment(f"{execution_id}-{field}.txt", (getattr(execution, field) or "").encode())
+        return as_attachment(
+            f"{execution_id}-{field}.txt", (getattr(redaction.shown(execution), field) or "").encode()
+        )
 
     def events(self, request: HttpRequest, execution_id: UUID) -> HttpResponseBase:
         self._execution(request, execution_id)

@@ -9,6 +9,7 @@ reports how the request ended.
 
 import asyncio
 import contextlib
+import hmac
 import ipaddress
 import json
 import logging
@@ -41,6 +42,7 @@ SWEEP_S = 10
 THREADS = 8
 CONNECT_S = 10
 HANG_UP_S = 1
+INTRODUCTION_S = 10
 REMEMBERED = 10_000
 UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 # Names in the proxy's hosts file (images/egress/entrypoint) with refused addresses, for the doctor's check of the
@@ -187,7 +189,11 @@ class Gateway:
     # -- the proxy's questions and log lines ----------------------------------------------------------
 
     async def _proxy_asks(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve a connection of the proxy. Its first line is `decide` or `log`, the kind of all other lines."""
+        """Serve a connection of the proxy.
+
+        Its first line is `decide` or `log`, the kind of all other lines, with the secret that only the proxy shares:
+        whoever else could reach this port would otherwise have requests recorded that no program made.
+        """
         asking = asyncio.Semaphore(4 * THREADS)
         tasks: set[asyncio.Task[None]] = set()
 
@@ -197,7 +203,11 @@ class Gateway:
                 await writer.drain()
 
         try:
-            kind = (await reader.readline()).strip()
+            async with asyncio.timeout(INTRODUCTION_S):
+                kind, _, secret = (await reader.readline()).strip().partition(b" ")
+            if not is_proxy(secret):
+                logger.warning("egress: refused a connection without the proxy's secret")
+                return
             while line := await reader.readline():
                 text = line.decode("ascii", "replace").strip()
                 if kind == b"decide":
@@ -206,7 +216,7 @@ class Gateway:
                     task.add_done_callback(tasks.discard)
                 elif kind == b"log":
                     await self._complete(text)
-        except (OSError, ValueError) as e:
+        except (OSError, ValueError) as e:  # a TimeoutError, too
             logger.warning("egress: the proxy's connection: %s", without_text(e))
         finally:
             writer.close()
@@ -325,6 +335,12 @@ def execution_behind(sandbox_id: int) -> UUID | None:
         return None
     running = Execution.objects.filter(pk=execution_id, status=Status.RUNNING, network=Network.EGRESS)
     return execution_id if running.exists() else None
+
+
+def is_proxy(secret: bytes) -> bool:
+    """Return whether this is the proxy's secret. Without a configured one, nobody is the proxy."""
+    known = settings.SANDBOX_EGRESS_SECRET.encode()
+    return bool(known) and hmac.compare_digest(secret, known)
 
 
 def address_of(text: str) -> tuple[str, int]:

@@ -107,6 +107,17 @@ def envlist(name: str, default: str = "") -> list[str]:
     return [part.strip() for part in (os.environ.get(name) or default).split(",") if part.strip()]
 
 
+def bound_host(address: str) -> str:
+    """Return the address as a Host header names it; "" for one that stands for all addresses or is none."""
+    try:
+        parsed = ipaddress.ip_address(address.strip("[]"))
+    except ValueError:
+        return ""
+    if parsed.is_unspecified:
+        return ""
+    return f"[{parsed}]" if parsed.version == 6 else str(parsed)
+
+
 def envsecret(name: str) -> str:
     """Return the content of the file named by ``<name>_FILE`` (Docker secrets), else the variable, else ""."""
     if path := os.environ.get(f"{name}_FILE"):

@@ -260,6 +260,15 @@ def heads(settings: dict[str, str]) -> str:
     return found if {*ways} - {"file"} else f"{found}; {others}"
 
 
+def hosts(settings: dict[str, str]) -> str:
+    """Say which Host headers are answered, and how to add one."""
+    added = settings.get("DJANGO_ALLOWED_HOSTS", "")
+    if "*" in added.split(","):
+        return "any host name (DJANGO_ALLOWED_HOSTS=*); safer: name those that callers use"
+    known = f"localhost, sandbox-executor-manager, {node()}" + (f", {added}" if added else "")
+    return f"{known}; others: DJANGO_ALLOWED_HOSTS in .env, then make restart"
+
+
 def report() -> None:
     settings = envfile.settings()
     token, port = settings["SANDBOX_EXECUTOR_MANAGER_API_TOKEN"], settings["SANDBOX_EXECUTOR_MANAGER_PORT"]
@@ -272,6 +281,7 @@ Sandbox Platform is running.
   Login     {admin} / {settings["ADMIN_PASSWORD"]}   (initial password, from .env)
             to change it: docker exec -it {container} python3 manage.py changepassword {admin}
   API       {url}/run
+  Hosts     {hosts(settings)}
   Token     {token}
   Seals     {seal_key()}
             the fingerprint of the first key: note it elsewhere, for verify_audit --key (docs/audit.md)
@@ -286,7 +296,8 @@ RAGFlow, older releases (no token variable): Admin > Sandbox settings > Self-man
 RAGFlow in Docker on this machine: set this in .env, then run make restart
   COMPOSE_FILE=docker-compose.yml:docker-compose.ragflow.yml
   (joins the network {settings.get("RAGFLOW_NETWORK", "docker_ragflow")})
-RAGFlow on another machine: set SANDBOX_EXECUTOR_MANAGER_BIND=0.0.0.0 in .env, then use this host's name and port {port}
+RAGFlow on another machine: set SANDBOX_EXECUTOR_MANAGER_BIND=0.0.0.0 in .env, and DJANGO_ALLOWED_HOSTS to the name or
+  address that RAGFlow calls, run make restart, then use that name and port {port}
 
 Next: make doctor, make logs, make help
 """)

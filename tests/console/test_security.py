@@ -1,3 +1,4 @@
+import ipaddress
 import os
 import subprocess
 import sys
@@ -5,9 +6,12 @@ import sys
 import pytest
 from axes.models import AccessAttempt
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.test import Client as Browser
 from django.urls import reverse
+from pytest_django import Settings
 
+from console import devices
 from tests.live import ROOT
 
 LOGIN = reverse("admin:login")
@@ -43,6 +47,58 @@ def test_others_can_still_log_in(client: Browser, administrator: User) -> None:
         Browser(REMOTE_ADDR="192.0.2.7").post(LOGIN, {"username": "admin", "password": PASSWORD}).status_code
         == 302
     )
+
+
+def test_the_lock_is_for_the_caller_s_address_behind_a_proxy(
+    client: Browser, administrator: User, settings: Settings
+) -> None:
+    settings.SANDBOX_TRUSTED_PROXIES = [ipaddress.ip_network("127.0.0.0/8")]
+    form = {"username": "admin", "password": "wrong"}
+    for _ in range(5):
+        client.post(LOGIN, form, headers={"X-Forwarded-For": "192.0.2.7"})
+    assert client.post(LOGIN, form, headers={"X-Forwarded-For": "192.0.2.7"}).status_code == 429
+    good = form | {"password": PASSWORD}
+    assert client.post(LOGIN, good, headers={"X-Forwarded-For": "192.0.2.8"}).status_code == 302
+
+
+@pytest.fixture
+def known(administrator: User) -> Browser:
+    """A browser in which the administrator has logged in before, and is logged out."""
+    browser = Browser()
+    assert log_in(browser, PASSWORD) == 302
+    browser.cookies.pop("sessionid")
+    cache.clear()
+    return browser
+
+
+def test_nobody_behind_the_same_address_locks_an_administrator_out(known: Browser) -> None:
+    assert [log_in(Browser(), "wrong") for _ in range(5)][-1] == 429
+    assert log_in(known, PASSWORD) == 302
+
+
+def test_a_known_browser_guesses_no_more_than_a_few_passwords(known: Browser) -> None:
+    for _ in range(devices.MOST_FAILURES):
+        assert log_in(known, "wrong") == 200
+    assert [log_in(known, "wrong") for _ in range(5)][-1] == 429
+    assert log_in(known, PASSWORD) == 429
+
+
+def test_a_known_browser_is_known_for_its_user_only(known: Browser) -> None:
+    User.objects.create_user("another", password=PASSWORD, is_staff=True)
+    form = {"username": "another", "password": "wrong"}
+    assert [known.post(LOGIN, form).status_code for _ in range(5)][-1] == 429
+
+
+def test_a_new_password_makes_browsers_unknown(known: Browser, administrator: User) -> None:
+    administrator.set_password("another horse battery staple")
+    administrator.save()
+    assert [log_in(known, "wrong") for _ in range(5)][-1] == 429
+
+
+@pytest.mark.parametrize("value", ["", "x", "a:b:c"])
+def test_a_made_up_cookie_is_none(client: Browser, administrator: User, value: str) -> None:
+    client.cookies[devices.COOKIE] = value
+    assert [log_in(client, "wrong") for _ in range(5)][-1] == 429
 
 
 def test_right_password_forgets_the_wrong_ones(client: Browser, administrator: User) -> None:

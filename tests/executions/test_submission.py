@@ -1,6 +1,7 @@
 import pytest
 from django.db import connection
 
+from clients.admission import RuntimeNotAllowed
 from clients.models import Client
 from executions import services
 from executions.limits import LimitTooHigh
@@ -53,7 +54,7 @@ def test_limit_above_the_cap_leaves_no_row(python_runtime: Runtime) -> None:
 
 def test_runtime_that_is_not_allowed_leaves_no_row(python_runtime: Runtime) -> None:
     client = Client.objects.create(name="dify", allowed_runtimes=["nodejs"])
-    with pytest.raises(services.RuntimeNotAllowed, match="may not use the runtime python, only nodejs"):
+    with pytest.raises(RuntimeNotAllowed, match="may not use the runtime python, only nodejs"):
         submit(python_runtime, client)
     assert not Execution.objects.exists()
 

@@ -13,6 +13,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -20,7 +21,7 @@ import docker
 import pytest
 
 from sandbox_platform.kit.addresses import is_public
-from tests.executions.egress.conftest import ALLOWED, INSIDE, internet, proxy
+from tests.executions.egress.conftest import ALLOWED, INSIDE, internet, proxy, secret_in
 from tests.live import ROOT, eventually, free_port
 
 WHOSE = uuid.uuid4()
@@ -104,11 +105,13 @@ class Gateway:
 
     asked: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
+    secrets: set[str] = field(default_factory=set)
     refuses: bool = False
 
     def serve(self, connection: Any) -> None:
         with connection, connection.makefile("rwb") as lines:
-            kind = lines.readline().strip()
+            kind, _, secret = lines.readline().strip().partition(b" ")
+            self.secrets.add(secret.decode())
             for line in lines:
                 text = line.decode().strip()
                 if kind == b"log":
@@ -150,16 +153,15 @@ class Squid:
     intruders: list[Any]
     container: Any
 
-    def connection(
-        self, header: str = f"PROXY TCP6 {ipaddress.IPv6Address(WHOSE.int)} ::1 1 3128"
-    ) -> socket.socket:
+    def connection(self, whose: uuid.UUID = WHOSE) -> socket.socket:
+        header = f"PROXY TCP6 {ipaddress.IPv6Address(whose.int)} ::1 1 3128"
         sock = socket.create_connection(self.address, timeout=20)
         sock.sendall(f"{header}\r\n".encode())
         return sock
 
-    def send(self, request: str) -> tuple[int, str, bytes]:
+    def send(self, request: str, whose: uuid.UUID = WHOSE) -> tuple[int, str, bytes]:
         """Status, which refusal it was, and the body."""
-        with self.connection() as sock:
+        with self.connection(whose) as sock:
             sock.sendall(request.encode())
             answer = http.client.HTTPResponse(sock)
             answer.begin()
@@ -172,7 +174,12 @@ class Squid:
 
 
 @pytest.fixture(scope="module")
-def squid() -> Iterator[Squid]:
+def secret(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return secret_in(tmp_path_factory.mktemp("proxy"))
+
+
+@pytest.fixture(scope="module")
+def squid(secret: Path) -> Iterator[Squid]:
     gateway, intruders = Gateway(), list[Any]()
     label = {"sandbox-platform-test": "egress-proxy"}
     with contextlib.ExitStack() as stack:
@@ -201,7 +208,7 @@ def squid() -> Iterator[Squid]:
             "SANDBOX_EGRESS_DNS": NAMES,
         }
         hosts = {ALLOWED: Names.good} | INSIDE
-        container = stack.enter_context(proxy(client, label, hosts, **environment))
+        container = stack.enter_context(proxy(client, label, hosts, secret, **environment))
         running = Squid(address, gateway, intruders, container)
 
         def answers() -> bool:
@@ -318,6 +325,18 @@ def test_the_internet_is_told_nothing_of_whose_it_is(squid: Squid) -> None:
 
 
 @live
+def test_no_program_gets_what_another_one_sends(squid: Squid) -> None:
+    """The server takes the body of the first program's GET for a request, whose body would be the other's GET."""
+    smuggled = f"POST /keep HTTP/1.1\r\nHost: {ALLOWED}\r\nContent-Length: 120\r\n\r\n"
+    head = f"GET http://{ALLOWED}/deaf HTTP/1.1\r\nHost: {ALLOWED}\r\nContent-Length: {len(smuggled)}\r\n\r\n"
+    assert squid.send(head + smuggled)[0] == 200
+    secret = f"GET http://{ALLOWED}/mine HTTP/1.1\r\nAuthorization: Bearer of-another\r\nHost: {ALLOWED}\r\n\r\n"
+    assert squid.send(secret, uuid.uuid4())[0] == 200
+    kept = json.loads(squid.get(f"http://{ALLOWED}/kept")[2])["kept"]
+    assert "of-another" not in "".join(kept)
+
+
+@live
 def test_who_does_not_say_whose_it_is_gets_nothing(squid: Squid) -> None:
     with socket.create_connection(squid.address, timeout=10) as sock:
         sock.sendall(f"GET http://{ALLOWED}/ HTTP/1.1\r\nHost: {ALLOWED}\r\n\r\n".encode())
@@ -345,6 +364,11 @@ def test_the_end_of_a_request_is_told_with_its_number(squid: Squid) -> None:
     told = eventually(lambda: [t for t in squid.gateway.told if t.split()[0] == number], "it is told")
     assert "secret" not in told[0]
     assert told[0].split()[2:7] == ["GET", ALLOWED, "80", "TCP_MISS", "200"]
+
+
+@live
+def test_the_proxy_says_the_secret_and_says_it_on_every_connection(squid: Squid, secret: Path) -> None:
+    assert squid.gateway.secrets == {secret.read_text().strip()}
 
 
 @live

@@ -8,6 +8,8 @@ import pytest
 from django.test import Client as Browser
 from django.urls import reverse
 
+from clients.models import Client
+from executions import people
 from executions.models import Execution, Outcome, Status
 from inspections.models import Inspection
 from seccomp_profiles.models import UNCONFINED
@@ -43,6 +45,14 @@ def test_what_cannot_be_run_as_it_was_is_not_explained(
     browser: Browser, make_execution: Callable[..., Execution], fields: dict[str, Any], why: str
 ) -> None:
     assert why in explain(browser, make_execution(**fields))
+    assert not Inspection.objects.exists()
+
+
+def test_what_people_explain_has_the_limits_of_the_console(
+    browser: Browser, make_execution: Callable[..., Execution]
+) -> None:
+    Client.objects.create(name=people.CLIENT, allowed_runtimes=["nodejs"])
+    assert "may not use the runtime python" in explain(browser, make_execution(**RAN))
     assert not Inspection.objects.exists()
 
 

@@ -1,21 +1,27 @@
+import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import connection
+from django.db import DatabaseError, connection, transaction
+from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
 
 from audit.models import RetentionPolicy
 from clients.models import Client
-from executions import services, tasks
-from executions.models import Execution, Outcome, Status
+from executions import representation, services, submission, tasks
+from executions.models import Execution, InputFile, Outcome, Status
 from executions.verdict import Verdict
 from redaction import services as redaction
 from redaction.models import RedactionPattern
 from redaction.services import SHIPPED, UNREADABLE, WITHHELD, PatternError, Redactor, compile_pattern
 from runtimes.models import Runtime
+from sandbox_platform.kit.errors import InvalidField
+from sandboxes.session import Report
 
 MakeExecution = Callable[..., Execution]
 MakePolicy = Callable[..., RetentionPolicy]
@@ -189,3 +195,112 @@ def test_rules_are_read_again_after_a_while() -> None:
     cache = redaction._Cache(clock=lambda: now)
     cache.rules, cache.read_at = redaction._Rules({}, Redactor([])), now - redaction.CACHE_S
     assert cache.get() is cache.rules
+
+
+# --- What stands beside it ---
+
+TOKEN = SAMPLES["GitHub token"]
+
+
+def test_no_hash_stands_beside_redacted_code(redacting: None, make_execution: MakeExecution) -> None:
+    """A PIN of four digits is found from such a hash at once."""
+    code = f"k = '{TOKEN}'"
+    sha256 = hashlib.sha256(code.encode()).hexdigest()
+    execution = finish(make_execution(status=Status.RUNNING, code=code, code_sha256=sha256))
+    assert sha256 not in str(Execution.objects.filter(pk=execution.pk).values().get())
+
+
+def test_the_hash_of_code_that_stays_is_kept(redacting: None, make_execution: MakeExecution) -> None:
+    execution = finish(make_execution(status=Status.RUNNING, code="print(1)", code_sha256="a" * 64, stdin=TOKEN))
+    assert execution.code_sha256 == "a" * 64
+
+
+def test_a_rejected_execution_has_no_hash_either(redacting: None, python_runtime: Runtime) -> None:
+    python_runtime.enabled = False
+    execution = services.submit(
+        services.Request(runtime=python_runtime, code=f"# {KEY}", endpoint="test"), policy="off"
+    )
+    assert Execution.objects.get(pk=execution.pk).code_sha256 == ""
+
+
+def test_labels_and_the_program_s_path_are_redacted(redacting: None, make_execution: MakeExecution) -> None:
+    fields = {"labels": {"by": TOKEN, TOKEN: "x"}, "source_file": f"{TOKEN}.py"}
+    execution = finish(make_execution(status=Status.RUNNING, **fields))
+    assert (execution.labels, execution.source_file) == ({"by": "[redacted]", "[redacted]": "x"}, "[redacted].py")
+
+
+def test_paths_of_input_files_are_redacted(redacting: None, make_execution: MakeExecution) -> None:
+    execution = make_execution(status=Status.RUNNING, input_count=3)
+    for path in (f"{TOKEN}.csv", f"{SAMPLES['Google API key']}.csv", "plain.csv"):
+        InputFile.objects.create(execution=execution, path=path, content=b"1")
+    finish(execution)
+    paths = sorted(execution.input_files.values_list("path", flat=True))
+    assert paths == ["[redacted].csv", "[redacted].csv-1", "plain.csv"]
+
+
+def test_names_of_artifacts_are_redacted(redacting: None, make_execution: MakeExecution) -> None:
+    execution = make_execution(status=Status.RUNNING)
+    report = Report(started_at=timezone.now())
+    report.artifacts = [(f"{TOKEN}.txt", b"1"), ("plain.txt", b"2")]
+    finish(execution, report=report, limits=execution.limits)
+    assert sorted(execution.artifacts.values_list("name", flat=True)) == ["[redacted].txt", "plain.txt"]
+
+
+def test_a_path_is_final_once_its_execution_has_ended(redacting: None, make_execution: MakeExecution) -> None:
+    execution = make_execution(status=Status.RUNNING, input_count=1)
+    file = InputFile.objects.create(execution=execution, path="a", content=b"1")
+    with pytest.raises(DatabaseError, match="is final"), transaction.atomic():
+        InputFile.objects.filter(pk=file.pk).update(content=b"2")
+    finish(execution)
+    with pytest.raises(DatabaseError, match="is final"), transaction.atomic():
+        InputFile.objects.filter(pk=file.pk).update(path="b")
+
+
+@pytest.mark.parametrize("redact", [True, False])
+def test_a_callback_url_that_would_be_redacted_is_refused(python_runtime: Runtime, redact: bool) -> None:
+    RetentionPolicy.objects.create(redact=redact)
+    redaction.create_missing()
+    url = "https://user:hunter2@hooks.example/x"
+    request = services.Request(runtime=python_runtime, code="1", endpoint="test", callback_url=url)
+    if not redact:
+        assert services.submit(request, policy="off").callback_url == url
+        return
+    with pytest.raises(InvalidField, match="callbacks are signed"):
+        services.submit(request, policy="off")
+
+
+def test_an_open_execution_is_shown_redacted(redacting: None, make_execution: MakeExecution) -> None:
+    fields = {"code": TOKEN, "labels": {"by": TOKEN}, "argv": [TOKEN], "variables": {"A": TOKEN}, "stdin": TOKEN}
+    execution = make_execution(status=Status.RUNNING, input_count=1, source_file=f"{TOKEN}.py", **fields)
+    InputFile.objects.create(execution=execution, path=f"{TOKEN}.csv", content=b"1")
+    execution = Execution.objects.get(pk=execution.pk)
+    shown = [representation.detail(execution), representation.listed(execution, representation.LISTED)]
+    assert TOKEN not in str(shown)
+    assert shown[0]["code_sha256"] == ""
+    assert execution.code == TOKEN
+
+
+def test_pages_show_an_open_execution_redacted(
+    redacting: None, browser: Browser, make_execution: MakeExecution
+) -> None:
+    execution = make_execution(status=Status.RUNNING, code=TOKEN, labels={"by": TOKEN}, input_count=1)
+    InputFile.objects.create(execution=execution, path=f"{TOKEN}.csv", content=b"1")
+    page = reverse("admin:executions_execution_change", args=[execution.pk])
+    text = reverse("admin:executions_execution_text", args=[execution.pk, "code"])
+    found = f"{reverse('admin:executions_execution_changelist')}?q={execution.pk}"
+    playground = f"{reverse('admin:playground')}?from={execution.pk}"
+    for address in (page, text, found, playground):
+        answer = browser.get(address)
+        assert (answer.status_code, TOKEN in answer.content.decode()) == (200, False), address
+
+
+def test_a_key_of_a_request_does_not_tell_its_content(client_with_token: tuple[Client, str]) -> None:
+    """Whoever reads the row could guess the request, unless the hash has a key from outside of the database."""
+    data = {"code": "pin = 1234"}
+    assert submission.fingerprint(data) != submission.unkeyed_fingerprint(data)
+
+
+def test_a_request_of_before_is_recognised(python_runtime: Runtime, make_execution: MakeExecution) -> None:
+    data = {"code": "print(1)"}
+    earlier = make_execution(idempotency_key="k", request_sha256=submission.unkeyed_fingerprint(data))
+    assert submission.submit_once("k", data, None, lambda: pytest.fail("is not new")) == (earlier, False)

@@ -92,3 +92,20 @@ def test_no_secret_is_in_an_environment(services: dict[str, dict[str, Any]]) -> 
         name: [key for key in each.get("environment", {}) if hidden.search(key)] for name, each in services.items()
     }
     assert {name: keys for name, keys in shown.items() if keys} == {}
+
+
+def test_only_the_gateway_and_its_proxy_share_their_secret(services: dict[str, dict[str, Any]]) -> None:
+    holders = [name for name, service in services.items() if "egress" in secrets(service).values()]
+    assert holders == ["egress", "proxy"]
+
+
+def test_the_gateway_listens_only_where_the_proxy_is(services: dict[str, dict[str, Any]]) -> None:
+    gateway = services["egress"]
+    name, _, port = gateway["environment"]["SANDBOX_EGRESS_LISTEN"].rpartition(":")
+    named_on = [network for network, options in gateway["networks"].items() if name in options.get("aliases", [])]
+    assert named_on == ["doors"]
+    assert [each for each, service in services.items() if "doors" in service.get("networks", ())] == [
+        "egress",
+        "proxy",
+    ]
+    assert services["proxy"]["environment"]["SANDBOX_EGRESS_GATEWAY"] == f"{name}:{port}"

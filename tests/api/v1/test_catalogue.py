@@ -223,3 +223,32 @@ def test_only_what_a_manifest_says_is_put_back(root: APIClient, bash: Runtime, f
 
 def test_only_an_administrator_puts_a_runtime_back(api: APIClient, bash: Runtime) -> None:
     assert api.post(f"{API}/runtimes/bash/manifest").status_code == 403
+
+
+@pytest.fixture
+def limited(client_row: Client) -> None:
+    Client.objects.filter(pk=client_row.pk).update(allowed_runtimes=["nodejs"])
+    Runtime.objects.update(environment={"MIRROR": "https://user:secret@mirror.example"})
+
+
+def test_environment_is_shown_to_who_may_run_in_it(api: APIClient) -> None:
+    Runtime.objects.update(environment={"A": "1"})
+    assert api.get(f"{API}/runtimes/python").json()["environment"] == {"A": "1"}
+
+
+@pytest.mark.parametrize("path", ["runtimes", "runtimes/python"])
+def test_environment_is_hidden_from_who_may_not(api: APIClient, limited: None, path: str) -> None:
+    answer = api.get(f"{API}/{path}")
+    assert answer.status_code == 200
+    assert "secret" not in answer.content.decode()
+
+
+@pytest.mark.parametrize("path", ["runtimes/python/manifest", "runtimes/python/description"])
+def test_what_else_shows_the_environment_is_refused(api: APIClient, limited: None, path: str) -> None:
+    assert api.get(f"{API}/{path}").status_code == 403
+
+
+def test_an_administrator_sees_every_environment(root: APIClient) -> None:
+    Client.objects.filter(name="root").update(allowed_runtimes=["nodejs"])
+    Runtime.objects.update(environment={"A": "1"})
+    assert root.get(f"{API}/runtimes/python").json()["environment"] == {"A": "1"}

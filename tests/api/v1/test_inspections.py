@@ -130,11 +130,23 @@ def test_what_has_learnt_nothing_is_not_saved(boss: APIClient) -> None:
     assert post(boss, f"{URL}/{inspection.pk}/save", profile="new").status_code == 409
 
 
-def test_a_client_may_have_its_execution_explained(api: APIClient, mine: Callable[..., Execution]) -> None:
+@pytest.fixture
+def ran(mine: Callable[..., Execution]) -> Execution:
     code = "print(1)"
     sha256 = hashlib.sha256(code.encode()).hexdigest()
-    execution = mine(code=code, code_sha256=sha256, image_id="sha256:1", profile_name="tried")
-    answer = post(api, f"{API}/executions/{execution.pk}/explain-syscalls")
+    return mine(code=code, code_sha256=sha256, image_id="sha256:1", profile_name="tried")
+
+
+def explain(caller: APIClient, execution: Execution) -> Any:
+    return post(caller, f"{API}/executions/{execution.pk}/explain-syscalls")
+
+
+def change(client: Client, **fields: Any) -> None:
+    Client.objects.filter(pk=client.pk).update(**fields)
+
+
+def test_a_client_may_have_its_execution_explained(api: APIClient, ran: Execution) -> None:
+    answer = explain(api, ran)
     assert answer.status_code == 202, answer.content
     Inspection.objects.update(details={"summary": "told", "refused": [{"name": "mkdir", "times": 1}]})
     refused = api.get(answer["Location"]).json()["refused_calls"]
@@ -147,3 +159,63 @@ def test_a_strangers_execution_is_not_there(stranger: APIClient, mine: Callable[
 
 def test_what_never_ran_cannot_be_explained(api: APIClient, mine: Callable[..., Execution]) -> None:
     assert post(api, f"{API}/executions/{mine(image_id='').pk}/explain-syscalls").status_code == 409
+
+
+def test_a_trace_of_a_runtime_that_the_client_may_not_use_is_refused(
+    api: APIClient, client_row: Client, ran: Execution
+) -> None:
+    change(client_row, allowed_runtimes=["nodejs"])
+    answer = explain(api, ran)
+    assert (answer.status_code, answer.json()["field"]) == (403, "runtime")
+
+
+@pytest.mark.parametrize("quota", ["max_runs_per_minute", "max_runs_per_day"])
+def test_a_trace_counts_as_a_run(
+    api: APIClient, client_row: Client, ran: Execution, submit: Callable[..., Any], quota: str
+) -> None:
+    change(client_row, **{quota: 1})
+    assert explain(api, ran).status_code == 202
+    assert submit().status_code == 429
+
+
+def test_a_trace_over_a_quota_is_refused(
+    api: APIClient, client_row: Client, ran: Execution, submit: Callable[..., Any]
+) -> None:
+    change(client_row, max_runs_per_day=1)
+    assert submit().status_code == 202
+    assert explain(api, ran).status_code == 429
+    assert not Inspection.objects.exists()
+
+
+def test_open_traces_are_open_executions(
+    api: APIClient, client_row: Client, ran: Execution, submit: Callable[..., Any]
+) -> None:
+    change(client_row, max_open_executions=1)
+    assert explain(api, ran).status_code == 202
+    assert submit().status_code == 429
+
+
+def test_a_trace_above_a_cap_of_today_is_refused(api: APIClient, client_row: Client, ran: Execution) -> None:
+    change(client_row, max_wall_time_ms=100)
+    assert explain(api, ran).status_code == 422
+
+
+def test_a_trace_on_a_disabled_runtime_is_refused(api: APIClient, ran: Execution) -> None:
+    ran.runtime.enabled = False
+    ran.runtime.save()
+    assert explain(api, ran).status_code == 409
+
+
+def test_programs_to_learn_from_count(boss: APIClient) -> None:
+    Client.objects.filter(name="administrator").update(max_runs_per_day=3)
+    programs = [{"name": name, "code": "print(1)"} for name in ("a", "b")]
+    assert post(boss, URL, kind="learn", runtime="python", programs=programs).status_code == 202
+    assert post(boss, URL, kind="learn", runtime="python", programs=programs).status_code == 429
+
+
+@pytest.mark.parametrize("kind", ["probe", "replay", "learn"])
+def test_no_inspection_of_a_runtime_that_the_client_may_not_use(
+    boss: APIClient, profile: SeccompProfile, kind: str
+) -> None:
+    Client.objects.filter(name="administrator").update(allowed_runtimes=["nodejs"])
+    assert post(boss, URL, kind=kind, runtime="python", profile="tried").status_code == 403

@@ -169,3 +169,15 @@ def test_large_columns_are_not_read_for_a_list(api: APIClient, mine: Mine, djang
     with django_assert_num_queries(2) as captured:
         api.get(f"{API}/executions")
     assert '"stdout"' not in captured.captured_queries[-1]["sql"].split("FROM")[0]
+
+
+@pytest.mark.parametrize("bound", ["queued_after", "queued_before"])
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"])
+def test_the_first_and_the_last_time_there_is_are_times(api: APIClient, mine: Mine, bound: str, time: str) -> None:
+    mine()
+    assert len(ids(api, f"?{bound}={time}")) == (time.startswith("9") == (bound == "queued_before"))
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-12:00"])
+def test_a_time_beyond_them_is_refused(api: APIClient, time: str) -> None:
+    assert api.get(f"{API}/executions?queued_after={time}").status_code == 422

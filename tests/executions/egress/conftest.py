@@ -13,6 +13,7 @@ import docker
 import pytest
 import requests
 
+from scripts.setup import envfile
 from tests.live import READY_S, TOKEN, Platform, eventually, free_port
 
 ALLOWED, SUB, OTHER = "allowed.example.test", "deep.sub.example.test", "other.example.test"
@@ -34,9 +35,16 @@ SERVER = """
 import http.server, json, os, ssl, threading
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    kept = []
     def do_GET(self):
         size = int(self.headers.get("Content-Length") or 0)
-        body = json.dumps({"path": self.path, "headers": dict(self.headers), "got": len(self.rfile.read(size))})
+        if self.path == "/deaf":  # a server that ignores the body, and takes it for the next request
+            size = 0
+        got = self.rfile.read(size)
+        if self.path == "/keep":
+            self.kept.append(got.decode())
+        kept = self.kept if self.path == "/kept" else []
+        body = json.dumps({"path": self.path, "headers": dict(self.headers), "got": len(got), "kept": kept})
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -123,17 +131,25 @@ def internet(client: Any, label: dict[str, str]) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def proxy(client: Any, label: dict[str, str], hosts: dict[str, str], **environment: str) -> Iterator[Any]:
+def proxy(
+    client: Any, label: dict[str, str], hosts: dict[str, str], secret: Path, **environment: str
+) -> Iterator[Any]:
     """As docker-compose.yml starts it, but beside the plain processes on the host's own network."""
+    environment["SANDBOX_EGRESS_SECRET_FILE"] = "/run/secrets/egress"  # noqa: S105 -- a path
     container = client.containers.run(
         "sandbox-platform/egress:latest", network_mode="host", read_only=True, cap_drop=["ALL"],
         security_opt=["no-new-privileges:true"], tmpfs={"/tmp": ""}, labels=label, detach=True,
-        extra_hosts=hosts, environment=environment,
+        extra_hosts=hosts, environment=environment, volumes=[f"{secret}:/run/secrets/egress:ro"],
     )  # fmt: skip
     try:
         yield container
     finally:
         container.remove(force=True)
+
+
+def secret_in(folder: Path) -> Path:
+    envfile.ensure_secrets(folder / "secrets")
+    return folder / "secrets" / "egress"
 
 
 @contextlib.contextmanager
@@ -147,6 +163,7 @@ def world(folder: Path, **more: str) -> Iterator[World]:
         SANDBOX_EGRESS_DIR=str(folder / "doors"),
         SANDBOX_EGRESS_PROXY=listen,
         SANDBOX_EGRESS_LISTEN=gateway,
+        SANDBOX_EGRESS_SECRET_FILE=str(secret_in(folder)),
     )
     label = {"sandbox-platform-test": running.node}
     with contextlib.ExitStack() as stack:
@@ -158,7 +175,7 @@ def world(folder: Path, **more: str) -> Iterator[World]:
             "SANDBOX_EGRESS_BIND": listen,
             "SANDBOX_EGRESS_NETWORKS": f"{address}/32",
         } | more
-        squid = stack.enter_context(proxy(client, label, hosts, **environment))
+        squid = stack.enter_context(proxy(client, label, hosts, secret_in(folder), **environment))
         stack.callback(running.stop)
         running.start("python", "nodejs")
         running.spawn("egress")

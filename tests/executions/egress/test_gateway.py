@@ -1,10 +1,11 @@
+import asyncio
 import uuid
 from typing import Any
 
 import pytest
 from pytest_django import Settings
 
-from executions.egress.gateway import execution_behind, execution_of, parse_ended
+from executions.egress.gateway import Gateway, execution_behind, execution_of, parse_ended
 from executions.models import Status
 from runtimes.models import Network, Runtime
 from sandboxes import doors
@@ -91,3 +92,59 @@ def test_without_a_gateway_there_is_no_door(settings: Settings, tmp_path: Any) -
     settings.SANDBOX_EGRESS_DIR = tmp_path
     with pytest.raises(EngineError, match="egress service does not answer"):
         doors.make(1)
+
+
+# --- Who asks and reports ---
+
+SECRET = "of-gateway-and-proxy"
+
+
+class Recording(Gateway):
+    """A gateway that keeps what it is told, without a database."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[str] = []
+
+    async def _decide(self, line: str) -> str:
+        self.heard.append(line)
+        return "1 OK"
+
+    async def _complete(self, line: str) -> None:
+        self.heard.append(line)
+
+
+def heard_from(first_line: str) -> list[str]:
+    """What the gateway takes for the proxy's words on a connection that begins with this line."""
+    gateway = Recording()
+
+    async def talk() -> None:
+        async with await asyncio.start_server(gateway._proxy_asks, "127.0.0.1", 0) as server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
+            writer.write(f"{first_line}\n1 forged line\n".encode())
+            writer.write_eof()
+            async with asyncio.timeout(10):
+                await reader.read()
+            writer.close()
+
+    asyncio.run(talk())
+    return gateway.heard
+
+
+@pytest.mark.parametrize("kind", ["decide", "log"])
+def test_the_proxy_is_known_by_its_secret(settings: Settings, kind: str) -> None:
+    settings.SANDBOX_EGRESS_SECRET = SECRET
+    assert heard_from(f"{kind} {SECRET}") == ["1 forged line"]
+
+
+@pytest.mark.parametrize("words", ["", " ", " wrong", f" {SECRET}x", f" {SECRET} x"])
+@pytest.mark.parametrize("kind", ["decide", "log"])
+def test_nobody_else_is_heard(settings: Settings, kind: str, words: str) -> None:
+    settings.SANDBOX_EGRESS_SECRET = SECRET
+    assert heard_from(f"{kind}{words}") == []
+
+
+@pytest.mark.parametrize("words", ["", " ", " anything"])
+def test_without_a_secret_nobody_is_the_proxy(settings: Settings, words: str) -> None:
+    settings.SANDBOX_EGRESS_SECRET = ""
+    assert heard_from(f"log{words}") == []

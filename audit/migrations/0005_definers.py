@@ -18,7 +18,7 @@ FUNCTIONS = (
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('audit', '0002_signed_seals'),
+        ('audit', '0004_people'),
     ]
 
     operations = [

@@ -1,0 +1,43 @@
+"""What the trail watches of people: Django's and django-axes' tables, under names that a trail can show.
+
+Triggers on tables of other packages belong to a model of ours, hence the proxies.
+"""
+
+from axes.models import AccessLog
+from django.contrib.auth.models import Group, User
+
+
+class Person(User):
+    class Meta:
+        proxy = True
+        default_permissions = ()
+
+
+class PersonRole(User.groups.through):  # type: ignore[misc, name-defined]
+    class Meta:
+        proxy = True
+        default_permissions = ()
+
+
+class PersonPermission(User.user_permissions.through):  # type: ignore[misc, name-defined]
+    class Meta:
+        proxy = True
+        default_permissions = ()
+
+
+class Role(Group):
+    class Meta:
+        proxy = True
+        default_permissions = ()
+
+
+class RolePermission(Group.permissions.through):  # type: ignore[misc, name-defined]
+    class Meta:
+        proxy = True
+        default_permissions = ()
+
+
+class Login(AccessLog):  # type: ignore[misc]
+    class Meta:
+        proxy = True
+        default_permissions = ()
