@@ -64,10 +64,8 @@ def test_version_is_shown(browser: Browser) -> None:
     assert f"Sandbox Platform {settings.VERSION}" in page(browser)
 
 
-def test_menu_has_it_for_staff_without_any_role(db: None, django_user_model: type) -> None:
-    user = django_user_model.objects.create_user("newcomer", is_staff=True)  # type: ignore[attr-defined]
-    browser = Browser()
-    browser.force_login(user, "django.contrib.auth.backends.ModelBackend")
+def test_menu_has_it_for_every_role(visitor: Visitor) -> None:
+    browser = visitor("auditor")
     assert reverse(PAGE) in browser.get(reverse("admin:index")).content.decode()
     assert browser.get(reverse(PAGE)).status_code == 200
 

@@ -36,11 +36,13 @@ REWRITTEN = {
     "django_migrations", "django_content_type", "django_q_ormq", "django_q_task", "executions_execution",
     "executions_sandbox",
 }  # fmt: skip
-REWRITTEN |= {
-    "audit_seal",
-    "audit_leaf",
-}  # they got columns; that their rows are the same is what verification shows
-ADDED = {"sandboxes_wait", "audit_sealkey", "audit_sealingfailure", "audit_headdestination"}
+# These got columns, which verification shows to be right, or rows about what is recorded since: people and roles.
+REWRITTEN |= {"audit_seal", "audit_leaf", "audit_pending", "auth_permission"}
+ADDED = {
+    "sandboxes_wait", "audit_sealkey", "audit_sealingfailure", "audit_headdestination", "audit_loginevent",
+    "audit_personevent", "audit_personpermissionevent", "audit_personroleevent", "audit_roleevent",
+    "audit_rolepermissionevent",
+}  # fmt: skip
 FAILED_TASK = """
     INSERT INTO django_q_task (id, name, func, args, result, started, stopped, success, attempt_count)
     VALUES ('failed', 'doctor', 'console.doctor.examine', %s, %s, now(), now(), false, 1)

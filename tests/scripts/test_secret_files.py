@@ -36,7 +36,7 @@ def test_the_address_is_that_of_the_stack_unless_another_is_set(tmp_path: Path) 
 
 def test_every_secret_of_compose_has_a_file_and_a_variable() -> None:
     declared = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["secrets"]
-    assert {name: f"./.secrets/{name}" for name in secret_files.VARIABLES} == {
+    assert {name: f"./.secrets/{name}" for name in [*secret_files.VARIABLES, *envfile.SHARED]} == {
         name: each["file"] for name, each in declared.items()
     }
     known = envfile.parse(envfile.EXAMPLE.read_text(encoding="utf-8"))
