@@ -83,7 +83,7 @@ def taken(pk: UUID) -> QuerySet[Execution]:
     return mine.filter(pk=pk)
 
 
-REVISION = "SELECT FROM runtimes_runtime WHERE id = %s AND revision = %s"
+REVISION = "SELECT 1 FROM runtimes_runtime WHERE id = %s AND revision = %s"
 TAKEN = Compiled(taken, pk=UUID(int=0))
 
 

@@ -8,6 +8,8 @@ from django.db import IntegrityError
 
 from executions import tasks
 from executions.models import Execution, Outcome, Status
+from runtimes.models import Network, Runtime
+from sandboxes.configuration import SandboxConfiguration
 
 QUOTED = "Failing row contains (the program's text)"
 
@@ -27,3 +29,13 @@ def test_unforeseen_fault_ends_the_execution_and_is_logged_without_what_it_quote
     assert QUOTED not in caplog.text
     assert "IntegrityError" in caplog.text
     assert "in refused" in caplog.text
+
+
+@pytest.mark.parametrize(("alive", "behind", "expected"), [(1, 0, True), (0, 0, False), (1, 1, False)])
+def test_run_waits_for_a_keeper_that_is_alive_and_starts_its_revision(
+    python_runtime: Runtime, monkeypatch: pytest.MonkeyPatch, alive: int, behind: int, expected: bool
+) -> None:
+    monkeypatch.setattr(tasks.liveness, "keeper_alive", lambda node: bool(alive))
+    configuration = SandboxConfiguration.of_runtime(python_runtime, Network.NONE)
+    Runtime.objects.update(revision=python_runtime.revision + behind)
+    assert tasks.keeper_will_start(configuration) is expected

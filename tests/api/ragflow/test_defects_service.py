@@ -21,7 +21,9 @@ needs_docker = pytest.mark.needs_docker
 
 def post_and_keep_the_socket(platform: Platform, code: str) -> socket.socket:
     body = json.dumps({"code_b64": base64.b64encode(code.encode()).decode()}).encode()
-    head = f"POST /run HTTP/1.1\r\nHost: localhost\r\nX-Sandbox-Token: {TOKEN}\r\nContent-Type: application/json\r\n"
+    head = (
+        f"POST /run HTTP/1.1\r\nHost: localhost\r\nX-Sandbox-Token: {TOKEN}\r\nContent-Type: application/json\r\n"
+    )
     client = socket.create_connection(("127.0.0.1", platform.port))
     client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
     return client
