@@ -55,7 +55,8 @@ SECRET_KEY = SECRET_KEY or secrets.token_urlsafe(50)
 ALLOWED_HOSTS = list(
     dict.fromkeys(
         [
-            *("localhost", "127.0.0.1", "[::1]", "sandbox-executor-manager"),
+            # "web": the name of the service among the stack's own.
+            *("localhost", "127.0.0.1", "[::1]", "sandbox-executor-manager", "web"),
             *(os.environ.get(name, "").lower() for name in ("SANDBOX_WEB_CONTAINER", "SANDBOX_NODE")),
             socket.gethostname().lower(),
             bound_host(os.environ.get("SANDBOX_EXECUTOR_MANAGER_BIND", "")),

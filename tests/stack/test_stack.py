@@ -31,7 +31,8 @@ def test_a_program_runs_through_the_stack(stack, language):
 
 @pytest.mark.parametrize("service", ["web", "callbacks"])
 def test_what_speaks_to_the_outside_has_no_docker_socket(stack, service):
-    assert stack.inspect(service)["Mounts"] == []
+    folders = {mount["Destination"].rpartition("/")[0] for mount in stack.inspect(service)["Mounts"]}
+    assert folders == {"/run/secrets"}
     look = stack.compose("exec", "-T", service, "sh", "-c", "find / -xdev -name 'docker*.sock' 2>/dev/null")
     assert look.stdout == ""
 
@@ -114,9 +115,12 @@ def test_who_stands_behind_the_doors_has_no_docker(stack, service):
     assert not any("docker.sock" in mount["Source"] for mount in stack.inspect(service)["Mounts"])
 
 
-def test_the_proxy_knows_no_secret(stack):
-    told = stack.inspect("proxy")["Config"]["Env"]
+def test_the_proxy_knows_no_secret_but_the_gateways(stack):
+    proxy = stack.inspect("proxy")
+    told = [entry for entry in proxy["Config"]["Env"] if "_FILE=" not in entry]
     assert not any(word in entry for entry in told for word in ("PASSWORD", "SECRET", "TOKEN", "DATABASE"))
+    # Its connections to the gateway begin with the one that it has.
+    assert [mount["Destination"] for mount in proxy["Mounts"]] == ["/run/secrets/egress"]
 
 
 def test_worker_gets_doors_and_the_proxy_refuses_addresses_inside(stack):
