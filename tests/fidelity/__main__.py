@@ -107,7 +107,7 @@ def main() -> int:
     options = arguments()
     # So that containers are removed when somebody ends this.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
-    rows = deviations.load()
+    rows = [row for row in deviations.load() if row.engine in ("", options.engine)]
     verdicts = []
     with own_engine(options.engine) as engine:
         it = harness.Harness(engine, options.prefix, rows)

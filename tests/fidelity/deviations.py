@@ -15,6 +15,10 @@ HEADINGS = {
 COLUMNS = 4
 
 
+# How the reason of a row begins that holds for this engine only.
+DOCKERS = "With the Docker engine: "
+
+
 class TableError(Exception):
     """A table of docs/fidelity.md cannot be read."""
 
@@ -27,6 +31,11 @@ class Deviation:
     differs: frozenset[str]  # aspects, or "expected" where the outcome is not as the case itself says
     ways: frozenset[str]  # empty: in every way that the case is run
     why: str
+
+    @property
+    def engine(self) -> str:
+        """The engine with which the case deviates, "" for every engine."""
+        return "docker" if self.why.startswith(DOCKERS) else ""
 
     @property
     def id(self) -> str:

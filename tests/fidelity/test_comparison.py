@@ -122,3 +122,9 @@ def test_a_wrong_case_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "python" / "some.toml").write_text(f"[[case]]\n{text}\n", encoding="utf-8")
     with pytest.raises(CaseError):
         load(tmp_path)
+
+
+def test_a_row_may_hold_for_one_engine_only(tmp_path: Path) -> None:
+    (row,) = page(tmp_path, f"| python | `some` | stdout | {deviations.DOCKERS}its roots are no file systems. |\n")
+    assert row.engine == "docker"
+    assert page(tmp_path, ROW.format("stdout"))[0].engine == ""
