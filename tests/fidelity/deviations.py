@@ -15,8 +15,8 @@ HEADINGS = {
 COLUMNS = 4
 
 
-# How the reason of a row begins that holds for this engine only.
-DOCKERS = "With the Docker engine: "
+# How the reason of a row begins that holds for one engine only.
+OF_ENGINE = {"docker": "With the Docker engine: ", "direct": "With the direct engine: "}
 
 
 class TableError(Exception):
@@ -35,7 +35,7 @@ class Deviation:
     @property
     def engine(self) -> str:
         """The engine with which the case deviates, "" for every engine."""
-        return "docker" if self.why.startswith(DOCKERS) else ""
+        return next((name for name, words in OF_ENGINE.items() if self.why.startswith(words)), "")
 
     @property
     def id(self) -> str:

@@ -124,7 +124,8 @@ def test_a_wrong_case_is_refused(tmp_path: Path, text: str) -> None:
         load(tmp_path)
 
 
-def test_a_row_may_hold_for_one_engine_only(tmp_path: Path) -> None:
-    (row,) = page(tmp_path, f"| python | `some` | stdout | {deviations.DOCKERS}its roots are no file systems. |\n")
-    assert row.engine == "docker"
+@pytest.mark.parametrize("engine", ["docker", "direct"])
+def test_a_row_may_hold_for_one_engine_only(tmp_path: Path, engine: str) -> None:
+    (row,) = page(tmp_path, f"| python | `some` | stdout | {deviations.OF_ENGINE[engine]}its roots differ. |\n")
+    assert row.engine == engine
     assert page(tmp_path, ROW.format("stdout"))[0].engine == ""
