@@ -16,8 +16,6 @@ from scripts.setup.host import ROOT, step
 ENV = ROOT / ".env"
 EXAMPLE = ROOT / ".env.example"
 # Files that Compose mounts as secrets, for services that share one with each other only.
-SECRETS = ROOT / ".secrets"
-SHARED = ("egress",)
 ASSIGNMENT = re.compile(r"^(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$")
 
 
@@ -134,23 +132,8 @@ def ensure() -> None:
         else:
             current.note("complete")
         ENV.chmod(0o600)
-        secret_files.write(settings())
-        if made := ensure_secrets(SECRETS):
+        if made := secret_files.write(settings()):
             current.note("made secrets: " + ", ".join(made))
-
-
-def ensure_secrets(folder: Path) -> list[str]:
-    """Make the missing files of SHARED, and return their names.
-
-    The services that read them are different users, so the files are readable, in a folder that is only the owner's.
-    """
-    folder.mkdir(mode=0o700, exist_ok=True)
-    folder.chmod(0o700)
-    missing = [name for name in SHARED if not (folder / name).is_file()]
-    for name in missing:
-        write_private(folder / name, secrets.token_urlsafe(32) + "\n")
-        (folder / name).chmod(0o444)
-    return missing
 
 
 def write_private(path: Path, text: str) -> None:

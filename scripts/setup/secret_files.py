@@ -5,7 +5,8 @@ A variable of a container's environment is shown by `docker inspect`, and inheri
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import secrets
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from scripts.setup.host import ROOT
@@ -29,16 +30,28 @@ VARIABLES = {
     "email_password": "EMAIL_HOST_PASSWORD",
 }
 DEFAULTS = {"DATABASE_URL": SHIPPED_URL}
+# Files that two services share and the operator need not know: made once, and kept.
+SHARED = ("egress",)
 
 
-def write(settings: Mapping[str, str], folder: Path = FOLDER) -> None:
-    """Write the files. Only the folder's owner gets at them; a container's user must be able to read its own."""
+def write(settings: Mapping[str, str], folder: Path = FOLDER) -> list[str]:
+    """Write the files, and return the names of those of SHARED that were made.
+
+    Only the folder's owner gets at them; a container's user must be able to read its own.
+    """
     folder.mkdir(mode=0o700, exist_ok=True)
     folder.chmod(0o700)
-    for name, variable in VARIABLES.items():
-        path, value = folder / name, settings.get(variable) or DEFAULTS.get(variable, "")
+    missing = [name for name in SHARED if not (folder / name).is_file()]
+    for name, value in [*_of(settings), *((name, secrets.token_urlsafe(32)) for name in missing)]:
+        path = folder / name
         # In place: a running container has the file mounted, not the folder.
         if not path.exists() or path.read_text(encoding="utf-8") != value:
             path.touch(mode=0o600)
             path.write_text(value, encoding="utf-8")
         path.chmod(0o444)
+    return missing
+
+
+def _of(settings: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for name, variable in VARIABLES.items():
+        yield name, settings.get(variable) or DEFAULTS.get(variable, "")

@@ -98,13 +98,3 @@ def test_a_new_file_has_two_keys() -> None:
     example = "DJANGO_SECRET_KEY=\nSANDBOX_CALLBACK_KEY=\n"
     values = envfile.parse(envfile.complete(envfile.with_callback_key(""), example, envfile.GENERATED)[0])
     assert values["DJANGO_SECRET_KEY"] != values["SANDBOX_CALLBACK_KEY"]
-
-
-def test_a_shared_secret_is_made_once_in_a_folder_of_the_owner_only(tmp_path: Path) -> None:
-    folder = tmp_path / "secrets"
-    assert envfile.ensure_secrets(folder) == list(envfile.SHARED)
-    first = (folder / "egress").read_text()
-    assert envfile.ensure_secrets(folder) == []
-    assert (folder / "egress").read_text() == first
-    assert len(first.strip()) >= 40
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700

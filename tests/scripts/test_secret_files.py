@@ -36,8 +36,18 @@ def test_the_address_is_that_of_the_stack_unless_another_is_set(tmp_path: Path) 
 
 def test_every_secret_of_compose_has_a_file_and_a_variable() -> None:
     declared = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["secrets"]
-    assert {name: f"./.secrets/{name}" for name in [*secret_files.VARIABLES, *envfile.SHARED]} == {
+    assert {name: f"./.secrets/{name}" for name in [*secret_files.VARIABLES, *secret_files.SHARED]} == {
         name: each["file"] for name, each in declared.items()
     }
     known = envfile.parse(envfile.EXAMPLE.read_text(encoding="utf-8"))
     assert set(secret_files.VARIABLES.values()) <= set(known)
+
+
+def test_a_shared_secret_is_made_once_in_a_folder_of_the_owner_only(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    assert secret_files.write({}, folder) == list(secret_files.SHARED)
+    first = (folder / "egress").read_text()
+    assert secret_files.write({}, folder) == []
+    assert (folder / "egress").read_text() == first
+    assert len(first.strip()) >= 40
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
