@@ -15,7 +15,6 @@ from scripts.setup.host import ROOT, step
 
 ENV = ROOT / ".env"
 EXAMPLE = ROOT / ".env.example"
-# Files that Compose mounts as secrets, for services that share one with each other only.
 ASSIGNMENT = re.compile(r"^(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$")
 
 

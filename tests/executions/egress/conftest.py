@@ -13,7 +13,7 @@ import docker
 import pytest
 import requests
 
-from scripts.setup import envfile
+from scripts.setup import secret_files
 from tests.live import READY_S, TOKEN, Platform, eventually, free_port
 
 ALLOWED, SUB, OTHER = "allowed.example.test", "deep.sub.example.test", "other.example.test"
@@ -148,7 +148,7 @@ def proxy(
 
 
 def secret_in(folder: Path) -> Path:
-    envfile.ensure_secrets(folder / "secrets")
+    secret_files.write({}, folder / "secrets")
     return folder / "secrets" / "egress"
 
 
