@@ -41,7 +41,8 @@ def counts(processes: Processes) -> Counts:
         memory += int((folder / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         descriptors += len(list((folder / "fd").iterdir()))
     run = Path(os.environ.get("SANDBOX_RUN_DIR") or "/run/sandbox-platform")
-    files = [path for path in run.rglob("*") if path.is_file()]
+    # Sockets and FIFOs, too.
+    files = [path for path in run.rglob("*") if not path.is_dir()]
     return {
         "memory, MiB": memory >> 20,
         "descriptors": descriptors,
@@ -50,7 +51,7 @@ def counts(processes: Processes) -> Counts:
         "network namespaces": len(set(_namespaces())),
         "processes": len(list(Path("/proc").glob("[0-9]*"))),
         "sandboxes' files": len(files),
-        "disk, MiB": sum(path.stat().st_size for path in files) >> 20,
+        "disk, MiB": sum(path.lstat().st_size for path in files) >> 20,
     }
 
 

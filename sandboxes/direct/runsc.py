@@ -15,7 +15,7 @@ from django.conf import settings
 from sandboxes.direct import reaper
 from sandboxes.docker_engine import HOST_BIN
 from sandboxes.engine import EngineError
-from sandboxes.gvisor import released, version_of
+from sandboxes.gvisor import has_compiled_filters, released, version_of
 
 TIMEOUT_S = 60
 LOG = "runsc.log"
@@ -34,8 +34,12 @@ FLAGS = (
 def binary() -> str:
     """Return the path of the newest runsc, or ""."""
     built = [str(path) for path in Path(BUILDS).glob("*/runsc") if os.access(path, os.X_OK)]
-    newest = max(built, key=lambda path: (str(released(version_of(path))), path), default="")
-    return settings.SANDBOX_RUNSC or newest or shutil.which("runsc", path=PATH) or ""
+    return settings.SANDBOX_RUNSC or max(built, key=_rank, default="") or shutil.which("runsc", path=PATH) or ""
+
+
+def _rank(path: str) -> tuple[str, bool, str]:
+    version = version_of(path)
+    return str(released(version)), has_compiled_filters(version), path
 
 
 class Runsc:
@@ -100,10 +104,12 @@ class Runsc:
     def delete(self, name: str) -> None:
         """Forget a sandbox whose processes are gone.
 
-        Then runsc would only remove its files of the sandbox, for the price of a process.
+        Then runsc would only remove its files of the sandbox, for the price of a process. A file that stayed would
+        cost each later start, because runsc looks through the folder.
         """
-        if files := list(self._root.glob(f"{name}_sandbox:{name}.*")):
-            for file in files:
+        state = self._root / f"{name}_sandbox:{name}.state"
+        if state.exists():
+            for file in (state, state.with_suffix(".lock"), self._root / f"runsc-{name}.sock"):
                 file.unlink(missing_ok=True)
             return
         with suppress(OSError, subprocess.SubprocessError):

@@ -37,6 +37,10 @@ for group in "$2"/sys/fs/cgroup/sandbox-platform/$hex "$2"/sys/fs/cgroup/*/sandb
     [ -d "$group" ] && [ ! -d "$run/sandboxes/${group##*/}" ] || continue
     [ -z "$(find "$group" -maxdepth 0 -mmin +1)" ] || rmdir "$group" 2> /dev/null
 done
+for socket in "$run"/runsc/runsc-*.sock; do
+    id=${socket##*/runsc-}
+    [ -d "$run/sandboxes/${id%.sock}" ] || rm -f "$socket"
+done
 exit 0
 """
 # $1: the root of the file system. Another node of this machine (make dev) may have sandboxes: then all stays.

@@ -91,6 +91,7 @@ def test_nothing_is_left_of_a_removed_sandbox(each_engine: Engine) -> None:
         assert cgroup.usage(it.id)
     assert it.id not in [container.id for container in each_engine.containers()]
     assert cgroup.usage(it.id) is None
+    assert list(settings.SANDBOX_RUN_DIR.rglob(f"*{it.id}*")) == []
     each_engine.kill(it.id)
     each_engine.remove(it.id)
 

@@ -75,6 +75,15 @@ def test_sandbox_of_the_node_is_removed_whole(root: Path, tree: str) -> None:
     assert [path for path in files if path.exists()] == []
 
 
+def test_socket_without_a_sandbox_is_removed(root: Path) -> None:
+    stale = root / "run/sandbox-platform/runsc/runsc-gone.sock"
+    stale.touch()
+    files = make(root, "one", "a-node-dev")
+    direct.remove_sandboxes(NODE, str(root))
+    assert not stale.exists()
+    assert all(path.exists() for path in files)
+
+
 def test_sandbox_of_another_node_stays(root: Path) -> None:
     files = make(root, "one", "a-node-dev")
     assert direct.remove_sandboxes(NODE, str(root)) == []

@@ -34,6 +34,12 @@ def test_newest_of_those_that_were_installed(builds: Path) -> None:
     assert runsc.binary() == newest
 
 
+def test_one_that_holds_its_filters_compiled_comes_before_a_plain_build(builds: Path) -> None:
+    fast = install(builds, "v0.0.0-20260905035102-160fafc42237+filters")
+    install(builds, "v0.0.0-20260905035102-160fafc42237")
+    assert runsc.binary() == fast
+
+
 def test_what_is_set_comes_first(builds: Path, settings: Settings) -> None:
     install(builds, "release-20260824.0")
     settings.SANDBOX_RUNSC = "/opt/runsc"
@@ -104,7 +110,11 @@ def test_files_of_a_sandbox_are_removed_without_a_process(settings: Settings, tm
     root = tmp_path / "runsc"
     root.mkdir()
     others = root / "other_sandbox:other.state"
-    for file in (root / "name_sandbox:name.state", root / "name_sandbox:name.lock", others):
+    for file in (
+        *(root / f"name_sandbox:name.{end}" for end in ("state", "lock")),
+        root / "runsc-name.sock",
+        others,
+    ):
         file.touch()
     runsc.Runsc().delete("name")
     assert list(root.iterdir()) == [others]
