@@ -13,8 +13,10 @@ from datetime import date, datetime
 from pathlib import Path
 
 VERSION = re.compile(r"version (\S+)")
-# release-20260824.0, 0.0~20240729.0 (Debian), v0.0.0-20260905035102-160fafc42237 (the Go module)
+# release-20260824.0, 0.0~20240729.0 (Debian), v0.0.0-20260905035102-160fafc42237+filters (the Go module)
 DATE = re.compile(r"(?<!\d)20\d{6}")
+# Ends the version of a build of the Go module that holds its seccomp filters compiled.
+FILTERS = "+filters"
 # Go records the version of the main module in the binary.
 MODULE = re.compile(rb"\bgvisor\.dev/gvisor\t(v[\w.+-]+)")
 
@@ -75,6 +77,14 @@ def released(version: str) -> date | None:
         return datetime.strptime(found[0], "%Y%m%d").date() if found else None
     except ValueError:
         return None
+
+
+def has_compiled_filters(version: str) -> bool:
+    """Return whether runsc holds its own seccomp filters compiled, or compiles them whenever a sandbox starts.
+
+    gVisor's releases hold them. A build of the Go module does if `make` has built it, which says so in the version.
+    """
+    return not version.startswith("v") or version.endswith(FILTERS)
 
 
 def open_advisories(version: str) -> list[Advisory]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sandboxes.gvisor import is_current, version_of
+from sandboxes.gvisor import has_compiled_filters, is_current, version_of
 from scripts.setup import gvisor_sources
 from scripts.setup.docker import on_path
 from scripts.setup.gvisor_sources import Source
@@ -28,8 +28,13 @@ def ensure() -> Path:
     """Return the runsc to register: one that is here and current, a new one, or as a last resort an older one."""
     with step("gVisor", among_others=True) as current:
         here = present()
-        runsc = next((path for path in here if is_current(version_of(path))), None) or from_sources()
-        if runsc is None:
+        versions = {path: version_of(path) for path in here}
+        wanted = [path for path, version in versions.items() if is_current(version)]
+        fast = [path for path in wanted if has_compiled_filters(versions[path])]
+        runsc = fast[0] if fast else from_sources()
+        if runsc is None and wanted:
+            runsc = wanted[0]
+        elif runsc is None:
             runsc = here[0] if here else gvisor_sources.from_distribution()
             current.note("no current version can be had: `make doctor` tells what this one is affected by")
         current.note(f"{version_of(runsc)} ({runsc})")

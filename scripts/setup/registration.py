@@ -9,7 +9,7 @@ from typing import Any
 from sandboxes.gvisor import is_current, version_of
 from scripts.setup import gvisor
 from scripts.setup.docker import PID_FILES, docker, is_running, wait_until
-from scripts.setup.gvisor import DAEMON_JSON, LAUNCHER
+from scripts.setup.gvisor import DAEMON_JSON, FOLDER, LAUNCHER
 from scripts.setup.host import has_systemd, must, step, write_root_file
 
 OURS = ("runsc", "runsc-egress", "runsc-trace")
@@ -53,7 +53,7 @@ def merge_runtimes(config: dict[str, Any], wanted: dict[str, dict[str, Any]]) ->
         known = {flag.split("=", 1)[0] for flag in kept}
         added = [flag for flag in ours["runtimeArgs"] if flag.split("=", 1)[0] not in known]
         path = theirs.get("path", "")
-        if path == str(LAUNCHER) or not is_current(version_of(path)):
+        if path == str(LAUNCHER) or FOLDER in Path(path).parents or not is_current(version_of(path)):
             path = ours["path"]
         runtimes[name] = {**theirs, "path": path, "runtimeArgs": [*added, *kept]}
     return {**config, "runtimes": runtimes}

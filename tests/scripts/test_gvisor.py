@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from sandboxes.gvisor import is_current
+from sandboxes.gvisor import FILTERS, is_current
 from scripts.setup import gvisor, gvisor_sources
 from scripts.setup.host import SetupError
 
 OLD, CURRENT, NEWER = "0.0~20240729.0", "release-20980106.0", "release-20990105.0"
+PLAIN = "v0.0.0-20990105035102-160fafc42237"  # a build of the Go module
 
 
 def make_runsc(folder: Path, version: str) -> Path:
@@ -67,6 +68,24 @@ def test_what_is_installed_and_current_is_used_again(machine: Path, monkeypatch:
     register(machine, make_runsc(machine / "old", OLD))
     ours = make_runsc(machine / "gvisor" / CURRENT, CURRENT)
     assert gvisor.ensure() == ours
+
+
+def test_one_that_compiles_its_filters_at_each_start_is_renewed(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = make_runsc(machine / "gvisor" / PLAIN, PLAIN)
+    register(machine, slow)
+    monkeypatch.setattr(gvisor, "SOURCES", (source(PLAIN + FILTERS),))
+    assert gvisor.ensure() == machine / "gvisor" / (PLAIN + FILTERS) / "runsc"
+
+
+def test_one_that_compiles_its_filters_at_each_start_is_better_than_an_old_one(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gvisor, "SOURCES", (refusing,))
+    old, slow = make_runsc(machine / "old", OLD), make_runsc(machine / "gvisor" / PLAIN, PLAIN)
+    register(machine, old)
+    assert gvisor.ensure() == slow
 
 
 def test_an_old_one_is_renewed_beside_it(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.setup import registration
 from scripts.setup.gvisor import LAUNCHER
 from scripts.setup.registration import desired_runtimes, merge_runtimes, same_runtimes
 
@@ -51,6 +52,12 @@ def test_a_current_runsc_elsewhere_keeps_its_path_and_gets_our_flags(tmp_path: P
         "path": path,
         "runtimeArgs": ["--network=none", "--oci-seccomp", "--platform=kvm"],
     }
+
+
+def test_what_make_installed_before_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registration, "FOLDER", tmp_path)
+    before = {"runtimes": {"runsc": {"path": runsc(tmp_path / "v1", CURRENT)}}}
+    assert merge_runtimes(before, WANTED)["runtimes"]["runsc"]["path"] == "/usr/bin/runsc"
 
 
 def test_a_networked_runsc_is_made_dark() -> None:
