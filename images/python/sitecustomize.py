@@ -99,15 +99,25 @@ def flush(*_):
         pass  # closed, or the signal came in the middle of a write
 
 
+def load_ending():
+    """Load the library that tells the runner of the end: as an extension module, because ctypes takes long to load."""
+    import _imp
+
+    spec = type(sys)("ending")
+    spec.name, spec.origin = "ending", ENDING
+    # It is loaded, and stays so, before Python looks for the function that would make a module of it.
+    try:  # noqa: SIM105
+        _imp.create_dynamic(spec)
+    except ImportError:
+        pass
+
+
 def wait_for_job():
-    import _ctypes
     import _signal
     import gc
 
     before = set(sys.modules)
-    import json
-
-    if names := json.loads(os.environ.pop("SANDBOX_PRELOAD")):
+    if names := loads(os.environ.pop("SANDBOX_PRELOAD")):
         preload(names)
     link_fonts()
     # Python's end looks at every object several times, and at these for nothing. But the program's own module must be
@@ -116,9 +126,9 @@ def wait_for_job():
     main = type(sys)("__main__")
     main.__dict__.update(sys.modules["__main__"].__dict__)
     sys.modules["__main__"] = main
-    _ctypes.dlopen(ENDING, 0)
+    load_ending()
     os.write(4, b"+")
-    job = json.loads(read_exactly(int.from_bytes(read_exactly(4), "big")))
+    job = loads(read_exactly(int.from_bytes(read_exactly(4), "big")))
     os.close(3)
     os.close(4)
     if job.get("files"):
@@ -181,17 +191,23 @@ def value_of(module, arguments):
 
 
 def encoded(value):
-    import json
-
+    json = sys.modules.get("json")
     try:
-        # ASCII keeps a lone surrogate as an escape.
-        return json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode("ascii")
+        # A program that has changed the json module means its result, too. ASCII keeps a lone surrogate as an escape.
+        if hasattr(json, "JSONEncoder"):
+            return json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode("ascii")
+        return dumps(value).encode("ascii")
     except (TypeError, ValueError, RecursionError) as error:
-        sys.path.append("/opt/sandbox")
-        import not_json
+        sys.exit(own_module("not_json").explanation(value, error))
 
-        sys.path.remove("/opt/sandbox")
-        sys.exit(not_json.explanation(value, error))
+
+def own_module(name):
+    """Import a module of the image's own, and leave no trace of it."""
+    sys.path.append("/opt/sandbox")
+    module = __import__(name)
+    sys.path.remove("/opt/sandbox")
+    del sys.modules[name]
+    return module
 
 
 def write_result(result):
@@ -212,4 +228,6 @@ def report(error):
 
 # Only in the interpreter that the runner started, not in those of the program.
 if "SANDBOX_PRELOAD" in os.environ:
+    light = own_module("light")
+    loads, dumps = light.loads, light.dumps
     job = wait_for_job()

@@ -3,18 +3,17 @@
 Standard library only, and few modules of it: each import adds to the sandbox's start-up time.
 """
 
-import contextlib
+import _signal  # `signal` would load enum
 import errno
-import json
 import os
 import select
-import signal
 import sys
 import time
 
 sys.path.append("/opt/sandbox")  # `python3 -I` starts without the script's folder
 
 from frames import CHUNK, HostGone, read_available, read_frame, send
+from light import dumps, loads, suppress
 from workers import Workers, as_program, read_own
 
 PROTOCOL = 2
@@ -59,7 +58,7 @@ def start_carrier():
 
 def open_exit_fifo():
     """Return the runner's end, or None if the seccomp profile forbids FIFOs: then a run ends with its process."""
-    with as_program(), contextlib.suppress(PermissionError):
+    with as_program(), suppress(PermissionError):
         os.mkfifo(EXIT, 0o600)
         # Open for writing, too, or the FIFO would be at its end until the worker opens it.
         return os.open(EXIT, os.O_RDWR | os.O_NONBLOCK)
@@ -190,11 +189,11 @@ class Run:
             return
         if self.kill_at and now >= self.kill_at:
             self.kill_at = None
-            os.kill(self.worker.pid, signal.SIGKILL)
+            os.kill(self.worker.pid, _signal.SIGKILL)
         elif self.next_flush and now >= self.next_flush:
             self.next_flush = now + FLUSH_S
             # Ignored by whatever does not handle it, so by a program that the worker has executed, too.
-            os.kill(self.worker.pid, signal.SIGURG)
+            os.kill(self.worker.pid, _signal.SIGURG)
 
     def feed(self, fd):
         """Write pending data to the pipe; return False when all is written and the pipe is closed."""
@@ -226,15 +225,15 @@ class Run:
         if room > 0:
             send(self.kinds[fd], data[:room])
         if room < len(data) and self.limits["output_action"] == "kill":
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.worker.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(self.worker.pid, _signal.SIGKILL)
 
     def take_status(self, data):
         data = data.removeprefix(b"+")  # of a worker that was started for this job
         if data and self.compiles:
             # Only the first report counts: later ones could come from the program.
             self.compiles = False
-            send(b"C", json.dumps({"exit_code": data[1]}).encode())
+            send(b"C", dumps({"exit_code": data[1]}).encode())
 
     def reap(self):
         while True:
@@ -268,8 +267,8 @@ def kill_everything():
     """Kill every process but this one, so that no artifact changes while it is read."""
     while True:
         # A process that is just being forked may escape one round, so repeat until none is left.
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(-1, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(-1, _signal.SIGKILL)
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
@@ -318,16 +317,16 @@ def prepare_workspace():
     with as_program():
         os.chdir(WORKSPACE)
         # The folder exists already, or the seccomp profile forbids mkdir; then the program leaves no artifacts.
-        with contextlib.suppress(FileExistsError, PermissionError):
+        with suppress(FileExistsError, PermissionError):
             os.mkdir("artifacts")
 
 
 def main():
-    config = json.loads(sys.argv[-1])
+    config = loads(sys.argv[-1])
     wake, wake_end = os.pipe()
     os.set_blocking(wake, False)
     os.set_blocking(wake_end, False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
+    _signal.signal(_signal.SIGCHLD, lambda *_: None)
     if config.get("egress"):
         start_carrier()
     prepare_workspace()
@@ -335,14 +334,14 @@ def main():
     workers = Workers(config)
     worker = workers.start(config["preload"])
     wait_until_ready(worker)
-    send(b"H", json.dumps({"protocol": PROTOCOL}).encode())
+    send(b"H", dumps({"protocol": PROTOCOL}).encode())
     worker, encoded = wait_for_job(worker, workers, config)
-    job = json.loads(encoded)
+    job = loads(encoded)
     cold = workers.started_too_early(job)
     if cold:
         worker.discard()
         worker = workers.start_for(job)
-    signal.set_wakeup_fd(wake_end)
+    _signal.set_wakeup_fd(wake_end)
     run = Run(worker, encoded, job, wake, told, compiles=bool((config.get("commands") or {}).get("compile")))
     run.until_end()
     code = run.exit_code()
@@ -357,7 +356,7 @@ def main():
         "cold": cold,
         "dropped": dropped,
     }
-    send(b"X", json.dumps(end).encode())
+    send(b"X", dumps(end).encode())
     wait_for_leave_to_go()
 
 

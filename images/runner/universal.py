@@ -3,15 +3,15 @@
 It knows no language: the runtime's row gives the commands. See docs/runner-protocol.md, "The universal worker".
 """
 
+import _signal  # `signal` would load enum
 import binascii
-import json
 import os
-import signal
 import sys
 
 sys.path.append("/opt/sandbox")  # `python3 -I` starts without the script's folder
 
 from frames import HostGone, read_exactly
+from light import dumps, loads
 
 WORKSPACE = "/workspace"
 ARGUMENTS = "/run/sandbox/arguments.json"
@@ -19,7 +19,7 @@ RESULT = "/run/sandbox/result"
 PROGRAM = "/tmp/program"
 NOT_FOUND = 127
 # The runner resets these for the program, and Python ignores them again.
-IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)
+IGNORED = (_signal.SIGPIPE, _signal.SIGXFSZ)
 
 
 def write_file(path, content):
@@ -67,7 +67,7 @@ def compile_program(command, environment):
 def become(command, environment):
     os.environ.update(environment)
     for number in IGNORED:
-        signal.signal(number, signal.SIG_DFL)
+        _signal.signal(number, _signal.SIG_DFL)
     try:
         os.execvp(command[0], command)  # noqa: S606
     except OSError as e:
@@ -76,13 +76,13 @@ def become(command, environment):
 
 
 def main():
-    commands = json.loads(os.environ.pop("SANDBOX_COMMANDS"))
+    commands = loads(os.environ.pop("SANDBOX_COMMANDS"))
     del os.environ["SANDBOX_PRELOAD"]
     os.write(4, b"+")
     # The program must not have them.
     os.set_inheritable(3, False)
     os.set_inheritable(4, False)
-    job = json.loads(read_exactly(3, int.from_bytes(read_exactly(3, 4), "big")))
+    job = loads(read_exactly(3, int.from_bytes(read_exactly(3, 4), "big")))
     for file in job.get("files") or ():
         write_file(f"{WORKSPACE}/{file['path']}", binascii.a2b_base64(file["base64"]))
     source = f"{WORKSPACE}/{job['source_file']}"
@@ -90,7 +90,7 @@ def main():
     environment = job["environment"]
     function = job["mode"] == "function"
     if function:
-        write_file(ARGUMENTS, json.dumps(job["arguments"], separators=(",", ":")).encode())
+        write_file(ARGUMENTS, dumps(job["arguments"]).encode())
         environment = {**environment, "SANDBOX_ARGUMENTS": ARGUMENTS, "SANDBOX_RESULT": RESULT}
     if commands["compile"]:
         status = compile_program(filled_in(commands["compile"], source), job["environment"])

@@ -1,34 +1,34 @@
 """Starts the unprivileged process that becomes the program. See docs/runner-protocol.md."""
 
-import contextlib
+import _signal
 import fcntl
-import json
 import os
-import signal
 import stat
 
 from frames import read_available
+from light import dumps, loads
 
 UID = GID = 65534
+WORKSPACE = "/workspace"
 WORKER_FILE = "/opt/sandbox/worker.json"
 UNIVERSAL = {"command": ["/usr/bin/python3", "-I", "-S", "-B", "/opt/sandbox/universal.py"]}
 
 
-@contextlib.contextmanager
-def as_program():
+class as_program:  # noqa: N801 - used like a function
     """Act on files as the program's user: root without DAC_OVERRIDE cannot open that user's private files."""
-    os.setegid(GID)
-    os.seteuid(UID)
-    try:
-        yield
-    finally:
+
+    def __enter__(self):
+        os.setegid(GID)
+        os.seteuid(UID)
+
+    def __exit__(self, *_):
         os.seteuid(0)
         os.setegid(0)
 
 
 def native_worker():
     with open(WORKER_FILE) as file:
-        return json.load(file)
+        return loads(file.read())
 
 
 def read_own(path, limit):
@@ -77,7 +77,7 @@ class Worker:
         return None if data is None else data == b"+"
 
     def discard(self):
-        os.kill(self.pid, signal.SIGKILL)
+        os.kill(self.pid, _signal.SIGKILL)
         os.waitpid(self.pid, 0)
         for fd in self.ours:
             os.close(fd)
@@ -104,7 +104,7 @@ def spawn(command, pipes, environment):
             setsid=True,
             setsigmask=[],
             # The runner ignores these, as every Python does, and an ignored signal stays ignored.
-            setsigdef=[signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD],
+            setsigdef=[_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGCHLD],
         )
     finally:
         os.setresuid(0, 0, 0)
@@ -121,7 +121,7 @@ class Workers:
         self.kind = UNIVERSAL if commands else native_worker()
         self.environment = dict(os.environ)
         if commands:
-            self.environment["SANDBOX_COMMANDS"] = json.dumps(commands)
+            self.environment["SANDBOX_COMMANDS"] = dumps(commands)
 
     def start(self, preload):
         return self._start(preload, {}, self.kind.get("source", ""))
@@ -136,7 +136,15 @@ class Workers:
         if "placeholder" in self.kind:
             self._place(source)
         command = [word.replace("{source}", source) for word in self.kind["command"]]
-        return Worker(command, {**self.environment, **environment, "SANDBOX_PRELOAD": json.dumps(preload)})
+        environment = {**self.environment, **environment, "SANDBOX_PRELOAD": dumps(preload)}
+        if folder := self.kind.get("folder"):
+            os.chdir(folder)
+        try:
+            return Worker(command, environment)
+        finally:
+            if folder:
+                with as_program():
+                    os.chdir(WORKSPACE)
 
     def _place(self, source):
         """Create the source file, for an interpreter that opens it before the worker can wait for the program."""
