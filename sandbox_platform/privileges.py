@@ -44,6 +44,7 @@ PRIVILEGES: dict[Service, Grants] = {
         "builds.RuntimeBuild": "insert update delete",
         "callbacks.Delivery": "insert update",
         "clients.Client": "insert update delete",
+        "clients.ClientStorage": "delete",  # with their client
         "clients.ClientUsage": "insert update delete",
         "clients.Token": "insert update delete",
         "console.DoctorReport": "insert update",
@@ -91,6 +92,8 @@ PRIVILEGES: dict[Service, Grants] = {
         "builds.RuntimeBuild": "update",
         "callbacks.Delivery": "insert update delete",
         "callbacks.DeliveryAttempt": "delete",
+        "clients.ClientStorage": "insert update",
+        "clients.StorageChange": "delete",
         "django_q.OrmQ": "insert",
         "egress.EgressRequest": "delete",
         "executions.Artifact": "delete",

@@ -27,6 +27,7 @@ from sandbox_platform.kit.env import (
     envlist,
     envmemory,
     envnetworks,
+    envquota,
     envsecret,
 )
 from sandbox_platform.kit.web.incoming import Bounds
@@ -236,6 +237,8 @@ SANDBOX_MAX_VALUES = envint("SANDBOX_MAX_VALUES", 500_000, minimum=1000)
 SANDBOX_POLICY_MEMORY_BYTES = envmemory("SANDBOX_POLICY_MEMORY", "400m")
 # Large fields in one page of a list, or in one step of an export; a page has at least one row.
 SANDBOX_MAX_PAGE_BYTES = envmemory("SANDBOX_MAX_PAGE", "32m")
+# What the history of a client may hold that has no quota of its own; 0: any number of bytes.
+SANDBOX_CLIENT_STORAGE_BYTES = envquota("SANDBOX_CLIENT_STORAGE", "20g")
 
 
 # How requests arrive; see sandbox_platform/kit/web.

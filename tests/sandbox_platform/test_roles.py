@@ -91,6 +91,7 @@ def attempt(service: Service, statement: str, *parameters: Any) -> str:
         "INSERT INTO audit_pending (source, row_id) VALUES ('mine', '1')",
         "UPDATE audit_pending SET row_id = ''",
         "UPDATE django_q_ormq SET payload = ''",
+        "INSERT INTO executions_storagechange (client_id, bytes) VALUES (1, -1)",
         "DELETE FROM django_migrations",
         "INSERT INTO django_q_schedule (func) VALUES ('os.system')",
         "SELECT pg_read_file('/etc/passwd')",

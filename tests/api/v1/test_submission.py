@@ -10,7 +10,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from rest_framework.test import APIClient
 
-from clients.models import Client
+from clients.models import Client, ClientStorage
 from executions.models import Execution, Status
 from runtimes.models import MIB, CodePolicy, Runtime
 from tests.api.conforming import ConformingClient
@@ -242,4 +242,16 @@ def test_a_disabled_runtime_is_refused_without_a_row(submit: Submit, api: APICli
     for answer in (submit(), api.post(f"{API}/batches", batch, format="json")):
         assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (409, "runtime_disabled")
         assert answer.json()["field"] == "runtime"
+    assert not Execution.objects.exists()
+
+
+def test_client_that_stores_too_much_is_told_how_much_and_the_remedy(submit: Submit, client_row: Client) -> None:
+    Client.objects.update(max_stored_bytes=2**20)
+    ClientStorage.objects.create(client=client_row, bytes=3 * 2**20)
+    answer = submit()
+    assert (answer.status_code, answer["Retry-After"]) == (429, "3600")
+    problem = answer.json()
+    assert problem["type"] == "urn:sandbox-platform:problem:storage_full"
+    assert problem["detail"] == "This client's history holds 3 MiB and may hold 1 MiB."
+    assert "retention" in problem["remedy"]
     assert not Execution.objects.exists()
