@@ -9,7 +9,7 @@ from typing import Any
 from rest_framework import serializers
 
 from executions.models import Execution, InputFile, Mode, Outcome, Status
-from executions.sources import RefusedCalls, refused_calls
+from executions.sources import Callback, RefusedCalls, callback_of, refused_calls
 from executions.verdict import MAX_NESTING, nested_deeper_than
 from redaction import services as redaction
 from runtimes.models import Limits, Network, OutputAction
@@ -70,6 +70,15 @@ class RefusedCallsSchema(Schema):
     refused = RefusedCallSchema(many=True, allow_null=True)
 
 
+class CallbackSchema(Schema):
+    status = serializers.CharField(help_text="pending, delivered, failed or given_up.")
+    attempts = serializers.IntegerField()
+    status_code = serializers.IntegerField(allow_null=True, help_text="Of the last answer.")
+    error = serializers.CharField(help_text="Of the last attempt, or why it was given up. Empty: none.")
+    next_attempt_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+
+
 class EgressSchema(Schema):
     # Built from a list with one bool per request of the program: whether it was allowed.
     requests = computed(serializers.IntegerField(help_text="GET …/requests lists them."), len)
@@ -87,6 +96,10 @@ def _files(execution: Execution) -> Iterable[InputFile]:
 
 def _refused_calls(execution: Execution) -> RefusedCalls | None:
     return None if execution.profile_name in ("", UNCONFINED) else refused_calls(execution)
+
+
+def _callback(execution: Execution) -> Callback | None:
+    return callback_of(execution) if execution.callback_url else None
 
 
 def _egress(execution: Execution) -> list[bool] | None:
@@ -193,6 +206,10 @@ class ExecutionSchema(_Listed):
             allow_null=True, help_text="System calls that the seccomp profile refused; null: not traced."
         ),
         _refused_calls,
+    )
+    callback = computed(
+        CallbackSchema(allow_null=True, help_text="Null: none was asked for, or the execution has not ended."),
+        _callback,
     )
     egress = computed(EgressSchema(allow_null=True, help_text="Null: the run had no egress."), _egress)
 

@@ -319,6 +319,10 @@ SANDBOX_TRUSTED_PROXIES = envnetworks("SANDBOX_TRUSTED_PROXIES")
 
 # Private networks that callbacks may reach.
 SANDBOX_CALLBACK_NETWORKS = envnetworks("SANDBOX_CALLBACK_NETWORKS")
+# Callbacks to one host that are sent at the same time, and pending ones of one host or client, beyond which newer ones
+# are given up.
+SANDBOX_CALLBACK_PER_HOST = envint("SANDBOX_CALLBACK_PER_HOST", 2, minimum=1)
+SANDBOX_CALLBACK_PENDING = envint("SANDBOX_CALLBACK_PENDING", 10_000, minimum=1)
 
 # --- The history's seals: see docs/audit.md -------------------------------------------------------------
 
@@ -359,6 +363,7 @@ BUILT_RUNTIMES = envlist("SANDBOX_BUILT_RUNTIMES") or None
 
 LONGEST_RUN_S = 3600
 CALLBACK_CLUSTER = "callbacks"
+CALLBACK_WORKERS = 4
 
 Q_CLUSTER = {
     "name": "sandbox-platform",
@@ -378,7 +383,7 @@ Q_CLUSTER = {
     "recycle": 1000,
     "label": "Queue",
     "log_level": "WARNING",
-    "ALT_CLUSTERS": {CALLBACK_CLUSTER: {"workers": 4, "timeout": 60, "retry": 120}},
+    "ALT_CLUSTERS": {CALLBACK_CLUSTER: {"workers": CALLBACK_WORKERS, "timeout": 60, "retry": 120}},
 }
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
