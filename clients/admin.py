@@ -11,7 +11,7 @@ from clients import sources
 from clients.admission import usage_of
 from clients.forms import OVERLAPS, ClientForm, OverlapForm, TokenForm
 from clients.models import Client, Token
-from sandbox_platform.kit import html
+from sandbox_platform.kit import disclosures, html
 from sandbox_platform.kit.generics import ModelAdmin, ModelForm, TabularInline
 from sandbox_platform.kit.units import format_bytes
 
@@ -153,6 +153,7 @@ class ClientAdmin(ModelAdmin[Client]):
         return obj is not None and not obj.executions.exists() and super().has_delete_permission(request, obj)
 
     def _show_once(self, request: HttpRequest, client: Client, token: str) -> None:
+        disclosures.shown(f"new token of client {client}", client.pk, http=request)
         message = format_html("Token of {}, shown only now: <code>{}</code>", client.name, token)
         self.message_user(request, message, messages.WARNING)
 

@@ -13,6 +13,7 @@ from executions.sources import Callback, RefusedCalls, callback_of, refused_call
 from executions.verdict import MAX_NESTING, nested_deeper_than
 from redaction import services as redaction
 from runtimes.models import Limits, Network, OutputAction
+from sandbox_platform.kit import disclosures
 from sandbox_platform.kit.schemas import AnyJson, Schema, Stored, Texts, computed
 from seccomp_profiles.models import UNCONFINED
 
@@ -220,7 +221,17 @@ LISTED = _Listed.getters
 LARGE = {name: _Listed._declared_fields[name].source or name for name in LISTED if name not in _Small.getters}
 
 
-def detail(execution: Execution) -> dict[str, Any]:
+def note_secrets(execution: Execution, http: Any) -> None:
+    """Record that the request's user is shown the environment of the execution's runtime, if it has one."""
+    if execution.environment:
+        disclosures.shown(
+            f"environment of runtime {execution.runtime}", execution.runtime_id, http=http, often=True
+        )
+
+
+def detail(execution: Execution, http: Any) -> dict[str, Any]:
+    """Return all fields, for the user of the request."""
+    note_secrets(execution, http)
     values: dict[str, Any] = ExecutionSchema.dump(redaction.shown(execution))
     return values
 

@@ -35,6 +35,7 @@ PRIVILEGES: dict[Service, Grants] = {
     Service.WEB: {
         "admin.LogEntry": "insert",
         "audit.RetentionPolicy": "insert update delete",
+        "audit.ShownSecret": "insert",
         "auth.Group": "insert update delete",
         "auth.User": "insert update delete",
         "axes.AccessAttempt": "insert update delete",
@@ -110,6 +111,7 @@ PRIVILEGES: dict[Service, Grants] = {
     Service.CALLBACKS: {
         "audit.HeadDestination": "insert update",
         "audit.Seal": "",
+        "audit.ShownSecret": "insert",
         "callbacks.Delivery": "update",
         "callbacks.DeliveryAttempt": "insert",
         "clients.Client": "",

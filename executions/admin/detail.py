@@ -16,6 +16,7 @@ from executions.admin.json_tree import tree
 from executions.admin.previews import PDF, kind_of
 from executions.models import Execution
 from executions.models.execution import OPEN
+from executions.representation import note_secrets
 from executions.sources import callback_of, detail_cards
 from redaction import services as redaction
 from sandbox_platform.kit import html
@@ -41,6 +42,7 @@ class File:
 
 def context_of(request: HttpRequest, execution: Execution) -> dict[str, Any]:
     may = request.user.has_perm
+    note_secrets(execution, request)
     is_open = execution.status in OPEN
     return {
         "execution": execution,

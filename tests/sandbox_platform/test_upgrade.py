@@ -44,6 +44,7 @@ ADDED = {
     "sandboxes_wait", "audit_sealkey", "audit_sealingfailure", "audit_headdestination", "audit_loginevent",
     "audit_personevent", "audit_personpermissionevent", "audit_personroleevent", "audit_roleevent",
     "audit_rolepermissionevent", "executions_clientstorage", "executions_storagechange",
+    "audit_shownsecret", "audit_shownsecretevent",
 }  # fmt: skip
 FAILED_TASK = """
     INSERT INTO django_q_task (id, name, func, args, result, started, stopped, success, attempt_count)

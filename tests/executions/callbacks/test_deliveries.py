@@ -367,10 +367,10 @@ def test_a_delivery_that_is_gone_is_no_error(db: None) -> None:
 
 def test_the_execution_tells_how_far_its_callback_is(ended: Callable[..., Delivery]) -> None:
     delivery = attempt(ended(), REFUSED)
-    told = detail(delivery.execution)["callback"]
+    told = detail(delivery.execution, None)["callback"]
     assert (told["status"], told["attempts"], told["status_code"]) == ("pending", 1, 500)
     Delivery.objects.update(status="given_up", next_attempt_at=None, finished_at=timezone.now(), last_error="Why.")
-    told = detail(delivery.execution)["callback"]
+    told = detail(delivery.execution, None)["callback"]
     assert (told["status"], told["error"], told["next_attempt_at"]) == ("given_up", "Why.", None)
 
 
@@ -384,4 +384,4 @@ def test_the_page_of_the_execution_tells_why_a_callback_was_given_up(
 
 
 def test_an_execution_without_a_callback_tells_none(make_execution: MakeExecution) -> None:
-    assert detail(make_execution())["callback"] is None
+    assert detail(make_execution(), None)["callback"] is None
