@@ -4,8 +4,11 @@ import json
 from collections.abc import Iterable
 from dataclasses import MISSING, fields
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
+from django.db.models import BigIntegerField, Count, Q, Sum
+from django.db.models.functions import Coalesce
 from rest_framework import serializers
 
 from executions.models import Execution, InputFile, Mode, Outcome, Status
@@ -81,9 +84,11 @@ class CallbackSchema(Schema):
 
 
 class EgressSchema(Schema):
-    # Built from a list with one bool per request of the program: whether it was allowed.
-    requests = computed(serializers.IntegerField(help_text="GET …/requests lists them."), len)
-    refused = computed(serializers.IntegerField(), lambda allowed: allowed.count(False))
+    requests = serializers.IntegerField(help_text="GET …/requests lists them.")
+    refused = serializers.IntegerField()
+    cut = serializers.IntegerField(help_text="Requests that ended because the run had used up its bytes.")
+    bytes_sent = serializers.IntegerField(help_text="Of requests that have ended.")
+    bytes_received = serializers.IntegerField(help_text="Of requests that have ended.")
 
 
 def _files(execution: Execution) -> Iterable[InputFile]:
@@ -103,11 +108,18 @@ def _callback(execution: Execution) -> Callback | None:
     return callback_of(execution) if execution.callback_url else None
 
 
-def _egress(execution: Execution) -> list[bool] | None:
-    """Return for each request whether it was allowed, or None if the run had no egress."""
+def _egress(execution: Execution) -> SimpleNamespace | None:
+    """Return the sums of the requests, or None if the run had no egress."""
     if execution.network == Network.NONE:
         return None
-    return list(execution.egress_requests.values_list("allowed", flat=True))
+    sums = execution.egress_requests.order_by().aggregate(
+        requests=Count("pk"),
+        refused=Count("pk", filter=Q(allowed=False)),
+        cut=Count("pk", filter=Q(cut=True)),
+        bytes_sent=Coalesce(Sum("bytes_sent"), 0, output_field=BigIntegerField()),
+        bytes_received=Coalesce(Sum("bytes_received"), 0, output_field=BigIntegerField()),
+    )
+    return SimpleNamespace(**sums)
 
 
 class _Small(Schema):
