@@ -20,6 +20,7 @@ from executions.representation import note_secrets
 from executions.sources import callback_of, detail_cards
 from redaction import services as redaction
 from sandbox_platform.kit import html
+from sandbox_platform.kit.addresses import without_values
 from sandbox_platform.kit.units import format_bytes
 from seccomp_profiles.models import UNCONFINED, SeccompProfile
 
@@ -137,7 +138,7 @@ def _links(execution: Execution) -> dict[str, SafeString]:
     if execution.callback_url:
         address = f"{reverse('admin:callbacks_delivery_changelist')}?q={execution.pk}"
         links["Callback"] = format_html(
-            '<a href="{}">{}</a>{}', address, execution.callback_url, _callback_state(execution)
+            '<a href="{}">{}</a>{}', address, without_values(execution.callback_url), _callback_state(execution)
         )
     return links
 

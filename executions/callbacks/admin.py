@@ -16,6 +16,7 @@ from executions.callbacks import deliveries, signing
 from executions.callbacks.models import Delivery, DeliveryAttempt
 from executions.models.execution import LARGE
 from sandbox_platform.kit import disclosures
+from sandbox_platform.kit.addresses import without_values
 from sandbox_platform.kit.generics import TabularInline
 from sandbox_platform.kit.html import badge
 from sandbox_platform.kit.readonly import ReadOnlyAdmin
@@ -127,7 +128,7 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
 
     @admin.display(description="URL")
     def url(self, delivery: Delivery) -> str:
-        return delivery.execution.callback_url
+        return without_values(delivery.execution.callback_url)
 
     @admin.display(description="Client", empty_value="")
     def client(self, delivery: Delivery) -> str | None:
