@@ -174,7 +174,9 @@ def pause_after(attempts: int) -> timedelta:
 
 def callback_of(execution: Execution) -> Callback | None:
     delivery = Delivery.objects.filter(execution=execution).first()
-    return delivery and Callback(
+    if delivery is None:
+        return None
+    return Callback(
         status=delivery.status,
         words=delivery.get_status_display(),
         attempts=delivery.attempt_count,
