@@ -44,7 +44,7 @@ class RunFromConsole(ApiView):
         if not request.user.has_perm("executions.view_execution"):
             raise PermissionDenied
         phases = {name: round(ms, 1) for name, ms in execution.phases_ms().items()}
-        return Response(representation.detail(execution) | {"phases_ms": phases})
+        return Response(representation.detail(execution, request) | {"phases_ms": phases})
 
 
 def _addresses(execution: Execution) -> dict[str, str]:

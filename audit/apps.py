@@ -6,10 +6,13 @@ class AuditConfig(AppConfig):
     verbose_name = "Audit"
 
     def ready(self) -> None:
+        from audit import disclosures
         from audit.models import PurgeRecord, RetentionPolicy
         from executions import sources as executions
         from redaction import policies
+        from sandbox_platform.kit import disclosures as kit
 
+        kit.record.register(disclosures.record)
         executions.purged_output.register(PurgeRecord.objects.purged_output)
         policies.redacts_by_client.register(RetentionPolicy.objects.redacts_by_client)
         policies.any_policy_redacts.register(RetentionPolicy.objects.any_redacts)

@@ -11,8 +11,9 @@ from clients import sources
 from clients.admission import usage_of
 from clients.forms import OVERLAPS, ClientForm, OverlapForm, TokenForm
 from clients.models import Client, Token
-from sandbox_platform.kit import html
+from sandbox_platform.kit import disclosures, html
 from sandbox_platform.kit.generics import ModelAdmin, ModelForm, TabularInline
+from sandbox_platform.kit.units import format_bytes
 
 DAYS = 14
 
@@ -66,6 +67,7 @@ class ClientAdmin(ModelAdmin[Client]):
                     "max_runs_per_minute",
                     "max_runs_per_day",
                     "max_open_executions",
+                    "max_stored_bytes",
                     "usage_now",
                     "last_days",
                 ),
@@ -111,12 +113,15 @@ class ClientAdmin(ModelAdmin[Client]):
 
     @admin.display(description="Usage")
     def usage_now(self, client: Client) -> str:
-        usage = usage_of(client)
+        if client._state.adding:
+            return "none yet"
+        usage, limit = usage_of(client), client.stored_limit
         parts = [f"{usage.open_executions} queued or running"]
         if client.max_runs_per_minute:
             parts.append(f"{usage.minute_used} in the last minute")
         if client.max_runs_per_day:
             parts.append(f"{usage.day_used} today")
+        parts.append(f"{format_bytes(usage.stored_bytes)} {f'of {format_bytes(limit)} ' if limit else ''}stored")
         return ", ".join(parts)
 
     @admin.display(description="Last 14 days")
@@ -148,6 +153,7 @@ class ClientAdmin(ModelAdmin[Client]):
         return obj is not None and not obj.executions.exists() and super().has_delete_permission(request, obj)
 
     def _show_once(self, request: HttpRequest, client: Client, token: str) -> None:
+        disclosures.shown(f"new token of client {client}", client.pk, http=request)
         message = format_html("Token of {}, shown only now: <code>{}</code>", client.name, token)
         self.message_user(request, message, messages.WARNING)
 

@@ -1,4 +1,5 @@
-"""Admission: which runtimes a client may use, and its quotas on executions per minute, per day, and open at once.
+"""Admission: which runtimes a client may use, and its quotas on executions per minute, per day, and open at once,
+and on the bytes that its history holds.
 
 Everything that runs a caller's program comes through here: submissions, batches, reruns, runs from the web UI, and
 inspections that people and clients request.
@@ -17,7 +18,9 @@ from django.utils import timezone
 from clients.models import Client, ClientUsage
 from clients.models.usage import SECONDS
 from clients.sources import open_executions, open_inspections
+from clients.storage import stored_bytes
 from runtimes.models import Runtime
+from sandbox_platform.kit.units import format_bytes
 
 # Counts, and locks the row until the end of the transaction. Seconds and days only move forward: a transaction that
 # waited for the lock may bring an earlier second than the one counted meanwhile. Each second that has passed since
@@ -40,6 +43,9 @@ COUNT = f"""
 DAY = timedelta(days=1)
 # It is unknown when an open execution will end, so suggest a short wait.
 TRY_AGAIN_S = 1
+STORED = "max_stored_bytes"
+# Purges run every hour. Nobody knows whether the next one frees anything.
+AFTER_PURGE_S = 3600
 
 
 class RuntimeNotAllowed(Exception):
@@ -74,6 +80,24 @@ class OverLimit(Exception):
         return max(1, -(-(self.frees_at - timezone.now()) // timedelta(seconds=1)))
 
 
+class StorageFull(OverLimit):
+    """The client's history holds as much as it may. Retrying can succeed once something was purged."""
+
+    remedy = (
+        "Ask an administrator for a shorter retention, whose purge frees space within the hour, or for a higher "
+        "quota (docs/clients.md)."
+    )
+
+    def __init__(self, value: int, used: int) -> None:
+        self.limit, self.value, self.used, self.frees_at = STORED, value, used, None
+        self.detail = f"This client's history holds {format_bytes(used)} and may hold {format_bytes(value)}."
+        Exception.__init__(self, f"{self.detail} {self.remedy}")
+
+    @property
+    def retry_after_s(self) -> int:
+        return AFTER_PURGE_S
+
+
 class NeverFits(Exception):
     """The request has more executions than a quota allows at all. Retrying cannot succeed."""
 
@@ -99,7 +123,12 @@ def admit(client: Client | None, count: int = 1) -> None:
     Raises OverLimit or NeverFits: the caller must then roll back, so that nothing is counted or inserted. Call this as
     late as possible: the client's other calls wait for the end of the transaction.
     """
-    if client is None or not client.is_metered:
+    if client is None:
+        return
+    # First, because the others lock a row until the end of the transaction.
+    if (most := client.stored_limit) is not None and (used := stored_bytes(client)) >= most:
+        raise StorageFull(most, used)
+    if not client.is_metered:
         return
     for limit in LABELS:
         value: int | None = getattr(client, limit)
@@ -140,12 +169,13 @@ class Usage:
     day_used: int
     day_ends: datetime
     open_executions: int
+    stored_bytes: int
 
 
 def usage_of(client: Client | None) -> Usage:
-    """Return the client's current usage: of the last minute, of today (UTC), and the open executions.
+    """Return the client's current usage: of the last minute, of today (UTC), the open executions, and what it stores.
 
-    Runs are counted only for a client with a quota.
+    Runs are counted only for a client with a quota, and bytes only for a client.
     """
     now = timezone.now().astimezone(UTC)
     day = now.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -160,4 +190,5 @@ def usage_of(client: Client | None) -> Usage:
         day_used=row.day_used if row and row.day >= day else 0,
         day_ends=day + DAY,
         open_executions=open_executions(client) + (open_inspections(client) if client else 0),
+        stored_bytes=stored_bytes(client) if client else 0,
     )

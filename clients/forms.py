@@ -2,6 +2,7 @@ from datetime import timedelta
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.utils import timezone
 
 from clients.models import Client, Token
@@ -9,6 +10,7 @@ from runtimes.forms import BytesField, TimeField
 from runtimes.models import Runtime
 from sandbox_platform.kit.forms import CHECKBOXES, SELECT, TextInput
 from sandbox_platform.kit.generics import ActionForm, ModelForm
+from sandbox_platform.kit.units import exact
 
 # Label and overlap of each choice. None: the old tokens are not changed.
 OVERLAPS: dict[str, tuple[str, timedelta | None]] = {
@@ -51,6 +53,7 @@ class ClientForm(ModelForm[Client]):
             "max_runs_per_minute": "Runs per minute",
             "max_runs_per_day": "Runs per day",
             "max_open_executions": "Queued or running at once",
+            "max_stored_bytes": "Stored history",
         }
         help_texts = {
             name: f"{what} Empty: no cap."
@@ -64,11 +67,19 @@ class ClientForm(ModelForm[Client]):
             )
         }
         field_classes = {"max_wall_time_ms": TimeField, "max_cpu_time_ms": TimeField} | dict.fromkeys(
-            ("max_memory_bytes", "max_output_bytes", "max_result_bytes", "max_artifact_bytes"), BytesField
+            ("max_memory_bytes", "max_output_bytes", "max_result_bytes", "max_artifact_bytes", "max_stored_bytes"),
+            BytesField,
         )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if stored := self.fields.get("max_stored_bytes"):
+            default = settings.SANDBOX_CLIENT_STORAGE_BYTES
+            stored.help_text = (
+                "What the client's history may hold: programs, input, output and files. Runs beyond are refused with "
+                f"429. Empty: {exact(default, 'bytes') if default else 'unlimited'} (SANDBOX_CLIENT_STORAGE). "
+                "0: unlimited."
+            )
         field = self.fields.get("allowed_runtimes")
         if isinstance(field, forms.MultipleChoiceField):
             installed = dict(Runtime.objects.values_list("slug", "name"))

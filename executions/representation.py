@@ -4,15 +4,19 @@ import json
 from collections.abc import Iterable
 from dataclasses import MISSING, fields
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
+from django.db.models import BigIntegerField, Count, Q, Sum
+from django.db.models.functions import Coalesce
 from rest_framework import serializers
 
 from executions.models import Execution, InputFile, Mode, Outcome, Status
-from executions.sources import RefusedCalls, refused_calls
+from executions.sources import Callback, RefusedCalls, callback_of, refused_calls
 from executions.verdict import MAX_NESTING, nested_deeper_than
 from redaction import services as redaction
 from runtimes.models import Limits, Network, OutputAction
+from sandbox_platform.kit import disclosures
 from sandbox_platform.kit.schemas import AnyJson, Schema, Stored, Texts, computed
 from seccomp_profiles.models import UNCONFINED
 
@@ -70,10 +74,21 @@ class RefusedCallsSchema(Schema):
     refused = RefusedCallSchema(many=True, allow_null=True)
 
 
+class CallbackSchema(Schema):
+    status = serializers.CharField(help_text="pending, delivered, failed or given_up.")
+    attempts = serializers.IntegerField()
+    status_code = serializers.IntegerField(allow_null=True, help_text="Of the last answer.")
+    error = serializers.CharField(help_text="Of the last attempt, or why it was given up. Empty: none.")
+    next_attempt_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+
+
 class EgressSchema(Schema):
-    # Built from a list with one bool per request of the program: whether it was allowed.
-    requests = computed(serializers.IntegerField(help_text="GET …/requests lists them."), len)
-    refused = computed(serializers.IntegerField(), lambda allowed: allowed.count(False))
+    requests = serializers.IntegerField(help_text="GET …/requests lists them.")
+    refused = serializers.IntegerField()
+    cut = serializers.IntegerField(help_text="Requests that ended because the run had used up its bytes.")
+    bytes_sent = serializers.IntegerField(help_text="Of requests that have ended.")
+    bytes_received = serializers.IntegerField(help_text="Of requests that have ended.")
 
 
 def _files(execution: Execution) -> Iterable[InputFile]:
@@ -89,11 +104,22 @@ def _refused_calls(execution: Execution) -> RefusedCalls | None:
     return None if execution.profile_name in ("", UNCONFINED) else refused_calls(execution)
 
 
-def _egress(execution: Execution) -> list[bool] | None:
-    """Return for each request whether it was allowed, or None if the run had no egress."""
+def _callback(execution: Execution) -> Callback | None:
+    return callback_of(execution) if execution.callback_url else None
+
+
+def _egress(execution: Execution) -> SimpleNamespace | None:
+    """Return the sums of the requests, or None if the run had no egress."""
     if execution.network == Network.NONE:
         return None
-    return list(execution.egress_requests.values_list("allowed", flat=True))
+    sums = execution.egress_requests.order_by().aggregate(
+        requests=Count("pk"),
+        refused=Count("pk", filter=Q(allowed=False)),
+        cut=Count("pk", filter=Q(cut=True)),
+        bytes_sent=Coalesce(Sum("bytes_sent"), 0, output_field=BigIntegerField()),
+        bytes_received=Coalesce(Sum("bytes_received"), 0, output_field=BigIntegerField()),
+    )
+    return SimpleNamespace(**sums)
 
 
 class _Small(Schema):
@@ -194,6 +220,10 @@ class ExecutionSchema(_Listed):
         ),
         _refused_calls,
     )
+    callback = computed(
+        CallbackSchema(allow_null=True, help_text="Null: none was asked for, or the execution has not ended."),
+        _callback,
+    )
     egress = computed(EgressSchema(allow_null=True, help_text="Null: the run had no egress."), _egress)
 
 
@@ -203,7 +233,17 @@ LISTED = _Listed.getters
 LARGE = {name: _Listed._declared_fields[name].source or name for name in LISTED if name not in _Small.getters}
 
 
-def detail(execution: Execution) -> dict[str, Any]:
+def note_secrets(execution: Execution, http: Any) -> None:
+    """Record that the request's user is shown the environment of the execution's runtime, if it has one."""
+    if execution.environment:
+        disclosures.shown(
+            f"environment of runtime {execution.runtime}", execution.runtime_id, http=http, often=True
+        )
+
+
+def detail(execution: Execution, http: Any) -> dict[str, Any]:
+    """Return all fields, for the user of the request."""
+    note_secrets(execution, http)
     values: dict[str, Any] = ExecutionSchema.dump(redaction.shown(execution))
     return values
 

@@ -22,6 +22,17 @@ class RefusedCalls:
     refused: list[dict[str, Any]] | None  # name and times of each call
 
 
+@dataclass(frozen=True)
+class Callback:
+    status: str
+    words: str  # the status, for people
+    attempts: int
+    status_code: int | None  # of the last answer
+    error: str  # of the last attempt, or why there is none
+    next_attempt_at: datetime | None
+    finished_at: datetime | None
+
+
 # Sent by the worker that has taken an execution, before its program begins. Arguments: execution. A receiver that
 # raises ends the execution as a platform error.
 starting = Signal()
@@ -29,6 +40,8 @@ starting = Signal()
 purged_output: Source[[list[UUID]], set[UUID]] = Source("whose output was purged")
 # What the newest trace says about the system calls that were refused to an execution; None without a trace.
 refused_calls: Source[[Execution], RefusedCalls | None] = Source("which system calls were refused")
+# How far the callback of an execution is; None before the end. Asked only for executions with a callback URL.
+callback_of: Source[[Execution], Callback | None] = Source("how far a callback is")
 # Sentences about what keeps the platform from running programs as it should.
 readiness_problems: Sources[[], list[str]] = Sources()
 # Return additional template context for an execution's page.

@@ -11,6 +11,7 @@ from runtimes import manifests, resets
 from runtimes.forms import RuntimeForm
 from runtimes.models import Runtime
 from runtimes.sources import live_build as build_of
+from sandbox_platform.kit import disclosures
 from sandbox_platform.kit.generics import ModelAdmin
 from sandbox_platform.kit.units import format_bytes, format_ms
 from seccomp_profiles import activation
@@ -116,6 +117,8 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **options: Any) -> Any:
         if runtime := options.get("obj"):
+            if runtime.environment:
+                disclosures.shown(f"environment of runtime {runtime}", runtime.pk, http=request, often=True)
             context |= {
                 "comparison": resets.compare(runtime),
                 "has_live_build": build_of(runtime) is not None,

@@ -35,6 +35,7 @@ PRIVILEGES: dict[Service, Grants] = {
     Service.WEB: {
         "admin.LogEntry": "insert",
         "audit.RetentionPolicy": "insert update delete",
+        "audit.ShownSecret": "insert",
         "auth.Group": "insert update delete",
         "auth.User": "insert update delete",
         "axes.AccessAttempt": "insert update delete",
@@ -44,6 +45,7 @@ PRIVILEGES: dict[Service, Grants] = {
         "builds.RuntimeBuild": "insert update delete",
         "callbacks.Delivery": "insert update",
         "clients.Client": "insert update delete",
+        "clients.ClientStorage": "delete",  # with their client
         "clients.ClientUsage": "insert update delete",
         "clients.Token": "insert update delete",
         "console.DoctorReport": "insert update",
@@ -91,6 +93,8 @@ PRIVILEGES: dict[Service, Grants] = {
         "builds.RuntimeBuild": "update",
         "callbacks.Delivery": "insert update delete",
         "callbacks.DeliveryAttempt": "delete",
+        "clients.ClientStorage": "insert update",
+        "clients.StorageChange": "delete",
         "django_q.OrmQ": "insert",
         "egress.EgressRequest": "delete",
         "executions.Artifact": "delete",
@@ -107,6 +111,7 @@ PRIVILEGES: dict[Service, Grants] = {
     Service.CALLBACKS: {
         "audit.HeadDestination": "insert update",
         "audit.Seal": "",
+        "audit.ShownSecret": "insert",
         "callbacks.Delivery": "update",
         "callbacks.DeliveryAttempt": "insert",
         "clients.Client": "",

@@ -27,6 +27,7 @@ from sandbox_platform.kit.env import (
     envlist,
     envmemory,
     envnetworks,
+    envquota,
     envsecret,
 )
 from sandbox_platform.kit.web.incoming import Bounds
@@ -236,6 +237,8 @@ SANDBOX_MAX_VALUES = envint("SANDBOX_MAX_VALUES", 500_000, minimum=1000)
 SANDBOX_POLICY_MEMORY_BYTES = envmemory("SANDBOX_POLICY_MEMORY", "400m")
 # Large fields in one page of a list, or in one step of an export; a page has at least one row.
 SANDBOX_MAX_PAGE_BYTES = envmemory("SANDBOX_MAX_PAGE", "32m")
+# What the history of a client may hold that has no quota of its own; 0: any number of bytes.
+SANDBOX_CLIENT_STORAGE_BYTES = envquota("SANDBOX_CLIENT_STORAGE", "20g")
 
 
 # How requests arrive; see sandbox_platform/kit/web.
@@ -281,6 +284,8 @@ SANDBOX_GVISOR_EGRESS_RUNTIME = os.environ.get("SANDBOX_GVISOR_EGRESS_RUNTIME") 
 SANDBOX_EGRESS_DIR = Path(os.environ.get("SANDBOX_EGRESS_DIR") or "/var/lib/sandbox-platform/doors")
 # Limit of requests per run: a program in a loop must not fill the history.
 SANDBOX_EGRESS_REQUESTS = envint("SANDBOX_EGRESS_REQUESTS", 1000, minimum=1)
+# Limit of bytes per run, sent and received together.
+SANDBOX_EGRESS_BYTES = envmemory("SANDBOX_EGRESS_BYTES", "100m")
 # host:port of the proxy, and host:port where the gateway listens for the proxy's questions and reports.
 SANDBOX_EGRESS_PROXY = os.environ.get("SANDBOX_EGRESS_PROXY") or "127.0.0.1:3128"
 SANDBOX_EGRESS_LISTEN = os.environ.get("SANDBOX_EGRESS_LISTEN") or "127.0.0.1:3129"
@@ -316,6 +321,10 @@ SANDBOX_TRUSTED_PROXIES = envnetworks("SANDBOX_TRUSTED_PROXIES")
 
 # Private networks that callbacks may reach.
 SANDBOX_CALLBACK_NETWORKS = envnetworks("SANDBOX_CALLBACK_NETWORKS")
+# Callbacks to one host that are sent at the same time, and pending ones of one host or client, beyond which newer ones
+# are given up.
+SANDBOX_CALLBACK_PER_HOST = envint("SANDBOX_CALLBACK_PER_HOST", 2, minimum=1)
+SANDBOX_CALLBACK_PENDING = envint("SANDBOX_CALLBACK_PENDING", 10_000, minimum=1)
 
 # --- The history's seals: see docs/audit.md -------------------------------------------------------------
 
@@ -356,6 +365,7 @@ BUILT_RUNTIMES = envlist("SANDBOX_BUILT_RUNTIMES") or None
 
 LONGEST_RUN_S = 3600
 CALLBACK_CLUSTER = "callbacks"
+CALLBACK_WORKERS = 4
 
 Q_CLUSTER = {
     "name": "sandbox-platform",
@@ -375,7 +385,7 @@ Q_CLUSTER = {
     "recycle": 1000,
     "label": "Queue",
     "log_level": "WARNING",
-    "ALT_CLUSTERS": {CALLBACK_CLUSTER: {"workers": 4, "timeout": 60, "retry": 120}},
+    "ALT_CLUSTERS": {CALLBACK_CLUSTER: {"workers": CALLBACK_WORKERS, "timeout": 60, "retry": 120}},
 }
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from clients.admission import LABELS
+from clients.admission import LABELS, STORED
 from executions.models import PHASE_TIMES, Artifact, Execution, Outcome, Status
 from sandbox_platform.kit.schemas import AnyJson, Schema, computed
 
@@ -199,11 +199,12 @@ class RefusedSerializer(Schema):
 
 
 class OverLimitSerializer(RefusedSerializer):
-    limit = serializers.ChoiceField(choices=list(LABELS))
+    limit = serializers.ChoiceField(choices=[*LABELS, STORED])
     value = serializers.IntegerField(help_text="The client's quota.")
     used = serializers.IntegerField()
     frees_at = serializers.DateTimeField(
-        allow_null=True, help_text="null: as soon as one of the client's executions ends."
+        allow_null=True,
+        help_text="null: when one of the client's executions ends; for stored bytes, with a purge.",
     )
 
 

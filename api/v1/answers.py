@@ -59,6 +59,7 @@ class EgressRequestSchema(Schema):
     ended_at = serializers.DateTimeField(allow_null=True)
     status = serializers.IntegerField(allow_null=True, help_text="HTTP status that the program received.")
     address = serializers.CharField(allow_null=True, help_text="IP address that the proxy connected to.")
+    cut = serializers.BooleanField(help_text="It ended because the run had used up SANDBOX_EGRESS_BYTES.")
     bytes_sent = serializers.IntegerField(allow_null=True)
     bytes_received = serializers.IntegerField(allow_null=True)
 

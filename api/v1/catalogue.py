@@ -19,6 +19,7 @@ from clients.models import Client
 from clients.permissions import MayAdminister
 from runtimes import manifests
 from runtimes.models import Runtime
+from sandbox_platform.kit import disclosures
 from sandbox_platform.kit.fields import Strict, validated
 from seccomp_profiles.models import SeccompProfile
 
@@ -38,10 +39,14 @@ def delete(row: Runtime | SeccompProfile, remedy: str) -> Response:
     return Response(status=204)
 
 
-def shown(runtime: Runtime, caller: Client | None) -> dict[str, Any]:
+def shown(runtime: Runtime, caller: Client | None, request: Request) -> dict[str, Any]:
     """Return the runtime without its environment, which may hold credentials, for a caller who cannot run in it."""
     values: dict[str, Any] = RuntimeSchema.dump(runtime)
-    return values if may_look_into(runtime, caller) else values | {"environment": None}
+    if not may_look_into(runtime, caller):
+        return values | {"environment": None}
+    if runtime.environment:
+        disclosures.shown(f"environment of runtime {runtime}", runtime.pk, http=request, often=True)
+    return values
 
 
 def may_look_into(runtime: Runtime, caller: Client | None) -> bool:
@@ -63,7 +68,7 @@ class RuntimesView(CatalogueView):
     )
     def get(self, request: Request) -> Response:
         runtimes = Runtime.objects.select_related("seccomp_profile")
-        return Response([shown(runtime, self.caller) for runtime in runtimes])
+        return Response([shown(runtime, self.caller, request) for runtime in runtimes])
 
     @extend_schema(
         summary="Add a runtime",
@@ -77,7 +82,7 @@ class RuntimesView(CatalogueView):
         runtime = Runtime()
         change(runtime, validated(RuntimeForm, request.data))
         headers = {"Location": f"/api/v1/runtimes/{runtime.slug}"}
-        return Response(RuntimeSchema.dump(runtime), status=201, headers=headers)
+        return Response(shown(runtime, self.caller, request), status=201, headers=headers)
 
 
 class RuntimeView(CatalogueView):
@@ -89,7 +94,7 @@ class RuntimeView(CatalogueView):
     )
     def get(self, request: Request, slug: str) -> Response:
         runtimes = Runtime.objects.named(slug).select_related("seccomp_profile")
-        return Response(shown(get_object_or_404(runtimes), self.caller))
+        return Response(shown(get_object_or_404(runtimes), self.caller, request))
 
     @extend_schema(
         summary="Change a runtime",
@@ -103,7 +108,7 @@ class RuntimeView(CatalogueView):
         with transaction.atomic():
             runtime = get_object_or_404(Runtime.objects.select_for_update(), slug=slug)
             change(runtime, partly_validated(RuntimeForm, request.data))
-        return Response(RuntimeSchema.dump(runtime))
+        return Response(shown(runtime, self.caller, request))
 
     @extend_schema(
         summary="Delete a runtime",

@@ -36,4 +36,4 @@ class ExportView(ApiView):
     def get(self, request: Request) -> HttpResponseBase:
         form = validated(ExportForm, parameters(ExportForm, request.query_params))
         windows = found_windows(form, self.caller, Order(f"-{BY_TIME}")) if form.get("q") else None
-        return export.download(filtered(self.visible(), form), fields_of(form), form["format"], windows)
+        return export.download(filtered(self.visible(), form), fields_of(form, request), form["format"], windows)

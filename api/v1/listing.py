@@ -9,6 +9,7 @@ from executions import representation
 from executions.forms import LABEL, LONGEST_LABEL
 from executions.listing import LARGEST_NUMBER, ORDERINGS
 from executions.models import Outcome, Status
+from sandbox_platform.kit import disclosures
 from sandbox_platform.kit.fields import Name, Strict, Text
 
 LARGEST_PAGE = 100
@@ -84,7 +85,10 @@ def parameters(form: type[FilterForm], query: QueryDict) -> dict[str, Any]:
     return {name: values if name in several else values[-1] for name, values in query.lists()}
 
 
-def fields_of(form: dict[str, Any]) -> list[str]:
+def fields_of(form: dict[str, Any], request: Any) -> list[str]:
+    """Return the fields that the request asks for, after noting that it may read secrets."""
+    if "runtime_environment" in (form.get("fields") or "").split(","):
+        disclosures.shown("environments of runtimes, in a list of executions", http=request, often=True)
     if not form.get("fields"):
         return list(representation.SMALL)
     return list(dict.fromkeys(form["fields"].split(",")))

@@ -107,6 +107,14 @@ class MeSerializer(Schema):
         AllowanceSerializer(),
         lambda caller: _allowance(caller, "max_open_executions", caller.usage.open_executions, None),
     )
+    stored_bytes = computed(
+        AllowanceSerializer(help_text="What the client's history holds. A purge frees it."),
+        lambda caller: (
+            Allowance(caller.client.stored_limit, caller.usage.stored_bytes, None)
+            if caller.client
+            else Allowance(None, None, None)
+        ),
+    )
 
 
 class MeView(ApiView):

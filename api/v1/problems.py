@@ -19,7 +19,7 @@ from rest_framework import exceptions, serializers
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from clients.admission import NeverFits, OverLimit, RuntimeNotAllowed
+from clients.admission import NeverFits, OverLimit, RuntimeNotAllowed, StorageFull
 from executions.limits import LimitTooHigh
 from sandbox_platform.kit import errors
 from sandbox_platform.kit.schemas import Schema
@@ -149,6 +149,8 @@ def _translated(error: Exception) -> Exception:
             return Invalid(f"limits.{error.field}", str(error), f"Request at most {error.cap}.")
         case NeverFits():
             return Invalid("executions", str(error), "Send smaller batches.")
+        case StorageFull():
+            return TooMany(error.detail, wait=error.retry_after_s, remedy=error.remedy, code="storage_full")
         case OverLimit():
             return TooMany(str(error), wait=error.retry_after_s, remedy="Retry after Retry-After seconds.")
         case IntegrityError() if isinstance(error.__cause__, CONCURRENT_CHANGE):

@@ -48,7 +48,7 @@ class RerunView(ApiView):
         del earlier, wanted  # they may be large, and the wait long
         execution = submission.until_finished(execution, wait_s=form["wait"], http=request)
         content = RerunSchema.dump(
-            execution=representation.detail(execution),
+            execution=representation.detail(execution, request),
             differences=[DifferenceSchema.dump(**difference) for difference in differences],
         )
         status = 201 if execution.is_finished else 202

@@ -23,11 +23,11 @@ from runtimes.models import Network
 from sandbox_platform.kit.fields import validated
 
 
-def answer(execution: Execution, *, created: bool) -> Response:
+def answer(execution: Execution, request: Request, *, created: bool) -> Response:
     """Return the execution with 202 if it has not finished, else with 201 if it is new and 200 if not."""
     status = (201 if created else 200) if execution.is_finished else 202
     headers = {"Location": url_of(execution.pk)}
-    return Response(representation.detail(execution), status=status, headers=headers)
+    return Response(representation.detail(execution, request), status=status, headers=headers)
 
 
 class ExecutionsView(ApiView):
@@ -64,7 +64,7 @@ class ExecutionsView(ApiView):
     def post(self, request: Request) -> Response:
         execution, created, wait_s = self._submitted(request)
         execution = submission.until_finished(execution, wait_s=wait_s, http=request)
-        return answer(execution, created=created)
+        return answer(execution, request, created=created)
 
     def _submitted(self, request: Request) -> tuple[Execution, bool, float]:
         """Return the execution, whether it is new, and how long to wait: nothing large, for a wait may be long."""
@@ -87,7 +87,7 @@ class ExecutionsView(ApiView):
     )
     def get(self, request: Request) -> Response:
         form = validated(ListForm, parameters(ListForm, request.query_params))
-        fields = fields_of(form)
+        fields = fields_of(form, request)
         visible = self.visible().defer(*representation.unneeded_columns(fields))
         rows, cursor = page(visible, form, self.caller, representation.large_columns(fields))
         following = None
@@ -116,7 +116,7 @@ class ExecutionView(ApiView):
         wait_s = waiting_time(request)
         execution = self.execution(execution_id)
         execution = submission.until_finished(execution, wait_s=wait_s, http=request)
-        return Response(representation.detail(execution))
+        return Response(representation.detail(execution, request))
 
 
 def waiting_time(request: Request) -> float:
@@ -156,7 +156,7 @@ class CancelView(ApiView):
                 remedy="There is nothing to cancel.",
                 code="already_ended",
             )
-        return Response(representation.detail(execution), status=200 if execution.is_finished else 202)
+        return Response(representation.detail(execution, request), status=200 if execution.is_finished else 202)
 
 
 class RequestsView(ApiView):

@@ -11,6 +11,7 @@ from audit.models.changes import (
     TokenEvent,
     TrailEntry,
 )
+from audit.models.disclosures import ShownSecret
 from audit.models.retention import ExecutionPart, PurgeRecord, RetentionPolicy
 from audit.models.seals import HeadDestination, Leaf, Pending, Seal, SealingFailure, SealKey
 
@@ -33,6 +34,7 @@ __all__ = [
     "SeccompActivationEvent",
     "SeccompProfileEvent",
     "SeccompRevisionEvent",
+    "ShownSecret",
     "TokenEvent",
     "TrailEntry",
 ]

@@ -10,6 +10,7 @@ import pghistory
 import pghistory.models
 from django.db import models
 
+from audit.models.disclosures import ShownSecret
 from audit.models.people import Login, Person, PersonPermission, PersonRole, Role, RolePermission
 from audit.models.retention import RetentionPolicy
 from builds.models import RuntimeBuild
@@ -111,6 +112,10 @@ class LoginEvent(_events_of(Login, left_out=("session_hash",))):  # type: ignore
     pass
 
 
+class ShownSecretEvent(_events_of(ShownSecret)):  # type: ignore[misc]
+    pass
+
+
 EVENTS = (
     RuntimeEvent,
     RuntimeBuildEvent,
@@ -128,6 +133,7 @@ EVENTS = (
     RoleEvent,
     RolePermissionEvent,
     LoginEvent,
+    ShownSecretEvent,
 )
 
 

@@ -1,5 +1,6 @@
 from typing import Any
 
+from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -73,6 +74,12 @@ class Client(models.Model):
     max_runs_per_minute = _allowance("Executions accepted within any 60 seconds.")
     max_runs_per_day = _allowance("Executions accepted in a day, from midnight UTC.")
     max_open_executions = _allowance("Executions queued or running at the same time.")
+    max_stored_bytes = models.PositiveBigIntegerField(
+        null=True,
+        blank=True,
+        help_text="Bytes that the client's history may hold. Runs beyond are refused with 429. "
+        "Empty: SANDBOX_CLIENT_STORAGE. 0: unlimited.",
+    )
 
     seccomp_profile = models.ForeignKey(
         SeccompProfile,
@@ -141,5 +148,12 @@ class Client(models.Model):
         return not self.allowed_runtimes or runtime.slug in self.allowed_runtimes
 
     @property
+    def stored_limit(self) -> int | None:
+        """Return how many bytes the client's history may hold; None for any number."""
+        own = self.max_stored_bytes
+        return (settings.SANDBOX_CLIENT_STORAGE_BYTES if own is None else own) or None
+
+    @property
     def is_metered(self) -> bool:
+        """Whether the client has a quota on its number of runs."""
         return any((self.max_runs_per_minute, self.max_runs_per_day, self.max_open_executions))

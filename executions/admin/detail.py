@@ -16,9 +16,11 @@ from executions.admin.json_tree import tree
 from executions.admin.previews import PDF, kind_of
 from executions.models import Execution
 from executions.models.execution import OPEN
-from executions.sources import detail_cards
+from executions.representation import note_secrets
+from executions.sources import callback_of, detail_cards
 from redaction import services as redaction
 from sandbox_platform.kit import html
+from sandbox_platform.kit.addresses import without_values
 from sandbox_platform.kit.units import format_bytes
 from seccomp_profiles.models import UNCONFINED, SeccompProfile
 
@@ -41,6 +43,7 @@ class File:
 
 def context_of(request: HttpRequest, execution: Execution) -> dict[str, Any]:
     may = request.user.has_perm
+    note_secrets(execution, request)
     is_open = execution.status in OPEN
     return {
         "execution": execution,
@@ -134,8 +137,17 @@ def _links(execution: Execution) -> dict[str, SafeString]:
         links["Batch"] = format_html('<a href="{}"><code class="id">{}</code></a>', address, execution.batch_id)
     if execution.callback_url:
         address = f"{reverse('admin:callbacks_delivery_changelist')}?q={execution.pk}"
-        links["Callback"] = format_html('<a href="{}">{}</a>', address, execution.callback_url)
+        links["Callback"] = format_html(
+            '<a href="{}">{}</a>{}', address, without_values(execution.callback_url), _callback_state(execution)
+        )
     return links
+
+
+def _callback_state(execution: Execution) -> str:
+    callback = callback_of(execution)
+    if callback is None:
+        return ""
+    return f" ({callback.words.lower()}{': ' if callback.error else ''}{callback.error})"
 
 
 def _reruns(execution: Execution, later: list[Execution]) -> SafeString:

@@ -15,6 +15,8 @@ from clients.models import Client
 from executions.callbacks import deliveries, signing
 from executions.callbacks.models import Delivery, DeliveryAttempt
 from executions.models.execution import LARGE
+from sandbox_platform.kit import disclosures
+from sandbox_platform.kit.addresses import without_values
 from sandbox_platform.kit.generics import TabularInline
 from sandbox_platform.kit.html import badge
 from sandbox_platform.kit.readonly import ReadOnlyAdmin
@@ -126,7 +128,7 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
 
     @admin.display(description="URL")
     def url(self, delivery: Delivery) -> str:
-        return delivery.execution.callback_url
+        return without_values(delivery.execution.callback_url)
 
     @admin.display(description="Client", empty_value="")
     def client(self, delivery: Delivery) -> str | None:
@@ -160,6 +162,7 @@ def rotate_callback_secret(model_admin: ClientAdmin, request: HttpRequest, clien
 
 
 def _show(model_admin: ClientAdmin, request: HttpRequest, client: Client) -> None:
+    disclosures.shown(f"callback secret of client {client}", client.pk, http=request)
     secret = signing.secret_of(client)
     shown = format_html("Callbacks for {} are signed with <code>{}</code>", client.name, secret)
     model_admin.message_user(request, shown, messages.WARNING)

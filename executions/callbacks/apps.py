@@ -5,3 +5,9 @@ class CallbacksConfig(AppConfig):
     name = "executions.callbacks"
     label = "callbacks"
     verbose_name = "Callbacks"
+
+    def ready(self) -> None:
+        from executions.callbacks import deliveries
+        from executions.sources import callback_of
+
+        callback_of.register(deliveries.callback_of)

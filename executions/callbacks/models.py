@@ -1,14 +1,17 @@
+import pgtrigger
 from django.db import models
 from django.db.models import Q
 
 from executions.models.execution import Execution
+
+HOST = r"""coalesce(rtrim(lower(substring(e.callback_url from '^[a-z]+://(\[[^]]*\]|[^/:?]*)')), '.'), '')"""
 
 
 class DeliveryStatus(models.TextChoices):
     PENDING = "pending", "Pending"  # waits for its next attempt
     DELIVERED = "delivered", "Delivered"
     FAILED = "failed", "Failed"  # refused permanently: by the address rules, or by 410 Gone
-    GIVEN_UP = "given_up", "Given up"  # after the last attempt
+    GIVEN_UP = "given_up", "Given up"  # after the last attempt, or because too many are pending
 
 
 class Delivery(models.Model):
@@ -19,6 +22,10 @@ class Delivery(models.Model):
 
     execution = models.OneToOneField(Execution, on_delete=models.CASCADE, related_name="delivery")
     status = models.CharField(max_length=9, choices=DeliveryStatus.choices, default=DeliveryStatus.PENDING)
+    # Port and path do not count: receivers are bounded per host. A trigger takes it from the URL.
+    host = models.CharField(max_length=300, blank=True, default="", db_default="")
+    # When the delivery was last queued or sent; null while it waits for its next attempt, or has ended.
+    in_flight_since = models.DateTimeField(null=True)
     attempt_count = models.PositiveSmallIntegerField(
         default=0, help_text="Attempts since the delivery was last started over."
     )
@@ -48,6 +55,18 @@ class Delivery(models.Model):
             # For the keeper's query of due deliveries; nearly all rows are finished.
             models.Index(
                 fields=["next_attempt_at"], condition=Q(status=DeliveryStatus.PENDING), name="delivery_due_idx"
+            ),
+        ]
+
+        triggers = [
+            pgtrigger.Trigger(
+                name="host_is_noted",
+                operation=pgtrigger.Insert,
+                when=pgtrigger.Before,
+                func=f"""
+                    SELECT {HOST} INTO NEW.host FROM executions_execution e WHERE e.id = NEW.execution_id;
+                    RETURN NEW;
+                """,  # noqa: S608
             ),
         ]
 

@@ -74,7 +74,7 @@ def _cells(request: EgressRequest) -> SafeString:
         '<td class="number">{}</td><td>{}</td><td><code>{} {}:{}</code></td><td class="number">{}</td>'
         '<td class="number">{}</td><td class="number">{}</td><td class="number">{}</td>',
         f"{request.at:%H:%M:%S.%f}"[:-3],
-        badge("ok", "Allowed") if request.allowed else _refusal(request),
+        _decision(request) if request.allowed else _refusal(request),
         request.method,
         request.host,
         request.port,
@@ -83,6 +83,11 @@ def _cells(request: EgressRequest) -> SafeString:
         "" if request.bytes_received is None else format_bytes(request.bytes_received),
         "" if duration is None else format_ms(duration),
     )
+
+
+def _decision(request: EgressRequest) -> SafeString:
+    allowed = badge("ok", "Allowed")
+    return format_html("{}<div class='note'>cut: byte limit reached</div>", allowed) if request.cut else allowed
 
 
 def _refusal(request: EgressRequest) -> SafeString:

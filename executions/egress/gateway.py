@@ -17,6 +17,7 @@ import secrets
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -25,6 +26,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from executions.egress import policy
+from executions.egress.carrying import CHUNK, Spending, carry, hang_up
 from executions.models import Execution, Status
 from runtimes.models import Network
 from sandbox_platform.kit.failures import without_text
@@ -33,7 +35,6 @@ from sandboxes.models import Sandbox, SandboxState
 
 logger = logging.getLogger(__name__)
 
-CHUNK = 65536
 MAX_OPEN_PER_DOOR = 64
 MAX_OPEN = 2000
 # Connections over the life of a door: each costs a query.
@@ -41,7 +42,6 @@ MAX_ACCEPTED_PER_DOOR = 5 * settings.SANDBOX_EGRESS_REQUESTS
 SWEEP_S = 10
 THREADS = 8
 CONNECT_S = 10
-HANG_UP_S = 1
 INTRODUCTION_S = 10
 REMEMBERED = 10_000
 UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -59,6 +59,7 @@ class Gateway:
         self._connections: Counter[int] = Counter()
         self._accepted: Counter[int] = Counter()
         self._seen: OrderedDict[UUID, int] = OrderedDict()
+        self._spending: OrderedDict[UUID, Spending] = OrderedDict()
         # Stands for the execution in the doctor's requests. Random, so that no guest can use it.
         self._trial = UUID(bytes=secrets.token_bytes(16))
 
@@ -161,6 +162,9 @@ class Gateway:
             writer.close()
 
     async def _carry(self, execution_id: UUID, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        spending = await self._spending_of(execution_id)
+        # Once everything is spent, a connection serves only to have its request recorded and refused.
+        limited = Spending(settings.SANDBOX_EGRESS_BYTES - CHUNK) if spending.over else spending
         try:
             from_proxy, to_proxy = await self._proxy(execution_id)
         except (OSError, TimeoutError) as e:
@@ -169,15 +173,22 @@ class Gateway:
             await hang_up(reader, writer)
             return
         try:
-            # A guest that closes only its sending side still gets the answer: the proxy's end ends both directions.
-            forth = asyncio.ensure_future(pump(reader, to_proxy))
-            back = asyncio.ensure_future(pump(from_proxy, writer))
-            await back
-            forth.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await forth
+            await carry((reader, to_proxy), (from_proxy, writer), limited)
         finally:
             to_proxy.close()
+
+    async def _spending_of(self, execution_id: UUID) -> Spending:
+        """Return what the execution has spent; after a restart of the gateway, what its ended requests have."""
+        if execution_id not in self._spending:
+            number = await self._ask(policy.bytes_of, execution_id)
+            self._spending.setdefault(execution_id, Spending(number))
+            while len(self._spending) > REMEMBERED:
+                self._spending.popitem(last=False)
+        return self._spending[execution_id]
+
+    def _spent(self, execution_id: UUID) -> bool:
+        spending = self._spending.get(execution_id)
+        return spending is not None and spending.over
 
     async def _proxy(self, execution_id: UUID) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         host, port = address_of(settings.SANDBOX_EGRESS_PROXY)
@@ -232,7 +243,8 @@ class Gateway:
         if request.execution_id == self._trial:
             return f"{channel} {'OK' if request.host in TRIALS else 'ERR'}"
         try:
-            row = await self._ask(policy.decide, request, self._count(request.execution_id))
+            spent = self._spent(request.execution_id)
+            row = await self._ask(partial(policy.decide, spent=spent), request, self._count(request.execution_id))
         except Exception as e:
             # The request is not recorded, therefore refused.
             logger.error("egress: decision failed, request refused: %s", without_text(e))
@@ -266,7 +278,8 @@ class Gateway:
         if ended.request_id is None:
             self._count(ended.request.execution_id)
         try:
-            if not await self._ask(policy.complete, ended):
+            spent = self._spent(ended.request.execution_id)
+            if not await self._ask(partial(policy.complete, spent=spent), ended):
                 logger.warning(
                     "egress: execution %s: end of a request arrived too late", ended.request.execution_id
                 )
@@ -293,23 +306,6 @@ class Gateway:
     async def _ask(self, work: Callable[..., Any], *arguments: Any) -> Any:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._database, in_session, work, *arguments)
-
-
-async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Let the guest read the answer first: closing a socket that holds unread data would reset the connection."""
-    with contextlib.suppress(OSError, TimeoutError):
-        writer.write_eof()
-        async with asyncio.timeout(HANG_UP_S):
-            while await reader.read(CHUNK):
-                pass
-
-
-async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError):
-        while data := await reader.read(CHUNK):
-            writer.write(data)
-            await writer.drain()
-        writer.write_eof()
 
 
 def in_session(work: Callable[..., Any], *arguments: Any) -> Any:

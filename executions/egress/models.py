@@ -121,6 +121,7 @@ class Refusal(models.TextChoices):
     METHOD = "method", "Method not allowed"
     ADDRESS = "address", "Private or reserved address"
     UNKNOWN_HOST = "unknown_host", "Host not found"
+    BYTES = "bytes", "Byte limit reached"
     LIMIT = "limit", "Request limit reached"  # later requests are refused and not recorded
     MALFORMED = "malformed", "Malformed request"
 
@@ -143,6 +144,9 @@ class EgressRequest(models.Model):
     ended_at = models.DateTimeField(null=True)
     status = models.PositiveSmallIntegerField(null=True, help_text="HTTP status that the program received.")
     address = models.GenericIPAddressField(null=True, help_text="Address that the proxy connected to.")
+    cut = models.BooleanField(
+        default=False, db_default=False, help_text="Ended because the run had used up SANDBOX_EGRESS_BYTES."
+    )
     bytes_sent = models.PositiveBigIntegerField(null=True, help_text="Bytes that the program sent.")
     bytes_received = models.PositiveBigIntegerField(null=True, help_text="Bytes that the program received.")
 

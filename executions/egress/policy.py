@@ -5,6 +5,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.db.models import Case, Sum, Value, When
 from django.utils import timezone
 
 from clients.network import network_of
@@ -53,11 +54,11 @@ class ProxyRequest:
         return cls(execution_id, method, host, min(number, HIGHEST_PORT))
 
 
-def decide(request: ProxyRequest, seen: int = 0) -> EgressRequest | None:
+def decide(request: ProxyRequest, seen: int = 0, *, spent: bool = False) -> EgressRequest | None:
     """Decide and record a request. Return its row, whose `allowed` says whether the proxy may forward it.
 
     Returns None, and records nothing, if the execution does not exist or is past its request limit.
-    `seen`: number of earlier requests of the same execution.
+    `seen`: number of earlier requests of the same execution. `spent`: it has used up SANDBOX_EGRESS_BYTES.
     """
     # The gateway's role in Postgres sees no other column.
     executions = Execution.objects.select_related("runtime", "client").only(
@@ -66,9 +67,16 @@ def decide(request: ProxyRequest, seen: int = 0) -> EgressRequest | None:
     execution = executions.filter(pk=request.execution_id).order_by("pk").first()
     if execution is None or seen > settings.SANDBOX_EGRESS_REQUESTS:
         return None
-    return record(
-        request, Refusal.LIMIT if seen == settings.SANDBOX_EGRESS_REQUESTS else _reason(request, execution)
-    )
+    if seen == settings.SANDBOX_EGRESS_REQUESTS:
+        return record(request, Refusal.LIMIT)
+    return record(request, Refusal.BYTES if spent else _reason(request, execution))
+
+
+def bytes_of(execution_id: UUID) -> int:
+    """Return how many bytes the execution's ended requests have sent and received."""
+    ended = EgressRequest.objects.filter(execution=execution_id).order_by()
+    sums = ended.aggregate(sent=Sum("bytes_sent"), received=Sum("bytes_received"))
+    return (sums["sent"] or 0) + (sums["received"] or 0)
 
 
 def _reason(request: ProxyRequest, execution: Execution) -> str:
@@ -119,8 +127,11 @@ class CompletedRequest:
     bytes_received: int | None
 
 
-def complete(ended: CompletedRequest) -> bool:
-    """Store the end of a request. Return False if the execution does not exist or the row is already complete."""
+def complete(ended: CompletedRequest, *, spent: bool = False) -> bool:
+    """Store the end of a request. Return False if the execution does not exist or the row is already complete.
+
+    `spent`: the execution has used up SANDBOX_EGRESS_BYTES, which ended the request.
+    """
     request_id = ended.request_id
     if request_id is None:
         if not Execution.objects.filter(pk=ended.request.execution_id).exists():
@@ -142,4 +153,4 @@ def complete(ended: CompletedRequest) -> bool:
         found = rows.filter(allowed=True).update(**values, allowed=False, reason=ended.reason)
         if found:
             return True
-    return bool(rows.update(**values))
+    return bool(rows.update(**values, cut=Case(When(allowed=True, then=Value(spent)), default=Value(False))))

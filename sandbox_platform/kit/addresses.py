@@ -150,3 +150,11 @@ def is_public(address: Address) -> bool:
         # The only assigned part of IPv6. Addresses that map or translate to IPv4 lie outside of it.
         return address in _GLOBAL_IPV6
     return not (address.is_multicast or address.is_reserved)
+
+
+def without_values(url: str) -> str:
+    """Return the URL as pages show it: values of its query may be secrets, names are not."""
+    path, mark, query = url.partition("?")
+    names = (part.partition("=") for part in query.split("&"))
+    # A part without a name may be a secret itself.
+    return path + mark + "&".join(f"{name}=…" if equals else "…" if name else "" for name, equals, _ in names)

@@ -99,6 +99,11 @@ def envmemory(name: str, default: str) -> int:
     return _read(name, parse_memory, parse_memory(default))
 
 
+def envquota(name: str, default: str) -> int:
+    """Return the variable's size in bytes; 0, for which the variable is `0`, stands for no quota."""
+    return _read(name, lambda text: 0 if text.strip() == "0" else parse_memory(text), parse_memory(default))
+
+
 def envnetworks(name: str) -> list[Network]:
     return _read(name, parse_networks, [])
 

@@ -17,6 +17,8 @@ class Lock(IntEnum):
     CALLBACKS = 7385004  # a cluster that delivers callbacks is alive
     INSPECTIONS = 7385005  # per node: an inspection is running
     CLUSTER = 7385006  # per cluster of workers: it is alive
+    DELIVERIES = 7385009  # callbacks that are due are being queued
+    STORAGE = 7385010  # what clients store is being added up or recounted
     ROLL_UP = 7385011  # hourly counts are being computed
 
 

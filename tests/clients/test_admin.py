@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from clients.admission import admit
-from clients.models import Client, Role, Token, hash_token
+from clients.models import Client, ClientStorage, Role, Token, hash_token
 from executions.models import Execution, Status
 from runtimes.models import Runtime
 
@@ -124,6 +124,17 @@ def test_page_shows_usage(browser: Browser, existing: Client) -> None:
     existing.save()
     admit(existing, 4)
     assert "0 queued or running, 4 in the last minute, 4 today" in html_of(browser, page(existing))
+
+
+def test_page_shows_what_is_stored(browser: Browser, existing: Client) -> None:
+    ClientStorage.objects.create(client=existing, bytes=3 * 2**20)
+    assert "3 MiB of 20 GiB stored" in html_of(browser, page(existing))
+    save(browser, page(existing), max_stored_bytes="5 MiB")
+    existing.refresh_from_db()
+    assert existing.max_stored_bytes == 5 * 2**20
+    assert "3 MiB of 5 MiB stored" in html_of(browser, page(existing))
+    save(browser, page(existing), max_stored_bytes="0")
+    assert "3 MiB stored" in html_of(browser, page(existing))
 
 
 def test_client_with_history_cannot_be_deleted(

@@ -8,10 +8,11 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 from django_q.models import OrmQ
+from pytest_django import Settings
 
 from clients import admission
 from clients.admission import COUNT, NeverFits, OverLimit, admit, usage_of
-from clients.models import Client, ClientUsage
+from clients.models import Client, ClientStorage, ClientUsage, StorageChange
 from clients.models.usage import SECONDS
 from executions import services
 from executions.models import Execution, Status
@@ -32,7 +33,10 @@ def refusal(client: Client, count: int = 1) -> OverLimit:
 
 
 @pytest.mark.parametrize("limits", [{}, {"max_wall_time_ms": 500}])
-def test_client_without_such_limits_costs_no_query(db: None, django_assert_num_queries, limits) -> None:
+def test_client_without_such_limits_costs_no_query(
+    db: None, django_assert_num_queries, settings: Settings, limits
+) -> None:
+    settings.SANDBOX_CLIENT_STORAGE_BYTES = 0
     client = client_with(**limits)
     with django_assert_num_queries(0):
         admit(client)
@@ -190,6 +194,50 @@ def test_ended_executions_and_other_clients_are_not_counted_as_open(make_executi
     make_execution(client=client)
     make_execution(client=Client.objects.create(name="other"), status=Status.RUNNING)
     admit(client)
+
+
+def store(client: Client, number: int) -> None:
+    ClientStorage.objects.create(client=client, bytes=number)
+
+
+def test_client_that_stores_as_much_as_it_may_is_refused(db: None) -> None:
+    client = client_with(max_stored_bytes=2**20)
+    store(client, 2**20 - 1)
+    admit(client)
+    StorageChange.objects.create(client_id=client.pk, bytes=1)
+    refused = refusal(client)
+    assert (refused.limit, refused.value, refused.used) == ("max_stored_bytes", 2**20, 2**20)
+    assert "holds 1 MiB and may hold 1 MiB. Ask an administrator" in str(refused)
+    assert refused.retry_after_s == 3600
+
+
+@pytest.mark.parametrize(("own", "default", "limit"), [(None, 5, 5), (None, 0, None), (0, 5, None), (7, 5, 7)])
+def test_quota_of_stored_bytes_is_the_clients_or_the_default(
+    settings: Settings, own: int | None, default: int, limit: int | None
+) -> None:
+    settings.SANDBOX_CLIENT_STORAGE_BYTES = default
+    assert Client(max_stored_bytes=own).stored_limit == limit
+
+
+def test_refusal_for_stored_bytes_counts_no_run(db: None) -> None:
+    client = client_with(max_stored_bytes=1, max_runs_per_day=5)
+    store(client, 1)
+    refusal(client)
+    assert not ClientUsage.objects.exists()
+
+
+def test_purge_makes_room(db: None) -> None:
+    client = client_with(max_stored_bytes=10)
+    store(client, 10)
+    refusal(client)
+    StorageChange.objects.create(client_id=client.pk, bytes=-1)
+    admit(client)
+
+
+def test_usage_tells_stored_bytes(db: None) -> None:
+    client = client_with()
+    store(client, 10)
+    assert usage_of(client).stored_bytes == 10
 
 
 def test_usage_of_a_client_that_never_called_is_nothing(db: None) -> None:

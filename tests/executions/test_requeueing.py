@@ -247,7 +247,7 @@ def test_execution_that_another_worker_took_meanwhile_is_not_run(make_execution:
 def test_caller_sees_whether_the_program_may_have_started(
     make_execution: MakeExecution, fields: dict[str, Any], started: bool | None
 ) -> None:
-    answer = representation.detail(make_execution(**fields))
+    answer = representation.detail(make_execution(**fields), None)
     assert (answer["started"], answer["requeues"]) == (started, 0)
 
 

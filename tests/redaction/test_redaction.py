@@ -274,7 +274,7 @@ def test_an_open_execution_is_shown_redacted(redacting: None, make_execution: Ma
     execution = make_execution(status=Status.RUNNING, input_count=1, source_file=f"{TOKEN}.py", **fields)
     InputFile.objects.create(execution=execution, path=f"{TOKEN}.csv", content=b"1")
     execution = Execution.objects.get(pk=execution.pk)
-    shown = [representation.detail(execution), representation.listed(execution, representation.LISTED)]
+    shown = [representation.detail(execution, None), representation.listed(execution, representation.LISTED)]
     assert TOKEN not in str(shown)
     assert shown[0]["code_sha256"] == ""
     assert execution.code == TOKEN

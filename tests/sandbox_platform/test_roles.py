@@ -10,20 +10,21 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import Error, ProgrammingError, connection, transaction
 from psycopg import sql
-from pytest_django import DjangoDbBlocker
+from pytest_django import DjangoDbBlocker, Settings
 
-from audit.models import Leaf, Pending, RetentionPolicy
+from audit.models import Leaf, Pending, RetentionPolicy, ShownSecret
 from builds.services import BUILD
 from clients.models import Client
-from executions import services
-from executions.callbacks.deliveries import DELIVER
+from clients.storage import add_up
+from executions import services, storage
+from executions.callbacks.deliveries import DELIVER, give_up_excess
 from executions.egress import policy
 from executions.egress.models import EgressRule
 from executions.egress.policy import ProxyRequest
 from executions.models import Execution, Outcome, Status
 from runtimes.models import Network, Runtime
 from sandbox_platform import privileges, roles
-from sandbox_platform.kit import tasks
+from sandbox_platform.kit import disclosures, tasks
 from sandbox_platform.kit.services import Service
 from seccomp_profiles.models import SeccompProfile
 
@@ -91,6 +92,7 @@ def attempt(service: Service, statement: str, *parameters: Any) -> str:
         "INSERT INTO audit_pending (source, row_id) VALUES ('mine', '1')",
         "UPDATE audit_pending SET row_id = ''",
         "UPDATE django_q_ormq SET payload = ''",
+        "INSERT INTO executions_storagechange (client_id, bytes) VALUES (1, -1)",
         "DELETE FROM django_migrations",
         "INSERT INTO django_q_schedule (func) VALUES ('os.system')",
         "SELECT pg_read_file('/etc/passwd')",
@@ -380,3 +382,32 @@ def test_roles_that_somebody_else_made_get_their_rights(settings: Any, monkeypat
         cursor.execute("RESET SESSION AUTHORIZATION")
     with acting_as(Service.WEB):
         services.RUN.enqueue("1")
+
+
+def test_the_keeper_adds_up_and_recounts_what_clients_store(make_execution: MakeExecution) -> None:
+    make_execution(client=Client.objects.create(name="dify"))
+    with acting_as(Service.KEEPER):
+        assert add_up() == 1
+        assert storage.recount()["dify"] > 0
+
+
+@pytest.mark.parametrize("service", [Service.WEB, Service.CALLBACKS])
+def test_who_shows_secrets_records_it(service: Service) -> None:
+    with acting_as(service):
+        disclosures.shown("a secret")
+    assert ShownSecret.objects.count() == 1
+
+
+@pytest.mark.parametrize("service", [Service.WORKER, Service.KEEPER, Service.EGRESS])
+def test_nobody_else_says_that_secrets_were_shown(service: Service) -> None:
+    assert "permission denied" in attempt(
+        service, "INSERT INTO audit_shownsecret (name, object_id) VALUES ('x', '')"
+    )
+
+
+def test_the_keeper_gives_up_callbacks(make_execution: MakeExecution, settings: Settings) -> None:
+    settings.SANDBOX_CALLBACK_PENDING = 1
+    for _ in range(2):
+        make_execution(callback_url="https://example.com/")
+    with acting_as(Service.KEEPER):
+        assert give_up_excess() == 1

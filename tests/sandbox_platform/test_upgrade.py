@@ -37,11 +37,14 @@ REWRITTEN = {
     "executions_sandbox",
 }  # fmt: skip
 # These got columns, which verification shows to be right, or rows about what is recorded since: people and roles.
-REWRITTEN |= {"audit_seal", "audit_leaf", "audit_pending", "auth_permission"}
+REWRITTEN |= {
+    "audit_seal", "audit_leaf", "audit_pending", "auth_permission", "audit_clientevent", "executions_client",
+}  # fmt: skip
 ADDED = {
     "sandboxes_wait", "audit_sealkey", "audit_sealingfailure", "audit_headdestination", "audit_loginevent",
     "audit_personevent", "audit_personpermissionevent", "audit_personroleevent", "audit_roleevent",
-    "audit_rolepermissionevent",
+    "audit_rolepermissionevent", "executions_clientstorage", "executions_storagechange",
+    "audit_shownsecret", "audit_shownsecretevent",
 }  # fmt: skip
 FAILED_TASK = """
     INSERT INTO django_q_task (id, name, func, args, result, started, stopped, success, attempt_count)

@@ -4,6 +4,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from audit import heads
 from audit.models import Seal
+from sandbox_platform.kit import disclosures
 
 
 class Command(BaseCommand):
@@ -18,6 +19,7 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         if options["webhook_secret"]:
+            disclosures.shown("webhook secret of the heads")
             self.stdout.write(heads.webhook_secret())
             return
         for seal in Seal.objects.exclude(key="").order_by("sequence").iterator():

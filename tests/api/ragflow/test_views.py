@@ -10,7 +10,7 @@ import pytest
 from django.test import Client as Http
 from django.utils import timezone
 
-from clients.models import Client, ClientUsage, Role
+from clients.models import Client, ClientStorage, ClientUsage, Role
 from clients.models.usage import SECONDS
 from executions.models import Execution, Status
 from executions.waiting import Hub
@@ -80,6 +80,23 @@ def test_client_over_its_limit_is_told_when_to_come_again(client: Http, caller: 
     assert body["frees_at"]
     assert body["detail"]
     assert int(answer["Retry-After"]) > 0
+    assert not Execution.objects.exists()
+
+
+def test_client_that_stores_too_much_is_429(client: Http, caller: Client) -> None:
+    Client.objects.update(max_stored_bytes=2**20)
+    ClientStorage.objects.create(client=caller, bytes=2**20)
+    answer = run(client)
+    assert (answer.status_code, answer["Retry-After"]) == (429, "3600")
+    body = answer.json()
+    assert (body["limit"], body["value"], body["used"], body["frees_at"]) == (
+        "max_stored_bytes",
+        2**20,
+        2**20,
+        None,
+    )
+    assert "may hold 1 MiB" in body["detail"]
+    assert "retention" in body["detail"]
     assert not Execution.objects.exists()
 
 

@@ -31,8 +31,13 @@ def execution(make_execution: MakeExecution, client_row: Client) -> Execution:
 
 
 def test_execution_counts_its_requests(api: APIClient, execution: Execution) -> None:
+    EgressRequest.objects.filter(allowed=True).update(
+        ended_at=timezone.now(), bytes_sent=10, bytes_received=20, cut=True
+    )
     answer = api.get(f"{API}/executions/{execution.pk}").json()
-    assert (answer["network"], answer["egress"]) == ("egress", {"requests": 2, "refused": 1})
+    counts = {"requests": 2, "refused": 1, "cut": 1, "bytes_sent": 10, "bytes_received": 20}
+    assert (answer["network"], answer["egress"]) == ("egress", counts)
+    assert api.get(f"{API}/executions/{execution.pk}/requests").json()[0]["cut"] is True
 
 
 def test_execution_that_could_make_none_says_so(

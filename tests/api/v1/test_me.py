@@ -6,10 +6,11 @@ from django.test import Client as Http
 from django.urls import path
 from django.utils import timezone
 from drf_spectacular.views import SpectacularJSONAPIView
+from pytest_django import Settings
 
 from api.v1.me import MeView
 from clients.admission import admit
-from clients.models import Client, Role, Token
+from clients.models import Client, ClientStorage, Role, Token
 from executions.models import Execution, Status
 from tests.conftest import TOKEN
 
@@ -96,6 +97,14 @@ def test_shows_open_executions(client: Http, caller: Client, make_execution: Mak
     make_execution(client=caller, status=Status.RUNNING)
     make_execution(client=caller)
     assert me(client)["open_executions"] == {"limit": 5, "used": 1, "left": 4, "frees_at": None}
+
+
+def test_shows_stored_bytes(client: Http, caller: Client, settings: Settings) -> None:
+    settings.SANDBOX_CLIENT_STORAGE_BYTES = 50
+    ClientStorage.objects.create(client=caller, bytes=20)
+    assert me(client)["stored_bytes"] == {"limit": 50, "used": 20, "left": 30, "frees_at": None}
+    change(caller, max_stored_bytes=0)
+    assert me(client)["stored_bytes"] == {"limit": None, "used": 20, "left": None, "frees_at": None}
 
 
 def test_shows_open_executions_without_a_limit(

@@ -10,8 +10,11 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from rest_framework.test import APIClient
 
-from clients.models import Client
+from audit.models import RetentionPolicy
+from clients.models import Client, ClientStorage
 from executions.models import Execution, Status
+from redaction import services as redaction
+from redaction.models import RedactionPattern
 from runtimes.models import MIB, CodePolicy, Runtime
 from tests.api.conforming import ConformingClient
 from tests.api.v1.conftest import API
@@ -242,4 +245,32 @@ def test_a_disabled_runtime_is_refused_without_a_row(submit: Submit, api: APICli
     for answer in (submit(), api.post(f"{API}/batches", batch, format="json")):
         assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (409, "runtime_disabled")
         assert answer.json()["field"] == "runtime"
+    assert not Execution.objects.exists()
+
+
+def test_client_that_stores_too_much_is_told_how_much_and_the_remedy(submit: Submit, client_row: Client) -> None:
+    Client.objects.update(max_stored_bytes=2**20)
+    ClientStorage.objects.create(client=client_row, bytes=3 * 2**20)
+    answer = submit()
+    assert (answer.status_code, answer["Retry-After"]) == (429, "3600")
+    problem = answer.json()
+    assert problem["type"] == "urn:sandbox-platform:problem:storage_full"
+    assert problem["detail"] == "This client's history holds 3 MiB and may hold 1 MiB."
+    assert "retention" in problem["remedy"]
+    assert not Execution.objects.exists()
+
+
+def test_callback_url_with_a_secret_is_refused_with_the_field_and_the_remedy(
+    submit: Submit, client_row: Client
+) -> None:
+    RedactionPattern.objects.create(name="tokens", regex="tok-[a-z]+", replacement="[redacted]")
+    RetentionPolicy.objects.create(client=client_row, redact=True)
+    redaction.cache.forget()
+    answer = submit(callback_url="https://8.8.8.8/hook?key=tok-abcdef")
+    redaction.cache.forget()
+    assert answer.status_code == 422
+    problem = answer.json()
+    assert problem["field"] == "callback_url"
+    assert "signed" in problem["remedy"]
+    assert "tok-" not in answer.content.decode()
     assert not Execution.objects.exists()

@@ -81,3 +81,15 @@ def test_a_client_s_secret_is_changed(browser: Browser, client_with_token: tuple
     browser.post(CLIENTS, {"action": "rotate_callback_secret", "_selected_action": [caller.pk]})
     caller.refresh_from_db()
     assert signing.secret_of(caller) != before
+
+
+def test_pages_show_no_value_of_the_url_s_query(browser: Browser, make_execution: MakeExecution) -> None:
+    execution = make_execution(callback_url="https://example.com/hook?key=s3cret")
+    pages = (
+        f"/admin/callbacks/delivery/{execution.delivery.pk}/change/",
+        f"/admin/executions/execution/{execution.pk}/change/",
+    )
+    for page in pages:
+        html = browser.get(page).content.decode()
+        assert "https://example.com/hook?key=…" in html
+        assert "s3cret" not in html

@@ -1,14 +1,19 @@
 """Deliveries from the execution's end to the last attempt, in rows; sent by the real task to a real server."""
 
 import json
+import socket
 from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import connection
+from django.test import Client as Browser
 from django.utils import timezone
 from django_q.models import OrmQ
+from pytest_django import Settings
 
 from clients.models import Client
 from executions import services
@@ -17,6 +22,7 @@ from executions.callbacks.models import Delivery, DeliveryAttempt, DeliveryStatu
 from executions.callbacks.sender import Answer
 from executions.callbacks.tasks import deliver
 from executions.models import Execution, Mode, Outcome, Status
+from executions.representation import detail
 from executions.verdict import Verdict
 from runtimes.models import Runtime
 from sandbox_platform.keeper import build_keeper
@@ -136,17 +142,102 @@ def test_a_delivery_that_is_not_due_waits(ended: Callable[..., Delivery]) -> Non
 def test_clients_take_turns(ended: Callable[..., Delivery]) -> None:
     busy, _ = Client.objects.create_with_token("busy")
     other, _ = Client.objects.create_with_token("other")
-    for _ in range(deliveries.QUEUE_LENGTH + 5):
-        ended(client=busy)
+    for number in range(deliveries.QUEUE_LENGTH + 5):
+        ended(client=busy, callback_url=f"https://host{number}.example.com/")
     last = ended(client=other)
-    assert deliveries.enqueue_due() == deliveries.QUEUE_LENGTH
+    assert deliveries.enqueue_due() == deliveries.PER_CLIENT + 1
     assert (last.pk, 0) in queued()
 
 
 def test_the_queue_stays_short(ended: Callable[..., Delivery]) -> None:
-    for _ in range(deliveries.QUEUE_LENGTH + 5):
-        ended()
+    for number in range(deliveries.QUEUE_LENGTH + 5):
+        client = Client.objects.create(name=f"client {number}")
+        ended(client=client, callback_url=f"https://host{number}.example.com/")
     assert [deliveries.enqueue_due(), deliveries.enqueue_due()] == [deliveries.QUEUE_LENGTH, 0]
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://Example.COM/hook", "example.com"),
+        ("http://example.com.:8080/a:b", "example.com"),
+        ("http://127.0.0.1?a=b", "127.0.0.1"),
+        ("https://[2a00::1]:444/", "[2a00::1]"),
+    ],
+)
+def test_the_host_is_known_without_port_and_path(ended: Callable[..., Delivery], url: str, host: str) -> None:
+    assert ended(callback_url=url).host == host
+
+
+def test_few_are_in_flight_to_one_host(ended: Callable[..., Delivery], settings: Settings) -> None:
+    settings.SANDBOX_CALLBACK_PER_HOST = 2
+    for number in range(5):
+        ended(client=Client.objects.create(name=f"client {number}"))
+    assert [deliveries.enqueue_due(), deliveries.enqueue_due()] == [2, 0]
+    first = Delivery.objects.get(pk=queued()[0][0])
+    attempt(first, REFUSED)
+    assert deliveries.enqueue_due() == 1
+
+
+def test_what_is_lost_in_flight_makes_room_again(ended: Callable[..., Delivery], settings: Settings) -> None:
+    settings.SANDBOX_CALLBACK_PER_HOST = 1
+    ended()
+    ended()
+    deliveries.enqueue_due()
+    long_ago = timezone.now() - deliveries.LEASE - timedelta(seconds=1)
+    Delivery.objects.exclude(in_flight_since=None).update(in_flight_since=long_ago, next_attempt_at=timezone.now())
+    assert deliveries.enqueue_due() == 1
+
+
+@pytest.mark.parametrize("bound", ["to this host", "of this client"])
+def test_what_is_pending_beyond_the_bound_is_given_up(
+    ended: Callable[..., Delivery], settings: Settings, bound: str
+) -> None:
+    settings.SANDBOX_CALLBACK_PENDING = 3
+    client = Client.objects.create(name="busy")
+    for number in range(5):
+        fields = {"callback_url": f"https://host{number}.example.com/", "client": client}
+        ended(**fields if bound == "of this client" else {})
+    spared = ended(callback_url="https://other.example.com/", client=Client.objects.create(name="other"))
+    assert deliveries.give_up_excess() == 2
+    newest = Delivery.objects.exclude(pk=spared.pk).order_by("-id")[:2]
+    reason = f"Given up: more than 3 callbacks {bound} were pending (SANDBOX_CALLBACK_PENDING)."
+    assert [(each.status, each.last_error) for each in newest] == [("given_up", reason)] * 2
+    assert Delivery.objects.filter(status="pending").count() == 4
+    assert deliveries.give_up_excess() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("loopback_allowed")
+def test_a_host_that_never_answers_does_not_delay_another_one(
+    ended: Callable[..., Delivery], receiver: Receiver
+) -> None:
+    client = Client.objects.create(name="busy")
+    with socket.create_server(("127.0.0.2", 0), backlog=64) as silent:
+        url = f"http://127.0.0.2:{silent.getsockname()[1]}/"
+        for _ in range(200):
+            ended(client=client, callback_url=url)
+        ended(client=client, callback_url=receiver.url)
+        deliveries.enqueue_due()
+        with ThreadPoolExecutor(cluster_size()) as cluster:
+            started = [cluster.submit(_deliver_and_close, *arguments) for arguments in queued()]
+            wait(started, return_when=FIRST_COMPLETED, timeout=60)
+            # All of them are still waiting for the silent host.
+            assert DeliveryAttempt.objects.exclude(status_code=204).count() == 0
+            assert len(receiver.received) == 1
+            silent.close()  # resets the connections, and the others end
+    assert len(started) == 3
+
+
+def cluster_size() -> int:
+    return int(settings.Q_CLUSTER["ALT_CLUSTERS"]["callbacks"]["workers"])
+
+
+def _deliver_and_close(delivery_id: int, attempt_count: int) -> None:
+    try:
+        deliver(delivery_id, attempt_count)
+    finally:
+        connection.close()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -269,3 +360,28 @@ def test_who_is_done_queues_the_next(ended: Callable[..., Delivery], receiver: R
 
 def test_a_delivery_that_is_gone_is_no_error(db: None) -> None:
     deliver(1, 0)
+
+
+# --- What its execution says ---
+
+
+def test_the_execution_tells_how_far_its_callback_is(ended: Callable[..., Delivery]) -> None:
+    delivery = attempt(ended(), REFUSED)
+    told = detail(delivery.execution, None)["callback"]
+    assert (told["status"], told["attempts"], told["status_code"]) == ("pending", 1, 500)
+    Delivery.objects.update(status="given_up", next_attempt_at=None, finished_at=timezone.now(), last_error="Why.")
+    told = detail(delivery.execution, None)["callback"]
+    assert (told["status"], told["error"], told["next_attempt_at"]) == ("given_up", "Why.", None)
+
+
+def test_the_page_of_the_execution_tells_why_a_callback_was_given_up(
+    ended: Callable[..., Delivery], browser: Browser
+) -> None:
+    delivery = ended()
+    Delivery.objects.update(status="given_up", next_attempt_at=None, finished_at=timezone.now(), last_error="Why.")
+    page = browser.get(f"/admin/executions/execution/{delivery.execution_id}/change/", follow=True)
+    assert "(given up: Why.)" in page.content.decode()
+
+
+def test_an_execution_without_a_callback_tells_none(make_execution: MakeExecution) -> None:
+    assert detail(make_execution(), None)["callback"] is None

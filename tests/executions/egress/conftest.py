@@ -31,6 +31,7 @@ INSIDE = {
     "relay6.inside.test": "64:ff9b::a01:203",
 }
 MOST = 100  # requests of one run
+MOST_MIB = 8  # of one run's bytes
 SERVER = """
 import http.server, json, os, ssl, threading
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -160,6 +161,7 @@ def world(folder: Path, **more: str) -> Iterator[World]:
         SANDBOX_TIMEOUT="20s",
         SANDBOX_WORKERS="2",
         SANDBOX_EGRESS_REQUESTS=str(MOST),
+        SANDBOX_EGRESS_BYTES=f"{MOST_MIB}m",
         SANDBOX_EGRESS_DIR=str(folder / "doors"),
         SANDBOX_EGRESS_PROXY=listen,
         SANDBOX_EGRESS_LISTEN=gateway,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.executions.egress.conftest import ALLOWED, INSIDE, MOST, OTHER, SUB, World, told
+from tests.executions.egress.conftest import ALLOWED, INSIDE, MOST, MOST_MIB, OTHER, SUB, World, told
 from tests.live import eventually
 
 pytestmark = pytest.mark.needs_docker
@@ -334,8 +334,33 @@ def test_the_execution_counts_its_requests_and_keeps_the_rules(egress: World) ->
     ran = egress.call(FETCH["python"], argv=[f"http://{ALLOWED}/", f"http://{OTHER}/"])
     egress.requests_of(ran)
     row = egress.get(ran["id"])
-    assert (row["network"], row["egress"]) == ("egress", {"requests": 2, "refused": 1})
+    counts = {name: row["egress"][name] for name in ("requests", "refused", "cut")}
+    assert (row["network"], counts) == ("egress", {"requests": 2, "refused": 1, "cut": 0})
     assert {"domain": ALLOWED, "runtime": None, "client": None} in row["egress_rules"]
+
+
+def test_a_program_that_sends_too_much_is_cut_and_refused(egress: World) -> None:
+    code = f"""
+import urllib.error, urllib.request
+def post(mib):
+    try:
+        return urllib.request.urlopen("http://{ALLOWED}/", b"x" * mib * 2**20, timeout=10).status
+    except urllib.error.HTTPError as e:
+        return e.code
+    except OSError:
+        return "cut"
+print(json.dumps([post(1), post({2 * MOST_MIB}), post(0)]))
+"""
+    ran = egress.call("import json\n" + code)
+    requests = egress.requests_of(ran)
+    assert json.loads(ran["stdout"]) == [200, "cut", 403]
+    assert [(row["allowed"], row["cut"], row["reason"]) for row in requests] == [
+        (True, False, ""), (True, True, ""), (False, False, "bytes"),
+    ]  # fmt: skip
+    assert requests[1]["bytes_sent"] <= MOST_MIB * 2**20
+    counts = egress.get(ran["id"])["egress"]
+    assert (counts["cut"], counts["refused"]) == (1, 1)
+    assert counts["bytes_sent"] >= 2**20
 
 
 def test_a_program_in_a_loop_is_stopped(egress: World) -> None:

@@ -8,7 +8,7 @@ from django.conf import settings
 from clients.models import Client
 from clients.network import network_of
 from executions.egress.models import EgressRequest, EgressRule, Refusal
-from executions.egress.policy import CompletedRequest, ProxyRequest, complete, decide, settle
+from executions.egress.policy import CompletedRequest, ProxyRequest, bytes_of, complete, decide, settle
 from executions.models import Execution, Status
 from runtimes.models import Network, Runtime
 
@@ -188,6 +188,29 @@ def test_what_was_refused_before_anybody_was_asked_gets_a_row(
     complete(replace(ended, request_id=None, denied=True, reason=reason, status=400))
     row = EgressRequest.objects.latest("id")
     assert (row.allowed, row.reason, row.status) == (False, recorded, 400)
+
+
+def test_who_has_spent_its_bytes_is_refused(execution: Execution, rule: EgressRule) -> None:
+    row = decide(ProxyRequest.of(execution.pk, "CONNECT", HOST, "443"), spent=True)
+    assert row and (row.allowed, row.reason) == (False, Refusal.BYTES)
+
+
+def test_request_that_the_byte_limit_ended_says_so(ended: CompletedRequest) -> None:
+    complete(ended, spent=True)
+    row = EgressRequest.objects.get()
+    assert (row.allowed, row.cut) == (True, True)
+
+
+def test_refused_request_was_not_cut(ended: CompletedRequest) -> None:
+    complete(replace(ended, denied=True, reason="address"), spent=True)
+    assert EgressRequest.objects.get().cut is False
+
+
+def test_bytes_of_a_run_are_those_of_its_ended_requests(ended: CompletedRequest) -> None:
+    execution_id = ended.request.execution_id
+    assert bytes_of(execution_id) == 0
+    complete(ended)
+    assert bytes_of(execution_id) == (ended.bytes_sent or 0) + (ended.bytes_received or 0) > 0
 
 
 def test_nobody_s_end_is_not_recorded(ended: CompletedRequest) -> None:

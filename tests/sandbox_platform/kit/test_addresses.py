@@ -204,3 +204,16 @@ def test_loopback_under_other_names_is_refused(host: str) -> None:
 def test_a_label_too_long_for_dns_is_refused() -> None:
     with pytest.raises(Refused):
         resolve(Target.parse(f"http://{'a' * 64}.example/"))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://a.example/hook", "https://a.example/hook"),
+        ("https://a.example/hook?key=s3cret&x=1", "https://a.example/hook?key=…&x=…"),
+        ("https://a.example/?s3cret", "https://a.example/?…"),
+        ("https://a.example/?a=s3cret=x&&b=", "https://a.example/?a=…&&b=…"),
+    ],
+)
+def test_shown_url_has_names_without_values(url: str, shown: str) -> None:
+    assert addresses.without_values(url) == shown

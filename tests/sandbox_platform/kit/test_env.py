@@ -113,3 +113,15 @@ def test_secret_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KEY", raising=False)
     monkeypatch.delenv("KEY_FILE", raising=False)
     assert env.envsecret("KEY") == ""
+
+
+@pytest.mark.parametrize(("text", "size"), [("", 5 * 2**30), ("0", 0), ("3m", 3 * 2**20)])
+def test_quota_is_a_size_or_zero_for_none(monkeypatch: pytest.MonkeyPatch, text: str, size: int) -> None:
+    monkeypatch.setenv("A_QUOTA", text)
+    assert env.envquota("A_QUOTA", "5g") == size
+
+
+def test_quota_without_a_unit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_QUOTA", "5")
+    with pytest.raises(ImproperlyConfigured, match="A_QUOTA: .* write 256m or 1g"):
+        env.envquota("A_QUOTA", "5g")
