@@ -6,6 +6,7 @@ class AuditConfig(AppConfig):
     verbose_name = "Audit"
 
     def ready(self) -> None:
+        from audit import heads  # noqa: F401 -- declares its task
         from audit.models import PurgeRecord, RetentionPolicy
         from executions import sources as executions
         from redaction import policies

@@ -1,3 +1,4 @@
+import importlib
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator
@@ -25,6 +26,9 @@ from sandbox_platform.kit.env import envsecret
 from scripts import embedded_postgres
 from tests import database, scheduling
 from tests.live import Platform
+
+# The pages of the admin, which tests look for in its registry.
+importlib.import_module("sandbox_platform.urls")
 
 Visitor = Callable[[str], Browser]
 TOKEN = "the-token-of-the-test-client"
