@@ -1,7 +1,7 @@
 """How the tests are spread over worker processes: a file at a time, and all that share one platform on one worker.
 
-Files that start sandboxes come first, the unit of the shared platform before all others: it takes longest, and what
-needs no Docker fills the gaps at the end.
+Files that start sandboxes come first, the unit of the shared platform before all others: it takes longest. What needs
+no Docker fills the gaps at the end, the files that start processes before the others.
 """
 
 import contextlib
@@ -22,6 +22,7 @@ SHARED = "shared platform"  # the unit of all files whose tests use the fixture 
 MARKS = ("needs_docker", "needs_stack")
 FIXTURE = re.compile(r"[( ]platform(: Platform)?[,)]|\bopen_page: Open\b")
 OF_ITS_OWN = re.compile(r"\bPlatform\(")
+PROCESSES = re.compile(r"\bsubprocess\.")
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -44,7 +45,11 @@ def unit(nodeid: str) -> str:
 
 
 def rank(file_or_unit: str) -> int:
-    return 0 if file_or_unit == SHARED else 1 if is_live(file_or_unit) else 2
+    if file_or_unit == SHARED:
+        return 0
+    if is_live(file_or_unit):
+        return 1
+    return 2 if PROCESSES.search(text_of(file_or_unit)) else 3
 
 
 class ByUnit(LoadScopeScheduling):
