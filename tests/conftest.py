@@ -173,7 +173,7 @@ def make_execution(python_runtime: Runtime) -> Callable[..., Execution]:
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """One running platform for all live tests; whoever breaks it starts one of their own."""
+    """One running platform for a process's live tests; whoever breaks it starts one of their own."""
     running = Platform(tmp_path_factory.mktemp("platform"), SANDBOX_TIMEOUT="20s")
     try:
         running.start()
