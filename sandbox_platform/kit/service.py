@@ -1,7 +1,5 @@
 """The commands that run as services, beside the web."""
 
-from collections.abc import Sequence
-
 from django.core.checks import Tags
 from django.core.management.base import BaseCommand
 
@@ -15,4 +13,4 @@ class ServiceCommand(BaseCommand):
     makes them before the services start.
     """
 
-    requires_system_checks: Sequence[str] = (Tags.security, SETTINGS)
+    requires_system_checks: list[str] | tuple[str, ...] = (Tags.security, SETTINGS)
