@@ -45,4 +45,4 @@ RUN python3 -m compileall -q . \
        python3 manage.py collectstatic --noinput
 USER platform
 EXPOSE 9385
-CMD ["gunicorn", "sandbox_platform.wsgi", "-c", "sandbox_platform/gunicorn.py"]
+CMD ["gunicorn", "sandbox_platform.wsgi", "-c", "sandbox_platform/gunicorn.py", "--preload"]

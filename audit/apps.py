@@ -6,7 +6,10 @@ class AuditConfig(AppConfig):
     verbose_name = "Audit"
 
     def ready(self) -> None:
-        from audit import disclosures
+        from audit import (
+            disclosures,
+            heads,  # noqa: F401 -- declares its task
+        )
         from audit.models import PurgeRecord, RetentionPolicy
         from executions import sources as executions
         from redaction import policies

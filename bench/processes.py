@@ -20,7 +20,7 @@ from scripts.embedded_postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
-    ["-m", "gunicorn", "sandbox_platform.wsgi", "-c", "sandbox_platform/gunicorn.py"],
+    ["-m", "gunicorn", "sandbox_platform.wsgi", "-c", "sandbox_platform/gunicorn.py", "--preload"],
     ["manage.py", "worker"],
     ["manage.py", "keeper"],
 )

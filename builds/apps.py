@@ -8,6 +8,7 @@ class BuildsConfig(AppConfig):
     verbose_name = "Builds"
 
     def ready(self) -> None:
+        from builds import services  # noqa: F401 -- declares its tasks
         from builds.models import RuntimeBuild
         from runtimes import sources
         from runtimes.signals import build_dropped

@@ -10,13 +10,11 @@ class ConsoleConfig(AppConfig):
     default = True
 
     def ready(self) -> None:
-        from console import announcements, checks, devices  # noqa: F401
+        from console import announcements, checks, devices, doctor  # noqa: F401
 
 
 class AdminConfig(SimpleAdminConfig):
+    """The admin without its pages, which the URLs load: half of a process's start, and only the web shows them."""
+
     default_site = "console.site.ConsoleSite"
     default = False
-
-    def ready(self) -> None:
-        super().ready()
-        self.module.autodiscover()  # type: ignore[union-attr]

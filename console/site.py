@@ -1,6 +1,9 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from django.apps import AppConfig
+from django.contrib import admin
+from django.core.checks import CheckMessage
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -26,6 +29,11 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
 
     index_title = "Dashboard"
     enable_nav_sidebar = True
+
+    def check(self, app_configs: Iterable[AppConfig] | None) -> list[CheckMessage]:
+        admin.autodiscover()  # the URLs may not have been loaded before
+        found: list[CheckMessage] = super().check(app_configs)
+        return found
 
     def extra_urls(self) -> list[URLPattern]:
         return [

@@ -6,6 +6,8 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
+from sandbox_platform.kit.service import SETTINGS
+
 SHORTEST_TOKEN = 16
 LONGEST_NODE_NAME = 100
 SMALLEST_MEMORY = 64 * 1024**2
@@ -54,7 +56,7 @@ def check_debug(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
     ]
 
 
-@register
+@register(SETTINGS)
 def check_queue(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
     queue: dict[str, Any] = settings.Q_CLUSTER
     longest = settings.LONGEST_RUN_S
@@ -79,7 +81,7 @@ def check_queue(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
     ]
 
 
-@register
+@register(SETTINGS)
 def check_seeds(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
     longest_ms = settings.LONGEST_RUN_S * 1000
     rules = (
@@ -116,7 +118,7 @@ def check_seeds(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
     ]
 
 
-@register
+@register(SETTINGS)
 def check_manifests(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
     from runtimes.manifests import ManifestError, load_all
 

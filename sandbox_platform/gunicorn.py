@@ -1,6 +1,7 @@
 """Settings of the web server. A request that waits for its execution occupies a sleeping thread, hence many threads."""
 
 import os
+from typing import Any
 
 bind = f"{os.environ.get('SANDBOX_LISTEN', '0.0.0.0')}:{os.environ.get('SANDBOX_LISTEN_PORT', '9385')}"  # noqa: S104
 workers = 2
@@ -22,6 +23,12 @@ limit_request_line = 8190
 # gunicorn's heartbeat file needs a writable place: the root file system is read-only.
 worker_tmp_dir = "/dev/shm"  # noqa: S108
 control_socket_disable = True
+
+
+def when_ready(server: Any) -> None:
+    # With --preload: what the processes share is loaded once, and they are forked with it.
+    if server.cfg.preload_app:
+        post_worker_init(None)
 
 
 def post_worker_init(worker: object) -> None:

@@ -10,6 +10,9 @@ from api.ragflow.views import RunView, healthz, readyz, run_with_slash
 from api.v1.problems import not_found
 from sandbox_platform.redoc import redoc_script
 
+# Here rather than at the start of every process: see console/apps.py.
+admin.autodiscover()
+
 handler404 = "api.ragflow.views.not_found"
 
 OPEN: dict[str, list[Any]] = {"authentication_classes": [], "permission_classes": []}

@@ -1,3 +1,4 @@
+import importlib
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator
@@ -25,6 +26,9 @@ from sandbox_platform.kit.env import envsecret
 from scripts import embedded_postgres
 from tests import database, scheduling
 from tests.live import Platform
+
+# The pages of the admin, which tests look for in its registry.
+importlib.import_module("sandbox_platform.urls")
 
 Visitor = Callable[[str], Browser]
 TOKEN = "the-token-of-the-test-client"
@@ -169,7 +173,7 @@ def make_execution(python_runtime: Runtime) -> Callable[..., Execution]:
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """One running platform for all live tests; whoever breaks it starts one of their own."""
+    """One running platform for a process's live tests; whoever breaks it starts one of their own."""
     running = Platform(tmp_path_factory.mktemp("platform"), SANDBOX_TIMEOUT="20s")
     try:
         running.start()

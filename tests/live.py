@@ -36,7 +36,7 @@ TOKEN = "live-test-token-0123456789abcdef"
 ROLE_PASSWORD = "of-every-role-in-tests"
 READY_S = 180
 COMMANDS = {
-    "web": ["-m", "gunicorn", "sandbox_platform.wsgi", "-c", "sandbox_platform/gunicorn.py"],
+    "web": ["-m", "gunicorn", "sandbox_platform.wsgi", "-c", "sandbox_platform/gunicorn.py", "--preload"],
     "worker": ["manage.py", "worker"],
     "keeper": ["manage.py", "keeper"],
     "callbacks": ["manage.py", "callbacks"],

@@ -1,7 +1,7 @@
-"""How the tests are spread over worker processes: a file at a time, and all that share one platform on one worker.
+"""How the tests are spread over worker processes: a file at a time, and those that share a platform on one worker.
 
-Files that start sandboxes come first, the unit of the shared platform before all others: it takes longest, and what
-needs no Docker fills the gaps at the end.
+Files that start sandboxes come first, the units of shared platforms before all others: they take longest. What needs
+no Docker fills the gaps at the end, the files that start processes before the others.
 """
 
 import contextlib
@@ -18,10 +18,14 @@ from tests import database
 
 FIGURE = "figure"  # a property that a test records: a line of the report at the end
 SLOWEST = 10  # files in that report
-SHARED = "shared platform"  # the unit of all files whose tests use the fixture `platform`
+# The units of all files whose tests use the fixture `platform`: those in a browser, and the others. Both in one would
+# take longer than all the rest.
+SHARED = "shared platform"
+SHARED_IN_BROWSER = "shared platform, in a browser"
 MARKS = ("needs_docker", "needs_stack")
 FIXTURE = re.compile(r"[( ]platform(: Platform)?[,)]|\bopen_page: Open\b")
 OF_ITS_OWN = re.compile(r"\bPlatform\(")
+PROCESSES = re.compile(r"\bsubprocess\.")
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -40,11 +44,17 @@ def is_live(file: str) -> bool:
 def unit(nodeid: str) -> str:
     file = nodeid.split("::")[0]
     shares = is_live(file) and FIXTURE.search(text_of(file)) and not OF_ITS_OWN.search(text_of(file))
-    return SHARED if shares else file
+    if not shares:
+        return file
+    return SHARED_IN_BROWSER if file.startswith("tests/browser/") else SHARED
 
 
 def rank(file_or_unit: str) -> int:
-    return 0 if file_or_unit == SHARED else 1 if is_live(file_or_unit) else 2
+    if file_or_unit in (SHARED, SHARED_IN_BROWSER):
+        return 0
+    if is_live(file_or_unit):
+        return 1
+    return 2 if PROCESSES.search(text_of(file_or_unit)) else 3
 
 
 class ByUnit(LoadScopeScheduling):

@@ -7,6 +7,7 @@ class CallbacksConfig(AppConfig):
     verbose_name = "Callbacks"
 
     def ready(self) -> None:
+        # This declares its task, too.
         from executions.callbacks import deliveries
         from executions.sources import callback_of
 

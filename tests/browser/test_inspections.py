@@ -1,13 +1,16 @@
 """What a profile does is seen before it is put into use: by a probe, a dry run, and by what programs call."""
 
 import re
+from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
+from psycopg.types.json import Jsonb
 
 from scripts.chromium import PHONE
 from tests.browser.conftest import Open, violations
 from tests.browser.test_operations import submit
+from tests.inspections.conftest import FEW
 from tests.live import Platform
 
 pytestmark = pytest.mark.needs_docker
@@ -15,6 +18,17 @@ pytestmark = pytest.mark.needs_docker
 NO_MKDIR = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]}
 MAKES_A_FOLDER = "import os\nos.mkdir('made')\nprint('made it')"
 DONE_MS = 240_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_programs(platform: Platform) -> Iterator[None]:
+    """Each smoke program costs a sandbox for each inspection."""
+    (before,) = platform.sql("SELECT smoke FROM runtimes_runtime WHERE slug = 'python'")
+    few = [program for program in before["smoke"] if program["name"] in FEW]
+    change = "UPDATE runtimes_runtime SET smoke = %s WHERE slug = 'python'"
+    platform.sql(change, Jsonb(few))
+    yield
+    platform.sql(change, Jsonb(before["smoke"]))
 
 
 @pytest.fixture

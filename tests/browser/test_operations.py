@@ -9,7 +9,7 @@ import requests
 from playwright.sync_api import Page, expect
 
 from scripts.chromium import PHONE
-from tests.browser.conftest import PASSWORD, Open, violations
+from tests.browser.conftest import Open, person, violations
 from tests.live import TOKEN, Platform, eventually
 
 pytestmark = pytest.mark.needs_docker
@@ -23,16 +23,6 @@ def submit(platform: Platform, **wanted: Any) -> str:
     answer = requests.post(f"{platform.url}/api/v1/executions", json=body, headers=HEADERS, timeout=60)
     assert answer.status_code in (201, 202), answer.text
     return str(answer.json()["id"])
-
-
-def person(platform: Platform, name: str, role: str) -> str:
-    script = (
-        "from django.contrib.auth.models import Group, User; user, _ = User.objects.get_or_create(username="
-        f"{name!r}, is_staff=True); user.set_password({PASSWORD!r}); user.save(); "
-        f"user.groups.add(Group.objects.get(name={role!r}))"
-    )
-    platform.manage("shell", "-c", script)
-    return name
 
 
 def fits_a_phone(page: Page) -> None:

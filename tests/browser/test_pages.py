@@ -3,8 +3,8 @@
 import pytest
 from playwright.sync_api import Page
 
-from scripts.chromium import DESKTOP, PHONE
-from tests.browser.conftest import Open, violations
+from scripts.chromium import DESKTOP, PHONE, log_in
+from tests.browser.conftest import PASSWORD, Open, violations
 from tests.live import Platform
 
 pytestmark = pytest.mark.needs_docker
@@ -62,7 +62,9 @@ def addresses(page: Page, platform: Platform) -> list[str]:
 @pytest.mark.parametrize("size, scheme", [(DESKTOP, "light"), (PHONE, "dark")])
 def test_pages(open_page: Open, platform: Platform, size: tuple[int, int], scheme: str) -> None:
     platform.run(PROGRAM)
-    page = open_page(size=size, scheme=scheme)
+    page = open_page(user="", size=size, scheme=scheme)
+    # In earnest: of logins, too, there is a list.
+    log_in(page, platform.url, "admin", PASSWORD)
     wrong = []
     visited = addresses(page, platform)
     assert len(visited) > 30

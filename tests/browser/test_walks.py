@@ -10,7 +10,7 @@ import pytest
 import requests
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import PASSWORD, Open, write_program
+from tests.browser.conftest import Open, person, write_program
 from tests.live import TOKEN, Platform, eventually
 
 pytestmark = pytest.mark.needs_docker
@@ -191,13 +191,8 @@ def test_change_of_a_runtime_is_in_the_trail(admin: Page, platform: Platform) ->
 
 
 def test_auditor_looks_and_changes_nothing(open_page: Open, platform: Platform) -> None:
-    script = (
-        "from django.contrib.auth.models import Group, User; user = User.objects.create_user("
-        f"'ann', password={PASSWORD!r}, is_staff=True); user.groups.add(Group.objects.get(name='auditor'))"
-    )
-    platform.manage("shell", "-c", script)
     platform.run("def main(): return 1")
-    page = open_page(user="ann")
+    page = open_page(user=person(platform, "ann", "auditor"))
     expect(page.get_by_role("link", name="Audit trail")).to_be_visible()
     expect(page.get_by_role("link", name="Playground")).to_have_count(0)
     last_execution(page, platform)

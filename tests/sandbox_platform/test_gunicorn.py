@@ -20,6 +20,24 @@ def test_what_is_loaded_before_the_first_request_is_not_collected_again() -> Non
     subprocess.run([sys.executable, "-c", FREEZES], env=environment, check=True)
 
 
+# `make dev` starts without --preload, because its processes have to load changed code.
+PRELOADS = """
+import sys, django
+from types import SimpleNamespace
+django.setup()
+from sandbox_platform.gunicorn import when_ready
+when_ready(SimpleNamespace(cfg=SimpleNamespace(preload_app=False)))
+assert "sandbox_platform.urls" not in sys.modules
+when_ready(SimpleNamespace(cfg=SimpleNamespace(preload_app=True)))
+assert "sandbox_platform.urls" in sys.modules
+"""
+
+
+def test_what_the_processes_share_is_loaded_before_they_are_forked() -> None:
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "sandbox_platform.settings"}
+    subprocess.run([sys.executable, "-c", PRELOADS], env=environment, check=True)
+
+
 STATEMENT = """
 import django
 django.setup()

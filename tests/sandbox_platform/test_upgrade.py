@@ -27,6 +27,7 @@ from sandbox_platform.kit import tasks
 from sandbox_platform.kit.locks import Lock, node_key
 from sandbox_platform.upgrade import LAST, MOVED, TASKS
 from scripts.embedded_postgres import EmbeddedPostgres
+from tests import database
 from tests.live import ROOT
 
 DUMP = Path(__file__).with_name("data") / "database-0.1.sql.gz"
@@ -290,7 +291,16 @@ def _comparable(line: str) -> str:
     return "" if line.startswith(("--", "\\")) or "DISABLE TRIGGER" in line else line.strip().rstrip(",")
 
 
-def test_the_schema_is_that_of_a_new_database(upgraded: Database, database_url: str) -> None:
-    new, old = schema(database_url), schema(upgraded.server.url)
-    assert [one for one in old if one not in new] == []
-    assert [one for one in new if one not in old] == []
+@pytest.fixture
+def new(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    """Not that of this process: other files' tests give it roles."""
+    server = database.migrated(tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+def test_the_schema_is_that_of_a_new_database(upgraded: Database, new: EmbeddedPostgres) -> None:
+    wanted, got = schema(new.url), schema(upgraded.server.url)
+    assert [one for one in got if one not in wanted] == []
+    assert [one for one in wanted if one not in got] == []

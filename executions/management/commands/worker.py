@@ -1,12 +1,11 @@
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from executions.worker import warm_up
 from sandbox_platform.kit import cluster
+from sandbox_platform.kit.service import ServiceCommand
 
 
-class Command(BaseCommand):
+class Command(ServiceCommand):
     help = "Run executions in a django-q2 cluster of worker processes. Runs until stopped."
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -1,14 +1,13 @@
 import signal
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from sandbox_platform.keeper import build_keeper
 from sandbox_platform.kit import garbage
+from sandbox_platform.kit.service import ServiceCommand
 from sandboxes.engines import get_engine
 
 
-class Command(BaseCommand):
+class Command(ServiceCommand):
     help = "Maintain this node's pool of warm sandboxes and run the periodic jobs. Runs until it is signalled."
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -42,7 +42,7 @@ def test_21_what_ends_after_main_still_counts(platform):
     assert platform.run(code, "nodejs")["stdout"] == "late\n"
 
 
-def test_21_result_before_a_block_of_the_event_loop_is_kept(platform):
+def test_21_result_before_a_block_of_the_event_loop_is_kept(platform, short_runs):
     code = "function main() { setTimeout(() => { for (;;); }, 0); return 1; }"
     assert platform.run(code, "nodejs")["result"]["value"] == 1
 

@@ -13,7 +13,7 @@ from tests.live import TOKEN, Platform
 pytestmark = pytest.mark.needs_docker
 
 LINES = 40
-COUNTS = f"import time\nfor i in range({LINES}):\n    print(i, flush=True)\n    time.sleep(0.25)"
+COUNTS = f"import time\nfor i in range({LINES}):\n    print(i, flush=True)\n    time.sleep(0.1)"
 EXPECTED = "".join(f"{i}\n" for i in range(LINES))
 AWAY_S = 13  # longer than the web process waits for a connection; the program ends meanwhile
 ENOUGH = 5  # events, and it is in the midst of it

@@ -3,13 +3,13 @@ import sys
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
 from django_q.conf import Conf
 
 from sandbox_platform.kit import cluster
+from sandbox_platform.kit.service import ServiceCommand
 
 
-class Command(BaseCommand):
+class Command(ServiceCommand):
     help = "Deliver callbacks, in a django-q2 cluster of its own without access to Docker. Runs until stopped."
 
     def handle(self, *args: Any, **options: Any) -> None:

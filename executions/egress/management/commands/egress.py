@@ -3,12 +3,11 @@ import contextlib
 import signal
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from executions.egress.gateway import Gateway
+from sandbox_platform.kit.service import ServiceCommand
 
 
-class Command(BaseCommand):
+class Command(ServiceCommand):
     help = "Run the egress gateway, which listens on the doors of this node's sandboxes. Runs until stopped."
 
     def handle(self, *args: Any, **options: Any) -> None:
