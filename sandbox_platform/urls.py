@@ -11,6 +11,7 @@ from api.v1.problems import not_found
 from sandbox_platform.redoc import redoc_script
 
 handler404 = "api.ragflow.views.not_found"
+handler500 = "api.failures.failed"
 
 OPEN: dict[str, list[Any]] = {"authentication_classes": [], "permission_classes": []}
 # Swagger UI and Redoc both need inline styles, and Redoc's search runs in a worker created from a blob. Their
