@@ -56,7 +56,8 @@ PRIVILEGES: dict[Service, Grants] = {
         "inspections.Inspection": "insert update delete",
         "redaction.RedactionPattern": "insert update delete",
         "runtimes.Runtime": "insert update delete",
-        "sandboxes.Sandbox": "update",
+        # Worker and keeper end the container that a row names: the web may not name another one.
+        "sandboxes.Sandbox": "update(state)",
         "seccomp_profiles.SeccompActivation": "insert",
         "seccomp_profiles.SeccompProfile": "insert update delete",
         "seccomp_profiles.SeccompRevision": "insert",

@@ -25,6 +25,7 @@ from runtimes.models import Network, Runtime
 from sandbox_platform import privileges, roles
 from sandbox_platform.kit import tasks
 from sandbox_platform.kit.services import Service
+from sandboxes.models import Sandbox, SandboxState
 from seccomp_profiles.models import SeccompProfile
 
 MakeExecution = Callable[..., Execution]
@@ -153,6 +154,12 @@ def test_only_the_web_has_people_and_clients(service: Service, statement: str) -
 )
 def test_callbacks_and_egress_have_no_other_tables(service: Service, statement: str) -> None:
     assert "permission denied" in attempt(service, statement)
+
+
+def test_the_web_turns_no_sandbox_into_another_container() -> None:
+    assert "permission denied" in attempt(Service.WEB, "UPDATE executions_sandbox SET container_id = 'postgres'")
+    with acting_as(Service.WEB):
+        Sandbox.objects.filter(state=SandboxState.READY).update(state=SandboxState.USED)
 
 
 @pytest.mark.parametrize("column", ["code", "stdin", "stdout", "result", "arguments", "*"])
