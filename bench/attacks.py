@@ -175,9 +175,8 @@ def main() -> int:
             platform.start("python")
             add_clients(platform)
             print(f"{os.cpu_count()} cores, load before {load()}, memory limit {web_limit() >> 20} MiB\n")
-            print(
-                "| attack | size | other client: p50 | max | /healthz: max | memory of the web |\n|---|--:|--:|--:|--:|--:|"
-            )
+            print("| attack | size | other client: p50 | max | /healthz: max | memory of the web |")
+            print("|---|--:|--:|--:|--:|--:|")
             for name, count in FULL.items():
                 if options.only in (None, name):
                     figures = measure(platform, name, count, options.tries)

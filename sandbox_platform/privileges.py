@@ -117,16 +117,19 @@ PRIVILEGES: dict[Service, Grants] = {
         "runtimes.Runtime": "",
     },
     Service.EGRESS: {
-        "clients.Client": "",
         "egress.EgressRequest": "insert update",
         "egress.EgressRule": "",
-        "runtimes.Runtime": "",
         "sandboxes.Sandbox": "",
     },
 }
 # Of these tables a service sees some columns only.
 COLUMNS: dict[Service, dict[str, tuple[str, ...]]] = {
-    Service.EGRESS: {"executions.Execution": ("id", "status", "network", "runtime_id", "client_id")},
+    Service.EGRESS: {
+        "clients.Client": ("id", "network"),
+        "executions.Execution": ("id", "status", "network", "runtime_id", "client_id"),
+        # Not its environment, which may hold credentials.
+        "runtimes.Runtime": ("id", "network"),
+    },
 }
 # Services that may read every table, but these.
 READS_ALL_BUT: dict[Service, tuple[str, ...]] = {
