@@ -167,7 +167,9 @@ def test_egress_sees_no_program(column: str) -> None:
     assert "permission denied" in attempt(Service.EGRESS, f"SELECT {column} FROM executions_execution")
 
 
-@pytest.mark.parametrize("statement", ["SELECT environment FROM runtimes_runtime", "SELECT * FROM executions_client"])
+@pytest.mark.parametrize(
+    "statement", ["SELECT environment FROM runtimes_runtime", "SELECT * FROM executions_client"]
+)
 def test_egress_sees_no_credentials(statement: str) -> None:
     assert "permission denied" in attempt(Service.EGRESS, statement)
 
