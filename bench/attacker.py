@@ -18,7 +18,7 @@ REST_S = 0.5  # between looks at the connections; closed ones are opened again
 PIECE = b"x" * 65536
 UPLOAD_BYTES = 200_000_000
 LARGEST_PROGRAM = 1_000_000  # of SANDBOX_MAX_PROGRAM
-ROWS = 100
+ROWS = 40
 
 port, token = 0, ""
 
@@ -136,9 +136,10 @@ def lists(count: int) -> None:
 
 def page(count: int) -> None:
     """Read a page of the largest programs."""
-    one = {"runtime": "python", "code": "#" + "x" * (LARGEST_PROGRAM - 1)}
-    for _ in range(ROWS // 20):
-        answer(request("POST", "/api/v1/batches", json.dumps({"executions": [one] * 20}).encode()))
+    # Programs that the code policy refuses: what is measured is not their runs.
+    program = b"import os\n#".ljust(LARGEST_PROGRAM, b"x")
+    for _ in range(ROWS):
+        answer(request("POST", "/run", run_body(program)))
     repeat(count, lambda: answer(request("GET", f"/api/v1/executions?fields=id,code&limit={ROWS}")))
 
 

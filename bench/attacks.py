@@ -1,4 +1,4 @@
-"""Attack a platform and measure another client meanwhile: `python -m bench.attacks`, or `make load`.
+"""Attack a platform and measure another client meanwhile: `python -m bench.attacks`.
 
 It needs Docker and the image of Python, and starts a platform of its own as plain processes. One caller attacks, over
 loopback, in each of the ways of bench.attacker. Meanwhile another client's POST /run and the health check are timed,

@@ -55,7 +55,9 @@ def _check_newest(path: Path, last: Seal | None, newest: int | None) -> Iterator
     if last is None or (newest and newest >= last.sequence):
         return
     if newest is None:
-        yield Finding(str(path), "", "holds no head of a seal: heads do not leave the machine, or were removed", last)
+        yield Finding(
+            str(path), "", "holds no head of a seal: heads do not leave the machine, or were removed", last
+        )
         return
     left = Seal.objects.filter(sequence=newest).first()
     if left and last.created_at - left.created_at > LATE:

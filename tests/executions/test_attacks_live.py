@@ -1,7 +1,7 @@
 """One caller tries to stop the platform; meanwhile another one's POST /run and /healthz are answered within a second.
 
-The attacks are those of `make load`, in a small form: each web process has eight threads here. The best of a few tries
-counts, because others use the machine, too.
+The attacks are those of `python -m bench.attacks`, in a small form: each web process has eight threads here. The best
+of a few tries counts, because others use the machine, too.
 """
 
 import socket
