@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import uuid_utils.compat
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from clients.admission import admit, check_runtime
@@ -81,10 +81,17 @@ class Request:
         return RunConfiguration.stored(self.pinned_to)
 
 
-def submit(request: Request, *, policy: str, admitted: bool = False) -> Execution:
+def submit(
+    request: Request,
+    *,
+    policy: str,
+    admitted: bool = False,
+    found: list[code_policy.Violation] | None = None,
+) -> Execution:
     """Store the execution and queue it, or store it as rejected. The row exists when this returns.
 
-    `admitted`: the caller has counted the execution against the quotas already, in the present transaction.
+    `admitted`: the caller has counted the execution against the quotas already, in the present transaction. `found`:
+    what `violations` returned before that, because a check may take long.
 
     Raises limits.LimitTooHigh, TooMany, and RuntimeNotAllowed, OverLimit and NeverFits of clients.admission. Then no
     row is stored.
@@ -130,7 +137,8 @@ def submit(request: Request, *, policy: str, admitted: bool = False) -> Executio
         message = f"Runtime disabled: {request.runtime.slug}. An administrator can enable it."
         return _reject(execution, request.files, Outcome.RUNTIME_DISABLED, message, admitted=admitted)
     if policy != CodePolicy.OFF:
-        found = _violations(request)
+        if found is None:
+            found = violations(request.code, request.runtime)
         execution.policy_violations = [
             {"rule": v.rule, "line": v.line, "message": db_text(v.message)} for v in found
         ]
@@ -145,9 +153,12 @@ def submit(request: Request, *, policy: str, admitted: bool = False) -> Executio
     return execution
 
 
-def _violations(request: Request) -> list[code_policy.Violation]:
+def violations(code: str, runtime: Runtime) -> list[code_policy.Violation]:
+    """Check the program against the code policy. Raises TooMany if too many large ones are being checked."""
+    if len(code) > code_policy.IN_PROCESS and not connection.in_atomic_block:
+        connection.close()  # return it to the pool: the check of a large program takes seconds, and may have to wait
     try:
-        return code_policy.check(request.code, request.runtime.slug, request.runtime.disabled_rules)
+        return code_policy.check(code, runtime.slug, runtime.disabled_rules)
     except code_policy.Busy as e:
         raise TooMany(
             "Too many large programs are being checked.",

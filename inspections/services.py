@@ -17,10 +17,10 @@ from clients.models import Client
 from clients.profiles import runtimes_under
 from executions.limits import effective_limits
 from executions.models import Execution
+from executions.services import violations
 from executions.sources import RefusedCalls
 from inspections import laboratory, studies
 from inspections.models import Inspection, InspectionKind, InspectionState, InspectionVerdict
-from runtimes import code_policy
 from runtimes.models import CodePolicy, Runtime
 from sandbox_platform.kit.errors import Conflicting, TooMany
 from sandbox_platform.kit.locks import Lock, node_key
@@ -127,9 +127,7 @@ def explain(execution: Execution, *, by: str, client: Client | None) -> Inspecti
             retry_after_s=RETRY_AFTER_S,
         )
     effective_limits(execution.runtime, client, execution.limits)
-    if execution.runtime.code_policy == CodePolicy.BLOCK and code_policy.check(
-        execution.code, execution.runtime.slug, execution.runtime.disabled_rules
-    ):
+    if execution.runtime.code_policy == CodePolicy.BLOCK and violations(execution.code, execution.runtime):
         raise Conflicting("The code policy rejects the program today.", remedy="Change the program.")
     return request(
         InspectionKind.TRACE, runtime=execution.runtime, execution_id=execution.pk, by=by, client=client

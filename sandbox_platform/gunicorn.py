@@ -1,6 +1,7 @@
 """Settings of the web server. A request that waits for its execution occupies a sleeping thread, hence many threads."""
 
 import os
+import sys
 from typing import Any
 
 bind = f"{os.environ.get('SANDBOX_LISTEN', '0.0.0.0')}:{os.environ.get('SANDBOX_LISTEN_PORT', '9385')}"  # noqa: S104
@@ -25,6 +26,11 @@ worker_tmp_dir = "/dev/shm"  # noqa: S108
 control_socket_disable = True
 
 
+# A thread that waits for the interpreter's lock gets it after this long at the latest, for each that computes. With
+# Python's 5 ms, as many computing threads as there are kept the event loop from the health check for seconds.
+SWITCH_S = 0.001
+
+
 def when_ready(server: Any) -> None:
     # With --preload: what the processes share is loaded once, and they are forked with it.
     if server.cfg.preload_app:
@@ -32,6 +38,7 @@ def when_ready(server: Any) -> None:
 
 
 def post_worker_init(worker: object) -> None:
+    sys.setswitchinterval(SWITCH_S)
     from django.urls import get_resolver
 
     from sandbox_platform.kit import garbage

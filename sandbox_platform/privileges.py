@@ -58,7 +58,8 @@ PRIVILEGES: dict[Service, Grants] = {
         "inspections.Inspection": "insert update delete",
         "redaction.RedactionPattern": "insert update delete",
         "runtimes.Runtime": "insert update delete",
-        "sandboxes.Sandbox": "update",
+        # Worker and keeper end the container that a row names: the web may not name another one.
+        "sandboxes.Sandbox": "update(state)",
         "seccomp_profiles.SeccompActivation": "insert",
         "seccomp_profiles.SeccompProfile": "insert update delete",
         "seccomp_profiles.SeccompRevision": "insert",
@@ -121,16 +122,19 @@ PRIVILEGES: dict[Service, Grants] = {
         "runtimes.Runtime": "",
     },
     Service.EGRESS: {
-        "clients.Client": "",
         "egress.EgressRequest": "insert update",
         "egress.EgressRule": "",
-        "runtimes.Runtime": "",
         "sandboxes.Sandbox": "",
     },
 }
 # Of these tables a service sees some columns only.
 COLUMNS: dict[Service, dict[str, tuple[str, ...]]] = {
-    Service.EGRESS: {"executions.Execution": ("id", "status", "network", "runtime_id", "client_id")},
+    Service.EGRESS: {
+        "clients.Client": ("id", "network"),
+        "executions.Execution": ("id", "status", "network", "runtime_id", "client_id"),
+        # Not its environment, which may hold credentials.
+        "runtimes.Runtime": ("id", "network"),
+    },
 }
 # Services that may read every table, but these.
 READS_ALL_BUT: dict[Service, tuple[str, ...]] = {

@@ -151,13 +151,14 @@ DATABASES["default"]["OPTIONS"] |= {"keepalives_idle": 10, "keepalives_interval"
 DATABASES["default"]["OPTIONS"]["options"] = (
     "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
 )
+SANDBOX_WEB_STATEMENT_TIMEOUT_MS = envduration("SANDBOX_WEB_STATEMENT_TIMEOUT", "30s")
 if pool_size := envint("SANDBOX_WEB_DB_POOL", 0):
     DATABASES["default"]["CONN_MAX_AGE"] = 0
     # Short: a request that waits for a connection holds a thread, and while Postgres is away all of them would wait.
     DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 2, "max_size": pool_size, "timeout": 10}
     # The web shares few connections between all callers: none may hold one for long. Exports read page by page.
     DATABASES["default"]["OPTIONS"]["options"] += (
-        f" -c statement_timeout={envduration('SANDBOX_WEB_STATEMENT_TIMEOUT', '30s')}"
+        f" -c statement_timeout={SANDBOX_WEB_STATEMENT_TIMEOUT_MS}"
         f" -c idle_in_transaction_session_timeout={envduration('SANDBOX_WEB_IDLE_TIMEOUT', '1m')}"
     )
 

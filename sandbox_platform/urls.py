@@ -3,9 +3,10 @@ from typing import Any
 from csp.decorators import csp_update
 from django.contrib import admin
 from django.urls import include, path
-from drf_spectacular.views import SpectacularJSONAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
+from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerSplitView
 
 from api.console import RunFromConsole
+from api.document import document
 from api.ragflow.views import RunView, healthz, readyz, run_with_slash
 from api.v1.problems import not_found
 from sandbox_platform.redoc import redoc_script
@@ -14,6 +15,7 @@ from sandbox_platform.redoc import redoc_script
 admin.autodiscover()
 
 handler404 = "api.ragflow.views.not_found"
+handler500 = "api.failures.failed"
 
 OPEN: dict[str, list[Any]] = {"authentication_classes": [], "permission_classes": []}
 # Swagger UI and Redoc both need inline styles, and Redoc's search runs in a worker created from a blob. Their
@@ -26,7 +28,7 @@ urlpatterns = [
     path("readyz", readyz),
     path("run", RunView.as_view()),
     path("run/", run_with_slash),
-    path("openapi.json", SpectacularJSONAPIView.as_view(**OPEN), name="schema"),
+    path("openapi.json", document, name="schema"),
     path("docs", documentation(SpectacularSwaggerSplitView.as_view(**OPEN, url_name="schema"))),
     path("redoc", documentation(SpectacularRedocView.as_view(**OPEN, url_name="schema"))),
     path("redoc/bundles/redoc.standalone.js", redoc_script),

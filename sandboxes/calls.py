@@ -24,10 +24,17 @@ def as_payload(kind: SandboxKind, execution_id: object) -> str:
     return f"{runtime}:{network}:{execution_id}"
 
 
+class Unreadable(ValueError):
+    """No part of the platform sends such a notification. Whoever may log in to Postgres can."""
+
+
 def of_payload(text: str) -> tuple[SandboxKind, str]:
-    """Parse a payload into the kind and the execution's id."""
-    runtime, network, execution_id = text.split(":")
-    return (int(runtime), network), execution_id
+    """Parse a payload into the kind and the execution's id. Raises Unreadable."""
+    try:
+        runtime, network, execution_id = text.split(":")
+        return (int(runtime), network), execution_id
+    except ValueError as e:
+        raise Unreadable from e
 
 
 class Calls:

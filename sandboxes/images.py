@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from sandbox_platform.kit.errors import NotAvailable
 from sandbox_platform.kit.notify import IMAGE_ASKED, Listener, notify
+from sandboxes.calls import Unreadable
 
 PATIENCE_S = 5.0
 # After one keeper answered, wait this long for other nodes: a node without the image may answer first.
@@ -36,6 +37,15 @@ def nodes_with(reference: str, nodes: int) -> int:
     """Return how many of `nodes` nodes have the image. Raises NobodyAnswers."""
     answers = itertools.islice(_answers(reference, others_s=PATIENCE_S), nodes)
     return sum(1 for found in answers if found)
+
+
+def of_question(text: str) -> tuple[str, str]:
+    """Return the reference and the channel for the answer, of what a keeper is asked. Raises Unreadable."""
+    try:
+        reference, channel = map(str, json.loads(text))
+    except (ValueError, TypeError, RecursionError) as e:
+        raise Unreadable from e
+    return reference, channel
 
 
 def _answers(reference: str, *, others_s: float) -> Iterator[str]:

@@ -4,13 +4,13 @@ An advisory lock ensures one keeper per node. All its state can be read again fr
 at any time.
 """
 
-import json
 import logging
 import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
@@ -41,8 +41,8 @@ from sandbox_platform.kit.notify import (
     ready_channel,
 )
 from sandbox_platform.kit.prepared import prepared
-from sandboxes import pool, turns
-from sandboxes.calls import CALL_AGAIN_S, Calls, SandboxKind, of_payload
+from sandboxes import images, pool, turns
+from sandboxes.calls import CALL_AGAIN_S, Calls, SandboxKind, Unreadable, of_payload
 from sandboxes.configuration import SandboxConfiguration
 from sandboxes.engine import Container, Engine, EngineError, ImageMissing
 from sandboxes.models import Sandbox, SandboxState
@@ -176,7 +176,8 @@ class Keeper:
                 next_look = min(next_step, next_tick, self._kill_again_at)
                 heard = listener.wait(max(0.0, next_look - time.monotonic()))
                 for notification in heard:
-                    next_step = min(next_step, time.monotonic() + self._hear(notification))
+                    with suppress(Unreadable):
+                        next_step = min(next_step, time.monotonic() + self._hear(notification))
 
     def _hear(self, notification: Notification) -> float:
         """Handle a notification; return the seconds until the next pass over the pool."""
@@ -247,7 +248,7 @@ class Keeper:
                 logger.warning("cancel: sandbox %s: %s", sandbox, e)
 
     def _tell_image(self, question: str) -> None:
-        reference, channel = json.loads(question)
+        reference, channel = images.of_question(question)
         try:
             notify(channel, self._engine.image_id(reference))
         except ImageMissing:

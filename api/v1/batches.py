@@ -24,7 +24,8 @@ from clients.admission import admit
 from executions import places, representation, services, submission, waiting
 from executions.forms import BatchForm, WaitingForm
 from executions.models import Execution
-from runtimes.models import Runtime
+from runtimes.code_policy import Violation
+from runtimes.models import CodePolicy, Runtime
 from sandbox_platform.kit.errors import InvalidField
 from sandbox_platform.kit.fields import validated
 from sandbox_platform.kit.notify import FINISHED
@@ -47,6 +48,13 @@ def requests_of(forms: list[dict[str, Any]], view: ApiView, http: Request) -> li
     return wanted
 
 
+def violations_of(wanted: services.Request) -> list[Violation]:
+    """Check the program before the transaction, which locks the client's quotas and holds a connection."""
+    runtime = wanted.runtime
+    is_checked = runtime.enabled and runtime.code_policy != CodePolicy.OFF
+    return services.violations(wanted.code, runtime) if is_checked else []
+
+
 class BatchesView(ApiView):
     @extend_schema(
         summary="Submit a batch",
@@ -62,10 +70,12 @@ class BatchesView(ApiView):
         forms = validated(BatchForm, request.data)["executions"]
         wanted = requests_of(forms, self, request)
         batch_id = uuid_utils.compat.uuid7()
+        found = [violations_of(one) for one in wanted]
         with transaction.atomic():
             admit(self.caller, len(wanted))
-            for one in wanted:
-                services.submit(replace(one, batch_id=batch_id), policy=one.runtime.code_policy, admitted=True)
+            for one, its in zip(wanted, found, strict=True):
+                one = replace(one, batch_id=batch_id)
+                services.submit(one, policy=one.runtime.code_policy, admitted=True, found=its)
         headers = {"Location": f"/api/v1/batches/{batch_id}"}
         return Response(self.batch(batch_id), status=202, headers=headers)
 

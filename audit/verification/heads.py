@@ -54,7 +54,12 @@ def _replaced(keys: KeyChain) -> Iterator[tuple[int, int]]:
 def _check_newest(path: Path, last: Seal | None, newest: int | None) -> Iterator[Finding]:
     if last is None or (newest and newest >= last.sequence):
         return
-    left = Seal.objects.filter(sequence=newest).first() if newest else None
+    if newest is None:
+        yield Finding(
+            str(path), "", "holds no head of a seal: heads do not leave the machine, or were removed", last
+        )
+        return
+    left = Seal.objects.filter(sequence=newest).first()
     if left and last.created_at - left.created_at > LATE:
         yield Finding(
             str(path), "", f"no head of a seal after {left.sequence}: heads do not leave the machine", last

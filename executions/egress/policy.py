@@ -60,9 +60,9 @@ def decide(request: ProxyRequest, seen: int = 0, *, spent: bool = False) -> Egre
     Returns None, and records nothing, if the execution does not exist or is past its request limit.
     `seen`: number of earlier requests of the same execution. `spent`: it has used up SANDBOX_EGRESS_BYTES.
     """
-    # The gateway's role in Postgres sees no other column.
+    # The gateway's role in Postgres sees no other column, and of runtimes and clients only these.
     executions = Execution.objects.select_related("runtime", "client").only(
-        "status", "network", "runtime", "client"
+        "status", "network", "runtime__network", "client__network"
     )
     execution = executions.filter(pk=request.execution_id).order_by("pk").first()
     if execution is None or seen > settings.SANDBOX_EGRESS_REQUESTS:

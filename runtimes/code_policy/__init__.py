@@ -11,7 +11,7 @@ from . import child, javascript, python
 from .child import Busy
 from .rules import MAX_VIOLATIONS, RULES, Rule, Violation
 
-__all__ = ["Busy", "MAX_VIOLATIONS", "RULES", "Rule", "Violation", "check"]
+__all__ = ["Busy", "IN_PROCESS", "MAX_VIOLATIONS", "RULES", "Rule", "Violation", "check"]
 
 # A tree of this much text takes 30 MB at worst.
 IN_PROCESS = 64 * 1024

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from itertools import product
 
 import pytest
 from django.test import Client as Http
@@ -43,13 +44,27 @@ def test_the_address_that_is_listened_on_is_known(bound: str, added: bool) -> No
     assert (bound in allowed_hosts(SANDBOX_EXECUTOR_MANAGER_BIND=bound)) == added
 
 
-@pytest.mark.parametrize("path", ["/run", "/api/v1/runtimes", "/admin/", "/healthz", "/static/x.js"])
-@pytest.mark.parametrize("host", ["rebound.example", "192.0.2.7:9385", "localhost.rebound.example"])
+@pytest.mark.parametrize(
+    ("path", "host"),
+    [
+        *product(
+            ["/run", "/api/v1/runtimes", "/admin/", "/", "/static/x.js"],
+            ["rebound.example", "192.0.2.7:9385", "localhost.rebound.example", ""],
+        ),
+        *product(["/healthz", "/readyz"], ["rebound.example", "1.2.3.4.rebound.example:9385", "127.1"]),
+    ],
+)
 def test_another_host_is_refused_with_the_remedy(client: Http, known: list[str], path: str, host: str) -> None:
     answer = client.get(path, headers={"Host": host})
     assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
     assert answer.json()["field"] == "Host"
     assert "DJANGO_ALLOWED_HOSTS" in answer.json()["remedy"]
+
+
+@pytest.mark.parametrize("host", ["192.0.2.7", "192.0.2.7:9385", "[2001:db8::1]:9385", ""])
+def test_a_probe_by_address_is_answered(client: Http, known: list[str], db: None, host: str) -> None:
+    assert client.get("/healthz", headers={"Host": host}).json() == {"status": "ok"}
+    assert client.get("/readyz", headers={"Host": host}).json()["status"] == "not ready"
 
 
 @pytest.mark.parametrize("host", ["localhost:9385", "sandbox-executor-manager:9385"])

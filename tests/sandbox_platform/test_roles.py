@@ -26,6 +26,7 @@ from runtimes.models import Network, Runtime
 from sandbox_platform import privileges, roles
 from sandbox_platform.kit import disclosures, tasks
 from sandbox_platform.kit.services import Service
+from sandboxes.models import Sandbox, SandboxState
 from seccomp_profiles.models import SeccompProfile
 
 MakeExecution = Callable[..., Execution]
@@ -157,9 +158,22 @@ def test_callbacks_and_egress_have_no_other_tables(service: Service, statement: 
     assert "permission denied" in attempt(service, statement)
 
 
+def test_the_web_turns_no_sandbox_into_another_container() -> None:
+    assert "permission denied" in attempt(Service.WEB, "UPDATE executions_sandbox SET container_id = 'postgres'")
+    with acting_as(Service.WEB):
+        Sandbox.objects.filter(state=SandboxState.READY).update(state=SandboxState.USED)
+
+
 @pytest.mark.parametrize("column", ["code", "stdin", "stdout", "result", "arguments", "*"])
 def test_egress_sees_no_program(column: str) -> None:
     assert "permission denied" in attempt(Service.EGRESS, f"SELECT {column} FROM executions_execution")
+
+
+@pytest.mark.parametrize(
+    "statement", ["SELECT environment FROM runtimes_runtime", "SELECT * FROM executions_client"]
+)
+def test_egress_sees_no_credentials(statement: str) -> None:
+    assert "permission denied" in attempt(Service.EGRESS, statement)
 
 
 @pytest.mark.parametrize("service", [Service.WEB, Service.WORKER, Service.KEEPER])
@@ -262,11 +276,14 @@ def test_a_change_by_the_web_is_recorded_with_its_role(python_runtime: Runtime) 
 
 
 def test_egress_decides_and_records(make_execution: MakeExecution) -> None:
-    execution = make_execution(status=Status.RUNNING, network=Network.EGRESS)
+    client = Client.objects.create(name="outgoing", network=Network.EGRESS)
+    Runtime.objects.update(network=Network.EGRESS)
+    EgressRule.objects.create(domain="host.example")
+    execution = make_execution(status=Status.RUNNING, network=Network.EGRESS, client=client)
     request = ProxyRequest(execution_id=execution.pk, method="GET", host="host.example", port=443)
     with acting_as(Service.EGRESS):
         decided = policy.decide(request, 0)
-        assert decided is not None
+        assert decided is not None and decided.allowed
         list(EgressRule.objects.applying(runtime_id=execution.runtime_id, client_id=None))
         ended = policy.CompletedRequest(request, decided.pk, False, "", 200, "192.0.2.1", 1, 2)
         assert policy.complete(ended)

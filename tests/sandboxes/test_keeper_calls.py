@@ -3,11 +3,12 @@
 import time
 import uuid
 
+import pytest
 import uuid_utils.compat
 
 from runtimes.models import Runtime
 from sandbox_platform.kit import liveness
-from sandbox_platform.kit.notify import POOL, Listener, notify, ready_channel
+from sandbox_platform.kit.notify import IMAGE_ASKED, POOL, Listener, notify, ready_channel
 from sandboxes import turns
 from sandboxes.calls import CALL_AGAIN_S
 from sandboxes.turns import Claimant
@@ -35,6 +36,22 @@ def test_fresh_one_calls_only_who_was_submitted_first(runtime: Runtime, engine: 
         eventually(lambda: heard.extend(n.channel for n in listener.wait(0.1)) or len(heard) > 2, "calls")
         # Nobody comes, so the first is called again and again.
         assert set(heard) == {ready_channel(first)}
+
+
+@pytest.mark.parametrize(
+    ("channel", "payload"),
+    [(POOL, "waits:"), (POOL, "waits:x:none:y"), (POOL, "claimed:1"), (IMAGE_ASKED, "x"), (IMAGE_ASKED, "1")],
+)
+def test_a_made_up_notification_does_not_stop_the_keeper(
+    runtime: Runtime, engine: StubEngine, channel: str, payload: str
+) -> None:
+    """Every service that reaches Postgres can send one."""
+    with keeping(engine):
+        eventually(ready(2), "two are ready")
+        notify(channel, payload)
+        Runtime.objects.update(pool_min=3, pool_max=3)
+        notify(POOL)
+        eventually(ready(3), "the third is ready", 20)
 
 
 def test_one_that_nobody_came_for_is_called_out_again(runtime: Runtime, engine: StubEngine) -> None:

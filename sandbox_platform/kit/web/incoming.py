@@ -65,6 +65,10 @@ class Incoming:
     def has_head(self) -> bool:
         return self._ending is not None
 
+    @property
+    def is_chunked(self) -> bool:
+        return self._ending in (Ending.CHUNK, Ending.TRAILER)
+
     def feed(self, data: bytes, now: float) -> bool:
         """Add the data, and return whether the request is complete. Raises Refused."""
         self.data += data

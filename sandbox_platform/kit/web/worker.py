@@ -3,7 +3,7 @@
 gunicorn's own worker reads requests in its threads, so a few hundred callers who send half of one, or nothing, occupy
 all of them. Here the event loop reads, within the bounds of incoming.py, and holds connections without a request. If
 there are too many, or their bodies take too much memory, those that have waited longest are closed: a new caller, who
-sends at once, is served.
+sends at once, is served. The same holds for answers that nobody reads, while requests wait for a thread.
 """
 
 import selectors
@@ -15,6 +15,7 @@ from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from gunicorn.http import get_parser
@@ -23,8 +24,13 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from sandbox_platform.kit.web import body, refusals
 from sandbox_platform.kit.web.incoming import Bounds, Incoming, Refused
+from sandbox_platform.kit.web.outgoing import Outgoing
 
-RECEIVE = 256 * 1024
+# At a time, of one connection: others have their turn. Chunks can be so small that each byte takes time.
+RECEIVE = 64 * 1024
+RECEIVE_CHUNKS = 4 * 1024
+# New connections at a time.
+ACCEPT = 8
 # Bodies up to this size are not counted: the number of connections bounds them.
 SMALL = 64 * 1024
 # How long a refused caller may go on sending, and pause: closing at once would destroy the answer on its way.
@@ -32,9 +38,11 @@ LINGER_S = 30.0
 LINGER_PAUSE_S = 3.0
 # A large body that has taken longer gives way to a new one.
 SLOW_S = 2.0
-# A caller who does not read an answer occupies a thread for this long.
+# A caller who does not read an answer occupies a thread for this long; while others wait for a thread, for UNREAD_S.
 SEND_S = 30
-# Each has a thread of its own: an orchestrator restarts a platform whose health check does not answer.
+UNREAD_S = 0.5
+# Each has a thread of its own, which waits for no caller: an orchestrator restarts a platform whose health check does
+# not answer.
 HEALTH = (b"/healthz", b"/readyz")
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -68,17 +76,18 @@ class Arrived(SocketUnreader):  # type: ignore[misc]
 
 class Connection(TConn):  # type: ignore[misc]
     initialized: bool
+    sock: Outgoing
 
     def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any) -> None:
-        super().__init__(cfg, sock, client, server)
+        super().__init__(cfg, Outgoing(sock), client, server)
         self.incoming: Incoming | None = None
         self.deadline = 0.0
         self.is_refused = False
         self.lingers_until = 0.0
         self.counted = 0  # bytes of a large body, until its request has been answered
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_S, 0))
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_S, 0))
         # Only for a request whose end gunicorn sees later than Incoming: its thread must not wait for the rest.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 1, 0))
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 1, 0))
 
     @property
     def address(self) -> str:
@@ -103,6 +112,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.addresses: Counter[str] = Counter()
         self.body_bytes = 0
         self.busy = 0
+        # Requests that have a thread, or wait for one; not those of the health checks.
+        self.threaded: dict[Connection, None] = {}
+        # Beyond them, connections could not be accepted, that of a health check neither.
+        self.most_threaded = self.worker_connections * 3 // 4
         self.health: dict[bytes, ThreadPoolExecutor] = {}
         # gunicorn would end the process after so many requests, with those that still run.
         self.renews_at, self.max_requests = self.max_requests, sys.maxsize
@@ -117,14 +130,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().run()
 
     def accept(self, listener: socket.socket) -> None:
-        try:
-            sock, client = listener.accept()
-        except OSError:
-            return  # the caller has left, or another worker was faster
-        self.nr_conns += 1
-        self._await(Connection(self.cfg, sock, client, listener.getsockname()), self.bounds.head_s)
-        if self.nr_conns >= self.worker_connections:
-            self._drop_oldest("")
+        for _ in range(ACCEPT):
+            try:
+                sock, client = listener.accept()
+            except OSError:
+                return  # nobody waits, the caller has left, or another worker was faster
+            self.nr_conns += 1
+            self._await(Connection(self.cfg, sock, client, listener.getsockname()), self.bounds.head_s)
+            if self.nr_conns >= self.worker_connections:
+                self._drop_oldest("")
 
     def _await(self, conn: Connection, seconds: float, data: bytes = b"") -> None:
         """Read the connection's next request, which may begin within this time."""
@@ -168,7 +182,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if conn not in self.reading:
             return  # dropped by an event of the same round
         try:
-            data = conn.sock.recv(RECEIVE)
+            is_chunked = conn.incoming is not None and conn.incoming.is_chunked
+            data = conn.sock.recv(RECEIVE_CHUNKS if is_chunked else RECEIVE)
         except BlockingIOError:
             return
         except OSError:
@@ -195,7 +210,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if conn not in self.reading:
             return  # it was the oldest body itself
         conn.deadline = incoming.deadline
-        if complete:
+        if complete and incoming.path not in HEALTH and len(self.threaded) >= self.most_threaded:
+            self._refuse(conn, Refused(429, "Too many requests at the same time."))
+        elif complete:
             self._release(conn)
             self.enqueue_req(conn)
         elif incoming.has_head and incoming.expects_continue:
@@ -239,10 +256,26 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         conn.data_ready = True
         conn.init()
         conn.parser.unreader.put(incoming.data)
+        conn.sock.begin()
         self.busy += 1
-        pool = self.health.get(incoming.path, self.tpool)
+        if pool := self.health.get(incoming.path):
+            conn.sock.setblocking(False)
+        else:
+            pool = self.tpool
+            self.threaded[conn] = None
+            self._make_room()
         task = pool.submit(self.handle, conn)
         task.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
+
+    def _make_room(self) -> None:
+        """While requests wait for a thread, end the answers whose callers have let them wait longest."""
+        if (lacking := len(self.threaded) - self.cfg.threads) <= 0:
+            return
+        now = time.monotonic()
+        unread = [(waited, conn) for conn in self.threaded if (waited := conn.sock.waited(now)) > UNREAD_S]
+        for _, conn in sorted(unread, key=itemgetter(0), reverse=True)[:lacking]:
+            with suppress(OSError):
+                conn.sock.shutdown(socket.SHUT_RDWR)
 
     def handle(self, conn: Connection) -> Any:
         body.when_freed(partial(self.method_queue.defer, self._uncount, conn))
@@ -253,6 +286,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def finish_request(self, conn: Connection, done: Future[Any]) -> None:
         self.busy -= 1
+        self.threaded.pop(conn, None)
         self._uncount(conn)
         try:
             keeps = bool(done.result()) and self.alive
@@ -273,6 +307,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
         gunicorn calls this every second, and with `force` at the end.
         """
+        self._make_room()
         now = time.monotonic()
         for conn in [conn for conn in self.reading if force or conn.deadline <= now]:
             if conn.is_refused or force or not (conn.incoming and conn.incoming.has_begun):

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import connection
 from rest_framework.test import APIClient
 
 from executions import export, representation
 from executions.models import Execution
+from runtimes import code_policy
+from runtimes.models import Runtime
 from sandbox_platform.kit.json_size import TooManyValues, refuse_many_values
 from tests.api.v1.conftest import API
 from tests.conftest import TOKEN
@@ -81,6 +84,31 @@ def test_run_refuses_them_in_ragflow_s_shape(api: APIClient, settings: Any) -> N
     for answer in (run(api, code="x" * 1001), run(api, arguments=json.dumps({"a": "x" * 1000}))):
         assert (answer.status_code, "SANDBOX_MAX_" in answer.json()["detail"]) == (413, True)
     assert not Execution.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("door", ["run", "executions", "batches"])
+def test_the_check_of_a_large_program_holds_no_connection(
+    api: APIClient, python_runtime: Runtime, door: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the few that wait for their check take all connections of a process."""
+    Runtime.objects.update(code_policy="block", ragflow_code_policy="block")
+    held = []
+
+    def check(*_: object) -> list[code_policy.Violation]:
+        held.append(connection.connection is not None)
+        return [code_policy.Violation("python.import", 1, "rejected, so that nobody waits for it")]
+
+    monkeypatch.setattr(code_policy, "check", check)
+    code = "x=1\n" * 20_000
+    one = {"runtime": "python", "code": code}
+    if door == "run":
+        run(api, code=code)
+    else:
+        body = one if door == "executions" else {"executions": [one, one]}
+        api.post(f"{API}/{door}", json.dumps(body), content_type="application/json")
+    assert held in ([False], [False, False])
+    assert Execution.objects.filter(status="rejected").count() == len(held)
 
 
 @pytest.mark.parametrize("ordering", ["-queued_at", "queued_at"])

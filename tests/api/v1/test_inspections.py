@@ -1,5 +1,6 @@
 import hashlib
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,8 @@ from rest_framework.test import APIClient
 from clients.models import Client, Role
 from executions.models import Execution
 from inspections.models import Inspection
+from runtimes.code_policy import child
+from runtimes.models import Runtime
 from seccomp_profiles import revisions
 from seccomp_profiles.models import SeccompProfile
 from tests.api.conforming import ConformingClient
@@ -176,6 +179,19 @@ def test_a_trace_counts_as_a_run(
     change(client_row, **{quota: 1})
     assert explain(api, ran).status_code == 202
     assert submit().status_code == 429
+
+
+def test_a_trace_of_a_large_program_may_have_to_wait_for_its_check(
+    api: APIClient, mine: Callable[..., Execution], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Runtime.objects.update(code_policy="block")
+    code = "#" * 100_000
+    sha256 = hashlib.sha256(code.encode()).hexdigest()
+    ran = mine(code=code, code_sha256=sha256, image_id="sha256:1", profile_name="tried")
+    monkeypatch.setattr(child, "_queue", threading.BoundedSemaphore(1))
+    child._queue.acquire()
+    answer = explain(api, ran)
+    assert (answer.status_code, answer.json()["type"][-11:]) == (429, "policy_busy")
 
 
 def test_a_trace_over_a_quota_is_refused(

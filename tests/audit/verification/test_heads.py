@@ -78,6 +78,12 @@ def test_heads_that_no_longer_leave_are_found(file: Path, monkeypatch: pytest.Mo
     assert "no head of a seal after 3: heads do not leave the machine" in problem
 
 
+def test_a_file_that_was_emptied_is_found(file: Path) -> None:
+    file.write_text("")
+    (problem,) = problems(heads=file)
+    assert "holds no head of a seal" in problem
+
+
 def test_command_compares_with_the_file_of_the_settings(file: Path, settings: Settings) -> None:
     settings.SANDBOX_HEADS_FILE = str(file)
     cut_off(3)

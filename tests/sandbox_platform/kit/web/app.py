@@ -22,6 +22,10 @@ settings.configure(
 def application(environ: Any, start_response: Any) -> Iterator[bytes]:
     if environ["PATH_INFO"] == "/slow":
         time.sleep(float(environ["QUERY_STRING"]))
+    if environ["PATH_INFO"] == "/large":
+        start_response("200 OK", [("Content-Length", environ["QUERY_STRING"])])
+        yield b"x" * int(environ["QUERY_STRING"])
+        return
     body = environ["wsgi.input"].read()
     answer = f"{os.getpid()} {len(body)} {hashlib.sha256(body).hexdigest()}".encode()
     start_response("200 OK", [("Content-Length", str(len(answer)))])

@@ -43,6 +43,16 @@ class Server:
         sock.sendall(sent)
         return sock
 
+    def connect_deaf(self, sent: bytes) -> None:
+        """A caller who hardly reads."""
+        sock = socket.socket()
+        self.sockets.append(sock)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.settimeout(2)
+        sock.connect(("127.0.0.1", self.port))
+        with contextlib.suppress(OSError):  # the server closed it
+            sock.sendall(sent)
+
     def is_up(self) -> bool:
         with contextlib.suppress(OSError):
             self.connect().close()
@@ -143,6 +153,60 @@ def test_busy_threads_leave_the_health_check_alone(serve: Serve) -> None:
         server.connect(b"GET /slow?3 HTTP/1.1\r\n\r\n")
     time.sleep(0.3)
     assert server.is_served_soon("/healthz")
+
+
+def test_answers_that_nobody_reads_give_way_to_those_who_wait(serve: Serve) -> None:
+    server = serve()
+    for _ in range(12):
+        server.connect_deaf(b"GET /large?8000000 HTTP/1.1\r\n\r\n")
+    time.sleep(0.3)
+    assert any(server.is_served_soon() for _ in range(4))
+
+
+def test_an_answer_may_be_read_slowly_while_nobody_waits(serve: Serve) -> None:
+    sock = serve().connect(b"GET /large?8000000 HTTP/1.1\r\nConnection: close\r\n\r\n")
+    time.sleep(2)
+    assert len(received(sock)) > 8_000_000
+
+
+def test_a_full_queue_is_429_and_leaves_the_health_check_alone(serve: Serve) -> None:
+    server = serve("--worker-connections", "20")
+    waiting = [server.connect(b"GET /slow?2 HTTP/1.1\r\nConnection: close\r\n\r\n") for _ in range(18)]
+    time.sleep(0.3)
+    assert all(server.is_served_soon("/healthz") for _ in range(3))
+    answers = {received(sock)[:12] for sock in waiting}
+    assert answers == {b"HTTP/1.1 200", b"HTTP/1.1 429"}
+
+
+FLOOD = """
+import socket, sys, threading
+
+def flood():
+    while True:
+        try:
+            sock = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+            sock.sendall(b"POST /run HTTP/1.1\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n")
+            for _ in range(100):
+                sock.sendall(b"1\\r\\nx\\r\\n" * 20000)
+        except OSError:
+            pass
+
+for _ in range(60):
+    threading.Thread(target=flood, daemon=True).start()
+threading.Event().wait(20)
+"""
+
+
+def test_many_small_chunks_leave_others_their_turn(serve: Serve) -> None:
+    server = serve(BODIES="300000000")
+    flood = subprocess.Popen([sys.executable, "-c", FLOOD, str(server.port)])
+    try:
+        time.sleep(1.5)
+        assert any(server.is_served_soon("/healthz") for _ in range(4))
+        assert any(server.is_served_soon() for _ in range(4))
+    finally:
+        flood.kill()
+        flood.wait()
 
 
 def test_a_large_upload_is_refused_before_it_comes(serve: Serve) -> None:

@@ -1,0 +1,41 @@
+"""A connection's socket that knows how long its answer has waited for the caller to read it."""
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class Outgoing(socket.socket):
+    def __init__(self, sock: socket.socket) -> None:
+        """Take the connection over."""
+        super().__init__(sock.family, sock.type, sock.proto, fileno=sock.detach())
+        self._waited = 0.0
+        self._since: float | None = None
+
+    def begin(self) -> None:
+        """A new answer begins."""
+        self._waited = 0.0
+
+    def waited(self, now: float) -> float:
+        """Return the seconds that the present answer has spent in sending. Called from another thread."""
+        since = self._since
+        return self._waited + (now - since if since is not None else 0.0)
+
+    def sendall(self, *arguments: Any) -> None:
+        with self._timed():
+            super().sendall(*arguments)
+
+    def sendfile(self, *arguments: Any) -> int:
+        with self._timed():
+            return super().sendfile(*arguments)
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        began = self._since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._waited += time.monotonic() - began
+            self._since = None
