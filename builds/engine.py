@@ -1,30 +1,39 @@
 """The Docker operations of builds: images, and the containers in which packages are installed."""
 
 import functools
-import io
 import json
-import tarfile
-from collections.abc import Iterator, Mapping
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import docker
 import docker.errors
 from django.conf import settings
 
+from builds.archives import packed, unpacked
 from sandboxes.docker_engine import DockerEngine, engine_errors
 from sandboxes.layout import KIND_LABEL
 
 # A commit writes everything that was installed, which takes long.
 TIMEOUT_S = 600
 BUILD_LABEL = f"{settings.SANDBOX_LABEL}.build"
-SECRETS = "run/secrets"
-# pip and npm execute no code of a package (see install.sh). dpkg and the scripts of Debian packages need these
-# capabilities to set owners and permissions of files.
+# In the build's container, a copy of the runtime's image.
+INSIDE = "/run/build"
+# In the fetching container.
+FETCH = "/fetch"
+SECRETS = "/run/secrets"
+DOOR = "/run/door"
+# The user of the fetching image; see images/fetch/Dockerfile.
+FETCHER = 10001
+# Installing a wheel or a folder of npm's executes no code of a package (see inside/build.sh). dpkg and the scripts of
+# Debian packages need these capabilities to set owners and permissions of files.
 CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETGID", "SETUID"]
 MEMORY_BYTES = 2 * 1024**3
 PIDS = 1024
 # Docker's default is 1024: runs get CPU before builds.
 CPU_SHARES = 256
+FORWARDER_BYTES = 256 * 1024**2
 
 
 class BuildEngine(DockerEngine):
@@ -47,27 +56,56 @@ class BuildEngine(DockerEngine):
         with engine_errors(f"image {reference}"):
             return dict(self._api.inspect_image(reference))
 
-    def create_builder(self, image_id: str, build_id: int, files: Mapping[str, str]) -> str:
-        """Create a container of the image that will run install.sh, with the files beside it. Returns its id."""
+    def create_builder(self, image_id: str, build_id: int) -> str:
+        """Create a container of the runtime's image, without a network, that runs inside/build.sh; return its id."""
         config = {
-            "Image": image_id,
-            "Entrypoint": ["/bin/sh", f"/{SECRETS}/install.sh"],
+            "Entrypoint": ["/bin/sh", f"{INSIDE}/build.sh"],
             "Cmd": [],
             "User": "0:0",
             "WorkingDir": "/",
+            "NetworkDisabled": True,
+        }
+        return self._create(image_id, build_id, config, {"NetworkMode": "none", "CapAdd": CAPABILITIES})
+
+    def create_forwarder(self, fetch_image_id: str, build_id: int, routes: Mapping[str, Mapping[str, str]]) -> str:
+        """Create the container that forwards to mirrors, from the host's network. Returns its id."""
+        config = {
+            "Entrypoint": ["/usr/bin/python3", "-I", "-B", "/opt/fetch/forwarder.py"],
+            # Its sockets. Docker removes the volume with the last container that uses it.
+            "Volumes": {DOOR: {}},
+        }
+        # A mirror may be reachable only from the host.
+        host = {"NetworkMode": "host", "Memory": FORWARDER_BYTES, "MemorySwap": FORWARDER_BYTES}
+        container = self._create(fetch_image_id, build_id, config, host)
+        self.put(container, "/run", {"routes.json": json.dumps(routes)}, owner=FETCHER)
+        return container
+
+    def create_fetcher(self, fetch_image_id: str, build_id: int, forwarder: str, files: Mapping[str, str]) -> str:
+        """Create the container that fetches packages, with the secrets of mirrors. Returns its id.
+
+        It has no network: a forwarder's sockets are its only way out.
+        """
+        config: dict[str, Any] = {"NetworkDisabled": True}
+        container = self._create(
+            fetch_image_id, build_id, config, {"NetworkMode": "none", "VolumesFrom": [f"{forwarder}:ro"]}
+        )
+        self.put(container, SECRETS, files, owner=FETCHER)
+        return container
+
+    def _create(self, image_id: str, build_id: int, config: Mapping[str, Any], host: Mapping[str, Any]) -> str:
+        whole = {
+            "Image": image_id,
             "Healthcheck": {"Test": ["NONE"]},
             "Labels": {
                 settings.SANDBOX_LABEL: settings.SANDBOX_NODE,
                 KIND_LABEL: "build",
                 BUILD_LABEL: str(build_id),
             },
+            **config,
             "HostConfig": {
-                # Not gVisor: where the kernel refuses its network stack, it has no network. See docs/builds.md.
+                # Not gVisor: on nodes with the direct engine Docker does not know it.
                 "Runtime": "runc",
-                # The same network as for image builds: a mirror may be reachable only from the host.
-                "NetworkMode": "host",
                 "CapDrop": ["ALL"],
-                "CapAdd": CAPABILITIES,
                 "SecurityOpt": ["no-new-privileges:true"],
                 "Memory": MEMORY_BYTES,
                 "MemorySwap": MEMORY_BYTES,
@@ -75,13 +113,37 @@ class BuildEngine(DockerEngine):
                 "CpuShares": CPU_SHARES,
                 "LogConfig": {"Type": "none"},
                 "RestartPolicy": {"Name": "no"},
+                **host,
             },
         }
         with engine_errors(f"create {image_id}"):
-            container_id = str(self._api.create_container_from_config(config)["Id"])
+            return str(self._api.create_container_from_config(whole)["Id"])
+
+    def put(self, container_id: str, folder: str, files: Mapping[str, str | bytes], *, owner: int = 0) -> None:
+        """Write files below the folder, readable for their owner only."""
         with engine_errors("put files"):
-            self._api.put_archive(container_id, "/", _archive(files))
-        return container_id
+            self._api.put_archive(container_id, "/", packed(folder, files, owner=owner))
+
+    def files(self, container_id: str, path: str, limit: int) -> dict[str, bytes]:
+        """Return a file, or the files of a folder, by path: none if the path does not exist.
+
+        Raises ValueError beyond `limit` bytes.
+        """
+        with engine_errors(f"read {path}"):
+            try:
+                chunks, _ = self._api.get_archive(container_id, path)
+            except docker.errors.NotFound:
+                return {}
+            return unpacked(chunks, posixpath.dirname(path), limit)
+
+    def archive(self, container_id: str, path: str) -> Iterator[bytes]:
+        """Yield the folder as a tar archive; nothing if it does not exist."""
+        with engine_errors(f"read {path}"), suppress(docker.errors.NotFound):
+            yield from self._api.get_archive(container_id, path)[0]
+
+    def put_archive(self, container_id: str, folder: str, chunks: Iterable[bytes]) -> None:
+        with engine_errors("put files"):
+            self._api.put_archive(container_id, folder, chunks)
 
     def commit(self, container_id: str, image_id: str, repository: str, tag: str) -> str:
         """Commit the container to an image that starts like the original image, and return the new image's id."""
@@ -131,21 +193,6 @@ def _name_and_tag(reference: str) -> tuple[str, str]:
         return name, digest
     name, separator, tag = reference.rpartition(":")
     return (name, tag) if separator and "/" not in tag else (reference, "latest")
-
-
-def _archive(files: Mapping[str, str]) -> bytes:
-    """Return a tar archive of the files, readable only by root."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        folder = tarfile.TarInfo(SECRETS)
-        folder.type, folder.mode = tarfile.DIRTYPE, 0o700
-        tar.addfile(folder)
-        for name, text in files.items():
-            content = text.encode()
-            entry = tarfile.TarInfo(f"{SECRETS}/{name}")
-            entry.size, entry.mode = len(content), 0o600
-            tar.addfile(entry, io.BytesIO(content))
-    return buffer.getvalue()
 
 
 @functools.cache

@@ -1,24 +1,23 @@
 """Make a new image from a runtime's image and a list of packages."""
 
-import json
 import re
-import select
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 
-from builds.engine import BuildEngine
+from builds import describing
+from builds.engine import INSIDE, BuildEngine
+from builds.fetching import fetch, removed
 from builds.models import BuildKind, RuntimeBuild
 from builds.record import BuildFailed, Record
+from builds.running import run
 from runtimes.packages import name_of
-from sandboxes.engine import Channel, EngineError, ImageMissing
+from sandboxes.engine import EngineError, ImageMissing
 
-INSTALL = Path(__file__).with_name("install.sh")
-# The machine's mirrors and certificates, written by `make`. A missing file counts as empty.
-HOST_FILES = ("ca", "pip_conf", "npmrc", "apt_conf", "apt.sources", "environment")
-POLL_S = 0.5
+SCRIPTS = Path(__file__).with_name("inside")
+# Of a file or folder of the image.
+MAX_BYTES = 32 * 1024**2
 
 
 def repository() -> str:
@@ -67,56 +66,89 @@ def resolve(engine: BuildEngine, build: RuntimeBuild, record: Record) -> dict[st
 
 
 def install(engine: BuildEngine, build: RuntimeBuild, record: Record) -> str:
+    """Install the packages in a container of the image, and return the id of the new image.
+
+    Everything is fetched elsewhere: the container has no network and no secrets.
+    """
     record.step("starting the build")
-    container = engine.create_builder(build.base_image_id, build.pk, files_of(build.packages))
-    try:
-        channel = engine.attach(container)
-        try:
-            engine.start(container)
-            follow(channel, record)
-        finally:
-            channel.close()
-        state = engine.state_after_end(container)
-        if state.oom_killed:
-            raise BuildFailed("The build exceeded the memory limit of builds.")
-        if state.running or state.exit_code != 0:
-            raise BuildFailed(record.failure_reason() or f"The installer exited with status {state.exit_code}.")
+    with removed(engine, engine.create_builder(build.base_image_id, build.pk)) as container:
+        engine.put(container, INSIDE, {"build.sh": _script("build.sh")})
+        if build.packages["apt"]:
+            install_apt(engine, build, record, container)
+        if build.packages["pip"] or build.packages["npm"]:
+            install_languages(engine, build, record, container)
+        run_step(engine, container, record, "clean")
         record.step("writing the image")
         return engine.commit(container, build.base_image_id, repository(), tag_of(build))
-    finally:
-        engine.remove(container)
 
 
-def follow(channel: Channel, record: Record) -> None:
-    """Copy the container's output to the record until the stream ends."""
-    rest = b""
-    while True:
-        record.beat()
-        if not select.select([channel], [], [], POLL_S)[0]:
-            continue
-        received = channel.receive()
-        if received is None:
-            break
-        *lines, rest = (rest + b"".join(received)).replace(b"\r", b"\n").split(b"\n")
-        for line in lines:
-            record.line(line.decode(errors="replace"))
-    record.line(rest.decode(errors="replace"))
-    record.beat(now=True)
+def run_step(engine: BuildEngine, container: str, record: Record, step: str, **files: str) -> dict[str, Any]:
+    engine.put(container, INSIDE, {"step": f"{step}\n", **files})
+    return run(engine, container, record)
 
 
-def files_of(packages: Mapping[str, list[str]]) -> dict[str, str]:
-    """Return the files for the container: install.sh and its inputs."""
-    files = {name: _host_file(name) for name in HOST_FILES}
-    for ecosystem in ("apt", "pip"):
-        files[f"{ecosystem}.txt"] = "".join(f"{package}\n" for package in packages[ecosystem])
-    if packages["npm"]:
-        files["npm.json"] = json.dumps(dict(map(_npm_dependency, packages["npm"])))
-    return files | {"install.sh": INSTALL.read_text(encoding="utf-8")}
+def install_apt(engine: BuildEngine, build: RuntimeBuild, record: Record, container: str) -> None:
+    read = (
+        describing.STATUS, describing.ARCHITECTURES, *describing.SOURCES, *describing.PREFERENCES,
+        *describing.KEYS, *describing.RELEASE,
+    )  # fmt: skip
+    image = describing.apt_image(_files(engine, container, *read))
+    for host in image.left_out:
+        record.line(f"source of the image not used, because SANDBOX_BUILD_HOSTS does not name it: {host}")
+    if not image.sources:
+        raise BuildFailed(
+            "apt: no source for this image: neither the host's nor the image's own are for it. Name the host of one "
+            "in SANDBOX_BUILD_HOSTS."
+        )
+    job = {"apt": {"packages": build.packages["apt"], "architectures": image.architectures}}
+    files: dict[str, str | bytes] = {
+        "apt/status": image.status,
+        "apt/apt.sources": image.sources,
+        "apt/preferences": image.preferences,
+        **{f"keys{path}": content for path, content in image.keys.items()},
+    }
+    fetch(engine, build, record, container, job, files, image.sources)
+    run_step(engine, container, record, "apt")
 
 
-def _host_file(name: str) -> str:
-    path = settings.SANDBOX_BUILD_CONFIG / name
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+def install_languages(engine: BuildEngine, build: RuntimeBuild, record: Record, container: str) -> None:
+    pip, npm = build.packages["pip"], build.packages["npm"]
+    asked = [name for name, wanted in (("facts.py", pip), ("facts.js", npm)) if wanted]
+    facts = run_step(engine, container, record, "describe", **{name: _script(name) for name in asked})
+    job: dict[str, Any] = {}
+    files: dict[str, str | bytes] = {}
+    if pip:
+        python = describing.python_image(facts.get("python"))
+        job["pip"] = {
+            "packages": pip, "arguments": python.arguments, "markers": python.markers, "too_old": python.too_old,
+        }  # fmt: skip
+        files |= {f"installed/{folder}/METADATA": text for folder, text in python.installed.items()}
+    if npm:
+        there = describing.node_modules(
+            _files(engine, container, describing.NODE_LOCK).get(describing.NODE_LOCK, b"")
+        )
+        # npm removes packages that package.json does not name, so name those already in the image, at their versions.
+        job["npm"] = {
+            "dependencies": there | dict(map(_npm_dependency, npm)),
+            "node": describing.node_image(facts.get("node")),
+        }
+    fetch(engine, build, record, container, job, files)
+    wanted = {"pip.txt": "".join(f"{package}\n" for package in pip)} if pip else {}
+    run_step(engine, container, record, "languages", **wanted)
+
+
+def _files(engine: BuildEngine, container: str, *paths: str) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for path in paths:
+        try:
+            found |= engine.files(container, path, MAX_BYTES)
+        except ValueError as e:
+            raise BuildFailed(f"{path} of this image cannot be read: {e}.") from e
+    return found
+
+
+def _script(name: str) -> str:
+    return (SCRIPTS / name).read_text(encoding="utf-8")
 
 
 def _npm_dependency(package: str) -> tuple[str, str]:

@@ -22,6 +22,7 @@ STEP = "== "
 ERROR_PATTERNS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
+        r"^ERROR: \w+ asked for \S+, which is none of its mirrors",
         r"^E: (Unable to locate package|Version .* was not found|Package .* has no installation candidate)",
         r"^ERROR: No matching distribution found",
         r"^npm (error|ERR!) (notarget|404) .*(No matching version|is not in)",
@@ -52,13 +53,21 @@ class Record:
         self._next = 0.0
         self._deadline = time.monotonic() + settings.SANDBOX_BUILD_TIMEOUT_MS / 1000
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
+        self._hidden: tuple[str, ...] = ()
+
+    def hide(self, secrets: tuple[str, ...]) -> None:
+        """Write *** in place of these secrets from now on."""
+        self._hidden = secrets
 
     def step(self, name: str) -> None:
         self.line(f"{STEP}{name}")
         self.beat(now=True)
 
     def line(self, text: str) -> None:
-        text = db_text(PASSWORD.sub("***@", text.rstrip()))
+        text = PASSWORD.sub("***@", text.rstrip())
+        for secret in self._hidden:
+            text = text.replace(secret, "***")
+        text = db_text(text)
         self.last_lines.append(text)
         if text.startswith(STEP):
             self._progress = text.removeprefix(STEP)[:100]

@@ -23,6 +23,7 @@ from sandbox_platform.kit.env import (
     envbool,
     envchoice,
     envduration,
+    envhosts,
     envint,
     envlist,
     envmemory,
@@ -316,6 +317,9 @@ SANDBOX_BUILD_TIMEOUT_MS = envduration("SANDBOX_BUILD_TIMEOUT", "20m")
 SANDBOX_KEEP_BUILDS = envint("SANDBOX_KEEP_BUILDS", 3, minimum=1)
 # Directory with the host's mirrors and certificates for builds, written by `make`.
 SANDBOX_BUILD_CONFIG = Path(os.environ.get("SANDBOX_BUILD_CONFIG") or BASE_DIR / ".build-config")
+
+# Hosts that builds may fetch from beside the host's mirrors: "name" (ports 80 and 443) or "name:port".
+SANDBOX_BUILD_HOSTS = envhosts("SANDBOX_BUILD_HOSTS")
 
 # Proxies in front of the service whose X-Forwarded-For is believed: see sandbox_platform/kit/callers.py.
 SANDBOX_TRUSTED_PROXIES = envnetworks("SANDBOX_TRUSTED_PROXIES")

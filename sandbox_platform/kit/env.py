@@ -61,6 +61,16 @@ def _parse_network(text: str) -> Network:
         raise ValueError(f"{e}: write 10.1.0.0/16, or 10.1.2.3/32 for one address") from e
 
 
+def parse_hosts(raw: str) -> list[str]:
+    """Parse a comma-separated list of hosts, each with or without a port. Raises ValueError."""
+    hosts = [part.strip().lower() for part in raw.split(",") if part.strip()]
+    for host in hosts:
+        port = re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(?::(\d{1,5}))?", host)
+        if not port or not 0 < int(port[2] or 443) < 65536:
+            raise ValueError(f"{host!r} is no host: write mirror.example.com, or mirror.example.com:8080")
+    return hosts
+
+
 def _read(name: str, parse: Callable[[str], T], default: T) -> T:
     raw = os.environ.get(name, "")
     if not raw:
@@ -106,6 +116,10 @@ def envquota(name: str, default: str) -> int:
 
 def envnetworks(name: str) -> list[Network]:
     return _read(name, parse_networks, [])
+
+
+def envhosts(name: str) -> list[str]:
+    return _read(name, parse_hosts, [])
 
 
 def envlist(name: str, default: str = "") -> list[str]:

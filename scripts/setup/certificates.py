@@ -17,10 +17,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from scripts.setup import apt
+from scripts.setup.docker import docker
 from scripts.setup.host import ROOT, must, run
 
 IN_BUILD_CA = "/run/secrets/ca"
 BUILD_CONFIG = ROOT / ".build-config"
+# Fetches the packages of builds, with the secrets of mirrors: builds know it by its content id, not by this name.
+FETCH_TAG = "sandbox-platform/fetch:latest"
 BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
 
@@ -179,6 +182,7 @@ def write_build_config(folder: Path = BUILD_CONFIG, *, group: str = "") -> None:
     files = build_files()
     files["apt.sources"] = files.pop("apt_sources", "")
     files["environment"] = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in proxies().items())
+    files["fetch_image"] = fetch_image_id()
     folder.mkdir(exist_ok=True)
     folder.chmod(0o750)
     for name, text in files.items():
@@ -188,6 +192,19 @@ def write_build_config(folder: Path = BUILD_CONFIG, *, group: str = "") -> None:
         path.chmod(0o640)
     if group:
         must(["chgrp", "--recursive", group, folder], root=True, check="mirrors for builds", fix="make start")
+
+
+def fetch_image_id() -> str:
+    """Return the content id of the image that fetches packages, or "" if it is not built."""
+    found = docker("image", "inspect", "--format", "{{.Id}}", FETCH_TAG)
+    return found.stdout if found.returncode == 0 else ""
+
+
+def renew_fetch_image(folder: Path = BUILD_CONFIG) -> None:
+    """Write which image fetches packages, for a running stack whose image was built again."""
+    path, built = folder / "fetch_image", fetch_image_id()
+    if path.is_file() and path.read_text(encoding="utf-8") != built:
+        path.write_text(built, encoding="utf-8")
 
 
 @contextmanager

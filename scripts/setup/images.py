@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from scripts.setup import apt, envfile
+from scripts.setup import apt, certificates, envfile
 from scripts.setup.certificates import build_secrets
 from scripts.setup.docker import docker
 from scripts.setup.host import LOG, ROOT, SetupError, must, release, run, step, tail
@@ -64,6 +64,11 @@ def postgres_image() -> Image:
 def egress_image() -> Image:
     folder = IMAGES / "egress"
     return Image("egress", "sandbox-platform/egress:latest", folder / "Dockerfile", folder, (folder,))
+
+
+def fetch_image() -> Image:
+    folder = IMAGES / "fetch"
+    return Image("fetch", certificates.FETCH_TAG, folder / "Dockerfile", folder, (folder,))
 
 
 def runtime_image(manifest: Path) -> Image:
@@ -210,4 +215,6 @@ def build(image: Image, base: str, secrets: Sequence[str]) -> None:
 
 def ensure_all() -> None:
     ensure_base()
-    build_all([*runtime_images(wanted_runtimes()), postgres_image(), egress_image(), platform_image()])
+    others = [postgres_image(), egress_image(), fetch_image(), platform_image()]
+    build_all([*runtime_images(wanted_runtimes()), *others])
+    certificates.renew_fetch_image()

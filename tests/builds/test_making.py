@@ -1,13 +1,9 @@
-import json
-from pathlib import Path
-
 import pytest
 from pytest_django import Settings
 
 from builds.engine import _name_and_tag
-from builds.making import files_of, repository, tag_of
+from builds.making import repository, tag_of
 from builds.models import RuntimeBuild
-from runtimes.packages import complete
 
 
 @pytest.mark.parametrize(
@@ -22,15 +18,6 @@ from runtimes.packages import complete
 )
 def test_exactly_one_image_is_pulled(reference: str, expected: tuple[str, str]) -> None:
     assert _name_and_tag(reference) == expected
-
-
-def test_packages_reach_the_installers_in_files(tmp_path: Path, settings: Settings) -> None:
-    settings.SANDBOX_BUILD_CONFIG = tmp_path
-    (tmp_path / "pip_conf").write_text("[global]\n")
-    files = files_of(complete({"apt": ["jq"], "pip": ["a==1", "b"], "npm": ["@x/y@^1.0", "z"]}))
-    assert (files["apt.txt"], files["pip.txt"]) == ("jq\n", "a==1\nb\n")
-    assert json.loads(files["npm.json"]) == {"@x/y": "^1.0", "z": "*"}
-    assert (files["pip_conf"], files["ca"]) == ("[global]\n", "")
 
 
 @pytest.mark.django_db

@@ -88,7 +88,7 @@ def test_npms_environment_variable_wins() -> None:
 
 def test_builds_configuration_is_readable_by_its_owner_and_group_only(tmp_path: Path) -> None:
     write_build_config(tmp_path / "config")
-    assert {"ca", "pip_conf", "npmrc", "apt_conf", "apt.sources", "environment"} == {
+    assert {"ca", "pip_conf", "npmrc", "apt_conf", "apt.sources", "environment", "fetch_image"} == {
         path.name for path in (tmp_path / "config").iterdir()
     }
     modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "config").iterdir()}

@@ -35,6 +35,18 @@ def test_networks_refused(text: str) -> None:
         env.parse_networks(text)
 
 
+def test_hosts_with_and_without_a_port() -> None:
+    assert env.parse_hosts("Mirror.example.com, 10.1.2.3:8080") == ["mirror.example.com", "10.1.2.3:8080"]
+
+
+@pytest.mark.parametrize(
+    "text", ["https://mirror.example.com", "*", "a/b", "a:0", "a:70000", "a:b", ".example.com"]
+)
+def test_hosts_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="write mirror.example.com"):
+        env.parse_hosts(text)
+
+
 @pytest.mark.parametrize("text", ["60", "", "s", "-5s", "10 s", "10sec", "0s", "5s1m", "1d", "ten seconds"])
 def test_duration_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must be greater|not a duration"):
