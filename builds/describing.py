@@ -21,8 +21,11 @@ SOURCES = ("/etc/apt/sources.list", "/etc/apt/sources.list.d")
 PREFERENCES = ("/etc/apt/preferences", "/etc/apt/preferences.d")
 KEYS = ("/etc/apt/trusted.gpg", "/etc/apt/trusted.gpg.d", "/etc/apt/keyrings", "/usr/share/keyrings")
 RELEASE = ("/etc/os-release", "/usr/lib/os-release")
-# Archives of Debian and Ubuntu, whose keys the fetching image has.
-DISTRIBUTIONS = re.compile(r"(?:[a-z0-9-]+\.)*(?:debian\.org|ubuntu\.com)")
+# Archives of Debian and Ubuntu, whose keys the fetching image has. Other hosts of these domains hold anybody's files.
+DISTRIBUTIONS = re.compile(
+    r"(?:deb|security|archive|snapshot|http|ftp|ftp\.[a-z]{2})\.debian\.org"
+    r"|(?:[a-z]{2}\.)?(?:archive|security|ports|old-releases)\.ubuntu\.com"
+)
 DISTRIBUTION_KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg /usr/share/keyrings/ubuntu-archive-keyring.gpg"
 # Where the fetching container has the keys of the image.
 KEYS_FOLDER = "/fetch/keys"
@@ -61,7 +64,8 @@ def apt_image(files: Mapping[str, bytes]) -> AptImage:
     foreign = texts.get(ARCHITECTURES, "").split()
     architectures = [name for name in dict.fromkeys([architecture, *foreign]) if re.fullmatch(r"[a-z0-9-]+", name)]
     keys = {path: content for path, content in files.items() if path.startswith(KEYS)}
-    sources, left_out = _host_sources(texts), []
+    sources = _host_sources(texts)
+    left_out: list[str] = []
     if not sources:
         sources, left_out = image_sources(texts, list(keys))
     preferences = "\n\n".join(text for path, text in sorted(texts.items()) if path.startswith(PREFERENCES))

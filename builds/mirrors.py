@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
-from urllib.request import proxy_bypass_environment
 
 from django.conf import settings
 
@@ -115,7 +114,9 @@ def _environment(text: str) -> dict[str, str]:
 
 
 def _unless_direct(proxy: str, host: str, direct: str) -> str:
-    return "" if proxy_bypass_environment(host, {"no": direct}) else proxy
+    names = [re.sub(r"^\*?\.|:\d+$", "", name) for name in re.split(r"[,\s]+", direct) if name]
+    is_direct = any(name == "*" or host == name or host.endswith(f".{name}") for name in names)
+    return "" if is_direct else proxy
 
 
 def _secrets(texts: Iterable[str], npmrc: dict[str, str]) -> tuple[str, ...]:

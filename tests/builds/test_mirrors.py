@@ -91,3 +91,11 @@ def test_secrets_are_found_wherever_a_mirror_has_one(config: Path) -> None:
 def test_mirrors_secrets_are_in_no_trace_of_an_error(config: Path) -> None:
     (config / "npmrc").write_text("//npm.example/:_authToken=npm-token-1\n")
     assert "npm-token-1" not in repr(mirrors.read(""))
+
+
+@pytest.mark.parametrize(
+    ("direct", "expected"),
+    [("", "p"), ("*", ""), ("example", ""), (".example", ""), ("other, b.example:443", ""), ("ample", "p")],
+)
+def test_hosts_that_need_no_proxy(direct: str, expected: str) -> None:
+    assert mirrors._unless_direct("p", "b.example", direct) == expected

@@ -36,6 +36,14 @@ def test_password_in_an_address_is_not_written(build: RuntimeBuild, record: Reco
     assert log(build) == "Looking in indexes: https://***@mirror.example/simple\n"
 
 
+def test_hidden_secrets_are_not_written(build: RuntimeBuild, record: Record) -> None:
+    record.hide(("npm-token-1",))
+    record.line("sent Bearer npm-token-1")
+    record.beat(now=True)
+    assert log(build) == "sent Bearer ***\n"
+    assert list(record.last_lines) == ["sent Bearer ***"]
+
+
 def test_log_is_bounded(build: RuntimeBuild, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_LOG", 1000)
     for number in range(500):
