@@ -89,7 +89,10 @@ def test_archives_of_distributions_are_checked_with_our_keys() -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["https://evil.example/debian", "http://debian.org.evil.example/", "http://notdebian.org/", "https://people.debian.org/~x/", "file:/etc", "http://deb.debian.org:81/"],
+    [
+        "https://evil.example/debian", "http://debian.org.evil.example/", "http://notdebian.org/",
+        "https://people.debian.org/~x/", "file:/etc", "http://deb.debian.org:81/",
+    ],
 )  # fmt: skip
 def test_other_hosts_of_the_image_are_left_out(address: str) -> None:
     assert apt(sources=SOURCE % (address.encode(), b"")).sources == ""
