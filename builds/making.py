@@ -133,7 +133,9 @@ def install_languages(engine: BuildEngine, build: RuntimeBuild, record: Record, 
             "node": describing.node_image(facts.get("node")),
         }
     fetch(engine, build, record, container, job, files)
-    wanted = {"pip.txt": "".join(f"{package}\n" for package in pip)} if pip else {}
+    wanted: dict[str, str] = {}
+    if pip:
+        wanted = {"pip.txt": "".join(f"{name}\n" for name in pip), "offline_pip.py": _script("offline_pip.py")}
     run_step(engine, container, record, "languages", **wanted)
 
 

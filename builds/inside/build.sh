@@ -25,14 +25,10 @@ install_debs() {
     command -v apt-get >/dev/null || fail "apt: this image has no apt-get"
     # Slim images lack this folder, and packages with alternatives (such as Java) do not install without it.
     mkdir -p /usr/share/man/man1
-    set -- debs/*.deb
+    set -- /run/build/debs/*.deb
     if [ -e "$1" ]; then
-        for file do
-            shift
-            set -- "$@" "./$file"
-        done
         apt-get -q -o APT::Sandbox::User=root -o Dpkg::Use-Pty=0 -o Dir::Etc::SourceList=/dev/null \
-            -o Dir::Etc::SourceParts=- install -y --no-install-recommends --no-download "$@"
+            -o Dir::Etc::SourceParts=/dev/null install -y --no-install-recommends -- "$@"
     fi
     rm -rf debs
 }
@@ -40,7 +36,7 @@ install_debs() {
 install_wheels() {
     set -- pip/pip-*.whl
     # Installing a wheel executes no code of the package.
-    python3 "$1/pip" install --break-system-packages --root-user-action=ignore --no-input --no-cache-dir \
+    python3 -B offline_pip.py "$1" install --break-system-packages --root-user-action=ignore --no-input --no-cache-dir \
         --disable-pip-version-check --progress-bar=off --only-binary=:all: --no-index --find-links=wheels -r pip.txt
 }
 

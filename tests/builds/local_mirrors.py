@@ -1,7 +1,6 @@
 """Mirrors of pip, npm and apt on loopback, which ask for a password. They hold the smallest packages there are."""
 
 import base64
-import gzip
 import hashlib
 import io
 import json
@@ -154,14 +153,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def debian(self) -> dict[str, bytes]:
         package = self.server.deb
-        packages = gzip.compress(
+        packages = (
             "Package: greeting-data\nVersion: 1.0\nArchitecture: all\nMaintainer: t <t@example.com>\n"
             f"Filename: ./greeting-data.deb\nSize: {len(package)}\nSHA256: {hashlib.sha256(package).hexdigest()}\n"
-            "Description: test\n".encode(), mtime=0,
-        )  # fmt: skip
+            "Description: test\n"
+        ).encode()
         sha256 = hashlib.sha256(packages).hexdigest()
-        release = f"Date: Sat, 28 Nov 2026 00:00:00 UTC\nSHA256:\n {sha256} {len(packages)} Packages.gz\n"
-        return {"Packages.gz": packages, "Release": release.encode(), "greeting-data.deb": package}
+        release = f"Date: Sat, 28 Nov 2026 00:00:00 UTC\nSHA256:\n {sha256} {len(packages)} Packages\n"
+        return {"Packages": packages, "Release": release.encode(), "greeting-data.deb": package}
 
 
 @contextmanager

@@ -37,13 +37,13 @@ def read(path):
             return file.read(1 << 20)
     except OSError:
         return ""
-seen = {"who": os.path.basename(sys.argv[0]), "environ": dict(os.environ), "reached": []}
-for folder in ("/run", "/tmp", "/root", "/etc/apt", "/proc/1"):
+seen = {"who": os.path.basename(sys.argv[0]), "own environ": dict(os.environ), "reached": []}
+for folder in ("/run", "/tmp", "/root", "/etc/apt"):
     for where, _, files in os.walk(folder):
-        if where.count("/") < 8 and not where.startswith(("/proc/1/task", "/proc/1/net", "/proc/1/map_files")):
-            for name in files:
-                if name not in ("pagemap", "mem", "kmsg"):
-                    seen[f"{where}/{name}"] = read(f"{where}/{name}")
+        for name in files:
+            seen[f"{where}/{name}"] = read(f"{where}/{name}")
+for name in ("environ", "cmdline", "mountinfo"):
+    seen[name] = read(f"/proc/1/{name}")
 seen["interfaces"] = sorted(os.listdir("/sys/class/net"))
 for address in ADDRESSES:
     try:
@@ -208,7 +208,7 @@ def fetched(build: RuntimeBuild, engine: BuildEngine, mirrors: Mirrors) -> Itera
 
     def ask(version: str, *packages: str, **files: str) -> set[str]:
         job = {
-            "packages": packages, "too_old": False, "markers": {"python_version": version},
+            "packages": packages, "too_old": False, "markers": {"python_version": version, "python_full_version": f"{version}.0"},
             "arguments": [f"--python-version={version}", "--implementation=cp", "--platform=linux_x86_64"],
         }  # fmt: skip
         there: dict[str, str | bytes] = {
