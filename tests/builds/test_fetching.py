@@ -208,7 +208,8 @@ def fetched(build: RuntimeBuild, engine: BuildEngine, mirrors: Mirrors) -> Itera
 
     def ask(version: str, *packages: str, **files: str) -> set[str]:
         job = {
-            "packages": packages, "too_old": False, "markers": {"python_version": version, "python_full_version": f"{version}.0"},
+            "packages": packages, "too_old": False,
+            "markers": {"python_version": version, "python_full_version": f"{version}.0"},
             "arguments": [f"--python-version={version}", "--implementation=cp", "--platform=linux_x86_64"],
         }  # fmt: skip
         there: dict[str, str | bytes] = {
