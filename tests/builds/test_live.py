@@ -196,7 +196,8 @@ def test_packages_come_from_the_mirrors_of_this_host(builder: Builder, mirrors: 
     assert builder.platform.run(code, "nodejs")["result"]["value"] == ["007", "function"]
     with closing(docker.from_env()) as client:
         client.containers.run(
-            build["image_id"], ["-c", "test -x /usr/games/cowsay"], entrypoint="/bin/sh", network_mode="none", remove=True,
+            build["image_id"], ["-c", "test -x /usr/games/cowsay"], entrypoint="/bin/sh", network_mode="none",
+            remove=True,
         )  # fmt: skip
 
 
