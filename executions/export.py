@@ -10,6 +10,7 @@ from django.http import StreamingHttpResponse
 
 from executions import representation
 from executions.models import Execution
+from executions.places import PageOf
 from executions.searching import Window
 from executions.sizes import groups
 from sandbox_platform.kit.exports import as_download, csv_lines, json_lines
@@ -28,7 +29,7 @@ def rows_of(
     executions = executions.order_by("-id").defer(*representation.unneeded_columns(fields))
     large = representation.large_columns(fields)
     for ids in _all(executions) if windows is None else _found(executions, windows):
-        for group in groups(ids, large) if large else (ids,):
+        for group, _ in groups(ids, large) if large else ((ids, 0),):
             rows = list(executions.filter(pk__in=group))
             connection.close()
             yield from (representation.listed(row, fields) for row in rows)
@@ -51,9 +52,21 @@ def _found(executions: QuerySet[Execution], windows: Iterable[Window]) -> Iterat
 
 
 def download(
-    executions: QuerySet[Execution], fields: list[str], kind: str, windows: Iterable[Window] | None = None
+    executions: QuerySet[Execution],
+    fields: list[str],
+    kind: str,
+    windows: Iterable[Window] | None = None,
+    reader: int | None = None,
 ) -> StreamingHttpResponse:
-    """`kind`: one of exports.MEDIA_TYPES; `fields`: of representation.LISTED."""
+    """`kind`: one of exports.MEDIA_TYPES; `fields`: of representation.LISTED; `reader`: the id of the client, if any.
+
+    Raises TooManyLargePages.
+    """
+    place = PageOf(reader)
+    if representation.large_columns(fields):
+        place.take()
     rows = rows_of(executions, fields, windows)
     lines = csv_lines(fields, (row.values() for row in rows)) if kind == "csv" else json_lines(rows)
-    return as_download("executions", kind, lines)
+    response = as_download("executions", kind, lines)
+    place.keep_until_closed(response)
+    return response

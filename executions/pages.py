@@ -1,7 +1,7 @@
 """Reads one page of a list: in the list's order, or, for a text search, through the windows of the search."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -23,19 +23,24 @@ SORT_BUDGET_S = 1.0
 
 
 def page(
-    visible: QuerySet[Execution], form: dict[str, Any], caller: Client | None, large: Sequence[str] = ()
+    visible: QuerySet[Execution],
+    form: dict[str, Any],
+    caller: Client | None,
+    large: Sequence[str] = (),
+    reading: Callable[[int], None] = lambda size: None,
 ) -> tuple[list[Execution], str | None]:
     """Return the page's rows and the cursor of the next page, if any.
 
     `visible` holds the executions that the caller may see, with the columns to read. `large`: those of them that may be
-    large. The page then ends early, at SANDBOX_MAX_PAGE.
+    large. The page then ends early, at SANDBOX_MAX_PAGE, and `reading` is called with their bytes before they are read.
     """
     if not large:
         return _page(visible, form, caller)
     found, cursor = _page(visible.defer(*large), form, caller)
     if not found:
         return found, cursor
-    kept = next(groups([row.pk for row in found], large))
+    kept, size = next(groups([row.pk for row in found], large))
+    reading(size)
     if len(kept) < len(found):
         cursor = Order(form["ordering"]).cursor(found[len(kept) - 1])
     rows = visible.in_bulk(kept)

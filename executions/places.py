@@ -5,11 +5,13 @@ execution a half. The others are free for requests that are answered at once.
 """
 
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.conf import settings
+from django.http import HttpResponseBase
 from rest_framework.request import Request
 
 from clients.models import Client
@@ -51,6 +53,52 @@ class Places:
 streams = Places(THREADS * 3 // 8, THREADS * 3 // 16)
 # One client may send a burst of 50 to one process, and cannot take the places of all others.
 waits = Places(THREADS // 2, THREADS * 7 // 16)
+
+
+# A page of SANDBOX_MAX_PAGE takes some 150 MB until it is sent, and all processes share the memory of one service.
+LARGE_PAGE_BYTES = 1 << 20
+pages = Places(6, 4)
+
+
+class TooManyLargePages(TooMany):
+    def __init__(self) -> None:
+        super().__init__(
+            "Too many large pages or exports are being read.",
+            remedy="Retry after Retry-After seconds, or ask for fewer fields, or with a smaller limit.",
+            code="too_many_large_pages",
+            retry_after_s=RETRY_AFTER_S,
+        )
+
+
+class PageOf:
+    """The place of a client's large page or export, from before it is read until its response is closed."""
+
+    def __init__(self, client_id: int | None) -> None:
+        self._client_id = client_id
+        self._taken = False
+
+    def reading(self, size: int) -> None:
+        """Take a place if the page has so many bytes. Raises TooManyLargePages."""
+        if size >= LARGE_PAGE_BYTES:
+            self.take()
+
+    def take(self) -> None:
+        if not pages.take(self._client_id):
+            raise TooManyLargePages
+        self._taken = True
+        # Also when no response comes of it.
+        self._give_back = weakref.finalize(self, pages.give_back, self._client_id)
+
+    def keep_until_closed(self, response: HttpResponseBase) -> None:
+        if not self._taken:
+            return
+        close = response.close
+
+        def closing() -> None:
+            self._give_back()
+            close()
+
+        response.close = closing  # type: ignore[method-assign]
 
 
 class TooManyWaiting(TooMany):

@@ -18,20 +18,23 @@ class Bytes(Func):
     output_field = BigIntegerField()
 
 
-def groups(ids: Sequence[UUID], columns: Sequence[str]) -> Iterator[list[UUID]]:
-    """Yield the ids in order, in groups whose `columns` have at most SANDBOX_MAX_PAGE bytes, or of one id."""
+def groups(ids: Sequence[UUID], columns: Sequence[str]) -> Iterator[tuple[list[UUID], int]]:
+    """Yield the ids in order, in groups whose `columns` have at most SANDBOX_MAX_PAGE bytes, or of one id.
+
+    With each group comes the number of its bytes.
+    """
     sizes = _sizes(ids, columns)
     group: list[UUID] = []
     used = 0
     for pk in ids:
         size = sizes.get(pk, 0)
         if group and used + size > settings.SANDBOX_MAX_PAGE_BYTES:
-            yield group
+            yield group, used
             group, used = [], 0
         group.append(pk)
         used += size
     if group:
-        yield group
+        yield group, used
 
 
 def _sizes(ids: Sequence[UUID], columns: Sequence[str]) -> dict[UUID, int]:

@@ -12,6 +12,7 @@ from api.v1.listing import FilterForm, fields_of, parameters
 from executions import export
 from executions.listing import BY_TIME, Order, filtered
 from executions.pages import found_windows
+from executions.places import client_id_of
 from sandbox_platform.kit.exports import MEDIA_TYPES
 from sandbox_platform.kit.fields import validated
 
@@ -27,7 +28,7 @@ class ExportView(ApiView):
         description="Newest first. In CSV, a text that a spreadsheet would read as a formula gets an apostrophe.",
         parameters=[ExportForm],
         responses={
-            **schema.answers(schema.LONG_QUERY, 422),
+            **schema.answers(schema.LONG_QUERY, 422, 429),
             (200, "text/csv"): OpenApiResponse(OpenApiTypes.STR, "With a header line."),
             (200, "application/x-ndjson"): OpenApiResponse(OpenApiTypes.STR, "One JSON object per line."),
         },
@@ -36,4 +37,6 @@ class ExportView(ApiView):
     def get(self, request: Request) -> HttpResponseBase:
         form = validated(ExportForm, parameters(ExportForm, request.query_params))
         windows = found_windows(form, self.caller, Order(f"-{BY_TIME}")) if form.get("q") else None
-        return export.download(filtered(self.visible(), form), fields_of(form, request), form["format"], windows)
+        reader = client_id_of(request)
+        found = filtered(self.visible(), form)
+        return export.download(found, fields_of(form, request), form["format"], windows, reader)

@@ -14,7 +14,7 @@ from api.v1.answers import EgressRequestSchema, PageSchema, url_of
 from api.v1.base import ApiView, FormParser, JsonParser
 from api.v1.listing import ListForm, fields_of, parameters
 from api.v1.problems import Conflict
-from executions import representation, services, submission
+from executions import places, representation, services, submission
 from executions.forms import MultipartForm, SubmissionForm, WaitingForm
 from executions.models import Execution, Outcome
 from executions.pages import page
@@ -82,22 +82,25 @@ class ExecutionsView(ApiView):
         summary="List executions",
         operation_id="list_executions",
         parameters=[ListForm],
-        responses=schema.answers({200: PageSchema, **schema.LONG_QUERY}, 422),
+        responses=schema.answers({200: PageSchema, **schema.LONG_QUERY}, 422, 429),
         tags=["Executions"],
     )
     def get(self, request: Request) -> Response:
         form = validated(ListForm, parameters(ListForm, request.query_params))
         fields = fields_of(form, request)
         visible = self.visible().defer(*representation.unneeded_columns(fields))
-        rows, cursor = page(visible, form, self.caller, representation.large_columns(fields))
+        place = places.PageOf(places.client_id_of(request))
+        rows, cursor = page(visible, form, self.caller, representation.large_columns(fields), place.reading)
         following = None
         if cursor:
             query = request.query_params.copy()
             query["cursor"] = cursor
             following = f"{request.path}?{urlencode(list(_pairs(query)))}"
-        return Response(
+        response = Response(
             PageSchema.dump(next=following, results=[representation.listed(row, fields) for row in rows])
         )
+        place.keep_until_closed(response)
+        return response
 
 
 def _pairs(query: Any) -> list[tuple[str, str]]:

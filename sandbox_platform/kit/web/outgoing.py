@@ -27,9 +27,9 @@ class Outgoing(socket.socket):
         with self._timed():
             super().sendall(*arguments)
 
-    def sendfile(self, *arguments: Any) -> int:
+    def sendfile(self, *arguments: Any, **named: Any) -> int:
         with self._timed():
-            return super().sendfile(*arguments)
+            return super().sendfile(*arguments, **named)
 
     @contextmanager
     def _timed(self) -> Iterator[None]:

@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 from rest_framework.test import APIClient
 
-from executions import export, representation
+from executions import export, places, representation
 from executions.models import Execution
 from runtimes import code_policy
 from runtimes.models import Runtime
@@ -135,6 +135,57 @@ def test_a_page_without_large_fields_is_whole(
     for _ in range(3):
         make_execution(client=client_row)
     assert len(api.get(f"{API}/executions").json()["results"]) == 3
+
+
+def large_list(api: APIClient) -> Any:
+    return api.get(f"{API}/executions?fields=id,code")
+
+
+@pytest.fixture
+def one_place(monkeypatch: pytest.MonkeyPatch) -> places.Places:
+    monkeypatch.setattr(places, "LARGE_PAGE_BYTES", 1000)
+    monkeypatch.setattr(places, "pages", places.Places(1, 1))
+    return places.pages
+
+
+def test_more_large_pages_than_fit_into_memory_are_refused(
+    api: APIClient, client_row: Any, make_execution: Any, one_place: places.Places
+) -> None:
+    make_execution(client=client_row, code="x" * 1000)
+    assert one_place.take(client_row.pk)
+    refused = large_list(api)
+    assert refused.status_code == 429
+    assert refused.json()["type"].endswith("too_many_large_pages")
+    assert refused["Retry-After"] == "1"
+    export = api.get(f"{API}/executions/export?fields=id,code")
+    assert export.status_code == 429
+    one_place.give_back(client_row.pk)
+    assert large_list(api).status_code == large_list(api).status_code == 200  # each gives its place back
+
+
+def test_small_pages_need_no_place(
+    api: APIClient, client_row: Any, make_execution: Any, one_place: places.Places
+) -> None:
+    make_execution(client=client_row, code="x" * 900)
+    assert one_place.take(client_row.pk)
+    assert large_list(api).status_code == 200
+
+
+def test_an_export_holds_its_place_until_it_is_closed(
+    one_place: places.Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "close", lambda: None)
+    response = export.download(Execution.objects.all(), ["id", "code"], "csv", reader=1)
+    assert not one_place.take(1)
+    response.close()
+    assert one_place.take(1)
+
+
+def test_a_page_that_fails_gives_its_place_back(one_place: places.Places) -> None:
+    place = places.PageOf(1)
+    place.take()
+    del place
+    assert one_place.take(1)
 
 
 def test_an_export_reads_large_rows_in_groups(

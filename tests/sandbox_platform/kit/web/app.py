@@ -19,9 +19,17 @@ settings.configure(
 )
 
 
-def application(environ: Any, start_response: Any) -> Iterator[bytes]:
+def application(environ: Any, start_response: Any) -> Any:
     if environ["PATH_INFO"] == "/slow":
         time.sleep(float(environ["QUERY_STRING"]))
+    if environ["PATH_INFO"] == "/file":
+        size = os.stat(__file__).st_size
+        start_response("200 OK", [("Content-Length", str(size))])
+        return environ["wsgi.file_wrapper"](open(__file__, "rb"))  # noqa: SIM115 - the server closes it
+    return answers(environ, start_response)
+
+
+def answers(environ: Any, start_response: Any) -> Iterator[bytes]:
     if environ["PATH_INFO"] == "/large":
         start_response("200 OK", [("Content-Length", environ["QUERY_STRING"])])
         yield b"x" * int(environ["QUERY_STRING"])

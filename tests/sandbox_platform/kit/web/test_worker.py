@@ -14,12 +14,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.live import ROOT, eventually, free_port
 
+APPLICATION = Path(__file__).with_name("app.py")
 SOON_S = 1.0
 LARGEST = 1_000_000  # as in app.py
 HALF_HEAD = b"GET / HTTP/1.1\r\nX: "
@@ -167,6 +169,10 @@ def test_an_answer_may_be_read_slowly_while_nobody_waits(serve: Serve) -> None:
     sock = serve().connect(b"GET /large?8000000 HTTP/1.1\r\nConnection: close\r\n\r\n")
     time.sleep(2)
     assert len(received(sock)) > 8_000_000
+
+
+def test_a_file_is_sent_whole(serve: Serve) -> None:
+    assert serve().ask("/file") == (200, APPLICATION.read_text())
 
 
 def test_a_full_queue_is_429_and_leaves_the_health_check_alone(serve: Serve) -> None:
