@@ -192,9 +192,10 @@ def busy_worker(survivor: Survivor, execution: str) -> int:
 
 def local_ports(pid: int) -> set[int]:
     inodes = set()
-    for fd in (PROC / str(pid) / "fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            inodes.add(os.readlink(fd).removeprefix("socket:[").removesuffix("]"))
+    with contextlib.suppress(FileNotFoundError):  # a short one that has ended, such as runsc
+        for fd in (PROC / str(pid) / "fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                inodes.add(os.readlink(fd).removeprefix("socket:[").removesuffix("]"))
     connections = [line.split() for line in (PROC / "net/tcp").read_text().splitlines()[1:]]
     return {int(c[1].split(":")[1], 16) for c in connections if c[9] in inodes}
 

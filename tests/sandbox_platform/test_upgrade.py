@@ -40,6 +40,7 @@ REWRITTEN = {
 # These got columns, which verification shows to be right, or rows about what is recorded since: people and roles.
 REWRITTEN |= {
     "audit_seal", "audit_leaf", "audit_pending", "auth_permission", "audit_clientevent", "executions_client",
+    "executions_delivery",
 }  # fmt: skip
 ADDED = {
     "sandboxes_wait", "audit_sealkey", "audit_sealingfailure", "audit_headdestination", "audit_loginevent",

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from sandboxes.gvisor import ADVISORIES, is_current, module_version, open_advisories, released, version_of
+from sandboxes.gvisor import ADVISORIES, FILTERS, is_current, module_version, open_advisories, released, version_of
 
 
 def script(folder: Path, prints: str) -> Path:
@@ -39,8 +39,8 @@ def test_version_of_a_plain_build_of_the_module_is_the_modules(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("runsc", sorted(Path("/usr/local/lib/sandbox-platform/gvisor").glob("v0*/runsc")))
-def test_build_of_make_says_and_records_the_same(runsc: Path) -> None:
-    assert version_of(runsc) == module_version(runsc) == runsc.parent.name
+def test_build_of_make_says_what_it_records_and_that_it_has_its_filters(runsc: Path) -> None:
+    assert version_of(runsc) == module_version(runsc) + FILTERS == runsc.parent.name
 
 
 def test_nothing_has_no_version(tmp_path: Path) -> None:
