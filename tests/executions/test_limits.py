@@ -71,7 +71,7 @@ def test_run_is_not_above_what_its_runtime_has_now(runtime: Runtime, field: str)
 def test_running_program_is_ended_at_its_clients_cap(platform: Platform) -> None:
     platform.sql("UPDATE executions_client SET max_wall_time_ms = 3000, max_output_bytes = 1024")
     try:
-        code = "import time\ndef main(size):\n    print('x' * size)\n    time.sleep(60)"
+        code = "import time\ndef main(size):\n    print('x' * size, flush=True)\n    time.sleep(60)"
         answer = platform.run(code, arguments={"size": 5000})
     finally:
         platform.sql("UPDATE executions_client SET max_wall_time_ms = NULL, max_output_bytes = NULL")
