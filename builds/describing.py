@@ -21,12 +21,11 @@ SOURCES = ("/etc/apt/sources.list", "/etc/apt/sources.list.d")
 PREFERENCES = ("/etc/apt/preferences", "/etc/apt/preferences.d")
 KEYS = ("/etc/apt/trusted.gpg", "/etc/apt/trusted.gpg.d", "/etc/apt/keyrings", "/usr/share/keyrings")
 RELEASE = ("/etc/os-release", "/usr/lib/os-release")
-# Archives of Debian and Ubuntu, whose keys the fetching image has. Other hosts of these domains hold anybody's files.
-DISTRIBUTIONS = re.compile(
-    r"(?:deb|security|archive|snapshot|http|ftp|ftp\.[a-z]{2})\.debian\.org"
-    r"|(?:[a-z]{2}\.)?(?:archive|security|ports|old-releases)\.ubuntu\.com"
+# Of the fetching image.
+DISTRIBUTION_KEYS = (
+    "/usr/share/keyrings/debian-archive-keyring.gpg",
+    "/usr/share/keyrings/ubuntu-archive-keyring.gpg",
 )
-DISTRIBUTION_KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg /usr/share/keyrings/ubuntu-archive-keyring.gpg"
 # Where the fetching container has the keys of the image.
 KEYS_FOLDER = "/fetch/keys"
 STATUS_FIELDS = {
@@ -102,8 +101,8 @@ def _plain(text: str) -> str:
 def image_sources(texts: Mapping[str, str], keys: list[str]) -> tuple[str, list[str]]:
     """Return the image's own sources (deb822), and the hosts of those left out.
 
-    Used are archives of Debian and Ubuntu, checked with the fetching image's keys, and those of hosts that
-    SANDBOX_BUILD_HOSTS names, checked with the image's.
+    Used are hosts that the host's own sources name, checked with the fetching image's keys, and those that
+    SANDBOX_BUILD_HOSTS names, checked with the image's unless it asks for the keys of Debian or Ubuntu.
     """
     rendered, left_out = [], []
     for entry in _entries(texts):
@@ -112,7 +111,7 @@ def image_sources(texts: Mapping[str, str], keys: list[str]) -> tuple[str, list[
             url = urlsplit(uri)
             if url.scheme not in mirrors.PORTS or not url.hostname or not PLAIN.fullmatch(uri):
                 continue
-            ours = bool(DISTRIBUTIONS.fullmatch(url.hostname)) and url.port is None
+            ours = mirrors.is_of_apt(url.scheme, url.hostname, url.port)
             if ours or mirrors.is_named(url.scheme, url.hostname, url.port):
                 uris.append((uri, ours))
             else:
@@ -120,7 +119,7 @@ def image_sources(texts: Mapping[str, str], keys: list[str]) -> tuple[str, list[
         suites = [word for word in entry["suites"].split() if WORD.fullmatch(word)]
         components = [word for word in entry["components"].split() if WORD.fullmatch(word)]
         for uri, ours in uris:
-            signed_by = DISTRIBUTION_KEYS if ours else _keys(entry["signed-by"], keys)
+            signed_by = " ".join(DISTRIBUTION_KEYS) if ours else _keys(entry["signed-by"], keys)
             lines = ["Types: deb", f"URIs: {uri}", f"Suites: {' '.join(suites)}"]
             lines += [f"Components: {' '.join(components)}"] if components else []
             rendered.append("\n".join([*lines, f"Signed-By: {signed_by}", ""]))
@@ -128,6 +127,8 @@ def image_sources(texts: Mapping[str, str], keys: list[str]) -> tuple[str, list[
 
 
 def _keys(signed_by: str, keys: list[str]) -> str:
+    if ours := [path for path in signed_by.split() if path in DISTRIBUTION_KEYS]:
+        return " ".join(ours)
     named = [path for path in signed_by.split() if path in keys]
     trusted = [path for path in keys if path.startswith(KEYS[0])]
     return " ".join(f"{KEYS_FOLDER}{path}" for path in named or trusted)

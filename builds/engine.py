@@ -34,6 +34,7 @@ PIDS = 1024
 # Docker's default is 1024: runs get CPU before builds.
 CPU_SHARES = 256
 FORWARDER_BYTES = 256 * 1024**2
+DEFAULTS_BYTES = 10_000
 
 
 class BuildEngine(DockerEngine):
@@ -67,8 +68,11 @@ class BuildEngine(DockerEngine):
         }
         return self._create(image_id, build_id, config, {"NetworkMode": "none", "CapAdd": CAPABILITIES})
 
-    def create_forwarder(self, fetch_image_id: str, build_id: int, routes: Mapping[str, Mapping[str, str]]) -> str:
-        """Create the container that forwards to mirrors, from the host's network. Returns its id."""
+    def create_forwarder(self, fetch_image_id: str, build_id: int) -> str:
+        """Create the container that forwards to mirrors, from the host's network. Returns its id.
+
+        It forwards nothing before it has routes.
+        """
         config = {
             "Entrypoint": ["/usr/bin/python3", "-I", "-B", "/opt/fetch/forwarder.py"],
             # Its sockets. Docker removes the volume with the last container that uses it.
@@ -76,9 +80,15 @@ class BuildEngine(DockerEngine):
         }
         # A mirror may be reachable only from the host.
         host = {"NetworkMode": "host", "Memory": FORWARDER_BYTES, "MemorySwap": FORWARDER_BYTES}
-        container = self._create(fetch_image_id, build_id, config, host)
-        self.put(container, "/run", {"routes.json": json.dumps(routes)}, owner=FETCHER)
-        return container
+        return self._create(fetch_image_id, build_id, config, host)
+
+    def defaults(self, forwarder: str) -> dict[str, str]:
+        """Return where the fetching image's installers fetch from by default."""
+        (content,) = self.files(forwarder, "/opt/fetch/defaults.json", DEFAULTS_BYTES).values()
+        return dict(json.loads(content))
+
+    def route(self, forwarder: str, routes: Mapping[str, Mapping[str, str]]) -> None:
+        self.put(forwarder, "/run", {"routes.json": json.dumps(routes)}, owner=FETCHER)
 
     def create_fetcher(self, fetch_image_id: str, build_id: int, forwarder: str, files: Mapping[str, str]) -> str:
         """Create the container that fetches packages, with the secrets of mirrors. Returns its id.

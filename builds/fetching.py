@@ -40,11 +40,11 @@ def fetch(
 
     Raises BuildFailed.
     """
-    here = mirrors.read(apt_sources)
-    record.hide(here.secrets)
     image = fetch_image(engine)
-    routes = {tool: here.routes[tool] for tool in job}
-    with removed(engine, engine.create_forwarder(image, build.pk, routes)) as forwarder:
+    with removed(engine, engine.create_forwarder(image, build.pk)) as forwarder:
+        here = mirrors.read(apt_sources, engine.defaults(forwarder))
+        record.hide(here.secrets)
+        engine.route(forwarder, {tool: here.routes[tool] for tool in job})
         engine.start(forwarder)
         with removed(engine, engine.create_fetcher(image, build.pk, forwarder, here.files)) as fetcher:
             engine.put(fetcher, FETCH, {"job.json": json.dumps(job), **files}, owner=FETCHER)

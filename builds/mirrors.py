@@ -3,16 +3,12 @@
 import configparser
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 
-PIP_INDEX = "https://pypi.org/simple"
-# The pages of this index name files on another host.
-BEHIND = {"pypi.org": "https://files.pythonhosted.org"}
-NPM_REGISTRY = "https://registry.npmjs.org"
 PORTS = {"http": 80, "https": 443}
 APT_PROXY = re.compile(r'Acquire::(\w+)::Proxy(?:::([^\s"]+))?\s+"([^"]*)";')
 NPM_PROXIES = ("proxy", "https-proxy", "noproxy")
@@ -35,15 +31,18 @@ def host_file(name: str) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
-def read(apt_sources: str) -> Mirrors:
-    """Return the mirrors, with those of these sources of apt (deb822) for apt."""
+def read(apt_sources: str, defaults: Mapping[str, str]) -> Mirrors:
+    """Return the mirrors, with those of these sources of apt (deb822) for apt.
+
+    `defaults`: where the installers fetch from if the host has no mirror; see images/fetch/defaults.py.
+    """
     pip_conf, apt_conf, npmrc = host_file("pip_conf"), host_file("apt_conf"), _npmrc()
     environment = _environment(host_file("environment"))
-    pip = _pip_addresses(pip_conf)
+    pip = _pip_addresses(pip_conf, defaults)
     npm = [value for name, value in npmrc.items() if name == "registry" or name.endswith(":registry")]
     if "registry" not in npmrc:
-        npm.append(NPM_REGISTRY)
-    apt = re.findall(r"https?://\S+", apt_sources)
+        npm.append(defaults["npm"])
+    apt = addresses(apt_sources)
     apt_proxies = {(scheme, host): proxy for scheme, host, proxy in APT_PROXY.findall(apt_conf)}
 
     def by_environment(scheme: str, host: str) -> str:
@@ -61,8 +60,8 @@ def read(apt_sources: str) -> Mirrors:
         return _unless_direct(proxy, host, npmrc.get("noproxy") or environment.get("no_proxy", ""))
 
     routes = {}
-    for tool, addresses, proxy_of in (("apt", apt, by_apt), ("pip", pip, by_environment), ("npm", npm, by_npm)):
-        ends = [end for address in [*addresses, *_named()] if (end := _end(address))]
+    for tool, of_tool, proxy_of in (("apt", apt, by_apt), ("pip", pip, by_environment), ("npm", npm, by_npm)):
+        ends = [end for address in [*of_tool, *_named()] if (end := _end(address))]
         routes[tool] = {f"{host}:{port}": proxy_of(scheme, host) for scheme, host, port in ends}
     texts = [pip_conf, apt_conf, apt_sources, *environment.values(), *npmrc.values()]
     files = {
@@ -72,6 +71,15 @@ def read(apt_sources: str) -> Mirrors:
         "apt_conf": "".join(line + "\n" for line in apt_conf.splitlines() if "Proxy" not in line),
     }
     return Mirrors(files, routes, _secrets(texts, npmrc))
+
+
+def addresses(text: str) -> list[str]:
+    return re.findall(r"https?://\S+", text)
+
+
+def is_of_apt(scheme: str, host: str, port: int | None) -> bool:
+    """Return whether the host's own sources of apt name this host."""
+    return (scheme, host, port or PORTS[scheme]) in map(_end, addresses(host_file("apt.sources")))
 
 
 def is_named(scheme: str, host: str, port: int | None) -> bool:
@@ -93,12 +101,13 @@ def _end(address: str) -> tuple[str, str, int] | None:
     return url.scheme, url.hostname, url.port or PORTS[url.scheme]
 
 
-def _pip_addresses(pip_conf: str) -> list[str]:
+def _pip_addresses(pip_conf: str, defaults: Mapping[str, str]) -> list[str]:
     parser = configparser.RawConfigParser()
     parser.read_string(pip_conf)
     options = dict(parser.items("global")) if parser.has_section("global") else {}
-    found = [options.get("index-url") or PIP_INDEX, *options.get("extra-index-url", "").split()]
-    return found + [BEHIND[host] for address in found if (host := urlsplit(address).hostname or "") in BEHIND]
+    found = [options.get("index-url") or defaults["pip"], *options.get("extra-index-url", "").split()]
+    public = urlsplit(defaults["pip"]).hostname
+    return found + [defaults["pip_files"] for address in found if urlsplit(address).hostname == public]
 
 
 def _npmrc() -> dict[str, str]:

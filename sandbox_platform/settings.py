@@ -11,7 +11,9 @@ import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 from sandbox_platform.interfaces import (  # noqa: F401 -- Django reads them here
+    CACHES,
     CONTENT_SECURITY_POLICY,
+    LOGGING,
     REST_FRAMEWORK,
     SPECTACULAR_SETTINGS,
     TEMPLATES,
@@ -391,21 +393,4 @@ Q_CLUSTER = {
     "label": "Queue",
     "log_level": "WARNING",
     "ALT_CLUSTERS": {CALLBACK_CLUSTER: {"workers": CALLBACK_WORKERS, "timeout": 60, "retry": 120}},
-}
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": "INFO"},
-    "loggers": {
-        "axes": {"level": "WARNING"},
-        # A line for each trigger, whenever migrations run.
-        "pgtrigger": {"level": "WARNING"},
-        "django-q": {"handlers": ["console"], "level": "WARNING", "propagate": False},
-        # 4xx answers are ordinary results, not faults of the service.
-        "django.request": {"level": "ERROR"},
-    },
 }

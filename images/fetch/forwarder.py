@@ -1,7 +1,7 @@
 """Forward requests of the installers to the mirrors, and to nothing else.
 
 Runs on the host's network, because a mirror may be reachable only from there. Listens on one Unix socket for each
-installer. /run/routes.json names the hosts of each: {"pip": {"pypi.org:443": ""}}. The value is the address of the
+installer. /run/routes.json names the hosts of each: {"pip": {"index.example:443": ""}}. The value is the address of the
 host's own proxy for that mirror, or "" without one.
 """
 

@@ -48,6 +48,7 @@ NAMES = {
     "sources": "/etc/apt/sources.list.d/x.sources",
     "list": "/etc/apt/sources.list",
     "key": "/etc/apt/keyrings/own.gpg",
+    "ubuntu": describing.DISTRIBUTION_KEYS[1],
     "preferences": "/etc/apt/preferences.d/x",
     "release": "/etc/os-release",
 }
@@ -77,24 +78,26 @@ def test_hosts_sources_are_used_for_their_release(config: Path) -> None:
     assert apt(release=release.replace(b"trixie", b"trix")).sources == ""
 
 
-def test_archives_of_distributions_are_checked_with_our_keys() -> None:
+def test_archives_of_the_host_are_checked_with_our_keys(config: Path) -> None:
+    (config / "apt.sources").write_text("URIs: http://mirror.example/debian\nSuites: trixie\n")
     image = apt(
-        sources=SOURCE % (b"http://deb.debian.org/debian", b"Signed-By: /etc/apt/keyrings/own.gpg\n"), key=b"k"
+        sources=SOURCE % (b"http://mirror.example/debian", b"Signed-By: /etc/apt/keyrings/own.gpg\n"), key=b"k"
     )
     assert image.sources == (
-        "Types: deb\nURIs: http://deb.debian.org/debian\nSuites: bookworm bookworm-updates\nComponents: main\n"
-        f"Signed-By: {describing.DISTRIBUTION_KEYS}\n"
+        "Types: deb\nURIs: http://mirror.example/debian\nSuites: bookworm bookworm-updates\nComponents: main\n"
+        f"Signed-By: {' '.join(describing.DISTRIBUTION_KEYS)}\n"
     )
 
 
 @pytest.mark.parametrize(
     "address",
     [
-        "https://evil.example/debian", "http://debian.org.evil.example/", "http://notdebian.org/",
-        "https://people.debian.org/~x/", "file:/etc", "http://deb.debian.org:81/",
+        "https://evil.example/debian", "http://mirror.example.evil.example/", "http://notmirror.example/",
+        "https://mirror.example/debian", "file:/etc", "http://mirror.example:81/",
     ],
 )  # fmt: skip
-def test_other_hosts_of_the_image_are_left_out(address: str) -> None:
+def test_other_hosts_of_the_image_are_left_out(config: Path, address: str) -> None:
+    (config / "apt.sources").write_text("URIs: http://mirror.example/debian\nSuites: trixie\n")
     assert apt(sources=SOURCE % (address.encode(), b"")).sources == ""
     assert apt(list=b"deb [trusted=yes] " + address.encode() + b" bookworm main\n").sources == ""
 
@@ -110,8 +113,16 @@ def test_named_host_is_checked_with_the_images_key(settings: Settings) -> None:
     assert image.keys == {"/etc/apt/keyrings/own.gpg": b"k"}
 
 
-def test_disabled_sources_stay_disabled() -> None:
-    assert apt(sources=SOURCE % (b"http://deb.debian.org/debian", b"Enabled: no\n")).sources == ""
+def test_named_archive_of_a_distribution_is_checked_with_our_keys(settings: Settings) -> None:
+    settings.SANDBOX_BUILD_HOSTS = ["ubuntu.example"]
+    ubuntu = describing.DISTRIBUTION_KEYS[1]
+    source = SOURCE % (b"http://ubuntu.example/ubuntu", f"Signed-By: {ubuntu}\n".encode())
+    assert apt(sources=source, ubuntu=b"k").sources.endswith(f"\nSigned-By: {ubuntu}\n")
+
+
+def test_disabled_sources_stay_disabled(settings: Settings) -> None:
+    settings.SANDBOX_BUILD_HOSTS = ["apt.example"]
+    assert apt(sources=SOURCE % (b"http://apt.example/debian", b"Enabled: no\n")).sources == ""
 
 
 def test_pins_of_the_image_hold() -> None:

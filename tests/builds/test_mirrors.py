@@ -13,14 +13,19 @@ def config(tmp_path: Path, settings: Settings) -> Path:
     return tmp_path
 
 
-DEBIAN = "Types: deb\nURIs: http://deb.debian.org/debian\nSuites: trixie\n"
+DEFAULTS = {
+    "pip": "https://index.example/simple",
+    "pip_files": "https://files.example",
+    "npm": "https://registry.example/",
+}
+DEBIAN = "Types: deb\nURIs: http://apt.example/debian\nSuites: trixie\n"
 
 
-def test_without_a_configuration_the_public_mirrors_are_reached_directly() -> None:
-    assert mirrors.read(DEBIAN).routes == {
-        "apt": {"deb.debian.org:80": ""},
-        "pip": {"pypi.org:443": "", "files.pythonhosted.org:443": ""},
-        "npm": {"registry.npmjs.org:443": ""},
+def test_without_a_configuration_the_installers_defaults_are_reached_directly() -> None:
+    assert mirrors.read(DEBIAN, DEFAULTS).routes == {
+        "apt": {"apt.example:80": ""},
+        "pip": {"index.example:443": "", "files.example:443": ""},
+        "npm": {"registry.example:443": ""},
     }
 
 
@@ -29,7 +34,7 @@ def test_each_installer_reaches_its_own_mirrors_only(config: Path) -> None:
         "[global]\nindex-url = https://u:p@pip.example/simple\nextra-index-url = http://a.example:81/x\n    https://b.example/\n"
     )
     (config / "npmrc").write_text("registry=https://npm.example/\n@ours:registry=http://own.example:4873/\n")
-    assert mirrors.read("").routes == {
+    assert mirrors.read("", DEFAULTS).routes == {
         "apt": {},
         "pip": {"pip.example:443": "", "a.example:81": "", "b.example:443": ""},
         "npm": {"npm.example:443": "", "own.example:4873": ""},
@@ -38,7 +43,7 @@ def test_each_installer_reaches_its_own_mirrors_only(config: Path) -> None:
 
 def test_named_hosts_are_added_for_all(settings: Settings) -> None:
     settings.SANDBOX_BUILD_HOSTS = ["files.example", "other.example:8080"]
-    for routes in mirrors.read("").routes.values():
+    for routes in mirrors.read("", DEFAULTS).routes.values():
         assert {"files.example:80", "files.example:443", "other.example:8080"} <= set(routes)
 
 
@@ -52,9 +57,9 @@ def test_hosts_proxies_lead_to_the_mirrors(config: Path) -> None:
     (config / "pip_conf").write_text(
         "[global]\nindex-url = https://a.example/\nextra-index-url = https://b.example/\n"
     )
-    found = mirrors.read(DEBIAN)
+    found = mirrors.read(DEBIAN, DEFAULTS)
     assert found.routes == {
-        "apt": {"deb.debian.org:80": "http://cache.example:3142"},
+        "apt": {"apt.example:80": "http://cache.example:3142"},
         "pip": {"a.example:443": "http://u:p w@web.example:2", "b.example:443": ""},
         "npm": {"npm.example:443": "http://npm-proxy.example:3"},
     }
@@ -64,11 +69,11 @@ def test_hosts_proxies_lead_to_the_mirrors(config: Path) -> None:
 
 def test_apt_reaches_a_host_directly_where_its_configuration_says_so(config: Path) -> None:
     (config / "apt_conf").write_text(
-        'Acquire::http::Proxy "http://cache.example:3142";\nAcquire::http::Proxy::deb.debian.org "DIRECT";\n'
+        'Acquire::http::Proxy "http://cache.example:3142";\nAcquire::http::Proxy::apt.example "DIRECT";\n'
         'Acquire::https::CAInfo "/run/secrets/ca";\n'
     )
-    found = mirrors.read(DEBIAN)
-    assert found.routes["apt"] == {"deb.debian.org:80": ""}
+    found = mirrors.read(DEBIAN, DEFAULTS)
+    assert found.routes["apt"] == {"apt.example:80": ""}
     assert found.files["apt_conf"] == 'Acquire::https::CAInfo "/run/secrets/ca";\n'
 
 
@@ -77,7 +82,7 @@ def test_secrets_are_found_wherever_a_mirror_has_one(config: Path) -> None:
     (config / "npmrc").write_text("registry=https://npm.example/\n//npm.example/:_authToken=npm-token-1\n")
     (config / "environment").write_text("export https_proxy=http://proxy-token@web.example:2\n")
     sources = "Types: deb\nURIs: https://me:apt-password@apt.example/debian\n"
-    found = set(mirrors.read(sources).secrets)
+    found = set(mirrors.read(sources, DEFAULTS).secrets)
     assert {
         "pip%2Fpassword",
         "pip/password",
@@ -90,7 +95,7 @@ def test_secrets_are_found_wherever_a_mirror_has_one(config: Path) -> None:
 
 def test_mirrors_secrets_are_in_no_trace_of_an_error(config: Path) -> None:
     (config / "npmrc").write_text("//npm.example/:_authToken=npm-token-1\n")
-    assert "npm-token-1" not in repr(mirrors.read(""))
+    assert "npm-token-1" not in repr(mirrors.read("", DEFAULTS))
 
 
 @pytest.mark.parametrize(
