@@ -203,8 +203,9 @@ def local_ports(pid: int) -> set[int]:
 def descendants(root: int) -> list[int]:
     found = [root]
     for pid in found:
-        for task in PROC.glob(f"{pid}/task/*/children"):
-            found += map(int, task.read_text().split())
+        with contextlib.suppress(OSError):  # it ends meanwhile
+            for task in PROC.glob(f"{pid}/task/*/children"):
+                found += map(int, task.read_text().split())
     return found[1:]
 
 
