@@ -109,6 +109,9 @@ class Platform:
             "SANDBOX_SEAL_KEY_FILE": str(self.folder / "seal" / "seal.key"),
             "SANDBOX_HEADS_FILE": str(self.folder / "heads.jsonl"),
             "SANDBOX_BUILT_RUNTIMES": ",".join(offered_runtimes()),
+            # As in the image of the platform.
+            "MALLOC_ARENA_MAX": "2",
+            "MALLOC_MMAP_THRESHOLD_": "262144",
             **{f"SANDBOX_DATABASE_{name.upper()}_PASSWORD": ROLE_PASSWORD for name in COMMANDS},
         }
         return {**os.environ, **ours, **self._environment}
