@@ -245,6 +245,10 @@ class Platform:
             slug,
         )
 
+    def keep_one_smoke_program(self) -> None:
+        """Of each runtime: a build or an inspection starts a sandbox for each."""
+        self.sql("UPDATE runtimes_runtime SET smoke = jsonb_build_array(smoke -> 0) WHERE smoke <> '[]'")
+
     def create_profile(self, name: str, rules: dict[str, Any]) -> int:
         """With one revision, in force; its id."""
         (profile,) = self.sql(
