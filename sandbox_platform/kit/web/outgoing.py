@@ -25,10 +25,10 @@ class Outgoing(socket.socket):
         since = self._since
         return self._waited + (now - since if since is not None else 0.0)
 
-    def sendall(self, data: bytes, *flags: int) -> None:
+    def sendall(self, data: Any, flags: int = 0, /) -> None:
         self.sent_bytes += len(data)
         with self._timed():
-            super().sendall(data, *flags)
+            super().sendall(data, flags)
 
     def sendfile(self, *arguments: Any, **named: Any) -> int:
         with self._timed():
