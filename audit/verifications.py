@@ -20,7 +20,8 @@ from sandbox_platform.kit.services import Service
 from sandbox_platform.kit.tasks import Task
 
 VERIFY = Task("verify", "audit.verifications.run", senders=[Service.WEB])
-# A worker compares about 20,000 rows a second. Whatever is left after this time is another verification's.
+# A worker compares about 20,000 changes a second; executions with much output take longer. Whatever is left after this
+# time is another verification's.
 LONGEST = timedelta(minutes=30)
 # Findings that are stored as text; the others are counted.
 STORED_FINDINGS = 200

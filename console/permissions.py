@@ -6,7 +6,6 @@ from typing import Any
 from django import forms
 from django.contrib.auth.models import Permission
 from django.db.models import Q, QuerySet
-from django.forms.models import ModelChoiceIteratorValue
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -81,7 +80,5 @@ class PermissionTable(forms.CheckboxSelectMultiple):
     """Plain inputs: the theme's checkboxes, of which a role has some two hundred, take the browser seconds to style."""
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
-        permissions = [
-            choice.instance for choice, _ in self.choices if isinstance(choice, ModelChoiceIteratorValue)
-        ]
-        return table(permissions, {str(key) for key in value or ()}, name)
+        choices: Any = self.choices  # an iterator over the rows of its queryset
+        return table(choices.queryset, {str(key) for key in value or ()}, name)
