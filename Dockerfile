@@ -35,6 +35,8 @@ RUN --mount=type=secret,id=ca --mount=type=secret,id=apt_conf,target=/etc/apt/ap
     && install -d -o platform -m 0755 /var/lib/sandbox-platform/heads
 COPY --from=build /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# What large requests took goes back to the system. By default glibc keeps it, in eight arenas for each core.
+ENV MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=262144
 COPY --from=frontend /licenses /licenses
 WORKDIR /app
 COPY . .

@@ -109,6 +109,9 @@ class Platform:
             "SANDBOX_SEAL_KEY_FILE": str(self.folder / "seal" / "seal.key"),
             "SANDBOX_HEADS_FILE": str(self.folder / "heads.jsonl"),
             "SANDBOX_BUILT_RUNTIMES": ",".join(offered_runtimes()),
+            # As in the image of the platform.
+            "MALLOC_ARENA_MAX": "2",
+            "MALLOC_MMAP_THRESHOLD_": "262144",
             **{f"SANDBOX_DATABASE_{name.upper()}_PASSWORD": ROLE_PASSWORD for name in COMMANDS},
         }
         return {**os.environ, **ours, **self._environment}
@@ -241,6 +244,10 @@ class Platform:
             *values.values(),
             slug,
         )
+
+    def keep_one_smoke_program(self) -> None:
+        """Of each runtime: a build or an inspection starts a sandbox for each."""
+        self.sql("UPDATE runtimes_runtime SET smoke = jsonb_build_array(smoke -> 0) WHERE smoke <> '[]'")
 
     def create_profile(self, name: str, rules: dict[str, Any]) -> int:
         """With one revision, in force; its id."""

@@ -22,6 +22,7 @@ def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     certificates.write_build_config(platform.folder / "build-config")
     try:
         platform.start("python")
+        platform.keep_one_smoke_program()
         yield platform
     finally:
         platform.stop()

@@ -102,6 +102,7 @@ def builder(tmp_path_factory: pytest.TempPathFactory, mirrors: Mirrors) -> Itera
     mirrors.write_config(platform.folder / "build-config")
     try:
         platform.start("python")
+        platform.keep_one_smoke_program()
         platform.manage("shell", "-c", ADMINISTRATOR)
         yield Builder(platform)
     finally:

@@ -19,7 +19,7 @@ from tests.scheduling import FIGURE
 __all__ = ["module_platform", "survivor"]
 pytestmark = pytest.mark.needs_docker
 
-BURST = 40
+BURST = 24
 # The aim is 30 s on a machine of its own. Tests share theirs.
 BACK_S = 120
 OPEN = "SELECT id FROM executions_execution WHERE finished_at IS NULL"

@@ -1,4 +1,4 @@
-"""A connection's socket that knows how long its answer has waited for the caller to read it."""
+"""A connection's socket that knows how large its answer is, and how long that has waited for the caller to read it."""
 
 import socket
 import time
@@ -11,11 +11,13 @@ class Outgoing(socket.socket):
     def __init__(self, sock: socket.socket) -> None:
         """Take the connection over."""
         super().__init__(sock.family, sock.type, sock.proto, fileno=sock.detach())
+        self.sent_bytes = 0  # of the present answer, without what sendfile sends
         self._waited = 0.0
         self._since: float | None = None
 
     def begin(self) -> None:
         """A new answer begins."""
+        self.sent_bytes = 0
         self._waited = 0.0
 
     def waited(self, now: float) -> float:
@@ -23,9 +25,10 @@ class Outgoing(socket.socket):
         since = self._since
         return self._waited + (now - since if since is not None else 0.0)
 
-    def sendall(self, *arguments: Any) -> None:
+    def sendall(self, data: bytes, *flags: int) -> None:
+        self.sent_bytes += len(data)
         with self._timed():
-            super().sendall(*arguments)
+            super().sendall(data, *flags)
 
     def sendfile(self, *arguments: Any, **named: Any) -> int:
         with self._timed():

@@ -6,6 +6,7 @@ there are too many, or their bodies take too much memory, those that have waited
 sends at once, is served. The same holds for answers that nobody reads, while requests wait for a thread.
 """
 
+import gc
 import selectors
 import socket
 import struct
@@ -33,6 +34,9 @@ RECEIVE_CHUNKS = 4 * 1024
 ACCEPT = 8
 # Bodies up to this size are not counted: the number of connections bounds them.
 SMALL = 64 * 1024
+# A request and its answer refer to each other, so only the garbage collector frees them. It runs by the number of
+# objects, and would let the memory of many large ones pile up. After these it runs at once.
+LARGE = 1_000_000
 # How long a refused caller may go on sending, and pause: closing at once would destroy the answer on its way.
 LINGER_S = 30.0
 LINGER_PAUSE_S = 3.0
@@ -278,11 +282,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 conn.sock.shutdown(socket.SHUT_RDWR)
 
     def handle(self, conn: Connection) -> Any:
+        is_large = conn.counted >= LARGE
         body.when_freed(partial(self.method_queue.defer, self._uncount, conn))
         try:
             return super().handle(conn)
         finally:
             body.when_freed(None)
+            if is_large or conn.sock.sent_bytes >= LARGE:
+                gc.collect()
 
     def finish_request(self, conn: Connection, done: Future[Any]) -> None:
         self.busy -= 1

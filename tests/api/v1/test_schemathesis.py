@@ -56,8 +56,7 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         running.manage("shell", "-c", CLIENTS)
         # The name that generated texts begin with.
         running.sql("UPDATE runtimes_runtime SET aliases = aliases || '{0}' WHERE slug = 'python'")
-        # Each costs a sandbox for each inspection, of which there are dozens.
-        running.sql("UPDATE runtimes_runtime SET smoke = jsonb_build_array(smoke -> 0) WHERE enabled")
+        running.keep_one_smoke_program()
         running.sql(ENDLESS_BUILD, running.node)
         yield running
     finally:

@@ -1,8 +1,10 @@
 """A small application for the web server's tests, and the settings that it reads."""
 
+import gc
 import hashlib
 import os
 import time
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +20,18 @@ settings.configure(
     SANDBOX_WEB_BODIES_BYTES=int(os.environ.get("BODIES", "3000000")),
 )
 
+gc.disable()  # what is collected is what the server collects
+
+
+class Cyclic:
+    """Like a request that its own answer refers to."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+left = weakref.WeakSet[Cyclic]()
+
 
 def application(environ: Any, start_response: Any) -> Any:
     if environ["PATH_INFO"] == "/slow":
@@ -31,9 +45,16 @@ def application(environ: Any, start_response: Any) -> Any:
 
 def answers(environ: Any, start_response: Any) -> Iterator[bytes]:
     if environ["PATH_INFO"] == "/large":
+        left.add(Cyclic())
         start_response("200 OK", [("Content-Length", environ["QUERY_STRING"])])
         yield b"x" * int(environ["QUERY_STRING"])
         return
+    if environ["PATH_INFO"] == "/left":
+        answer = str(len(left)).encode()
+        start_response("200 OK", [("Content-Length", str(len(answer)))])
+        yield answer
+        return
+    left.add(Cyclic())
     body = environ["wsgi.input"].read()
     answer = f"{os.getpid()} {len(body)} {hashlib.sha256(body).hexdigest()}".encode()
     start_response("200 OK", [("Content-Length", str(len(answer)))])

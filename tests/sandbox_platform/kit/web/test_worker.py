@@ -292,3 +292,20 @@ def test_gunicorn_s_own_worker_is_stopped_by_half_requests(serve: Serve) -> None
     time.sleep(0.5)
     with pytest.raises(TimeoutError):
         server.connect(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n").recv(1)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "left"),
+    [
+        ("/run", b"x" * LARGEST, "0"),
+        ("/large?1000000", None, "0"),
+        ("/run", b"x", "1"),
+        ("/large?1000", None, "1"),
+    ],
+)
+def test_what_a_large_request_leaves_is_collected_at_once(
+    serve: Serve, path: str, body: bytes | None, left: str
+) -> None:
+    server = serve()
+    assert server.ask(path, body)[0] == 200
+    eventually(lambda: server.ask("/left", method="GET")[1] == left, f"{left} left")
