@@ -12,12 +12,14 @@ from django.db.models.functions import Cast
 from django.http import StreamingHttpResponse
 
 from audit.models import TrailEntry
-from audit.models.changes import EVENTS
+from audit.models.changes import ACT, EVENTS, LABELS
+from sandbox_platform.kit import acts
+from sandbox_platform.kit.acts import Kind
 from sandbox_platform.kit.exports import as_download, csv_lines, json_lines
 
 CSV_COLUMNS = (
     "time", "object", "object_id", "change", "column", "before", "after",
-    "who", "where", "url", "database_role", "application",
+    "who", "where", "url", "database_role", "application", "on_behalf_of",
 )  # fmt: skip
 # Rows read per watched table at a time. A change of a seccomp profile has tens of kilobytes, before and after.
 CHUNK = 20
@@ -35,6 +37,11 @@ def made_by(text: str) -> Q:
     for name in ("role", "application"):
         who |= Q(**{f"pgh_context__database__{name}__icontains": text})
     return who
+
+
+def changed(code: str) -> Q:
+    """Match what happened: see TrailEntry.code."""
+    return Q(pgh_label=code) if code in LABELS else Q(pgh_obj_model=ACT, pgh_data__kind=code)
 
 
 def within(since: datetime | None, until: datetime | None) -> Q:
@@ -77,8 +84,9 @@ def _release_connection() -> None:
         connection.close()
 
 
-def download(entries: "QuerySet[TrailEntry]", kind: str) -> StreamingHttpResponse:
-    """Return the entries as a download. `kind`: one of exports.MEDIA_TYPES."""
+def download(entries: "QuerySet[TrailEntry]", kind: str, *, http: Any) -> StreamingHttpResponse:
+    """Return the entries as a download. `kind`: one of exports.MEDIA_TYPES; `http`: the request, for the trail."""
+    acts.done(Kind.EXPORTED, "audit trail", http=http, after={"format": kind, **acts.query_of(http)})
     return as_download("audit-trail", kind, lines(in_order(entries), kind))
 
 
@@ -92,9 +100,9 @@ def _by_column(entries: Iterable[TrailEntry]) -> Iterator[tuple[Any, ...]]:
         session = entry.session
         for column, (old, new) in entry.changes.items():
             yield (
-                entry.pgh_created_at, entry.what, entry.pgh_obj_id, entry.pgh_label,
+                entry.pgh_created_at, entry.what, entry.pgh_obj_id, entry.code,
                 column, _text(old), _text(new),
-                entry.who, entry.where, entry.url, session.get("role"), session.get("application"),
+                entry.who, entry.where, entry.url, session.get("role"), session.get("application"), entry.behalf,
             )  # fmt: skip
 
 
@@ -105,9 +113,10 @@ def _as_change(entry: TrailEntry) -> dict[str, Any]:
         "object": entry.what,
         "object_type": entry.pgh_obj_model,
         "object_id": entry.pgh_obj_id,
-        "change": entry.pgh_label,
+        "change": entry.code,
         "columns": {name: {"before": old, "after": new} for name, (old, new) in entry.changes.items()},
         "who": entry.who,
+        "on_behalf_of": entry.behalf,
         "where": entry.where,
         "url": entry.url,
         "database_role": session.get("role"),

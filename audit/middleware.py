@@ -13,7 +13,7 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse
 
 from sandbox_platform.kit.actors import actor_of
-from sandbox_platform.kit.callers import remote_address
+from sandbox_platform.kit.callers import origin_of
 
 # These requests change no watched table, and their latency matters.
 UNWATCHED = ("/run", "/run/")
@@ -38,13 +38,7 @@ class AuditMiddleware:
         path = request.path
         if request.method in READING or path in UNWATCHED or path.startswith(UNWATCHED_BELOW):
             return self.get_response(request)
-        context = {
-            "actor": actor_of(getattr(request, "user", None)),
-            "address": remote_address(request),
-            "url": path,
-            "method": request.method,
-        }
-        with pghistory.context(**context):
+        with pghistory.context(**origin_of(request)):
             if type(request) is WSGIRequest:
                 request.__class__ = WatchedRequest
             return self.get_response(request)

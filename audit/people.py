@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from audit.models.changes import UPDATE, PersonEvent
+from audit.models.changes import UPDATE, PersonEvent, who_of
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,4 @@ def password_changes(user_id: Any, since: datetime | None) -> Iterator[PasswordC
         before = event.password
         if changed and (since is None or event.pgh_created_at > since):
             context = event.pgh_context or {}
-            session = context.get("database", {})
-            who = context.get("actor") or f"{session.get('role', 'unknown')} ({session.get('application', '')})"
-            yield PasswordChange(event.pgh_created_at, str(who), str(context.get("url") or ""))
+            yield PasswordChange(event.pgh_created_at, who_of(context), str(context.get("url") or ""))

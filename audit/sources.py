@@ -12,8 +12,9 @@ from typing import Any
 
 from django.db import models
 
-from audit.models import ExecutionPart, PurgeRecord
+from audit.models import Act, ExecutionPart, PurgeRecord, ShownSecret
 from audit.models.changes import EVENTS
+from audit.models.people import Login
 from executions.egress.models import EgressRequest
 from executions.models import Artifact, Execution, InputFile
 from runtimes.models import Network
@@ -39,6 +40,10 @@ CHUNK = 50
 NULL = b"\0" * 32
 
 
+# Tables of the trail whose rows are not changed: each row is what happened.
+GROWING = (Act, Login, ShownSecret)
+
+
 def columns_of(model: type[models.Model]) -> list[str]:
     # Generated columns are computed from the others and need no hash.
     fields = model._meta.concrete_fields
@@ -59,6 +64,18 @@ class Source:
     @property
     def table(self) -> str:
         return self.model._meta.db_table
+
+    @property
+    def noun(self) -> str:
+        """Return what its rows are called, in the plural: of the trail, changes of what they are about."""
+        tracked = getattr(self.model, "pgh_tracked_model", None)
+        if tracked is None:
+            return str(self.model._meta.verbose_name_plural)
+        return (
+            str(tracked._meta.verbose_name_plural)
+            if tracked in GROWING
+            else f"changes of {tracked._meta.verbose_name_plural}"
+        )
 
     @property
     def key(self) -> str:

@@ -5,13 +5,15 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 
 from console.models import DoctorReport
 from console.site import ConsoleSite
-from sandbox_platform.kit import liveness
+from sandbox_platform.kit import acts, liveness
+from sandbox_platform.kit.acts import Kind
 from sandbox_platform.kit.services import Service
 from sandbox_platform.kit.tasks import Task
 
@@ -30,8 +32,10 @@ def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:
         # The checks change nothing, so everybody who may see the page may run them.
         asked_by = request.user.get_username()
         defaults = {"asked_at": timezone.now(), "asked_by": asked_by, "finished_at": None}
-        DoctorReport.objects.update_or_create(node=settings.SANDBOX_NODE, defaults=defaults)
-        EXAMINE.enqueue(asked_by)
+        with transaction.atomic():
+            DoctorReport.objects.update_or_create(node=settings.SANDBOX_NODE, defaults=defaults)
+            acts.done(Kind.CHECKED, f"node {settings.SANDBOX_NODE} by the doctor", http=request)
+            EXAMINE.enqueue(asked_by)
         messages.success(request, "The checks were queued. A worker runs them.")
         return redirect(request.path)
     reports = [_report(report) for report in DoctorReport.objects.order_by("node")]

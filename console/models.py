@@ -12,3 +12,21 @@ class DoctorReport(models.Model):
 
     def __str__(self) -> str:
         return self.node
+
+
+class JobRun(models.Model):
+    """The last run of a scheduled job on one node. The keeper writes it."""
+
+    node = models.CharField(max_length=100)
+    job = models.CharField(max_length=100)
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    # The class of the exception; its text may hold what no page should.
+    error = models.CharField(max_length=100, blank=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["node", "job"], name="job_run_once")]
+
+    def __str__(self) -> str:
+        return f"{self.job} on {self.node}"

@@ -29,6 +29,7 @@ PLACES = {
     "axes.AccessLog": (AUDIT, "login"),
     "axes.AccessAttempt": (AUDIT, "gpp_maybe"),
     "audit.Seal": (AUDIT, "verified"),
+    "audit.Verification": (AUDIT, "fact_check"),
     "audit.PurgeRecord": (AUDIT, "delete_sweep"),
     "audit.RetentionPolicy": (AUDIT, "schedule"),
     "redaction.RedactionPattern": (AUDIT, "visibility_off"),
@@ -43,7 +44,7 @@ PAGES = (
     ("playground", RUNS, "code_blocks", "Playground", MAY_RUN),
     ("pool", OPERATE, "dns", "Pool", "sandboxes.view_sandbox"),
     ("doctor", OPERATE, "stethoscope", "Doctor", "sandboxes.view_sandbox"),
-    ("schedule", OPERATE, "schedule", "Schedule", "sandboxes.view_sandbox"),
+    ("schedule", OPERATE, "schedule", "Scheduled jobs", "sandboxes.view_sandbox"),
     ("about", OPERATE, "info", "About", ""),
 )
 

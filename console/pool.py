@@ -64,11 +64,11 @@ def _act(request: HttpRequest) -> None:
         raise PermissionDenied
     if what == "kill":
         sandbox = Sandbox.objects.filter(pk=_number(request, "sandbox")).first()
-        killed = sandbox is not None and pooling.kill(sandbox)
+        killed = sandbox is not None and pooling.kill(sandbox, http=request)
         return messages.success(request, "Removing the sandbox." if killed else "The sandbox was already gone.")
     runtime = get_object_or_404(Runtime, pk=_number(request, "runtime"))
     if what == "drain":
-        number = pooling.drain(runtime)
+        number = pooling.drain(runtime, http=request)
         return messages.success(request, f"Replacing {number} warm sandboxes of {runtime} by fresh ones.")
     form = SizeForm(request.POST)
     if what != "resize" or not form.is_valid():

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from audit import heads
+from audit import heads, verifications
 from builds import services as builds
 from builds.models import BuildState, RuntimeBuild
 from console import doctor
@@ -131,6 +131,10 @@ def _examine_again(task: Task, user: User) -> None:
     doctor.EXAMINE.enqueue(user.get_username())
 
 
+def _verify_again(task: Task, user: User) -> None:
+    raise NotRetryable("Press “Verify” in the list of seals.")
+
+
 TASK_TYPES = {
     services.RUN.name: TaskType("Run a program", _run_again, MAY_RUN),
     deliveries.DELIVER.name: TaskType("Deliver a callback", _deliver_again, "callbacks.change_delivery"),
@@ -138,6 +142,7 @@ TASK_TYPES = {
     builds.ACTIVATE.name: TaskType("Activate a build", _activate_again, "builds.change_runtimebuild"),
     inspections.INSPECT.name: TaskType("Inspect a seccomp profile", _inspect_again),
     heads.DELIVER.name: TaskType("Send a head of the seals", _send_head_again),
+    verifications.VERIFY.name: TaskType("Verify seals", _verify_again),
     doctor.EXAMINE.name: TaskType("Run the doctor's checks", _examine_again),
 }
 

@@ -13,6 +13,8 @@ from executions.models import Execution
 from executions.places import PageOf
 from executions.searching import Window
 from executions.sizes import groups
+from sandbox_platform.kit import acts
+from sandbox_platform.kit.acts import Kind
 from sandbox_platform.kit.exports import as_download, csv_lines, json_lines
 
 CHUNK = 500
@@ -57,16 +59,26 @@ def download(
     kind: str,
     windows: Iterable[Window] | None = None,
     reader: int | None = None,
+    *,
+    http: Any,
 ) -> StreamingHttpResponse:
     """`kind`: one of exports.MEDIA_TYPES; `fields`: of representation.LISTED; `reader`: the id of the client, if any.
 
-    Raises TooManyLargePages.
+    `http`: the request, whose sender the trail records. Raises TooManyLargePages.
     """
     place = PageOf(reader)
     if representation.large_columns(fields):
         place.take()
+    after = {"format": kind, "columns": ", ".join(fields), **acts.query_of(http)}
+    acts.done(Kind.EXPORTED, "executions", http=http, after=after)
     rows = rows_of(executions, fields, windows)
     lines = csv_lines(fields, (row.values() for row in rows)) if kind == "csv" else json_lines(rows)
     response = as_download("executions", kind, lines)
     place.keep_until_closed(response)
     return response
+
+
+def record_download(execution: Execution, what: str, size: int, *, http: Any) -> None:
+    """Record in the trail that the sender of the request gets this part of an execution, of `size` bytes."""
+    name = f"{what} of execution {execution.pk}"
+    acts.done(Kind.DOWNLOADED, name, execution.pk, http=http, behalf=execution.behalf, after={"bytes": size})

@@ -21,6 +21,8 @@ from executions.verdict import Verdict, cancellation
 from redaction import services as redaction
 from runtimes import code_policy
 from runtimes.models import CodePolicy, Runtime
+from sandbox_platform.kit import acts
+from sandbox_platform.kit.acts import Kind
 from sandbox_platform.kit.errors import InvalidField, TooMany
 from sandbox_platform.kit.notify import CANCEL, notify
 from sandbox_platform.kit.prepared import prepared
@@ -287,15 +289,19 @@ def _from_report(report: Report, output_bytes: int) -> dict[str, Any]:
     }
 
 
-def cancel(execution_id: UUID, *, outcome: Outcome = Outcome.CALLER_GONE) -> bool:
+def cancel(execution_id: UUID, *, outcome: Outcome = Outcome.CALLER_GONE, http: Any = None) -> bool:
     """Cancel an execution: a queued one never starts, a running one loses its sandbox.
 
-    Returns False if it has already ended.
+    `http`: the request of the person or client who asks for it; the trail records them. Returns False if it has
+    already ended.
     """
     with transaction.atomic():
         row = Execution.objects.select_for_update().filter(pk=execution_id, status__in=OPEN).first()
         if row is None:
             return False
+        if http is not None and not row.cancel_requested_at:
+            statuses = {"before": {"status": row.status}, "after": {"status": Status.CANCELLED.value}}
+            acts.done(Kind.CANCELLED, f"execution {row.pk}", row.pk, http=http, behalf=row.behalf, **statuses)
         if row.status == Status.QUEUED:
             return finish(execution_id, cancellation(outcome))
         if not row.cancel_requested_at:

@@ -38,6 +38,8 @@ class Callback:
 starting = Signal()
 # Returns the executions whose output a retention policy has purged.
 purged_output: Source[[list[UUID]], set[UUID]] = Source("whose output was purged")
+# Returns who cancelled an execution, "" if that is not known.
+cancelled_by: Source[[UUID], str] = Source("who cancelled an execution")
 # What the newest trace says about the system calls that were refused to an execution; None without a trace.
 refused_calls: Source[[Execution], RefusedCalls | None] = Source("which system calls were refused")
 # How far the callback of an execution is; None before the end. Asked only for executions with a callback URL.

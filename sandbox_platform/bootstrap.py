@@ -1,4 +1,7 @@
-"""Create what a new installation needs: profiles, patterns, runtimes, roles, an administrator and the first client."""
+"""Create what a new installation needs: profiles, patterns, runtimes, roles, an administrator and the first client.
+
+Every start runs this, so it also records which settings changed since the start before.
+"""
 
 import io
 import os
@@ -9,6 +12,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 
+from audit.starts import record_start
 from clients.models import Client, Token, hash_token
 from console import roles
 from redaction import services as redaction
@@ -31,6 +35,7 @@ def ensure_all() -> Iterator[str]:
         yield f"role {name}: updated"
     yield ensure_administrator()
     yield ensure_first_client()
+    yield from record_start()
 
 
 def ensure_administrator() -> str:

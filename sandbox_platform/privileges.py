@@ -29,13 +29,17 @@ PEOPLE = (
     "sessions.Session",
 )
 SECRETS = ("clients.Token",)
+# Salted hashes of the node's secrets, the owner's password included: only the owner compares them, at a start.
+OWNERS = ("audit.Setting",)
 
 # "select" is implied for tables named here. UPDATE is also what locking a row (FOR UPDATE, FOR SHARE) needs.
 PRIVILEGES: dict[Service, Grants] = {
     Service.WEB: {
         "admin.LogEntry": "insert",
+        "audit.Act": "insert",
         "audit.RetentionPolicy": "insert update delete",
         "audit.ShownSecret": "insert",
+        "audit.Verification": "insert update",
         "auth.Group": "insert update delete",
         "auth.User": "insert update delete",
         "axes.AccessAttempt": "insert update delete",
@@ -66,6 +70,8 @@ PRIVILEGES: dict[Service, Grants] = {
         "sessions.Session": "insert update delete",
     },
     Service.WORKER: {
+        "audit.Act": "insert",  # of `manage.py doctor`
+        "audit.Verification": "update",
         "builds.RuntimeBuild": "update",
         "callbacks.Delivery": "insert",
         "console.DoctorReport": "insert update",
@@ -96,6 +102,7 @@ PRIVILEGES: dict[Service, Grants] = {
         "callbacks.DeliveryAttempt": "delete",
         "clients.ClientStorage": "insert update",
         "clients.StorageChange": "delete",
+        "console.JobRun": "insert update",
         "django_q.OrmQ": "insert",
         "egress.EgressRequest": "delete",
         "executions.Artifact": "delete",
@@ -138,9 +145,9 @@ COLUMNS: dict[Service, dict[str, tuple[str, ...]]] = {
 }
 # Services that may read every table, but these.
 READS_ALL_BUT: dict[Service, tuple[str, ...]] = {
-    Service.WEB: (),
-    Service.WORKER: PEOPLE + SECRETS,
-    Service.KEEPER: PEOPLE + SECRETS,
+    Service.WEB: OWNERS,
+    Service.WORKER: PEOPLE + SECRETS + OWNERS,
+    Service.KEEPER: PEOPLE + SECRETS + OWNERS,
 }
 MIGRATIONS = "django_migrations"  # a table without a model, which doctor reads
 

@@ -199,6 +199,7 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 # A session lasts a day at most and ends when the browser is closed.
 SESSION_COOKIE_AGE = 24 * 3600
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
+CSRF_FAILURE_VIEW = "console.errors.csrf_failed"
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 # Turn this on behind a proxy that terminates TLS and sets X-Forwarded-Proto. It is off by default because
@@ -225,7 +226,7 @@ AXES_RESET_ON_SUCCESS = True
 AXES_CLIENT_IP_CALLABLE = "sandbox_platform.kit.callers.remote_address"
 # Browsers that have logged in as the user before are not locked out by others behind the same address.
 AXES_WHITELIST_CALLABLE = "console.devices.is_known"
-AXES_LOCKOUT_TEMPLATE = "console/locked_out.html"
+AXES_LOCKOUT_CALLABLE = "console.errors.locked_out"
 AXES_ENABLE_ADMIN = False  # replaced by read-only pages: console/admin/logins.py
 AXES_VERBOSE = False
 

@@ -2,19 +2,37 @@ from typing import Any
 
 from csp.decorators import csp_update
 from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
+from django.views.defaults import bad_request, permission_denied
 from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerSplitView
 
 from api.console import RunFromConsole
 from api.document import document
 from api.ragflow.views import RunView, healthz, readyz, run_with_slash
+from api.ragflow.views import not_found as ragflow_not_found
 from api.v1.problems import not_found
+from console import errors
 from sandbox_platform.redoc import redoc_script
 
 # Here rather than at the start of every process: see console/apps.py.
 admin.autodiscover()
 
-handler404 = "api.ragflow.views.not_found"
+
+def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer in the caller's format: a page of the console, or JSON."""
+    missing = errors.not_found if errors.is_console(request) else ragflow_not_found
+    return missing(request, exception)
+
+
+def handler403(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return (errors.forbidden if errors.is_console(request) else permission_denied)(request, exception)
+
+
+def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return (errors.bad_request if errors.is_console(request) else bad_request)(request, exception)
+
+
 handler500 = "api.failures.failed"
 
 OPEN: dict[str, list[Any]] = {"authentication_classes": [], "permission_classes": []}

@@ -23,7 +23,7 @@ from django.utils import timezone
 
 from clients.models import Client
 from runtimes.models import Network, Runtime
-from sandbox_platform.kit import liveness
+from sandbox_platform.kit import jobs, liveness
 from sandbox_platform.kit.compiled import Compiled
 from sandbox_platform.kit.failures import without_text
 from sandbox_platform.kit.jobs import TICK_S, Job, JobThread
@@ -121,7 +121,7 @@ class Start(NamedTuple):
 class Keeper:
     """Keeps one node's pool and runs the periodic jobs of all rooms."""
 
-    def __init__(self, engine: Engine, occupancy: Occupancy, jobs: Iterable[Job]) -> None:
+    def __init__(self, engine: Engine, occupancy: Occupancy, declared: Iterable[Job]) -> None:
         self._engine = engine
         self._occupancy = occupancy
         self._demand = Demand()
@@ -136,8 +136,8 @@ class Keeper:
         self._pooled: dict[SandboxKind, Any] = {}
         self._configured: dict[int, Runtime] = {}
         self._kill_again_at = self._call_again_at = math.inf
-        self._in_tick = [job for job in jobs if job.in_tick]
-        self._threads = [JobThread(job) for job in jobs if not job.in_tick]
+        self._in_tick = [job for job in declared if job.in_tick]
+        self._threads = [JobThread(job) for job in declared if not job.in_tick]
         self._stop = False
 
     def stop(self) -> None:
@@ -187,7 +187,7 @@ class Keeper:
             self._tell_image(notification.payload)
         elif woken := [job for job in self._in_tick if job.wakes_on == notification.channel]:
             for job in woken:
-                job.work()
+                jobs.run(job)
             return TICK_S
         elif notification.payload.startswith(CLAIMED):
             kind, execution = of_payload(notification.payload.removeprefix(CLAIMED))
@@ -216,7 +216,7 @@ class Keeper:
         """Handle what no notification announces: deaths of processes, and changes made with plain SQL."""
         self._forget_configuration()
         for job in self._in_tick:
-            job.work()
+            jobs.run(job)
         self._kill_cancelled()
         try:
             self._reconcile()

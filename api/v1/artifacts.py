@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from api.v1 import schema
 from api.v1.answers import ArtifactSchema, content_type
 from api.v1.base import ApiView
+from executions import export
 from sandbox_platform.kit.downloads import as_attachment
 
 
@@ -44,4 +45,8 @@ class ArtifactView(ApiView):
         artifact = execution.artifacts.filter(name=name).first() if "\0" not in name else None
         if artifact is None:
             raise Http404
-        return as_attachment(artifact.name, bytes(artifact.content), content_type(artifact.name))
+        content = bytes(artifact.content)
+        # What a client fetches of its own runs is the answer to its request, and no news to the trail.
+        if execution.client != self.caller:
+            export.record_download(execution, f"artifact {artifact.name}", len(content), http=request)
+        return as_attachment(artifact.name, content, content_type(artifact.name))

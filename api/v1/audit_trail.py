@@ -11,8 +11,9 @@ from rest_framework.request import Request
 from api.v1 import schema
 from api.v1.base import ApiView
 from audit import export
-from audit.models.changes import BASELINE, DELETE, EVENTS, INSERT, UPDATE
+from audit.models.changes import EVENTS, LABELS
 from clients.permissions import MayAudit
+from sandbox_platform.kit.acts import Kind
 from sandbox_platform.kit.exports import MEDIA_TYPES
 from sandbox_platform.kit.fields import Strict, Text, validated
 
@@ -23,7 +24,7 @@ class TrailForm(Strict):
     format = serializers.ChoiceField(list(MEDIA_TYPES), default="csv")
     object = serializers.ChoiceField(OBJECTS, required=False, help_text="Model of the changed row.")
     object_id = Text(required=False, max_length=50, help_text="Primary key of the changed row.")
-    change = serializers.ChoiceField([INSERT, UPDATE, DELETE, BASELINE], required=False)
+    change = serializers.ChoiceField([*LABELS, *(kind.value for kind in Kind)], required=False)
     who = Text(
         required=False,
         max_length=200,
@@ -41,9 +42,10 @@ class TrailExportView(ApiView):
     @extend_schema(
         summary="Export the audit trail",
         operation_id="export_audit_trail",
-        description="Auditors and administrators only. Exports every change of a runtime, seccomp profile, client, "
-        "token or policy, oldest first. CSV has one line per changed column, and a text that a spreadsheet would "
-        "read as a formula begins with an apostrophe. JSON has one line per change.",
+        description="Auditors and administrators only. Exports every change of the configuration and of people, and "
+        "what people and clients did beside (cancelled, killed, exported, …), oldest first. CSV has one line per "
+        "changed column, and a text that a spreadsheet would read as a formula begins with an apostrophe. JSON has "
+        "one line per change.",
         parameters=[TrailForm],
         responses={
             **schema.answers(schema.LONG_QUERY, 403, 422),
@@ -54,13 +56,15 @@ class TrailExportView(ApiView):
     )
     def get(self, request: Request) -> HttpResponseBase:
         form = validated(TrailForm, {name: values[-1] for name, values in request.query_params.lists()})
-        return export.download(filtered(form), form["format"])
+        return export.download(filtered(form), form["format"], http=request)
 
 
 def filtered(form: dict[str, Any]) -> Any:
-    equal = {"object": "pgh_obj_model", "object_id": "pgh_obj_id", "change": "pgh_label"}
+    equal = {"object": "pgh_obj_model", "object_id": "pgh_obj_id"}
     entries = export.trail().filter(**{lookup: form[name] for name, lookup in equal.items() if name in form})
     entries = entries.filter(export.within(form.get("changed_after"), form.get("changed_before")))
+    if "change" in form:
+        entries = entries.filter(export.changed(form["change"]))
     if "who" in form:
         entries = entries.filter(export.made_by(form["who"]))
     return export.containing(entries, form["q"]) if "q" in form else entries

@@ -39,4 +39,4 @@ class ExportView(ApiView):
         windows = found_windows(form, self.caller, Order(f"-{BY_TIME}")) if form.get("q") else None
         reader = client_id_of(request)
         found = filtered(self.visible(), form)
-        return export.download(found, fields_of(form, request), form["format"], windows, reader)
+        return export.download(found, fields_of(form, request), form["format"], windows, reader, http=request)

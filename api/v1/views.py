@@ -151,7 +151,7 @@ class CancelView(ApiView):
     )
     def post(self, request: Request, execution_id: UUID) -> Response:
         execution = self.execution(execution_id)
-        cancelled = services.cancel(execution.pk, outcome=Outcome.CANCEL_REQUESTED)
+        cancelled = services.cancel(execution.pk, outcome=Outcome.CANCEL_REQUESTED, http=request)
         execution = self.execution(execution_id)
         if not cancelled:
             raise Conflict(

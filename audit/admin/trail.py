@@ -16,8 +16,10 @@ from unfold.contrib.filters.admin import TextFilter
 
 from audit import export
 from audit.models import TrailEntry
-from audit.models.changes import EVENTS, LABELS, UPDATE
+from audit.models.changes import ACT, LABELS, NOUNS, UPDATE
 from executions.admin import comparison
+from sandbox_platform.kit import callers
+from sandbox_platform.kit.acts import Kind
 from sandbox_platform.kit.exports import MEDIA_TYPES
 from sandbox_platform.kit.readonly import ReadOnlyAdmin
 
@@ -30,8 +32,7 @@ class ObjectFilter(admin.SimpleListFilter):
     parameter_name = "object"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        tracked = [event.pgh_tracked_model._meta for event in EVENTS]
-        return [(meta.label, str(meta.verbose_name)) for meta in tracked]
+        return sorted(NOUNS.items(), key=lambda item: item[1])
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(pgh_obj_model=self.value()) if self.value() else queryset
@@ -42,10 +43,10 @@ class ChangeFilter(admin.SimpleListFilter):
     parameter_name = "change"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return list(LABELS.items())
+        return [*LABELS.items(), *((kind.value, kind.value) for kind in Kind)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(pgh_label=self.value()) if self.value() else queryset
+        return queryset.filter(export.changed(value)) if (value := self.value()) else queryset
 
 
 class OriginFilter(admin.SimpleListFilter):
@@ -119,7 +120,7 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
     list_before_template = "audit/list_tools.html"
     fieldsets = (
         ("Change", {"fields": ("when", "what", "object_id", "change", "difference")}),
-        ("Actor and origin", {"fields": ("who", "where", "request_url", "database_session")}),
+        ("Actor and origin", {"fields": ("who", "behalf", "where", "request_url", "database_session")}),
     )
     readonly_fields = (
         "when",
@@ -128,6 +129,7 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
         "change",
         "difference",
         "who",
+        "behalf",
         "where",
         "request_url",
         "database_session",
@@ -150,15 +152,19 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
 
     @admin.display(description="Change", ordering="pgh_label")
     def change(self, entry: TrailEntry) -> str:
-        return LABELS.get(entry.pgh_label, entry.pgh_label)
+        return entry.change
 
     @admin.display(description="Columns")
     def columns(self, entry: TrailEntry) -> str:
-        return ", ".join(entry.changes) if entry.pgh_label == UPDATE else ""
+        return ", ".join(entry.changes) if entry.pgh_label == UPDATE or entry.pgh_obj_model == ACT else ""
 
     @admin.display(description="Actor", ordering="actor")
     def who(self, entry: TrailEntry) -> str:
         return entry.who
+
+    @admin.display(description="On behalf of", empty_value="")
+    def behalf(self, entry: TrailEntry) -> str | None:
+        return entry.behalf or None
 
     @admin.display(description="URL")
     def request_url(self, entry: TrailEntry) -> Any:
@@ -189,7 +195,7 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
 
     @admin.action(description="Export as CSV, one line per changed column")
     def export_csv(self, request: HttpRequest, entries: QuerySet[TrailEntry]) -> StreamingHttpResponse:
-        return export.download(entries, "csv")
+        return export.download(entries, "csv", http=request)
 
     # --- Export of all filtered entries ---
 
@@ -197,7 +203,8 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
         query = request.GET.urlencode()
         addresses = {kind: reverse("admin:audit_trailentry_export", args=[kind]) for kind in MEDIA_TYPES}
         exports = [(kind, f"{address}?{query}") for kind, address in addresses.items()]
-        return super().changelist_view(request, {"exports": exports} | (extra_context or {}))
+        tools = {"exports": exports, "addresses_note": callers.proxy_note(request)}
+        return super().changelist_view(request, tools | (extra_context or {}))
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.export)
@@ -212,7 +219,7 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
             entries = self.get_changelist_instance(request).get_queryset(request)
         except IncorrectLookupParameters:
             return redirect("admin:audit_trailentry_changelist")
-        return export.download(entries, kind)
+        return export.download(entries, kind, http=request)
 
 
 def _text(value: Any) -> str:

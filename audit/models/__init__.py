@@ -1,3 +1,4 @@
+from audit.models.acts import Act, Setting
 from audit.models.changes import (
     ClientEvent,
     EgressRuleEvent,
@@ -14,8 +15,10 @@ from audit.models.changes import (
 from audit.models.disclosures import ShownSecret
 from audit.models.retention import ExecutionPart, PurgeRecord, RetentionPolicy
 from audit.models.seals import HeadDestination, Leaf, Pending, Seal, SealingFailure, SealKey
+from audit.models.verifications import Verification
 
 __all__ = [
+    "Act",
     "ClientEvent",
     "EgressRuleEvent",
     "ExecutionPart",
@@ -34,7 +37,9 @@ __all__ = [
     "SeccompActivationEvent",
     "SeccompProfileEvent",
     "SeccompRevisionEvent",
+    "Setting",
     "ShownSecret",
     "TokenEvent",
     "TrailEntry",
+    "Verification",
 ]

@@ -10,6 +10,7 @@ import pghistory
 import pghistory.models
 from django.db import models
 
+from audit.models.acts import Act, Setting, values_of
 from audit.models.disclosures import ShownSecret
 from audit.models.people import Login, Person, PersonPermission, PersonRole, Role, RolePermission
 from audit.models.retention import RetentionPolicy
@@ -23,6 +24,8 @@ from seccomp_profiles.models import SeccompActivation, SeccompProfile, SeccompRe
 INSERT, UPDATE, DELETE = "insert", "update", "delete"
 # A row that existed when recording began.
 BASELINE = "baseline"
+# The columns that name a row to people, the first that it has.
+NAMES = ("slug", "name", "domain", "username")
 LABELS = {INSERT: "created", UPDATE: "changed", DELETE: "deleted", BASELINE: "existed when recording began"}
 
 
@@ -116,6 +119,14 @@ class ShownSecretEvent(_events_of(ShownSecret)):  # type: ignore[misc]
     pass
 
 
+class ActEvent(_events_of(Act)):  # type: ignore[misc]
+    pass
+
+
+class SettingEvent(_events_of(Setting)):  # type: ignore[misc]
+    """Stores a fingerprint of a secret's hash instead of the hash."""
+
+
 EVENTS = (
     RuntimeEvent,
     RuntimeBuildEvent,
@@ -134,7 +145,21 @@ EVENTS = (
     RolePermissionEvent,
     LoginEvent,
     ShownSecretEvent,
+    ActEvent,
+    SettingEvent,
 )
+# What the trail calls the rows that it watches, by model: the words of docs/glossary.md.
+NOUNS = {event.pgh_tracked_model._meta.label: str(event.pgh_tracked_model._meta.verbose_name) for event in EVENTS}
+# These name what somebody did rather than a row that changed.
+ACT, SHOWN = Act._meta.label, ShownSecret._meta.label
+
+
+def who_of(context: dict[str, Any] | None) -> str:
+    """Return the actor that the web tier recorded, else the database session's role and application name."""
+    if actor := (context or {}).get("actor"):
+        return str(actor)
+    session = (context or {}).get("database", {})
+    return f"{session.get('role', 'unknown')} ({session.get('application') or 'unnamed session'})"
 
 
 class TrailEntry(pghistory.models.Events):
@@ -150,23 +175,35 @@ class TrailEntry(pghistory.models.Events):
         verbose_name_plural = "changes"
 
     def __str__(self) -> str:
-        return f"{self.what} {LABELS.get(self.pgh_label, self.pgh_label)}"
+        return f"{self.what} {self.change}"
 
     @property
     def what(self) -> str:
+        """Return the changed row in words, or what was acted on."""
         data = self.pgh_data or {}
-        name = (
-            data.get("slug") or data.get("name") or data.get("domain") or data.get("username") or self.pgh_obj_id
-        )
-        return f"{self.pgh_obj_model.rpartition('.')[2]} {name}"
+        name = next((data[key] for key in NAMES if data.get(key)), self.pgh_obj_id)
+        if self.pgh_obj_model in (ACT, SHOWN):
+            return str(name)
+        return f"{NOUNS.get(self.pgh_obj_model, self.pgh_obj_model)} {name}"
+
+    @property
+    def change(self) -> str:
+        """Return what happened to it, in a word or two."""
+        return "shown" if self.pgh_obj_model == SHOWN else LABELS.get(self.code, self.code)
+
+    @property
+    def code(self) -> str:
+        """Return what happened to it as exports have it: a key of LABELS, or the kind of an act."""
+        return str((self.pgh_data or {}).get("kind", "")) if self.pgh_obj_model == ACT else str(self.pgh_label)
+
+    @property
+    def behalf(self) -> str:
+        """Return whose object it is that somebody acted on, where that is known."""
+        return str((self.pgh_data or {}).get("behalf", "")) if self.pgh_obj_model == ACT else ""
 
     @property
     def who(self) -> str:
-        """Return the actor that the web tier recorded, else the database session's role and application name."""
-        if self.actor:
-            return str(self.actor)
-        session = self.session
-        return f"{session.get('role', 'unknown')} ({session.get('application') or 'unnamed session'})"
+        return who_of(self.pgh_context)
 
     @property
     def where(self) -> str:
@@ -180,6 +217,8 @@ class TrailEntry(pghistory.models.Events):
     @property
     def changes(self) -> dict[str, tuple[Any, Any]]:
         """Return (before, after) by column. `before` is None for an insert, `after` for a deletion."""
+        if self.pgh_obj_model == ACT:
+            return values_of(self.pgh_data or {})
         data = {name: value for name, value in (self.pgh_data or {}).items() if not name.startswith("pgh_")}
         match self.pgh_label:
             case "update":

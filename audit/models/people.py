@@ -10,30 +10,35 @@ from django.contrib.auth.models import Group, User
 class Person(User):
     class Meta:
         proxy = True
+        verbose_name = "user"
         default_permissions = ()
 
 
 class PersonRole(User.groups.through):  # type: ignore[misc, name-defined]
     class Meta:
         proxy = True
+        verbose_name = "role of a user"
         default_permissions = ()
 
 
 class PersonPermission(User.user_permissions.through):  # type: ignore[misc, name-defined]
     class Meta:
         proxy = True
+        verbose_name = "permission of a user"
         default_permissions = ()
 
 
 class Role(Group):
     class Meta:
         proxy = True
+        verbose_name = "role"
         default_permissions = ()
 
 
 class RolePermission(Group.permissions.through):  # type: ignore[misc, name-defined]
     class Meta:
         proxy = True
+        verbose_name = "permission of a role"
         default_permissions = ()
 
 

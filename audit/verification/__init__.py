@@ -18,7 +18,7 @@ from audit.verification.purges import check_purges
 from audit.verification.rows import check_content, check_strays, check_unsealed
 from audit.verification.tail import check_tail
 
-__all__ = ["Finding", "statements", "verify"]
+__all__ = ["Chain", "Finding", "statements", "verify"]
 
 
 def verify(
@@ -29,26 +29,59 @@ def verify(
     `head`: number and hash of a seal that was noted outside the database. `heads`: a file of heads that left the
     machine. `fingerprints`: keys that are trusted, above all the first one; without them, the first key is believed.
     """
-    previous = None
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL TimeZone TO 'UTC'")
-        keys = KeyChain(fingerprints)
-        yield from keys.findings
+        chain = Chain(fingerprints)
+        yield from chain.findings()
         for seal in Seal.objects.order_by("sequence").iterator(chunk_size=100):
-            yield from _check_link(seal, previous)
-            yield from keys.check(seal, previous)
-            yield from check_content(seal)
-            previous = seal
-        yield from check_tail(previous)
+            yield from chain.check(seal)
         if head:
             yield from check_head(*head)
-        if heads:
-            yield from check_heads(heads, previous, keys)
-        yield from check_strays()
+        yield from chain.check_end(heads, everything=True)
+
+
+class Chain:
+    """Compares seals in their order: with the seal before, with the keys, and with the rows that they cover.
+
+    `begin`: the number of the first seal to compare. What lies before it is taken as it is.
+    """
+
+    def __init__(self, fingerprints: Sequence[str] = (), *, begin: int = 1) -> None:
+        self._keys = KeyChain(fingerprints)
+        self.previous = Seal.objects.filter(sequence__lt=begin).order_by("-sequence").first()
+        if self.previous:
+            self._keys.begin_after(self.previous)
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield what is wrong with the keys."""
+        yield from self._keys.findings
+
+    def check(self, seal: Seal) -> Iterator[Finding]:
+        yield from _check_link(seal, self.previous)
+        yield from self._keys.check(seal, self.previous)
+        yield from check_content(seal)
+        self.previous = seal
+
+    def check_end(self, heads: Path | None, *, everything: bool) -> Iterator[Finding]:
+        """Yield what follows the newest seal: rows without a seal. `everything`: all seals have been compared."""
+        newest = Seal.objects.order_by("-sequence").first()
+        yield from check_tail(newest)
+        if everything:
+            if heads:
+                yield from check_heads(heads, newest, self._keys)
+            yield from check_strays()
         for source in SOURCES:
-            yield from check_unsealed(source, previous)
-        yield from check_purges()
+            yield from check_unsealed(source, newest)
+        if everything:
+            yield from check_purges()
+
+    def check_reached(self, last: int) -> Iterator[Finding]:
+        """Yield the seals up to `last` that are missing."""
+        reached = self.previous.sequence if self.previous else 0
+        if reached < last:
+            missing = str(last) if reached == last - 1 else f"{reached + 1} to {last}"
+            yield Finding("audit_seal", missing, "missing: deleted")
 
 
 def statements() -> Iterator[str]:

@@ -3,8 +3,9 @@ from typing import Any
 from axes.models import AccessAttempt, AccessLog
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
+from sandbox_platform.kit import callers
 from sandbox_platform.kit.readonly import ReadOnlyAdmin
 
 FIELDS = ("name", "address", "logged_in", "logged_out", "browser")
@@ -13,6 +14,12 @@ FAILED_FIELDS = ("name", "address", "failures", "last_attempt", "browser")
 
 class _LoginAdmin(ReadOnlyAdmin[Any]):
     """The columns that both pages share, with labels in the platform's style."""
+
+    list_before_template = "console/addresses_note.html"
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        note = {"addresses_note": callers.proxy_note(request)}
+        return super().changelist_view(request, note | (extra_context or {}))
 
     @admin.display(description="User name", ordering="username")
     def name(self, row: Any) -> Any:

@@ -7,6 +7,7 @@ from django.contrib.auth.models import Group, User
 from django.http import HttpRequest
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from console import permissions
 from sandbox_platform.kit.forms import CHECKBOXES
 from sandbox_platform.kit.generics import ModelAdmin
 
@@ -87,5 +88,27 @@ class UserAdmin(DjangosUserAdmin, ModelAdmin[User]):  # type: ignore[type-arg]
 class GroupAdmin(DjangosGroupAdmin, ModelAdmin[Group]):
     filter_horizontal = ()
 
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        # Django's own list of permissions makes a query for each of them.
+        return ("name", "permissions" if self._may_write(request, obj) else "given")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return () if self._may_write(request, obj) else ("given",)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change, **kwargs)
+        if "permissions" in form.base_fields:
+            form.base_fields["permissions"].queryset = permissions.offered(obj)  # type: ignore[attr-defined]
+        return form
+
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest | None = None, **kwargs: Any) -> Any:
-        return super().formfield_for_manytomany(db_field, request, **kwargs | {"widget": CHECKBOXES})
+        widget = permissions.PermissionTable()
+        return super().formfield_for_manytomany(db_field, request, **kwargs | {"widget": widget})
+
+    @admin.display(description="Permissions")
+    def given(self, group: Group) -> Any:
+        mine = {str(pk) for pk in group.permissions.values_list("pk", flat=True)}
+        return permissions.table(permissions.offered(group), mine)
+
+    def _may_write(self, request: HttpRequest, group: Any) -> bool:
+        return self.has_change_permission(request, group) if group else self.has_add_permission(request)

@@ -132,7 +132,7 @@ class QueueAdmin(TaskAdmin):
     def cancel(self, request: HttpRequest, queued: QuerySet[OrmQ]) -> None:
         chosen = [task_of(row) for row in queued]
         programs = [task.execution_id for task in chosen if task.name == services.RUN.name and task.execution_id]
-        number = sum(services.cancel(pk, outcome=Outcome.CANCEL_REQUESTED) for pk in programs)
+        number = sum(services.cancel(pk, outcome=Outcome.CANCEL_REQUESTED, http=request) for pk in programs)
         if number:
             self.message_user(request, f"{number} cancelled.", messages.SUCCESS)
         if others := len(chosen) - number:

@@ -146,7 +146,9 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
 
     def download_artifact(self, request: HttpRequest, execution_id: UUID, artifact_id: int) -> HttpResponse:
         artifact = self._artifact(request, execution_id, artifact_id)
-        return as_attachment(artifact.name, bytes(artifact.content))
+        what, content = f"artifact {artifact.name}", bytes(artifact.content)
+        export.record_download(artifact.execution, what, len(content), http=request)
+        return as_attachment(artifact.name, content)
 
     def preview_artifact(self, request: HttpRequest, execution_id: UUID, artifact_id: int) -> HttpResponse:
         return previews.preview(request, self._artifact(request, execution_id, artifact_id))
@@ -155,9 +157,9 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
         execution = self._execution(request, execution_id)
         if field not in detail.TEXTS:
             raise PermissionDenied
-        return as_attachment(
-            f"{execution_id}-{field}.txt", (getattr(redaction.shown(execution), field) or "").encode()
-        )
+        content = (getattr(redaction.shown(execution), field) or "").encode()
+        export.record_download(execution, field, len(content), http=request)
+        return as_attachment(f"{execution_id}-{field}.txt", content)
 
     def events(self, request: HttpRequest, execution_id: UUID) -> HttpResponseBase:
         self._execution(request, execution_id)
@@ -170,11 +172,11 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
         if not self.has_view_permission(request):
             raise PermissionDenied
         executions = self.get_changelist_instance(request).get_queryset(request)
-        return export.download(executions, list(representation.SMALL), kind)
+        return export.download(executions, list(representation.SMALL), kind, http=request)
 
     def cancel(self, request: HttpRequest, execution_id: UUID) -> HttpResponse:
         execution = self._execution(request, execution_id, "cancel")
-        if services.cancel(execution.pk, outcome=Outcome.CANCEL_REQUESTED):
+        if services.cancel(execution.pk, outcome=Outcome.CANCEL_REQUESTED, http=request):
             self.log_change(request, execution, "Cancelled.")
             self.message_user(request, "The execution is being cancelled.", messages.SUCCESS)
         else:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from executions import sources
 from executions.models import Execution, Outcome, Status
 from runtimes.models import Network
 from sandbox_platform.kit.units import format_bytes, format_ms
@@ -130,7 +131,8 @@ def explain(execution: Execution) -> Explanation | None:
                 CALLER,
             )
         case Outcome.CANCEL_REQUESTED:
-            return Explanation("The execution was cancelled on request.", [], CALLER)
+            who = sources.cancelled_by(execution.pk)
+            return Explanation(f"Cancelled by {who}." if who else "Cancelled on request.", [], CALLER)
         case Outcome.QUEUE_TIMEOUT:
             return Explanation(
                 "No worker was free in time: all workers were busy, or none is running.",

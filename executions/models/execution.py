@@ -301,6 +301,12 @@ class Execution(models.Model):
         return self.status in TERMINAL
 
     @property
+    def behalf(self) -> str:
+        """Return whose execution it is, for the trail: its client, and who ran it in the console."""
+        client = f"client {self.client}" if self.client else ""
+        return f"user {self.labels.get('user')}" if self.endpoint == "console" else client
+
+    @property
     def may_have_started(self) -> bool | None:
         """Whether the program may have started; None while it is not decided."""
         if self.status == Status.RUNNING:

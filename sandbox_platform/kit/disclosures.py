@@ -6,8 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox_platform.kit.actors import actor_of
-from sandbox_platform.kit.callers import remote_address
+from sandbox_platform.kit.callers import origin_of
 from sandbox_platform.kit.sources import Source
 
 ONCE_IN_S = 3600.0
@@ -54,14 +53,7 @@ def shown(name: str, object_id: object = "", *, http: Any = None, often: bool = 
 
     `often`: record the first time in an hour only, for each reader, address and web process.
     """
-    context: dict[str, Any] = {}
-    if http is not None:
-        context = {
-            "actor": actor_of(getattr(http, "user", None)),
-            "address": remote_address(http),
-            "url": http.path,
-            "method": http.method,
-        }
+    context = {} if http is None else origin_of(http)
     key = (name, str(object_id), context.get("actor"), context.get("address"))
     if often and recent.holds(key):
         return

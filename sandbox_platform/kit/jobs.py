@@ -10,10 +10,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from django.db import connection
+from django.db import Error, connection
+from django.utils import timezone
 from django.utils.module_loading import autodiscover_modules
 
 from sandbox_platform.kit.failures import without_text
+from sandbox_platform.kit.sources import Source
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +52,22 @@ class Job:
     last_run: Callable[[], LastRun] = field(default=LastRun)
 
 
+@dataclass(frozen=True)
+class Run:
+    """One run of a job on this node. `ended_at`: None while it runs; `error`: the class of its exception, or ""."""
+
+    job: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    error: str = ""
+
+
+record: Source[[Run], None] = Source("where runs of jobs are recorded")
+# A job that runs every two seconds is recorded this often, and when it begins to fail or to work again.
+RECORD_EVERY_S = 60.0
 _declared: dict[str, Job] = {}
+# When the end of each job's run was recorded last, by time.monotonic(), with its error.
+_recorded: dict[str, tuple[float, str]] = {}
 
 
 def declare(job: Job) -> Job:
@@ -63,6 +80,31 @@ def declared() -> list[Job]:
     """Return the jobs of all apps, in the order of INSTALLED_APPS."""
     autodiscover_modules("jobs")
     return list(_declared.values())
+
+
+def run(job: Job) -> None:
+    """Do the job's work, and record when it ran and how it ended. Raises what the work raises."""
+    started = timezone.now()
+    if not job.in_tick:
+        _record(Run(job.name, started))
+    error = ""
+    try:
+        job.work()
+    except Exception as e:
+        error = type(e).__name__
+        raise
+    finally:
+        at, before = _recorded.get(job.name, (-RECORD_EVERY_S, ""))
+        if not job.in_tick or error != before or time.monotonic() - at >= RECORD_EVERY_S:
+            _recorded[job.name] = time.monotonic(), error
+            _record(Run(job.name, started, timezone.now(), error))
+
+
+def _record(run: Run) -> None:
+    try:
+        record(run)
+    except Error as e:  # Postgres is away: the work counts, and its own failure is reported
+        logger.warning("job %s: its run is not recorded: %s", run.job, type(e).__name__)
 
 
 class JobThread:
@@ -85,7 +127,7 @@ class JobThread:
 
     def _run(self) -> None:
         try:
-            self._job.work()
+            run(self._job)
         except Exception as e:
             # The outermost frame of the thread: no failure may end the job, and the next call of `work` retries.
             logger.error("job %s failed and will be retried: %s", self._job.name, without_text(e))

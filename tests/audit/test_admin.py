@@ -33,7 +33,7 @@ def changed(python_runtime: Runtime) -> TrailEntry:
 
 def test_trail_lists_changes(browser: Browser, changed: TrailEntry) -> None:
     html = html_of(browser, LIST)
-    assert "Runtime python" in html
+    assert "runtime python" in html
     assert "image, revision, updated_at" in html
 
 

@@ -43,7 +43,7 @@ def test_change_by_sql_names_the_session(python_runtime: Runtime) -> None:
 def test_creation_is_recorded(db: None) -> None:
     revisions.create_profile("strict", {"defaultAction": "SCMP_ACT_ALLOW"})
     entry = TrailEntry.objects.get(pgh_obj_model="seccomp_profiles.SeccompProfile", pgh_label="insert")
-    assert entry.what == "SeccompProfile strict"
+    assert entry.what == "seccomp profile strict"
     entry = TrailEntry.objects.get(pgh_obj_model="seccomp_profiles.SeccompRevision")
     assert entry.changes["rules"] == (None, {"defaultAction": "SCMP_ACT_ALLOW"})
 

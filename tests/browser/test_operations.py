@@ -113,7 +113,7 @@ def test_a_failed_task_says_why_and_is_tried_again(open_page: Open, platform: Pl
 
 def test_schedule_says_what_is_done_by_itself(open_page: Open, platform: Platform) -> None:
     page = open_page(user=person(platform, "anna", "auditor"))
-    page.get_by_role("link", name="Schedule").click()
+    page.get_by_role("link", name="Scheduled jobs").click()
     expect(page.get_by_role("row", name=re.compile("^Seal the history"))).to_contain_text("1 h")
     expect(page.locator("#content")).to_contain_text("by 1 keeper")
     fits_a_phone(page)

@@ -313,6 +313,7 @@ def test_every_page_has_a_test() -> None:
         "audit.RetentionPolicy",
         "audit.Seal",
         "audit.TrailEntry",
+        "audit.Verification",
         "auth.Group",
         "auth.User",
         "axes.AccessAttempt",

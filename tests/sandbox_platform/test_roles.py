@@ -1,15 +1,19 @@
 """Each service's role in Postgres: what it must not be able to do, tried as that role, and what it must."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.db import ProgrammingError, connection
 from pytest_django import Settings
 
-from audit.models import Leaf, Pending, RetentionPolicy, ShownSecret
+from audit import sealing, verifications
+from audit.models import Act, Leaf, Pending, RetentionPolicy, ShownSecret
+from audit.models.verifications import VerificationState
 from builds.services import BUILD
 from clients.models import Client
 from clients.storage import add_up
+from console.models import JobRun
 from executions import services, storage
 from executions.callbacks.deliveries import DELIVER, give_up_excess
 from executions.egress import policy
@@ -17,7 +21,9 @@ from executions.egress.models import EgressRule
 from executions.egress.policy import ProxyRequest
 from executions.models import Outcome, Status
 from runtimes.models import Network, Runtime
-from sandbox_platform.kit import disclosures, tasks
+from sandbox_platform.kit import acts, disclosures, jobs, tasks
+from sandbox_platform.kit.acts import Kind
+from sandbox_platform.kit.jobs import Job
 from sandbox_platform.kit.services import Service
 from sandboxes.models import Sandbox, SandboxState
 from seccomp_profiles.models import SeccompProfile
@@ -289,3 +295,40 @@ def test_the_keeper_gives_up_callbacks(make_execution: MakeExecution, settings: 
         make_execution(callback_url="https://example.com/")
     with acting_as(Service.KEEPER):
         assert give_up_excess() == 1
+
+
+@pytest.mark.parametrize("service", [Service.WEB, Service.WORKER])
+def test_who_acts_records_it(service: Service) -> None:
+    with acting_as(service):
+        acts.done(Kind.CHECKED, "node x")
+    assert Act.objects.count() == 1
+
+
+@pytest.mark.parametrize("service", EVERY_ROLE)
+@pytest.mark.parametrize("table", ["audit_act", "audit_actevent", "audit_settingevent"])
+@pytest.mark.parametrize("statement", ["UPDATE {} SET name = ''", "DELETE FROM {}"])
+def test_nobody_changes_recorded_acts_and_settings(service: Service, table: str, statement: str) -> None:
+    assert "permission denied" in attempt(service, statement.format(table))
+
+
+@pytest.mark.parametrize("service", EVERY_ROLE)
+@pytest.mark.parametrize("statement", ["SELECT secret_hash FROM audit_setting", "DELETE FROM audit_setting"])
+def test_the_settings_of_a_start_are_the_owner_s(service: Service, statement: str) -> None:
+    assert "permission denied" in attempt(service, statement)
+
+
+def test_the_web_asks_for_a_verification_and_a_worker_does_it(make_execution: MakeExecution) -> None:
+    make_execution()
+    sealing.seal()
+    with acting_as(Service.WEB):
+        row = verifications.start(1, 1, by="admin", http=None)
+    with acting_as(Service.WORKER):
+        verifications.run(row.pk)
+    row.refresh_from_db()
+    assert (row.state, row.findings) == (VerificationState.OK, [])
+
+
+def test_the_keeper_records_its_jobs() -> None:
+    with acting_as(Service.KEEPER):
+        jobs.run(Job("of the test", "", timedelta(hours=1), int))
+    assert JobRun.objects.get().ended_at

@@ -34,7 +34,7 @@ def problem(api: APIClient, **query: str) -> tuple[int, str, str]:
 
 def test_auditor_and_administrator_read_it(auditor: APIClient, root: APIClient) -> None:
     for caller in (auditor, root):
-        assert "Runtime python" in {row["object"] for row in rows(caller)}
+        assert "runtime python" in {row["object"] for row in rows(caller)}
 
 
 def test_callers_do_not(api: APIClient) -> None:
@@ -55,7 +55,7 @@ def test_csv_is_the_default(auditor: APIClient) -> None:
     assert answer["Content-Type"] == "text/csv; charset=utf-8"
     assert answer["Content-Disposition"] == 'attachment; filename="audit-trail.csv"'
     lines = list(csv.DictReader(StringIO(answer.getvalue().decode())))
-    assert ("Runtime python", "slug", "python") in {
+    assert ("runtime python", "slug", "python") in {
         (line["object"], line["column"], line["after"]) for line in lines
     }
 
@@ -63,12 +63,12 @@ def test_csv_is_the_default(auditor: APIClient) -> None:
 @pytest.mark.parametrize(
     ("query", "objects"),
     [
-        ({"object": "runtimes.Runtime"}, {"Runtime python"}),
-        ({"object": "clients.Client", "q": "AUDITOR"}, {"Client auditor"}),
+        ({"object": "runtimes.Runtime"}, {"runtime python"}),
+        ({"object": "clients.Client", "q": "AUDITOR"}, {"client auditor"}),
         ({"change": "delete"}, set()),
-        ({"change": "insert", "object": "runtimes.Runtime"}, {"Runtime python"}),
+        ({"change": "insert", "object": "runtimes.Runtime"}, {"runtime python"}),
         ({"who": "nobody at all"}, set()),
-        ({"who": "sandbox", "object": "runtimes.Runtime"}, {"Runtime python"}),
+        ({"who": "sandbox", "object": "runtimes.Runtime"}, {"runtime python"}),
         ({"changed_after": "2999-01-01T00:00:00Z"}, set()),
         ({"changed_before": "2000-01-01T00:00:00Z"}, set()),
         ({"object_id": "no such"}, set()),

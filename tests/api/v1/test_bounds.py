@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test import RequestFactory
 from rest_framework.test import APIClient
 
 from executions import export, places, representation
@@ -175,7 +176,9 @@ def test_an_export_holds_its_place_until_it_is_closed(
     one_place: places.Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "close", lambda: None)
-    response = export.download(Execution.objects.all(), ["id", "code"], "csv", reader=1)
+    response = export.download(
+        Execution.objects.all(), ["id", "code"], "csv", reader=1, http=RequestFactory().get("/")
+    )
     assert not one_place.take(1)
     response.close()
     assert one_place.take(1)

@@ -13,7 +13,7 @@ OK, WARNING, BROKEN = ok("disk", "fine"), warning("pool", "low", "wait"), broken
 
 
 @pytest.fixture
-def doctor(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, int]]:
+def doctor(db: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, int]]:
     """Runs the command with these findings; what it printed and its exit status."""
 
     def doctor(*checks: Check, **options: bool) -> tuple[str, int]:

@@ -1,9 +1,11 @@
 import ipaddress
+from pathlib import Path
 
 import pytest
 from django.test import RequestFactory
 from pytest_django import Settings
 
+from sandbox_platform.kit import callers
 from sandbox_platform.kit.callers import remote_address
 
 PROXY, OUTER, CALLER = "10.0.0.1", "10.0.0.2", "203.0.113.9"
@@ -51,3 +53,38 @@ def test_what_is_no_address_ends_the_chain(forwarded: str) -> None:
 @pytest.mark.parametrize("connection", ["", "unix:"])
 def test_an_unknown_connection_has_no_address(connection: str) -> None:
     assert address(connection, CALLER) is None
+
+
+# --- Why addresses are not the callers' own ---
+
+
+def note(connection: str, forwarded: str | None = None) -> str:
+    headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
+    return callers.proxy_note(RequestFactory(REMOTE_ADDR=connection).get("/", headers=headers))
+
+
+def test_a_proxy_that_is_not_trusted_is_named_with_the_setting() -> None:
+    said = note("192.0.2.5", CALLER)
+    assert "those of the proxy" in said and "SANDBOX_TRUSTED_PROXIES=192.0.2.5/32" in said
+
+
+@pytest.mark.parametrize(
+    ("connection", "forwarded"), [(PROXY, CALLER), (CALLER, None), ("127.0.0.1", None), ("", None)]
+)
+def test_a_caller_s_own_address_needs_no_word(connection: str, forwarded: str | None) -> None:
+    assert note(connection, forwarded) == ""
+
+
+def test_docker_s_gateway_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(callers, "_gateway", lambda: "172.18.0.1")
+    assert "the gateway of the container's network" in note("172.18.0.1")
+    assert note("172.18.0.7") == ""
+
+
+def test_the_gateway_is_read_from_the_host_s_routes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    routes = tmp_path / "route"
+    routes.write_text(
+        "Iface Destination Gateway Flags\neth0 000012AC 00000000 0001\neth0 00000000 010012AC 0003\n"
+    )
+    monkeypatch.setattr(callers, "ROUTES", routes)
+    assert callers._gateway() == "172.18.0.1"
