@@ -1,5 +1,6 @@
 """POST /executions of the API, for users who are logged in to the console."""
 
+import dataclasses
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
@@ -13,6 +14,7 @@ from rest_framework.views import APIView
 
 from api.v1.base import ApiView
 from executions import people, representation
+from executions.admin import files
 from executions.models import Execution
 
 
@@ -44,7 +46,8 @@ class RunFromConsole(ApiView):
         if not request.user.has_perm("executions.view_execution"):
             raise PermissionDenied
         phases = {name: round(ms, 1) for name, ms in execution.phases_ms().items()}
-        return Response(representation.detail(execution, request) | {"phases_ms": phases})
+        artifacts = [dataclasses.asdict(file) for file in files.artifacts(execution)]
+        return Response(representation.detail(execution, request) | {"phases_ms": phases, "artifacts": artifacts})
 
 
 def _addresses(execution: Execution) -> dict[str, str]:

@@ -10,6 +10,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bench.client import load
@@ -90,11 +91,14 @@ def measure(number: int) -> dict[str, Any]:
     pages = {
         "dashboard, 24 hours": "/admin/?range=24h",
         "dashboard, 30 days": "/admin/?range=30d",
-        "dashboard, a year": "/admin/?range=1y",
+        "dashboard, an hour": "/admin/?range=1h",
+        "dashboard, a year": f"/admin/?since={datetime.now(UTC) - timedelta(days=364):%Y-%m-%dT%H:%M}",
         "executions": executions,
         "executions, page 3": f"{executions}?p=3",
         "executions, failed": f"{executions}?status__exact=failed",
         "executions, one month": f"{executions}?queued_at__year={middle_year(middle)}&queued_at__month=6",
+        "executions, 7 days": f"{executions}?range=7d",
+        "executions, short id": f"{executions}?q={str(middle)[-12:]}",
         "executions, one label": f"{executions}?label=canvas:c7",
         "executions, over 5 s": f"{executions}?ran_over=5000",
         "executions, rare word": f"{executions}?q={texts.rare}",

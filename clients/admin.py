@@ -2,14 +2,15 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import Max, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from clients import sources
 from clients.admission import usage_of
-from clients.forms import OVERLAPS, ClientForm, OverlapForm, TokenForm
+from clients.forms import OVERLAPS, ClientForm, TokenForm
 from clients.models import Client, Token
 from sandbox_platform.kit import disclosures, html
 from sandbox_platform.kit.generics import ModelAdmin, ModelForm, TabularInline
@@ -25,7 +26,7 @@ class TokenInline(TabularInline[Token, Client]):
     readonly_fields = ("prefix", "created_at", "last_used_at", "revoked_at")
     can_delete = False
     show_change_link = True
-    verbose_name_plural = "tokens (issue them in the list of clients, revoke them in the list of tokens)"
+    verbose_name_plural = "tokens (revoke them in the list of tokens)"
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -41,7 +42,7 @@ class ClientAdmin(ModelAdmin[Client]):
     search_fields = ("name",)
     readonly_fields = ("created_at", "usage_now", "last_days")
     actions: tuple[Any, ...] = ("issue_new_token",)
-    action_form = OverlapForm
+    change_form_outer_before_template = "console/act_on_one.html"
     fieldsets = (
         (
             None,
@@ -137,9 +138,20 @@ class ClientAdmin(ModelAdmin[Client]):
         if not change:
             self._show_once(request, obj, Token.objects.issue(obj)[1])
 
-    @admin.action(description="Issue a new token; the old tokens …", permissions=["change"])
-    def issue_new_token(self, request: HttpRequest, clients: QuerySet[Client]) -> None:
-        label, overlap = OVERLAPS.get(request.POST.get("overlap", ""), OVERLAPS["0"])
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        act = {"action": "issue_new_token", "label": "New token …", "may": self.has_change_permission(request)}
+        return super().changeform_view(request, object_id, form_url, {"act": act} | (extra_context or {}))
+
+    @admin.action(description="Issue a new token …", permissions=["change"])
+    def issue_new_token(self, request: HttpRequest, clients: QuerySet[Client]) -> HttpResponse | None:
+        """Ask what becomes of the old tokens, then issue. Nothing is preselected: a wrong choice stops callers."""
+        chosen = request.POST.get("overlap")
+        if chosen not in OVERLAPS:
+            problem = "" if chosen is None else "Choose what becomes of the old tokens."
+            return self._ask_overlap(request, clients, problem)
+        label, overlap = OVERLAPS[chosen]
         for client in clients:
             if overlap is None:
                 _, token = Token.objects.issue(client)
@@ -147,6 +159,21 @@ class ClientAdmin(ModelAdmin[Client]):
                 _, token = Token.objects.rotate(client, overlap=overlap)
             self.log_change(request, client, f"Issued a new token; the old tokens {label}.")
             self._show_once(request, client, token)
+        return None
+
+    def _ask_overlap(self, request: HttpRequest, clients: QuerySet[Client], problem: str) -> HttpResponse:
+        context = {
+            "title": "Issue a new token",
+            "opts": self.opts,
+            "clients": list(clients),
+            "tokens": Token.objects.usable()
+            .filter(client__in=[client.pk for client in clients])
+            .select_related("client"),
+            "overlaps": [(key, label) for key, (label, _) in OVERLAPS.items()],
+            "problem": problem,
+        }
+        site = self.admin_site.each_context(request)
+        return TemplateResponse(request, "clients/issue_token.html", site | context)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         # Executions keep their client for ever. To stop a client from calling, disable it.
@@ -154,7 +181,11 @@ class ClientAdmin(ModelAdmin[Client]):
 
     def _show_once(self, request: HttpRequest, client: Client, token: str) -> None:
         disclosures.shown(f"new token of client {client}", client.pk, http=request)
-        message = format_html("Token of {}, shown only now: <code>{}</code>", client.name, token)
+        message = format_html(
+            'Token of {}, shown only now: <code id="token-{}">{}</code> '
+            '<button type="button" class="button small" data-copy="token-{}">Copy</button>',
+            *(client.name, client.pk, token, client.pk),
+        )
         self.message_user(request, message, messages.WARNING)
 
 

@@ -8,28 +8,19 @@ from django.utils import timezone
 from clients.models import Client, Token
 from runtimes.forms import BytesField, TimeField
 from runtimes.models import Runtime
-from sandbox_platform.kit.forms import CHECKBOXES, SELECT, TextInput
-from sandbox_platform.kit.generics import ActionForm, ModelForm
+from sandbox_platform.kit.forms import CHECKBOXES, TextInput
+from sandbox_platform.kit.generics import ModelForm
 from sandbox_platform.kit.units import exact
 
 # Label and overlap of each choice. None: the old tokens are not changed.
 OVERLAPS: dict[str, tuple[str, timedelta | None]] = {
-    "0": ("stop working at once", timedelta(0)),
-    "1h": ("work for another hour", timedelta(hours=1)),
-    "1d": ("work for another day", timedelta(days=1)),
-    "7d": ("work for another week", timedelta(days=7)),
-    "30d": ("work for another 30 days", timedelta(days=30)),
     "keep": ("are not changed", None),
+    "30d": ("work for another 30 days", timedelta(days=30)),
+    "7d": ("work for another week", timedelta(days=7)),
+    "1d": ("work for another day", timedelta(days=1)),
+    "1h": ("work for another hour", timedelta(hours=1)),
+    "0": ("stop working at once", timedelta(0)),
 }
-
-
-class OverlapForm(ActionForm):
-    overlap = forms.ChoiceField(
-        choices=[(key, label) for key, (label, _) in OVERLAPS.items()],
-        required=False,
-        label="The old tokens",
-        widget=SELECT,
-    )
 
 
 class ClientForm(ModelForm[Client]):

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.db.models import Count, F, Min, Q
@@ -19,17 +20,17 @@ from executions.models import Execution, Status
 from inspections.standing import Standing, standings
 from runtimes.models import Runtime
 from sandbox_platform.kit import liveness
+from sandbox_platform.kit.ranges import CUSTOM, TimeRange, picker
 from sandbox_platform.kit.units import format_ms
 from sandboxes.models import Sandbox, SandboxState
 
-# By name: time span, width of a bar of the chart, and label.
-RANGES = {
-    "24h": (timedelta(hours=24), timedelta(hours=1), "24 hours"),
-    "7d": (timedelta(days=7), timedelta(hours=6), "7 days"),
-    "30d": (timedelta(days=30), timedelta(days=1), "30 days"),
-    "1y": (timedelta(days=364), timedelta(days=7), "a year"),
-}
 DEFAULT_RANGE = "24h"
+# Widths of a bar of the chart: the first with which the chart has no more than MOST_BARS.
+STEPS = (
+    timedelta(minutes=5), timedelta(hours=1), timedelta(hours=6), timedelta(days=1), timedelta(days=7),
+    timedelta(days=28), timedelta(days=364),
+)  # fmt: skip
+MOST_BARS = 60
 GROUPS = {
     Status.SUCCEEDED: "succeeded",
     Status.FAILED: "failed",
@@ -57,24 +58,57 @@ class Tile:
     state: str = ""
 
 
+@dataclass(frozen=True)
+class Period:
+    """The time that the figures cover. `step`: width of a bar of the chart."""
+
+    range: TimeRange
+    since: datetime
+    until: datetime
+
+    @classmethod
+    def of(cls, chosen: TimeRange) -> "Period":
+        now = timezone.now()
+        until = min(chosen.until or now, now)
+        since = chosen.since
+        if chosen.name == CUSTOM:
+            # Beyond the history there is nothing to count, and the calendar may end.
+            first = Execution.objects.aggregate(first=Min("queued_at"))["first"] or until
+            since = max(since or first, first)
+        return cls(chosen, *figures.bounds(min(since or until, until), until))
+
+    @property
+    def step(self) -> timedelta:
+        span = self.until - self.since
+        steps = STEPS if span <= figures.EXACT else STEPS[1:]
+        return next((step for step in steps if span <= MOST_BARS * step), STEPS[-1])
+
+    @property
+    def shown_until(self) -> datetime:
+        return min(self.until, timezone.now())
+
+    def list_of(self, **filters: object) -> str:
+        """Return the address of the list of executions of this time, with the filters."""
+        query = urlencode(self.range.parameters | {name: str(value) for name, value in filters.items()})
+        return f"{reverse('admin:executions_execution_changelist')}?{query}"
+
+
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    name = request.GET.get("range", "")
-    name = name if name in RANGES else DEFAULT_RANGE
-    span, step, _ = RANGES[name]
-    now = timezone.now()
-    rows = figures.counts(now - span, step)
+    chosen = TimeRange.of(request, DEFAULT_RANGE)
+    period = Period.of(chosen)
+    rows = figures.counts(period.since, period.step, period.until)
     runtimes = {runtime.pk: runtime for runtime in Runtime.objects.all()}
     empty = not rows and not Execution.objects.exists()
     probed = standings() if request.user.has_perm("inspections.view_inspection") else None
     return context | {
-        "range": name,
-        "ranges": [(key, words) for key, (_, _, words) in RANGES.items()],
-        "tiles": [*_live_tiles(request, runtimes, probed), *_range_tiles(rows)],
+        "picker": picker(request, chosen, everything=False),
+        "period": period,
+        "tiles": [*_live_tiles(request, runtimes, probed), *_range_tiles(rows, period)],
         "probes": [_probe(standing) for standing in probed or ()],
-        "chart": _chart(rows, now, span, step),
-        "latencies": _latencies(now - span, runtimes),
-        "clients": _busiest(rows),
-        "failing": _failing(rows, runtimes),
+        "chart": _chart(rows, period),
+        "latencies": _latencies(period, runtimes),
+        "clients": _busiest(rows, period),
+        "failing": _failing(rows, runtimes, period),
         "empty": empty,
         "steps": _first_steps() if empty else [],
     }
@@ -163,17 +197,17 @@ def _probe(standing: Standing) -> dict[str, Any]:
     }
 
 
-def _range_tiles(rows: list[dict[str, Any]]) -> Iterable[Tile]:
+def _range_tiles(rows: list[dict[str, Any]], period: Period) -> Iterable[Tile]:
     total = sum(row["count"] for row in rows)
     ended = Counter[str]()
     for row in rows:
         ended[row["status"]] += row["count"]
     warm, cold = sum(row["warm"] for row in rows), sum(row["cold"] for row in rows)
     succeeded = _share(ended[Status.SUCCEEDED], total)
-    yield Tile("Executions", f"{total:,}", f"{succeeded} succeeded")
-    yield Tile("Warm starts", _share(warm, warm + cold), f"{cold:,} cold")
+    yield Tile("Executions", f"{total:,}", f"{succeeded} succeeded", period.list_of())
+    yield Tile("Warm starts", _share(warm, warm + cold), f"{cold:,} cold", period.list_of(warm__exact=0))
     failures = ended[Status.PLATFORM_ERROR]
-    link = f"{reverse('admin:executions_execution_changelist')}?status__exact=platform_error"
+    link = period.list_of(status__exact=Status.PLATFORM_ERROR)
     yield Tile("Platform errors", f"{failures:,}", _share(failures, total), link, "broken" if failures else "ok")
 
 
@@ -181,24 +215,26 @@ def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else "none"
 
 
-def _chart(rows: list[dict[str, Any]], now: datetime, span: timedelta, step: timedelta) -> dict[str, Any]:
-    begin = figures.floor_hour(now - span)
-    slots = (figures.floor_hour(now) - begin) // step + 1
+def _chart(rows: list[dict[str, Any]], period: Period) -> dict[str, Any]:
+    begin, step = period.since, period.step
+    slots = -((begin - period.until) // step)
     series = {name: [0] * slots for name in SERIES}
     for row in rows:
         slot = (row["hour"] - begin) // step
         if 0 <= slot < slots:
             series[GROUPS.get(row["status"], "open")][slot] += row["count"]
-    form = "%H:%M" if step <= timedelta(hours=1) else "%d %b %H:%M" if step < timedelta(days=1) else "%d %b"
+    # Bars of hours in a span of some days need the day as well.
+    hours = "%H:%M" if period.until - begin <= timedelta(hours=25) else "%d %b %H:%M"
+    form = hours if step < timedelta(days=1) else "%d %b" if step < timedelta(days=28) else "%d %b %Y"
     return {
         "labels": [f"{begin + slot * step:{form}}" for slot in range(slots)],
         "series": [{"name": name, "values": values} for name, values in series.items() if any(values)],
     }
 
 
-def _latencies(since: datetime, runtimes: dict[int, Runtime]) -> list[dict[str, Any]]:
+def _latencies(period: Period, runtimes: dict[int, Runtime]) -> list[dict[str, Any]]:
     found = []
-    for key, times in figures.times(since).items():
+    for key, times in figures.times(period.since, period.until).items():
         values = {
             f"{kind}_{name}": figures.quantile(getattr(times, kind), share)
             for kind in ("run", "platform")
@@ -213,7 +249,7 @@ def _slug(runtimes: dict[int, Runtime], key: int) -> str:
     return runtimes[key].slug if key in runtimes else f"#{key}"
 
 
-def _busiest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _busiest(rows: list[dict[str, Any]], period: Period) -> list[dict[str, Any]]:
     numbers = Counter[int | None]()
     for row in rows:
         numbers[row["client_id"]] += row["count"]
@@ -222,7 +258,7 @@ def _busiest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
             "name": names.get(key or 0, "no client"),
-            "key": key,
+            "link": period.list_of(client__id__exact=key) if key else "",
             "count": number,
             "share": round(100 * number / total),
         }
@@ -230,7 +266,7 @@ def _busiest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _failing(rows: list[dict[str, Any]], runtimes: dict[int, Runtime]) -> list[dict[str, Any]]:
+def _failing(rows: list[dict[str, Any]], runtimes: dict[int, Runtime], period: Period) -> list[dict[str, Any]]:
     totals: Counter[int] = Counter()
     trouble: dict[int, Counter[str]] = defaultdict(Counter)
     for row in rows:
@@ -240,10 +276,15 @@ def _failing(rows: list[dict[str, Any]], runtimes: dict[int, Runtime]) -> list[d
     found = [
         {
             "runtime": _slug(runtimes, key),
-            "key": key,
             "count": sum(kinds.values()),
             "share": _share(sum(kinds.values()), totals[key]),
-            "why": ", ".join(f"{number:,} {Status(kind).label.lower()}" for kind, number in kinds.most_common()),
+            "why": [
+                {
+                    "words": f"{number:,} {Status(kind).label.lower()}",
+                    "link": period.list_of(runtime__id__exact=key, status__exact=kind),
+                }
+                for kind, number in kinds.most_common()
+            ],
         }
         for key, kinds in trouble.items()
     ]

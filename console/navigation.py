@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from executions.people import MAY_RUN
 
-RUNS, OPERATE, CONFIGURE, AUDIT, PEOPLE = "Runs", "Operation", "Configuration", "Audit", "People"
+RUNS, OPERATE, CONFIGURE, AUDIT, PEOPLE = "Runs", "Operations", "Configuration", "Audit", "People"
 SECTIONS = (RUNS, OPERATE, CONFIGURE, AUDIT, PEOPLE)
 # Section and icon by model. Other models go to their app's section, sorted by name.
 PLACES = {

@@ -1,5 +1,7 @@
 """The playground: run a program by hand. It submits the API's own form, so what works here works through the API."""
 
+import json
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -7,18 +9,30 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
+from console import trials
 from console.site import ConsoleSite
 from executions import people
 from executions.models import Execution
 from redaction import services as redaction
+from runtimes import smoke
 from runtimes.models import Runtime
 from sandbox_platform.kit.units import format_bytes, format_ms
 
-# Initial program by runtime slug. Other runtimes start with an empty editor.
-EXAMPLES = {
-    "python": "def main(name: str) -> dict:\n    print(f'Hello, {name}')\n    return {'letters': len(name)}\n",
-    "nodejs": "async function main({ name }) {\n  console.log(`Hello, ${name}`);\n"
-    "  return { letters: name.length };\n}\nmodule.exports = { main };\n",
+# First examples of these runtimes, before their smoke programs: they show how main() is called.
+FIRST = {
+    "python": {
+        "name": "function",
+        "mode": "function",
+        "code": "def main(name: str) -> dict:\n    print(f'Hello, {name}')\n    return {'letters': len(name)}\n",
+        "arguments": {"name": "world"},
+    },
+    "nodejs": {
+        "name": "function",
+        "mode": "function",
+        "code": "async function main({ name }) {\n  console.log(`Hello, ${name}`);\n"
+        "  return { letters: name.length };\n}\nmodule.exports = { main };\n",
+        "arguments": {"name": "world"},
+    },
 }
 
 
@@ -37,11 +51,26 @@ def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:
 
 
 def _runtime(runtime: Runtime) -> dict[str, Any]:
+    programs = [program for program in trials.programs(runtime) if smoke.succeeds(program)]
+    first = [FIRST[runtime.slug]] if runtime.slug in FIRST else []
     return {
         "slug": runtime.slug,
         "name": runtime.name,
-        "example": EXAMPLES.get(runtime.slug, ""),
+        "modes": list(runtime.modes),
+        "examples": [_example(program) for program in (*first, *programs)],
         "most": f"at most {format_ms(runtime.wall_time_ms)}, {format_bytes(runtime.memory_bytes)}",
+    }
+
+
+def _example(program: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": program["name"],
+        "mode": program.get("mode", "script"),
+        "code": program["code"],
+        "arguments": json.dumps(program.get("arguments", {}), ensure_ascii=False),
+        "stdin": program.get("stdin", ""),
+        "files": [{"path": path, "content": content} for path, content in program.get("files", {}).items()],
+        "argv": list(program.get("argv", [])),
     }
 
 
@@ -65,4 +94,5 @@ def _start(request: HttpRequest) -> dict[str, Any] | None:
         "code": execution.code,
         "arguments": execution.arguments,
         "stdin": execution.stdin,
+        "argv": execution.argv,
     }

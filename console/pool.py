@@ -1,5 +1,6 @@
 """The pool page: every sandbox, each runtime's memory cost and hit rate, and the actions drain, resize and kill."""
 
+import dataclasses
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from django.utils import timezone
 from console.site import ConsoleSite
 from executions import figures, pooling
 from executions.idle import idle_memory
+from executions.models.ids import short_id
 from runtimes.models import Runtime
 from sandbox_platform.kit.units import format_bytes, format_ms
 from sandboxes.models import Sandbox, SandboxState
@@ -37,8 +39,18 @@ def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:
     if not request.user.has_perm("sandboxes.view_sandbox"):
         raise PermissionDenied
     if request.method == "POST":
-        _act(request)
-        return redirect(request.path)
+        question = _act(request)
+        if question is None:
+            return redirect(request.path)
+        fields = {name: request.POST.get(name, "") for name in ("action", "sandbox", "runtime")}
+        return site.page(
+            request,
+            "console/confirm.html",
+            "Pool",
+            fields=fields,
+            back=request.path,
+            **dataclasses.asdict(question),
+        )
     runtimes = _runtimes()
     sandboxes = Sandbox.objects.select_related("runtime").order_by("runtime__slug", "node", "id")
     return site.page(
@@ -57,24 +69,61 @@ def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:
     )
 
 
-def _act(request: HttpRequest) -> None:
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """What a person is asked before sandboxes are removed."""
+
+    question: str
+    consequence: str
+    answer: str
+
+
+def _act(request: HttpRequest) -> Question | None:
+    """Do what was asked for, and return None; or return what to ask first."""
     what = request.POST.get("action")
     permission = "runtimes.change_runtime" if what == "resize" else "sandboxes.drain_sandbox"
     if not request.user.has_perm(permission):
         raise PermissionDenied
+    confirmed = request.POST.get("confirmed") == "yes"
     if what == "kill":
-        sandbox = Sandbox.objects.filter(pk=_number(request, "sandbox")).first()
-        killed = sandbox is not None and pooling.kill(sandbox, http=request)
-        return messages.success(request, "Removing the sandbox." if killed else "The sandbox was already gone.")
+        return _kill(request, Sandbox.objects.filter(pk=_number(request, "sandbox")).first(), confirmed)
     runtime = get_object_or_404(Runtime, pk=_number(request, "runtime"))
     if what == "drain":
-        number = pooling.drain(runtime, http=request)
-        return messages.success(request, f"Replacing {number} warm sandboxes of {runtime} by fresh ones.")
+        return _drain(request, runtime, confirmed)
     form = SizeForm(request.POST)
     if what != "resize" or not form.is_valid():
-        return messages.error(request, " ".join(str(error) for errors in form.errors.values() for error in errors))
+        messages.error(request, " ".join(str(error) for errors in form.errors.values() for error in errors))
+        return None
     pooling.resize(runtime, **form.cleaned_data)
-    return messages.success(request, f"The pool of {runtime} holds {runtime.pool_min} to {runtime.pool_max}.")
+    messages.success(request, f"The pool of {runtime} holds {runtime.pool_min} to {runtime.pool_max}.")
+    return None
+
+
+def _kill(request: HttpRequest, sandbox: Sandbox | None, confirmed: bool) -> Question | None:
+    if sandbox and not confirmed:
+        return Question(
+            f"Kill the sandbox {sandbox}?",
+            f"The execution {short_id(sandbox.execution_id)} runs in it and is cancelled."
+            if sandbox.execution_id
+            else f"It waits for a run of {sandbox.runtime}. The keeper starts another one.",
+            "Kill",
+        )
+    killed = sandbox is not None and pooling.kill(sandbox, http=request)
+    messages.success(request, "Removing the sandbox." if killed else "The sandbox was already gone.")
+    return None
+
+
+def _drain(request: HttpRequest, runtime: Runtime, confirmed: bool) -> Question | None:
+    if not confirmed:
+        warm = runtime.sandboxes.filter(state=SandboxState.READY).count()
+        return Question(
+            f"Replace the {warm} warm sandbox{'' if warm == 1 else 'es'} of {runtime}?",
+            "Runs go on. Until the keeper has started fresh sandboxes, runs begin with a cold start.",
+            "Drain",
+        )
+    number = pooling.drain(runtime, http=request)
+    messages.success(request, f"Replacing {number} warm sandbox{'' if number == 1 else 'es'} of {runtime}.")
+    return None
 
 
 def _number(request: HttpRequest, name: str) -> int:
@@ -100,7 +149,8 @@ def _runtimes() -> list[dict[str, Any]]:
                     state == SandboxState.READY and revision == runtime.revision for state, revision in states
                 ),
                 "all": len(states),
-                "pooled": bool(states) or (runtime.enabled and runtime.pool_min > 0),
+                # By configuration: a card would change its place with each cold start.
+                "pooled": runtime.enabled and runtime.pool_min > 0,
                 "hit_rate": f"{100 * warm / (warm + cold):.0f} %" if warm + cold else "no runs",
                 "refill": f"{format_ms(refill[runtime.pk].total_seconds() * 1000)} per sandbox on average"
                 if runtime.pk in refill
@@ -108,8 +158,7 @@ def _runtimes() -> list[dict[str, Any]]:
                 **_memory(runtime),
             }
         )
-    # Runtimes in use come first.
-    return sorted(shown, key=lambda row: -row["all"])
+    return shown
 
 
 def _memory(runtime: Runtime) -> dict[str, str]:

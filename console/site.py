@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from typing import Any
 
 from django.apps import AppConfig
@@ -57,6 +58,13 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
             raise PermissionDenied
         response: HttpResponse = super().app_index(request, app_label, extra_context)
         return response
+
+    def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Return what Ctrl+K found."""
+        commands = import_module("console.commands")  # it needs the models
+        text = request.GET.get("s", "")
+        context = {"found": commands.search(request, text), "text": text.strip()}
+        return TemplateResponse(request, "console/command_results.html", context)
 
     def _bound(self, view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
         def bound(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:

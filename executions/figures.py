@@ -18,6 +18,8 @@ from executions.models import Execution, HourlyCount, HourlyTime, Rollup
 from sandbox_platform.kit.locks import Lock
 
 HOUR = timedelta(hours=1)
+# Within this span, executions are counted one by one, so that its ends need not be those of hours.
+EXACT = timedelta(hours=2)
 # One transaction counts at most this span, so that a long history is counted in steps.
 STEP = timedelta(days=7)
 # Buckets of durations in milliseconds, each 30 % wider than the one before, which bounds a quantile's error.
@@ -26,17 +28,17 @@ BUCKET = f"least({BUCKETS - 1}, floor(ln(greatest(%s, 1)) / ln({GROWTH})))::int"
 RUN_MS = "extract(epoch FROM ended_at - started_at) * 1000"
 PLATFORM_MS = "extract(epoch FROM (finished_at - queued_at) - (ended_at - started_at)) * 1000"
 COUNTS = """
-    SELECT date_trunc('hour', queued_at, 'UTC') AS hour, runtime_id, client_id, status, count(*) AS count,
+    SELECT date_bin(%s, queued_at, %s) AS hour, runtime_id, client_id, status, count(*) AS count,
         count(*) FILTER (WHERE warm) AS warm, count(*) FILTER (WHERE NOT warm) AS cold
     FROM executions_execution WHERE queued_at >= %s AND queued_at < %s GROUP BY 1, 2, 3, 4
 """
 STORED = f"""
     SELECT date_bin(%s, hour, %s) AS hour, runtime_id, client_id, status, sum(count)::int AS count,
         sum(warm)::int AS warm, sum(cold)::int AS cold
-    FROM {HourlyCount._meta.db_table} WHERE hour >= %s GROUP BY 1, 2, 3, 4
+    FROM {HourlyCount._meta.db_table} WHERE hour >= %s AND hour < %s GROUP BY 1, 2, 3, 4
 """  # noqa: S608
 TIMES = f"""
-    SELECT date_trunc('hour', queued_at, 'UTC') AS hour, runtime_id, kind, bucket, count(*) AS count
+    SELECT date_bin(%s, queued_at, %s) AS hour, runtime_id, kind, bucket, count(*) AS count
     FROM executions_execution, LATERAL (VALUES
         ('run', {BUCKET % RUN_MS}), ('platform', {BUCKET % PLATFORM_MS})) AS time (kind, bucket)
     WHERE queued_at >= %s AND queued_at < %s AND started_at IS NOT NULL AND ended_at IS NOT NULL
@@ -71,7 +73,8 @@ def _roll_step() -> int:
             (HourlyTime, TIMES, "hour, runtime_id, kind, bucket, count"),
         ):
             table = model._meta.db_table
-            cursor.execute(f"INSERT INTO {table} ({columns}) {query}", [begin, end])  # noqa: S608
+            parameters: list[Any] = [HOUR, begin, begin, end]
+            cursor.execute(f"INSERT INTO {table} ({columns}) {query}", parameters)  # noqa: S608
     Rollup.objects.update_or_create(defaults={"up_to": end}, id=1)
     return (end - begin) // HOUR
 
@@ -99,13 +102,27 @@ class Times:
     platform: dict[int, int] = field(default_factory=lambda: defaultdict(int))
 
 
-def counts(since: datetime, step: timedelta = HOUR) -> list[dict[str, Any]]:
-    """Return the stored and the later counts, as rows of COUNTS. A stored row's `hour` is the begin of its `step`."""
-    since = floor_hour(since)
+def bounds(since: datetime, until: datetime | None = None) -> tuple[datetime, datetime]:
+    """Return the ends of the time that counts() and times() cover: whole hours, except within EXACT."""
+    until = until or timezone.now() + HOUR
+    if until - since <= EXACT:
+        return since, until
+    return floor_hour(since), floor_hour(until - timedelta(microseconds=1)) + HOUR
+
+
+def counts(since: datetime, step: timedelta = HOUR, until: datetime | None = None) -> list[dict[str, Any]]:
+    """Return the stored and the later counts, as rows of COUNTS. A row's `hour` is the begin of its `step`.
+
+    `step`: whole hours, or less within EXACT.
+    """
+    since, until = bounds(since, until)
+    if step < HOUR:
+        return list(_live(COUNTS, step, since, since, until))
     with connection.cursor() as cursor:
-        parameters: list[Any] = [step, since, since]
+        parameters: list[Any] = [step, since, since, until]
         cursor.execute(STORED, parameters)
-        return [*_dicts(cursor), *_live(COUNTS, since)]
+        stored = list(_dicts(cursor))
+    return [*stored, *_uncounted(COUNTS, step, since, until)]
 
 
 def daily(client_id: int, now: datetime, days: int) -> dict[date, int]:
@@ -120,18 +137,22 @@ def daily(client_id: int, now: datetime, days: int) -> dict[date, int]:
     return totals
 
 
-def times(since: datetime) -> dict[int, Times]:
+def times(since: datetime, until: datetime | None = None) -> dict[int, Times]:
     """Return the histograms of each runtime, by the runtime's key."""
-    since = floor_hour(since)
+    since, until = bounds(since, until)
     by_runtime: dict[int, Times] = defaultdict(Times)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT runtime_id, kind, bucket, sum(count) AS count FROM {HourlyTime._meta.db_table}"  # noqa: S608
-            " WHERE hour >= %s GROUP BY 1, 2, 3",
-            [since],
-        )
-        rows = _dicts(cursor)
-    for row in [*rows, *_live(TIMES, since)]:
+    if until - since <= EXACT:
+        rows = list(_live(TIMES, HOUR, since, since, until))
+    else:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT runtime_id, kind, bucket, sum(count) AS count FROM {HourlyTime._meta.db_table}"  # noqa: S608
+                " WHERE hour >= %s AND hour < %s GROUP BY 1, 2, 3",
+                [since, until],
+            )
+            rows = [*_dicts(cursor)]
+        rows += _uncounted(TIMES, HOUR, since, until)
+    for row in rows:
         getattr(by_runtime[row["runtime_id"]], row["kind"])[row["bucket"]] += int(row["count"])
     return by_runtime
 
@@ -146,10 +167,17 @@ def quantile(buckets: dict[int, int], share: float) -> float | None:
     return None
 
 
-def _live(query: str, since: datetime) -> list[dict[str, Any]]:
-    begin = max(since, counted_up_to() or since)
+def _uncounted(query: str, step: timedelta, since: datetime, until: datetime) -> Iterable[dict[str, Any]]:
+    """Return the rows of the query for the hours that are not stored yet."""
+    return _live(query, step, since, max(since, counted_up_to() or since), until)
+
+
+def _live(
+    query: str, step: timedelta, origin: datetime, begin: datetime, end: datetime
+) -> Iterable[dict[str, Any]]:
     with connection.cursor() as cursor:
-        cursor.execute(query, [begin, timezone.now() + HOUR])
+        parameters: list[Any] = [step, origin, begin, end]
+        cursor.execute(query, parameters)
         return list(_dicts(cursor))
 
 

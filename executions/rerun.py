@@ -13,6 +13,7 @@ from executions.models import Execution, Mode
 from runtimes.models import Network
 from sandbox_platform.kit.callers import remote_address
 from sandbox_platform.kit.errors import Conflicting
+from sandbox_platform.kit.units import exact_of
 from sandboxes import images
 
 
@@ -43,7 +44,7 @@ def obstacles(execution: Execution, today: RunConfiguration) -> list[str]:
     for name, value in then.limits.items():
         cap = today.limits.get(name)
         if isinstance(value, int | float) and isinstance(cap, int | float) and value > cap:
-            found.append(f"{name} was {value}, above today's cap of {cap}")
+            found.append(f"{name} was {exact_of(name, value)}, above today's cap of {exact_of(name, cap)}")
     return found
 
 

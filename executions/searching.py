@@ -21,7 +21,8 @@ from django.db.models.functions import Cast
 from clients.models import Client
 from executions.models import Execution
 from executions.models.execution import TERMINAL
-from executions.models.lookup import MARK_DIGITS, mark_of_client, search_vector
+from executions.models.ids import SHORT, digits_of, ids_from
+from executions.models.lookup import MARK_DIGITS, last_digits, mark_of_client, search_vector
 
 LONGEST_TEXT = 500
 # Windows are measured in blocks. The ids of one block share the longest mark and span 65 s.
@@ -153,3 +154,16 @@ def newest(text: str, executions: QuerySet[Execution], most: int = 500) -> tuple
         if window.ids:
             ids += executions.filter(pk__in=window.ids).order_by("-pk").values_list("pk", flat=True)
     return ids[:most], len(ids) <= most
+
+
+def with_id_part(text: str, executions: QuerySet[Execution], most: int = 500) -> list[UUID]:
+    """Return the newest ids among `executions` that begin with the text, or end with it as a short id does."""
+    digits = digits_of(text)
+    if not digits:
+        return []
+    newest_first = executions.order_by("-pk").values_list("pk", flat=True)
+    found = list(newest_first.filter(pk__range=ids_from(digits))[:most])
+    if len(digits) >= SHORT:
+        ends = newest_first.annotate(short=last_digits()).filter(short=digits[-SHORT:])[:most]
+        found += [pk for pk in ends if pk.hex.endswith(digits)]
+    return found

@@ -84,7 +84,7 @@ def request_of(
     try:
         return replace(request, configuration=request.resolve())
     except LimitTooHigh as e:
-        raise InvalidField(f"limits.{e.field}", str(e), f"Request at most {e.cap}, or leave the field out.") from e
+        raise InvalidField(f"limits.{e.field}", str(e), f"{e.remedy}, or leave the field out.") from e
 
 
 def idempotency_key(http: Request) -> str | None:

@@ -1,5 +1,6 @@
 """Smoke programs: small programs with their expected ends. Run by the tests, by probes and when an image changes."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -77,7 +78,7 @@ def disagreements(program: Mapping[str, Any], execution: Mapping[str, Any], arti
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 

@@ -146,7 +146,7 @@ def _translated(error: Exception) -> Exception:
         case RuntimeNotAllowed():
             return Forbidden(str(error), field="runtime", remedy="Use another runtime, or ask an administrator.")
         case LimitTooHigh():
-            return Invalid(f"limits.{error.field}", str(error), f"Request at most {error.cap}.")
+            return Invalid(f"limits.{error.field}", str(error), f"{error.remedy}.")
         case NeverFits():
             return Invalid("executions", str(error), "Send smaller batches.")
         case StorageFull():

@@ -20,6 +20,7 @@ from console.tasks import TASK_TYPES, Task
 from executions import services
 from executions.models import Outcome
 from sandbox_platform.kit.html import text
+from sandbox_platform.kit.ranges import TimeRange, TimeRangeFilter, picker
 from sandbox_platform.kit.readonly import ReadOnlyAdmin
 from sandbox_platform.kit.tasks import BadPayload, read
 from sandbox_platform.kit.units import format_ms
@@ -151,13 +152,19 @@ class KindFilter(admin.SimpleListFilter):
         return queryset.filter(func=self.value()) if self.value() else queryset
 
 
+class FailedFilter(TimeRangeFilter):
+    title = "failed"
+    field = "stopped"
+
+
 @admin.register(Failure)
 class FailureAdmin(TaskAdmin):
     empty_hint = "No task of the platform failed. Failed programs are listed under executions."
     list_display = ("kind", "subject", "client", "failed", "took", "error", "state")
     search_fields = ("name",)
     search_help_text = "Search by execution id."
-    list_filter = (KindFilter, "started")
+    list_filter = (KindFilter, FailedFilter)
+    list_before_template = "console/time_range.html"
     fields = readonly_fields = (
         "kind",
         "subject",
@@ -177,6 +184,10 @@ class FailureAdmin(TaskAdmin):
         failures = super().get_queryset(request).defer("args", "kwargs", "result")
         readable: QuerySet[Failure] = failures.annotate(**stored)
         return readable
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        tools = {"picker": picker(request, TimeRange.of(request), everything=True)}
+        return super().changelist_view(request, tools | (extra_context or {}))
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None

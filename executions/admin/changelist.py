@@ -4,22 +4,25 @@ import calendar
 from typing import Any
 from uuid import UUID
 
-from django.contrib.postgres.search import SearchHeadline, SearchQuery
-from django.db.models import Max, Min, QuerySet, TextField, Value
-from django.db.models.functions import Concat, Left
+from django.contrib.postgres.search import SearchHeadline, SearchQuery, SearchQueryField
+from django.db.models import BooleanField, Case, Func, Max, Min, QuerySet, TextField, Value, When
+from django.db.models.functions import Cast, Left
 from django.http import HttpRequest
 from django.utils.dates import MONTHS_3
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from unfold.views import ChangeList
 
 from executions.models import Execution
 from executions.models.lookup import SEARCHED_CHARACTERS
-from executions.searching import newest
+from executions.searching import newest, with_id_part
+from sandbox_platform.kit.ranges import PAGING, PARAMETERS
 
 LONGEST_SEARCH = 500
 # Control characters that mark hits in Postgres's headline. They become <mark> after the text is escaped.
 BEGIN, END = "\x02", "\x03"
+TEXTS = ("code", "stdout", "stderr")
+DATE_PARTS = tuple(f"queued_at__{unit}" for unit in ("year", "month", "day"))
 
 
 def search(executions: QuerySet[Execution], words: str) -> tuple[QuerySet[Execution], bool]:
@@ -31,39 +34,60 @@ def search(executions: QuerySet[Execution], words: str) -> tuple[QuerySet[Execut
         return executions.filter(pk=UUID(words)), True
     except ValueError:
         ids, whole = newest(words.encode("utf-8", "replace").decode(), executions)
-        return executions.filter(pk__in=ids), whole
+        return executions.filter(pk__in={*ids, *with_id_part(words, executions)}), whole
 
 
 class ExecutionList(ChangeList):  # type: ignore[misc]
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         if self.query:
-            hits = self._hits([execution.pk for execution in self.result_list])
+            words = self.query.replace("\0", " ")[:LONGEST_SEARCH].encode("utf-8", "replace").decode()
+            hits = _hits([execution.pk for execution in self.result_list], words)
             for execution in self.result_list:
-                execution.hit = hits.get(execution.pk, "")
-
-    def _hits(self, keys: list[UUID]) -> dict[UUID, str]:
-        """Return the search hit of each ended execution on this page. An open one may still hold its secrets."""
-        newline = Value("\n")
-        texts = [Left(name, SEARCHED_CHARACTERS) for name in ("code", "stdout", "stderr")]
-        words = self.query.replace("\0", " ")[:LONGEST_SEARCH].encode("utf-8", "replace").decode()
-        headline = SearchHeadline(
-            Concat(texts[0], newline, texts[1], newline, texts[2], output_field=TextField()),
-            SearchQuery(words, config="simple", search_type="websearch"),
-            config="simple", start_sel=BEGIN, stop_sel=END, max_fragments=1, max_words=14, min_words=6,
-        )  # fmt: skip
-        return dict(
-            Execution.objects.filter(pk__in=keys, finished_at__isnull=False)
-            .order_by()
-            .annotate(hit=headline)
-            .values_list("pk", "hit")
-        )
+                execution.hits = hits.get(execution.pk, {})
 
 
-def marked(hit: str) -> SafeString:
-    escaped = str(format_html("{}", hit))
-    # Wrap all in one element: on a phone, each child of a cell becomes a box.
-    return mark_safe(f"<span>{escaped.replace(BEGIN, '<mark>').replace(END, '</mark>')}</span>")  # noqa: S308
+def _hits(keys: list[UUID], words: str) -> dict[UUID, dict[str, str]]:
+    """Return the hits of each ended execution, by text. An open one may still hold its secrets."""
+    every = SearchQuery(words, config="simple", search_type="websearch")
+    headlines = {f"hit_{name}": _headline(name, every, _any_of(words)) for name in TEXTS}
+    rows = Execution.objects.filter(pk__in=keys, finished_at__isnull=False).order_by()
+    found = rows.annotate(**headlines).values_list("pk", *headlines)
+    return {pk: {name: hit for name, hit in zip(TEXTS, hits, strict=True) if BEGIN in hit} for pk, *hits in found}
+
+
+def _headline(name: str, every: Any, any_of: Any) -> Case:
+    """Return an expression for the hit in one text: of all words, or of some if others are in the other texts."""
+    text = Left(name, SEARCHED_CHARACTERS)
+    options: dict[str, Any] = {
+        "config": "simple", "start_sel": BEGIN, "stop_sel": END, "max_fragments": 1, "max_words": 14, "min_words": 6,
+    }  # fmt: skip
+    vector = Func(Value("simple"), text, function="to_tsvector", template="%(function)s(%(expressions)s)")
+    has_all = Func(vector, every, template="(%(expressions)s)", arg_joiner=" @@ ", output_field=BooleanField())
+    return Case(
+        When(has_all, then=SearchHeadline(text, every, **options)),
+        default=SearchHeadline(text, any_of, **options),
+        output_field=TextField(),
+    )
+
+
+def _any_of(words: str) -> Cast:
+    """Return a query that any of the words satisfies."""
+    parsed = Func(
+        Value("simple"),
+        Value(words),
+        function="websearch_to_tsquery",
+        template="%(function)s(%(expressions)s)::text",
+    )
+    return Cast(Func(parsed, Value(" & "), Value(" | "), function="replace"), SearchQueryField())
+
+
+def marked(hits: dict[str, str]) -> SafeString:
+    """Return the hits, each with the name of its text, with their marks as <mark>."""
+    shown = format_html_join("", '<span class="hit"><b>{}</b> {}</span>', hits.items())
+    # One element holds all: on a phone, each child of a cell becomes a box.
+    escaped = str(format_html("<span>{}</span>", shown))
+    return mark_safe(escaped.replace(BEGIN, "<mark>").replace(END, "</mark>"))  # noqa: S308
 
 
 def drill_down(request: HttpRequest) -> list[dict[str, Any]]:
@@ -76,14 +100,15 @@ def drill_down(request: HttpRequest) -> list[dict[str, Any]]:
     bounds = Execution.objects.aggregate(first=Min(field), last=Max(field))
     if bounds["first"] is None:
         return []
-    other = {name: values for name, values in request.GET.lists() if not name.startswith(f"{field}__")}
+    # A date and a time range exclude each other.
+    void = (*DATE_PARTS, *PARAMETERS, *PAGING)
+    other = {name: values for name, values in request.GET.lists() if name not in void}
 
     def link(title: object, chosen: bool, **units: object) -> dict[str, Any]:
         query = request.GET.copy()
         query.clear()
         for name, values in other.items():
-            if name != "p":
-                query.setlist(name, values)
+            query.setlist(name, values)
         for unit, value in units.items():
             query[f"{field}__{unit}"] = str(value)
         return {"title": title, "chosen": chosen, "query": query.urlencode()}

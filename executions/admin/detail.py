@@ -1,6 +1,5 @@
 """The template context of an execution's page."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest
@@ -9,36 +8,24 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from executions import people
-from executions.admin import ansi, comparison, rendering
+from executions.admin import ansi, comparison, files, rendering
 from executions.admin.explain import explain
 from executions.admin.highlight import highlight
 from executions.admin.json_tree import tree
-from executions.admin.previews import PDF, kind_of
 from executions.models import Execution
 from executions.models.execution import OPEN
 from executions.representation import note_secrets
 from executions.sources import callback_of, detail_cards
-from redaction import services as redaction
 from sandbox_platform.kit import html
 from sandbox_platform.kit.addresses import without_values
 from sandbox_platform.kit.units import format_bytes
 from seccomp_profiles.models import UNCONFINED, SeccompProfile
 
-TEXTS = ("code", "stdout", "stderr", "result")
-# Longer output is folded, so that it does not fill the page.
-FOLDED = 4_000
+TEXTS = ("code", "arguments", "stdin", "stdout", "stderr", "result")
+# Of longer output only the end is shown unfolded: what a program wrote last says how it went.
+FOLDED, TAIL_LINES = 4_000, 20
 # Number of reruns that the page names; a link leads to the list of all.
 RERUNS = 5
-
-
-@dataclass(frozen=True)
-class File:
-    name: str
-    size: str
-    address: str
-    preview: str = ""
-    image: bool = False
-    pdf: bool = False
 
 
 def context_of(request: HttpRequest, execution: Execution) -> dict[str, Any]:
@@ -50,13 +37,15 @@ def context_of(request: HttpRequest, execution: Execution) -> dict[str, Any]:
         "badge": html.badge(execution.status, execution.get_status_display()),
         "explanation": explain(execution),
         "code": highlight(execution.code, source_file=execution.source_file, language=execution.runtime.slug),
-        "arguments": tree(execution.arguments) if execution.arguments != "{}" else None,
-        "stdin": execution.stdin and html.text(execution.stdin),
+        "arguments": tree(execution.arguments, _text_address(execution, "arguments"))
+        if execution.arguments != "{}"
+        else None,
+        "stdin": execution.stdin and html.text(execution.stdin, _text_address(execution, "stdin")),
         "variables": execution.variables and html.pairs(execution.variables),
-        "inputs": _inputs(execution),
+        "inputs": files.inputs(execution),
         "outputs": [_output(execution, name) for name in ("stdout", "stderr")],
-        "result": None if execution.result is None else tree(execution.result),
-        "artifacts": list(_artifacts(execution)),
+        "result": None if execution.result is None else tree(execution.result, _text_address(execution, "result")),
+        "artifacts": files.artifacts(execution),
         "violations": execution.policy_violations and rendering.violations(execution.policy_violations),
         "timeline": rendering.timeline(execution),
         "resources": rendering.resources(execution),
@@ -77,49 +66,50 @@ def context_of(request: HttpRequest, execution: Execution) -> dict[str, Any]:
 
 
 def _output(execution: Execution, name: str) -> dict[str, Any]:
+    """Return the output as a page shows it: short output whole; else its end, and folded its begin."""
     text: str = getattr(execution, name)
-    shown = text[: html.SHOWN]
+    begin, end = _divided(text) if len(text) > FOLDED else ("", text)
+    shown = begin[: html.SHOWN]
     return {
         "name": name,
         "title": {"stdout": "Standard output", "stderr": "Standard error"}[name],
-        "html": ansi.to_html(shown),
+        "html": ansi.to_html(end),
         "empty": not text,
-        "folded": len(text) > FOLDED,
-        "lines": text.count("\n") + 1,
-        "note": html.cut_note(text),
+        "lines": lines_of(text),
+        "size": format_bytes(len(text.encode("utf-8", "surrogatepass"))),
+        "begin": ansi.to_html(shown) if shown else "",
+        "begin_lines": lines_of(begin),
+        "left_out": len(begin) - len(shown),
+        "end_lines": lines_of(end),
+        "download": _text_address(execution, name),
         "truncated": getattr(execution, f"{name}_truncated"),
     }
 
 
-def _inputs(execution: Execution) -> list[tuple[str, str]]:
-    if not execution.input_count:
-        return []
-    sizes = execution.input_files.extra(select={"size": "octet_length(content)"})
-    files = list(sizes.values_list("path", "size"))
-    paths = redaction.shown_names(execution, [path for path, _ in files])
-    return [(path, format_bytes(size)) for path, (_, size) in zip(paths, files, strict=True)]
+def lines_of(text: str) -> int:
+    return text.count("\n") + bool(text and not text.endswith("\n"))
 
 
-def _artifacts(execution: Execution) -> list[File]:
-    if not execution.artifact_count:
-        return []
-    files = []
-    heads = execution.artifacts.extra(select={"head": "substring(content from 1 for 16)"}).defer("content")
-    for artifact in heads:
-        arguments = [execution.pk, artifact.pk]
-        kind = kind_of(artifact.name, bytes(artifact.head))
-        preview = reverse("admin:executions_execution_preview", args=arguments) if kind else ""
-        address = reverse("admin:executions_execution_artifact", args=arguments)
-        size = format_bytes(artifact.size)
-        files.append(File(artifact.name, size, address, preview, kind.startswith("image/"), kind == PDF))
-    return files
+def _divided(text: str) -> tuple[str, str]:
+    """Divide a text before its last TAIL_LINES lines, or within a line if these are longer than FOLDED."""
+    at = len(text) - text.endswith("\n")
+    for _ in range(TAIL_LINES):
+        at = text.rfind("\n", 0, at)
+        if at < 0:
+            break
+    at = max(at + 1, len(text) - FOLDED)
+    return text[:at], text[at:]
+
+
+def _text_address(execution: Execution, name: str) -> str:
+    return reverse("admin:executions_execution_text", args=[execution.pk, name])
 
 
 def _downloads(execution: Execution) -> list[tuple[str, str]]:
     return [
-        (reverse("admin:executions_execution_text", args=[execution.pk, name]), name)
+        (_text_address(execution, name), name)
         for name in TEXTS
-        if getattr(execution, name)
+        if getattr(execution, name) and (name != "arguments" or execution.arguments != "{}")
     ]
 
 

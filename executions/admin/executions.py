@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -14,22 +15,23 @@ from django.utils.timezone import localtime
 from django.views.decorators.http import require_POST
 
 from executions import export, people, representation, rerun, services
-from executions.admin import changelist, comparison, detail, previews, rendering, watching
-from executions.admin.filters import DurationFilter, EndpointFilter, LabelFilter
+from executions.admin import changelist, comparison, detail, files, rendering, watching
+from executions.admin.filters import DurationFilter, EndpointFilter, LabelFilter, QueuedFilter
 from executions.admin.paginator import EstimatingPaginator
 from executions.admin.searches import searches_of
-from executions.models import Artifact, Execution, Outcome
+from executions.models import Artifact, Execution, InputFile, Outcome
 from executions.models.execution import LARGE
+from executions.models.ids import short_id
 from redaction import services as redaction
 from sandbox_platform.kit import html
-from sandbox_platform.kit.downloads import as_attachment
 from sandbox_platform.kit.errors import Refused
 from sandbox_platform.kit.exports import MEDIA_TYPES
+from sandbox_platform.kit.ranges import TimeRange, picker
 from sandbox_platform.kit.readonly import ReadOnlyAdmin
 from sandbox_platform.kit.units import format_bytes, format_ms
 
 # The columns of search results, where the hit replaces details that the execution's page shows.
-SEARCH_COLUMNS = ("short_id", "status_badge", "hit", "runtime", "client", "queued", "duration")
+SEARCH_COLUMNS = ("short_id", "status_badge", "hit", "runtime", "client", "queued", "duration", "marks")
 
 
 @admin.register(Execution)
@@ -48,7 +50,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
     )
     list_filter = (
         *("status", "outcome", "runtime", "client", LabelFilter, DurationFilter, EndpointFilter),
-        *("warm", "engine"),
+        *("warm", "engine", QueuedFilter),
     )
     list_select_related = ("runtime", "client")
     list_per_page = 50
@@ -58,7 +60,10 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
     # Django applies the dates of the query string; changelist.drill_down makes the links.
     date_hierarchy = "queued_at"
     search_fields = ("id",)
-    search_help_text = 'An id, or words in code and output. "A phrase", -word and OR work as in a web search.'
+    search_help_text = (
+        'An id, its begin or its last 12 digits; or words in code and output. "A phrase", -word and OR work as in a '
+        "web search."
+    )
     show_full_result_count = False
     # Facets would count the whole history, once per choice.
     show_facets = admin.ShowFacets.NEVER
@@ -94,6 +99,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         tools = {
             "drill_down": changelist.drill_down(request),
+            "picker": picker(request, TimeRange.of(request), everything=True, without=changelist.DATE_PARTS),
             "saved": searches_of(request),
             "exports": [(kind, self._export_url(request, kind)) for kind in MEDIA_TYPES],
         }
@@ -119,8 +125,10 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
     def get_urls(self) -> list[URLPattern]:
         one = "<uuid:execution_id>/"
         views: dict[str, tuple[str, Callable[..., Any]]] = {
-            one + "artifacts/<int:artifact_id>/": ("artifact", self.download_artifact),
-            one + "artifacts/<int:artifact_id>/preview/": ("preview", self.preview_artifact),
+            one + "artifacts/<int:file_id>/": ("artifact", self.artifact),
+            one + "artifacts/<int:file_id>/preview/": ("artifact_preview", partial(self.artifact, preview=True)),
+            one + "inputs/<int:file_id>/": ("input", self.input_file),
+            one + "inputs/<int:file_id>/preview/": ("input_preview", partial(self.input_file, preview=True)),
             one + "text/<str:field>/": ("text", self.download_text),
             one + "events/": ("events", self.events),
             one + "cancel/": ("cancel", require_POST(self.cancel)),
@@ -140,26 +148,27 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
             raise PermissionDenied
         return execution
 
-    def _artifact(self, request: HttpRequest, execution_id: UUID, artifact_id: int) -> Artifact:
+    def artifact(
+        self, request: HttpRequest, execution_id: UUID, file_id: int, preview: bool = False
+    ) -> HttpResponse:
         execution = self._execution(request, execution_id)
-        return get_object_or_404(Artifact, pk=artifact_id, execution=execution)
+        file = get_object_or_404(Artifact, pk=file_id, execution=execution)
+        return files.send(request, execution, "artifact", file.name, bytes(file.content), preview=preview)
 
-    def download_artifact(self, request: HttpRequest, execution_id: UUID, artifact_id: int) -> HttpResponse:
-        artifact = self._artifact(request, execution_id, artifact_id)
-        what, content = f"artifact {artifact.name}", bytes(artifact.content)
-        export.record_download(artifact.execution, what, len(content), http=request)
-        return as_attachment(artifact.name, content)
-
-    def preview_artifact(self, request: HttpRequest, execution_id: UUID, artifact_id: int) -> HttpResponse:
-        return previews.preview(request, self._artifact(request, execution_id, artifact_id))
+    def input_file(
+        self, request: HttpRequest, execution_id: UUID, file_id: int, preview: bool = False
+    ) -> HttpResponse:
+        execution = self._execution(request, execution_id)
+        file = get_object_or_404(InputFile, pk=file_id, execution=execution)
+        (name,) = redaction.shown_names(execution, [file.path])
+        return files.send(request, execution, "input", name, bytes(file.content), preview=preview)
 
     def download_text(self, request: HttpRequest, execution_id: UUID, field: str) -> HttpResponse:
         execution = self._execution(request, execution_id)
         if field not in detail.TEXTS:
             raise PermissionDenied
-        content = (getattr(redaction.shown(execution), field) or "").encode()
-        export.record_download(execution, field, len(content), http=request)
-        return as_attachment(f"{execution_id}-{field}.txt", content)
+        content = getattr(redaction.shown(execution), field) or ""
+        return files.send(request, execution, "text", field, content.encode())
 
     def events(self, request: HttpRequest, execution_id: UUID) -> HttpResponseBase:
         self._execution(request, execution_id)
@@ -188,7 +197,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
         context: dict[str, Any] = {
             "execution": earlier,
             "original": earlier,
-            "title": f"Run {str(earlier.pk)[-12:]} again",
+            "title": f"Run {short_id(earlier.pk)} again",
         }
         try:
             differences, obstacles = rerun.look(earlier, people.client())
@@ -225,7 +234,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
         if later.rerun_of is None:
             raise Http404
         context = {
-            "title": f"Comparison of {str(later.rerun_of)[-12:]} and {str(later.pk)[-12:]}",
+            "title": f"Comparison of {short_id(later.rerun_of)} and {short_id(later.pk)}",
             "badge": html.badge(later.status, later.get_status_display()),
             "events_url": reverse("admin:executions_execution_events", args=[later.pk]),
         }
@@ -237,8 +246,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
 
     @admin.display(description="Id", ordering="id")
     def short_id(self, execution: Execution) -> str:
-        # A UUIDv7 begins with its time, which neighbours share.
-        return str(execution.pk)[-12:]
+        return short_id(execution.pk)
 
     @admin.display(description="Status", ordering="status")
     def status_badge(self, execution: Execution) -> SafeString:
@@ -246,7 +254,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
 
     @admin.display(description="Match")
     def hit(self, execution: Any) -> SafeString:
-        return changelist.marked(getattr(execution, "hit", ""))
+        return changelist.marked(getattr(execution, "hits", {}))
 
     @admin.display(description="Outcome", ordering="outcome", empty_value="")
     def short_outcome(self, execution: Execution) -> str:

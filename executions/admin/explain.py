@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 
 from executions import sources
+from executions.limits import ceiling
 from executions.models import Execution, Outcome, Status
 from runtimes.models import Network
-from sandbox_platform.kit.units import format_bytes, format_ms
+from sandbox_platform.kit.units import exact_of, format_bytes, format_ms
 from seccomp_profiles.models import UNCONFINED
 
 
@@ -21,6 +22,8 @@ ADMINISTRATOR = "An administrator"
 MISSING_MODULE = ("ModuleNotFoundError", "Cannot find module", "ERR_MODULE_NOT_FOUND")
 NO_NETWORK = ("Network is unreachable", "Temporary failure in name resolution", "ENETUNREACH", "EAI_AGAIN")
 MOST_HOSTS = 3
+# CPU time as a share of the wall time: below the one, the program mostly waited; from the other on, it computed.
+IDLE, BUSY = 0.25, 0.75
 READ_ONLY = ("Read-only file system", "EROFS")
 NOT_PERMITTED = ("Operation not permitted", "EPERM")
 
@@ -65,28 +68,16 @@ def explain(execution: Execution) -> Explanation | None:
                 PROGRAM,
             )
         case Outcome.WALL_TIME:
-            idle = execution.cpu_ms is not None and execution.run_ms and execution.cpu_ms < execution.run_ms / 4
-            cause = (
-                "The program used little CPU time. It probably waited for input, a lock, or a network that it lacks."
-                if idle
-                else "The program used the CPU most of the time. Make it do less, or request more time."
-            )
             return Explanation(
                 f"The run reached its wall time limit of {_ms(limits.get('wall_time_ms'))}, and the host ended it.",
-                [*_refused_hosts(execution),
-                 cause,
-                 "A request can ask for more time, up to the runtime's limit and the client's cap.",
-                 "An administrator can raise that limit and that cap."],
+                [*_refused_hosts(execution), _cpu_use(execution), _more(execution, "wall_time_ms")],
                 LIMIT,
-            )  # fmt: skip
+            )
         case Outcome.CPU_TIME:
             return Explanation(
                 "The program and its child processes used more than the run's limit of "
                 f"{_ms(limits.get('cpu_time_ms'))} of CPU time.",
-                [
-                    "Look for an endless loop.",
-                    "Request more CPU time, up to the runtime's limit and the client's cap.",
-                ],
+                ["Look for an endless loop.", _more(execution, "cpu_time_ms")],
                 LIMIT,
             )
         case Outcome.MEMORY:
@@ -95,7 +86,7 @@ def explain(execution: Execution) -> Explanation | None:
                 "and the host's kernel killed it.",
                 ["Files in /workspace and /tmp are held in memory and count too.",
                  "Read large inputs in pieces.",
-                 "Request more memory, up to the runtime's limit and the client's cap."],
+                 _more(execution, "memory_bytes")],
                 LIMIT,
             )  # fmt: skip
         case Outcome.STDOUT | Outcome.STDERR:
@@ -105,6 +96,7 @@ def explain(execution: Execution) -> Explanation | None:
                 [
                     "Print less.",
                     "Write data to ./artifacts instead.",
+                    _more(execution, "output_bytes"),
                     "An administrator can make the runtime truncate output instead of ending the run.",
                 ],
                 LIMIT,
@@ -152,6 +144,29 @@ def explain(execution: Execution) -> Explanation | None:
         ],
         PLATFORM,
     )
+
+
+def _cpu_use(execution: Execution) -> str:
+    """Return how much of its time the program computed, and what follows."""
+    cpu, run = execution.cpu_ms, execution.run_ms
+    if cpu is None or not run:
+        return "Make the program do less, or request more time."
+    used = f"The program used {format_ms(cpu)} of CPU time in {format_ms(run)}."
+    if cpu < run * IDLE:
+        return f"{used} It probably waited for input, a lock, or a network that it lacks."
+    if cpu < run * BUSY:
+        return f"{used} It computed for a part of the time and waited for the rest."
+    return f"{used} Make it do less, or request more time."
+
+
+def _more(execution: Execution, field: str) -> str:
+    """Return whose the run's limit is, and who can raise it."""
+    limit, (most, whose) = execution.limits.get(field), ceiling(execution.runtime, execution.client, field)
+    if isinstance(limit, int) and limit < most:
+        return f"The limit was this run's own. A request may ask for up to {exact_of(field, most)}, {whose}."
+    if limit == most:
+        return f"The run had {whose}. An administrator can raise it."
+    return f"A request may ask for up to {exact_of(field, most)} today, {whose}. An administrator can raise it."
 
 
 def _hints(execution: Execution) -> list[str]:

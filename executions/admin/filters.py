@@ -1,6 +1,6 @@
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import TextFilter
@@ -8,6 +8,7 @@ from unfold.contrib.filters.admin import TextFilter
 from executions.listing import filtered
 from executions.models import Execution
 from sandbox_platform.kit.errors import InvalidField
+from sandbox_platform.kit.ranges import TimeRangeFilter
 
 LOOKED_AT = 1000
 DURATIONS = {
@@ -48,12 +49,32 @@ class DurationFilter(admin.SimpleListFilter):
 class LabelFilter(TextFilter):  # type: ignore[misc]
     title = "label"
     parameter_name = "label"
+    syntax = "name:value, for example user:admin"
+
+    def choices(self, changelist: Any) -> Any:
+        for choice in super().choices(changelist):
+            field = choice["form"].fields[self.parameter_name]
+            field.help_text = f"{self.syntax}."
+            field.widget.attrs["placeholder"] = "name:value"
+            yield choice
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value()
         if not value:
             return queryset
+        if ":" not in value:
+            messages.error(request, f"label: Has no colon. Write {self.syntax}.")
+            return queryset.none()
         try:
             return filtered(queryset, {"label": [value]})
         except InvalidField:
             return queryset.none()  # no execution can have such a label
+
+
+class QueuedFilter(TimeRangeFilter):
+    title = "queued"
+    field = "queued_at"
+
+    def within(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        bounds = {"queued_after": self.range.since, "queued_before": self.range.until}
+        return filtered(queryset, {name: at for name, at in bounds.items() if at})

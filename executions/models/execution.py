@@ -6,7 +6,7 @@ from django.db.models import Count, F, OrderBy, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 
 from clients.models.client import Client
-from executions.models.lookup import SORT_KEYS, search_vector
+from executions.models.lookup import SORT_KEYS, last_digits, search_vector
 from runtimes.models import Network, Runtime
 from sandbox_platform.kit.notify import CALLBACK, FINISHED, POOL, PROGRESS, USED
 from sandboxes.models import EngineName
@@ -241,6 +241,8 @@ class Execution(models.Model):
             models.Index(fields=["image_id"], condition=~Q(image_id=""), name="execution_image_idx"),
             models.Index(fields=["batch_id"], condition=Q(batch_id__isnull=False), name="execution_batch_idx"),
             models.Index(fields=["rerun_of"], condition=Q(rerun_of__isnull=False), name="execution_rerun_idx"),
+            # Finds an execution by the short id that lists show.
+            models.Index(last_digits(), name="execution_short_id_idx"),
             # Partial indexes: an execution without labels costs nothing in the first, and the search index gets an
             # execution once, at its end.
             GinIndex(

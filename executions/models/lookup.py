@@ -6,9 +6,10 @@ from typing import Any
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 from django.db.models import ExpressionWrapper, F, Func, Value
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Cast, Coalesce, Right
 
 from clients.models.client import Client
+from executions.models.ids import SHORT
 
 # Characters of each text that are searched; executions/migrations/words.sql has the same number.
 SEARCHED_CHARACTERS = 20_000
@@ -23,6 +24,11 @@ def search_vector() -> Func:
 
 def mark_of_client(client: Client | None) -> str:
     return f"@c{client.pk if client else ''}"
+
+
+def last_digits() -> Right:
+    """Return an expression for the short id, which lists show."""
+    return Right(Cast("id", models.TextField()), SHORT)
 
 
 def ran_for() -> Coalesce:

@@ -3,10 +3,35 @@
 The type stubs make these classes generic. Here they are subscriptable at run time too.
 """
 
+import functools
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 from django import forms
 from django.core import paginator
+from django.http import HttpResponseRedirect, QueryDict
+
+from sandbox_platform.kit.units import exact_of, unit_of
+
+# Begins the name under which the form of a list's filters sends a choice: the parameters of the choice, encoded as a
+# query. Each filter has a name of its own: the theme's script drops empty fields by name.
+CHOSEN = "_filter."
+
+
+def with_choices(given: QueryDict) -> QueryDict:
+    """Return the query of a list after its filters' form was sent: the choices spelt out, without what is empty."""
+    query = given.copy()
+    choices = []
+    for name, values in list(query.lists()):
+        if name.startswith(CHOSEN):
+            choices += values
+        if name.startswith(CHOSEN) or name in ("p", "e") or not any(values):
+            del query[name]
+    for choice in choices:
+        for name, value in parse_qsl(str(choice), keep_blank_values=True):
+            query[name] = value
+    return query
+
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin as ModelAdmin
@@ -20,6 +45,9 @@ else:
     from unfold import admin
     from unfold.forms import ActionForm as ActionForm
     from unfold.widgets import UnfoldAdminTextInputWidget
+
+    def _with_unit(name, contents):
+        return exact_of(name, int(contents)) if contents.isascii() and contents.isdigit() else contents
 
     def _columns(model):
         """Return every name by which a lookup of the model's rows may begin."""
@@ -57,6 +85,21 @@ else:
             ]
             names = [item if isinstance(item, str) else getattr(item, "parameter_name", "") for item in filters]
             return {name.split("__", 1)[0] for name in (*names, *self.linked_lookups, self.date_hierarchy or "")}
+
+        def __init__(self, model, admin_site):
+            super().__init__(model, admin_site)
+            # Who may only look is shown values, not the form's fields, which have units.
+            quantities = {
+                field.name: functools.partial(_with_unit, field.name)
+                for field in model._meta.concrete_fields
+                if unit_of(field.name)
+            }
+            self.readonly_preprocess_fields = quantities | self.readonly_preprocess_fields
+
+        def changelist_view(self, request, extra_context=None):
+            if any(name.startswith(CHOSEN) for name in request.GET):
+                return HttpResponseRedirect(f"{request.path}?{with_choices(request.GET).urlencode()}")
+            return super().changelist_view(request, extra_context)
 
         def get_changelist_instance(self, request):
             try:

@@ -21,17 +21,22 @@ def note(words: str) -> SafeString:
     return format_html('<span class="note">{}</span>', words)
 
 
-def text(value: str) -> SafeString:
+def text(value: str, download: str = "") -> SafeString:
+    """Return the text, or its first part with a link to the URL `download`, which has all of it."""
     if not value:
         return note("empty")
     shown = format_html('<pre class="text" tabindex="0">{}</pre>', value[:SHOWN])
-    return format_html("{}{}", shown, cut_note(value))
+    return format_html("{}{}", shown, cut_note(value, download))
 
 
-def cut_note(value: str) -> SafeString | str:
+def cut_note(value: str, download: str = "") -> SafeString | str:
     if len(value) <= SHOWN:
         return ""
-    return format_html('<p class="note">The first {} of {} characters.</p>', f"{SHOWN:,}", f"{len(value):,}")
+    size = format_bytes(len(value.encode("utf-8", "surrogatepass")))
+    offer = format_html(' <a href="{}">Download all {}</a>', download, size) if download else ""
+    return format_html(
+        '<p class="note">The first {} of {} characters.{}</p>', f"{SHOWN:,}", f"{len(value):,}", offer
+    )
 
 
 def bar(offset: float, width: float, kind: str = "") -> SafeString:

@@ -45,6 +45,17 @@ def exact(value: int, unit: str) -> str:
     return f"{value // size} {name}"
 
 
+def unit_of(name: str) -> str:
+    """Return the unit that the name of a field ends with, "bytes" or "ms", else ""."""
+    return next((unit for unit in _OFFERED if name.endswith(f"_{unit}")), "")
+
+
+def exact_of(name: str, value: float) -> str:
+    """Format the value of the field exactly, in the unit that its name ends with, if any."""
+    unit = unit_of(name)
+    return exact(value, unit) if unit and isinstance(value, int) else str(value)
+
+
 def parse(text: str, unit: str) -> int:
     """Return the bytes of ``256 MiB``, or the milliseconds of ``1.5 s``. The default unit is bytes or ms.
 

@@ -69,7 +69,8 @@ def test_tab_indents_and_after_escape_leaves(playground: Page) -> None:
 
 def test_editor_says_how_to_leave_it(playground: Page) -> None:
     expect(editor(playground)).to_have_accessible_description(
-        "Tab indents; Esc, then Tab leaves the editor. Ctrl F searches in it."
+        "Tab indents; Esc, then Tab leaves the editor. Ctrl F searches in it. "
+        "Ctrl ⏎ runs the program from anywhere on this page."
     )
 
 

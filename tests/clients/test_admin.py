@@ -7,9 +7,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from clients.admission import admit
+from clients.forms import OVERLAPS
 from clients.models import Client, ClientStorage, Role, Token, hash_token
 from executions.models import Execution, Status
 from runtimes.models import Runtime
+from tests.conftest import Visitor
 
 MakeExecution = Callable[..., Execution]
 CLIENTS = reverse("admin:clients_client_changelist")
@@ -34,7 +36,7 @@ def html_of(browser: Browser, url: str) -> str:
 
 
 def token_in(html: str) -> str:
-    return html.split("shown only now: <code>")[1].split("</code>")[0]
+    return html.split("shown only now: <code ")[1].split(">")[1].split("</code")[0]
 
 
 def save(browser: Browser, url: str, **fields: object) -> str:
@@ -157,17 +159,47 @@ def test_clients_cannot_be_deleted_in_bulk(browser: Browser, existing: Client) -
 # --- Tokens ---
 
 
-@pytest.mark.parametrize("overlap", ["0", ""])
-def test_new_token_voids_the_old_one(browser: Browser, existing: Client, overlap: str) -> None:
-    new = issue(browser, existing, overlap)
+def test_new_token_voids_the_old_one(browser: Browser, existing: Client) -> None:
+    new = issue(browser, existing, "0")
     assert hashes() == {hash_token(new)}
 
 
-def test_unknown_overlap_changes_nothing(browser: Browser, existing: Client) -> None:
+@pytest.mark.parametrize("overlap", [{}, {"overlap": ""}, {"overlap": "nonsense"}])
+def test_a_new_token_asks_what_becomes_of_the_old_ones(
+    browser: Browser, existing: Client, overlap: dict[str, str]
+) -> None:
     before = hashes()
-    data = {"action": "issue_new_token", "_selected_action": [existing.pk], "overlap": "nonsense"}
-    browser.post(CLIENTS, data)
+    data = {"action": "issue_new_token", "_selected_action": [existing.pk]} | overlap
+    html = browser.post(CLIENTS, data).content.decode()
     assert hashes() == before
+    assert all(f'name="overlap" value="{key}" required> {label}' in html for key, (label, _) in OVERLAPS.items())
+    assert " checked" not in html.partition('class="choices"')[2].partition("</fieldset>")[0]
+    assert ("Choose what becomes of the old tokens." in html) == bool(overlap)
+
+
+def test_a_client_without_a_valid_token_is_asked_nothing(browser: Browser, existing: Client) -> None:
+    Token.objects.get().revoke()
+    html = browser.post(CLIENTS, {"action": "issue_new_token", "_selected_action": [existing.pk]}).content.decode()
+    assert "There is no valid token to replace." in html and 'type="radio"' not in html
+
+
+def test_a_new_token_can_be_copied(browser: Browser, existing: Client) -> None:
+    data = {"action": "issue_new_token", "_selected_action": [existing.pk], "overlap": "keep"}
+    html = browser.post(CLIENTS, data, follow=True).content.decode()
+    assert f'<code id="token-{existing.pk}">' in html
+    assert f'data-copy="token-{existing.pk}">Copy</button>' in html
+
+
+def test_a_new_token_is_offered_on_the_client_s_page(browser: Browser, existing: Client, visitor: Visitor) -> None:
+    assert "New token …</button>" in html_of(browser, page(existing))
+    assert "New token …" not in html_of(visitor("auditor"), page(existing))
+
+
+def test_an_auditor_reads_limits_with_their_units(existing: Client, visitor: Visitor) -> None:
+    Client.objects.update(max_memory_bytes=268435456, max_wall_time_ms=10000)
+    html = html_of(visitor("auditor"), page(existing))
+    assert "256 MiB" in html and "10 s" in html
+    assert "268435456" not in html and "10000" not in html
 
 
 def test_new_token_with_overlap_leaves_the_old_one_for_a_day(browser: Browser, existing: Client) -> None:

@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
@@ -55,16 +55,45 @@ def test_busiest_clients_come_first(browser: Browser, make_execution: MakeExecut
     assert "busy 2 quiet 1" in text(browser).partition("Busiest clients")[2]
 
 
-@pytest.mark.parametrize("days, shown", [("24h", "Executions 1 "), ("30d", "Executions 2 ")])
-def test_range_is_chosen(browser: Browser, make_execution: MakeExecution, days: str, shown: str) -> None:
-    make_execution()
-    make_execution(queued_at=timezone.now() - timedelta(days=10))
-    assert shown in text(browser, range=days)
+@pytest.mark.parametrize(
+    "query, shown",
+    [
+        ({"range": "1h"}, "Executions 1 "),
+        ({"range": "24h"}, "Executions 2 "),
+        ({"range": "30d"}, "Executions 3 "),
+        ({"range": "x'"}, "Executions 2 "),
+        ({"since": "2024-02-28T00:00", "until": "2024-03-01T00:00"}, "Executions 1 "),
+        ({"until": "2024-03-01T00:00"}, "Executions 1 "),
+        ({"since": "0001-01-01", "until": "9999-12-31T23:59:59"}, "Executions 4 "),
+        ({"since": "2099-01-01"}, "Executions 0 "),
+    ],
+)
+def test_range_is_chosen(
+    browser: Browser, make_execution: MakeExecution, query: dict[str, str], shown: str
+) -> None:
+    for ago in (timedelta(0), timedelta(hours=5), timedelta(days=10)):
+        make_execution(queued_at=timezone.now() - ago)
+    make_execution(queued_at=datetime(2024, 2, 29, tzinfo=UTC))
+    assert shown in text(browser, **query)
 
 
-def test_unknown_range_is_the_default(browser: Browser, make_execution: MakeExecution) -> None:
+def test_a_range_that_is_none_is_refused(browser: Browser, make_execution: MakeExecution) -> None:
     make_execution()
-    assert text(browser, range="x'") == text(browser)
+    assert "since: &#x27;soon&#x27; is not a time." in text(browser, since="soon")
+
+
+def test_figures_lead_to_the_list_of_their_range(browser: Browser, make_execution: MakeExecution) -> None:
+    execution = make_execution(
+        status=Status.FAILED, outcome="nonzero_exit", client=Client.objects.create(name="c")
+    )
+    html = browser.get(INDEX, {"range": "7d"}).content.decode()
+    executions = reverse("admin:executions_execution_changelist")
+    for query in (
+        "status__exact=platform_error",
+        f"runtime__id__exact={execution.runtime_id}&amp;status__exact=failed",
+        f"client__id__exact={execution.client_id}",
+    ):
+        assert f'"{executions}?range=7d&amp;{query}"' in html
 
 
 def test_service_that_is_down_is_said(browser: Browser) -> None:

@@ -14,9 +14,11 @@ from tests.live import ROOT
 # bring our template up to date, then write the new hash here and the new version into the template's comment.
 OVERRIDES = {
     "admin/change_list.html": "5885c39760f6085d55b2db8e740d4fdc340c402fc7cd43c0b5ef6ae7fb76f421",
+    "admin/filter.html": "0c4cab2e0096ba7712d4ed56474be5b757af19016f2a8655da9001907cd2a065",
     "admin/index.html": "9fdb849b7da18ccde0e5dda1923465830718700726570ea70554bffe1f012115",
     "admin/object_history.html": "276be0d3eb1c5eaac8b7129344041e22d7350bc4abcb789db25e912a17a61ae6",
     "drf_spectacular/redoc.html": "973359067e826b4f829d89e6e9c1347c9497d9842129792347c9c23ba04d7816",
+    "unfold/helpers/command.html": "ae6ce324d85366131fc82945b3c35c1b980829229508343993e6adcbee4c975d",
     "unfold/helpers/empty_results.html": "5f4727a37a99da76e245048c8c7d7307ded9fe749533b33410e38657a9b1ef7e",
     "unfold/helpers/header_title.html": "b126ed2ab9ca16802d6763f49a74ba37b5bab125e5ff1af52a1ed586982dd0f3",
     "unfold/helpers/welcomemsg.html": "e8eab02522ba2319b937086bbcb6bf2a2bbe1489d236ad90ff23edbe070a7d6b",

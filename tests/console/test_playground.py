@@ -6,7 +6,7 @@ from django.test import Client as Browser
 from django.urls import reverse
 
 from clients.models import Client
-from executions.models import Execution
+from executions.models import Artifact, Execution
 from runtimes.models import Runtime
 from tests.conftest import Visitor
 
@@ -90,12 +90,41 @@ def test_an_earlier_program_is_what_the_editor_begins_with(
     assert "</script><script>alert" not in html
 
 
+def content(browser: Browser) -> Any:
+    html = browser.get(PAGE).content.decode()
+    data = html.partition('<script id="playground-data" type="application/json">')[2].partition("</script>")[0]
+    return json.loads(data)
+
+
+def test_examples_are_the_runtime_s_smoke_programs(browser: Browser, db: None) -> None:
+    smoke = [
+        {"name": "hello", "code": 'print "hello\\n";', "expect": {"stdout": "hello\n"}},
+        {"name": "input", "code": "print while <STDIN>;", "stdin": "x", "argv": ["-a"], "expect": {}},
+        {"name": "crash", "code": "die", "expect": {"status": "failed"}},
+    ]
+    Runtime.objects.create(slug="perl", name="Perl", image="x", source_file="main.pl", smoke=smoke)
+    (runtime,) = content(browser)["runtimes"]
+    assert [example["name"] for example in runtime["examples"]] == ["hello", "input"]
+    assert runtime["examples"][0]["code"] == 'print "hello\\n";'
+    assert (runtime["examples"][1]["stdin"], runtime["examples"][1]["argv"]) == ("x", ["-a"])
+
+
+def test_a_runtime_without_smoke_programs_has_a_hello_of_its_language(browser: Browser, db: None) -> None:
+    Runtime.objects.create(slug="mine", name="Mine", image="x", source_file="main.pl")
+    (runtime,) = content(browser)["runtimes"]
+    assert [example["code"] for example in runtime["examples"]] == ['print "hello\\n";']
+
+
 @pytest.mark.parametrize("given", ["x", "01990000-0000-7000-8000-000000000000"])
 def test_unknown_earlier_program(browser: Browser, given: str) -> None:
     assert browser.get(PAGE, {"from": given}).status_code == 404
 
 
 def test_the_end_is_told(browser: Browser, make_execution: Any) -> None:
-    execution = make_execution(result="[1]", stdout="x")
+    execution = make_execution(result="[1]", stdout="x", artifact_count=1)
+    file = Artifact.objects.create(execution=execution, name="dot.gif", content=b"GIF89a", size=6)
     told = browser.get(RUN, {"id": str(execution.pk)}).json()
     assert (told["status"], told["result"], told["stdout"]) == ("succeeded", [1], "x")
+    (shown,) = told["artifacts"]
+    assert (shown["name"], shown["size"], shown["image"]) == ("dot.gif", "6 bytes", True)
+    assert shown["address"] == reverse("admin:executions_execution_artifact", args=[execution.pk, file.pk])

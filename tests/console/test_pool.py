@@ -9,7 +9,7 @@ from executions.models import Execution, Outcome, Status
 from runtimes.models import MIB, Runtime
 from sandboxes.models import Sandbox, SandboxState
 from tests.conftest import Visitor
-from tests.pages import words
+from tests.pages import fields, words
 
 POOL = reverse("admin:pool")
 
@@ -66,16 +66,57 @@ def test_those_without_a_sandbox_stand_apart(
     assert "GNU awk" in after
 
 
-def test_those_with_sandboxes_come_first(browser: Browser, python_runtime: Runtime) -> None:
-    Runtime.objects.create(slug="awk", name="GNU awk", image="x", source_file="main.awk", pool_min=1)
-    sandbox(python_runtime)
-    shown = words(browser.get(POOL).content.decode())
-    assert shown.index("Python 3.13") < shown.index("GNU awk")
+def test_cards_keep_their_places_whatever_the_pools_hold(browser: Browser, python_runtime: Runtime) -> None:
+    awk = Runtime.objects.create(slug="awk", name="GNU awk", image="x", source_file="main.awk", pool_min=1)
+    for _ in range(2):
+        sandbox(python_runtime)
+    for _ in range(3):
+        shown = words(browser.get(POOL).content.decode())
+        assert shown.index("GNU awk") < shown.index("Python 3.13")
+        sandbox(awk)
+
+
+def test_a_cold_start_moves_no_card(browser: Browser, python_runtime: Runtime) -> None:
+    Runtime.objects.update(pool_min=0)
+    sandbox(python_runtime, SandboxState.STARTING)
+    assert "Without warm sandboxes: 1 runtime " in words(browser.get(POOL).content.decode())
+
+
+@pytest.mark.parametrize(
+    "action, question",
+    [
+        ("kill", "Kill the sandbox abcdef012345? It waits for a run of python."),
+        ("drain", "Replace the 1 warm sandbox of python? Runs go on."),
+    ],
+)
+def test_removing_sandboxes_asks_first(
+    visitor: Visitor, python_runtime: Runtime, action: str, question: str
+) -> None:
+    warm = sandbox(python_runtime)
+    browser = visitor("operator")
+    data = {"action": action, "sandbox": warm.pk, "runtime": python_runtime.pk}
+    html = browser.post(POOL, data).content.decode()
+    assert question in words(html)
+    warm.refresh_from_db()
+    assert warm.state == SandboxState.READY
+    answer = fields(html.partition('aria-labelledby="question"')[2]) | {"confirmed": "yes"}
+    browser.post(POOL, answer)
+    warm.refresh_from_db()
+    assert warm.state == SandboxState.USED
+
+
+def test_killing_a_busy_one_names_what_is_cancelled(
+    visitor: Visitor, python_runtime: Runtime, make_execution: Callable[..., Execution]
+) -> None:
+    execution = make_execution(status=Status.RUNNING)
+    busy = sandbox(python_runtime, SandboxState.CLAIMED, execution_id=execution.pk)
+    html = visitor("operator").post(POOL, {"action": "kill", "sandbox": busy.pk}).content.decode()
+    assert f"The execution {str(execution.pk)[-12:]} runs in it and is cancelled." in words(html)
 
 
 def test_draining_retires_the_warm_ones(visitor: Visitor, python_runtime: Runtime) -> None:
     warm, starting = sandbox(python_runtime), sandbox(python_runtime, SandboxState.STARTING)
-    visitor("operator").post(POOL, {"action": "drain", "runtime": python_runtime.pk})
+    visitor("operator").post(POOL, {"action": "drain", "runtime": python_runtime.pk, "confirmed": "yes"})
     warm.refresh_from_db()
     starting.refresh_from_db()
     assert (warm.state, starting.state) == (SandboxState.USED, SandboxState.STARTING)
@@ -86,7 +127,7 @@ def test_killing_a_busy_one_cancels_its_execution(
 ) -> None:
     execution = make_execution(status=Status.RUNNING)
     busy = sandbox(python_runtime, SandboxState.CLAIMED, execution_id=execution.pk)
-    visitor("operator").post(POOL, {"action": "kill", "sandbox": busy.pk})
+    visitor("operator").post(POOL, {"action": "kill", "sandbox": busy.pk, "confirmed": "yes"})
     execution.refresh_from_db()
     assert execution.cancel_outcome == Outcome.CANCEL_REQUESTED
 

@@ -3,6 +3,7 @@ import pickle
 import uuid
 from base64 import b64encode
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,15 @@ def test_pickle_in_a_row_is_never_loaded(browser: Browser, tmp_path: Path) -> No
     act(browser, FAILED, "run_again", failure)
     act(browser, QUEUE, "cancel", OrmQ.objects.get())
     assert not marker.exists()
+
+
+@pytest.mark.parametrize("query, number", [({"range": "1h"}, 1), ({"range": "7d"}, 2), ({}, 3)])
+def test_failed_tasks_have_a_time_range(browser: Browser, db: None, query: dict[str, str], number: int) -> None:
+    for days in (0, 2, 40):
+        Failure.objects.filter(pk=fail().pk).update(stopped=timezone.now() - timedelta(days=days))
+    html = html_of(browser, FAILED, **query)
+    assert len(cells(html, "failed")) == number
+    assert 'aria-label="Time range"' in html
 
 
 def test_failed_task_s_page_has_its_traceback(browser: Browser, db: None) -> None:

@@ -86,7 +86,7 @@ def test_what_did_not_is_said(browser: Browser, runtime: Runtime, ended: Callabl
     ended("files", stdout="<b>")
     shown = text(browser.get(page(runtime)))
     assert "1 of 2 passed" in shown
-    assert "files no Succeeded artifacts is [], not [&#x27;out.txt&#x27;]" in shown
+    assert "files no Succeeded artifacts is [], not [&quot;out.txt&quot;]" in shown
 
 
 def test_program_that_is_no_more(browser: Browser, runtime: Runtime, ended: Callable[..., Execution]) -> None:

@@ -1,5 +1,7 @@
+import json
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib import admin
@@ -10,9 +12,11 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
+from executions.admin.detail import lines_of
 from executions.admin.paginator import EstimatingPaginator
-from executions.models import Artifact, Execution, Outcome, Status
+from executions.models import Artifact, Execution, InputFile, Outcome, Status
 from sandboxes.models import Sandbox, SandboxState
+from tests.conftest import Visitor
 from tests.pages import words
 
 MakeExecution = Callable[..., Execution]
@@ -188,13 +192,37 @@ def test_detail_of_an_open_execution_loads(
     assert "not finished" in html_of(browser, page(make_execution(status=status)))
 
 
-def test_detail_cuts_long_output_and_offers_it_whole(browser: Browser, make_execution: MakeExecution) -> None:
-    execution = make_execution(stdout="x" * 100_001)
+def test_detail_shows_the_end_of_long_output_and_offers_it_whole(
+    browser: Browser, make_execution: MakeExecution
+) -> None:
+    text = "".join(f"{number:0100}\n" for number in range(2000))
+    execution = make_execution(stdout=text)
     html = html_of(browser, page(execution))
-    assert "x" * 100_001 not in html
-    assert "The first 100,000 of 100,001 characters" in html
+    assert "2,000 lines, 197.27 KiB." in words(html)
+    begin, _, end = html.partition('id="stdout"')
+    assert f"{1999:0100}" in end and f"{1980:0100}" in end and f"{1979:0100}" not in end
+    assert "The 1,980 lines before" in begin and f"{0:0100}" in begin and f"{1979:0100}" not in begin
+    assert "99,980 characters are left out here" in words(begin)
     url = reverse("admin:executions_execution_text", args=[execution.pk, "stdout"])
-    assert browser.get(url).content == b"x" * 100_001
+    assert url in html
+    assert browser.get(url).content.decode() == text
+
+
+@pytest.mark.parametrize("text, lines", [("", 0), ("x", 1), ("x\n", 1), ("x\ny", 2), ("\n\n", 2)])
+def test_lines_are_counted_as_people_count_them(text: str, lines: int) -> None:
+    assert lines_of(text) == lines
+
+
+@pytest.mark.parametrize("result", [["x" * 5_000_000], ["y" * 999] * 5_000, {"a" * 100_000: list(range(1500))}])
+def test_a_result_of_megabytes_makes_a_small_page(
+    browser: Browser, make_execution: MakeExecution, result: Any
+) -> None:
+    execution = make_execution(result=json.dumps(result))
+    html = html_of(browser, page(execution))
+    assert len(html) < 1_000_000
+    url = reverse("admin:executions_execution_text", args=[execution.pk, "result"])
+    assert html.count(url) == 2  # beside the result, and among the downloads
+    assert json.loads(browser.get(url).content) == result
 
 
 def test_detail_says_that_output_was_cut(browser: Browser, make_execution: MakeExecution) -> None:
@@ -234,6 +262,29 @@ def test_artifact_of_another_execution_is_not_found(
     browser: Browser, artifact: Artifact, make_execution: MakeExecution
 ) -> None:
     url = reverse("admin:executions_execution_artifact", args=[make_execution().pk, artifact.pk])
+    assert browser.get(url).status_code == 404
+
+
+def test_an_auditor_opens_the_input_files_of_a_run(visitor: Visitor, make_execution: MakeExecution) -> None:
+    execution = make_execution(input_count=2)
+    for name, content in (("data/in.csv", b"a,b\n1,2\n"), ("blob.bin", b"\0\1")):
+        InputFile.objects.create(execution=execution, path=name, content=content)
+    auditor = visitor("auditor")
+    html = html_of(auditor, page(execution))
+    csv, blob = (
+        reverse("admin:executions_execution_input", args=[execution.pk, file.pk])
+        for file in execution.input_files.all()
+    )
+    assert f'<a href="{csv}">data/in.csv</a> <span class="note">8 bytes</span>' in html
+    assert f'data-src="{csv}preview/"' in html and f"{blob}preview/" not in html
+    assert auditor.get(blob).content == b"\0\1"
+    assert auditor.get(csv)["Content-Disposition"] == 'attachment; filename="data_in.csv"'
+    assert b"<td>2</td>" in auditor.get(f"{csv}preview/").content
+
+
+def test_an_input_file_of_another_execution_is_not_found(browser: Browser, make_execution: MakeExecution) -> None:
+    file = InputFile.objects.create(execution=make_execution(input_count=1), path="x", content=b"x")
+    url = reverse("admin:executions_execution_input", args=[make_execution().pk, file.pk])
     assert browser.get(url).status_code == 404
 
 

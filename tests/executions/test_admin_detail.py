@@ -1,15 +1,19 @@
 import json
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.test import Client as Browser
 from django.urls import reverse
 from django.utils import timezone
 
+from clients.models import Client
 from executions.admin import ansi, previews
 from executions.admin.explain import explain
 from executions.admin.json_tree import tree
+from executions.limits import effective_limits
 from executions.models import Artifact, Execution, Outcome, Status
+from runtimes.models import Runtime
 from tests.conftest import Visitor
 from tests.pages import words
 
@@ -65,7 +69,7 @@ def test_result_is_a_tree(browser: Browser, make_execution: MakeExecution) -> No
 
 
 @pytest.mark.parametrize(
-    "text", ["[" * 5000 + "]" * 5000, json.dumps(list(range(10_000))), "no json", '"\\ud800"']
+    "text", ["[" * 5000 + "]" * 5000, json.dumps(list(range(10_000))), "no json", '"\\ud800"', '{"\\ud800": 1}']
 )
 def test_any_result_is_shown(text: str) -> None:
     tree(text).encode()
@@ -95,6 +99,51 @@ def test_missing_package_is_recognised(browser: Browser, make_execution: MakeExe
     assert "The program seems to need a package" in page(browser, execution)
 
 
+@pytest.mark.parametrize(
+    "cpu_ms, words_of_it",
+    [
+        (300, "used 300 ms of CPU time in 10 s. It probably waited"),
+        (2700, "used 2.7 s of CPU time in 10 s. It computed for a part of the time"),
+        (9900, "used 9.9 s of CPU time in 10 s. Make it do less"),
+        (None, "Make the program do less"),
+    ],
+)
+def test_use_of_the_cpu_is_told_with_its_figures(
+    make_execution: MakeExecution, cpu_ms: int | None, words_of_it: str
+) -> None:
+    now = timezone.now()
+    execution = make_execution(
+        status=Status.TIMED_OUT, outcome=Outcome.WALL_TIME, cpu_ms=cpu_ms, started_at=now - timedelta(seconds=10),
+        ended_at=now,
+    )  # fmt: skip
+    assert words_of_it in " ".join(told.remedies if (told := explain(execution)) else [])
+
+
+@pytest.mark.parametrize(
+    "requested, cap, words_of_it",
+    [
+        (5000, None, "was this run's own. A request may ask for up to 10 s, the limit of the runtime python."),
+        (None, None, "The run had the limit of the runtime python. An administrator can raise it."),
+        (None, 7000, "The run had the cap of the client ours. An administrator can raise it."),
+    ],
+)
+def test_whose_a_limit_is_is_told(
+    make_execution: MakeExecution,
+    python_runtime: Runtime,
+    requested: int | None,
+    cap: int | None,
+    words_of_it: str,
+) -> None:
+    python_runtime.wall_time_ms = 10_000
+    python_runtime.save()
+    client = Client.objects.create(name="ours", max_wall_time_ms=cap)
+    wanted = {} if requested is None else {"wall_time_ms": requested}
+    limits = effective_limits(python_runtime, client, wanted).as_dict()
+    execution = make_execution(status=Status.TIMED_OUT, outcome=Outcome.WALL_TIME, client=client, limits=limits)
+    told = explain(execution)
+    assert told and told.remedies[-1].endswith(words_of_it)
+
+
 def test_memory_limit_is_named(browser: Browser, make_execution: MakeExecution) -> None:
     html = page(browser, make_execution(status=Status.OUT_OF_MEMORY, outcome=Outcome.MEMORY))
     assert "needed more memory than its limit of 256 MiB" in html
@@ -117,25 +166,62 @@ def artifact(execution: Execution, name: str, content: bytes) -> Artifact:
     return Artifact.objects.create(execution=execution, name=name, content=content, size=len(content))
 
 
-@pytest.mark.parametrize("name", ["page.html", "picture.svg", "picture.png", "table.csv", "sheet.pdf", "noname"])
+@pytest.mark.parametrize("name", ["page.html", "picture.svg", "notes.md", "table.csv", "sheet.pdf", "noname"])
 def test_nothing_in_an_artifact_runs(browser: Browser, make_execution: MakeExecution, name: str) -> None:
     execution = make_execution(artifact_count=1)
-    response = browser.get(address(execution, "preview", artifact(execution, name, SCRIPT.encode()).pk))
-    assert SCRIPT not in response.content.decode()
+    content = f"<svg xmlns='http://www.w3.org/2000/svg'>{SCRIPT}</svg>"
+    file = artifact(execution, name, content.encode())
+    response = browser.get(address(execution, "artifact_preview", file.pk))
     policy = response["Content-Security-Policy"]
-    assert policy.startswith("sandbox;")
-    assert "allow-" not in policy
+    assert policy.startswith("sandbox; default-src 'none';")
+    assert "allow-" not in policy and "script" not in policy and "http" not in policy
     assert response["X-Content-Type-Options"] == "nosniff"
+    # What is rendered is in a frame with the attribute, or an image; all else is escaped.
+    rendered = {"page.html": "text/html; charset=utf-8", "picture.svg": "image/svg+xml"}
+    if name in rendered:
+        assert response["Content-Type"] == rendered[name]
+        shown = page(browser, execution)
+        assert "<iframe sandbox " in shown if name == "page.html" else '<img src="' in shown
+    else:
+        assert SCRIPT not in response.content.decode()
+
+
+def test_a_page_in_a_tab_of_its_own_is_source(browser: Browser, make_execution: MakeExecution) -> None:
+    execution = make_execution(artifact_count=1)
+    url = address(execution, "artifact_preview", artifact(execution, "page.html", b"<h1>Log in</h1>").pk)
+    assert b"<h1>Log in</h1>" in browser.get(url, headers={"Sec-Fetch-Dest": "iframe"}).content
+    assert b"&lt;h1&gt;Log in&lt;/h1&gt;" in browser.get(url, headers={"Sec-Fetch-Dest": "document"}).content
+
+
+def test_markdown_is_rendered(browser: Browser, make_execution: MakeExecution) -> None:
+    execution = make_execution(artifact_count=1)
+    text = b"# Report\n\n|a|b|\n|-|-|\n|1|2|\n\n[no](javascript:alert(1)) <b>"
+    html = browser.get(
+        address(execution, "artifact_preview", artifact(execution, "r.md", text).pk)
+    ).content.decode()
+    assert "<h1>Report</h1>" in html and "<td>2</td>" in html
+    assert 'href="javascript' not in html and "&lt;b&gt;" in html
+
+
+def test_the_frame_of_a_short_text_is_low(browser: Browser, make_execution: MakeExecution) -> None:
+    execution = make_execution(artifact_count=2)
+    artifact(execution, "short.txt", b"one\ntwo\n")
+    artifact(execution, "long.txt", b"line\n" * 900)
+    html = page(browser, execution)
+    assert "height: 120px" in html and "height: 420px" in html
 
 
 def test_image_is_what_its_bytes_are() -> None:
     assert previews.kind_of("page.html", b"\x89PNG\r\n\x1a\n") == "image/png"
     assert previews.kind_of("fake.png", b"<script>alert(1)") == ""
+    assert previews.kind_of("fake.svg", b"<script>alert(1)") == "text"
 
 
 def test_pdf_comes_as_pdf_and_nothing_else(browser: Browser, make_execution: MakeExecution) -> None:
     execution = make_execution(artifact_count=1)
-    response = browser.get(address(execution, "preview", artifact(execution, "x.html", b"%PDF-1.7 ...").pk))
+    response = browser.get(
+        address(execution, "artifact_preview", artifact(execution, "x.html", b"%PDF-1.7 ...").pk)
+    )
     assert response["Content-Type"] == "application/pdf"
     assert "script-src" not in response["Content-Security-Policy"]
     assert response["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
@@ -157,7 +243,7 @@ def test_only_a_pdf_is_framed_without_the_attribute(browser: Browser, make_execu
 def test_csv_is_a_table(browser: Browser, make_execution: MakeExecution) -> None:
     execution = make_execution(artifact_count=1)
     html = browser.get(
-        address(execution, "preview", artifact(execution, "t.csv", b"month,eur\n1,<b>\n").pk)
+        address(execution, "artifact_preview", artifact(execution, "t.csv", b"month,eur\n1,<b>\n").pk)
     ).content
     assert b'<th scope="col">eur</th>' in html
     assert b"<td>&lt;b&gt;</td>" in html
@@ -166,7 +252,10 @@ def test_csv_is_a_table(browser: Browser, make_execution: MakeExecution) -> None
 @pytest.mark.parametrize("content", [b"\0\xff\xfe", b'"' * 100, b"," * 300_000, b""])
 def test_any_csv_is_no_failure(browser: Browser, make_execution: MakeExecution, content: bytes) -> None:
     execution = make_execution(artifact_count=1)
-    assert browser.get(address(execution, "preview", artifact(execution, "t.csv", content).pk)).status_code == 200
+    assert (
+        browser.get(address(execution, "artifact_preview", artifact(execution, "t.csv", content).pk)).status_code
+        == 200
+    )
 
 
 # --- What one can do with it ---

@@ -1,6 +1,9 @@
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from html import unescape
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.db import connection
@@ -9,8 +12,9 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from executions.models import Execution
-from tests.pages import cells, words
+from executions.models import Execution, Status
+from executions.models.lookup import last_digits
+from tests.pages import cells, fields, words
 
 MakeExecution = Callable[..., Execution]
 LIST = reverse("admin:executions_execution_changelist")
@@ -39,11 +43,48 @@ def test_search_takes_what_a_web_search_takes(browser: Browser, make_execution: 
 
 
 def test_search_shows_the_hit_marked_and_escaped(browser: Browser, make_execution: MakeExecution) -> None:
-    make_execution(stdout="a < b & needle <img src=x>")
+    make_execution(stdout="first < second & needle <img src=x>")
     html = browser.get(LIST, {"q": "needle"}).content.decode()
     assert "<mark>needle</mark>" in html
-    assert "a &lt; b &amp;" in html
+    assert "first &lt; second &amp;" in html
     assert "<img src=x>" not in html
+
+
+def test_hits_in_code_and_output_are_told_apart(browser: Browser, make_execution: MakeExecution) -> None:
+    make_execution(code="print('third column')", stdout="no match", stderr="the third column is missing")
+    (shown,) = cells(browser.get(LIST, {"q": "third column"}).content.decode(), "hit")
+    code, _, stderr = shown.partition("stderr")
+    assert code.startswith("code ") and "third column" in code
+    assert "is missing" in stderr and "stdout" not in shown
+
+
+def test_words_of_different_texts_are_marked_where_they_are(
+    browser: Browser, make_execution: MakeExecution
+) -> None:
+    make_execution(code="sharp needle", stdout="one large haystack of which nothing else is known today")
+    (shown,) = cells(browser.get(LIST, {"q": "needle haystack"}).content.decode(), "hit")
+    assert "code sharp needle" in shown and "large haystack of which" in shown.partition("stdout")[2]
+
+
+def test_search_results_have_their_labels(browser: Browser, make_execution: MakeExecution) -> None:
+    make_execution(code="needle", labels={"canvas": "sales"})
+    assert cells(browser.get(LIST, {"q": "needle"}).content.decode(), "marks") == ["canvas: sales"]
+
+
+@pytest.mark.parametrize("part", [slice(-12, None), slice(0, 8), slice(0, 13), slice(0, 23), slice(-17, None)])
+def test_a_part_of_an_id_finds_it(browser: Browser, make_execution: MakeExecution, part: slice) -> None:
+    make_execution(queued_at=datetime(2024, 2, 29, tzinfo=UTC))
+    wanted = make_execution()
+    assert ids(browser, q=str(wanted.pk)[part]) == [short(wanted)]
+    assert ids(browser, q=str(wanted.pk)[part].upper()) == [short(wanted)]
+
+
+def test_the_short_id_is_looked_up_in_an_index(make_execution: MakeExecution) -> None:
+    wanted = make_execution()
+    found = Execution.objects.annotate(short=last_digits()).filter(short=short(wanted))
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+    assert "execution_short_id_idx" in found.order_by().explain()
 
 
 @pytest.mark.parametrize("words", ["\0", "a\0b", "((((", "'", "\\", "x" * 2000, "  "])
@@ -56,7 +97,121 @@ def test_label_filter(browser: Browser, make_execution: MakeExecution) -> None:
     make_execution(labels={"canvas": "other"})
     wanted = make_execution(labels={"canvas": "sales"})
     assert ids(browser, label="canvas:sales") == [short(wanted)]
-    assert ids(browser, label="no label") == []
+    assert ids(browser, label="no:label") == []
+
+
+def test_label_filter_says_what_it_wants(browser: Browser, make_execution: MakeExecution) -> None:
+    make_execution(labels={"canvas": "sales"})
+    assert 'placeholder="name:value"' in browser.get(LIST).content.decode()
+    shown = browser.get(LIST, {"label": "canvas"}).content.decode()
+    assert "label: Has no colon. Write name:value, for example user:admin." in words(shown)
+    assert cells(shown, "short_id") == []
+
+
+def test_filters_that_apply_are_chips(browser: Browser, make_execution: MakeExecution) -> None:
+    execution = make_execution(labels={"canvas": "a&b"}, status=Status.FAILED, outcome="nonzero_exit")
+    query = {
+        "status__exact": "failed",
+        "label": "canvas:a&b",
+        "q": "main",
+        "range": "24h",
+        "runtime__id__exact": str(execution.runtime_id),
+    }
+    shown = browser.get(LIST, query).content.decode()
+    chips = shown.partition('<ul class="chips"')[2].partition("</ul>")[0]
+    for words_of_chip in (
+        "Search: main",
+        "Status: Failed",
+        "Label: canvas:a&amp;b",
+        "Queued: 24 hours",
+        "Runtime: ",
+    ):
+        assert words_of_chip in words(chips)
+    without_status = re.findall(r'href="([^"]*)" aria-label="Remove the filter Status', chips)
+    (address,) = (unescape(found) for found in without_status)
+    assert parse_qs(urlsplit(address).query) == {k: [v] for k, v in query.items() if k != "status__exact"}
+    assert cells(browser.get(address).content.decode(), "short_id") == [short(execution)]
+
+
+def test_a_list_without_filters_has_no_chips(browser: Browser, make_execution: MakeExecution) -> None:
+    make_execution()
+    assert 'class="chips"' not in browser.get(LIST).content.decode()
+
+
+def test_a_batch_is_a_chip(browser: Browser, make_execution: MakeExecution) -> None:
+    batch = make_execution().pk
+    make_execution(batch_id=batch)
+    assert f"Batch: {batch}" in words(browser.get(LIST, {"batch_id": str(batch)}).content.decode())
+
+
+def test_several_filters_are_applied_at_once(browser: Browser, make_execution: MakeExecution) -> None:
+    make_execution(engine="direct")
+    make_execution(engine="docker", status=Status.FAILED, outcome="nonzero_exit")
+    wanted = make_execution(engine="direct", status=Status.FAILED, outcome="nonzero_exit")
+    form = browser.get(LIST).content.decode().partition('id="filter-form"')[2].partition("</form>")[0]
+    for name, choice in (("status", "status__exact=failed"), ("engine", "engine__exact=direct")):
+        assert f'<option value="{choice}"' in form.partition(f'name="_filter.{name}"')[2].partition("</select>")[0]
+    choices = {
+        "_filter.status": "status__exact=failed",
+        "_filter.engine": "engine__exact=direct",
+        "_filter.warm": "",
+    }
+    chosen = choices | {"label": "", "q": "", "p": "3"}
+    response = browser.get(LIST, chosen, follow=True)
+    assert response.redirect_chain == [(f"{LIST}?status__exact=failed&engine__exact=direct", 302)]
+    assert cells(response.content.decode(), "short_id") == [short(wanted)]
+
+
+def test_filters_form_keeps_search_and_range(browser: Browser, make_execution: MakeExecution) -> None:
+    make_execution()
+    html = browser.get(LIST, {"q": "main", "range": "7d", "status__exact": "failed"}).content.decode()
+    form = fields(html.partition('id="filter-form"')[2].partition("</form>")[0])
+    assert (form["q"], form["range"]) == ("main", "7d")
+    assert '<option value="status__exact=failed" selected>' in html
+
+
+@pytest.mark.parametrize(
+    "query, number",
+    [
+        ({"range": "1h"}, 1),
+        ({"range": "24h"}, 2),
+        ({"range": "7d"}, 3),
+        ({"range": "nonsense"}, 4),
+        ({"since": "2024-02-28T12:00", "until": "2024-03-01"}, 1),
+        ({"until": "2024-03-01T00:00:00Z"}, 1),
+        ({"since": "2024-03-01T00:00"}, 3),
+    ],
+)
+def test_time_range_of_the_list_and_its_export(
+    browser: Browser, make_execution: MakeExecution, query: dict[str, str], number: int
+) -> None:
+    make_execution()
+    for hours in (5, 50):
+        make_execution(queued_at=timezone.now() - timedelta(hours=hours))
+    make_execution(queued_at=datetime(2024, 2, 29, tzinfo=UTC))
+    assert len(ids(browser, **query)) == number
+    assert len(export(browser, "jsonl", **query).splitlines()) == number
+
+
+@pytest.mark.parametrize(
+    "query, problem",
+    [
+        ({"since": "yesterday"}, "since: &#x27;yesterday&#x27; is not a time. Write the time as"),
+        ({"since": "0001-01-01T00:00+14:00"}, "is not a time"),
+        ({"since": "2024-02-02", "until": "2024-02-01"}, "since: Is not before until."),
+    ],
+)
+def test_a_time_range_that_is_none_is_refused(
+    browser: Browser, make_execution: MakeExecution, query: dict[str, str], problem: str
+) -> None:
+    make_execution()
+    assert problem in words(browser.get(LIST, query).content.decode())
+
+
+def test_picker_keeps_the_filters_and_drops_the_date(browser: Browser, make_execution: MakeExecution) -> None:
+    make_execution()
+    html = browser.get(LIST, {"status__exact": "succeeded", "queued_at__year": "2026", "p": "1"}).content.decode()
+    assert 'href="?status__exact=succeeded&amp;range=7d"' in html
 
 
 def test_duration_filter(browser: Browser, make_execution: MakeExecution) -> None:

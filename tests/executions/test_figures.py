@@ -73,6 +73,26 @@ def test_older_than_asked_is_left_out(history: None) -> None:
 
 
 @pytest.mark.parametrize("rolled", [False, True])
+def test_an_end_leaves_out_what_came_later(history: None, rolled: bool) -> None:
+    if rolled:
+        figures.roll_up()
+    day = figures.floor_hour(LONG_AGO), figures.floor_hour(LONG_AGO) + timedelta(hours=24)
+    assert sum(row["count"] for row in figures.counts(day[0], figures.HOUR, day[1])) == 3
+
+
+@pytest.mark.parametrize("rolled", [False, True])
+def test_a_short_time_is_counted_to_the_minute(make_execution: MakeExecution, rolled: bool) -> None:
+    begin = figures.floor_hour(LONG_AGO)
+    for minutes in (5, 29, 31, 64):
+        make_execution(queued_at=begin + timedelta(minutes=minutes))
+    if rolled:
+        figures.roll_up()
+    five = timedelta(minutes=5)
+    rows = figures.counts(begin + timedelta(minutes=10), five, begin + timedelta(minutes=60))
+    assert sorted(row["hour"] for row in rows) == [begin + timedelta(minutes=25), begin + timedelta(minutes=30)]
+
+
+@pytest.mark.parametrize("rolled", [False, True])
 def test_program_and_platform_are_told_apart(make_execution: MakeExecution, rolled: bool) -> None:
     for _ in range(20):
         begin = LONG_AGO + timedelta(milliseconds=300)

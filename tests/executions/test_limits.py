@@ -44,14 +44,14 @@ def test_requested_value_up_to_the_cap_holds(runtime: Runtime, requested: int) -
 
 def test_request_above_the_runtimes_limit_names_it(runtime: Runtime) -> None:
     with pytest.raises(
-        LimitTooHigh, match="wall_time_ms is above the limit of the runtime python.* 10000"
+        LimitTooHigh, match="wall_time_ms is above the limit of the runtime python.* 10 s"
     ) as caught:
         effective_limits(runtime, Client(max_wall_time_ms=20_000), {"wall_time_ms": 10_001})
     assert (caught.value.field, caught.value.cap) == ("wall_time_ms", 10_000)
 
 
 def test_request_above_the_clients_cap_names_it(runtime: Runtime) -> None:
-    with pytest.raises(LimitTooHigh, match="wall_time_ms is above the cap of the client dify.* 500"):
+    with pytest.raises(LimitTooHigh, match="wall_time_ms is above the cap of the client dify.* 500 ms"):
         effective_limits(runtime, Client(name="dify", max_wall_time_ms=500), {"wall_time_ms": 501})
 
 
@@ -78,3 +78,10 @@ def test_running_program_is_ended_at_its_clients_cap(platform: Platform) -> None
     assert (answer["status"], answer["resource_limit_type"]) == ("resource_limit_exceeded", "time")
     row = platform.last_execution()
     assert (row["limits"]["wall_time_ms"], len(row["stdout"]), row["stdout_truncated"]) == (3000, 1024, True)
+
+
+def test_a_refused_size_is_told_with_its_unit(runtime: Runtime) -> None:
+    runtime.memory_bytes = 335544320
+    with pytest.raises(LimitTooHigh, match="which is 320 MiB") as refused:
+        effective_limits(runtime, None, {"memory_bytes": 2**40})
+    assert refused.value.remedy == "Request at most 335544320 (320 MiB)"

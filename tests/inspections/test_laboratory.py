@@ -158,7 +158,7 @@ def test_all_that_is_expected_is_compared(inspection: Inspection) -> None:
     tried = of(Guests(SAID), inspection)
     program = HELLO | {"expect": {"exit_code": 1, "stderr": "warning"}}
     (result,) = probing.try_programs(tried, None, [program])
-    assert result["complaint"] == "exit_code is 0, not 1; stderr is '', not 'warning'"
+    assert result["complaint"] == 'exit_code is 0, not 1; stderr is "", not "warning"'
 
 
 def test_a_program_has_its_own_limits(inspection: Inspection) -> None:

@@ -30,7 +30,7 @@ def test_program_that_is_no_smoke_program_is_named(programs: Any, problem: str) 
 
 def test_program_without_a_word_on_the_status_must_succeed() -> None:
     found = smoke.disagreements(PROGRAM, EXECUTION | {"status": "failed"}, [])
-    assert found == ["status is 'failed', not 'succeeded'"]
+    assert found == ['status is "failed", not "succeeded"']
 
 
 def test_standard_error_must_hold_what_is_expected() -> None:
@@ -48,7 +48,7 @@ def test_artifacts_must_be_those_that_are_expected() -> None:
 def test_a_long_value_is_told_in_part() -> None:
     (found,) = smoke.disagreements(PROGRAM, EXECUTION | {"stdout": "x" * 10_000}, [])
     assert len(found) < 300
-    assert found.endswith("…, not '1\\n'")
+    assert found.endswith('…, not "1\\n"')
 
 
 @pytest.mark.parametrize(

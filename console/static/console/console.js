@@ -7,8 +7,27 @@ document.addEventListener("DOMContentLoaded", () => {
     if (named && named.textContent.trim() !== icon.textContent.trim()) icon.setAttribute("aria-hidden", "true");
   }
 });
+// A button with `data-copy` copies the text of the element that it names.
+document.addEventListener("click", async ({ target }) => {
+  const button = target.closest("[data-copy]");
+  if (!button) return;
+  const source = document.getElementById(button.dataset.copy);
+  const words = button.textContent;
+  button.textContent = await copied(source) ? "Copied" : "Press Ctrl C";
+  setTimeout(() => { button.textContent = words; }, 1500);
+});
+async function copied(source) {
+  // Over plain HTTP, browsers offer no clipboard; the text is selected then.
+  try {
+    await navigator.clipboard.writeText(source.textContent);
+    return true;
+  } catch {
+    getSelection().selectAllChildren(source);
+    return document.execCommand("copy");
+  }
+}
 document.addEventListener("alpine:init", () => {
-  for (const name of ["theme", "searchForm", "searchDropdown", "searchCommand"]) {
+  for (const name of ["theme", "searchForm", "searchDropdown"]) {
     Alpine.data(name, (...values) => window[name](...values));
   }
   Alpine.data("shell", () => ({

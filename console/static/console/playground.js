@@ -20,19 +20,42 @@
   function chooseRuntime() {
     const runtime = runtimes[fields.runtime.value];
     if (!runtime) return;
-    if (untouched) {
-      editor.setText(runtime.example);
-      fields.mode.value = runtime.example ? "function" : "script";
-    }
+    fields.example.replaceChildren(...runtime.examples.map(({ name }, at) => new Option(name, at)));
+    fields.example.closest("label").hidden = !runtime.examples.length;
+    for (const option of fields.mode.options) option.disabled = !runtime.modes.includes(option.value);
+    if (untouched) useExample(runtime.examples[0] || { mode: "script", code: "", arguments: "{}", stdin: "", files: [], argv: [] });
+    else if (fields.mode.selectedOptions[0]?.disabled) fields.mode.value = runtime.modes[0];
     by("most").textContent = runtime.most;
     editor.setLanguage(runtime.slug);
     showCall();
+  }
+
+  function useExample(example) {
+    editor.setText(example.code);
+    fields.mode.value = example.mode;
+    fields.arguments.value = example.arguments;
+    fields.stdin.value = example.stdin;
+    fields.argv.value = example.argv.join("\n");
+    by("files").value = "";
+    keepFiles(example.files);
+    untouched = true;
+  }
+  function chooseExample() {
+    if (!untouched && !confirm("Replace the program by the example?")) return;
+    useExample(runtimes[fields.runtime.value].examples[fields.example.value]);
+    showCall();
+  }
+  function keepFiles(those) {
+    files = those;
+    by("file-names").hidden = !files.length;
+    by("file-names").textContent = files.map(({ path }) => path).join(", ");
   }
 
   function request() {
     const wanted = { runtime: fields.runtime.value, mode: fields.mode.value, code: fields.code.value };
     if (wanted.mode === "function" && fields.arguments.value.trim()) wanted.arguments = JSON.parse(fields.arguments.value);
     if (fields.stdin.value) wanted.stdin = fields.stdin.value;
+    if (fields.argv.value) wanted.argv = fields.argv.value.replace(/\n$/, "").split("\n");
     if (files.length) wanted.files = files;
     const limits = {};
     if (fields.wall_time_s.value) limits.wall_time_ms = Math.round(Number(fields.wall_time_s.value) * 1000);
@@ -78,6 +101,7 @@
     if (by("run").disabled) return;
     for (const name of ["result", "stdout", "stderr"]) show(name, "");
     by("hint").hidden = true;
+    by("artifacts-part").hidden = true;
     by("times").textContent = "";
     by("state").replaceChildren();
     problem("");
@@ -120,34 +144,48 @@
       problem(end.status === "succeeded" ? "" : [end.outcome.replaceAll("_", " "), end.message].filter(Boolean).join(": "));
       if (end.mode === "function" && end.result !== undefined && end.status === "succeeded") show("result", JSON.stringify(end.result, null, 2));
       const phases = Object.entries(end.phases_ms).map(([name, ms]) => `${name} ${ms} ms`);
-      by("times").textContent = [...phases, end.warm ? "warm" : "cold", `${end.artifact_count} artifacts`].join(" · ");
+      by("times").textContent = [...phases, end.warm ? "warm" : "cold"].join(" · ");
+      showArtifacts(end.artifacts);
       busy(false);
     });
   }
 
+  function showArtifacts(artifacts) {
+    by("artifacts-part").hidden = !artifacts.length;
+    by("artifacts").replaceChildren(...artifacts.map((file) => {
+      const row = document.createElement("div");
+      row.className = "artifact";
+      const name = Object.assign(document.createElement("a"), { href: file.address, textContent: file.name });
+      const size = Object.assign(document.createElement("span"), { className: "note", textContent: ` ${file.size}` });
+      row.append(name, size);
+      if (file.image) row.append(Object.assign(document.createElement("img"), { src: file.preview, alt: `Preview of ${file.name}` }));
+      return row;
+    }));
+  }
+
   by("files").addEventListener("change", async ({ target }) => {
-    files = await Promise.all([...target.files].map(async (file) => {
+    keepFiles(await Promise.all([...target.files].map(async (file) => {
       const bytes = new Uint8Array(await file.arrayBuffer());
       let text = "";
       for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192));
       return { path: file.name, content_base64: btoa(text) };
-    }));
+    })));
     showCall();
   });
   form.addEventListener("submit", run);
   form.addEventListener("input", showCall);
   fields.runtime.addEventListener("change", chooseRuntime);
   fields.mode.addEventListener("change", showCall);
-  for (const button of document.querySelectorAll("[data-copy]")) {
-    button.addEventListener("click", async () => {
-      await navigator.clipboard.writeText(by(button.dataset.copy).textContent);
-      button.textContent = "Copied";
-      setTimeout(() => { button.textContent = "Copy"; }, 1500);
-    });
-  }
+  fields.example.addEventListener("change", chooseExample);
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || event.defaultPrevented) return;
+    event.preventDefault();
+    run();
+  });
   if (data.start) {
     untouched = false;
     fields.runtime.value = data.start.runtime;
+    fields.argv.value = data.start.argv.join("\n");
     fields.mode.value = data.start.mode;
     fields.arguments.value = data.start.arguments;
     fields.stdin.value = data.start.stdin;

@@ -84,7 +84,7 @@ def test_limits_above_todays_caps_are_a_conflict(api: APIClient, ended: Callable
     Runtime.objects.update(wall_time_ms=5000)
     answer = rerun(api, first)
     assert answer.status_code == 409
-    assert "wall_time_ms was 10000, above today's cap of 5000" in answer.json()["detail"]
+    assert "wall_time_ms was 10 s, above today's cap of 5 s" in answer.json()["detail"]
 
 
 def test_limits_above_the_clients_cap_are_a_conflict(
@@ -94,7 +94,7 @@ def test_limits_above_the_clients_cap_are_a_conflict(
     Client.objects.filter(pk=client_row.pk).update(max_wall_time_ms=5000)
     answer = rerun(api, first)
     assert answer.status_code == 409
-    assert "wall_time_ms was 10000, above today's cap of 5000" in answer.json()["detail"]
+    assert "wall_time_ms was 10 s, above today's cap of 5 s" in answer.json()["detail"]
 
 
 def test_differences_are_those_of_the_two_rows(

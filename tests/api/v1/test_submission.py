@@ -95,7 +95,8 @@ def test_limits_are_the_runtimes_unless_lower_ones_are_asked_for(submit: Submit,
 def test_limit_above_the_cap_is_named_with_the_cap(submit: Submit) -> None:
     answer = submit(limits={"wall_time_ms": 10_001})
     assert (answer.status_code, answer.json()["field"]) == (422, "limits.wall_time_ms")
-    assert "10000" in answer.json()["detail"]
+    assert "which is 10 s" in answer.json()["detail"]
+    assert "10000 (10 s)" in answer.json()["remedy"]
 
 
 def test_code_policy_of_the_runtime_applies(submit: Submit, python_runtime: Runtime) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from sandbox_platform.kit.units import exact, format_bytes, format_ms, parse
+from sandbox_platform.kit.units import exact, exact_of, format_bytes, format_ms, parse
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,16 @@ def test_parse(text: str, unit: str, value: int) -> None:
 def test_parse_refuses(text: str, unit: str) -> None:
     with pytest.raises(ValueError):
         parse(text, unit)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("memory_bytes", 335544320, "320 MiB"),
+        ("wall_time_ms", 10_000, "10 s"),
+        ("artifact_count", 10_000, "10000"),
+        ("cpus", 1.5, "1.5"),
+    ],
+)
+def test_a_field_s_name_says_its_unit(name: str, value: float, words: str) -> None:
+    assert exact_of(name, value) == words
