@@ -30,6 +30,12 @@ class SeccompProfileAdmin(ModelAdmin[SeccompProfile]):
 
     def get_fieldsets(self, request: HttpRequest, obj: SeccompProfile | None = None) -> Any:
         own, changes = ("rules", "imported"), ("allow", "deny")
+        if obj and not self.has_change_permission(request, obj):
+            # The rules are shown below: without the editor, their fields have no values.
+            return (
+                (None, {"fields": ("name", "description", *(("parent",) if obj.parent else ()), "used_by")}),
+                ("Record", {"fields": ("fingerprint", "created_at", "updated_at")}),
+            )
         if obj is None:
             edited: tuple[str, ...] = ("parent", *own, *changes)
         else:
@@ -46,6 +52,14 @@ class SeccompProfileAdmin(ModelAdmin[SeccompProfile]):
             ),
             ("Record", {"fields": ("fingerprint", "created_at", "updated_at")}),
         )
+
+    def get_form(
+        self, request: HttpRequest, obj: SeccompProfile | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        form: Any = super().get_form(request, obj, change, **kwargs)
+        if obj and obj.active:
+            form.base = pages.edited_revision(request, obj)
+        return form
 
     def get_readonly_fields(self, request: HttpRequest, obj: SeccompProfile | None = None) -> Any:
         # The revisions were derived from this parent, so it cannot change.
@@ -75,7 +89,7 @@ class SeccompProfileAdmin(ModelAdmin[SeccompProfile]):
         ]
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **options: Any) -> Any:
-        context |= pages.change_form_context(options.get("obj"))
+        context |= pages.change_form_context(request, options.get("obj"))
         return super().render_change_form(request, context, *args, **options)
 
     def save_model(self, request: HttpRequest, obj: SeccompProfile, form: Any, change: bool) -> None:
