@@ -104,6 +104,10 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
         ("Record", {"fields": ("revision", "created_at", "updated_at")}),
     )
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Runtime | None = None) -> Any:
+        # The image decides which packages there are: builds install them, and set the list.
+        return (*self.readonly_fields, *(("packages",) if obj else ()))
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Runtime]:
         current = Q(sandboxes__state="ready", sandboxes__runtime_revision=F("revision"))
         return super().get_queryset(request).annotate(ready=Count("sandboxes", filter=current))
@@ -121,7 +125,9 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
                 disclosures.shown(f"environment of runtime {runtime}", runtime.pk, http=request, often=True)
             context |= {
                 "comparison": resets.compare(runtime),
-                "has_live_build": build_of(runtime) is not None,
+                "live_build": build_of(runtime),
+                "may_build": request.user.has_perm("builds.add_runtimebuild"),
+                "may_roll_back": request.user.has_perm("builds.change_runtimebuild"),
                 "may_run": request.user.has_perm("executions.run_execution"),
             }
         return super().render_change_form(request, context, *args, **options)
@@ -157,11 +163,9 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
             page = reverse("admin:builds_runtimebuild_change", args=[live.pk])
             current = format_html('<a href="{}">Build {}</a>, {}', page, live.number, live.image_id)
         return format_html(
-            '{} <br><a href="{}?runtime__id__exact={}">All builds</a> · <a href="{}?runtime={}">Add packages</a>',
+            '{} <br><a href="{}?runtime__id__exact={}">All builds</a>',
             current,
             reverse("admin:builds_runtimebuild_changelist"),
-            runtime.pk,
-            reverse("admin:builds_runtimebuild_add"),
             runtime.pk,
         )
 

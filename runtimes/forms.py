@@ -158,6 +158,8 @@ class RuntimeForm(ModelForm[Runtime]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if self.instance.pk:
+            self.fields.pop("packages", None)  # read-only: see RuntimeAdmin
         for name in (*TIMES, *SIZES):
             if isinstance(limit := self.fields.get(name), QuantityField):
                 limit.help_text = f"{limit.help_text} {bounds(name, limit.unit)}"

@@ -145,9 +145,9 @@ class RuntimeManifestView(CatalogueView):
     @extend_schema(
         summary="Reset a runtime to its manifest",
         operation_id="reset_runtime",
-        description="Administrators only. Resets `fields`, or all fields if none are named; then the runtime's "
-        "live build is deactivated, too. Fields that a manifest does not have (policies, profile, enabled) "
-        "keep their values.",
+        description="Administrators only. Resets `fields`, or all fields if none are named; then, or with "
+        "`packages`, the runtime's live build is deactivated, too. Fields that a manifest does not have (policies, "
+        "profile, enabled) keep their values.",
         request=ResetForm,
         responses=schema.answers({200: RuntimeSchema}, *CHANGING, 404, 409),
         tags=["Catalogue"],

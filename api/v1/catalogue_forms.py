@@ -129,7 +129,11 @@ class RuntimeForm(Strict):
     compile_command = Text(required=False, allow_blank=True, max_length=1000)
     run_command = Text(required=False, allow_blank=True, max_length=1000)
     function_command = Text(required=False, allow_blank=True, max_length=1000)
-    packages = PackagesForm(required=False, allow_null=True, help_text='E.g. {"apt": ["jq"]}.')
+    packages = PackagesForm(
+        required=False,
+        allow_null=True,
+        help_text='What the image holds, e.g. {"apt": ["jq"]}. Installs nothing: a build does.',
+    )
     smoke = SmokePrograms(
         required=False, help_text="Smoke programs, in the manifest's form: see docs/runtimes.md."
     )

@@ -116,6 +116,15 @@ def test_save_refuses(browser: Browser, python_runtime: Runtime, changes: dict, 
     assert message in response.content.decode()
 
 
+def test_packages_cannot_be_typed_because_nothing_would_install_them(
+    browser: Browser, python_runtime: Runtime
+) -> None:
+    data = form_data(browser, python_runtime, packages='{"pip": ["humanize"]}')
+    assert "packages" not in form_data(browser, python_runtime)
+    browser.post(page(python_runtime), data)
+    assert Runtime.objects.get().packages == {}
+
+
 def test_save_refuses_a_name_of_another_runtime(browser: Browser, python_runtime: Runtime) -> None:
     other = Runtime.objects.create(slug="pypy", name="PyPy", image="x", source_file="main.py")
     response = browser.post(page(other), form_data(browser, other, aliases="python3"))
