@@ -5,6 +5,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from runtimes.availability import image_problem
 from runtimes.code_policy import RULES, Rule
 from runtimes.models import Runtime
 from runtimes.sources import idle_memory
@@ -173,6 +174,11 @@ class RuntimeForm(ModelForm[Runtime]):
                 if field.choices
                 else "This language has no code rules."
             )
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]
+        if not self.errors and (problem := image_problem(self.instance)):
+            self.add_error("image", problem)
 
     def clean_environment(self) -> dict[str, str]:
         value: dict[str, str] = self.cleaned_data["environment"] or {}

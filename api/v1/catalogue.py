@@ -73,7 +73,8 @@ class RuntimesView(CatalogueView):
     @extend_schema(
         summary="Add a runtime",
         operation_id="add_runtime",
-        description="Administrators only. The image must be on every node: a run never pulls an image.",
+        description="Administrators only. The image must be on every node, because a run never pulls an image: 422 for "
+        "an enabled runtime otherwise. Send `enabled: false` to add a runtime whose image a build is to pull.",
         request=RuntimeForm,
         responses=schema.answers({201: RuntimeSchema}, *CHANGING),
         tags=["Catalogue"],

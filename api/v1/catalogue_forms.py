@@ -13,6 +13,7 @@ from rest_framework.exceptions import ValidationError
 from api.v1.profile_forms import SLUG, storable
 from executions.forms import Variables
 from runtimes import manifests, smoke
+from runtimes.availability import image_problem
 from runtimes.code_policy import RULES
 from runtimes.models import CodePolicy, Limits, Network, OutputAction, Runner, Runtime
 from runtimes.packages import EXAMPLES, MAX_LENGTH, MAX_PACKAGES, PATTERNS, problems
@@ -183,4 +184,6 @@ def change(row: Runtime, values: dict[str, Any]) -> None:
         known = Limits.__dataclass_fields__
         named = {f"limits.{n}" if n in known else n.replace("__all__", ""): m for n, m in e.message_dict.items()}
         raise ValidationError(named) from e
+    if problem := image_problem(row):
+        raise ValidationError({"image": [problem]})
     row.save()
