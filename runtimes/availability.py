@@ -3,7 +3,10 @@
 from runtimes.models import Runtime
 from runtimes.sources import missing_image
 
-REMEDY = "Build or pull it on the nodes first, or disable the runtime until a build of the kind pull has fetched the image."
+REMEDY = (
+    "Build or pull it on the nodes first, or disable the runtime until a build of the kind pull has fetched the "
+    "image."
+)
 
 
 def image_problem(runtime: Runtime) -> str:
