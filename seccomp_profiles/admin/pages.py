@@ -67,7 +67,7 @@ def change_form_context(request: HttpRequest, profile: SeccompProfile | None) ->
         "read_title": f"Effective rules: revision {current.number}, in force",
         **URLS,
         "rows": rows_of(profile),
-        "kinds": (("probe", "Probe"), ("replay", "Dry run"), ("learn", "Learn")),
+        "kinds": (("probe", "Probe"), ("replay", "Dry run")),
         "under": runtimes_under(profile),
         "activations": profile.activations.select_related("revision", "previous")[:20],
     }
