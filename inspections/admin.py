@@ -237,7 +237,7 @@ def tables(details: dict[str, Any]) -> Iterable[tuple[tuple[str, ...], list[tupl
             (b["name"], b["complaint"], ", ".join(b.get("refused", ())) or b.get("untold", ""))
             for b in programs.get("broken", ())
         ]
-        yield ("broken program", "complaint", "refused calls"), broken
+        yield ("failing program", "error", "refused calls"), broken
     else:
         yield (
             ("traced program", "status", "distinct calls"),
