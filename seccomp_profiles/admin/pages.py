@@ -69,7 +69,7 @@ def change_form_context(request: HttpRequest, profile: SeccompProfile | None) ->
         "rows": rows_of(profile),
         "kinds": (("probe", "Probe"), ("replay", "Dry run")),
         "under": runtimes_under(profile),
-        "activations": profile.activations.select_related("revision", "previous")[:20],
+        "activations": list(profile.activations.select_related("revision", "previous")[:20]),
     }
     if base != current:
         context |= {
