@@ -22,6 +22,7 @@ class SeccompProfileAdmin(ModelAdmin[SeccompProfile]):
     form = SeccompProfileForm
     list_display = ("name", "description", "extends", "default_action", "in_force", "proven", "used_by")
     search_fields = ("name", "description")
+    list_before_template = "seccomp_profiles/list_tools.html"
     readonly_fields = ("used_by", "fingerprint", "created_at", "updated_at")
 
     class Media:

@@ -18,6 +18,7 @@ from tests.pages import words
 from tests.seccomp_profiles.test_validators import deny, profile
 
 LEARN = reverse("admin:inspections_inspection_learn")
+PROFILES = reverse("admin:seccomp_profiles_seccompprofile_changelist")
 
 
 @pytest.fixture
@@ -97,9 +98,14 @@ def test_what_cannot_be_learnt_from_is_refused_in_words(
     assert not Inspection.objects.exists()
 
 
+def test_list_of_profiles_leads_to_learning(browser: Browser, db: None) -> None:
+    assert LEARN in browser.get(PROFILES).content.decode()
+
+
 @pytest.mark.parametrize("role", ["operator", "auditor"])
 def test_only_administrators_learn(visitor: Visitor, python_runtime: Runtime, role: str) -> None:
     browser = visitor(role)
+    assert LEARN not in browser.get(PROFILES).content.decode()
     assert browser.get(LEARN).status_code == 403
     assert learn(browser, python_runtime, code="x").status_code == 403
 
