@@ -44,7 +44,9 @@ class LearnForm(forms.Form):
     execution = forms.UUIDField(required=False)
 
     def clean_arguments(self) -> Any:
-        arguments = self.cleaned_data["arguments"] or {}
+        arguments = self.cleaned_data["arguments"]
+        if arguments is None:
+            return {}
         if not isinstance(arguments, dict):
             raise ValidationError("Must be a JSON object whose names are the parameters of main().")
         if "\\u0000" in json.dumps(arguments):

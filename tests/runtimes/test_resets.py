@@ -119,13 +119,13 @@ def test_live_build_that_would_be_lost_is_named(browser: Browser, bash: Runtime)
 
 def test_packages_are_put_back_with_the_image(browser: Browser, bash: Runtime) -> None:
     build = live_build(bash)
-    Runtime.objects.update(packages=bash.packages | {"apt": ["jq"]})
+    Runtime.objects.update(packages=bash.packages | {"apt": ["cowsay"]})
     assert f"{build} is no longer live" in text(browser.post(address(bash), {"field": "packages"}))
     confirm(browser, bash, field="packages")
     build.refresh_from_db()
     bash.refresh_from_db()
     assert (build.state, bash.live_image, bash.memory_bytes) == (BuildState.READY, bash.image, 300 * MIB)
-    assert bash.packages.get("apt") != ["jq"]
+    assert bash.packages.get("apt") != ["cowsay"]
 
 
 def test_only_what_is_ticked_is_put_back(browser: Browser, bash: Runtime) -> None:
