@@ -84,7 +84,8 @@ def change_form_context(request: HttpRequest, profile: SeccompProfile | None) ->
 def edited_revision(request: HttpRequest, profile: SeccompProfile) -> SeccompRevision:
     """Return the revision that the editor starts with: the one that `?revision=` names, or else `profile.edited`."""
     named = _requested_number(request.GET.get("revision", ""))
-    found = profile.revisions.select_related("parent_revision__profile").filter(number=named).first()
+    rows = profile.revisions.select_related("parent_revision__profile")
+    found = None if named is None else rows.filter(number=named).first()
     if found is None:
         return profile.edited
     found.profile = profile
