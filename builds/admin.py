@@ -101,13 +101,13 @@ class RuntimeBuildAdmin(ModelAdmin[RuntimeBuild]):
         ),
     )
     fieldsets = (
-        (None, {"fields": ("runtime", "number", "kind", "shown_state", "error", "requested_by")}),
+        (None, {"fields": ("runtime", "number", "kind", "requested_by")}),
         ("Packages", {"fields": ("shown_packages",)}),
         ("Image", {"fields": ("base", "base_image_id", "digest", "image_id", "node")}),
         ("Times", {"fields": ("created_at", "started_at", "finished_at", "live_at")}),
     )
     readonly_fields = (
-        "number", "shown_state", "error", "requested_by", "shown_packages", "base", "base_image_id", "digest",
+        "number", "requested_by", "shown_packages", "base", "base_image_id", "digest",
         "image_id", "node", "created_at", "started_at", "finished_at", "live_at",
     )  # fmt: skip
     change_form_template = "admin/builds/runtimebuild/change_form.html"
@@ -158,6 +158,7 @@ class RuntimeBuildAdmin(ModelAdmin[RuntimeBuild]):
             named("log", self.log_view),
             named("cancel", require_POST(self.cancel_view)),
             named("activate", require_POST(self.activate_view)),
+            named("deactivate", require_POST(self.deactivate_view)),
         ]
         return own + super().get_urls()
 
@@ -165,11 +166,16 @@ class RuntimeBuildAdmin(ModelAdmin[RuntimeBuild]):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> Any:
         build = self.get_object(request, object_id)
-        context = {"show_save": False, "show_save_and_continue": False} | (extra_context or {})
+        # An existing build cannot be saved. Another one of the same runtime is offered instead.
+        buttons = ("show_save", "show_save_and_continue", "show_save_and_add_another")
+        context = dict.fromkeys(buttons, False) | (extra_context or {})
         if build:
             context |= {
                 "build": build,
                 "may_change": self.has_change_permission(request, build),
+                "badge": badge(build.state, build.get_state_display()),
+                "may_add": self.has_add_permission(request),
+                "may_deactivate": build.state == BuildState.LIVE,
                 "unfinished": build.state in UNFINISHED,
                 "may_activate": build.state in USABLE and build.state != BuildState.LIVE and bool(build.image_id),
             }
@@ -205,6 +211,16 @@ class RuntimeBuildAdmin(ModelAdmin[RuntimeBuild]):
             messages.error(request, str(e))
         else:
             messages.success(request, "The build goes live as soon as its warm sandboxes are ready.")
+        return HttpResponseRedirect(page_of(pk))
+
+    def deactivate_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        build = self._build(request, pk)
+        try:
+            services.deactivate(build)
+        except Refused as e:
+            messages.error(request, str(e))
+        else:
+            messages.success(request, f"Runs of {build.runtime} get {build.runtime.image}, without a build.")
         return HttpResponseRedirect(page_of(pk))
 
     def _build(self, request: HttpRequest, pk: int, *, changing: bool = True) -> RuntimeBuild:

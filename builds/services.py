@@ -8,6 +8,7 @@ from django.db.models import Max
 from django.utils import timezone
 
 from builds.models import USABLE, BuildKind, BuildState, RuntimeBuild
+from runtimes.manifests import plain_packages
 from runtimes.models import Runtime
 from runtimes.packages import complete
 from sandbox_platform.kit import liveness
@@ -92,13 +93,33 @@ def activate(build: RuntimeBuild) -> None:
     ACTIVATE.enqueue(build.pk)
 
 
+def deactivate(build: RuntimeBuild) -> None:
+    """Run the runtime's image without a build again, from the commit on. Raises Conflicting and NobodyAnswers."""
+    if problem := availability_problem(build.runtime.image):
+        raise Conflicting(problem, remedy="Build or pull the image, or activate another build.", code="image_gone")
+    with transaction.atomic():
+        runtime = Runtime.objects.select_for_update().get(pk=build.runtime_id)
+        if not RuntimeBuild.objects.filter(pk=build.pk, state=BuildState.LIVE).exists():
+            raise Conflicting(
+                f"{str(build).capitalize()} is not live.", remedy="Reload the page.", code="build_is_not_live"
+            )
+        runtime.drop_build()
+        runtime.packages = complete(plain_packages(runtime))
+        runtime.save()
+
+
 def availability_problem(image_id: str) -> str:
     """Return why not every node can run the image; "" if every node has it. Raises NobodyAnswers."""
     nodes = liveness.keepers_alive()
     having = images.nodes_with(image_id, nodes)
     if having >= nodes:
         return ""
-    return f"{nodes - having} of {nodes} nodes do not have the image {image_id[:19]}."
+    return f"{nodes - having} of {nodes} nodes do not have the image {shortened(image_id)}."
+
+
+def shortened(image: str) -> str:
+    """Return a content id with its first digits only, or a reference as it is."""
+    return image[:19] if image.startswith("sha256:") else image
 
 
 def recover_lost() -> None:

@@ -1,4 +1,7 @@
-"""Submits what people run in the web UI, as the client `console`, which has caps and quotas like any other."""
+"""Submits what people run in the web UI: a rerun as its execution's client, everything else as `console`.
+
+The client `console` has caps and quotas like any other.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +30,14 @@ LABEL = "user"
 def client() -> Client:
     """Return the console's client. It has no token, so nobody can call the API with it."""
     return Client.objects.get_or_create(name=CLIENT)[0]
+
+
+def client_of(execution: Execution) -> Client:
+    """Return the client that a rerun belongs to: the execution's own, or `console` if it had none.
+
+    The client's profile, caps, egress and redaction then apply as they do now.
+    """
+    return execution.client or client()
 
 
 class NotNow(Conflicting):

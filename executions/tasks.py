@@ -212,7 +212,7 @@ def acquire(
             logger.warning("sandbox %s was dead: %s", sandbox, e)
             pool.discard(sandbox)
     warm = False
-    kept = wait_for_keeper(configuration, claimant, deadline)
+    kept = wait_for_keeper(engine, configuration, claimant, deadline)
     sandbox = kept or start(engine, execution)
     return sandbox, warm, engine.attach(sandbox.container_id)
 
@@ -244,17 +244,35 @@ def claimant_of(execution: Execution) -> Claimant:
     return Claimant(execution.pk, execution.client_id or NOBODY, execution.requeues)
 
 
-def wait_for_keeper(configuration: SandboxConfiguration, claimant: Claimant, deadline: float) -> Sandbox | None:
-    """Wait for a sandbox that the keeper starts. Return None if the keeper is down or the deadline has passed."""
+def wait_for_keeper(
+    engine: Engine, configuration: SandboxConfiguration, claimant: Claimant, deadline: float
+) -> Sandbox | None:
+    """Wait for a sandbox that the keeper starts. Return None if the keeper is down or the deadline has passed.
+
+    Raises ImageMissing if the node lacks the image.
+    """
     with listening(ready_channel(claimant.execution_id)) as wait:
         while time.monotonic() < deadline and keeper_will_start(configuration):
             turns.wait(configuration.kind, claimant)
             if sandbox := pool.claim(configuration, claimant):
                 return sandbox
-            if wait(LOOK_AGAIN_S) and (sandbox := pool.claim(configuration, claimant)):
+            if not wait(LOOK_AGAIN_S):
+                check_image(engine, configuration, claimant)
+            elif sandbox := pool.claim(configuration, claimant):
                 return sandbox
     turns.leave(claimant.execution_id)
     return None
+
+
+def check_image(engine: Engine, configuration: SandboxConfiguration, claimant: Claimant) -> None:
+    """Raise ImageMissing if the node lacks the image: the keeper cannot start a sandbox either."""
+    try:
+        engine.image_id(configuration.image)
+    except ImageMissing:
+        turns.leave(claimant.execution_id)
+        raise
+    except EngineError:
+        pass  # the engine is away: the keeper may start sandboxes once it is back
 
 
 def keeper_will_start(configuration: SandboxConfiguration) -> bool:

@@ -17,6 +17,7 @@ from executions import people
 from executions.models import Execution
 from executions.sources import detail_cards
 from inspections import services as inspections
+from inspections import teaching
 from inspections.models import Inspection, InspectionKind, InspectionState
 from inspections.studies import MOST_EXECUTIONS
 from runtimes.models import Runtime
@@ -30,6 +31,9 @@ OPEN = (InspectionState.QUEUED, InspectionState.RUNNING)
 REPLAYED = 20
 # Number of inspections on a profile's page. The change list has all of them.
 LATEST = 8
+# Tables with more rows are folded, under the first names.
+FOLDED = 12
+NAMED = 6
 COUNTED = ("refused", "not_refused", "not_allowed", "cannot_tell", "not_tried")
 
 
@@ -62,6 +66,7 @@ class InspectionAdmin(ReadOnlyAdmin[Inspection]):
             return pattern
 
         return [
+            path("learn/", self.admin_site.admin_view(self.learn), name="inspections_inspection_learn"),
             page("ask/<str:kind>/", self.ask, "inspection_ask"),
             page("explain/<uuid:execution_id>/", self.explain, "inspection_explain"),
             page("<int:number>/cancel/", self.cancel, "inspection_cancel"),
@@ -108,8 +113,11 @@ class InspectionAdmin(ReadOnlyAdmin[Inspection]):
 
     # -- Actions of buttons ------------------------------------------------------------------
 
+    def learn(self, request: HttpRequest) -> HttpResponse:
+        return teaching.learn(request, site=self.admin_site, may_change=may_change(request))
+
     def ask(self, request: HttpRequest, kind: str) -> HttpResponse:
-        """Request a probe, a dry run or learning.
+        """Request a probe or a dry run.
 
         POST fields: `revision` and `runtime` as ids. Without `runtime`: every enabled runtime that uses the profile.
         """
@@ -119,7 +127,7 @@ class InspectionAdmin(ReadOnlyAdmin[Inspection]):
             runtimes = [get_object_or_404(Runtime, pk=runtime_id)]
         else:
             runtimes = runtimes_under(revision.profile)
-        if kind not in (InspectionKind.PROBE, InspectionKind.LEARN, InspectionKind.REPLAY) or not runtimes:
+        if kind not in (InspectionKind.PROBE, InspectionKind.REPLAY) or not runtimes:
             messages.error(request, "No enabled runtime uses the profile. Choose a runtime.")
             return redirect(request.META.get("HTTP_REFERER") or "admin:inspections_inspection_changelist")
         wanted: dict[str, Any] = {}
@@ -195,14 +203,24 @@ def link(model: str, pk: Any, text: Any) -> SafeString:
     return format_html('<a href="{}">{}</a>', reverse(f"admin:{model}_change", args=[pk]), text)
 
 
-def table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> SafeString:
+def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> SafeString:
+    """Return the table, folded under a line with its first names if it is long."""
     cells = format_html_join("", '<th scope="col">{}</th>', ((name,) for name in head))
     lines = ((format_html_join("", "<td>{}</td>", ((value,) for value in row)),) for row in rows)
     body = format_html_join("", "<tr>{}</tr>", lines)
-    return format_html(
+    whole = format_html(
         '<div class="wide" tabindex="0"><table class="facts found"><thead><tr>{}</tr></thead>{}</table></div>',
         cells,
         body,
+    )
+    if len(rows) <= FOLDED:
+        return whole
+    return format_html(
+        '<details class="found-more"><summary>{}: {} ({}, …)</summary>{}</details>',
+        head[0].capitalize(),
+        len(rows),
+        format_html_join(", ", "{}", ((row[0],) for row in rows[:NAMED])),
+        whole,
     )
 
 
@@ -219,7 +237,7 @@ def tables(details: dict[str, Any]) -> Iterable[tuple[tuple[str, ...], list[tupl
             (b["name"], b["complaint"], ", ".join(b.get("refused", ())) or b.get("untold", ""))
             for b in programs.get("broken", ())
         ]
-        yield ("broken program", "complaint", "refused calls"), broken
+        yield ("failing program", "error", "refused calls"), broken
     else:
         yield (
             ("traced program", "status", "distinct calls"),

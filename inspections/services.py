@@ -185,7 +185,8 @@ def request_probes(revision: SeccompRevision, *, by: str) -> list[Inspection]:
 
 def without_programs(parameters: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters with only the names of the programs: their code is not kept after learning."""
-    names = [program["name"] for program in parameters.get("programs", ())]
+    sent = enumerate(parameters.get("programs", ()), 1)
+    names = [studies.program_name(program, number) for number, program in sent]
     return parameters | ({"programs": names} if names else {})
 
 

@@ -16,7 +16,7 @@ from inspections.learning import Sample
 from inspections.models import Inspection, InspectionKind, InspectionVerdict
 from inspections.replaying import TELLING, Replayed
 from runtimes import smoke
-from runtimes.models import Runtime
+from runtimes.models import Limits, Runtime
 from sandboxes.configuration import SandboxConfiguration
 from sandboxes.engine import Engine, EngineError
 
@@ -111,7 +111,7 @@ def samples_of(laboratory: Laboratory, inspection: Inspection) -> list[Sample]:
     """Return the programs to learn from: those sent, an execution, the runtime's latest, or its smoke programs."""
     runtime, limits = laboratory.runtime, laboratory.limits
     if programs := asked(inspection, "programs", []):
-        return [Sample(sent["name"], job_of(sent, runtime, limits)) for sent in programs]
+        return [sample_of(sent, number, runtime, limits) for number, sent in enumerate(programs, 1)]
     if inspection.execution_id:
         executions = [the_execution(inspection)]
     elif last := asked(inspection, "last"):
@@ -124,6 +124,19 @@ def samples_of(laboratory: Laboratory, inspection: Inspection) -> list[Sample]:
         Sample(str(execution.pk), tasks.job_of(execution, limits.lowered_to(execution.limits)))
         for execution in executions
     ]
+
+
+def sample_of(sent: Any, number: int, runtime: Runtime, limits: Limits) -> Sample:
+    """Return a program of a stored request. Raises EngineError if it has no code."""
+    name = program_name(sent, number)
+    if not isinstance(sent, dict) or not isinstance(sent.get("code"), str):
+        raise EngineError(f"{name} has no code. Send it again.")
+    return Sample(name, job_of(sent, runtime, limits))
+
+
+def program_name(sent: Any, number: int) -> str:
+    """Return the name of a program of a stored request, which may lack one."""
+    return str((isinstance(sent, dict) and sent.get("name")) or f"program {number}")
 
 
 def affected(inspection: Inspection, runtime: Runtime) -> QuerySet[Execution]:

@@ -11,6 +11,7 @@ from runtimes import manifests, resets
 from runtimes.forms import RuntimeForm
 from runtimes.models import Runtime
 from runtimes.sources import live_build as build_of
+from runtimes.tabs import tabs
 from sandbox_platform.kit import disclosures
 from sandbox_platform.kit.generics import ModelAdmin
 from sandbox_platform.kit.units import format_bytes, format_ms
@@ -100,9 +101,17 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
                 "fields": ("code_policy", "ragflow_code_policy", "disabled_rules"),
             },
         ),
-        ("Smoke programs", {"classes": ("collapse",), "fields": ("smoke",)}),
+        ("Smoke programs", {"fields": ("smoke",)}),
         ("Record", {"fields": ("revision", "created_at", "updated_at")}),
     )
+
+    class Media:
+        js = ("runtimes/tabs.js",)
+        css = {"all": ("runtimes/tabs.css",)}
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Runtime | None = None) -> Any:
+        # The image decides which packages there are: builds install them, and set the list.
+        return (*self.readonly_fields, *(("packages",) if obj else ()))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Runtime]:
         current = Q(sandboxes__state="ready", sandboxes__runtime_revision=F("revision"))
@@ -116,12 +125,19 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
         return [path("<int:runtime_id>/reset/", wrapped, name="runtimes_runtime_reset"), *super().get_urls()]
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **options: Any) -> Any:
+        adminform = context["adminform"]
+        context["tabs"] = tabs(adminform, adminform.form.errors)
         if runtime := options.get("obj"):
+            # A form that was refused has put its values into the object: show what is stored.
+            runtime = self.get_queryset(request).get(pk=runtime.pk) if adminform.form.errors else runtime
+            context |= {"original": runtime, "subtitle": str(runtime)}
             if runtime.environment:
                 disclosures.shown(f"environment of runtime {runtime}", runtime.pk, http=request, often=True)
             context |= {
                 "comparison": resets.compare(runtime),
-                "has_live_build": build_of(runtime) is not None,
+                "live_build": build_of(runtime),
+                "may_build": request.user.has_perm("builds.add_runtimebuild"),
+                "may_roll_back": request.user.has_perm("builds.change_runtimebuild"),
                 "may_run": request.user.has_perm("executions.run_execution"),
             }
         return super().render_change_form(request, context, *args, **options)
@@ -157,11 +173,9 @@ class RuntimeAdmin(ModelAdmin[Runtime]):
             page = reverse("admin:builds_runtimebuild_change", args=[live.pk])
             current = format_html('<a href="{}">Build {}</a>, {}', page, live.number, live.image_id)
         return format_html(
-            '{} <br><a href="{}?runtime__id__exact={}">All builds</a> · <a href="{}?runtime={}">Add packages</a>',
+            '{} <br><a href="{}?runtime__id__exact={}">All builds</a>',
             current,
             reverse("admin:builds_runtimebuild_changelist"),
-            runtime.pk,
-            reverse("admin:builds_runtimebuild_add"),
             runtime.pk,
         )
 

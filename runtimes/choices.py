@@ -10,7 +10,7 @@ class CodePolicy(models.TextChoices):
 
 
 class Network(models.TextChoices):
-    NONE = "none", "None"
+    NONE = "none", "No network"
     EGRESS = "egress", "Egress: HTTP and HTTPS to hosts on the allow-list, through the proxy"
 
 

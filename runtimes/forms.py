@@ -5,6 +5,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from runtimes.availability import image_problem
 from runtimes.code_policy import RULES, Rule
 from runtimes.models import Runtime
 from runtimes.sources import idle_memory
@@ -158,6 +159,8 @@ class RuntimeForm(ModelForm[Runtime]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if self.instance.pk:
+            self.fields.pop("packages", None)  # read-only: see RuntimeAdmin
         for name in (*TIMES, *SIZES):
             if isinstance(limit := self.fields.get(name), QuantityField):
                 limit.help_text = f"{limit.help_text} {bounds(name, limit.unit)}"
@@ -171,6 +174,11 @@ class RuntimeForm(ModelForm[Runtime]):
                 if field.choices
                 else "This language has no code rules."
             )
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]
+        if not self.errors and (problem := image_problem(self.instance)):
+            self.add_error("image", problem)
 
     def clean_environment(self) -> dict[str, str]:
         value: dict[str, str] = self.cleaned_data["environment"] or {}

@@ -220,18 +220,24 @@ def _waited_for_its_image(row: Runtime, manifest: Manifest) -> bool:
     return not row.enabled and row.revision == 1 and _is_built(manifest)
 
 
-def _reset_fields(row: Runtime, manifest: Manifest, names: Iterable[str]) -> str:
+def _reset_fields(row: Runtime, manifest: Manifest, names: Iterable[str], *, drop_build: bool) -> str:
     names = set(names)
     changes = [change for change in _compared(row, manifest) if change[0] in names]
-    if not changes:
+    # The image of a live build has the build's packages, whatever the row says.
+    drop_build = bool(row.built_image) and (drop_build or "packages" in {name for name, _, _ in changes})
+    if not changes and not drop_build:
         return f"runtime {row.slug}: already equals its manifest"
     wanted = _seeded(manifest)
     for name, _, _ in changes:
         setattr(row, name, wanted[name])
+    if drop_build:
+        row.drop_build()
+        row.packages = plain_packages(row)
     if not _differences(row, manifest):
         row.manifest_sha256 = manifest.sha256
     _save(row, manifest)
-    return f"runtime {row.slug}: reset to its manifest ({'; '.join(map(_describe, changes))})"
+    done = [*map(_describe, changes), *(["the build is no longer live"] if drop_build else [])]
+    return f"runtime {row.slug}: reset to its manifest ({'; '.join(done)})"
 
 
 def _reset(row: Runtime, manifest: Manifest) -> str:
@@ -277,15 +283,30 @@ def differences(row: Runtime) -> list[tuple[str, Any, Any]] | None:
     return _compared(row, load(path)) if path.exists() else None
 
 
-def reset_one(row: Runtime, names: Iterable[str] | None = None) -> str:
+def plain_packages(row: Runtime) -> dict[str, list[str]]:
+    """Return the packages that the runtime names without a build: its manifest's, if its image is the manifest's."""
+    path = settings.BASE_DIR / "images" / row.slug / "runtime.toml"
+    try:
+        seeded = _seeded(load(path)) if path.exists() else {}
+    except ManifestError:
+        return {}
+    packages: dict[str, list[str]] = seeded["packages"] if seeded.get("image") == row.image else {}
+    return packages
+
+
+def reset_one(row: Runtime, names: Iterable[str] | None = None, *, drop_build: bool = False) -> str:
     """Reset these fields, or all that a manifest determines, and return a description of the changes.
+
+    Resetting all fields or `packages` also stops using the live build's image, as `drop_build` does.
 
     Raises ManifestError, and FileNotFoundError if there is no manifest.
     """
     manifest = load(settings.BASE_DIR / "images" / row.slug / "runtime.toml")
     with transaction.atomic():
         row = Runtime.objects.select_for_update().get(pk=row.pk)
-        return _reset(row, manifest) if names is None else _reset_fields(row, manifest, names)
+        if names is None:
+            return _reset(row, manifest)
+        return _reset_fields(row, manifest, names, drop_build=drop_build)
 
 
 def _plain(value: Any) -> Any:

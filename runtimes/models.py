@@ -162,7 +162,7 @@ class Runtime(models.Model):
         default=dict,
         blank=True,
         validators=[validate_packages],
-        help_text='Packages installed in the image, e.g. {"apt": ["jq"]}.',
+        help_text='Packages in the image, e.g. {"apt": ["jq"]}. To change them, add packages with a build.',
     )
     smoke = models.JSONField(
         default=list,

@@ -91,7 +91,10 @@ def format_value(name: str, value: Any) -> str:
 
 @require_POST
 def reset(request: HttpRequest, model_admin: ModelAdmin[Runtime], runtime_id: int) -> HttpResponse:
-    """Reset the POSTed `field`, or all fields. Without a valid `confirmed`, show the changes for confirmation."""
+    """Reset the POSTed `field`, or all fields. Without a valid `confirmed`, show the changes for confirmation.
+
+    With `chosen`, the page had a box for each change: only those in `fields` are reset, and `build` ends the build.
+    """
     runtime = get_object_or_404(Runtime, pk=runtime_id)
     if not model_admin.has_change_permission(request, runtime):
         raise PermissionDenied
@@ -117,11 +120,21 @@ def reset(request: HttpRequest, model_admin: ModelAdmin[Runtime], runtime_id: in
             "chosen": chosen,
             "field": field,
             "revision": runtime.revision + 1,
-            "lost_build": build if not field or field == "image" else None,
+            "lost_build": build if field in ("", "image", "packages") else None,
         }
         return TemplateResponse(request, "admin/runtimes/runtime/reset.html", context)
+    names: list[str] | None = [field] if field else None
+    drop_build = False
+    if not field and "chosen" in request.POST:
+        wanted, drop_build = set(request.POST.getlist("fields")), "build" in request.POST
+        names = [difference.name for difference in chosen if difference.name in wanted]
+        if len(names) == len(chosen) and (drop_build or not build):
+            names = None
+        elif not names and not drop_build:
+            messages.info(request, "Nothing was reset: nothing was ticked.")
+            return page
     try:
-        messages.success(request, manifests.reset_one(runtime, [field] if field else None))
+        messages.success(request, manifests.reset_one(runtime, names, drop_build=drop_build))
     except (manifests.ManifestError, FileNotFoundError) as e:
         messages.error(request, f"Nothing was changed: {e}")
     return page

@@ -6,8 +6,9 @@ import time
 import uuid
 from collections.abc import Iterator
 
+from sandbox_platform.kit import liveness
 from sandbox_platform.kit.errors import NotAvailable
-from sandbox_platform.kit.notify import IMAGE_ASKED, Listener, notify
+from sandbox_platform.kit.notify import IMAGE_ASKED, Listener
 from sandboxes.calls import Unreadable
 
 PATIENCE_S = 5.0
@@ -33,6 +34,19 @@ def image_id(reference: str) -> str:
     return ""
 
 
+def missing(reference: str) -> str:
+    """Return why runs on some node would not get the image; "" if all nodes have it, or no keeper answers."""
+    nodes = liveness.keepers_alive()
+    try:
+        having = nodes_with(reference, nodes)
+    except NobodyAnswers:
+        return ""
+    if having >= nodes:
+        return ""
+    who = f"{nodes - having} of {nodes} nodes do not have" if having else "No node has"
+    return f"{who} the image {reference}, so runs would fail."
+
+
 def nodes_with(reference: str, nodes: int) -> int:
     """Return how many of `nodes` nodes have the image. Raises NobodyAnswers."""
     answers = itertools.islice(_answers(reference, others_s=PATIENCE_S), nodes)
@@ -53,7 +67,9 @@ def _answers(reference: str, *, others_s: float) -> Iterator[str]:
     channel = f"image_told_{uuid.uuid4().hex}"
     answered = False
     with Listener(channel) as listener:
-        notify(IMAGE_ASKED, json.dumps([reference, channel]))
+        # On the listener's connection: the caller may be in a transaction, whose notifications wait for its end.
+        question = json.dumps([reference, channel])
+        listener.connection.execute("SELECT pg_notify(%s, %s)", [IMAGE_ASKED, question])
         deadline = time.monotonic() + PATIENCE_S
         while (left := deadline - time.monotonic()) > 0:
             for answer in listener.wait(left):

@@ -1,6 +1,7 @@
 """Activation: putting a revision in force.
 
-A revision that is not proven on its runtimes is only activated with a reason, which is stored with the activation.
+A revision that is not proven on its runtimes is only activated with a reason, which is stored with the activation. A
+revision that was in force before needs none, unless a probe says that it is not enforced: a rollback must not wait.
 """
 
 from collections.abc import Iterable
@@ -13,6 +14,8 @@ from sandbox_platform.kit.notify import POOL, notify
 from seccomp_profiles.models import SeccompActivation, SeccompProfile, SeccompRevision
 from seccomp_profiles.proof import Proof, proofs, runtimes_under
 from seccomp_profiles.revisions import put_in_force
+
+ROLLBACK = "Rollback to a revision that was in force before."
 
 
 class NotProven(Conflicting):
@@ -41,8 +44,8 @@ def obstacles(revision: SeccompRevision, runtimes: Iterable[Any] | None = None) 
 def activate(revision: SeccompRevision, *, by: str, override: str = "") -> SeccompActivation:
     """Put the revision in force: from the commit on, no run gets a sandbox under another revision.
 
-    `override` is the reason to activate a revision that is not proven. Activating the revision that is already in
-    force changes nothing. Raises NotProven.
+    `override` is the reason to activate a revision that is not proven; a rollback has one of its own. Activating the
+    revision that is already in force changes nothing. Raises NotProven.
     """
     profiles = SeccompProfile.objects.select_for_update(of=("self",)).select_related("active")
     profile = profiles.get(pk=revision.profile_id)
@@ -50,8 +53,11 @@ def activate(revision: SeccompRevision, *, by: str, override: str = "") -> Secco
     if profile.active == revision:
         return revision.activations.latest("id")
     found = obstacles(revision)
-    if found and not override.strip():
+    reason = override.strip()
+    if not reason and revision.was_in_force and not any(proof.not_enforced for proof in found):
+        reason = ROLLBACK
+    if found and not reason:
         raise NotProven(revision, found)
-    activation = put_in_force(revision, by=by, override=override.strip() if found else "")
+    activation = put_in_force(revision, by=by, override=reason if found else "")
     notify(POOL)  # the keeper removes the warm sandboxes that were started under the previous revision
     return activation

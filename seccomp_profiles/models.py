@@ -79,6 +79,20 @@ class SeccompProfile(models.Model):
         return self.active
 
     @property
+    def draft(self) -> "SeccompRevision | None":
+        """Return the newest revision if it follows the active one and was never in force; None without a draft."""
+        newest = self.revisions.select_related("parent_revision__profile").order_by("number").last()
+        if newest is None or newest.number <= self.current.number or newest.was_in_force:
+            return None
+        newest.profile = self
+        return newest
+
+    @property
+    def edited(self) -> "SeccompRevision":
+        """Return the revision that the next one continues from: the draft, or else the active revision."""
+        return self.draft or self.current
+
+    @property
     def rules(self) -> dict[str, Any] | None:
         return self.current.effective
 
@@ -134,6 +148,11 @@ class SeccompRevision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.profile.name} {self.number}"
+
+    @property
+    def was_in_force(self) -> bool:
+        """Return whether the revision was ever activated; the active one was."""
+        return self.activations.exists()
 
     @property
     def docker_value(self) -> str:

@@ -21,6 +21,11 @@ class Proof:
     def enforced(self) -> bool:
         return self.verdict == "enforced"
 
+    @property
+    def not_enforced(self) -> bool:
+        """Return whether programs on this runtime would run without the filter."""
+        return self.verdict == "not_enforced"
+
 
 # Returns the enabled runtimes whose programs run under a profile.
 runtimes_under: Source[[SeccompProfile], list[Any]] = Source("which runtimes run under a seccomp profile")

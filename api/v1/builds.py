@@ -188,3 +188,20 @@ class ActivateBuildView(ApiView):
     def post(self, request: Request, slug: str, number: int) -> Response:
         services.activate(build_of(slug, number))
         return Response(BuildSchema.dump(build_of(slug, number)), status=202)
+
+
+class DeactivateBuildView(ApiView):
+    permission_classes = [AdministratorsOnly]
+
+    @extend_schema(
+        summary="Roll back to the image without a build",
+        operation_id="deactivate_build",
+        description="Administrators only. From the response on, runs get the runtime's image as it is on the node. "
+        "The build stays ready and can be activated again. 409 for a build that is not live.",
+        request=None,
+        responses=schema.answers({200: BuildSchema}, *ADMINISTRATORS, 409, 503),
+        tags=["Builds"],
+    )
+    def post(self, request: Request, slug: str, number: int) -> Response:
+        services.deactivate(build_of(slug, number))
+        return Response(BuildSchema.dump(build_of(slug, number)))

@@ -73,7 +73,8 @@ class RuntimesView(CatalogueView):
     @extend_schema(
         summary="Add a runtime",
         operation_id="add_runtime",
-        description="Administrators only. The image must be on every node: a run never pulls an image.",
+        description="Administrators only. The image must be on every node, because a run never pulls an image: 422 for "
+        "an enabled runtime otherwise. Send `enabled: false` to add a runtime whose image a build is to pull.",
         request=RuntimeForm,
         responses=schema.answers({201: RuntimeSchema}, *CHANGING),
         tags=["Catalogue"],
@@ -145,9 +146,9 @@ class RuntimeManifestView(CatalogueView):
     @extend_schema(
         summary="Reset a runtime to its manifest",
         operation_id="reset_runtime",
-        description="Administrators only. Resets `fields`, or all fields if none are named; then the runtime's "
-        "live build is deactivated, too. Fields that a manifest does not have (policies, profile, enabled) "
-        "keep their values.",
+        description="Administrators only. Resets `fields`, or all fields if none are named; then, or with "
+        "`packages`, the runtime's live build is deactivated, too. Fields that a manifest does not have (policies, "
+        "profile, enabled) keep their values.",
         request=ResetForm,
         responses=schema.answers({200: RuntimeSchema}, *CHANGING, 404, 409),
         tags=["Catalogue"],

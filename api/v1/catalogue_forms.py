@@ -13,6 +13,7 @@ from rest_framework.exceptions import ValidationError
 from api.v1.profile_forms import SLUG, storable
 from executions.forms import Variables
 from runtimes import manifests, smoke
+from runtimes.availability import image_problem
 from runtimes.code_policy import RULES
 from runtimes.models import CodePolicy, Limits, Network, OutputAction, Runner, Runtime
 from runtimes.packages import EXAMPLES, MAX_LENGTH, MAX_PACKAGES, PATTERNS, problems
@@ -129,7 +130,11 @@ class RuntimeForm(Strict):
     compile_command = Text(required=False, allow_blank=True, max_length=1000)
     run_command = Text(required=False, allow_blank=True, max_length=1000)
     function_command = Text(required=False, allow_blank=True, max_length=1000)
-    packages = PackagesForm(required=False, allow_null=True, help_text='E.g. {"apt": ["jq"]}.')
+    packages = PackagesForm(
+        required=False,
+        allow_null=True,
+        help_text='What the image holds, e.g. {"apt": ["jq"]}. Installs nothing: a build does.',
+    )
     smoke = SmokePrograms(
         required=False, help_text="Smoke programs, in the manifest's form: see docs/runtimes.md."
     )
@@ -179,4 +184,6 @@ def change(row: Runtime, values: dict[str, Any]) -> None:
         known = Limits.__dataclass_fields__
         named = {f"limits.{n}" if n in known else n.replace("__all__", ""): m for n, m in e.message_dict.items()}
         raise ValidationError(named) from e
+    if problem := image_problem(row):
+        raise ValidationError({"image": [problem]})
     row.save()

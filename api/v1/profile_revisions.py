@@ -81,7 +81,8 @@ class ActivateView(CatalogueView):
         operation_id="activate_seccomp_revision",
         description="Administrators only. Activate an older revision to roll back. After the response, no run gets a "
         "sandbox under another revision of the profile. 409 unless, for every enabled runtime that uses the "
-        "profile, the newest probe says `enforced` and the runtime has not changed since.",
+        "profile, the newest probe says `enforced` and the runtime has not changed since. A revision that was in force "
+        "before is activated all the same, unless a probe says `not_enforced`.",
         request=ActivationForm,
         responses=schema.answers({200: ActivationSchema}, *CHANGING, 404, 409),
         tags=TAGS,

@@ -130,8 +130,8 @@ def next_revision(profile: SeccompProfile, values: dict[str, Any], request: Requ
     """Add a revision with the values and return it. Raises Django's ValidationError."""
     wanted: dict[str, Any] = {"allow": (), "deny": (), "rules": None}
     if profile.parent:
-        newest = profile.revisions.latest("number")
-        wanted |= {"allow": newest.allow, "deny": newest.deny}
+        edited = profile.edited
+        wanted |= {"allow": edited.allow, "deny": edited.deny}
     wanted |= {name: values[name] for name in CHANGES if name in values}
     return revisions.add_revision(profile, **wanted, note=values.get("note", ""), by=actor_name(request.user))
 

@@ -3,7 +3,7 @@ from django.urls import path, re_path
 from api.v1.artifacts import ArtifactsView, ArtifactView
 from api.v1.audit_trail import TrailExportView
 from api.v1.batches import BatchesView, BatchView
-from api.v1.builds import ActivateBuildView, BuildsView, BuildView, CancelBuildView
+from api.v1.builds import ActivateBuildView, BuildsView, BuildView, CancelBuildView, DeactivateBuildView
 from api.v1.catalogue import RuntimeManifestView, RuntimesView, RuntimeView
 from api.v1.descriptions import DescriptionView
 from api.v1.events import EventsView
@@ -36,6 +36,7 @@ urlpatterns = [
     path("runtimes/<slug:slug>/builds/<int:number>", BuildView.as_view()),
     path("runtimes/<slug:slug>/builds/<int:number>/cancel", CancelBuildView.as_view()),
     path("runtimes/<slug:slug>/builds/<int:number>/activate", ActivateBuildView.as_view()),
+    path("runtimes/<slug:slug>/builds/<int:number>/deactivate", DeactivateBuildView.as_view()),
     path("runtimes/<slug:slug>/description", DescriptionView.as_view()),
     path("runtimes/<slug:slug>/manifest", RuntimeManifestView.as_view()),
     path("seccomp-profiles", ProfilesView.as_view()),

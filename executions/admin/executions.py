@@ -194,13 +194,15 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
 
     def rerun(self, request: HttpRequest, execution_id: UUID) -> HttpResponse:
         earlier = self._execution(request, execution_id, "run")
+        client = people.client_of(earlier)
         context: dict[str, Any] = {
             "execution": earlier,
             "original": earlier,
+            "client": client,
             "title": f"Run {short_id(earlier.pk)} again",
         }
         try:
-            differences, obstacles = rerun.look(earlier, people.client())
+            differences, obstacles = rerun.look(earlier, client)
         except Refused as e:
             context["error"] = str(e)
         else:
@@ -221,7 +223,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
             if pinned:
                 rerun.refuse_gone_configuration(obstacles)
             wanted = rerun.request_of(
-                earlier, pinned=pinned, client=people.client(), http=request, endpoint=people.ENDPOINT
+                earlier, pinned=pinned, client=people.client_of(earlier), http=request, endpoint=people.ENDPOINT
             )
             execution = people.submit(wanted, request.user)
         except Refused as e:

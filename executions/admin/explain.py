@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from executions import sources
 from executions.limits import ceiling
 from executions.models import Execution, Outcome, Status
+from executions.sources import refused_calls
 from runtimes.models import Network
 from sandbox_platform.kit.units import exact_of, format_bytes, format_ms
 from seccomp_profiles.models import UNCONFINED
@@ -186,12 +187,23 @@ def _hints(execution: Execution) -> list[str]:
     if any(sign in tail for sign in READ_ONLY):
         found.append("The program seems to write outside /workspace and /tmp, where the file system is read-only.")
     if any(sign in tail for sign in NOT_PERMITTED) and execution.profile_name not in ("", UNCONFINED):
-        found.append(f"The seccomp profile {execution.profile_name} may have refused a system call.")
+        found.append(_about_profile(execution))
     if execution.status == Status.FAILED and not execution.stderr:
         found.append(
             "The program wrote nothing to standard error, which is typical of sys.exit() and process.exit()."
         )
     return found or ["See the end of standard error."]
+
+
+def _about_profile(execution: Execution) -> str:
+    """Return what a finished trace found, or a guess without one."""
+    profile = f"The seccomp profile {execution.profile_name}"
+    trace = refused_calls(execution)
+    if trace is None or trace.refused is None:
+        return f"{profile} may have refused a system call."
+    if names := ", ".join(str(call["name"]) for call in trace.refused):
+        return f"{profile} refused {names}, as a trace found."
+    return f"{profile} refused no system call, as a trace found: gVisor, or the permissions of a file, refused it."
 
 
 def _refused_hosts(execution: Execution) -> list[str]:

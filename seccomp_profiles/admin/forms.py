@@ -67,12 +67,14 @@ class SeccompProfileForm(ModelForm[SeccompProfile]):
         fields = ("name", "description", "parent")
         widgets = {"description": TEXTAREA(attrs={"rows": 3})}
 
+    # The revision whose text the editor starts with; None: SeccompProfile.edited.
+    base: SeccompRevision | None = None
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.instance.active:
-            # Editing continues from the newest revision, which may be a draft.
-            newest = self.instance.revisions.latest("number")
-            self.initial.update({name: getattr(newest, name) for name in CHANGES})
+            base = self.base or self.instance.edited
+            self.initial.update({name: getattr(base, name) for name in CHANGES})
 
     @property
     def is_changed(self) -> bool:

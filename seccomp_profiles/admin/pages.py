@@ -30,6 +30,8 @@ from seccomp_profiles.syscalls import describe, table
 
 FOLDER = "admin/seccomp_profiles/seccompprofile"
 Admin = ModelAdmin[SeccompProfile]
+# Number of system calls that a summary of differences names.
+NAMED = 12
 
 URLS = {name: reverse_lazy(f"admin:seccomp_profiles_{name[:-4]}") for name in ("check_url", "editor_url")}
 
@@ -53,28 +55,77 @@ def badges(revision: SeccompRevision) -> list[SafeString]:
     return [badge(proof) for proof in found]
 
 
-def change_form_context(profile: SeccompProfile | None) -> dict[str, Any]:
-    """Return the context of the change form: the rules explained, each call's outcome, and the history."""
+def change_form_context(request: HttpRequest, profile: SeccompProfile | None) -> dict[str, Any]:
+    """Return the context of the change form: the rules in force and in the editor, explained, and the history."""
     if profile is None or profile.active is None:
-        return {"read": explain(None, []), **URLS}
-    newest = profile.revisions.latest("number")
-    newest.profile = profile
-    found = revisions.findings_of(newest)
-    rows = profile.revisions.select_related("parent_revision__profile")
-    return {
+        return {"read": explain(None, []), "read_title": "Effect of the rules", **URLS}
+    current, base = profile.current, edited_revision(request, profile)
+    context: dict[str, Any] = {
         "profile": profile,
-        "read": explain(newest.effective, found),
+        "base": base,
+        "read": explain(base.effective, revisions.findings_of(base)),
+        "read_title": f"Effective rules: revision {current.number}, in force",
         **URLS,
-        "rows": [(revision, badges_of(profile, revision)) for revision in rows],
-        "kinds": (("probe", "Probe"), ("replay", "Dry run"), ("learn", "Learn")),
+        "rows": rows_of(profile),
+        "kinds": (("probe", "Probe"), ("replay", "Dry run")),
         "under": runtimes_under(profile),
-        "activations": profile.activations.select_related("revision", "previous")[:20],
-    } | {name: value for context in page_context(profile) for name, value in context.items()}
+        "activations": list(profile.activations.select_related("revision", "previous")[:20]),
+    }
+    if base != current:
+        context |= {
+            "in_force": explain(current.effective, revisions.findings_of(current)),
+            "in_force_title": context["read_title"],
+            "read_title": f"{'Draft: r' if base == profile.draft else 'R'}evision {base.number}, not in force",
+            "changes": changes(current, base),
+        }
+    return context | {name: value for more in page_context(profile) for name, value in more.items()}
 
 
-def badges_of(profile: SeccompProfile, revision: SeccompRevision) -> list[SafeString]:
-    revision.profile = profile
-    return badges(revision)
+def edited_revision(request: HttpRequest, profile: SeccompProfile) -> SeccompRevision:
+    """Return the revision that the editor starts with: the one that `?revision=` names, or else `profile.edited`."""
+    named = _requested_number(request.GET.get("revision", ""))
+    rows = profile.revisions.select_related("parent_revision__profile")
+    found = None if named is None else rows.filter(number=named).first()
+    if found is None:
+        return profile.edited
+    found.profile = profile
+    return found
+
+
+def changes(before: SeccompRevision, after: SeccompRevision) -> list[tuple[str, str]]:
+    """Return the differences in effect as pairs of title and names of system calls."""
+    found = diff(before.effective, after.effective)
+    titled = (("Newly denied", found.denied), ("Newly allowed", found.allowed), ("Other changes", found.changed))
+    return [(title, _listed([change.syscall for change in changed])) for title, changed in titled if changed]
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def rows_of(profile: SeccompProfile) -> list[dict[str, Any]]:
+    """Return the rows of the table of revisions, newest first."""
+    activated = set(profile.activations.values_list("revision_id", flat=True))
+    rows = []
+    for revision in profile.revisions.select_related("parent_revision__profile"):
+        revision.profile = profile
+        was_in_force, is_older = revision.pk in activated, revision.number < profile.current.number
+        rows.append(
+            {
+                "revision": revision,
+                "badges": badges(revision),
+                "state": "in force"
+                if revision == profile.active
+                else "was in force"
+                if was_in_force
+                else "never in force"
+                if is_older
+                else "draft",
+                "action": ("Roll back to it" if is_older else "Activate again") if was_in_force else "Activate",
+            }
+        )
+    return rows
 
 
 def explain(rules: Any, found: Sequence[Finding]) -> dict[str, Any]:
@@ -206,7 +257,12 @@ def _requested_revision(profile: SeccompProfile, text: str) -> SeccompRevision |
     """Return the revision that a query parameter names: a number or "parent". Raises Http404."""
     if text == "parent" and profile.parent:
         return profile.parent.current
-    return _revision(profile, int(text)) if text.isascii() and text.isdigit() and len(text) < 10 else None
+    number = _requested_number(text)
+    return None if number is None else _revision(profile, number)
+
+
+def _requested_number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 @require_safe
@@ -225,10 +281,14 @@ def activate(request: HttpRequest, model_admin: Admin, profile_id: int, number: 
     revision = _revision(profile, number)
     override = request.POST.get("override", "")[:2000].replace("\0", "")
     try:
-        activation.activate(revision, by=actor_name(request.user), override=override)
-        messages.success(request, f"Revision {number} is in force.")
+        done = activation.activate(revision, by=actor_name(request.user), override=override)
     except activation.NotProven as e:
-        messages.error(request, f"{e.detail} Probe it, or give the reason for activating it without proof.")
+        context = _context(request, model_admin, profile, f"Activate {revision}?")
+        context |= {"revision": revision, "obstacles": e.obstacles, "changes": changes(profile.current, revision)}
+        return render(request, f"{FOLDER}/activate.html", context)
+    messages.success(request, f"Revision {number} is in force.")
+    for proof in activation.obstacles(revision) if done.override else ():
+        messages.warning(request, f"Revision {number} is not proven: {proof.obstacle}.")
     return _to(profile)
 
 
@@ -238,11 +298,11 @@ def follow(request: HttpRequest, model_admin: Admin, profile_id: int) -> HttpRes
     profile = _profile(request, model_admin, profile_id, change=True)
     if profile.parent is None:
         raise Http404
-    newest = profile.revisions.latest("number")
+    edited = profile.edited
     by = actor_name(request.user)
     try:
         note = f"Rebased on {profile.parent.current}."
-        revision = revisions.add_revision(profile, allow=newest.allow, deny=newest.deny, note=note, by=by)
+        revision = revisions.add_revision(profile, allow=edited.allow, deny=edited.deny, note=note, by=by)
         activation.activate(revision, by=by)
         messages.success(request, f"Revision {revision.number} is in force.")
     except ValidationError as e:

@@ -22,6 +22,7 @@ class SeccompProfileAdmin(ModelAdmin[SeccompProfile]):
     form = SeccompProfileForm
     list_display = ("name", "description", "extends", "default_action", "in_force", "proven", "used_by")
     search_fields = ("name", "description")
+    list_before_template = "seccomp_profiles/list_tools.html"
     readonly_fields = ("used_by", "fingerprint", "created_at", "updated_at")
 
     class Media:
@@ -30,6 +31,12 @@ class SeccompProfileAdmin(ModelAdmin[SeccompProfile]):
 
     def get_fieldsets(self, request: HttpRequest, obj: SeccompProfile | None = None) -> Any:
         own, changes = ("rules", "imported"), ("allow", "deny")
+        if obj and not self.has_change_permission(request, obj):
+            # The rules are shown below: without the editor, their fields have no values.
+            return (
+                (None, {"fields": ("name", "description", *(("parent",) if obj.parent else ()), "used_by")}),
+                ("Record", {"fields": ("fingerprint", "created_at", "updated_at")}),
+            )
         if obj is None:
             edited: tuple[str, ...] = ("parent", *own, *changes)
         else:
@@ -46,6 +53,14 @@ class SeccompProfileAdmin(ModelAdmin[SeccompProfile]):
             ),
             ("Record", {"fields": ("fingerprint", "created_at", "updated_at")}),
         )
+
+    def get_form(
+        self, request: HttpRequest, obj: SeccompProfile | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        form: Any = super().get_form(request, obj, change, **kwargs)
+        if obj and obj.active:
+            form.base = pages.edited_revision(request, obj)
+        return form
 
     def get_readonly_fields(self, request: HttpRequest, obj: SeccompProfile | None = None) -> Any:
         # The revisions were derived from this parent, so it cannot change.
@@ -75,7 +90,7 @@ class SeccompProfileAdmin(ModelAdmin[SeccompProfile]):
         ]
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **options: Any) -> Any:
-        context |= pages.change_form_context(options.get("obj"))
+        context |= pages.change_form_context(request, options.get("obj"))
         return super().render_change_form(request, context, *args, **options)
 
     def save_model(self, request: HttpRequest, obj: SeccompProfile, form: Any, change: bool) -> None:

@@ -62,12 +62,25 @@ def test_a_field_is_put_back_to_its_manifest(open_page: Open, platform: Platform
 def test_limits_are_written_with_their_units(open_page: Open, platform: Platform) -> None:
     page = open_page()
     open_runtime(page, platform, "bash")
+    # The tabs work with the keyboard, and show one section at a time.
+    page.get_by_role("tab", name="General").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("tab", name="Limits")).to_be_focused()
+    expect(page.get_by_role("tabpanel")).to_have_count(1)
+    assert not violations(page)
     memory = page.locator("#id_memory_bytes")
     memory.fill("0.5 GiB")
     expect(page.locator(".field-memory_bytes .unit-hint")).to_have_text("= 536,870,912 bytes")
     memory.fill("half")
     expect(page.locator(".field-memory_bytes .unit-hint")).to_have_text("not a number of bytes")
+    page.get_by_role("tab", name="General").click()
+    page.get_by_role("button", name="Save", exact=True).first.click()
+    page.get_by_role("alert").get_by_role("link", name="Memory").click()
+    expect(memory).to_be_focused()
+    assert not violations(page)
     memory.fill("512 MiB")
+    page.get_by_role("tab", name="Warm sandboxes").click()
     page.locator("#id_pool_max").fill("10")
     expect(page.locator("[data-of=pool_max][data-each=memory]")).to_have_text("5 GiB")
 
@@ -78,6 +91,7 @@ def test_pages_fit_a_phone(open_page: Open, platform: Platform, scheme: str) -> 
     page = open_page(size=PHONE, scheme=scheme)
     open_runtime(page, platform, "bash")
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+    assert not violations(page)
     page.get_by_role("link", name="Test run").click()
     assert not violations(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]

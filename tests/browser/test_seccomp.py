@@ -97,7 +97,7 @@ def test_a_rule_with_a_condition_is_added_and_moved_first(
     added.get_by_label("value", exact=True).fill("0x10000000")
     added.get_by_label("equals, under the mask").fill("0x10000000")
     for place in (3, 2):
-        rule(page, place).get_by_role("button", name="Try this rule earlier").click()
+        rule(page, place).get_by_role("button", name="Move the rule up").click()
     expect(rule(page, 1).locator("legend")).to_contain_text("Rule 1")
     save(page)
     mask = {"index": 0, "value": 2**28, "valueTwo": 2**28, "op": "SCMP_CMP_MASKED_EQ"}

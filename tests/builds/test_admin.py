@@ -5,8 +5,11 @@ from django.urls import reverse
 
 from builds import tasks
 from builds.models import BuildState, RuntimeBuild
-from runtimes.models import Runtime
+from runtimes import manifests
+from runtimes.models import MIB, Runtime
+from runtimes.packages import complete
 from tests.builds.conftest import done
+from tests.conftest import Visitor
 
 ADD = reverse("admin:builds_runtimebuild_add")
 LIST = reverse("admin:builds_runtimebuild_changelist")
@@ -85,7 +88,7 @@ def test_what_cannot_be_activated_says_why(browser: Browser, node: str, python_r
     assert "is based on another:1" in browser.post(page(build, "activate"), follow=True).content.decode()
 
 
-@pytest.mark.parametrize("action", ["cancel", "activate"])
+@pytest.mark.parametrize("action", ["cancel", "activate", "deactivate"])
 def test_action_takes_a_post(browser: Browser, build: RuntimeBuild, action: str) -> None:
     assert browser.get(page(build, action)).status_code == 405
 
@@ -96,7 +99,9 @@ def test_whoever_may_only_look_changes_nothing(client: Browser, build: RuntimeBu
     client.force_login(viewer)
     assert client.get(page(build)).status_code == 200
     assert client.get(page(build, "log")).status_code == 200
-    assert {client.post(page(build, action)).status_code for action in ("cancel", "activate")} == {403}
+    assert {client.post(page(build, action)).status_code for action in ("cancel", "activate", "deactivate")} == {
+        403
+    }
     assert client.get(ADD).status_code == 403
 
 
@@ -106,6 +111,58 @@ def test_stranger_reads_no_log(client: Browser, build: RuntimeBuild) -> None:
 
 def test_list_names_them(browser: Browser, build: RuntimeBuild) -> None:
     assert "build 1 of python" in browser.get(LIST).content.decode()
+
+
+def live(runtime: Runtime, node: str) -> RuntimeBuild:
+    found = done(runtime, 1, node, state=BuildState.LIVE)
+    Runtime.objects.update(built_image=found.image_id, built_on=found.base, packages={"pip": ["humanize"]})
+    return found
+
+
+def test_first_build_is_rolled_back_to_the_plain_image(
+    browser: Browser, node: str, python_runtime: Runtime
+) -> None:
+    build = live(python_runtime, node)
+    Runtime.objects.update(memory_bytes=300 * MIB)
+    assert page(build, "deactivate") in browser.get(page(build)).content.decode()
+    assert "without a build" in browser.post(page(build, "deactivate"), follow=True).content.decode()
+    build.refresh_from_db()
+    python_runtime.refresh_from_db()
+    assert (build.state, python_runtime.live_image) == (BuildState.READY, python_runtime.image)
+    assert python_runtime.packages == complete(manifests.plain_packages(python_runtime))
+    assert "humanize" not in python_runtime.packages["pip"]
+    assert python_runtime.memory_bytes == 300 * MIB
+
+
+def test_build_that_is_not_live_is_not_rolled_back(browser: Browser, node: str, python_runtime: Runtime) -> None:
+    build = done(python_runtime, 1, node)
+    assert page(build, "deactivate") not in browser.get(page(build)).content.decode()
+    assert "is not live" in browser.post(page(build, "deactivate"), follow=True).content.decode()
+
+
+def test_ended_build_offers_no_button_to_save(browser: Browser, node: str, python_runtime: Runtime) -> None:
+    html = browser.get(page(done(python_runtime, 1, node))).content.decode()
+    assert [name for name in ("_save", "_addanother", "_continue") if f'name="{name}"' in html] == []
+
+
+def test_log_and_state_come_before_the_fields(browser: Browser, build: RuntimeBuild) -> None:
+    html = browser.get(page(build)).content.decode()
+    assert html.index('id="build-state"') < html.index('id="build-log"') < html.index('id="runtimebuild_form"')
+
+
+def test_state_is_that_of_the_moment(browser: Browser, build: RuntimeBuild) -> None:
+    tasks.take(build.pk)
+    answer = browser.get(page(build, "log")).json()
+    assert (answer["state"], answer["label"]) == ("building", "Building")
+
+
+@pytest.mark.parametrize(("role", "offered"), [("administrator", True), ("operator", False), ("auditor", False)])
+def test_only_who_may_build_is_offered_packages(
+    visitor: Visitor, node: str, python_runtime: Runtime, role: str, offered: bool
+) -> None:
+    build = live(python_runtime, node)
+    html = visitor(role).get(reverse("admin:runtimes_runtime_change", args=[python_runtime.pk])).content.decode()
+    assert (f"{ADD}?runtime={python_runtime.pk}" in html, page(build, "deactivate") in html) == (offered, offered)
 
 
 def test_runtimes_page_leads_to_its_builds(browser: Browser, node: str, python_runtime: Runtime) -> None:

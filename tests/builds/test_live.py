@@ -298,7 +298,7 @@ def test_pulled_image_is_pinned(builder: Builder, bare: str, bare_image: str) ->
 
 
 def test_image_that_is_nowhere_fails_its_build(builder: Builder, bare: str) -> None:
-    builder.call("PATCH", f"/runtimes/{bare}", {"image": "localhost:1/no/such:1"})
+    builder.call("PATCH", f"/runtimes/{bare}", {"image": "localhost:1/no/such:1", "enabled": False})
     build = builder.build(bare, {"kind": "pull"})
     assert (build["state"], "localhost:1/no/such:1" in build["error"]) == ("failed", True)
 

@@ -8,10 +8,14 @@ from django.urls import reverse
 from django.utils import timezone
 
 from audit.models import PurgeRecord
+from clients.models import Client
+from executions import rerun
 from executions.admin import comparison
+from executions.configuration import RunConfiguration
 from executions.models import Execution, Outcome, Status
 from runtimes.models import Runtime
 from sandboxes import images
+from seccomp_profiles import revisions
 from tests.conftest import Visitor
 from tests.pages import words
 
@@ -200,6 +204,44 @@ def test_a_mode_that_is_gone_is_said_in_words(
     html = page(browser, execution, "rerun")
     assert "no longer has the mode function" in html
     assert "Run with the current configuration" not in html
+
+
+@pytest.fixture
+def strict_client(make_execution: MakeExecution) -> Client:
+    """A client with a profile and a cap of its own."""
+    profile = revisions.create_profile("picky", {"defaultAction": "SCMP_ACT_ALLOW"})
+    return Client.objects.create(name="picky", seccomp_profile=profile, max_wall_time_ms=5000)
+
+
+def test_rerun_as_now_gets_what_the_client_gets_now(
+    browser: Browser, make_execution: MakeExecution, strict_client: Client, no_image: None
+) -> None:
+    earlier = make_execution(client=strict_client, image_id="sha256:now")
+    browser.post(reverse("admin:executions_execution_rerun", args=[earlier.pk]), {"configuration": "now"})
+    later = Execution.objects.get(rerun_of=earlier.pk)
+    assert (later.client, later.limits["wall_time_ms"], later.labels["user"]) == (strict_client, 5000, "admin")
+    present = RunConfiguration.stored(later).in_force(later.runtime, later.client)
+    assert present.profile_name == "picky"
+
+
+def test_clients_profile_and_caps_are_no_changes(
+    browser: Browser, make_execution: MakeExecution, strict_client: Client, no_image: None
+) -> None:
+    today = rerun.configuration_today(make_execution(client=strict_client), strict_client)
+    earlier = make_execution(client=strict_client, **today.columns())
+    assert "The configuration has not changed since." in words(page(browser, earlier, "rerun"))
+
+
+def test_rerun_of_a_disabled_client_is_refused_in_words(
+    browser: Browser, make_execution: MakeExecution, strict_client: Client, no_image: None
+) -> None:
+    Client.objects.update(enabled=False)
+    earlier = make_execution(client=strict_client)
+    address = reverse("admin:executions_execution_rerun", args=[earlier.pk])
+    assert "The client picky is disabled" in words(
+        browser.post(address, {"configuration": "now"}, follow=True).content.decode()
+    )
+    assert not Execution.objects.filter(rerun_of=earlier.pk).exists()
 
 
 def test_engines_of_both_runs_are_compared(browser: Browser, pair: Callable[..., Execution]) -> None:

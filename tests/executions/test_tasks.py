@@ -1,15 +1,20 @@
 """The worker's boundary."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
+from pytest_django import Settings
 
 from executions import tasks
 from executions.models import Execution, Outcome, Status
 from runtimes.models import Network, Runtime
 from sandboxes.configuration import SandboxConfiguration
+from sandboxes.engine import ImageMissing
+from tests.sandboxes.answering import keeper_with
+from tests.sandboxes.stub_engine import StubEngine
 
 QUOTED = "Failing row contains (the program's text)"
 
@@ -39,3 +44,25 @@ def test_run_waits_for_a_keeper_that_is_alive_and_starts_its_revision(
     configuration = SandboxConfiguration.of_runtime(python_runtime, Network.NONE)
     Runtime.objects.update(revision=python_runtime.revision + behind)
     assert tasks.keeper_will_start(configuration) is expected
+
+
+def test_run_does_not_wait_for_a_sandbox_of_an_image_that_the_node_lacks(
+    transactional_db: None,
+    python_runtime: Runtime,
+    make_execution: Callable[..., Execution],
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Settings,
+) -> None:
+    settings.SANDBOX_NODE = "test-missing"
+    monkeypatch.setattr(tasks, "LOOK_AGAIN_S", 0.05)
+    engine = StubEngine()
+    engine.missing.add(python_runtime.image)
+    configuration = SandboxConfiguration.of_runtime(python_runtime, Network.NONE)
+    claimant = tasks.claimant_of(make_execution(status=Status.RUNNING))
+    # It would wait for the keeper until the deadline: the keeper is alive, and starts nothing.
+    with keeper_with(node="test-missing"), pytest.raises(ImageMissing):
+        tasks.wait_for_keeper(engine, configuration, claimant, time.monotonic() + 30)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM sandboxes_wait")
+        assert cursor.fetchone() == (0,)
+    engine.close()

@@ -11,8 +11,9 @@ from django.urls import reverse
 from clients.models import Client
 from executions import people
 from executions.models import Execution, Outcome, Status
-from inspections.models import Inspection
+from inspections.models import Inspection, InspectionKind
 from seccomp_profiles.models import UNCONFINED
+from tests.pages import words
 
 CODE = "print(1)"
 SHA256 = hashlib.sha256(CODE.encode()).hexdigest()
@@ -66,3 +67,22 @@ def test_a_trace_is_offered_only_for_a_run_under_a_profile(
     page = browser.get(address).content.decode()
     assert ("Which system calls were refused?" in page) == offered
     assert ("may have refused a system call" in page) == offered
+
+
+@pytest.mark.parametrize(
+    ("refused", "said"),
+    [
+        (None, "default may have refused a system call."),
+        ([], "default refused no system call, as a trace found"),
+        ([{"name": "ptrace", "times": 2}], "default refused ptrace, as a trace found."),
+    ],
+)
+def test_guess_at_the_top_gives_way_to_what_a_trace_found(
+    browser: Browser, make_execution: Callable[..., Execution], refused: Any, said: str
+) -> None:
+    fields = {"outcome": Outcome.NONZERO_EXIT, "exit_code": 1, "stderr": "Operation not permitted"}
+    execution = make_execution(**RAN | fields)
+    details = {} if refused is None else {"summary": "Traced.", "refused": refused}
+    Inspection.objects.create(kind=InspectionKind.TRACE, execution_id=execution.pk, details=details)
+    shown = browser.get(reverse("admin:executions_execution_change", args=[execution.pk])).content.decode()
+    assert said in words(shown)

@@ -213,3 +213,27 @@ def test_asking_takes_the_right_to_change_profiles(
     client.force_login(django_user_model.objects.create_user("looker", is_staff=True))
     answer = client.post("/admin/inspections/inspection/ask/probe/", {"revision": used.current.pk})
     assert answer.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("program", "name"), [({"mode": "script"}, "program 1"), ({"name": "a"}, "a"), (7, "program 1")]
+)
+def test_stored_program_without_name_or_code_ends_its_inspection(
+    python_runtime: Runtime, engine: Engine, program: Any, name: str
+) -> None:
+    inspection = Inspection.objects.create(
+        kind=InspectionKind.LEARN,
+        runtime=python_runtime,
+        state=InspectionState.RUNNING,
+        details={"request": {"programs": [program]}},
+    )
+    tasks.make(engine, inspection)
+    inspection.refresh_from_db()
+    assert inspection.state == InspectionState.FAILED
+    assert inspection.details["summary"] == f"{name} has no code. Send it again."
+    assert inspection.details["request"] == {"programs": [name]}
+
+
+def test_program_without_a_name_is_learnt_from_by_its_number(python_runtime: Runtime) -> None:
+    sample = studies.sample_of({"code": "print(1)"}, 2, python_runtime, python_runtime.limits)
+    assert (sample.name, sample.job.code) == ("program 2", "print(1)")

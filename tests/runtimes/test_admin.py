@@ -11,6 +11,7 @@ from runtimes.manifests import load, sync
 from runtimes.models import MIB, Runtime
 from sandboxes.models import Sandbox, SandboxState
 from tests.pages import cells, words
+from tests.sandboxes.answering import keeper_with
 
 LIST = reverse("admin:runtimes_runtime_changelist")
 
@@ -114,6 +115,39 @@ def test_save_stores_and_makes_a_revision(browser: Browser, python_runtime: Runt
 def test_save_refuses(browser: Browser, python_runtime: Runtime, changes: dict, message: str) -> None:
     response = browser.post(page(python_runtime), form_data(browser, python_runtime, **changes))
     assert message in response.content.decode()
+
+
+def test_packages_cannot_be_typed_because_nothing_would_install_them(
+    browser: Browser, python_runtime: Runtime
+) -> None:
+    data = form_data(browser, python_runtime, packages='{"pip": ["humanize"]}')
+    assert "packages" not in form_data(browser, python_runtime)
+    browser.post(page(python_runtime), data)
+    assert Runtime.objects.get().packages == {}
+
+
+def test_save_refuses_an_image_that_no_node_has(browser: Browser, python_runtime: Runtime) -> None:
+    data = form_data(browser, python_runtime, image="gone:1")
+    with keeper_with(python_runtime.image):
+        shown = words(browser.post(page(python_runtime), data).content.decode())
+    assert "No node has the image gone:1, so runs would fail. Build or pull it on the nodes first" in shown
+    assert Runtime.objects.get().image == python_runtime.image
+
+
+def test_disabled_runtime_may_name_an_image_that_is_yet_to_be_pulled(
+    browser: Browser, python_runtime: Runtime
+) -> None:
+    data = form_data(browser, python_runtime, image="gone:1")
+    del data["enabled"]
+    with keeper_with(python_runtime.image):
+        browser.post(page(python_runtime), data)
+    assert Runtime.objects.get().image == "gone:1"
+
+
+def test_image_that_was_lost_since_blocks_no_other_change(browser: Browser, python_runtime: Runtime) -> None:
+    with keeper_with():
+        browser.post(page(python_runtime), form_data(browser, python_runtime, wall_time_ms=5000))
+    assert Runtime.objects.get().wall_time_ms == 5000
 
 
 def test_save_refuses_a_name_of_another_runtime(browser: Browser, python_runtime: Runtime) -> None:

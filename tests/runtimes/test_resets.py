@@ -117,6 +117,39 @@ def test_live_build_that_would_be_lost_is_named(browser: Browser, bash: Runtime)
     assert build.state == BuildState.READY
 
 
+def test_packages_are_put_back_with_the_image(browser: Browser, bash: Runtime) -> None:
+    build = live_build(bash)
+    Runtime.objects.update(packages=bash.packages | {"apt": ["cowsay"]})
+    assert f"{build} is no longer live" in text(browser.post(address(bash), {"field": "packages"}))
+    confirm(browser, bash, field="packages")
+    build.refresh_from_db()
+    bash.refresh_from_db()
+    assert (build.state, bash.live_image, bash.memory_bytes) == (BuildState.READY, bash.image, 300 * MIB)
+    assert bash.packages.get("apt") != ["cowsay"]
+
+
+def test_only_what_is_ticked_is_put_back(browser: Browser, bash: Runtime) -> None:
+    build = live_build(bash)
+    assert 'name="fields" value="memory_bytes" checked' in browser.post(address(bash)).content.decode()
+    confirm(browser, bash, chosen="1", fields="pool_max")
+    build.refresh_from_db()
+    bash.refresh_from_db()
+    assert (bash.memory_bytes, bash.pool_max, build.state) == (300 * MIB, 4, BuildState.LIVE)
+
+
+def test_build_alone_is_put_back(browser: Browser, bash: Runtime) -> None:
+    build = live_build(bash)
+    confirm(browser, bash, chosen="1", build="1")
+    build.refresh_from_db()
+    bash.refresh_from_db()
+    assert (bash.memory_bytes, bash.built_image, build.state) == (300 * MIB, "", BuildState.READY)
+
+
+def test_nothing_ticked_puts_nothing_back(browser: Browser, bash: Runtime) -> None:
+    assert "nothing was ticked" in confirm(browser, bash, chosen="1")
+    assert Runtime.objects.get().memory_bytes == 300 * MIB
+
+
 def test_value_that_does_not_fit_the_others_is_refused(browser: Browser, bash: Runtime) -> None:
     Runtime.objects.update(pool_max=9, pool_min=7)
     assert "Nothing was changed: " in confirm(browser, bash, field="pool_max")

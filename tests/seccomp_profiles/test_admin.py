@@ -169,7 +169,7 @@ def test_export_is_what_docker_gets(browser: Browser, quiet: SeccompProfile) -> 
 def test_button_activates_with_a_reason(browser: Browser, used: SeccompProfile) -> None:
     revisions.add_revision(used, profile(deny("rmdir")))
     url = page("activate", used.pk, 2)
-    assert "never probed" in html_of(browser.post(url, {"override": ""}, follow=True))
+    assert "Never probed" in html_of(browser.post(url, {"override": ""}, follow=True))
     browser.post(url, {"override": "an incident"})
     done = SeccompActivation.objects.latest("id")
     assert (done.revision.number, done.activated_by, done.override) == (2, "user admin", "an incident")

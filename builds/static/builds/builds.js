@@ -4,6 +4,7 @@
 (() => {
   const log = document.getElementById("build-log");
   const progress = document.getElementById("build-progress");
+  const state = document.querySelector("#build-state .status");
   let since = 0;
   let watched = false;
 
@@ -17,7 +18,12 @@
         log.append(build.log);
         if (atEnd) log.scrollTop = log.scrollHeight;
         since = build.next;
-        progress.textContent = build.unfinished ? `${build.label}: ${build.progress}` : build.label;
+        // Only a change is announced by a screen reader.
+        if (state.textContent !== build.label) {
+          state.textContent = build.label;
+          state.className = `status status-${build.state}`;
+        }
+        progress.textContent = build.progress;
         if (build.more) wait = 0;
         else if (!build.unfinished) {
           if (watched) location.reload();

@@ -26,6 +26,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const answer = await fetch(read.dataset.check, { method: "POST", body });
     const html = await answer.text();
     if (!answer.ok || mine !== asked) return;
+    document.getElementById("seccomp-read-title").textContent = "Effect of the unsaved rules";
     document.getElementById("seccomp-read-content").innerHTML = html;
     distribute();
   };

@@ -81,7 +81,7 @@ def test_builds_are_for_administrators(root: APIClient, role: Role) -> None:
     assert {answer.status_code for answer in answers} == {403}
 
 
-@pytest.mark.parametrize("path", ["2", "0", f"{10**30}", "2/cancel", "2/activate"])
+@pytest.mark.parametrize("path", ["2", "0", f"{10**30}", "2/cancel", "2/activate", "2/deactivate"])
 def test_build_that_is_not_there_is_404(root: APIClient, path: str) -> None:
     start(root, {})
     ask = root.post if "/" in path else root.get
@@ -115,3 +115,10 @@ def test_build_without_an_image_is_not_activated(root: APIClient) -> None:
     answer = root.post(f"{BUILDS}/1/activate")
     assert answer.status_code == 409
     assert answer.json()["remedy"] == "Build it again."
+
+
+def test_live_build_is_rolled_back_once(root: APIClient) -> None:
+    start(root, {})
+    RuntimeBuild.objects.update(state=BuildState.LIVE, image_id="sha256:1")
+    assert root.post(f"{BUILDS}/1/deactivate").json()["state"] == "ready"
+    assert root.post(f"{BUILDS}/1/deactivate").status_code == 409
