@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from playwright.sync_api import Browser, Page, sync_playwright
-
-from scripts.setup import browser
 
 # Chromium runs as root in CI, where its sandbox does not work. It talks only to the server under test.
 FLAGS = [
@@ -25,13 +24,13 @@ PHONE = (390, 844)
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    path = browser.find()
-    if not path:
+    path = shutil.which("chromium")
+    if path is None:
         raise RuntimeError("chromium is not installed: python3 -m scripts.setup ensure_browser")
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield running
-        running.close()
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
 
 
 def log_in(page: Page, url: str, username: str, password: str) -> None:

@@ -277,4 +277,4 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
 
     @admin.display(description="Details", empty_value="")
     def marks(self, execution: Execution) -> SafeString:
-        return rendering.marks(execution)
+        return rendering.marks(redaction.shown(execution))

@@ -7,19 +7,11 @@ import shutil
 from scripts.setup import apt
 from scripts.setup.host import step
 
-# The first has no window, which saves a tenth of the CPU. The packages have the names of the programs.
-CHROMIUMS = ("chromium-headless-shell", "chromium")
-
-
-def find() -> str:
-    """Return the path of a Chromium, or ""."""
-    return next(filter(None, map(shutil.which, CHROMIUMS)), "")
-
 
 def ensure() -> None:
     with step("Chromium") as current:
-        if path := find():
+        if path := shutil.which("chromium"):
             current.note(f"found {path}")
             return
-        apt.install([next(filter(apt.is_offered, CHROMIUMS), CHROMIUMS[0])])
+        apt.install(["chromium"])
         current.note("installed from the machine's package sources")

@@ -208,6 +208,7 @@ def test_trail_is_filtered_by_who_and_exported(open_page: Open, platform: Platfo
     page = open_page()
     page.goto(f"{platform.url}/admin/runtimes/runtime/")
     page.get_by_role("link", name="nodejs", exact=True).click()
+    page.get_by_role("tab", name="Limits").click()
     page.get_by_role("spinbutton", name="Open files").fill("3000")
     page.get_by_role("button", name="Save", exact=True).click()
     page.wait_for_url("**/runtime/")

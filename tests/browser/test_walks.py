@@ -85,7 +85,7 @@ def test_running_one_is_watched_and_cancelled(admin: Page, platform: Platform) -
     expect(admin.locator("#stdout")).to_have_text("first line\n")
     admin.get_by_role("button", name="Cancel").click()
     expect(admin.locator("#status")).to_have_text("Cancelled", timeout=30_000)
-    expect(admin.locator(".explanation")).to_contain_text("cancelled on request")
+    expect(admin.locator(".explanation")).to_contain_text("Cancelled by user admin")
 
 
 def test_a_failure_is_explained_and_run_again(admin: Page, platform: Platform) -> None:
@@ -190,6 +190,7 @@ def test_token_is_shown_once(admin: Page, platform: Platform) -> None:
 def test_change_of_a_runtime_is_in_the_trail(admin: Page, platform: Platform) -> None:
     admin.goto(f"{platform.url}/admin/runtimes/runtime/")
     admin.get_by_role("link", name="nodejs", exact=True).click()
+    admin.get_by_role("tab", name="Limits").click()
     admin.get_by_role("spinbutton", name="Open files").fill("2048")
     admin.get_by_role("button", name="Save", exact=True).click()
     admin.wait_for_url("**/runtime/")

@@ -170,7 +170,7 @@ def test_image_that_fails_its_smoke_program_never_goes_live(builder: Builder) ->
     build = builder.build("python", {"packages": {}})
     builder.platform.sql("UPDATE runtimes_runtime SET smoke = %s WHERE slug = 'python'", kept)
     assert (build["state"], build["image_id"]) == ("failed", "")
-    assert "Probe wrong: stdout is '1\\n'" in build["error"]
+    assert 'Probe wrong: stdout is "1\\n"' in build["error"]
     assert builder.live("python") == live
 
 

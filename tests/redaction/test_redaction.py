@@ -287,9 +287,10 @@ def test_pages_show_an_open_execution_redacted(
     InputFile.objects.create(execution=execution, path=f"{TOKEN}.csv", content=b"1")
     page = reverse("admin:executions_execution_change", args=[execution.pk])
     text = reverse("admin:executions_execution_text", args=[execution.pk, "code"])
-    found = f"{reverse('admin:executions_execution_changelist')}?q={execution.pk}"
+    listed = reverse("admin:executions_execution_changelist")
+    found = f"{listed}?q={execution.pk}"
     playground = f"{reverse('admin:playground')}?from={execution.pk}"
-    for address in (page, text, found, playground):
+    for address in (page, text, listed, found, playground):
         answer = browser.get(address)
         assert (answer.status_code, TOKEN in answer.content.decode()) == (200, False), address
 

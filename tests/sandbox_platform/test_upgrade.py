@@ -47,6 +47,7 @@ ADDED = {
     "audit_personevent", "audit_personpermissionevent", "audit_personroleevent", "audit_roleevent",
     "audit_rolepermissionevent", "executions_clientstorage", "executions_storagechange",
     "audit_shownsecret", "audit_shownsecretevent",
+    "audit_act", "audit_actevent", "audit_setting", "audit_settingevent", "audit_verification", "console_jobrun",
 }  # fmt: skip
 FAILED_TASK = """
     INSERT INTO django_q_task (id, name, func, args, result, started, stopped, success, attempt_count)

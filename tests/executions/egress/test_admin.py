@@ -59,7 +59,7 @@ def test_execution_shows_what_it_asked_for(browser: Browser, make_execution: Mak
 def test_execution_without_egress_has_no_such_card(browser: Browser, make_execution: MakeExecution) -> None:
     html = words(page(browser, make_execution()))
     assert "Allow-list" not in html
-    assert "Network None" in html
+    assert "No network" in html
 
 
 def test_what_a_program_asked_for_is_escaped(browser: Browser, make_execution: MakeExecution) -> None:
