@@ -38,7 +38,9 @@ SLACK = {"memory, MiB": 40, "descriptors": 24, "disk, MiB": 4}
 def counts(processes: Processes) -> Counts:
     memory = descriptors = 0
     for folder in processes.own():
-        memory += int((folder / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        # Each process's share: what Postgres shares would count once for each of its processes, and fills slowly.
+        rollup = (folder / "smaps_rollup").read_text()
+        memory += sum(int(line.split()[1]) << 10 for line in rollup.splitlines() if line.startswith("Pss:"))
         descriptors += len(list((folder / "fd").iterdir()))
     run = Path(os.environ.get("SANDBOX_RUN_DIR") or "/run/sandbox-platform")
     # Sockets and FIFOs, too.
