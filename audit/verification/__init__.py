@@ -15,7 +15,7 @@ from audit.verification.findings import Finding
 from audit.verification.heads import check_head, check_heads
 from audit.verification.keys import KeyChain
 from audit.verification.purges import check_purges
-from audit.verification.rows import check_content, check_strays, check_unsealed
+from audit.verification.rows import Existing, check_content, check_strays, check_unsealed
 from audit.verification.tail import check_tail
 
 __all__ = ["Chain", "Finding", "statements", "verify"]
@@ -49,6 +49,7 @@ class Chain:
 
     def __init__(self, fingerprints: Sequence[str] = (), *, begin: int = 1) -> None:
         self._keys = KeyChain(fingerprints)
+        self._existing = Existing()
         self.previous = Seal.objects.filter(sequence__lt=begin).order_by("-sequence").first()
         if self.previous:
             self._keys.begin_after(self.previous)
@@ -60,7 +61,7 @@ class Chain:
     def check(self, seal: Seal) -> Iterator[Finding]:
         yield from _check_link(seal, self.previous)
         yield from self._keys.check(seal, self.previous)
-        yield from check_content(seal)
+        yield from check_content(seal, self._existing)
         self.previous = seal
 
     def check_end(self, heads: Path | None, *, everything: bool) -> Iterator[Finding]:

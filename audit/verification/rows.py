@@ -7,21 +7,32 @@ from typing import Any
 from django.db import connection
 from django.utils import timezone
 
-from audit.models import ExecutionPart, Seal
+from audit.models import ExecutionPart, Leaf, Seal
 from audit.sealing import root, stream
 from audit.sources import BESIDE, EXECUTIONS, LATER, PARTS, SOURCES, Columns, Source, blank_hash
 from audit.verification.findings import SKEW, Finding
 
 
-def check_content(seal: Seal) -> Iterator[Finding]:
+class Existing(dict[str, set[str]]):
+    """The columns that each table has, each table looked up once."""
+
+    def __missing__(self, table: str) -> set[str]:
+        with connection.cursor() as cursor:
+            description = connection.introspection.get_table_description(cursor, table)
+        return self.setdefault(table, {column.name for column in description})
+
+
+def check_content(seal: Seal, existing: Existing) -> Iterator[Finding]:
     if seal.computed_hash() != seal.hash:
         # A changed seal is no evidence about its leaves and their columns.
         problem = "changed: its hash does not match its content; its rows are not checked"
         yield Finding("audit_seal", str(seal.sequence), problem, seal)
         return
     yield from _check_root(seal)
+    leaves = set(Leaf.objects.filter(seal=seal.sequence).values_list("source", flat=True).distinct())
     for source in SOURCES:
-        yield from _check_rows(source, seal)
+        if source.table in leaves:
+            yield from _check_rows(source, seal, existing)
 
 
 def _check_root(seal: Seal) -> Iterator[Finding]:
@@ -33,7 +44,7 @@ def _check_root(seal: Seal) -> Iterator[Finding]:
         yield Finding("audit_leaf", f"of seal {seal.sequence}", "changed: they do not match the seal's root", seal)
 
 
-def _check_rows(source: Source, seal: Seal) -> Iterator[Finding]:
+def _check_rows(source: Source, seal: Seal, existing: Existing) -> Iterator[Finding]:
     columns: Columns | None = seal.columns.get(source.table)
     if columns is None:
         return  # the table is newer than this seal
@@ -41,7 +52,7 @@ def _check_rows(source: Source, seal: Seal) -> Iterator[Finding]:
         yield Finding(source.table, "", "cannot be verified: the seal covers unknown parts", seal)
         return
     # The names come from the database: only names of existing columns may become part of a statement.
-    if gone := sorted(_gone(source, columns)):
+    if gone := sorted(_gone(source, columns, existing)):
         yield Finding(source.table, "", f"cannot be verified: the columns {', '.join(gone)} no longer exist", seal)
         return
     for leaf, now, ended, purged in _rows(source, seal, columns):
@@ -97,18 +108,13 @@ def _problems(sealed: Hashes, now: Hashes, purged: list[str], columns: Columns) 
             yield f"changed after its purge: {part}"
 
 
-def _gone(source: Source, columns: Columns) -> set[str]:
+def _gone(source: Source, columns: Columns, existing: Existing) -> set[str]:
     """Sealed columns that a later version of the platform dropped."""
     gone: set[str] = set()
     for part, names in columns.items():
         model = BESIDE.get(part, source.model)
-        gone |= set(names) - _existing(model._meta.db_table)
+        gone |= set(names) - existing[model._meta.db_table]
     return gone
-
-
-def _existing(table: str) -> set[str]:
-    with connection.cursor() as cursor:
-        return {column.name for column in connection.introspection.get_table_description(cursor, table)}
 
 
 def check_strays() -> Iterator[Finding]:
