@@ -10,7 +10,7 @@ from uuid import UUID
 import dj_database_url
 import pytest
 from django.contrib.auth.models import Group, User
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client as Browser
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker, Settings
@@ -24,7 +24,7 @@ from executions.models.ids import first_id
 from runtimes.models import Runtime
 from sandbox_platform.kit.env import envsecret
 from scripts import embedded_postgres
-from tests import database, scheduling
+from tests import database, emptying, scheduling
 from tests.live import Platform
 
 # The pages of the admin, which tests look for in its registry.
@@ -34,6 +34,7 @@ Visitor = Callable[[str], Browser]
 TOKEN = "the-token-of-the-test-client"
 
 pytest_configure = scheduling.pytest_configure
+pytest_collection_finish = scheduling.pytest_collection_finish
 pytest_collection_modifyitems = scheduling.pytest_collection_modifyitems
 pytest_terminal_summary = scheduling.pytest_terminal_summary
 pytest_xdist_make_scheduler = scheduling.pytest_xdist_make_scheduler
@@ -57,19 +58,16 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """Tests with `transactional_db` empty the tables by TRUNCATE, which history refuses.
+    """Every test finds the roles of people, and empties the tables in a way of our own.
 
     Threads that live as long as the process (the writer of live output, the hub) hold connections, with which the
     database could not be dropped in the end.
     """
-    with django_db_blocker.unblock(), connection.cursor() as cursor:
-        cursor.execute("SELECT tgrelid::regclass::text FROM pg_trigger WHERE tgname = 'audit_no_truncate'")
-        for (table,) in cursor.fetchall():
-            cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER audit_no_truncate")
-        # Every test of a role would otherwise write their 500 permissions, and the trail an entry for each.
-        cursor.execute("SET session_replication_role = replica")
+    emptying.use()
+    with django_db_blocker.unblock(), transaction.atomic(), connection.cursor() as cursor:
+        # Nothing of it is in the trail.
+        cursor.execute("SET LOCAL session_replication_role = replica")
         roles.ensure()
-        cursor.execute("SET session_replication_role = DEFAULT")
     yield
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         cursor.execute(

@@ -5,6 +5,7 @@ no Docker fills the gaps at the end, the files that start processes before the o
 """
 
 import contextlib
+import gc
 import re
 from collections import Counter
 from functools import cache
@@ -73,6 +74,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest comes first, so that no worker is left with it when the others have done."""
     items.sort(key=lambda item: rank(unit(item.nodeid)))
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: the garbage collector need not look through a million objects again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)
