@@ -180,5 +180,3 @@ def test_prove_that_history_is_unchanged(open_page: Open, platform: Platform, ha
         me.click(receipt)
     assert json.loads(download.value.path().read_text())["seals"]
     me.ends(clicks=4)
-
-
