@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from api import refusals
 from api.ragflow import contract, results, schema
 from clients.admission import OverLimit, RuntimeNotAllowed
 from clients.models import Client
@@ -110,12 +111,15 @@ class RunView(APIView):
                     raise TooManyWaiting
                 execution = services.submit(wanted, policy=runtime.ragflow_code_policy)
             except RuntimeNotAllowed as e:
+                refusals.note(e, request, runtime)
                 return Response(results.RefusedSerializer.dump(e), status=403)
             except OverLimit as e:
+                refusals.note(e, request, runtime)
                 return Response(
                     results.OverLimitSerializer.dump(e), status=429, headers={"Retry-After": str(e.retry_after_s)}
                 )
             except TooMany as e:
+                refusals.note(e, request, runtime)
                 return Response(
                     results.BusySerializer.dump(e), status=429, headers={"Retry-After": str(e.retry_after_s)}
                 )
@@ -127,6 +131,10 @@ class RunView(APIView):
         has_artifacts = execution.exit_code == 0 and execution.artifact_count
         artifacts = list(execution.artifacts.all()) if has_artifacts else []
         return Response(results.render(execution, artifacts), headers=timing_headers(execution))
+
+    def handle_exception(self, exc: Exception) -> Response:
+        refusals.note(exc, self.request)
+        return super().handle_exception(exc)
 
 
 def finished(waiter: Waiter, http: HttpRequest) -> Execution:

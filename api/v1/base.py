@@ -20,6 +20,7 @@ from api.v1 import problems
 from clients.models import Client
 from clients.permissions import MayRun
 from executions.models import Execution
+from runtimes.models import Runtime
 from sandbox_platform.kit.json_size import TooManyValues, refuse_many_values
 
 FORM_FIELD = "execution"
@@ -120,6 +121,8 @@ class ApiView(APIView):
     parser_classes = [JsonParser]
     renderer_classes = [Renderer]
     content_negotiation_class = Negotiation
+    # Which one the request asks for, once a view knows it: what a refusal is counted for.
+    runtime: Runtime | None = None
 
     def get_exception_handler(self) -> Any:
         return problems.handler

@@ -16,6 +16,7 @@ NOT_FOR_OPERATORS = {"audit", "auth", "axes", "redaction"}
 ADDABLE = {
     "redaction.redactionpattern", "audit.retentionpolicy", "auth.group", "auth.user", "clients.client",
     "egress.egressrule", "runtimes.runtime", "builds.runtimebuild", "seccomp_profiles.seccompprofile",
+    "usage.price",
 }  # fmt: skip
 
 
