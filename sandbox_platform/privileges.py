@@ -53,6 +53,7 @@ PRIVILEGES: dict[Service, Grants] = {
         "clients.ClientUsage": "insert update delete",
         "clients.Token": "insert update delete",
         "console.DoctorReport": "insert update",
+        "console.FirstStep": "insert delete",
         "django_q.OrmQ": "insert",
         "django_q.Task": "delete",
         "egress.EgressRule": "insert update delete",

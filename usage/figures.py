@@ -27,7 +27,8 @@ LIVE = timedelta(days=2)
 # Beyond, a reader is asked for fewer groups or a shorter time.
 MOST_ROWS = 20_000
 Key = tuple[date | None, int | None, int | None]
-WHOSE = "(%(all)s OR client_id IS NOT DISTINCT FROM %(client)s) AND (%(runtime)s::bigint IS NULL OR runtime_id = %(runtime)s)"
+OF_CLIENT = "(%(all)s OR client_id IS NOT DISTINCT FROM %(client)s)"
+OF_RUNTIME = "(%(runtime)s::bigint IS NULL OR runtime_id = %(runtime)s)"
 TIME = "hour >= %(since)s AND hour < %(until)s"
 USED = f"""
     SELECT {{keys}}, {{period}} AS period, {", ".join(f"sum({name})::bigint AS {name}" for name in QUANTITIES)}
@@ -35,7 +36,7 @@ USED = f"""
         SELECT hour, client_id, runtime_id, {", ".join(QUANTITIES)} FROM {HourlyUsage._meta.db_table} WHERE {TIME}
         UNION ALL
         {rollup.USED} e.queued_at >= %(live)s AND e.queued_at < %(until)s GROUP BY 1, 2, 3
-    ) used WHERE {WHOSE} GROUP BY 1, 2, 3, 4 LIMIT %(most)s
+    ) used WHERE {OF_CLIENT} AND {OF_RUNTIME} GROUP BY 1, 2, 3, 4 LIMIT %(most)s
 """  # noqa: S608
 STORED = f"""
     SELECT {{keys}}, {{period}} AS period, sum(bytes)::bigint AS stored_byte_hours,
@@ -47,7 +48,7 @@ STORED = f"""
 """  # noqa: S608
 REFUSED = f"""
     SELECT {{keys}}, kind, sum(count)::bigint AS count
-    FROM {Refusal._meta.db_table} WHERE {TIME} AND {WHOSE} GROUP BY 1, 2, 3, 4 LIMIT %(most)s
+    FROM {Refusal._meta.db_table} WHERE {TIME} AND {OF_CLIENT} AND {OF_RUNTIME} GROUP BY 1, 2, 3, 4 LIMIT %(most)s
 """  # noqa: S608
 
 
@@ -222,7 +223,6 @@ def _compare(listed: list[Row], scope: Scope, *, by_day: bool) -> None:
             row.daily_quota, row.stored_quota = client.max_runs_per_day, client.stored_limit
             if row.daily_quota:
                 row.busiest_day_runs = row.runs if by_day else busiest[row.client_id]
-
 
 
 def kinds(listed: Iterable[Row]) -> list[Kind]:

@@ -78,7 +78,10 @@ def page(request: HttpRequest, *, site: Any) -> HttpResponse:
         has_costs=bool(total.costs),
         kinds=kinds,
         refused=[
-            {"names": _names(row, groups), "counts": [(row.refused.get(kind.value, 0), kind.label) for kind in kinds]}
+            {
+                "names": _names(row, groups),
+                "counts": [(row.refused.get(kind.value, 0), kind.label) for kind in kinds],
+            }
             for row in rows[:SHOWN]
             if row.refused
         ],

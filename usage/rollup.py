@@ -38,7 +38,7 @@ USED = f"""
 ADD = f"""
     ON CONFLICT (hour, client_id, runtime_id) DO UPDATE
     SET {", ".join(f"{name} = {TABLE}.{name} + EXCLUDED.{name}" for name in QUANTITIES)}
-"""
+"""  # noqa: S608
 INSERT = f"INSERT INTO {TABLE} (hour, client_id, runtime_id, {', '.join(QUANTITIES)})"
 SAMPLE = f"""
     INSERT INTO {StoredSample._meta.db_table} (hour, client_id, bytes)

@@ -40,7 +40,9 @@ class UsageForm(Strict):
         help_text="What the figures are split by: day, client, runtime, or several of them with commas.",
     )
     client = Text(
-        required=False, max_length=100, help_text="Name of a client; of another one for auditors and administrators."
+        required=False,
+        max_length=100,
+        help_text="Name of a client; of another one for auditors and administrators.",
     )
     runtime = serializers.SlugField(required=False, max_length=50, help_text="Slug.")
     format = serializers.ChoiceField(["json", "csv"], default="json")
@@ -76,7 +78,9 @@ class UsageRowSchema(Schema):
         child=serializers.IntegerField(), help_text="Number of refused requests by kind; see docs/usage.md."
     )
     runs_per_day_quota = serializers.IntegerField(
-        allow_null=True, source="daily_quota", help_text="The client's quota of today. null: none, or other groups."
+        allow_null=True,
+        source="daily_quota",
+        help_text="The client's quota of today. null: none, or other groups.",
     )
     busiest_day_runs = serializers.IntegerField(
         allow_null=True, help_text="Runs on the busiest day, for comparison with the quota."

@@ -17,6 +17,7 @@ from unfold.contrib.filters.admin import TextFilter
 from audit import export
 from audit.models import TrailEntry
 from audit.models.changes import ACT, LABELS, NOUNS, UPDATE
+from audit.signals import trail_read
 from executions.admin import comparison
 from sandbox_platform.kit import callers
 from sandbox_platform.kit.acts import Kind
@@ -200,6 +201,8 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
     # --- Export of all filtered entries ---
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        if self.has_view_permission(request):
+            trail_read.send(sender=TrailEntry, request=request)
         query = request.GET.urlencode()
         addresses = {kind: reverse("admin:audit_trailentry_export", args=[kind]) for kind in MEDIA_TYPES}
         exports = [(kind, f"{address}?{query}") for kind, address in addresses.items()]

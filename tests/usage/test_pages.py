@@ -59,7 +59,9 @@ def test_filters_by_client(browser: Browser, ran: Ran, alice: Client) -> None:
 def test_shows_the_share_of_quotas(browser: Browser, ran: Ran, alice: Client) -> None:
     Client.objects.filter(pk=alice.pk).update(max_runs_per_day=2, max_stored_bytes=1000)
     ran()
-    StoredSample.objects.create(hour=NOW.replace(minute=0, second=0, microsecond=0), client_id=alice.pk, bytes=1000)
+    StoredSample.objects.create(
+        hour=NOW.replace(minute=0, second=0, microsecond=0), client_id=alice.pk, bytes=1000
+    )
     assert "50 % 1 of 2 100 % 1000 bytes of 1000 bytes" in table(browser)
 
 
@@ -80,7 +82,9 @@ def test_no_amounts_without_a_price(browser: Browser, ran: Ran) -> None:
     assert "2.00 EUR" in table(browser)
 
 
-@pytest.mark.parametrize("amount, said", [("0", "0.00"), ("1234.5", "1,234.50"), ("0.0123", "0.012"), ("1E-6", "under")])
+@pytest.mark.parametrize(
+    "amount, said", [("0", "0.00"), ("1234.5", "1,234.50"), ("0.0123", "0.012"), ("1E-6", "under")]
+)
 def test_small_amounts_are_not_nothing(amount: str, said: str) -> None:
     assert said in pages.costs({"EUR": Decimal(amount)})
 

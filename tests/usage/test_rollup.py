@@ -96,7 +96,9 @@ def test_a_purge_of_an_uncounted_hour_is_not_counted_again(ran: Ran, alice: Clie
     rollup.roll_up()
     purge(alice)
     assert quantities()[0] == 2
-    Execution.objects.filter(pk=open_one.pk).update(status=Status.CANCELLED, outcome="caller_gone", finished_at=NOW)
+    Execution.objects.filter(pk=open_one.pk).update(
+        status=Status.CANCELLED, outcome="caller_gone", finished_at=NOW
+    )
     rollup.roll_up()
     assert quantities()[0] == 3
 

@@ -129,7 +129,9 @@ def test_csv_has_units_of_people(root: APIClient, client_row: Client, mine: Mine
     answer = root.get(USAGE, {"format": "csv", "group": "client"})
     assert answer["Content-Disposition"] == 'attachment; filename="usage.csv"'
     (row,) = csv.DictReader(io.StringIO(answer.getvalue().decode()))
-    found = {name: row[name] for name in ("client", "runs", "cpu_seconds", "memory_gib_seconds", "stored_gib_days")}
+    found = {
+        name: row[name] for name in ("client", "runs", "cpu_seconds", "memory_gib_seconds", "stored_gib_days")
+    }
     assert list(found.values()) == ["'=cmd()", "1", "0.25", "3.0", "1.0"]
     assert (row["refused"], row["refused_rate"], row["runs_per_day_quota"]) == ("1", "1", "4")
     assert row["cost_EUR"] == "0.500000"
@@ -175,7 +177,9 @@ def test_a_wrong_token_counts_for_nobody_and_a_revoked_one_for_its_client(
     assert ConformingClient(headers={"Authorization": "Bearer wrong"}).get(USAGE).status_code == 401
     client_row.tokens.get().revoke()
     assert api.get(USAGE).status_code == 401
-    assert sorted(refused(), key=str) == sorted([("token", None, None, 1), ("token", client_row.pk, None, 1)], key=str)
+    assert sorted(refused(), key=str) == sorted(
+        [("token", None, None, 1), ("token", client_row.pk, None, 1)], key=str
+    )
 
 
 def test_refusals_of_ragflows_endpoint_count(
