@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, Q
 from django.dispatch import receiver
@@ -51,7 +50,7 @@ class Step:
 
 def _has_run() -> bool:
     mine = Execution.objects.filter(client__name=people.CLIENT, endpoint=people.ENDPOINT)
-    return mine.order_by().exists()
+    return bool(mine.order_by().exists())
 
 
 def _was_called() -> bool:
@@ -109,7 +108,7 @@ def on_dashboard(request: HttpRequest) -> dict[str, Any] | None:
     """Return the context of console/first_steps_card.html; None for whom it is not, who hides it, or if all is done."""
     if not may_see(request.user):
         return None
-    marks = set(FirstStep.objects.filter(Q(person=None) | _hidden_by(request.user)).values_list("name", flat=True))
+    marks = set(FirstStep.objects.filter(Q(person=None) | _hidden_by(request)).values_list("name", flat=True))
     if FirstStep.HIDDEN in marks or marks.issuperset(NAMES):
         return None
     context = _context(request)
@@ -122,16 +121,16 @@ def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:
         raise PermissionDenied
     if request.method == "POST":
         if "hide" in request.POST:
-            FirstStep.objects.get_or_create(name=FirstStep.HIDDEN, person=request.user)
+            FirstStep.objects.get_or_create(name=FirstStep.HIDDEN, person_id=request.user.pk)
         else:
-            FirstStep.objects.filter(_hidden_by(request.user)).delete()
+            FirstStep.objects.filter(_hidden_by(request)).delete()
         return redirect("admin:index")
-    hidden = FirstStep.objects.filter(_hidden_by(request.user)).exists()
+    hidden = FirstStep.objects.filter(_hidden_by(request)).exists()
     return site.page(request, "console/first_steps.html", "First steps", first=_context(request), hidden=hidden)
 
 
-def _hidden_by(user: AbstractBaseUser | AnonymousUser) -> Q:
-    return Q(name=FirstStep.HIDDEN, person=user.pk)
+def _hidden_by(request: HttpRequest) -> Q:
+    return Q(name=FirstStep.HIDDEN, person_id=request.user.pk)
 
 
 def _context(request: HttpRequest) -> dict[str, Any]:

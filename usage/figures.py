@@ -154,7 +154,7 @@ class _Found:
         period = "width_bucket(hour, %(begins)s::timestamptz[])" if self._prices else "0"
         up_to = rollup.counted_up_to() if query is USED else None
         scope = self._scope
-        parameters = {
+        parameters: dict[str, Any] = {
             "since": scope.since,
             "until": scope.until,
             "all": scope.everybody,

@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Min
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -41,7 +41,7 @@ SHOWN = 400
 CARD_DAYS = 7
 
 
-def page(request: HttpRequest, *, site: Any) -> HttpResponse:
+def page(request: HttpRequest, *, site: Any) -> HttpResponseBase:
     if not request.user.has_perm(MAY_VIEW):
         raise PermissionDenied
     chosen = TimeRange.of(request, DEFAULT_RANGE)
