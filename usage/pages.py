@@ -144,6 +144,7 @@ def _shown(request: HttpRequest, row: Row, groups: Iterable[str]) -> dict[str, A
     return {
         "names": _names(row, groups),
         "links": _links(request, row, groups),
+        "is_client": row.client_id is not None,
         "runs": f"{row.runs:,}",
         "rejected": row.rejected,
         "cpu": _time(row.cpu_ms),
@@ -194,7 +195,7 @@ def _time(ms: int) -> str:
 
 def gib_seconds(byte_seconds: int) -> str:
     amount = byte_seconds / GIB
-    return f"{amount:,.1f} GiB·s" if amount >= 10 else f"{amount:.3g} GiB·s"
+    return f"{amount:,.{0 if amount >= 1000 else 1}f} GiB·s" if amount >= 10 else f"{amount:.3g} GiB·s"
 
 
 def costs(found: dict[str, Decimal]) -> str:

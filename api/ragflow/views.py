@@ -28,6 +28,7 @@ from sandbox_platform.kit.callers import remote_address
 from sandbox_platform.kit.compiled import Compiled
 from sandbox_platform.kit.errors import TooMany
 from sandbox_platform.kit.json_size import TooManyValues
+from sandbox_platform.kit.units import exact
 from sandbox_platform.kit.web import body
 
 ENDPOINT = "ragflow"
@@ -82,7 +83,7 @@ class RunView(APIView):
             return Response(results.MalformedSerializer.dump(e), status=422)
         except RequestDataTooBig:
             limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-            text = f"The request is larger than {limit} bytes (SANDBOX_MAX_REQUEST)."
+            text = f"The request is larger than {exact(limit, 'bytes')} (SANDBOX_MAX_REQUEST)."
             return Response(results.RefusedSerializer.dump(text), status=413)
         except (OverBound, TooManyValues) as e:
             return Response(results.RefusedSerializer.dump(e), status=413)

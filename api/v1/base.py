@@ -22,6 +22,7 @@ from clients.permissions import MayRun
 from executions.models import Execution
 from runtimes.models import Runtime
 from sandbox_platform.kit.json_size import TooManyValues, refuse_many_values
+from sandbox_platform.kit.units import exact
 
 FORM_FIELD = "execution"
 
@@ -48,7 +49,7 @@ def refuse_oversize(request: Request) -> None:
     limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     if length > limit:
         raise problems.TooLarge(
-            f"The request has {length} bytes; the limit is {limit} (SANDBOX_MAX_REQUEST).",
+            f"The request has {length:,} bytes; the limit is {exact(limit, 'bytes')} (SANDBOX_MAX_REQUEST).",
             remedy="Send a smaller request.",
         )
 

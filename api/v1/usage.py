@@ -1,7 +1,8 @@
 """GET /api/v1/usage: what clients used and were refused, by day, client and runtime, as JSON or CSV."""
 
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 from django.http import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
@@ -52,10 +53,15 @@ class UsageForm(Strict):
         return {name.removesuffix("_"): field for name, field in super().get_fields().items()}
 
 
+class Cost(NamedTuple):
+    currency: str
+    amount: Decimal
+
+
 class CostSchema(Schema):
     currency = serializers.CharField()
     amount = computed(
-        serializers.DecimalField(max_digits=None, decimal_places=6), lambda cost: f"{cost['amount']:.6f}"
+        serializers.DecimalField(max_digits=None, decimal_places=6), lambda cost: f"{cost.amount:.6f}"
     )
 
 
@@ -88,7 +94,7 @@ class UsageRowSchema(Schema):
     stored_bytes_quota = serializers.IntegerField(allow_null=True, source="stored_quota")
     cost = computed(
         CostSchema(many=True, help_text="Empty without a price."),
-        lambda row: [{"currency": name, "amount": amount} for name, amount in sorted(row.costs.items())],
+        lambda row: [Cost(*each) for each in sorted(row.costs.items())],
     )
 
 

@@ -11,7 +11,7 @@ from django.urls import reverse
 from audit.models import TrailEntry
 from clients.models import Client
 from tests.conftest import Visitor
-from tests.pages import words
+from tests.pages import cells, fields, words
 from tests.usage.conftest import LONG_AGO, NOW, Ran
 from usage import pages, refusals, rollup
 from usage.models import Price, StoredSample
@@ -126,6 +126,16 @@ def test_a_price_is_set_and_is_in_the_trail(visitor: Visitor) -> None:
     (entry,) = TrailEntry.objects.filter(pgh_obj_model="usage.Price")
     assert entry.who == "user one administrator"
     assert entry.changes["per_run"] == (None, 0.5)
+
+
+def test_prices_are_shown_as_people_write_them(visitor: Visitor) -> None:
+    Price.objects.create(from_day=today(), currency="EUR", per_run="0.0100")
+    Price.objects.create(from_day=today() - timedelta(days=9), currency="EUR", per_run="0.02")
+    browser = visitor("administrator")
+    form = fields(browser.get(reverse("admin:usage_price_add")).content.decode())
+    assert (form["per_run"], form["per_cpu_second"]) == ("0.01", "0")
+    listed = browser.get(reverse("admin:usage_price_changelist")).content.decode()
+    assert (cells(listed, "run"), cells(listed, "cpu")) == (["0.01", "0.02"], ["0", "0"])
 
 
 def test_a_past_price_does_not_change(visitor: Visitor) -> None:

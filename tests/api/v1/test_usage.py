@@ -137,6 +137,12 @@ def test_csv_has_units_of_people(root: APIClient, client_row: Client, mine: Mine
     assert row["cost_EUR"] == "0.500000"
 
 
+def test_costs_are_exact_texts(api: APIClient, mine: Mine) -> None:
+    mine()
+    Price.objects.create(from_day=today(), currency="EUR", per_run="0.1")
+    assert [row["cost"] for row in results(api)] == [[{"currency": "EUR", "amount": "0.100000"}]]
+
+
 def test_an_export_is_in_the_trail(api: APIClient) -> None:
     api.get(USAGE, {"format": "csv"})
     event = ActEvent.objects.get()
