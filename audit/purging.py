@@ -15,6 +15,7 @@ from audit.models import ExecutionPart, Leaf, PurgeRecord, RetentionPolicy
 from audit.sources import BLANK
 from executions.models import Artifact, Execution, InputFile
 from executions.models.ids import first_id
+from usage.rollup import count_purged
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +106,7 @@ def _purge_part(kind: ExecutionPart, ids: list[UUID]) -> None:
     if kind == ExecutionPart.ARTIFACTS:
         delete_rows(Artifact.objects.filter(execution__in=ids))
         return
+    count_purged(ids)
     _delete_with_related(Execution, "pk__in", ids)
 
 

@@ -40,7 +40,7 @@ class ClientAdmin(ModelAdmin[Client]):
     list_display = ("name", "role", "enabled", "today", "open", "last_used")
     list_filter = ("enabled", "role")
     search_fields = ("name",)
-    readonly_fields = ("created_at", "usage_now", "last_days")
+    readonly_fields = ("created_at", "usage_now", "last_days", "used")
     actions: tuple[Any, ...] = ("issue_new_token",)
     change_form_outer_before_template = "console/act_on_one.html"
     fieldsets = (
@@ -71,6 +71,7 @@ class ClientAdmin(ModelAdmin[Client]):
                     "max_stored_bytes",
                     "usage_now",
                     "last_days",
+                    "used",
                 ),
             },
         ),
@@ -132,6 +133,10 @@ class ClientAdmin(ModelAdmin[Client]):
         days = sources.runs_by_day(client.pk, timezone.now(), DAYS)
         most = client.max_runs_per_day or max(days.values())
         return html.days(days, most, against_quota=bool(client.max_runs_per_day))
+
+    @admin.display(description="Used in the last 7 days")
+    def used(self, client: Client) -> Any:
+        return html.note("none yet") if client._state.adding else sources.usage_card(client)
 
     def save_model(self, request: HttpRequest, obj: Client, form: ModelForm[Client], change: bool) -> None:
         super().save_model(request, obj, form, change)

@@ -33,6 +33,14 @@ class NotConfigured(APIException):
     default_code = "not_configured"
 
 
+class TokenRefused(AuthenticationFailed):
+    """The token was valid once. `client_id`: whose it is."""
+
+    def __init__(self, why: str, client_id: int) -> None:
+        super().__init__(why)
+        self.client_id = client_id
+
+
 def token_of(request: Request) -> str:
     """Return the token from `Authorization: Bearer`, Basic (the password) or `X-Sandbox-Token`; "" without one.
 
@@ -81,7 +89,7 @@ class TokenAuthentication(BaseAuthentication):
         if text and (token := token_with(text)):
             # Only the holder of a token that was valid once learns the reason.
             if refusal := token.refusal():
-                raise AuthenticationFailed(refusal)
+                raise TokenRefused(refusal, token.client_id)
             token.note_use()
             return token.client, token
         if settings.RAGFLOW_ALLOW_UNAUTHENTICATED:

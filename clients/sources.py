@@ -14,3 +14,5 @@ open_inspections: Source[[Client], int] = Source("how many inspections of a clie
 open_executions_of_outer: Source[[], Any] = Source("how many executions of each client are open")
 # Returns the number of executions on each of the last days (UTC), zeros included. Arguments: client id, now, days.
 runs_by_day: Source[[int, datetime, int], dict[date, int]] = Source("how many executions a client had each day")
+# Returns what the client used in the last days, as HTML for its page. Argument: client.
+usage_card: Source[[Client], Any] = Source("what a client used")

@@ -10,6 +10,7 @@ from pathlib import Path
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
+from console import first_steps
 from console.site import ConsoleSite
 
 # Written by console/frontend/build.mjs.
@@ -31,6 +32,7 @@ def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:
         "console/about.html",
         "About",
         version=settings.VERSION,
+        may_begin=first_steps.may_see(request.user),
         browser_packages=browser_packages(),
         python_packages=python_packages(),
     )

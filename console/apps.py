@@ -10,7 +10,7 @@ class ConsoleConfig(AppConfig):
     default = True
 
     def ready(self) -> None:
-        from console import announcements, checks, devices, doctor, schedule  # noqa: F401
+        from console import announcements, checks, devices, doctor, first_steps, schedule  # noqa: F401
         from sandbox_platform.kit import jobs
 
         jobs.record.register(schedule.record)

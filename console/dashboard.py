@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from audit.models import Pending, Seal
 from clients.models import Client
+from console import first_steps
 from executions import figures
 from executions.models import Execution, Status
 from inspections.standing import Standing, standings
@@ -110,7 +111,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "clients": _busiest(rows, period),
         "failing": _failing(rows, runtimes, period),
         "empty": empty,
-        "steps": _first_steps() if empty else [],
+        "first": first_steps.on_dashboard(request),
+        "may_hide": True,
     }
 
 
@@ -289,16 +291,3 @@ def _failing(rows: list[dict[str, Any]], runtimes: dict[int, Runtime], period: P
         for key, kinds in trouble.items()
     ]
     return sorted(found, key=lambda row: -row["count"])
-
-
-def _first_steps() -> list[dict[str, str]]:
-    return [
-        {"title": "Run a program here", "link": reverse("admin:playground"), "text":
-            "The playground has examples, and shows result, output and timings of a run."},
-        {"title": "Create a client and its token", "link": reverse("admin:clients_client_changelist"), "text":
-            "Give each calling deployment its own client, with runtimes, caps and quotas."},
-        {"title": "Connect RAGFlow", "link": "/docs", "text":
-            "POST /run on this port replaces RAGFlow's executor manager. Other callers use /api/v1."},
-        {"title": "Check the installation", "link": reverse("admin:doctor"), "text":
-            "The doctor verifies gVisor, resource limits and network isolation in live sandboxes."},
-    ]  # fmt: skip

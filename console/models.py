@@ -1,3 +1,4 @@
+from django.conf import settings
 from django.db import models
 
 
@@ -30,3 +31,25 @@ class JobRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.job} on {self.node}"
+
+
+class FirstStep(models.Model):
+    """One of the first steps that was done (`person` empty), or that a person hides them (`name` HIDDEN).
+
+    Executions that show a step done may be purged. The row stays.
+    """
+
+    HIDDEN = "hidden"
+
+    name = models.CharField(max_length=10)
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, related_name="+")
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["name", "person"], nulls_distinct=False, name="first_step_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.person or ''}".rstrip()

@@ -25,6 +25,7 @@ PLACES = {
     "egress.EgressRule": (CONFIGURE, "public"),
     "clients.Client": (CONFIGURE, "smart_toy"),
     "clients.Token": (CONFIGURE, "key"),
+    "usage.Price": (CONFIGURE, "sell"),
     "audit.TrailEntry": (AUDIT, "history"),
     "axes.AccessLog": (AUDIT, "login"),
     "axes.AccessAttempt": (AUDIT, "gpp_maybe"),
@@ -45,6 +46,7 @@ PAGES = (
     ("pool", OPERATE, "dns", "Pool", "sandboxes.view_sandbox"),
     ("doctor", OPERATE, "stethoscope", "Doctor", "sandboxes.view_sandbox"),
     ("schedule", OPERATE, "schedule", "Scheduled jobs", "sandboxes.view_sandbox"),
+    ("usage", OPERATE, "bar_chart", "Usage and quotas", "usage.view_hourlyusage"),
     ("about", OPERATE, "info", "About", ""),
 )
 

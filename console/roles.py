@@ -6,7 +6,7 @@ from django.db.models import Q
 ADMINISTRATOR, OPERATOR, AUDITOR = "administrator", "operator", "auditor"
 OPERATED_APPS = (
     *("builds", "callbacks", "clients", "console", "django_q", "egress", "executions", "inspections"),
-    *("runtimes", "sandboxes", "seccomp_profiles"),
+    *("runtimes", "sandboxes", "seccomp_profiles", "usage"),
 )
 APPS = (*OPERATED_APPS, "audit", "auth", "axes", "redaction")
 # Permissions of operators beside viewing.

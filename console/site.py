@@ -20,6 +20,8 @@ PAGES = (
     ("trials/<int:runtime_id>/", "trial", "console.trials.page"),
     ("descriptions/<int:runtime_id>/", "description", "inspections.pages.description"),
     ("schedule/", "schedule", "console.schedule.page"),
+    ("first-steps/", "first_steps", "console.first_steps.page"),
+    ("usage/", "usage", "usage.pages.page"),
     ("about/", "about", "console.about.page"),
     ("searches/", "searches", "executions.admin.searches.change"),
 )

@@ -3,6 +3,7 @@
 from django.conf import settings
 
 from sandbox_platform.kit.errors import InvalidField
+from sandbox_platform.kit.units import exact
 
 
 class OverBound(InvalidField):
@@ -11,7 +12,7 @@ class OverBound(InvalidField):
     def __init__(self, field: str, what: str, size: int, most: int, setting: str) -> None:
         super().__init__(
             field,
-            f"{what} {size} bytes; the limit is {most} ({setting}).",
+            f"{what} {size:,} bytes; the limit is {exact(most, 'bytes')} ({setting}).",
             "Send large data as files, or ask an administrator to raise the limit.",
         )
 

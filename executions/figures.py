@@ -64,7 +64,7 @@ def _roll_step() -> int:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [Lock.ROLL_UP])
         if not cursor.fetchone()[0]:
             return 0
-        begin, end = counted_up_to(), _final_up_to()
+        begin, end = counted_up_to(), final_up_to()
         if begin is None or begin >= end:
             return 0
         end = min(end, begin + STEP)
@@ -87,7 +87,7 @@ def counted_up_to() -> datetime | None:
     return first and floor_hour(first)
 
 
-def _final_up_to() -> datetime:
+def final_up_to() -> datetime:
     """Return the hour before which no execution is open and none can be added: `queued_at` is the time of arrival."""
     oldest = Execution.objects.open().aggregate(oldest=Min("queued_at"))["oldest"]
     now = timezone.now() - timedelta(minutes=1)

@@ -42,7 +42,16 @@ def post_worker_init(worker: object) -> None:
     from django.urls import get_resolver
 
     from sandbox_platform.kit import garbage
+    from usage import refusals
 
     # Load every view now: the first request would do it, after freeze(), and each collection would scan the views.
     _ = get_resolver().url_patterns
     garbage.freeze()
+    if worker is not None:
+        refusals.writer.start()
+
+
+def worker_exit(server: object, worker: object) -> None:
+    from usage import refusals
+
+    refusals.writer.stop()

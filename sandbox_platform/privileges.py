@@ -53,6 +53,7 @@ PRIVILEGES: dict[Service, Grants] = {
         "clients.ClientUsage": "insert update delete",
         "clients.Token": "insert update delete",
         "console.DoctorReport": "insert update",
+        "console.FirstStep": "insert delete",
         "django_q.OrmQ": "insert",
         "django_q.Task": "delete",
         "egress.EgressRule": "insert update delete",
@@ -68,6 +69,8 @@ PRIVILEGES: dict[Service, Grants] = {
         "seccomp_profiles.SeccompProfile": "insert update delete",
         "seccomp_profiles.SeccompRevision": "insert",
         "sessions.Session": "insert update delete",
+        "usage.Price": "insert update delete",
+        "usage.Refusal": "insert update",
     },
     Service.WORKER: {
         "audit.Act": "insert",  # of `manage.py doctor`
@@ -115,6 +118,9 @@ PRIVILEGES: dict[Service, Grants] = {
         "inspections.Inspection": "insert update delete",
         "sandboxes.Sandbox": "insert update delete",
         "sandboxes.Wait": "insert update delete",
+        "usage.Counted": "insert update",
+        "usage.HourlyUsage": "insert update",
+        "usage.StoredSample": "insert",
     },
     Service.CALLBACKS: {
         "audit.HeadDestination": "insert update",

@@ -102,6 +102,7 @@ INSTALLED_APPS = [
     "executions.egress",
     "builds",
     "inspections",
+    "usage",
     "audit",
     "sandbox_platform",
 ]

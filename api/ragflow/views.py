@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from api import refusals
 from api.ragflow import contract, results, schema
 from clients.admission import OverLimit, RuntimeNotAllowed
 from clients.models import Client
@@ -27,6 +28,7 @@ from sandbox_platform.kit.callers import remote_address
 from sandbox_platform.kit.compiled import Compiled
 from sandbox_platform.kit.errors import TooMany
 from sandbox_platform.kit.json_size import TooManyValues
+from sandbox_platform.kit.units import exact
 from sandbox_platform.kit.web import body
 
 ENDPOINT = "ragflow"
@@ -81,7 +83,7 @@ class RunView(APIView):
             return Response(results.MalformedSerializer.dump(e), status=422)
         except RequestDataTooBig:
             limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-            text = f"The request is larger than {limit} bytes (SANDBOX_MAX_REQUEST)."
+            text = f"The request is larger than {exact(limit, 'bytes')} (SANDBOX_MAX_REQUEST)."
             return Response(results.RefusedSerializer.dump(text), status=413)
         except (OverBound, TooManyValues) as e:
             return Response(results.RefusedSerializer.dump(e), status=413)
@@ -110,12 +112,15 @@ class RunView(APIView):
                     raise TooManyWaiting
                 execution = services.submit(wanted, policy=runtime.ragflow_code_policy)
             except RuntimeNotAllowed as e:
+                refusals.note(e, request, runtime)
                 return Response(results.RefusedSerializer.dump(e), status=403)
             except OverLimit as e:
+                refusals.note(e, request, runtime)
                 return Response(
                     results.OverLimitSerializer.dump(e), status=429, headers={"Retry-After": str(e.retry_after_s)}
                 )
             except TooMany as e:
+                refusals.note(e, request, runtime)
                 return Response(
                     results.BusySerializer.dump(e), status=429, headers={"Retry-After": str(e.retry_after_s)}
                 )
@@ -127,6 +132,10 @@ class RunView(APIView):
         has_artifacts = execution.exit_code == 0 and execution.artifact_count
         artifacts = list(execution.artifacts.all()) if has_artifacts else []
         return Response(results.render(execution, artifacts), headers=timing_headers(execution))
+
+    def handle_exception(self, exc: Exception) -> Response:
+        refusals.note(exc, self.request)
+        return super().handle_exception(exc)
 
 
 def finished(waiter: Waiter, http: HttpRequest) -> Execution:

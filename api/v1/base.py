@@ -20,7 +20,9 @@ from api.v1 import problems
 from clients.models import Client
 from clients.permissions import MayRun
 from executions.models import Execution
+from runtimes.models import Runtime
 from sandbox_platform.kit.json_size import TooManyValues, refuse_many_values
+from sandbox_platform.kit.units import exact
 
 FORM_FIELD = "execution"
 
@@ -47,7 +49,7 @@ def refuse_oversize(request: Request) -> None:
     limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     if length > limit:
         raise problems.TooLarge(
-            f"The request has {length} bytes; the limit is {limit} (SANDBOX_MAX_REQUEST).",
+            f"The request has {length:,} bytes; the limit is {exact(limit, 'bytes')} (SANDBOX_MAX_REQUEST).",
             remedy="Send a smaller request.",
         )
 
@@ -120,6 +122,8 @@ class ApiView(APIView):
     parser_classes = [JsonParser]
     renderer_classes = [Renderer]
     content_negotiation_class = Negotiation
+    # Which one the request asks for, once a view knows it: what a refusal is counted for.
+    runtime: Runtime | None = None
 
     def get_exception_handler(self) -> Any:
         return problems.handler

@@ -42,6 +42,7 @@ def requests_of(forms: list[dict[str, Any]], view: ApiView, http: Request) -> li
         try:
             name = form["runtime"]
             runtime = runtimes.get(name) or runtimes.setdefault(name, submission.runtime_named(name))
+            view.runtime = runtime if len(runtimes) == 1 else None
             wanted.append(submission.request_of(form, runtime=runtime, client=view.caller, http=http))
         except InvalidField as e:
             raise InvalidField(f"executions[{index}].{e.field}", e.detail, e.remedy) from e

@@ -19,6 +19,7 @@ from rest_framework import exceptions, serializers
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
+from api import refusals
 from clients.admission import NeverFits, OverLimit, RuntimeNotAllowed, StorageFull
 from executions.limits import LimitTooHigh
 from sandbox_platform.kit import errors
@@ -119,6 +120,7 @@ def handler(error: Exception, context: Any) -> Response | None:
 
     Returns None for an unexpected exception, which then becomes a 500.
     """
+    refusals.note(error, context["request"], getattr(context["view"], "runtime", None))
     error = _translated(error)
     if not isinstance(error, exceptions.APIException):
         return None

@@ -36,7 +36,8 @@ class RerunView(ApiView):
     def post(self, request: Request, execution_id: UUID) -> Response:
         form = validated(RerunForm, request.data)
         earlier = self.execution(execution_id)
-        submission.refuse_disabled(earlier.runtime)
+        self.runtime = earlier.runtime
+        submission.refuse_disabled(self.runtime)
         differences, obstacles = rerun.look(earlier, self.caller)
         pinned = form["configuration"] == "then"
         if pinned:

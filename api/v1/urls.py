@@ -15,6 +15,7 @@ from api.v1.profile_revisions import ActivateView, DiffView, RevisionExportView,
 from api.v1.profiles import ProfilesView, ProfileView, ValidateView
 from api.v1.rerun import RerunView
 from api.v1.stats import StatsView
+from api.v1.usage import UsageView
 from api.v1.views import CancelView, ExecutionsView, ExecutionView, RequestsView
 
 urlpatterns = [
@@ -54,6 +55,7 @@ urlpatterns = [
     path("audit-trail/export", TrailExportView.as_view()),
     path("stats", StatsView.as_view()),
     path("me", MeView.as_view()),
+    path("usage", UsageView.as_view()),
     # Last: unknown paths get a problem document, too.
     re_path(r"", not_found),
 ]

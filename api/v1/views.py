@@ -72,8 +72,8 @@ class ExecutionsView(ApiView):
         form = validated(SubmissionForm, request.data)
 
         def wanted() -> services.Request:
-            runtime = submission.runtime_named(form["runtime"])
-            return submission.request_of(form, runtime=runtime, client=self.caller, http=request)
+            self.runtime = submission.runtime_named(form["runtime"])
+            return submission.request_of(form, runtime=self.runtime, client=self.caller, http=request)
 
         execution, created = submission.submit_once(key, request.data, self.caller, wanted)
         return execution, created, float(form["wait"])

@@ -17,11 +17,13 @@ from unfold.contrib.filters.admin import TextFilter
 from audit import export
 from audit.models import TrailEntry
 from audit.models.changes import ACT, LABELS, NOUNS, UPDATE
+from audit.signals import trail_read
 from executions.admin import comparison
 from sandbox_platform.kit import callers
 from sandbox_platform.kit.acts import Kind
 from sandbox_platform.kit.exports import MEDIA_TYPES
 from sandbox_platform.kit.readonly import ReadOnlyAdmin
+from sandbox_platform.kit.units import exact_of
 
 # Values with more lines than this are shown as a diff instead of side by side.
 LINES_BESIDE = 12
@@ -178,7 +180,7 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
     def difference(self, entry: TrailEntry) -> SafeString:
         rows = []
         for name, (old, new) in entry.changes.items():
-            before, after = _text(old), _text(new)
+            before, after = _text(name, old), _text(name, new)
             if not before and not after:
                 continue  # an empty column of a row that was created or deleted
             lines = max(before.count("\n"), after.count("\n"))
@@ -200,6 +202,8 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
     # --- Export of all filtered entries ---
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        if self.has_view_permission(request):
+            trail_read.send(sender=TrailEntry, request=request)
         query = request.GET.urlencode()
         addresses = {kind: reverse("admin:audit_trailentry_export", args=[kind]) for kind in MEDIA_TYPES}
         exports = [(kind, f"{address}?{query}") for kind, address in addresses.items()]
@@ -222,9 +226,12 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
         return export.download(entries, kind, http=request)
 
 
-def _text(value: Any) -> str:
+def _text(name: str, value: Any) -> str:
+    """Return the value of the column for people: a quantity with its unit, others as JSON."""
     if value is None:
         return ""
+    if type(value) is int:
+        return exact_of(name, value)
     return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
 
 

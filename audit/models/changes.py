@@ -20,6 +20,7 @@ from executions.egress.models import EgressRule
 from redaction.models import RedactionPattern
 from runtimes.models import Runtime
 from seccomp_profiles.models import SeccompActivation, SeccompProfile, SeccompRevision
+from usage.models import Price
 
 INSERT, UPDATE, DELETE = "insert", "update", "delete"
 # A row that existed when recording began.
@@ -91,6 +92,10 @@ class EgressRuleEvent(_events_of(EgressRule)):  # type: ignore[misc]
     pass
 
 
+class PriceEvent(_events_of(Price)):  # type: ignore[misc]
+    pass
+
+
 class PersonEvent(_events_of(Person, unwatched=("last_login",))):  # type: ignore[misc]
     """Stores a fingerprint of the password's hash instead of the hash."""
 
@@ -138,6 +143,7 @@ EVENTS = (
     TokenEvent,
     RetentionPolicyEvent,
     RedactionPatternEvent,
+    PriceEvent,
     PersonEvent,
     PersonRoleEvent,
     PersonPermissionEvent,

@@ -133,3 +133,12 @@ def test_pattern_that_will_not_do_is_refused(browser: Browser) -> None:
 def test_lists_open(browser: Browser, db: None) -> None:
     for model in ("purgerecord", "retentionpolicy", "seal"):
         html_of(browser, reverse(f"admin:audit_{model}_changelist"))
+
+
+def test_quantities_have_their_units(browser: Browser) -> None:
+    client = Client.objects.create(name="bounded", max_memory_bytes=268435456)
+    Client.objects.filter(pk=client.pk).update(max_memory_bytes=335544320, max_wall_time_ms=10000)
+    entry = TrailEntry.objects.filter(pgh_obj_model="clients.Client", pgh_label="update").get()
+    html = html_of(browser, reverse("admin:audit_trailentry_change", args=[entry.pk]))
+    assert ("256 MiB" in html, "320 MiB" in html, "10 s" in html) == (True, True, True)
+    assert "268435456" not in html

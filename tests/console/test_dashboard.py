@@ -31,7 +31,7 @@ def text(browser: Browser, **query: str) -> str:
 def test_an_empty_system_says_what_to_do_first(browser: Browser) -> None:
     shown = text(browser)
     assert "No executions yet" in shown
-    assert "Run a program here" in shown
+    assert "First steps 4 of 4 to do" in shown
 
 
 def test_counts_and_shares(browser: Browser, make_execution: MakeExecution) -> None:

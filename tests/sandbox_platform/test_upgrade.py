@@ -48,6 +48,8 @@ ADDED = {
     "audit_rolepermissionevent", "executions_clientstorage", "executions_storagechange",
     "audit_shownsecret", "audit_shownsecretevent",
     "audit_act", "audit_actevent", "audit_setting", "audit_settingevent", "audit_verification", "console_jobrun",
+    "usage_counted", "usage_hourlyusage", "usage_price", "usage_refusal", "usage_storedsample", "audit_priceevent",
+    "console_firststep",
 }  # fmt: skip
 FAILED_TASK = """
     INSERT INTO django_q_task (id, name, func, args, result, started, stopped, success, attempt_count)

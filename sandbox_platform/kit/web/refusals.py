@@ -3,13 +3,19 @@
 import json
 from http import HTTPStatus
 
+from sandbox_platform.kit.sources import Sources
+
 RETRY_AFTER_S = 2
 TYPE = "urn:sandbox-platform:problem:"
+# Called for each 429, in the event loop: an answer must be quick and must not fail.
+refused: Sources[[], None] = Sources()
 CODES = {408: "too_slow", 413: "too_large", 429: "busy", 431: "too_large"}
 
 
 def answer(status: int, detail: str, path: bytes) -> bytes:
     """Return the bytes of the response, after which the connection is closed."""
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        refused()
     title = HTTPStatus(status).phrase
     body: dict[str, object] = {"detail": detail}
     kind = "application/json"

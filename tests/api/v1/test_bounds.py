@@ -50,6 +50,16 @@ def test_commas_in_a_program_are_no_values(submit: Submit, settings: Any) -> Non
     assert submit(code="print('," + "," * 5000 + "')").status_code == 202
 
 
+def test_a_bound_is_said_with_its_unit(submit: Submit, api: APIClient, settings: Any) -> None:
+    settings.SANDBOX_MAX_PROGRAM_BYTES = 1024
+    said = "The program has 1,025 bytes; the limit is 1 KiB (SANDBOX_MAX_PROGRAM)."
+    assert submit(code="#" * 1025).json()["detail"] == said
+    assert said in run(api, "#" * 1025).json()["detail"]
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 2048
+    assert "the limit is 2 KiB (SANDBOX_MAX_REQUEST)" in submit(code="#" * 3000).json()["detail"]
+    assert "larger than 2 KiB (SANDBOX_MAX_REQUEST)" in run(api, "#" * 3000).json()["detail"]
+
+
 @pytest.mark.parametrize("path", ["/run", f"{API}/executions"])
 def test_a_body_of_lists_takes_no_memory(api: APIClient, path: str) -> None:
     body = b'{"arguments": {"a": [' + b"[]," * 3_000_000 + b"[]]}}"

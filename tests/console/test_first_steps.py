@@ -1,0 +1,110 @@
+import hashlib
+from collections.abc import Callable
+
+from django.test import Client as Browser
+from django.urls import reverse
+
+from clients.models import Client
+from console import first_steps
+from executions import people
+from executions.models import Execution
+from runtimes.models import Runtime
+from scripts import smoke
+from tests.conftest import Visitor
+from tests.pages import words
+
+MakeExecution = Callable[..., Execution]
+INDEX, STEPS, ABOUT = (reverse(f"admin:{name}") for name in ("index", "first_steps", "about"))
+
+
+def done() -> set[str]:
+    return {step.name for step in first_steps.steps() if step.done}
+
+
+def dashboard(browser: Browser) -> str:
+    return words(browser.get(INDEX).content.decode())
+
+
+def test_nothing_is_done_on_an_empty_installation(db: None) -> None:
+    assert done() == set()
+
+
+def test_a_run_from_the_playground_is_a_step(visitor: Visitor, python_runtime: Runtime) -> None:
+    answer = visitor("administrator").post(
+        reverse("playground_run"), {"runtime": "python", "code": "print(1)"}, content_type="application/json"
+    )
+    assert answer.status_code == 202
+    assert done() == {"run"}
+
+
+def test_a_run_of_a_caller_is_a_step_but_the_smoke_test_is_not(
+    make_execution: MakeExecution, client_with_token: tuple[Client, str]
+) -> None:
+    for program in smoke.PROGRAMS.values():
+        make_execution(client=client_with_token[0], code_sha256=hashlib.sha256(program.encode()).hexdigest())
+    make_execution(client=None)
+    assert done() == set()
+    make_execution(client=client_with_token[0])
+    assert done() == {"call"}
+
+
+def test_a_limit_set_by_a_person_is_a_step(visitor: Visitor, client_with_token: tuple[Client, str]) -> None:
+    client = client_with_token[0]
+    Client.objects.filter(pk=client.pk).update(max_runs_per_day=10)
+    assert done() == set()
+    Client.objects.filter(pk=client.pk).update(max_runs_per_day=None)
+    address = reverse("admin:clients_client_change", args=[client.pk])
+    tokens = {"tokens-TOTAL_FORMS": "0", "tokens-INITIAL_FORMS": "0"}
+    data = {"name": client.name, "enabled": "on", "role": "caller", "network": "none"} | tokens
+    browser = visitor("administrator")
+    assert browser.post(address, data).status_code == 302
+    assert done() == set()
+    assert browser.post(address, data | {"max_memory_bytes": "512 MiB"}).status_code == 302
+    assert done() == {"limit"}
+
+
+def test_a_look_at_the_trail_is_a_step(visitor: Visitor) -> None:
+    trail = reverse("admin:audit_trailentry_changelist")
+    assert visitor("auditor").get(trail).status_code == 200
+    assert done() == set()
+    browser = visitor("administrator")
+    for _ in range(2):
+        assert browser.get(trail).status_code == 200
+    assert done() == {"trail"}
+
+
+def test_a_step_stays_done_after_a_purge(make_execution: MakeExecution) -> None:
+    make_execution(client=people.client(), endpoint=people.ENDPOINT)
+    assert done() == {"run"}
+    Client.objects.filter(name=people.CLIENT).update(name="renamed")
+    assert "run" in done()
+
+
+def test_the_dashboard_leads_through_until_all_are_done(browser: Browser, make_execution: MakeExecution) -> None:
+    shown = dashboard(browser)
+    assert "First steps 4 of 4 to do" in shown
+    assert "SANDBOX_HOST=sandbox-executor-manager" in shown
+    assert "curl -s http://testserver/api/v1/executions" in shown
+    make_execution(client=people.client(), endpoint=people.ENDPOINT)
+    assert "First steps 3 of 4 to do" in dashboard(browser)
+    first_steps.remember("call", "limit", "trail")
+    assert "First steps" not in dashboard(browser)
+
+
+def test_who_cannot_do_the_steps_does_not_see_them(visitor: Visitor) -> None:
+    for role in ("operator", "auditor"):
+        browser = visitor(role)
+        assert "First steps" not in dashboard(browser)
+        assert browser.get(STEPS).status_code == 403
+        assert "First steps" not in browser.get(ABOUT).content.decode()
+
+
+def test_they_are_hidden_by_one_person_and_come_back(browser: Browser, visitor: Visitor) -> None:
+    assert browser.post(STEPS, {"hide": "yes"}).status_code == 302
+    assert browser.post(STEPS, {"hide": "yes"}).status_code == 302
+    assert "First steps" not in dashboard(browser)
+    assert "First steps" in dashboard(visitor("administrator"))
+    assert STEPS in browser.get(ABOUT).content.decode()
+    assert "Show on the dashboard" in browser.get(STEPS).content.decode()
+    browser.post(STEPS, {"show": "yes"})
+    assert "First steps" in dashboard(browser)
