@@ -20,6 +20,7 @@ class Lock(IntEnum):
     DELIVERIES = 7385009  # callbacks that are due are being queued
     STORAGE = 7385010  # what clients store is being added up or recounted
     ROLL_UP = 7385011  # hourly counts are being computed
+    FAILURES = 7385012  # failed runs are being grouped
 
 
 def node_key(node: str) -> int:
