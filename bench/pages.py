@@ -190,8 +190,8 @@ class Pages:
 
         base = "/admin/failures/failuregroup/"
         queries = {
-            "": "", "1 h": "range=1h", "30 days": "range=30d", "by count": "sort=count",
-            "by count, 30 days": "sort=count&range=30d", "new": "sort=new", "a client": "client__id__exact=2",
+            "": "", "1 h": "range=1h", "30 days": "range=30d", "by count": "o=-4",
+            "by count, 30 days": "o=-4&range=30d", "new": "o=-6", "a client": "client__id__exact=2",
             "a kind": "kind__exact=time",
         }  # fmt: skip
         found = {f"failures, {name or 'all'}": f"{base}?{query}" for name, query in queries.items()}
@@ -275,8 +275,8 @@ HISTORY = {
     "client, failed": "client__id__exact=8&status__exact=failed", "a label": "label=canvas:c7",
     "no such label": "label=canvas:none", "run time over 5 s": "ran_over=5000", "endpoint": "endpoint=ragflow",
     "cold": "warm__exact=0", "engine": "engine__exact=direct", "page 100": "p=100",
-    "by memory": "o=-8", "by status": "o=2", "by client": "o=5", "by runtime": "o=4", "by outcome": "o=3",
-    "by id": "o=1", "oldest first": "o=6", "a year": f"queued_at__year={datetime.now(UTC).year}",
+    "by memory": "o=-7", "by status": "o=1", "by client": "o=4", "by runtime": "o=3", "by outcome": "o=2",
+    "by id": "o=0", "oldest first": "o=5", "a year": f"queued_at__year={datetime.now(UTC).year}",
     "a day": f"queued_at__year={datetime.now(UTC).year}&queued_at__month=6&queued_at__day=9",
     "label, 7 days, failed": "label=canvas:c7&range=7d&status__exact=failed",
 }  # fmt: skip

@@ -5,7 +5,7 @@ from django.db.models import Q
 
 ADMINISTRATOR, OPERATOR, AUDITOR = "administrator", "operator", "auditor"
 OPERATED_APPS = (
-    *("builds", "callbacks", "clients", "console", "django_q", "egress", "executions", "inspections"),
+    *("builds", "callbacks", "clients", "console", "django_q", "egress", "executions", "failures", "inspections"),
     *("runtimes", "sandboxes", "seccomp_profiles"),
 )
 APPS = (*OPERATED_APPS, "audit", "auth", "axes", "redaction")

@@ -220,7 +220,7 @@ def _last_line(lines: Lines) -> Trace | None:
             return Trace("Lua error", match[2], _place(match[1]))
         if match := _R.search(line):
             following = "" if match[2] else next(iter(written[written.index(line) + 1 :]), "")
-            return Trace("Error", match[2] or following, match[1] or "")
+            return Trace("Error", match[2] or following, (match[1] or "").partition("(")[0])
     last = written[-1] if written else ""
     if match := _PERL.search(last):
         return Trace("Perl error", match[1], _place(match[2]))

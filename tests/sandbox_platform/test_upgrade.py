@@ -48,6 +48,7 @@ ADDED = {
     "audit_rolepermissionevent", "executions_clientstorage", "executions_storagechange",
     "audit_shownsecret", "audit_shownsecretevent",
     "audit_act", "audit_actevent", "audit_setting", "audit_settingevent", "audit_verification", "console_jobrun",
+    "executions_failuregroup", "executions_failurehour", "executions_failurepending", "executions_failurerun",
 }  # fmt: skip
 FAILED_TASK = """
     INSERT INTO django_q_task (id, name, func, args, result, started, stopped, success, attempt_count)
