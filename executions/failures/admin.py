@@ -51,7 +51,7 @@ class FailureAdmin(ReadOnlyAdmin[FailureGroup]):
     empty_hint = "A failed run is here some seconds after its end."
     list_display = (
         *("failure", "kind_badge", "client_name", "runtime_name"),
-        *("runs", "trend", "first", "last", "latest_run"),
+        *("run_count", "trend", "first", "last", "latest_run"),
     )
     list_filter = ("kind", "client", "runtime", SeenFilter)
     list_select_related = ("client", "runtime")
@@ -118,7 +118,8 @@ class FailureAdmin(ReadOnlyAdmin[FailureGroup]):
         return group.runtime.slug if group.runtime else ""
 
     @admin.display(description="Runs", ordering="seen")
-    def runs(self, group: Any) -> SafeString:
+    # Not `runs`: that is a relation, by which the list would be sorted.
+    def run_count(self, group: Any) -> SafeString:
         address = f"{reverse('admin:executions_execution_changelist')}?failure={group.pk}"
         return format_html('<a href="{}">{}</a>', address, f"{group.seen:,}")
 

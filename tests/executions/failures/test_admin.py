@@ -70,7 +70,7 @@ def test_failures_are_sorted_by_count_and_by_the_first(browser: Browser, fail: F
 def test_runs_of_the_range_are_counted(browser: Browser, fail: Fail, query: dict[str, str], count: int) -> None:
     for days in (20, 3, 0, 0):
         fail(ago=timedelta(days=days))
-    assert cells(browser.get(LIST, query).content.decode(), "runs") == [str(count)]
+    assert cells(browser.get(LIST, query).content.decode(), "run_count") == [str(count)]
 
 
 def test_a_failure_without_runs_in_the_range_is_not_listed(browser: Browser, fail: Fail) -> None:
