@@ -56,7 +56,7 @@ def varied(
         row[at["runtime_id"]] = chance.choice(runtimes)
         row[at["warm"]] = chance.random() < 0.9
         row[at["endpoint"]] = chance.choice(("api", "ragflow", "batch"))
-        row[at["code_sha256"]] = f"{chance.randrange(4000):064x}"
+        row[at["code_sha256"]] = f"{chance.randrange(4000):04x}" * 16
         if row[at["status"]] == "failed":
             row[at["stderr"]] = failed(chance, words)
         yield row

@@ -25,7 +25,7 @@ MOST_BARS = 40
 # The trend of all times shows the last ones.
 TREND = timedelta(days=30)
 HOURS = f"""
-    SELECT group_id, floor(extract(epoch FROM hour - %s) / extract(epoch FROM %s::interval))::int, sum(count)
+    SELECT group_id, floor(extract(epoch FROM hour - %s) / %s)::int, sum(count)
     FROM {FailureHour._meta.db_table} WHERE group_id = ANY(%s) AND hour >= %s AND hour < %s GROUP BY 1, 2
 """  # noqa: S608
 
@@ -108,7 +108,7 @@ def trends(groups: Iterable[UUID], bins: Bins) -> dict[UUID, list[int]]:
     """Return the number of runs in each bar, by group."""
     values: dict[UUID, list[int]] = defaultdict(lambda: [0] * bins.number)
     with connection.cursor() as cursor:
-        cursor.execute(HOURS, [bins.since, bins.step, list(groups), bins.since, bins.until])
+        cursor.execute(HOURS, [bins.since, bins.step.total_seconds(), list(groups), bins.since, bins.until])
         for group, bar, number in cursor.fetchall():
             values[group][bar] = int(number)
     return values

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.models import Case, Count, Exists, F, OuterRef, Q, QuerySet, TextField, Value, When
-from django.db.models.functions import Concat, Greatest, Least, Left, Length, Right
+from django.db.models.functions import Concat, Left, Length, Right
 from django.db.models.lookups import LessThanOrEqual
 from django.utils import timezone
 
@@ -31,6 +31,12 @@ KEPT = timedelta(days=90)
 # A group whose first run is older than this was found in the history, for example at an upgrade: it is no news.
 NEWS = timedelta(hours=1)
 FACTS = ("status", "outcome", "exit_code", "signal", "message", "code_sha256", "policy_violations")
+COUNT_GROUPS = f"""
+    UPDATE {FailureGroup._meta.db_table} AS counted SET count = counted.count + more.count,
+        first_at = least(counted.first_at, more.first_at), last_at = greatest(counted.last_at, more.last_at)
+    FROM unnest(%s::uuid[], %s::int[], %s::timestamptz[], %s::timestamptz[]) AS more (id, count, first_at, last_at)
+    WHERE counted.id = more.id
+"""  # noqa: S608
 COUNT_HOURS = f"""
     INSERT INTO {FailureHour._meta.db_table} (group_id, hour, count)
     SELECT * FROM unnest(%s::uuid[], %s::timestamptz[], %s::int[])
@@ -59,27 +65,31 @@ class _Failed:
 def group_failures() -> int:
     """Group all runs that have failed since; return how many. Do nothing while another process does it."""
     runs = 0
-    while step := _group_batch():
-        runs += step
+    last: UUID | None = None
+    while step := _group_batch(last):
+        runs += len(step)
+        last = step[-1]
     return runs
 
 
-def _group_batch() -> int:
+def _group_batch(after: UUID | None) -> list[UUID]:
+    """Group the next runs beyond an id, so that those which are done are not skipped again and again."""
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [Lock.FAILURES])
             if not cursor.fetchone()[0]:
-                return 0
-        ids = list(FailurePending.objects.order_by("pk").values_list("pk", flat=True)[:BATCH])
+                return []
+        pending = FailurePending.objects.filter(pk__gt=after) if after else FailurePending.objects.all()
+        ids = list(pending.order_by("pk").values_list("pk", flat=True)[:BATCH])
         if not ids:
-            return 0
+            return []
         failed = list(_read(ids))
         groups, new = _groups_of(failed)
         _count(failed, groups)
         FailurePending.objects.filter(pk__in=ids).delete()
     if new:
         first_seen.send(FailureGroup, groups=new)
-    return len(ids)
+    return ids
 
 
 def _ends(name: str) -> Case:
@@ -151,14 +161,10 @@ def _count(failed: list[_Failed], groups: dict[UUID, FailureGroup]) -> None:
     ended = defaultdict[UUID, list[datetime]](list)
     for run in failed:
         ended[groups[run.execution_id].pk].append(run.finished_at)
-    for pk, times in ended.items():
-        FailureGroup.objects.filter(pk=pk).update(
-            count=F("count") + len(times),
-            first_at=Least(F("first_at"), min(times)),
-            last_at=Greatest(F("last_at"), max(times)),
-        )
-    if hours:
-        with connection.cursor() as cursor:
+    counted = [(pk, len(times), min(times), max(times)) for pk, times in ended.items()]
+    with connection.cursor() as cursor:
+        if counted:
+            cursor.execute(COUNT_GROUPS, [list(column) for column in zip(*counted, strict=True)])
             columns = zip(*((pk, hour, number) for (pk, hour), number in hours.items()), strict=True)
             cursor.execute(COUNT_HOURS, [list(column) for column in columns])
 

@@ -197,7 +197,7 @@ def test_a_client_s_download_of_another_one_s_file(execution: Execution, auditor
 def test_a_client_s_look_at_another_one_s_code_and_output(execution: Execution, auditor: str) -> None:
     assert api(f"/executions/{execution.pk}", auditor).status_code == 200
     (act,) = told()
-    assert (act.change, act.who) == (Kind.DOWNLOADED, "auditor")
+    assert (act.change, act.who) == (Kind.DOWNLOADED, "client auditor")
     assert act.what == f"code and output of execution {execution.pk}"
     assert act.behalf == execution.behalf
 
