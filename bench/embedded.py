@@ -11,10 +11,14 @@ from scripts.embedded_postgres import EmbeddedPostgres
 
 
 @contextmanager
-def django_on_embedded_postgres() -> Iterator[None]:
-    """Start Postgres and set up Django. Creates no tables. Import models only inside the context."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        postgres = EmbeddedPostgres(Path(folder))
+def django_on_embedded_postgres(data: Path | None = None) -> Iterator[None]:
+    """Start Postgres and set up Django. Creates no tables. Import models only inside the context.
+
+    `data`: a folder whose database is kept, and used if it is there.
+    """
+    with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
+        folder = data or Path(temporary)
+        postgres = EmbeddedPostgres(folder)
         postgres.start()
         try:
             os.environ |= {"DATABASE_URL": postgres.url, "DJANGO_SECRET_KEY": uuid.uuid4().hex}
@@ -25,7 +29,7 @@ def django_on_embedded_postgres() -> Iterator[None]:
             from django.conf import settings
 
             settings.ALLOWED_HOSTS = ["*"]
-            settings.SANDBOX_SEAL_KEY_FILE = str(Path(folder) / "seal" / "seal.key")
+            settings.SANDBOX_SEAL_KEY_FILE = str(folder / "seal" / "seal.key")
             yield
         finally:
             postgres.stop()

@@ -14,6 +14,7 @@ SECTIONS = (RUNS, OPERATE, CONFIGURE, AUDIT, PEOPLE)
 # Section and icon by model. Other models go to their app's section, sorted by name.
 PLACES = {
     "executions.Execution": (RUNS, "play_circle"),
+    "failures.FailureGroup": (RUNS, "bug_report"),
     "sandboxes.Sandbox": (OPERATE, "deployed_code"),
     "callbacks.Delivery": (OPERATE, "outgoing_mail"),
     "django_q.OrmQ": (OPERATE, "stacks"),

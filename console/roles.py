@@ -5,8 +5,8 @@ from django.db.models import Q
 
 ADMINISTRATOR, OPERATOR, AUDITOR = "administrator", "operator", "auditor"
 OPERATED_APPS = (
-    *("builds", "callbacks", "clients", "console", "django_q", "egress", "executions", "inspections"),
-    *("runtimes", "sandboxes", "seccomp_profiles", "usage"),
+    *("builds", "callbacks", "clients", "console", "django_q", "egress", "executions", "failures"),
+    *("inspections", "runtimes", "sandboxes", "seccomp_profiles", "usage"),
 )
 APPS = (*OPERATED_APPS, "audit", "auth", "axes", "redaction")
 # Permissions of operators beside viewing.

@@ -53,6 +53,10 @@ def _found(executions: QuerySet[Execution], windows: Iterable[Window]) -> Iterat
             yield list(chunk.values_list("pk", flat=True))
 
 
+# Texts of an execution that an answer about it holds.
+ANSWERED = ("code", "arguments", "stdin", "stdout", "stderr", "result")
+
+
 def download(
     executions: QuerySet[Execution],
     fields: list[str],
@@ -82,3 +86,16 @@ def record_download(execution: Execution, what: str, size: int, *, http: Any) ->
     """Record in the trail that the sender of the request gets this part of an execution, of `size` bytes."""
     name = f"{what} of execution {execution.pk}"
     acts.done(Kind.DOWNLOADED, name, execution.pk, http=http, behalf=execution.behalf, after={"bytes": size})
+
+
+def record_read(execution: Execution, *, http: Any) -> None:
+    """Record that another client than the execution's gets its code and output in an answer of the API."""
+    size = sum(len((getattr(execution, name) or "").encode("utf-8", "surrogatepass")) for name in ANSWERED)
+    record_download(execution, "code and output", size, http=http)
+
+
+def record_page(fields: list[str], *, http: Any) -> None:
+    """Record that a client that sees everything gets a page of the list, if it holds code or output."""
+    if large := [name for name in fields if name in ANSWERED]:
+        after = {"columns": ", ".join(large), **acts.query_of(http)}
+        acts.done(Kind.EXPORTED, "page of executions", http=http, after=after)

@@ -153,7 +153,7 @@ def _of_program(report: Report, limits: Limits) -> Verdict:
         return Verdict(
             Status.FAILED,
             Outcome.SIGNALLED,
-            f"Killed by signal {end.signal} ({_signal_name(end.signal)}).",
+            f"Killed by signal {end.signal} ({signal_name(end.signal)}).",
             exit_code=128 + end.signal,
             signal=end.signal,
         )
@@ -218,7 +218,7 @@ def nested_deeper_than(levels: int, value: Any) -> bool:
     return bool(containers)
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:

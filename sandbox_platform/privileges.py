@@ -115,6 +115,10 @@ PRIVILEGES: dict[Service, Grants] = {
         "executions.InputFile": "delete",
         "executions.OutputChunk": "delete",
         "executions.Rollup": "insert update",
+        "failures.FailureGroup": "insert update delete",
+        "failures.FailureHour": "insert update delete",
+        "failures.FailurePending": "delete",  # a trigger inserts
+        "failures.FailureRun": "insert delete",
         "inspections.Inspection": "insert update delete",
         "sandboxes.Sandbox": "insert update delete",
         "sandboxes.Wait": "insert update delete",

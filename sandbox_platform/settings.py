@@ -100,6 +100,7 @@ INSTALLED_APPS = [
     "executions",
     "executions.callbacks",
     "executions.egress",
+    "executions.failures",
     "builds",
     "inspections",
     "usage",

@@ -39,6 +39,7 @@ class FilterForm(Strict):
         help_text="name:value. Repeat the parameter to require several labels.",
     )
     batch = serializers.UUIDField(required=False)
+    failure = serializers.UUIDField(required=False, help_text="Id of a failure, of which these are the runs.")
     queued_after = serializers.DateTimeField(required=False, help_text="At this time or later.")
     queued_before = serializers.DateTimeField(required=False, help_text="Before this time.")
     min_duration_ms = _number("The program ran at least this long.")

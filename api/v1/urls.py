@@ -8,6 +8,7 @@ from api.v1.catalogue import RuntimeManifestView, RuntimesView, RuntimeView
 from api.v1.descriptions import DescriptionView
 from api.v1.events import EventsView
 from api.v1.export import ExportView
+from api.v1.failures import FailuresView
 from api.v1.inspections import CancelInspectionView, ExplainView, InspectionsView, InspectionView, SaveView
 from api.v1.me import MeView
 from api.v1.problems import not_found
@@ -53,6 +54,7 @@ urlpatterns = [
     path("seccomp-inspections/<int:number>/cancel", CancelInspectionView.as_view()),
     path("seccomp-inspections/<int:number>/save", SaveView.as_view()),
     path("audit-trail/export", TrailExportView.as_view()),
+    path("failures", FailuresView.as_view()),
     path("stats", StatsView.as_view()),
     path("me", MeView.as_view()),
     path("usage", UsageView.as_view()),

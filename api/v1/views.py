@@ -14,7 +14,7 @@ from api.v1.answers import EgressRequestSchema, PageSchema, url_of
 from api.v1.base import ApiView, FormParser, JsonParser
 from api.v1.listing import ListForm, fields_of, parameters
 from api.v1.problems import Conflict
-from executions import places, representation, services, submission
+from executions import export, places, representation, services, submission
 from executions.forms import MultipartForm, SubmissionForm, WaitingForm
 from executions.models import Execution, Outcome
 from executions.pages import page
@@ -89,6 +89,8 @@ class ExecutionsView(ApiView):
         form = validated(ListForm, parameters(ListForm, request.query_params))
         fields = fields_of(form, request)
         visible = self.visible().defer(*representation.unneeded_columns(fields))
+        if self.caller and self.caller.sees_everything:
+            export.record_page(fields, http=request)
         place = places.PageOf(places.client_id_of(request))
         rows, cursor = page(visible, form, self.caller, representation.large_columns(fields), place.reading)
         following = None
@@ -119,6 +121,9 @@ class ExecutionView(ApiView):
         wait_s = waiting_time(request)
         execution = self.execution(execution_id)
         execution = submission.until_finished(execution, wait_s=wait_s, http=request)
+        # What a client reads of its own runs is the answer to its request, and no news to the trail.
+        if execution.client != self.caller:
+            export.record_read(execution, http=request)
         return Response(representation.detail(execution, request))
 
 

@@ -21,6 +21,7 @@ class Lock(IntEnum):
     STORAGE = 7385010  # what clients store is being added up or recounted
     ROLL_UP = 7385011  # hourly counts are being computed
     USAGE = 7385012  # hourly usage is being counted, or executions are purged
+    FAILURES = 7385013  # failed runs are being grouped
 
 
 def node_key(node: str) -> int:

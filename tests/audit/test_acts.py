@@ -194,6 +194,31 @@ def test_a_client_s_download_of_another_one_s_file(execution: Execution, auditor
     assert [(entry.who, entry.behalf) for entry in told()] == [("client auditor", "client ragflow")]
 
 
+def test_a_client_s_look_at_another_one_s_code_and_output(execution: Execution, auditor: str) -> None:
+    assert api(f"/executions/{execution.pk}", auditor).status_code == 200
+    (act,) = told()
+    assert (act.change, act.who) == (Kind.DOWNLOADED, "client auditor")
+    assert act.what == f"code and output of execution {execution.pk}"
+    assert act.behalf == execution.behalf
+
+
+@pytest.mark.parametrize(
+    ("query", "columns"), [("?fields=id,stdout,code", "stdout, code"), ("?fields=id,status", "")]
+)
+def test_a_page_of_all_clients_with_code_or_output(
+    execution: Execution, auditor: str, query: str, columns: str
+) -> None:
+    assert api(f"/executions{query}", auditor).status_code == 200
+    assert [act.changes["columns"][1] for act in told()] == ([columns] if columns else [])
+
+
+def test_what_a_client_reads_of_its_own_is_no_news(execution: Execution) -> None:
+    one = f"/executions/{execution.pk}"
+    for path in (one, "/executions?fields=id,stdout", f"{one}/artifacts/plot.png"):
+        assert api(path).status_code == 200
+    assert told() == []
+
+
 def test_a_run_of_the_doctor_in_the_console(browser: Browser) -> None:
     browser.post(reverse("admin:doctor"))
     (entry,) = told()

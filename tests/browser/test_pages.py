@@ -36,11 +36,13 @@ CHANGED = (
     "auth_group",
     "executions_sandbox",
     "axes_accesslog",
+    "executions_failuregroup",
 )
 
 # Tables whose pages are in another room than their name says.
 PLACES = {
     "executions_client": "clients_client",
+    "executions_failuregroup": "failures_failuregroup",
     "executions_token": "clients_token",
     "executions_sandbox": "sandboxes_sandbox",
 }
@@ -61,6 +63,7 @@ def addresses(page: Page, platform: Platform) -> list[str]:
 
 @pytest.mark.parametrize("size, scheme", [(DESKTOP, "light"), (PHONE, "dark")])
 def test_pages(open_page: Open, platform: Platform, size: tuple[int, int], scheme: str) -> None:
+    platform.run("def main(): raise ValueError(7)")
     platform.run(PROGRAM)
     page = open_page(user="", size=size, scheme=scheme)
     # In earnest: of logins, too, there is a list.

@@ -50,6 +50,7 @@ ADDED = {
     "audit_act", "audit_actevent", "audit_setting", "audit_settingevent", "audit_verification", "console_jobrun",
     "usage_counted", "usage_hourlyusage", "usage_price", "usage_refusal", "usage_storedsample", "audit_priceevent",
     "console_firststep",
+    "executions_failuregroup", "executions_failurehour", "executions_failurepending", "executions_failurerun",
 }  # fmt: skip
 FAILED_TASK = """
     INSERT INTO django_q_task (id, name, func, args, result, started, stopped, success, attempt_count)
