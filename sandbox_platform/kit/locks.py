@@ -20,6 +20,8 @@ class Lock(IntEnum):
     DELIVERIES = 7385009  # callbacks that are due are being queued
     STORAGE = 7385010  # what clients store is being added up or recounted
     ROLL_UP = 7385011  # hourly counts are being computed
+    ALERTS = 7385021  # per service: it evaluates the rules of alerts
+    NOTIFICATIONS = 7385022  # notifications of alerts that are due are being queued
 
 
 def node_key(node: str) -> int:

@@ -48,6 +48,9 @@ ADDED = {
     "audit_rolepermissionevent", "executions_clientstorage", "executions_storagechange",
     "audit_shownsecret", "audit_shownsecretevent",
     "audit_act", "audit_actevent", "audit_setting", "audit_settingevent", "audit_verification", "console_jobrun",
+    "alerts_alert", "alerts_attempt", "alerts_channel", "alerts_notification", "alerts_notification_alerts",
+    "alerts_rule", "alerts_rulestate", "alerts_shippedkey", "alerts_silence", "audit_alertchannelevent",
+    "audit_alertruleevent", "audit_silenceevent", "sandboxes_node",
 }  # fmt: skip
 FAILED_TASK = """
     INSERT INTO django_q_task (id, name, func, args, result, started, stopped, success, attempt_count)
