@@ -90,7 +90,9 @@ def _deliver(message: EmailMessage) -> Answer:
             return Answer(
                 False, "; ".join(words for _, words in refused), final=all(map(_is_final, dict(refused)))
             )
-        answer = _must(server.data(message.message().as_bytes(linesep="\r\n")))
+        # SMTP's line ends. The stubs know Python's class, not Django's.
+        content: Any = message.message()
+        answer = _must(server.data(content.as_bytes(linesep="\r\n")))
         # Those who take it have it: another attempt would send it to them again.
         return Answer(True, "; ".join([answer, *(f"refused for {words}" for _, words in refused)]))
     finally:

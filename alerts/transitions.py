@@ -22,7 +22,8 @@ def apply(rule: Rule, findings: Iterable[Finding], now: datetime) -> list[Alert]
     """Bring the alerts of the rule up to date, and return those that are resolved now."""
     known = {alert.subject: alert for alert in Alert.objects.open().filter(rule=rule)}
     for finding in findings:
-        _met(known.pop(finding.subject, None) or _new(rule, finding, now), rule, finding, now)
+        alert = known.pop(finding.subject) if finding.subject in known else _new(rule, finding, now)
+        _met(alert, rule, finding, now)
     return [alert for alert in known.values() if _clear(alert, rule, now)]
 
 
@@ -40,7 +41,8 @@ def hold_of(alert: Alert, rule: Rule, now: datetime) -> timedelta:
     """Return for how long the condition must not be met before the alert is resolved."""
     episodes = Alert.objects.filter(rule=rule, subject=alert.subject, resolved_at__gt=now - FLAPS_WITHIN).count()
     held = timedelta(milliseconds=rule.recover_ms)
-    return max(held, min(held * 2 ** min(episodes, MOST_DOUBLINGS), LONGEST_HOLD))
+    doubled: timedelta = held * 2 ** min(episodes, MOST_DOUBLINGS)
+    return max(held, min(doubled, LONGEST_HOLD))
 
 
 def _new(rule: Rule, finding: Finding, now: datetime) -> Alert:

@@ -65,7 +65,7 @@ def failures(values: Values) -> Iterator[Finding]:
 
 
 def _is_firing(number: int, total: int, values: Values) -> bool:
-    return number >= values["number"] and 100 * number >= values["share"] * total
+    return bool(number >= values["number"] and 100 * number >= values["share"] * total)
 
 
 def _names(by: str, keys: list[int | None]) -> dict[int | None, str]:

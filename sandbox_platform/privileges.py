@@ -157,6 +157,7 @@ PRIVILEGES: dict[Service, Grants] = {
 }
 # Of these tables a service sees some columns only.
 COLUMNS: dict[Service, dict[str, tuple[str, ...]]] = {
+    Service.WORKER: {"alerts.Channel": ("id", "kind", "enabled")},  # for the doctor
     Service.KEEPER: {
         "alerts.Channel": ("id", "name", "kind", "enabled", "lowest_severity", "host"),
         # For the alert about wrong passwords. Not what was typed.

@@ -104,7 +104,7 @@ class AlertAdmin(ReadOnlyAdmin[Alert]):
 
     @admin.display(description="Rule")
     def rule_link(self, alert: Alert) -> SafeString | str:
-        if not Rule.objects.filter(pk=alert.rule_id).exists():
+        if not Rule.objects.filter(pk=alert.rule_id or 0).exists():
             return f"{alert.rule_name} (deleted)"
         url = reverse("admin:alerts_rule_change", args=[alert.rule_id])
         return format_html('<a href="{}">{}</a>', url, alert.rule_name)

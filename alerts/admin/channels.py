@@ -21,7 +21,7 @@ from alerts import notifications
 from alerts.models import Channel, ChannelKind, Notification, Rule
 from alerts.sending import NO_SERVER
 from sandbox_platform.kit import acts, disclosures, html
-from sandbox_platform.kit.actors import actor_of
+from sandbox_platform.kit.actors import actor_name
 from sandbox_platform.kit.acts import Kind
 from sandbox_platform.kit.addresses import Refused, check_url
 from sandbox_platform.kit.forms import TEXTAREA, TextInput
@@ -192,7 +192,7 @@ class ChannelAdmin(ModelAdmin[Channel]):
         if not self.has_change_permission(request, channel):
             raise PermissionDenied
         acts.done(Kind.TESTED, f"alert channel {channel}", channel.pk, http=request)
-        notification = notifications.test(channel, actor_of(request.user))
+        notification = notifications.test(channel, actor_name(request.user))
         return redirect("admin:alerts_notification_change", notification.pk)
 
     def changeform_view(

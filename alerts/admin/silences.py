@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 
 from alerts.models import Silence
-from sandbox_platform.kit.actors import actor_of
+from sandbox_platform.kit.actors import actor_name
 from sandbox_platform.kit.forms import SELECT
 from sandbox_platform.kit.generics import ModelForm
 from sandbox_platform.kit.html import badge
@@ -79,7 +79,7 @@ class SilenceAdmin(ReadOnlyAdmin[Silence]):
         return request.user.has_perm("alerts.change_silence")
 
     def save_model(self, request: HttpRequest, obj: Silence, form: ModelForm[Silence], change: bool) -> None:
-        obj.created_by = actor_of(request.user)
+        obj.created_by = actor_name(request.user)
         super().save_model(request, obj, form, change)
 
     def changeform_view(
@@ -109,7 +109,7 @@ class SilenceAdmin(ReadOnlyAdmin[Silence]):
     def end_now(self, request: HttpRequest, silences: QuerySet[Silence]) -> None:
         now = timezone.now()
         ended = silences.in_force(now).update(  # type: ignore[attr-defined]
-            ended_at=now, ended_by=actor_of(request.user)
+            ended_at=now, ended_by=actor_name(request.user)
         )
         words = f"{ended} silence{'' if ended == 1 else 's'} ended. What fires is told within a minute."
         self.message_user(request, words, messages.SUCCESS)

@@ -14,6 +14,7 @@ from sandbox_platform.kit import conditions
 from sandbox_platform.kit.conditions import Condition, Finding, Parameter
 from sandbox_platform.kit.services import Service
 from tests.executions.callbacks.conftest import Receiver, loopback_allowed, receiver
+from tests.live import free_port
 
 __all__ = ["Receiver", "loopback_allowed", "receiver"]
 
@@ -120,10 +121,9 @@ class MailServer:
 @pytest.fixture
 def mail_server(settings: Settings) -> Iterator[MailServer]:
     server = MailServer()
-    controller = Controller(server, hostname="127.0.0.1", port=0)
+    controller = Controller(server, hostname="127.0.0.1", port=free_port())
     controller.start()
-    assert controller.server is not None
-    server.port = controller.server.sockets[0].getsockname()[1]
+    server.port = controller.port
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", server.port
     settings.SANDBOX_MAIL_CONFIGURED = True
     settings.DEFAULT_FROM_EMAIL = "platform@example.com"
