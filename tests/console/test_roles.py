@@ -14,7 +14,8 @@ MODELS = sorted(model._meta.label_lower for model in admin.site._registry)
 # Apps whose tables operators have no business with.
 NOT_FOR_OPERATORS = {"audit", "auth", "axes", "redaction"}
 ADDABLE = {
-    "alerts.channel", "alerts.rule", "alerts.silence", "redaction.redactionpattern", "audit.retentionpolicy", "auth.group", "auth.user", "clients.client",
+    "alerts.channel", "alerts.rule", "alerts.silence",
+    "redaction.redactionpattern", "audit.retentionpolicy", "auth.group", "auth.user", "clients.client",
     "egress.egressrule", "runtimes.runtime", "builds.runtimebuild", "seccomp_profiles.seccompprofile",
 }  # fmt: skip
 
