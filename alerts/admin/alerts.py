@@ -32,16 +32,15 @@ class SinceFilter(TimeRangeFilter):
 class AlertAdmin(ReadOnlyAdmin[Alert]):
     empty_hint = "Rules are evaluated every minute. What meets one shows here."
     list_display = (
-        "state_badge",
-        "severity_badge",
         "rule_name",
         "about",
+        "state_badge",
+        "severity_badge",
         "detail",
         "begun",
         "duration",
         "silenced",
     )
-    list_display_links = ("rule_name",)
     list_filter = ("state", "severity", "rule_name", SinceFilter)
     search_fields = ("rule_name", "subject", "detail")
     search_help_text = "Search by rule, subject or detail."
@@ -117,17 +116,17 @@ class AlertAdmin(ReadOnlyAdmin[Alert]):
     def begun(self, alert: Alert) -> str:
         return f"{localtime(alert.since):%Y-%m-%d %H:%M:%S}"
 
-    @admin.display(description="Fired at", empty_value="not yet")
-    def fired(self, alert: Alert) -> str | None:
-        return f"{localtime(alert.fired_at):%Y-%m-%d %H:%M:%S}" if alert.fired_at else None
+    @admin.display(description="Fired at")
+    def fired(self, alert: Alert) -> str:
+        return f"{localtime(alert.fired_at):%Y-%m-%d %H:%M:%S}" if alert.fired_at else "not yet"
 
-    @admin.display(description="Resolved", empty_value="not yet")
-    def ended(self, alert: Alert) -> str | None:
-        if alert.clear_since and not alert.resolved_at:
+    @admin.display(description="Resolved")
+    def ended(self, alert: Alert) -> str:
+        if alert.resolved_at:
+            return f"{localtime(alert.resolved_at):%Y-%m-%d %H:%M:%S}, {alert.resolution}"
+        if alert.clear_since:
             return f"not yet; not met since {localtime(alert.clear_since):%Y-%m-%d %H:%M:%S}"
-        return (
-            f"{localtime(alert.resolved_at):%Y-%m-%d %H:%M:%S}, {alert.resolution}" if alert.resolved_at else None
-        )
+        return "not yet"
 
     @admin.display(description="Duration")
     def duration(self, alert: Alert) -> str:

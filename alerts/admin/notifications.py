@@ -77,13 +77,13 @@ class NotificationAdmin(ReadOnlyAdmin[Notification]):
     def attempts_made(self, row: Notification) -> str:
         return f"{row.attempt_count} of {MAX_ATTEMPTS}"
 
-    @admin.display(description="Next attempt", empty_value="none")
-    def next_try(self, row: Notification) -> str | None:
-        return f"{localtime(row.next_attempt_at):%Y-%m-%d %H:%M:%S}" if row.next_attempt_at else None
+    @admin.display(description="Next attempt")
+    def next_try(self, row: Notification) -> str:
+        return f"{localtime(row.next_attempt_at):%Y-%m-%d %H:%M:%S}" if row.next_attempt_at else "none"
 
-    @admin.display(description="Ended at", empty_value="not yet")
-    def ended(self, row: Notification) -> str | None:
-        return f"{localtime(row.finished_at):%Y-%m-%d %H:%M:%S}" if row.finished_at else None
+    @admin.display(description="Ended at")
+    def ended(self, row: Notification) -> str:
+        return f"{localtime(row.finished_at):%Y-%m-%d %H:%M:%S}" if row.finished_at else "not yet"
 
     @admin.display(description="Text")
     def body(self, row: Notification) -> SafeString:

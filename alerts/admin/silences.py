@@ -46,8 +46,7 @@ class SilenceForm(ModelForm[Silence]):
 class SilenceAdmin(ReadOnlyAdmin[Silence]):
     empty_hint = "Press “Silence …” on an alert. Silenced alerts open and resolve, and nobody is told."
     form = SilenceForm
-    list_display = ("rule", "about", "state", "ends", "reason", "created_by", "created_at")
-    list_display_links = ("about",)
+    list_display = ("__str__", "state", "ends", "reason", "created_by", "created_at")
     list_filter = ("rule",)
     list_select_related = ("rule",)
     list_per_page = 50
