@@ -6,6 +6,7 @@ node. Each subject has an alert of its own, which opens and resolves by itself (
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from django.utils.module_loading import autodiscover_modules
@@ -138,5 +139,11 @@ def declare(condition: Condition) -> Condition:
 
 def declared() -> dict[str, Condition]:
     """Return the conditions of all apps by name, in the order of INSTALLED_APPS."""
-    autodiscover_modules("conditions")
+    _discover()
     return dict(_declared)
+
+
+@cache
+def _discover() -> None:
+    """Import the modules once: pages ask for conditions row by row."""
+    autodiscover_modules("conditions")
