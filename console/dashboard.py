@@ -13,6 +13,9 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
+from alerts.evaluation import MOST_SUBJECTS
+from alerts.models import Alert, Severity
+from alerts.watch import unwatched
 from audit.models import Pending, Seal
 from clients.models import Client
 from console import first_steps
@@ -48,6 +51,7 @@ SERIES = ("succeeded", "failed", "limit", "rejected", "cancelled", "platform err
 # Failures of programs are included: a runtime whose programs all fail deserves a look.
 TROUBLE = {Status.FAILED, Status.TIMED_OUT, Status.OUT_OF_MEMORY, Status.OUTPUT_LIMIT, Status.PLATFORM_ERROR}
 MOST_CLIENTS = 8
+MOST_ALERTS = 5
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "picker": picker(request, chosen, everything=False),
         "period": period,
         "tiles": [*_live_tiles(request, runtimes, probed), *_range_tiles(rows, period)],
+        "firing": _firing(request),
         "probes": [_probe(standing) for standing in probed or ()],
         "chart": _chart(rows, period),
         "latencies": _latencies(period, runtimes),
@@ -151,10 +156,31 @@ def _live_tiles(
         "Service", "down" if missing else "up", f"no {' and no '.join(missing)} on {node}" if missing else node,
         reverse("admin:doctor"), "broken" if missing else "ok",
     )  # fmt: skip
+    if request.user.has_perm("alerts.view_alert"):
+        yield _alert_tile()
     if request.user.has_perm("audit.view_seal"):
         yield _seal_tile()
     if probed is not None:
         yield _probe_tile(probed)
+
+
+def _alert_tile() -> Tile:
+    firing = Counter(Alert.objects.firing().values_list("severity", flat=True))
+    link = f"{reverse('admin:alerts_alert_changelist')}?state__exact=firing"
+    if problem := unwatched():
+        return Tile("Alerts", str(firing.total()), f"not watched: {problem}"[:120], link, "broken")
+    worst = next((each for each in reversed(Severity.values) if firing[each]), "")
+    note = ", ".join(f"{firing[each]} {each}" for each in reversed(Severity.values) if firing[each])
+    state = {"critical": "broken", "warning": "warning"}.get(worst, "ok")
+    return Tile("Alerts", str(firing.total()), note or "nothing fires", link, state)
+
+
+def _firing(request: HttpRequest) -> list[Alert]:
+    """Return the alerts for the dashboard, the worst first."""
+    if not request.user.has_perm("alerts.view_alert"):
+        return []
+    firing = Alert.objects.firing().order_by("-fired_at")[:MOST_SUBJECTS]
+    return sorted(firing, key=lambda alert: -Severity(alert.severity).rank)[:MOST_ALERTS]
 
 
 def _seal_tile() -> Tile:

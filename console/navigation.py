@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
 
+from alerts.models import Alert
 from executions.people import MAY_RUN
 
 RUNS, OPERATE, CONFIGURE, AUDIT, PEOPLE = "Runs", "Operations", "Configuration", "Audit", "People"
@@ -15,6 +16,9 @@ SECTIONS = (RUNS, OPERATE, CONFIGURE, AUDIT, PEOPLE)
 PLACES = {
     "executions.Execution": (RUNS, "play_circle"),
     "failures.FailureGroup": (RUNS, "bug_report"),
+    "alerts.Alert": (OPERATE, "notifications_active"),
+    "alerts.Silence": (OPERATE, "notifications_off"),
+    "alerts.Notification": (OPERATE, "forward_to_inbox"),
     "sandboxes.Sandbox": (OPERATE, "deployed_code"),
     "callbacks.Delivery": (OPERATE, "outgoing_mail"),
     "django_q.OrmQ": (OPERATE, "stacks"),
@@ -24,6 +28,8 @@ PLACES = {
     "seccomp_profiles.SeccompProfile": (CONFIGURE, "policy"),
     "inspections.Inspection": (CONFIGURE, "troubleshoot"),
     "egress.EgressRule": (CONFIGURE, "public"),
+    "alerts.Rule": (CONFIGURE, "rule"),
+    "alerts.Channel": (CONFIGURE, "campaign"),
     "clients.Client": (CONFIGURE, "smart_toy"),
     "clients.Token": (CONFIGURE, "key"),
     "usage.Price": (CONFIGURE, "sell"),
@@ -39,7 +45,12 @@ PLACES = {
     "auth.Group": (PEOPLE, "group"),
 }
 # Menu titles that differ from the model's own name.
-TITLES = {"access logs": "Logins", "access attempts": "Wrong passwords", "changes": "Audit trail"}
+TITLES = {
+    "access logs": "Logins",
+    "access attempts": "Wrong passwords",
+    "changes": "Audit trail",
+    "notifications": "Messages of alerts",
+}
 APPS = {"executions": OPERATE, "audit": AUDIT, "auth": PEOPLE, "axes": AUDIT}
 # URL name, section, icon, title and required permission of each page. Pages without a permission are for all staff.
 PAGES = (
@@ -80,7 +91,14 @@ def _models(request: HttpRequest) -> Iterator[tuple[str, dict[str, Any]]]:
             section, icon = PLACES.get(label, (APPS.get(options.app_label, CONFIGURE), "table"))
             link = reverse(f"admin:{options.app_label}_{options.model_name}_changelist")
             name = str(options.verbose_name_plural)
-            yield section, _item(TITLES.get(name, name[:1].upper() + name[1:]), icon, link)
+            item = _item(TITLES.get(name, name[:1].upper() + name[1:]), icon, link)
+            yield section, item | (_firing() if label == "alerts.Alert" else {})
+
+
+def _firing() -> dict[str, Any]:
+    """Return the badge with the number of alerts that fire, nothing if none does."""
+    number = Alert.objects.firing().count()
+    return {"badge": str(number), "badge_variant": "danger"} if number else {}
 
 
 def _item(title: str, icon: str, link: str) -> dict[str, Any]:

@@ -5,12 +5,20 @@ from django.db.models import Q
 
 ADMINISTRATOR, OPERATOR, AUDITOR = "administrator", "operator", "auditor"
 OPERATED_APPS = (
-    *("builds", "callbacks", "clients", "console", "django_q", "egress", "executions", "failures"),
+    *("alerts", "builds", "callbacks", "clients", "console", "django_q", "egress", "executions", "failures"),
     *("inspections", "runtimes", "sandboxes", "seccomp_profiles", "usage"),
 )
 APPS = (*OPERATED_APPS, "audit", "auth", "axes", "redaction")
 # Permissions of operators beside viewing.
-OPERATIONS = ("run_execution", "cancel_execution", "drain_sandbox", "change_delivery", "change_failure")
+OPERATIONS = (
+    "run_execution",
+    "cancel_execution",
+    "drain_sandbox",
+    "change_delivery",
+    "change_failure",
+    "add_silence",
+    "change_silence",
+)
 OPERATED = Q(content_type__app_label__in=OPERATED_APPS)
 LOOKING = Q(codename__startswith="view_")
 

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 
+from alerts import shipped as alert_rules
 from audit.starts import record_start
 from clients.models import Client, Token, hash_token
 from console import roles
@@ -33,6 +34,8 @@ def ensure_all() -> Iterator[str]:
     yield from out.getvalue().splitlines()
     for name in roles.ensure():
         yield f"role {name}: updated"
+    for name in alert_rules.create_missing():
+        yield f"alert rule {name}: created"
     yield ensure_administrator()
     yield ensure_first_client()
     yield from record_start()

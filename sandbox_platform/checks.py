@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
@@ -54,6 +55,18 @@ def check_debug(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
             id="sandbox_platform.W003",
         )
     ]
+
+
+@register(SETTINGS)
+def check_mail(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
+    problems = []
+    if settings.EMAIL_USE_TLS and settings.EMAIL_USE_SSL:
+        problems.append(("EMAIL_USE_TLS and EMAIL_USE_SSL are both on.", "Turn one of them off.", "E016"))
+    url = urlsplit(settings.SANDBOX_CONSOLE_URL)
+    if settings.SANDBOX_CONSOLE_URL and (url.scheme not in ("http", "https") or not url.hostname or url.query):
+        fix = "Write the address of the console's host: https://sandbox.example.com"
+        problems.append((f"SANDBOX_CONSOLE_URL: {settings.SANDBOX_CONSOLE_URL!r} is no address.", fix, "E017"))
+    return [Error(problem, hint=fix, id=f"sandbox_platform.{number}") for problem, fix, number in problems]
 
 
 @register(SETTINGS)

@@ -28,7 +28,8 @@ PEOPLE = (
     "executions.SavedSearch",
     "sessions.Session",
 )
-SECRETS = ("clients.Token",)
+# The address of a channel is as good as a token: see COLUMNS for the rest of it.
+SECRETS = ("alerts.Channel", "clients.Token")
 # Salted hashes of the node's secrets, the owner's password included: only the owner compares them, at a start.
 OWNERS = ("audit.Setting",)
 
@@ -36,6 +37,11 @@ OWNERS = ("audit.Setting",)
 PRIVILEGES: dict[Service, Grants] = {
     Service.WEB: {
         "admin.LogEntry": "insert",
+        "alerts.Channel": "insert update delete",
+        "alerts.Notification": "insert update",
+        "alerts.Rule": "insert update delete",
+        "alerts.RuleState": "delete",  # with their rule
+        "alerts.Silence": "insert update delete",
         "audit.Act": "insert",
         "audit.RetentionPolicy": "insert update delete",
         "audit.ShownSecret": "insert",
@@ -93,6 +99,11 @@ PRIVILEGES: dict[Service, Grants] = {
         "seccomp_profiles.SeccompRevision": "insert",
     },
     Service.KEEPER: {
+        "alerts.Alert": "insert update delete",
+        "alerts.Attempt": "delete",
+        "alerts.Notification": "insert update delete",
+        "alerts.RuleState": "insert update",
+        "alerts.Silence": "delete",
         "audit.HeadDestination": "insert update",
         "audit.Leaf": "insert",
         "audit.Pending": "delete",
@@ -120,6 +131,7 @@ PRIVILEGES: dict[Service, Grants] = {
         "failures.FailurePending": "delete",  # a trigger inserts
         "failures.FailureRun": "insert delete",
         "inspections.Inspection": "insert update delete",
+        "sandboxes.Node": "insert update delete",
         "sandboxes.Sandbox": "insert update delete",
         "sandboxes.Wait": "insert update delete",
         "usage.Counted": "insert update",
@@ -127,16 +139,25 @@ PRIVILEGES: dict[Service, Grants] = {
         "usage.StoredSample": "insert",
     },
     Service.CALLBACKS: {
+        "alerts.Alert": "insert update delete",
+        "alerts.Attempt": "insert",
+        "alerts.Channel": "",
+        "alerts.Notification": "insert update",
+        "alerts.Rule": "",
+        "alerts.RuleState": "insert update",
+        "alerts.Silence": "",
         "audit.HeadDestination": "insert update",
         "audit.Seal": "",
         "audit.ShownSecret": "insert",
         "callbacks.Delivery": "update",
         "callbacks.DeliveryAttempt": "insert",
         "clients.Client": "",
+        "console.JobRun": "insert update",
         "django_q.OrmQ": "insert update(lock) delete",
         "django_q.Task": "insert",
         "executions.Execution": "",
         "runtimes.Runtime": "",
+        "sandboxes.Node": "",
     },
     Service.EGRESS: {
         "egress.EgressRequest": "insert update",
@@ -146,6 +167,12 @@ PRIVILEGES: dict[Service, Grants] = {
 }
 # Of these tables a service sees some columns only.
 COLUMNS: dict[Service, dict[str, tuple[str, ...]]] = {
+    Service.WORKER: {"alerts.Channel": ("id", "kind", "enabled")},  # for the doctor
+    Service.KEEPER: {
+        "alerts.Channel": ("id", "name", "kind", "enabled", "lowest_severity", "host"),
+        # For the alert about wrong passwords. Not what was typed.
+        "axes.AccessAttempt": ("id", "username", "ip_address", "attempt_time", "failures_since_start"),
+    },
     Service.EGRESS: {
         "clients.Client": ("id", "network"),
         "executions.Execution": ("id", "status", "network", "runtime_id", "client_id"),

@@ -34,6 +34,7 @@ from sandbox_platform.kit.env import (
     envsecret,
 )
 from sandbox_platform.kit.web.incoming import Bounds
+from sandbox_platform.outgoing import *  # noqa: F403 -- Django reads them here
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = "0.1.0"
@@ -104,6 +105,7 @@ INSTALLED_APPS = [
     "builds",
     "inspections",
     "usage",
+    "alerts",
     "audit",
     "sandbox_platform",
 ]
@@ -347,14 +349,6 @@ SANDBOX_HEADS_FILE = os.environ.get("SANDBOX_HEADS_FILE") or ""
 SANDBOX_HEADS_MAIL = envlist("SANDBOX_HEADS_MAIL")
 SANDBOX_HEADS_WEBHOOK = os.environ.get("SANDBOX_HEADS_WEBHOOK") or ""
 SANDBOX_HEADS_SYSLOG = os.environ.get("SANDBOX_HEADS_SYSLOG") or ""
-# Django's own settings of mail.
-EMAIL_HOST = os.environ.get("EMAIL_HOST") or "localhost"
-EMAIL_PORT = envint("EMAIL_PORT", 25, minimum=1)
-EMAIL_HOST_USER = os.environ.get("EMAIL_HOST_USER") or ""
-EMAIL_HOST_PASSWORD = envsecret("EMAIL_HOST_PASSWORD")
-EMAIL_USE_TLS = envbool("EMAIL_USE_TLS", False)
-EMAIL_TIMEOUT = 15
-DEFAULT_FROM_EMAIL = os.environ.get("DEFAULT_FROM_EMAIL") or "sandbox-platform@localhost"
 
 # --- RAGFlow's own variables: initial values of the runtimes -------------------------------------------
 

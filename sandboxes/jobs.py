@@ -3,7 +3,8 @@
 from datetime import timedelta
 
 from sandbox_platform.kit.jobs import Job, declare
-from sandboxes import measuring
+from sandboxes import measuring, nodes
+from sandboxes.engines import get_engine
 
 declare(
     Job(
@@ -12,5 +13,14 @@ declare(
         timedelta(seconds=measuring.EVERY_S),
         measuring.measure,
         look_every_s=measuring.EVERY_S,
+    )
+)
+declare(
+    Job(
+        "Record the state of the node",
+        "Note that the keeper is alive, how much disk space is left and which gVisor runs, for alerts.",
+        nodes.EVERY,
+        lambda: nodes.record(get_engine()),
+        look_every_s=nodes.EVERY.total_seconds(),
     )
 )

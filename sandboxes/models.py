@@ -91,3 +91,20 @@ class Wait(models.Model):
 
     class Meta:
         default_permissions = ()
+
+
+class Node(models.Model):
+    """What the keeper of a node last said of it. Alerts read it: only the node's own processes see its disk."""
+
+    name = models.CharField(max_length=100, primary_key=True)
+    seen_at = models.DateTimeField()
+    # Of the fullest of the file systems that hold images, sandboxes and, in the stack, the database.
+    disk_free_bytes = models.PositiveBigIntegerField(null=True)
+    disk_total_bytes = models.PositiveBigIntegerField(null=True)
+    gvisor_version = models.CharField(max_length=100, blank=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.name

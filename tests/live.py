@@ -94,6 +94,11 @@ class Platform:
         return {**self._settings, "DATABASE_URL": self.postgres.url}
 
     @property
+    def seeds(self) -> dict[str, str]:
+        """Return what `bootstrap` reads, for whoever starts single processes."""
+        return self._settings
+
+    @property
     def _settings(self) -> dict[str, str]:
         ours = {
             "DJANGO_SECRET_KEY": "live-tests-only",

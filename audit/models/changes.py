@@ -10,6 +10,7 @@ import pghistory
 import pghistory.models
 from django.db import models
 
+from alerts.models import Channel, Rule, Silence
 from audit.models.acts import Act, Setting, values_of
 from audit.models.disclosures import ShownSecret
 from audit.models.people import Login, Person, PersonPermission, PersonRole, Role, RolePermission
@@ -132,6 +133,18 @@ class SettingEvent(_events_of(Setting)):  # type: ignore[misc]
     """Stores a fingerprint of a secret's hash instead of the hash."""
 
 
+class AlertRuleEvent(_events_of(Rule)):  # type: ignore[misc]
+    pass
+
+
+class AlertChannelEvent(_events_of(Channel)):  # type: ignore[misc]
+    """Stores a fingerprint of the URL instead of the URL."""
+
+
+class SilenceEvent(_events_of(Silence)):  # type: ignore[misc]
+    pass
+
+
 EVENTS = (
     RuntimeEvent,
     RuntimeBuildEvent,
@@ -153,6 +166,9 @@ EVENTS = (
     ShownSecretEvent,
     ActEvent,
     SettingEvent,
+    AlertRuleEvent,
+    AlertChannelEvent,
+    SilenceEvent,
 )
 # What the trail calls the rows that it watches, by model: the words of docs/glossary.md.
 NOUNS = {event.pgh_tracked_model._meta.label: str(event.pgh_tracked_model._meta.verbose_name) for event in EVENTS}

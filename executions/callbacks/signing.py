@@ -8,6 +8,7 @@ key changes all secrets at once.
 import base64
 import hashlib
 import hmac
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -68,11 +69,21 @@ def signed_headers(keys: list[bytes], *, message_id: str, body: bytes, now: date
 def _keys(client: Client | None, now: datetime) -> list[bytes]:
     if client is None:
         return [_key(None, 0)]
-    keys = [_key(client, client.callback_secret_version)]
-    rotated_at = client.callback_secret_rotated_at
-    if rotated_at and now < rotated_at + OVERLAP:
-        keys.append(_key(client, client.callback_secret_version - 1))
-    return keys
+    return overlapping(
+        lambda version: _key(client, version),
+        client.callback_secret_version,
+        client.callback_secret_rotated_at,
+        now=now,
+    )
+
+
+def overlapping(
+    key: Callable[[int], bytes], version: int, rotated_at: datetime | None, *, now: datetime | None = None
+) -> list[bytes]:
+    """Return the key of this version and, for OVERLAP after its rotation, the key of the version before."""
+    if rotated_at and (now or timezone.now()) < rotated_at + OVERLAP:
+        return [key(version), key(version - 1)]
+    return [key(version)]
 
 
 def _signature(key: bytes, signed: bytes) -> str:

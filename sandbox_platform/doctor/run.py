@@ -2,7 +2,7 @@ from collections.abc import Callable, Iterator
 
 from django.conf import settings
 
-from sandbox_platform.doctor import database, direct, docker, history, host, live, profiles, service
+from sandbox_platform.doctor import alerts, database, direct, docker, history, host, live, profiles, service
 from sandbox_platform.doctor.check import Check, broken
 
 CHECKS: dict[str, Callable[[str], Check]] = {
@@ -36,6 +36,7 @@ CHECKS: dict[str, Callable[[str], Check]] = {
     "queue": service.queue,
     "keeper": service.keeper,
     "callbacks": service.callbacks,
+    "alerts": alerts.alerts,
     "egress": service.egress,
     "pool": service.pool,
     "RAGFlow's port": service.port,

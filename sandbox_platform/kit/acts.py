@@ -26,6 +26,7 @@ class Kind(StrEnum):
     DOWNLOADED = "downloaded"
     CHECKED = "checked"
     VERIFIED = "verified"
+    TESTED = "tested"
 
 
 @dataclass(frozen=True)

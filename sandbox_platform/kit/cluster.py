@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +26,7 @@ from django_q.timeout import TimeoutHandler
 from sandbox_platform.kit import liveness, tasks
 from sandbox_platform.kit.broker import NotifyBroker
 from sandbox_platform.kit.failures import without_text
+from sandbox_platform.kit.jobs import Job, JobThread
 
 logger = logging.getLogger(__name__)
 
@@ -213,8 +214,8 @@ class Sentinel(cluster.Sentinel):  # type: ignore[misc]
         super().reincarnate(process)
 
 
-def run(warm: Callable[[], None] | None = None) -> None:
-    """Run the cluster until it is stopped.
+def run(warm: Callable[[], None] | None = None, jobs: Iterable[Job] = ()) -> None:
+    """Run the cluster until it is stopped, and the periodic jobs in threads of this process.
 
     If the sentinel dies, kill its children and start the whole cluster again in this process, by exec. `warm` is called
     in each new worker of the cluster.
@@ -226,9 +227,15 @@ def run(warm: Callable[[], None] | None = None) -> None:
     running.start()
     sentinel = running.sentinel
     children: list[int] = []
+    # After the start, which forks: no process gets a copy of these threads.
+    threads = [JobThread(job) for job in jobs]
     while sentinel.is_alive():
         children = children_of(sentinel.pid) or children
+        for thread in threads:
+            thread.tick()
         sentinel.join(1)
+    for thread in threads:
+        thread.stop()
     if running.stop_event is None:
         return  # Cluster.stop() clears the event: the end was requested
     logger.critical("the cluster's sentinel died: restarting the cluster")

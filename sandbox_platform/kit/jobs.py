@@ -1,4 +1,5 @@
-"""Periodic jobs. Each app declares its jobs in a module named `jobs`, and every keeper runs them.
+"""Periodic jobs. Each app declares its jobs in a module named `jobs`. Every keeper runs them, but for those that say
+that they run in the callbacks service.
 
 A job may run on several nodes at the same time: the first does the work, the others find it done.
 """
@@ -15,6 +16,7 @@ from django.utils import timezone
 from django.utils.module_loading import autodiscover_modules
 
 from sandbox_platform.kit.failures import without_text
+from sandbox_platform.kit.services import Service
 from sandbox_platform.kit.sources import Source
 
 logger = logging.getLogger(__name__)
@@ -37,7 +39,7 @@ class Job:
     `every`: the interval at which it is due. `look_every_s`: the interval at which the keeper calls `work`, which
     decides whether it is due. `in_tick`: work quick enough for the keeper's own thread, at each tick; other jobs have
     a thread each. `wakes_on`: a NOTIFY channel that makes the job due at once. `recorded`: the last run is on record,
-    so the console can report that the job is late.
+    so the console can report that the job is late. `runs_in`: the service whose processes run it, KEEPER or CALLBACKS.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Job:
     in_tick: bool = False
     wakes_on: str = ""
     recorded: bool = False
+    runs_in: Service = Service.KEEPER
     last_run: Callable[[], LastRun] = field(default=LastRun)
 
 
@@ -80,6 +83,11 @@ def declared() -> list[Job]:
     """Return the jobs of all apps, in the order of INSTALLED_APPS."""
     autodiscover_modules("jobs")
     return list(_declared.values())
+
+
+def of(service: Service) -> list[Job]:
+    """Return the jobs that the processes of the service run."""
+    return [job for job in declared() if job.runs_in == service]
 
 
 def run(job: Job) -> None:

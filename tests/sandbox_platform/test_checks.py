@@ -29,6 +29,17 @@ def test_short_token_is_a_warning(settings) -> None:
     assert ids() == {"sandbox_platform.W002"}
 
 
+def test_two_ways_of_tls_are_an_error(settings) -> None:
+    settings.EMAIL_USE_TLS = settings.EMAIL_USE_SSL = True
+    assert ids() == {"sandbox_platform.E016"}
+
+
+@pytest.mark.parametrize("url", ["sandbox.example.com", "ftp://sandbox.example.com", "https://a.example.com/?x=1"])
+def test_console_url_that_is_no_address_is_an_error(settings, url: str) -> None:
+    settings.SANDBOX_CONSOLE_URL = url
+    assert ids() == {"sandbox_platform.E017"}
+
+
 def test_debug_is_a_warning_on_deploy(settings) -> None:
     settings.DEBUG = True
     assert "sandbox_platform.W003" in ids(include_deployment_checks=True)

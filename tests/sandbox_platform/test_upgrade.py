@@ -51,6 +51,9 @@ ADDED = {
     "usage_counted", "usage_hourlyusage", "usage_price", "usage_refusal", "usage_storedsample", "audit_priceevent",
     "console_firststep",
     "executions_failuregroup", "executions_failurehour", "executions_failurepending", "executions_failurerun",
+    "alerts_alert", "alerts_attempt", "alerts_channel", "alerts_notification", "alerts_notification_alerts",
+    "alerts_rule", "alerts_rulestate", "alerts_shippedkey", "alerts_silence", "audit_alertchannelevent",
+    "audit_alertruleevent", "audit_silenceevent", "sandboxes_node",
 }  # fmt: skip
 FAILED_TASK = """
     INSERT INTO django_q_task (id, name, func, args, result, started, stopped, success, attempt_count)

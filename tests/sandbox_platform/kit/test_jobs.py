@@ -13,6 +13,7 @@ from django.urls import reverse
 from sandbox_platform.keeper import build_keeper
 from sandbox_platform.kit import jobs
 from sandbox_platform.kit.jobs import Job, JobThread
+from sandbox_platform.kit.services import Service
 from tests.live import eventually
 from tests.sandboxes.stub_engine import StubEngine
 
@@ -44,6 +45,14 @@ def test_a_declared_job_is_run_by_the_keeper_and_shown_by_the_console(
     build_keeper(StubEngine())._tick()
     assert done == [1]
     assert "of the test" in browser.get(reverse("admin:schedule")).content.decode()
+
+
+def test_jobs_of_the_callbacks_service_are_not_the_keepers(declare: Callable[[Job], Job]) -> None:
+    done: list[int] = []
+    declared = declare(job(lambda: done.append(1), in_tick=True, runs_in=Service.CALLBACKS))
+    build_keeper(StubEngine())._tick()
+    assert done == []
+    assert declared in jobs.of(Service.CALLBACKS)
 
 
 def test_two_jobs_of_one_name_are_refused(declare: Callable[[Job], Job]) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 from django.conf import settings
 from django_q.conf import Conf
 
-from sandbox_platform.kit import cluster
+from sandbox_platform.kit import cluster, jobs
 from sandbox_platform.kit.service import ServiceCommand
+from sandbox_platform.kit.services import Service
 
 
 class Command(ServiceCommand):
@@ -17,4 +18,4 @@ class Command(ServiceCommand):
             # django-q2 reads its cluster's name from the environment, only once.
             os.environ["Q_CLUSTER_NAME"] = settings.CALLBACK_CLUSTER
             os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606
-        cluster.run()
+        cluster.run(jobs=jobs.of(Service.CALLBACKS))
