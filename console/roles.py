@@ -8,7 +8,7 @@ OPERATED_APPS = (
     *("builds", "callbacks", "clients", "console", "django_q", "egress", "executions", "inspections"),
     *("runtimes", "sandboxes", "seccomp_profiles"),
 )
-APPS = (*OPERATED_APPS, "audit", "auth", "axes", "redaction")
+APPS = (*OPERATED_APPS, "audit", "auth", "axes", "redaction", "usersessions")
 # Permissions of operators beside viewing.
 OPERATIONS = ("run_execution", "cancel_execution", "drain_sandbox", "change_delivery", "change_failure")
 OPERATED = Q(content_type__app_label__in=OPERATED_APPS)

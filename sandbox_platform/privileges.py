@@ -18,6 +18,8 @@ Grants = dict[str, str]
 
 # Rows of people and their sessions, which only the web needs.
 PEOPLE = (
+    "account.EmailAddress",
+    "account.EmailConfirmation",
     "admin.LogEntry",
     "auth.Group",
     "auth.User",
@@ -26,7 +28,11 @@ PEOPLE = (
     "axes.AccessFailureLog",
     "axes.AccessLog",
     "executions.SavedSearch",
+    "mfa.Authenticator",
+    "people.Identity",
+    "people.RecoveryLink",
     "sessions.Session",
+    "usersessions.UserSession",
 )
 SECRETS = ("clients.Token",)
 # Salted hashes of the node's secrets, the owner's password included: only the owner compares them, at a start.
@@ -60,6 +66,9 @@ PRIVILEGES: dict[Service, Grants] = {
         "executions.InputFile": "insert",
         "executions.SavedSearch": "insert update delete",
         "inspections.Inspection": "insert update delete",
+        "mfa.Authenticator": "insert update delete",
+        "people.Identity": "insert",
+        "people.RecoveryLink": "insert update",
         "redaction.RedactionPattern": "insert update delete",
         "runtimes.Runtime": "insert update delete",
         # Worker and keeper end the container that a row names: the web may not name another one.
@@ -68,6 +77,7 @@ PRIVILEGES: dict[Service, Grants] = {
         "seccomp_profiles.SeccompProfile": "insert update delete",
         "seccomp_profiles.SeccompRevision": "insert",
         "sessions.Session": "insert update delete",
+        "usersessions.UserSession": "insert update delete",
     },
     Service.WORKER: {
         "audit.Act": "insert",  # of `manage.py doctor`

@@ -26,6 +26,10 @@ class Kind(StrEnum):
     DOWNLOADED = "downloaded"
     CHECKED = "checked"
     VERIFIED = "verified"
+    LOGGED_IN = "logged in"
+    REFUSED_LOGIN = "refused login"
+    ENDED = "ended"
+    RECOVERED = "recovered"
 
 
 @dataclass(frozen=True)
