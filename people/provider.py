@@ -170,8 +170,8 @@ def _read(claims: dict[str, Any]) -> Claims:
         subject=subject,
         username=text("preferred_username", 150),
         email=text("email", 254),
-        # Some providers send text.
-        email_verified=claims.get("email_verified") in (True, "true"),
+        # Some providers send text. A number is no truth.
+        email_verified=claims.get("email_verified") is True or claims.get("email_verified") == "true",
         first_name=text("given_name", 150),
         last_name=text("family_name", 150),
         groups=_groups(claims),

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login
 from django.contrib.auth.models import AbstractBaseUser, User
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.crypto import salted_hmac
@@ -54,10 +55,10 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 
     def login(self, request: HttpRequest, user: AbstractBaseUser) -> None:
         name = f"user {user.get_username()}"
-        acts.done(
-            Kind.LOGGED_IN, name, user.pk, http=request, behalf=name, after={"method": methods.method_of(request, user)}
-        )
-        login(request, user, BACKEND)
+        with transaction.atomic():
+            login(request, user, BACKEND)
+            method = methods.method_of(request, user)
+            acts.done(Kind.LOGGED_IN, name, user.pk, http=request, after={"method": method})
         methods.note(request, user)
         lasts = {methods.OPENID: settings.SANDBOX_OIDC_SESSION_S, methods.RECOVERY: RECOVERY_SESSION_S}
         bound = lasts.get(request.session[methods.KIND], settings.SESSION_COOKIE_AGE)
