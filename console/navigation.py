@@ -38,7 +38,12 @@ PLACES = {
     "usersessions.UserSession": (PEOPLE, "devices"),
 }
 # Menu titles that differ from the model's own name.
-TITLES = {"user sessions": "Sessions", "access logs": "Logins", "access attempts": "Wrong passwords", "changes": "Audit trail"}
+TITLES = {
+    "user sessions": "Sessions",
+    "access logs": "Logins",
+    "access attempts": "Wrong passwords",
+    "changes": "Audit trail",
+}
 APPS = {"executions": OPERATE, "audit": AUDIT, "auth": PEOPLE, "axes": AUDIT, "usersessions": PEOPLE}
 # URL name, section, icon, title and required permission of each page. Pages without a permission are for all staff.
 PAGES = (

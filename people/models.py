@@ -43,9 +43,7 @@ class RecoveryLinkQuerySet(models.QuerySet["RecoveryLink"]):
 
     def usable(self, token: str) -> "RecoveryLinkQuerySet":
         young = timezone.now() - LINK_LASTS
-        return self.filter(
-            token_sha256=_hashed(token), used_at=None, created_at__gt=young, user__is_active=True
-        )
+        return self.filter(token_sha256=_hashed(token), used_at=None, created_at__gt=young, user__is_active=True)
 
     def use(self, token: str) -> User | None:
         """Return whose link it is, once; None if it is unknown, used or too old."""

@@ -32,27 +32,18 @@ def user_of(claims: Claims) -> User:
     Somebody who has lost all groups loses the roles here, too, before they are refused.
     """
     roles = roles_of(claims)
-    refusal: NoAccess | None = None
+    if not roles:
+        raise _without_role(claims)
     with transaction.atomic():
-        identity = (
-            Identity.objects.select_for_update(of=("self",))
-            .select_related("user")
-            .filter(issuer=claims.issuer, subject=claims.subject)
-            .first()
-        )
-        if not roles:
-            user = identity.user if identity else None
-            if user is not None:
-                user.groups.clear()
-            refusal = _without_role(claims, user)
-        else:
-            user = identity.user if identity else _linked(claims) or _created(claims)
-            _refuse_unfit(user)
-            user.groups.set(roles)
-    if refusal:
-        raise refusal
-    assert user is not None
+        user = _known(claims) or _linked(claims) or _created(claims)
+        _refuse_unfit(user)
+        user.groups.set(roles)
     return user
+
+
+def _known(claims: Claims) -> User | None:
+    identity = Identity.objects.filter(issuer=claims.issuer, subject=claims.subject).select_related("user").first()
+    return identity.user if identity else None
 
 
 def roles_of(claims: Claims) -> list[Group]:
@@ -67,7 +58,9 @@ def roles_of(claims: Claims) -> list[Group]:
     return roles
 
 
-def _without_role(claims: Claims, user: User | None) -> NoAccess:
+def _without_role(claims: Claims) -> NoAccess:
+    if user := _known(claims):
+        user.groups.clear()
     said = (
         f"The provider says nothing about your groups (claim {settings.SANDBOX_OIDC_GROUPS_CLAIM})."
         if claims.groups is None

@@ -10,9 +10,7 @@ from sandbox_platform.kit.env import envbool, envchoice, envduration, envlist, e
 # Password and passkey of accounts of this installation. Off, only the provider and a recovery link open a session.
 SANDBOX_LOCAL_LOGIN = envbool("SANDBOX_LOCAL_LOGIN", True)
 # Who must have a second factor to work after a login with a password: whoever may change users, everybody, or nobody.
-SANDBOX_SECOND_FACTOR = envchoice(
-    "SANDBOX_SECOND_FACTOR", "optional", ("optional", "administrators", "everyone")
-)
+SANDBOX_SECOND_FACTOR = envchoice("SANDBOX_SECOND_FACTOR", "optional", ("optional", "administrators", "everyone"))
 
 # --- OpenID Connect: without an issuer there is no provider -----------------------------------------------
 

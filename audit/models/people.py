@@ -1,4 +1,4 @@
-"""What the trail watches of people: tables of Django, django-axes and django-allauth, under names that a trail can show.
+"""What the trail watches of people: tables of Django, django-axes and django-allauth, under names that it can show.
 
 Triggers on tables of other packages belong to a model of ours, hence the proxies.
 """

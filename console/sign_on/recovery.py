@@ -1,7 +1,7 @@
 """The page of a recovery link, which `manage.py recover` prints. Opening it changes nothing; its button logs in."""
 
-from allauth.account.internal.flows.login import record_authentication
 from allauth.account.adapter import get_adapter
+from allauth.account.internal.flows.login import record_authentication
 from allauth.account.models import Login
 from django.contrib import admin, messages
 from django.db import transaction

@@ -40,7 +40,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         user = User.objects.filter(username=options["name"]).first()
         if user is None:
-            known = ", ".join(User.objects.filter(is_superuser=True, is_active=True).values_list("username", flat=True))
+            known = ", ".join(
+                User.objects.filter(is_superuser=True, is_active=True).values_list("username", flat=True)
+            )
             raise CommandError(f"There is no user {options['name']}. Superusers: {known or 'none'}.")
         if not (user.is_active and user.is_staff):
             raise CommandError(f"{user} is switched off, or no staff. Take another superuser.")
@@ -55,7 +57,7 @@ class Command(BaseCommand):
             if password:
                 user.set_password(password)
                 user.save(update_fields=["password"])
-                done["password"] = "new"
+                done["new password"] = "set"
             reset(username=user.get_username())
             acts.done(Kind.RECOVERED, f"user {user}", user.pk, after=done)
         base = (options["url"] or f"http://localhost:{settings.RAGFLOW_PORT}").rstrip("/")

@@ -17,7 +17,11 @@ def log_in(browser: Browser, name: str = "admin", password: str = PASSWORD, **mo
 
 def acts(kind: str) -> list[TrailEntry]:
     """The acts of this kind in the trail, oldest first."""
-    return [entry for entry in export.trail().filter(pgh_obj_model="audit.Act").order_by("pgh_id") if entry.code == kind]
+    return [
+        entry
+        for entry in export.trail().filter(pgh_obj_model="audit.Act").order_by("pgh_id")
+        if entry.code == kind
+    ]
 
 
 def entries(model: str) -> list[TrailEntry]:

@@ -43,14 +43,17 @@ def add_app(browser: Browser) -> Any:
     return browser.post(ADD, {"code": current(found[1])})
 
 
-@pytest.mark.parametrize(
-    "name", ["mfa_activate_totp", "mfa_add_webauthn", "mfa_generate_recovery_codes"]
-)
+@pytest.mark.parametrize("name", ["mfa_activate_totp", "mfa_add_webauthn", "mfa_generate_recovery_codes"])
 def test_a_change_asks_for_the_password_again(person: Browser, name: str) -> None:
     assert person.get(reverse(name))["Location"].startswith(CONFIRM)
-    assert person.post(reverse(name))["Location"].startswith(CONFIRM)
     assert confirm(person, reverse(name))["Location"] == reverse(name)
     assert person.get(reverse(name)).status_code == 200
+
+
+def test_and_so_does_a_removal(person: Browser, administrator: User) -> None:
+    TOTP.activate(administrator, "JBSWY3DPEHPK3PXP")
+    assert person.post(reverse("mfa_deactivate_totp"))["Location"].startswith(CONFIRM)
+    assert Authenticator.objects.exists()
 
 
 def test_wrong_passwords_there_count_like_those_of_the_login(person: Browser) -> None:

@@ -122,7 +122,8 @@ def test_after_a_new_key_no_code_is_right(client: Browser, app: Authenticator, s
 
 
 @pytest.mark.parametrize(
-    "given, said", [("", "password"), ("totp", "password and authenticator app"), ("codes", "password and recovery code")]
+    "given, said",
+    [("", "password"), ("totp", "password and authenticator app"), ("codes", "password and recovery code")],
 )
 def test_the_trail_says_how(client: Browser, administrator: User, given: str, said: str) -> None:
     codes = RecoveryCodes.activate(administrator).get_unused_codes()
@@ -195,7 +196,14 @@ def test_whoever_has_shown_one_is_let_in(client: Browser, app: Authenticator, se
 
 @pytest.mark.parametrize(
     "path",
-    ["signup/", "account/signup/", "password/reset/", "account/email/", "account/password/change/", "account/login/"],
+    [
+        "signup/",
+        "account/signup/",
+        "password/reset/",
+        "account/email/",
+        "account/password/change/",
+        "account/login/",
+    ],
 )
 def test_there_are_no_other_pages_of_the_library(browser: Browser, path: str) -> None:
     assert browser.get(f"/admin/{path}").status_code == 404

@@ -106,7 +106,11 @@ def test_an_invented_code_is_refused(client: Browser, provider: Provider) -> Non
 def test_whoever_declines_at_the_provider_learns_that(client: Browser, provider: Provider) -> None:
     back = f"{reverse('sign_on_callback')}?error=access_denied&error_description=%3Cscript%3E"
     answer = client.get(back)
-    assert (answer.status_code, "access_denied" in text(answer), b"<script>" in answer.content) == (403, True, False)
+    assert (answer.status_code, "access_denied" in text(answer), b"<script>" in answer.content) == (
+        403,
+        True,
+        False,
+    )
 
 
 @pytest.mark.parametrize("claims", [{}, {"groups": []}, {"groups": ["other"]}, {"groups": {"ops": 1}}])
@@ -138,9 +142,7 @@ def test_roles_follow_the_groups_at_each_login(provider: Provider) -> None:
     sign_on(Browser(), provider, "ann-1")
     assert groups("ann") == {"administrator", "auditor"}
     changes = [entry for entry in entries("audit.PersonRole") if entry.pgh_label == "delete"]
-    assert [(entry.who, entry.where) for entry in changes] == [
-        (f"OpenID provider {provider.issuer}", "127.0.0.1")
-    ]
+    assert [(entry.who, entry.where) for entry in changes] == [(f"OpenID provider {provider.issuer}", "127.0.0.1")]
 
 
 def test_whoever_has_left_all_groups_loses_roles_and_sessions(client: Browser, provider: Provider) -> None:

@@ -102,8 +102,8 @@ def test_no_page_has_the_key_of_a_session(here: Browser) -> None:
     key = here.session.session_key
     row = row_of(here)
     detail = reverse("admin:usersessions_usersession_change", args=[row.pk])
-    for page in (SECURITY, LIST, detail, f"{LIST}?q={key}"):
-        assert str(key) not in here.get(page).content.decode().replace(f"q={key}", "").replace(f'"{key}"', "")
+    for page in (SECURITY, LIST, detail):
+        assert str(key) not in here.get(page).content.decode()
     assert here.get(f"{LIST}?session_key__startswith={key[:2]}").status_code in (302, 400)
 
 
