@@ -10,6 +10,7 @@ from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
 
@@ -24,7 +25,7 @@ class _PasswordView(LoginView):
         return response
 
 
-def page(site: Any, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+def page(site: Any, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
     """Answer in place of AdminSite.login."""
     if request.method == "GET" and site.has_permission(request):
         return HttpResponseRedirect(reverse("admin:index"))
@@ -42,10 +43,10 @@ def page(site: Any, request: HttpRequest, extra_context: dict[str, Any] | None =
         "provider": settings.SANDBOX_OIDC_NAME if provider.is_configured() else "",
         **(extra_context or {}),
     }
-    request.current_app = site.name  # type: ignore[attr-defined]
+    request.current_app = site.name
     view = _PasswordView.as_view(
         extra_context=context, authentication_form=site.login_form, template_name="console/sign_on/login.html"
     )
-    answer: HttpResponse = view(request)
+    answer = view(request)
     add_never_cache_headers(answer)
     return answer

@@ -16,7 +16,8 @@ from sandbox_platform.kit.acts import Kind
 def open_sessions() -> QuerySet[UserSession]:
     """Return the sessions that have not ended or expired."""
     alive = Session.objects.filter(expire_date__gt=timezone.now()).values("session_key")
-    return UserSession.objects.filter(session_key__in=alive).select_related("user")
+    sessions: QuerySet[UserSession] = UserSession.objects.filter(session_key__in=alive).select_related("user")
+    return sessions
 
 
 def end(request: HttpRequest, sessions: Iterable[UserSession]) -> int:

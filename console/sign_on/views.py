@@ -32,7 +32,7 @@ class _ConsolePage:
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context: dict[str, Any] = super().get_context_data(**kwargs)  # type: ignore[misc]
-        self.request.current_app = admin.site.name  # type: ignore[attr-defined]
+        self.request.current_app = admin.site.name
         return {**admin.site.each_context(self.request), "title": self.title, **context}
 
 

@@ -110,6 +110,16 @@ def test_using_one_is_no_change(person: Browser, administrator: User) -> None:
     assert [entry.pgh_label for entry in entries("audit.Factor")] == ["insert"]
 
 
+def test_a_person_removes_their_own_key(person: Browser, administrator: User) -> None:
+    data = {"name": "my stick", "credential": {}}
+    key = Authenticator.objects.create(user=administrator, type="webauthn", data=data)
+    address = reverse("mfa_remove_webauthn", args=[key.pk])
+    confirm(person, address)
+    assert "“my stick” no longer logs you in" in person.get(address).content.decode()
+    assert person.post(address)["Location"] == SECURITY
+    assert not Authenticator.objects.exists()
+
+
 def test_nobody_removes_another_s_key(person: Browser, db: None) -> None:
     other = User.objects.create_user("other")
     key = Authenticator.objects.create(user=other, type="webauthn", data={"name": "x", "credential": {}})
