@@ -122,6 +122,8 @@ class RemoveKey(_ConsolePage, RemoveWebAuthnView):  # type: ignore[misc]
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context = super().get_context_data(**kwargs)
+        # The console's heading would link to the list of such objects, which it does not have.
+        del context["object"]
         return context | {"consequence": f"“{self.object.wrap().name}” no longer logs you in."}
 
 
