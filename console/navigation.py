@@ -43,15 +43,17 @@ PLACES = {
     "redaction.RedactionPattern": (AUDIT, "visibility_off"),
     "auth.User": (PEOPLE, "person"),
     "auth.Group": (PEOPLE, "group"),
+    "usersessions.UserSession": (PEOPLE, "devices"),
 }
 # Menu titles that differ from the model's own name.
 TITLES = {
+    "user sessions": "Sessions",
     "access logs": "Logins",
     "access attempts": "Wrong passwords",
     "changes": "Audit trail",
     "notifications": "Messages of alerts",
 }
-APPS = {"executions": OPERATE, "audit": AUDIT, "auth": PEOPLE, "axes": AUDIT}
+APPS = {"executions": OPERATE, "audit": AUDIT, "auth": PEOPLE, "axes": AUDIT, "usersessions": PEOPLE}
 # URL name, section, icon, title and required permission of each page. Pages without a permission are for all staff.
 PAGES = (
     ("playground", RUNS, "code_blocks", "Playground", MAY_RUN),

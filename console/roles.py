@@ -8,7 +8,7 @@ OPERATED_APPS = (
     *("alerts", "builds", "callbacks", "clients", "console", "django_q", "egress", "executions", "failures"),
     *("inspections", "runtimes", "sandboxes", "seccomp_profiles", "usage"),
 )
-APPS = (*OPERATED_APPS, "audit", "auth", "axes", "redaction")
+APPS = (*OPERATED_APPS, "audit", "auth", "axes", "redaction", "usersessions")
 # Permissions of operators beside viewing.
 OPERATIONS = (
     "run_execution",

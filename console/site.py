@@ -48,6 +48,10 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
         # No object has an address outside of the admin, and the redirect to it fails for every other table.
         return [url for url in super().get_urls() if getattr(url, "name", "") != "view_on_site"]
 
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        page: HttpResponse = import_module("console.sign_on.login").page(self, request, extra_context)
+        return page
+
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         # Being staff allows to log in; a role allows to see something.
         if not request.user.has_perm("executions.view_execution"):

@@ -2,6 +2,7 @@
 
 from csp.constants import NONCE
 from django.templatetags.static import static
+from django.urls import reverse_lazy
 
 # Scripts load only from our own static files, and eval is forbidden: hence Alpine's CSP build (console/frontend).
 # `style-src-attr`: the theme and its scripts position elements by style attributes, which cannot load anything.
@@ -33,6 +34,7 @@ UNFOLD = {
     "STYLES": [lambda _: static("console/console.css"), lambda _: static("console/configure.css")],
     "SCRIPTS": [lambda _: static("console/console.js")],
     "DASHBOARD_CALLBACK": "console.dashboard.dashboard",
+    "ACCOUNT": {"navigation": [{"title": "Login and security", "link": reverse_lazy("mfa_index")}]},
     "SIDEBAR": {"navigation": "console.navigation.sections"},
     "COLORS": {
         # A blue with a contrast of 4.5:1 on white (600) and on the dark background (400 and 500).

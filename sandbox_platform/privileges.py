@@ -18,6 +18,8 @@ Grants = dict[str, str]
 
 # Rows of people and their sessions, which only the web needs.
 PEOPLE = (
+    "account.EmailAddress",
+    "account.EmailConfirmation",
     "admin.LogEntry",
     "auth.Group",
     "auth.User",
@@ -26,7 +28,11 @@ PEOPLE = (
     "axes.AccessFailureLog",
     "axes.AccessLog",
     "executions.SavedSearch",
+    "mfa.Authenticator",
+    "people.Identity",
+    "people.RecoveryLink",
     "sessions.Session",
+    "usersessions.UserSession",
 )
 # The address of a channel is as good as a token: see COLUMNS for the rest of it.
 SECRETS = ("alerts.Channel", "clients.Token")
@@ -67,6 +73,9 @@ PRIVILEGES: dict[Service, Grants] = {
         "executions.InputFile": "insert",
         "executions.SavedSearch": "insert update delete",
         "inspections.Inspection": "insert update delete",
+        "mfa.Authenticator": "insert update delete",
+        "people.Identity": "insert",
+        "people.RecoveryLink": "insert update",
         "redaction.RedactionPattern": "insert update delete",
         "runtimes.Runtime": "insert update delete",
         # Worker and keeper end the container that a row names: the web may not name another one.
@@ -77,6 +86,7 @@ PRIVILEGES: dict[Service, Grants] = {
         "sessions.Session": "insert update delete",
         "usage.Price": "insert update delete",
         "usage.Refusal": "insert update",
+        "usersessions.UserSession": "insert update delete",
     },
     Service.WORKER: {
         "audit.Act": "insert",  # of `manage.py doctor`

@@ -35,6 +35,7 @@ from sandbox_platform.kit.env import (
 )
 from sandbox_platform.kit.web.incoming import Bounds
 from sandbox_platform.outgoing import *  # noqa: F403 -- Django reads them here
+from sandbox_platform.sign_on_settings import *  # noqa: F403
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = "0.1.0"
@@ -92,6 +93,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "django_q",
     "axes",
+    *SIGN_ON_APPS,  # noqa: F405
     # The rooms, lowest layer first; see docs/architecture.md.
     "seccomp_profiles",
     "runtimes",
@@ -121,8 +123,10 @@ MIDDLEWARE = [
     "console.devices.KnownDeviceMiddleware",
     "audit.middleware.AuditMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "console.sign_on.middleware.SignOnMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
 
@@ -220,7 +224,6 @@ if HTTPS:
 # W021 recommends HSTS preloading, which is for the owner of the domain to decide.
 SILENCED_SYSTEM_CHECKS = ["security.W021"]
 
-
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 # This many wrong passwords for one user name from one address lock that pair out for a while.
 AXES_FAILURE_LIMIT = 5
@@ -233,7 +236,6 @@ AXES_WHITELIST_CALLABLE = "console.devices.is_known"
 AXES_LOCKOUT_CALLABLE = "console.errors.locked_out"
 AXES_ENABLE_ADMIN = False  # replaced by read-only pages: console/admin/logins.py
 AXES_VERBOSE = False
-
 
 # Bounds of a request's size and of an answer's: parsing takes a multiple of them in memory. RAGFlow sends the whole
 # program and its arguments in one JSON body, which can be large.

@@ -53,5 +53,6 @@ urlpatterns = [
     path("api/v1", not_found),
     path("api/v1/", include("api.v1.urls")),
     path("admin/playground/run/", RunFromConsole.as_view(), name="playground_run"),
+    path("admin/", include("console.sign_on.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -13,11 +13,12 @@ from django.db import models
 from alerts.models import Channel, Rule, Silence
 from audit.models.acts import Act, Setting, values_of
 from audit.models.disclosures import ShownSecret
-from audit.models.people import Login, Person, PersonPermission, PersonRole, Role, RolePermission
+from audit.models.people import Factor, Login, Person, PersonPermission, PersonRole, Role, RolePermission
 from audit.models.retention import RetentionPolicy
 from builds.models import RuntimeBuild
 from clients.models import Client, Token
 from executions.egress.models import EgressRule
+from people.models import Identity
 from redaction.models import RedactionPattern
 from runtimes.models import Runtime
 from seccomp_profiles.models import SeccompActivation, SeccompProfile, SeccompRevision
@@ -121,6 +122,14 @@ class LoginEvent(_events_of(Login, left_out=("session_hash",))):  # type: ignore
     pass
 
 
+class FactorEvent(_events_of(Factor, unwatched=("last_used_at",), left_out=("data",))):  # type: ignore[misc]
+    """Has the kind of the factor and whose it is, and nothing of its secrets."""
+
+
+class IdentityEvent(_events_of(Identity)):  # type: ignore[misc]
+    pass
+
+
 class ShownSecretEvent(_events_of(ShownSecret)):  # type: ignore[misc]
     pass
 
@@ -163,6 +172,8 @@ EVENTS = (
     RoleEvent,
     RolePermissionEvent,
     LoginEvent,
+    FactorEvent,
+    IdentityEvent,
     ShownSecretEvent,
     ActEvent,
     SettingEvent,

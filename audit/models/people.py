@@ -1,8 +1,9 @@
-"""What the trail watches of people: Django's and django-axes' tables, under names that a trail can show.
+"""What the trail watches of people: tables of Django, django-axes and django-allauth, under names that it can show.
 
 Triggers on tables of other packages belong to a model of ours, hence the proxies.
 """
 
+from allauth.mfa.models import Authenticator
 from axes.models import AccessLog
 from django.contrib.auth.models import Group, User
 
@@ -45,4 +46,11 @@ class RolePermission(Group.permissions.through):  # type: ignore[misc, name-defi
 class Login(AccessLog):  # type: ignore[misc]
     class Meta:
         proxy = True
+        default_permissions = ()
+
+
+class Factor(Authenticator):  # type: ignore[misc]
+    class Meta:
+        proxy = True
+        verbose_name = "second factor"
         default_permissions = ()

@@ -1,9 +1,11 @@
 from typing import Any
 
-from django.contrib import admin
+from allauth.mfa.models import Authenticator
+from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as DjangosGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangosUserAdmin
 from django.contrib.auth.models import Group, User
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
@@ -44,6 +46,7 @@ class UserAdmin(DjangosUserAdmin, ModelAdmin[User]):  # type: ignore[type-arg]
         ("Dates", {"fields": ("last_login", "date_joined")}),
     )
     readonly_fields = ("last_login", "date_joined")
+    actions = ("remove_second_factors",)
     add_fieldsets = (
         (
             None,
@@ -74,6 +77,13 @@ class UserAdmin(DjangosUserAdmin, ModelAdmin[User]):  # type: ignore[type-arg]
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         # Users are switched off (“Active”): their name stays that of what they did. A trigger refuses it, too.
         return False
+
+    @admin.action(description="Remove second factors, for who has lost theirs", permissions=["change"])
+    def remove_second_factors(self, request: HttpRequest, users: QuerySet[User]) -> None:
+        mine = [user for user in users if self._may_touch(request, user)]
+        number = len({factor.user_id for factor in Authenticator.objects.filter(user__in=mine)})
+        Authenticator.objects.filter(user__in=mine).delete()
+        self.message_user(request, f"Second factors of {number} removed.", messages.SUCCESS)
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         return super().formfield_for_manytomany(db_field, request, **kwargs | {"widget": CHECKBOXES})

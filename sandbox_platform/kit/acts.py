@@ -27,6 +27,10 @@ class Kind(StrEnum):
     CHECKED = "checked"
     VERIFIED = "verified"
     TESTED = "tested"
+    LOGGED_IN = "logged in"
+    REFUSED_LOGIN = "refused login"
+    ENDED = "ended"
+    RECOVERED = "recovered"
 
 
 @dataclass(frozen=True)

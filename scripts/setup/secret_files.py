@@ -28,6 +28,7 @@ VARIABLES = {
     "admin_password": "ADMIN_PASSWORD",
     "api_token": "SANDBOX_EXECUTOR_MANAGER_API_TOKEN",
     "email_password": "EMAIL_HOST_PASSWORD",
+    "oidc_client_secret": "SANDBOX_OIDC_CLIENT_SECRET",
 }
 DEFAULTS = {"DATABASE_URL": SHIPPED_URL}
 # Files that two services share and the operator need not know: made once, and kept.

@@ -217,7 +217,7 @@ def test_wrong_password_is_said(open_page: Open, platform: Platform) -> None:
     page.goto(f"{platform.url}/admin/")
     page.get_by_label("Username").fill("nobody")
     page.get_by_label("Password").fill("wrong")
-    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Log in", exact=True).click()
     expect(page.locator("#page")).to_contain_text("Please enter the correct username and password")
 
 

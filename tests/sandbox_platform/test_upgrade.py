@@ -42,7 +42,11 @@ REWRITTEN |= {
     "audit_seal", "audit_leaf", "audit_pending", "auth_permission", "audit_clientevent", "executions_client",
     "executions_delivery",
 }  # fmt: skip
-ADDED = {
+SIGN_ON = {
+    "account_emailaddress", "account_emailconfirmation", "audit_factorevent", "audit_identityevent",
+    "mfa_authenticator", "people_identity", "people_recoverylink", "usersessions_usersession",
+}  # fmt: skip
+ADDED = SIGN_ON | {
     "sandboxes_wait", "audit_sealkey", "audit_sealingfailure", "audit_headdestination", "audit_loginevent",
     "audit_personevent", "audit_personpermissionevent", "audit_personroleevent", "audit_roleevent",
     "audit_rolepermissionevent", "executions_clientstorage", "executions_storagechange",

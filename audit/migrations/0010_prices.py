@@ -11,7 +11,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('audit', '0008_acts'),
+        ('audit', '0009_alerts'),
         ('usage', '0001_initial'),
     ]
 
