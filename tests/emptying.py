@@ -36,4 +36,6 @@ def empty() -> None:
 def _looking() -> str:
     """The query for the names of the tables with rows."""
     tables = set(connection.introspection.django_table_names(only_existing=True, include_views=False)) - KEPT
-    return " UNION ALL ".join(f"SELECT '{table}' WHERE EXISTS (SELECT FROM \"{table}\")" for table in sorted(tables))
+    return " UNION ALL ".join(
+        f"SELECT '{table}' WHERE EXISTS (SELECT FROM \"{table}\")" for table in sorted(tables)
+    )
