@@ -56,12 +56,12 @@ def _has_run() -> bool:
 def _was_called() -> bool:
     # One look-up in an index for each client: the history may be long.
     calls = Execution.objects.filter(client=OuterRef("pk")).exclude(code_sha256__in=SMOKE_SHA256)
-    return Client.objects.exclude(name=people.CLIENT).filter(Exists(calls)).exists()
+    return bool(Client.objects.exclude(name=people.CLIENT).filter(Exists(calls)).exists())
 
 
 def _has_limit() -> bool:
     limited = Q(*((f"{name}__isnull", False) for name in LIMITS), _connector=Q.OR)
-    return ClientEvent.objects.filter(limited, pgh_context__actor__startswith="user ").exists()
+    return bool(ClientEvent.objects.filter(limited, pgh_context__actor__startswith="user ").exists())
 
 
 FACTS: dict[str, Callable[[], bool]] = {RUN: _has_run, CALL: _was_called, LIMIT: _has_limit}

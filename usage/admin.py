@@ -25,7 +25,7 @@ class PlainDecimalField(forms.DecimalField):
 @admin.register(Price)
 class PriceAdmin(ModelAdmin[Price]):
     empty_hint = "Without a price the page of usage shows no amounts."
-    list_display = ("from_day", "currency", "run", "cpu", "memory", "stored", "egress")
+    list_display = ("from_day", "currency", "run", "cpu", "gib_seconds", "stored", "egress")
     formfield_overrides = {
         models.DecimalField: {"form_class": PlainDecimalField, "widget": TextInput(attrs={"inputmode": "decimal"})}
     }
@@ -50,7 +50,7 @@ class PriceAdmin(ModelAdmin[Price]):
         return plain(price.per_cpu_second)
 
     @admin.display(description="GiB-second of memory", ordering="per_gib_second")
-    def memory(self, price: Price) -> str:
+    def gib_seconds(self, price: Price) -> str:
         return plain(price.per_gib_second)
 
     @admin.display(description="GiB stored, each day", ordering="per_gib_day_stored")
