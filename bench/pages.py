@@ -254,7 +254,7 @@ class Pages:
             samples.append((time.perf_counter() - started) * 1000)
         with CaptureQueriesContext(connection) as captured:
             self.http.get(address)
-        slowest = max(
+        slowest: dict[str, Any] = max(
             captured.captured_queries, key=lambda query: float(query["time"]), default={"sql": "", "time": 0}
         )
         result = {
