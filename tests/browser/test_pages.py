@@ -23,6 +23,9 @@ FORMS = (
     "clients/client/add/",
     "runtimes/runtime/add/",
     "seccomp_profiles/seccompprofile/add/",
+    "alerts/channel/add/",
+    "alerts/rule/add/",
+    "alerts/rule/add/?condition=failures",
     "audit/retentionpolicy/add/",
     "redaction/redactionpattern/add/",
 )

@@ -47,6 +47,7 @@ def test_a_declared_job_is_run_by_the_keeper_and_shown_by_the_console(
     assert "of the test" in browser.get(reverse("admin:schedule")).content.decode()
 
 
+@pytest.mark.django_db
 def test_jobs_of_the_callbacks_service_are_not_the_keepers(declare: Callable[[Job], Job]) -> None:
     done: list[int] = []
     declared = declare(job(lambda: done.append(1), in_tick=True, runs_in=Service.CALLBACKS))
