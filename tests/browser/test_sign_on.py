@@ -4,7 +4,6 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import requests
@@ -17,8 +16,6 @@ from tests.browser.conftest import PASSWORD, person, violations
 from tests.console.sign_on import openid
 from tests.console.sign_on.openid import Provider
 from tests.live import Platform, eventually
-
-SHOTS: Path | None = Path("/tmp/so/shots")
 
 
 class Web(Platform):
@@ -91,12 +88,10 @@ def opened(browser: Browser, size: tuple[int, int], scheme: str = "light") -> It
 
 
 def look(page: Page, name: str) -> None:
-    """Nothing that axe finds, and nothing that is wider than the screen."""
-    assert not violations(page)
+    """Nothing that axe finds, and nothing that is wider than the screen. `name`: what it is, for the failure."""
+    assert not violations(page), name
     viewport = page.viewport_size
-    assert viewport and page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
-    if SHOTS:
-        page.screenshot(path=SHOTS / f"{name}-{viewport['width']}.png", full_page=True)
+    assert viewport and page.evaluate("document.documentElement.scrollWidth") <= viewport["width"], name
 
 
 def with_password(web: Web, name: str) -> str:
