@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 import requests
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from scripts.chromium import DESKTOP, PHONE, log_in
 from tests import database
@@ -80,7 +80,13 @@ def opened(browser: Browser, size: tuple[int, int], scheme: str = "light") -> It
     )
     context.set_default_timeout(20_000)
     page, wrong = context.new_page(), list[str]()
-    page.on("console", lambda said: wrong.append(f"{page.url}: {said.text}") if said.type == "error" else None)
+
+    def heard(said: ConsoleMessage) -> None:
+        # Not at the provider, whose page is not ours.
+        if said.type == "error" and page.url.startswith("http://localhost"):
+            wrong.append(f"{page.url}: {said.text}")
+
+    page.on("console", heard)
     page.on("pageerror", lambda error: wrong.append(f"{page.url}: {error}"))
     yield page
     context.close()
