@@ -4,12 +4,11 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import requests
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from scripts.chromium import DESKTOP, PHONE, log_in
 from tests import database
@@ -17,8 +16,6 @@ from tests.browser.conftest import PASSWORD, person, violations
 from tests.console.sign_on import openid
 from tests.console.sign_on.openid import Provider
 from tests.live import Platform, eventually
-
-SHOTS: Path | None = Path("/tmp/so/shots")
 
 
 class Web(Platform):
@@ -83,7 +80,13 @@ def opened(browser: Browser, size: tuple[int, int], scheme: str = "light") -> It
     )
     context.set_default_timeout(20_000)
     page, wrong = context.new_page(), list[str]()
-    page.on("console", lambda said: wrong.append(f"{page.url}: {said.text}") if said.type == "error" else None)
+
+    def heard(said: ConsoleMessage) -> None:
+        # Not at the provider, whose page is not ours.
+        if said.type == "error" and page.url.startswith("http://localhost"):
+            wrong.append(f"{page.url}: {said.text}")
+
+    page.on("console", heard)
     page.on("pageerror", lambda error: wrong.append(f"{page.url}: {error}"))
     yield page
     context.close()
@@ -91,12 +94,10 @@ def opened(browser: Browser, size: tuple[int, int], scheme: str = "light") -> It
 
 
 def look(page: Page, name: str) -> None:
-    """Nothing that axe finds, and nothing that is wider than the screen."""
-    assert not violations(page)
+    """Nothing that axe finds, and nothing that is wider than the screen. `name`: what it is, for the failure."""
+    assert not violations(page), name
     viewport = page.viewport_size
-    assert viewport and page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
-    if SHOTS:
-        page.screenshot(path=SHOTS / f"{name}-{viewport['width']}.png", full_page=True)
+    assert viewport and page.evaluate("document.documentElement.scrollWidth") <= viewport["width"], name
 
 
 def with_password(web: Web, name: str) -> str:
