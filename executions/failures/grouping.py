@@ -18,7 +18,6 @@ from django.utils import timezone
 
 from executions.failures.fingerprints import OTHER, Facts, Fingerprint, fingerprint
 from executions.failures.models import FailureGroup, FailureHour, FailurePending, FailureRun
-from executions.failures.signals import first_seen
 from executions.failures.traces import MOST
 from executions.figures import floor_hour
 from executions.models import Execution
@@ -84,11 +83,8 @@ def _group_batch(after: UUID | None) -> list[UUID]:
         if not ids:
             return []
         failed = list(_read(ids))
-        groups, new = _groups_of(failed)
-        _count(failed, groups)
+        _count(failed, _groups_of(failed))
         FailurePending.objects.filter(pk__in=ids).delete()
-    if new:
-        first_seen.send(FailureGroup, groups=new)
     return ids
 
 
@@ -120,8 +116,8 @@ def _read(ids: list[UUID]) -> Iterable[_Failed]:
         )
 
 
-def _groups_of(failed: list[_Failed]) -> tuple[dict[UUID, FailureGroup], list[FailureGroup]]:
-    """Return the group of each run, by the run's id, and the groups that are new."""
+def _groups_of(failed: list[_Failed]) -> dict[UUID, FailureGroup]:
+    """Return the group of each run, by the run's id. Groups that are new are stored."""
     wanted = {sha256 for run in failed for _, sha256 in (run.key, run.other)}
     known = {
         (group.client_id, group.fingerprint): group
@@ -144,7 +140,7 @@ def _groups_of(failed: list[_Failed]) -> tuple[dict[UUID, FailureGroup], list[Fa
             sizes[run.client_id] += 1
         found[run.execution_id] = known[key]
     FailureGroup.objects.bulk_create(new)
-    return found, new
+    return found
 
 
 def _sizes(clients: set[int | None]) -> Counter[int | None]:

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from alerts import shipped
-from alerts.models import Rule
+from alerts.models import Alert, Rule
 from audit import sealing
 from audit.models import HeadDestination, SealingFailure, Verification
 from audit.models.verifications import VerificationState
@@ -23,6 +23,8 @@ from clients.models import Client
 from clients.storage import add_up
 from console.models import JobRun
 from executions.callbacks.models import Delivery, DeliveryStatus
+from executions.failures.grouping import group_failures
+from executions.failures.models import FailureGroup
 from executions.models import Execution, Outcome, Status
 from inspections.models import Inspection, InspectionKind, InspectionState, InspectionVerdict
 from runtimes.models import Runtime
@@ -119,6 +121,21 @@ def test_failures_of_one_kind_leave_out_the_others(watch: Watch, make_execution:
     assert fires() == []
     failed(make_execution, 1, status=Status.TIMED_OUT)
     assert fires() == ["all executions"]
+
+
+def test_new_failures(watch: Watch, make_execution: MakeExecution, client: Client, later: Later) -> None:
+    fires = watch("New failure", number=3)
+    failed(make_execution, 2, client=client, stderr="ValueError: a secret of the program")
+    group_failures()
+    assert fires() == []
+    failed(make_execution, 1, client=client, stderr="ValueError: a secret of the program")
+    group_failures()
+    group = FailureGroup.objects.get()
+    assert fires() == [f"failure {group.pk}"]
+    alert = Alert.objects.get()
+    assert alert.detail == "Exception of client ragflow on python: 3 runs."
+    later(hours=1)
+    assert fires() == []
 
 
 def test_queue(watch: Watch, make_execution: MakeExecution) -> None:

@@ -13,7 +13,6 @@ from executions.failures import grouping
 from executions.failures.fingerprints import Facts, Fingerprint, Kind, fingerprint
 from executions.failures.grouping import group_failures, groups_first_seen_since, sweep
 from executions.failures.models import FailureGroup, FailureHour, FailurePending, FailureRun
-from executions.failures.signals import first_seen
 from executions.failures.traces import MOST
 from executions.models import Execution, Outcome, Status
 from executions.services import cancel, finish
@@ -123,22 +122,6 @@ def test_hours_are_those_of_arrival(fail: Fail) -> None:
     counts = FailureHour.objects.order_by("hour").values_list("count", flat=True)
     assert list(counts) == [2, 1]
     assert FailureHour.objects.earliest("hour").hour == at.replace(minute=0, second=0, microsecond=0)
-
-
-def test_a_new_group_is_announced_once(fail: Fail) -> None:
-    heard = list[FailureGroup]()
-
-    def hear(sender: Any, groups: list[FailureGroup], **_: Any) -> None:
-        heard.extend(groups)
-
-    first_seen.connect(hear)
-    try:
-        for _ in range(2):
-            fail()
-            group_failures()
-    finally:
-        first_seen.disconnect(hear)
-    assert [group.title for group in heard] == ["ValueError"]
 
 
 def test_groups_first_seen_since_leave_out_the_old_history(fail: Fail) -> None:
