@@ -95,7 +95,7 @@ def test_login_page(open_page: Open, platform: Platform) -> None:
 def test_menu_opens_on_a_phone(open_page: Open) -> None:
     page = open_page(size=PHONE)
     page.get_by_role("button", name="Open the menu").click()
-    page.get_by_role("link", name="Playground").click()
+    page.get_by_role("link", name="Playground", exact=True).click()
     page.wait_for_url("**/playground/")
 
 

@@ -107,11 +107,12 @@ def test_cut_a_clients_memory(open_page: Open, platform: Platform, hand: Begin) 
     me = hand(page)
     me.link("Clients")
     me.link("cutter")
-    me.write(page.get_by_label(re.compile("^Memory", re.I)).first, "128")
+    me.write(page.get_by_label("Memory", exact=True), "128 MiB")
     me.button("Save")
     page.wait_for_url("**/client/")
-    refused = submit(platform, "cutter" * 4, limits={"memory_mb": 256})
-    assert refused.status_code == 400, refused.text
+    refused = submit(platform, "cutter" * 4, limits={"memory_bytes": 256 << 20})
+    assert refused.status_code == 422, refused.text
+    assert "128 MiB" in refused.text
     me.ends(clicks=4)
 
 

@@ -47,7 +47,7 @@ def last_execution(page: Page, platform: Platform) -> None:
 
 
 def test_playground_runs_a_program_and_shows_the_call(admin: Page, platform: Platform) -> None:
-    admin.get_by_role("link", name="Playground").click()
+    admin.get_by_role("link", name="Playground", exact=True).click()
     admin.get_by_label("Arguments of main(), as JSON").fill('{"name": "Ada"}')
     admin.get_by_label("Arguments of main(), as JSON").press("Control+Enter")
     expect(admin.locator("#state")).to_have_text("Succeeded")

@@ -381,4 +381,12 @@ def test_every_page_has_a_test() -> None:
         "builds.RuntimeBuild",
         "inspections.Inspection",
         "seccomp_profiles.SeccompProfile",
+        "alerts.Alert",
+        "alerts.Channel",
+        "alerts.Notification",
+        "alerts.Rule",
+        "alerts.Silence",
+        "failures.FailureGroup",
+        "usage.Price",
+        "usersessions.UserSession",
     }

@@ -30,7 +30,8 @@ def history(ran: Ran) -> None:
 def test_counted_hours_and_the_youngest_are_all(history: None) -> None:
     assert rollup.roll_up() > 0
     assert quantities() == (4, 1, 1500, 6 * GIB, 0)
-    assert HourlyUsage.objects.count() == 3
+    # The youngest hour is counted, too, once it is over.
+    assert HourlyUsage.objects.filter(hour__lt=NOW - timedelta(days=1)).count() == 3
 
 
 def test_nothing_is_counted_twice(history: None) -> None:

@@ -91,6 +91,7 @@ MEANINGS = [
     Meaning(SUBMIT, f"{IN_BATCH}callback_url", "The URL |This is not a URL|Port |.* is not a public address"),
     # A cursor is signed by its form, a label has one value, and a sort has its bounds.
     Meaning(f"GET {API}/executions", "cursor", "Not the cursor of a page in this order"),
+    Meaning(f"GET {API}/failures", "cursor", "Not the cursor of a page in this order"),
     Meaning(LIST, "label", ".* cannot have two values"),
     Meaning(f"GET {API}/executions", "ordering", "Too many executions match"),
     # Fields of a runtime that depend on each other, in a PATCH on those it has.
