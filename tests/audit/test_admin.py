@@ -26,9 +26,7 @@ def html_of(browser: Browser, url: str, **query: str) -> str:
 def changed(python_runtime: Runtime) -> TrailEntry:
     python_runtime.image = "<b>other</b>"
     python_runtime.save()
-    entry = TrailEntry.objects.order_by("-pgh_id").first()
-    assert entry
-    return entry
+    return TrailEntry.objects.get(pgh_model="audit.RuntimeEvent", pgh_label="update")
 
 
 def test_trail_lists_changes(browser: Browser, changed: TrailEntry) -> None:
