@@ -8,6 +8,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 from executions import places
 from executions.event_stream import Events
 from sandbox_platform.kit.errors import NotAvailable
+from sandbox_platform.kit.web import waits
 
 RETRY_AFTER_S = 5
 # A watcher who does not read occupies a thread for at most this long.
@@ -49,6 +50,7 @@ def respond(events: Events, watcher: int | None) -> StreamingHttpResponse:
     """
     if not places.streams.take(watcher):
         raise TooManyStreams
+    waits.begun()
     return StreamingHttpResponse(
         Stream(events, watcher),
         content_type="text/event-stream",

@@ -22,7 +22,7 @@ from executions.verdict import MAX_NESTING, nested_deeper_than
 from runtimes.models import Runtime
 from sandbox_platform.kit.callers import remote_address
 from sandbox_platform.kit.errors import Conflicting, InvalidField
-from sandbox_platform.kit.web import body
+from sandbox_platform.kit.web import waits
 
 ENDPOINT = "api"
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -184,6 +184,6 @@ def forget(http: Request, execution: Execution) -> None:
     """
     vars(http).update(_full_data={}, _data={}, _files={})
     http._request.__dict__.pop("_body", None)
-    body.freed()
+    waits.begun()
     for column in LARGE:
         execution.__dict__.pop(column, None)

@@ -29,7 +29,7 @@ from sandbox_platform.kit.compiled import Compiled
 from sandbox_platform.kit.errors import TooMany
 from sandbox_platform.kit.json_size import TooManyValues
 from sandbox_platform.kit.units import exact
-from sandbox_platform.kit.web import body
+from sandbox_platform.kit.web import waits
 
 ENDPOINT = "ragflow"
 RUNTIME = Compiled(lambda slug: Runtime.objects.lean().filter(slug=slug), slug="-")
@@ -127,7 +127,7 @@ class RunView(APIView):
             if not execution.is_finished:
                 del execution, wanted, run  # they may be large, and the wait long
                 http.__dict__.pop("_body", None)
-                body.freed()
+                waits.begun()
                 execution = finished(waiter, http)
         has_artifacts = execution.exit_code == 0 and execution.artifact_count
         artifacts = list(execution.artifacts.all()) if has_artifacts else []

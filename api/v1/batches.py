@@ -29,6 +29,7 @@ from runtimes.models import CodePolicy, Runtime
 from sandbox_platform.kit.errors import InvalidField
 from sandbox_platform.kit.fields import validated
 from sandbox_platform.kit.notify import FINISHED
+from sandbox_platform.kit.web import waits
 
 # Many executions of a batch end at about the same time: wait this long, then read all of them with one query.
 COALESCE_S = 0.05
@@ -111,6 +112,7 @@ class BatchView(BatchesView):
             caller = request.META.get("gunicorn.socket")
             with places.waits.held(places.client_id_of(request)) as free:
                 if free:
+                    waits.begun()
                     until_finished([row["id"] for row in batch["executions"]], wait_s, caller)
                     batch = self.batch(batch_id)
         return Response(batch)

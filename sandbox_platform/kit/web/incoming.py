@@ -47,6 +47,8 @@ class Incoming:
     def __init__(self, bounds: Bounds, now: float) -> None:
         self.data = bytearray()
         self.path = b""
+        # Tells the callers at one address apart. Nothing else is decided by it: it is not checked.
+        self.credentials: list[bytes] = []
         self.expects_continue = False
         self.deadline = now + bounds.head_s
         self._bounds = bounds
@@ -112,6 +114,8 @@ class Incoming:
             self._ending, self._end = Ending.LENGTH, self._body_at + int(value)
         elif name == b"expect" and value == b"100-continue":
             self.expects_continue = True
+        elif name in (b"authorization", b"cookie"):
+            self.credentials.append(value)
 
     def _refuse_large(self) -> None:
         raise Refused(413, f"The request is larger than {self._largest} bytes.")

@@ -2,9 +2,12 @@
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+# Beyond, sending waits for the caller to read.
+BUFFERED = 64 * 1024
 
 
 class Outgoing(socket.socket):
@@ -14,11 +17,13 @@ class Outgoing(socket.socket):
         self.sent_bytes = 0  # of the present answer, without what sendfile sends
         self._waited = 0.0
         self._since: float | None = None
+        self._when_waiting: Callable[[], None] | None = None
 
-    def begin(self) -> None:
-        """A new answer begins."""
+    def begin(self, when_waiting: Callable[[], None]) -> None:
+        """A new answer begins, which calls this once it is so large that it may wait for the caller."""
         self.sent_bytes = 0
         self._waited = 0.0
+        self._when_waiting = when_waiting
 
     def waited(self, now: float) -> float:
         """Return the seconds that the present answer has spent in sending. Called from another thread."""
@@ -27,12 +32,20 @@ class Outgoing(socket.socket):
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
         self.sent_bytes += len(data)
+        if self.sent_bytes > BUFFERED:
+            self._may_wait()
         with self._timed():
             super().sendall(data, flags)
 
     def sendfile(self, *arguments: Any, **named: Any) -> int:
+        self._may_wait()
         with self._timed():
             return super().sendfile(*arguments, **named)
+
+    def _may_wait(self) -> None:
+        if call := self._when_waiting:
+            self._when_waiting = None
+            call()
 
     @contextmanager
     def _timed(self) -> Iterator[None]:

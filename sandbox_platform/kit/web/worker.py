@@ -3,7 +3,8 @@
 gunicorn's own worker reads requests in its threads, so a few hundred callers who send half of one, or nothing, occupy
 all of them. Here the event loop reads, within the bounds of incoming.py, and holds connections without a request. If
 there are too many, or their bodies take too much memory, those that have waited longest are closed: a new caller, who
-sends at once, is served. The same holds for answers that nobody reads, while requests wait for a thread.
+sends at once, is served. The same holds for answers that nobody reads, while requests wait for a thread. A few requests
+of one caller compute at a time (turns.py).
 """
 
 import gc
@@ -13,6 +14,7 @@ import struct
 import sys
 import time
 from collections import Counter
+from collections.abc import Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -23,9 +25,10 @@ from gunicorn.http import get_parser
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from sandbox_platform.kit.web import body, refusals
+from sandbox_platform.kit.web import refusals, waits
 from sandbox_platform.kit.web.incoming import Bounds, Incoming, Refused
 from sandbox_platform.kit.web.outgoing import Outgoing
+from sandbox_platform.kit.web.turns import Turns
 
 # At a time, of one connection: others have their turn. Chunks can be so small that each byte takes time.
 RECEIVE = 64 * 1024
@@ -45,6 +48,9 @@ SLOW_S = 2.0
 # A caller who does not read an answer occupies a thread for this long; while others wait for a thread, for UNREAD_S.
 SEND_S = 30
 UNREAD_S = 0.5
+# Requests of one caller that compute at the same time: what they wait for in the database lets one more process's core
+# be busy, and the request of another caller shares Python's lock with these only.
+AT_ONCE = 4
 # Each has a thread of its own, which waits for no caller: an orchestrator restarts a platform whose health check does
 # not answer.
 HEALTH = (b"/healthz", b"/readyz")
@@ -97,6 +103,11 @@ class Connection(TConn):  # type: ignore[misc]
     def address(self) -> str:
         return self.client[0] if isinstance(self.client, tuple) else ""
 
+    @property
+    def caller(self) -> Hashable:
+        """Whose turn the request takes that has arrived."""
+        return self.address, *(self.incoming.credentials if self.incoming else ())
+
     def init(self) -> None:
         if not self.initialized:
             self.initialized = True
@@ -120,6 +131,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.threaded: dict[Connection, None] = {}
         # Beyond them, connections could not be accepted, that of a health check neither.
         self.most_threaded = self.worker_connections * 3 // 4
+        self.turns: Turns[Connection] = Turns(AT_ONCE)
         self.health: dict[bytes, ThreadPoolExecutor] = {}
         # gunicorn would end the process after so many requests, with those that still run.
         self.renews_at, self.max_requests = self.max_requests, sys.maxsize
@@ -214,7 +226,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if conn not in self.reading:
             return  # it was the oldest body itself
         conn.deadline = incoming.deadline
-        if complete and incoming.path not in HEALTH and len(self.threaded) >= self.most_threaded:
+        if complete and incoming.path not in HEALTH and self._is_full(conn.caller):
             self._refuse(conn, Refused(429, "Too many requests at the same time."))
         elif complete:
             self._release(conn)
@@ -223,6 +235,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             incoming.expects_continue = False
             with suppress(OSError):
                 conn.sock.send(CONTINUE)
+
+    def _is_full(self, caller: Hashable) -> bool:
+        """Whether too many requests are being answered, or wait for their turn. One caller's may be half of them."""
+        return len(self.threaded) >= self.most_threaded or self.turns.waiting(caller) >= self.most_threaded // 2
 
     def _count(self, conn: Connection, size: int) -> None:
         """Count the memory of a large body. Raises Refused if requests in threads take all that there is."""
@@ -254,22 +270,36 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             conn.sock.shutdown(socket.SHUT_WR)
 
     def enqueue_req(self, conn: Connection) -> None:
-        incoming = conn.incoming
+        incoming, caller = conn.incoming, conn.caller
         assert incoming is not None  # noqa: S101
         conn.incoming = None
         conn.data_ready = True
         conn.init()
         conn.parser.unreader.put(incoming.data)
-        conn.sock.begin()
+        conn.sock.begin(partial(self.method_queue.defer, self._end_turn, conn))
         self.busy += 1
         if pool := self.health.get(incoming.path):
             conn.sock.setblocking(False)
-        else:
-            pool = self.tpool
-            self.threaded[conn] = None
-            self._make_room()
+            self._start(conn, pool)
+            return
+        self.threaded[conn] = None
+        self._make_room()
+        if self.turns.take(conn, caller):
+            self._start(conn, self.tpool)
+
+    def _start(self, conn: Connection, pool: ThreadPoolExecutor) -> None:
         task = pool.submit(self.handle, conn)
         task.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
+
+    def _end_turn(self, conn: Connection) -> None:
+        """The connection's request has been answered, or from now on waits: the caller's next one may begin."""
+        following = self.turns.end(conn)
+        if following is not None:
+            self._start(following, self.tpool)
+
+    def _begin_to_wait(self, conn: Connection) -> None:
+        self._uncount(conn)
+        self._end_turn(conn)
 
     def _make_room(self) -> None:
         """While requests wait for a thread, end the answers whose callers have let them wait longest."""
@@ -283,11 +313,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def handle(self, conn: Connection) -> Any:
         is_large = conn.counted >= LARGE
-        body.when_freed(partial(self.method_queue.defer, self._uncount, conn))
+        waits.when_begun(partial(self.method_queue.defer, self._begin_to_wait, conn))
         try:
             return super().handle(conn)
         finally:
-            body.when_freed(None)
+            waits.when_begun(None)
             if is_large or conn.sock.sent_bytes >= LARGE:
                 gc.collect()
 
@@ -295,6 +325,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.busy -= 1
         self.threaded.pop(conn, None)
         self._uncount(conn)
+        self._end_turn(conn)
         try:
             keeps = bool(done.result()) and self.alive
             rest = conn.parser.unreader.take_buffered() if keeps else b""

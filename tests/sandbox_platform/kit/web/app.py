@@ -10,6 +10,7 @@ from typing import Any
 
 from django.conf import settings
 
+from sandbox_platform.kit.web import waits
 from sandbox_platform.kit.web.incoming import Bounds
 
 LARGEST = 1_000_000
@@ -35,6 +36,9 @@ left = weakref.WeakSet[Cyclic]()
 
 def application(environ: Any, start_response: Any) -> Any:
     if environ["PATH_INFO"] == "/slow":
+        time.sleep(float(environ["QUERY_STRING"]))
+    if environ["PATH_INFO"] == "/wait":
+        waits.begun()
         time.sleep(float(environ["QUERY_STRING"]))
     if environ["PATH_INFO"] == "/file":
         size = os.stat(__file__).st_size

@@ -157,6 +157,43 @@ def test_busy_threads_leave_the_health_check_alone(serve: Serve) -> None:
     assert server.is_served_soon("/healthz")
 
 
+def asking(path: str, *lines: str) -> bytes:
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Connection: close", *lines, "", ""]).encode()
+
+
+@pytest.mark.parametrize("header", ["Authorization: Bearer one", "Cookie: sessionid=one"])
+def test_the_requests_of_one_caller_leave_threads_to_others(serve: Serve, header: str) -> None:
+    server = serve("--threads", "8")
+    for _ in range(12):
+        server.connect(asking("/slow?3", header))
+    time.sleep(0.3)
+    assert server.is_served_soon()
+
+
+def test_all_requests_of_a_caller_are_answered_in_turn(serve: Serve) -> None:
+    server = serve("--threads", "8")
+    sockets = [server.connect(asking("/slow?0.1")) for _ in range(12)]
+    assert {received(sock)[:12] for sock in sockets} == {b"HTTP/1.1 200"}
+
+
+@pytest.mark.parametrize("path", ["/wait?3", "/large?8000000"])
+def test_who_waits_or_reads_slowly_needs_no_turn(serve: Serve, path: str) -> None:
+    server = serve("--threads", "8")
+    for _ in range(5):
+        server.connect_deaf(asking(path))
+    time.sleep(0.3)
+    assert server.is_served_soon()
+
+
+def test_one_caller_s_requests_fill_no_more_than_half_of_the_queue(serve: Serve) -> None:
+    server = serve("--worker-connections", "40", "--threads", "8")
+    waiting = [server.connect(asking("/slow?2", "Authorization: Bearer one")) for _ in range(24)]
+    time.sleep(0.3)
+    assert server.is_served_soon()
+    answers = {received(sock)[:12] for sock in waiting}
+    assert answers == {b"HTTP/1.1 200", b"HTTP/1.1 429"}
+
+
 def test_answers_that_nobody_reads_give_way_to_those_who_wait(serve: Serve) -> None:
     server = serve()
     for _ in range(12):
