@@ -238,7 +238,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _is_full(self, caller: Hashable) -> bool:
         """Whether too many requests are being answered, or wait for their turn. One caller's may be half of them."""
-        return len(self.threaded) >= self.most_threaded or self.turns.waiting(caller) >= self.most_threaded // 2
+        most: int = self.most_threaded
+        return len(self.threaded) >= most or self.turns.waiting(caller) >= most // 2
 
     def _count(self, conn: Connection, size: int) -> None:
         """Count the memory of a large body. Raises Refused if requests in threads take all that there is."""
