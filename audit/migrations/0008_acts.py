@@ -152,6 +152,7 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(condition=models.Q(('first__lte', models.F('last'))), name='verification_range'),
         ),
         migrations.RunSQL(
-            Path(__file__).with_name("acts.sql").read_text(encoding="utf-8"), migrations.RunSQL.noop
+            [Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("watch.sql", "acts.sql")],
+            migrations.RunSQL.noop,
         ),
     ]

@@ -87,6 +87,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.RunSQL(
-            Path(__file__).with_name("alerts.sql").read_text(encoding="utf-8"), migrations.RunSQL.noop
+            [Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("watch.sql", "alerts.sql")],
+            migrations.RunSQL.noop,
         ),
     ]

@@ -38,6 +38,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.RunSQL(
-            Path(__file__).with_name("prices.sql").read_text(encoding="utf-8"), migrations.RunSQL.noop
+            [Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("watch.sql", "prices.sql")],
+            migrations.RunSQL.noop,
         ),
     ]

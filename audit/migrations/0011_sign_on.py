@@ -82,6 +82,7 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(name='delete_delete', sql=pgtrigger.compiler.UpsertTriggerSql(func='INSERT INTO "audit_factorevent" ("created_at", "id", "last_used_at", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "type", "user_id") VALUES (OLD."created_at", OLD."id", OLD."last_used_at", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'delete\', OLD."id", OLD."type", OLD."user_id"); RETURN NULL;', hash='fbdde1aa27922cc2714cf9b82a8f90078eb47070', operation='DELETE', pgid='pgtrigger_delete_delete_98265', table='mfa_authenticator', when='AFTER')),
         ),
         migrations.RunSQL(
-            Path(__file__).with_name("sign_on.sql").read_text(encoding="utf-8"), migrations.RunSQL.noop
+            [Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("watch.sql", "sign_on.sql")],
+            migrations.RunSQL.noop,
         ),
     ]
