@@ -11,7 +11,7 @@ export PYTHONPYCACHEPREFIX = $(CURDIR)/.setup/pycache
 unexport PYTHONDONTWRITEBYTECODE
 export RUNTIMES
 .DEFAULT_GOAL := setup
-.PHONY: setup ensure_env ensure_uv venv frontend build start stop restart migrate-from-0.1 logs smoke test test-all test-fast fidelity bench doctor runtime-pages screenshots clean dev lock lint help
+.PHONY: setup ensure_env ensure_uv venv frontend build start stop restart migrate-from-0.1 logs smoke test test-all test-fast fidelity bench chaos load doctor runtime-pages screenshots clean dev lock lint help
 
 setup: ## install what is missing, build, start and smoke-test; print addresses, token and settings for RAGFlow
 	@$(SETUP) setup
@@ -66,6 +66,15 @@ fidelity: ## run every case of tests/fidelity plainly and on the platform, for a
 
 bench: venv ## measure the running stack over HTTP (ARGS=--quick: fewer runs)
 	@$(VENV)/python -m bench $(ARGS)
+
+chaos: ## break every part of a platform of its own while it runs programs (ARGS="--only postgres --runs 50")
+	@$(SETUP) prepare_tests
+	@$(VENV)/python -m bench.chaos $(ARGS)
+
+load: ## send a platform of its own more than it can do (ARGS="--minutes 2"), then thousands of runs
+	@$(SETUP) prepare_tests
+	@$(VENV)/python -m bench.overload $(ARGS)
+	@$(VENV)/python -m bench.soak --runs 10000
 
 doctor: ## check Docker, gVisor, seccomp, network, limits, database, queue and pool
 	@$(SETUP) doctor

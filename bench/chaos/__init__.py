@@ -1,0 +1,1 @@
+"""Break every part of a platform while it runs programs, and see what is lost: `make chaos`."""

@@ -1,0 +1,101 @@
+"""Break every part of a platform while it runs programs, and see what is lost: `make chaos`.
+
+Starts a platform of its own as plain processes, whose parts come back by themselves as Compose's services do. For each
+fault of faults.py it sends executions, lets the fault happen when an eighth of them have ended, and waits until all
+have ended and the pool has its size. Then it compares what callers were promised with the rows, and the host with what
+it was before. Needs Docker, the images, root and a C compiler. It exits with 1 if anything
+was lost, untrue or left over.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import django
+
+# tests.live imports models, which need Django to be set up.
+os.environ.setdefault("DJANGO_SECRET_KEY", "bench-only")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sandbox_platform.settings")
+os.environ.setdefault("SANDBOX_ENGINE", "direct")
+django.setup()
+
+from bench.chaos.faults import FAULTS, Fault  # noqa: E402
+from bench.chaos.judging import Verdict, judge, traces, until_quiet  # noqa: E402
+from bench.chaos.load import Load, Receiver  # noqa: E402
+from bench.chaos.parts import Chaotic  # noqa: E402
+from bench.client import load as machine_load  # noqa: E402
+from scripts.setup import apt  # noqa: E402
+from tests.database import shared_templates  # noqa: E402
+from tests.executions.test_resilience import WITNESS  # noqa: E402
+from tests.live import eventually  # noqa: E402
+
+AIM_S = 30
+HEAD = """| fault | accepted | ends | back after | what broke |
+|---|--:|---|--:|---|"""
+
+
+def break_it(platform: Chaotic, receiver: Receiver, fault: Fault, runs: int) -> Verdict:
+    before = traces(platform)
+    earlier = {row["id"] for row in platform.sql("SELECT id::text FROM executions_execution")}
+    load = Load(platform, receiver)
+    load.send(runs)
+    done = "SELECT count(*) FROM executions_execution WHERE finished_at IS NOT NULL"
+    eventually(lambda: platform.sql(done)[0]["count"] >= len(earlier) + runs / 8, "some have ended", 120)
+    fault.happens(platform)
+    return judge(platform, load, receiver, before, earlier)
+
+
+def line(fault: Fault, verdict: Verdict) -> str:
+    ends = ", ".join(f"{number} {end}" for end, number in verdict.ends.most_common())
+    back = f"{verdict.back_s:.0f} s" if verdict.back_s is not None else "never"
+    broken = "; ".join(verdict.broken[:3]) + (
+        f"; and {more} more" if (more := len(verdict.broken) - 3) > 0 else ""
+    )
+    return f"| {fault.name} | {verdict.accepted} | {ends} | {back} | {broken or 'nothing'} |"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=200, help="executions for each fault")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only faults whose name holds TEXT")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the table to FILE")
+    options = parser.parse_args()
+    if shutil.which("cc") is None:
+        apt.install(["gcc", "libc6-dev"])
+    chosen = [fault for fault in FAULTS if options.only in fault.name]
+    lines = [
+        f"{options.runs} executions for each fault, {os.cpu_count()} cores, load before {machine_load()},"
+        f" engine {os.environ['SANDBOX_ENGINE']}, {datetime.now(UTC):%Y-%m-%d}. “Back”: every execution has ended and"
+        " the pool has its size, counted from the end of the fault.",
+        "",
+        HEAD,
+    ]
+    failed = 0
+    with shared_templates(), tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+        platform, receiver = Chaotic(Path(folder), SANDBOX_WORKERS="8"), Receiver()
+        try:
+            platform.start("python")
+            platform.sql(WITNESS)
+            for fault in chosen:
+                until_quiet(platform)
+                began = time.monotonic()
+                verdict = break_it(platform, receiver, fault, options.runs)
+                failed += bool(verdict.broken)
+                lines.append(line(fault, verdict))
+                print(f"{lines[-1]} ({time.monotonic() - began:.0f} s)", flush=True)
+        finally:
+            receiver.close()
+            platform.stop()
+    if options.report:
+        options.report.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print(f"{len(chosen)} faults, {failed} with findings")
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""The faults, each of which mends itself after some seconds: nobody repairs anything."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from bench.chaos.parts import PARTS, Chaotic
+
+LASTS_S = 8.0
+AHEAD_S = 3600
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Fault:
+    part: str
+    what: str
+    happens: Callable[[Chaotic], None]
+
+    @property
+    def name(self) -> str:
+        return f"{self.part} {self.what}"
+
+
+def killed(*parts: str) -> Callable[[Chaotic], None]:
+    def happens(platform: Chaotic) -> None:
+        for part in parts:
+            platform.signal(part, signal.SIGKILL)
+
+    return happens
+
+
+def stopped(*parts: str) -> Callable[[Chaotic], None]:
+    """Stop the processes and let them continue: what they believe of the time meanwhile is wrong."""
+
+    def happens(platform: Chaotic) -> None:
+        for part in parts:
+            platform.signal(part, signal.SIGSTOP)
+        time.sleep(LASTS_S)
+        for part in parts:
+            platform.signal(part, signal.SIGCONT)
+
+    return happens
+
+
+def cut_off(*parts: str) -> Callable[[Chaotic], None]:
+    """Cut the network between the parts and Postgres."""
+
+    def happens(platform: Chaotic) -> None:
+        for part in parts:
+            platform.relays[part].cut()
+        time.sleep(LASTS_S)
+        for part in parts:
+            platform.relays[part].mend()
+
+    return happens
+
+
+def disk_full(folder: Callable[[Chaotic], str]) -> Callable[[Chaotic], None]:
+    def happens(platform: Chaotic) -> None:
+        ballast = os.path.join(folder(platform), "ballast")
+        with open(ballast, "wb", buffering=0) as file, suppress(OSError):
+            while file.write(b"\0" * MIB):
+                pass
+        time.sleep(LASTS_S)
+        os.unlink(ballast)
+
+    return happens
+
+
+def clock_jumps(seconds: int) -> Callable[[Chaotic], None]:
+    """Set the clock of all parts but Postgres, and set it right again."""
+
+    def happens(platform: Chaotic) -> None:
+        platform.set_clock(seconds)
+        time.sleep(LASTS_S)
+        platform.set_clock(0)
+
+    return happens
+
+
+EVERYTHING = (*PARTS, "postgres", "sandboxes")
+FAULTS = (
+    *(Fault(part, "killed", killed(part)) for part in EVERYTHING),
+    *(Fault(part, "stopped", stopped(part)) for part in EVERYTHING),
+    *(Fault(part, "cut off", cut_off(part)) for part in PARTS),
+    Fault("postgres", "disk full", disk_full(lambda platform: str(platform.state_folder))),
+    Fault("sandboxes", "disk full", disk_full(lambda platform: str(platform.run_folder))),
+    Fault("clock", "an hour ahead", clock_jumps(AHEAD_S)),
+    Fault("clock", "an hour behind", clock_jumps(-AHEAD_S)),
+    Fault("everything", "killed", killed(*EVERYTHING)),
+    Fault("everything", "stopped", stopped(*EVERYTHING)),
+    Fault("everything", "cut off", cut_off(*PARTS)),
+)

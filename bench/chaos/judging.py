@@ -1,0 +1,125 @@
+"""What must hold after a fault, by what the host and the database show."""
+
+import json
+import os
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from bench.chaos.load import Load, Receiver
+from bench.chaos.parts import Chaotic
+from tests.executions.test_resilience import PROC
+
+PATIENCE_S = 300
+POLL_S = 0.3
+POOL = """
+    SELECT r.pool_min, count(s.id) FROM runtimes_runtime r LEFT JOIN executions_sandbox s
+    ON s.runtime_id = r.id AND s.state = 'ready' WHERE r.enabled GROUP BY r.id HAVING count(s.id) < r.pool_min
+"""
+OPEN = "SELECT 1 FROM executions_execution WHERE finished_at IS NULL"
+UNTOLD = "SELECT 1 FROM executions_delivery WHERE finished_at IS NULL"
+TWICE = "SELECT execution_id FROM witness GROUP BY execution_id HAVING count(*) > 1"
+ENDS = "SELECT id::text, status, outcome, started, result FROM executions_execution WHERE endpoint = 'api'"
+
+
+@dataclass
+class Verdict:
+    accepted: int = 0
+    ends: Counter[str] = field(default_factory=Counter)
+    back_s: float | None = None  # until the pool had its size and every execution had ended
+    broken: list[str] = field(default_factory=list)
+
+
+def traces(platform: Chaotic) -> dict[str, int]:
+    """What sandboxes leave on a host, counted while the pool is at rest."""
+    namespaces = set()
+    for folder in PROC.glob("[0-9]*"):
+        with suppress(OSError):
+            namespaces.add(os.readlink(folder / "ns/net"))
+    return {
+        "sandboxes": len(platform.sandboxes()),
+        "processes of sandboxes": len(platform.pids_of("sandboxes")),
+        "mounts": sum(str(platform.run_folder) in line for line in Path("/proc/self/mounts").open()),
+        "cgroups": sum(1 for _ in Path("/sys/fs/cgroup").rglob(f"*{platform.node}*")),
+        "files of sandboxes": sum(1 for path in platform.run_folder.rglob("*") if not path.is_dir()),
+        "network namespaces": len(namespaces),
+    }
+
+
+def has_no(platform: Chaotic, *queries: str) -> bool:
+    try:
+        return not any(platform.sql(query) for query in queries)
+    except psycopg.Error:
+        return False
+
+
+def until_quiet(platform: Chaotic, patience_s: float = PATIENCE_S) -> float | None:
+    """Wait until every execution has ended and the pool has its size. Return the seconds, None if it never was."""
+    begin = time.monotonic()
+    while time.monotonic() < begin + patience_s:
+        if has_no(platform, OPEN, POOL):
+            return time.monotonic() - begin
+        time.sleep(POLL_S)
+    return None
+
+
+def judge(platform: Chaotic, load: Load, receiver: Receiver, before: dict[str, int], earlier: set[str]) -> Verdict:
+    """`before`: the traces of the platform at rest. `earlier`: the executions of earlier faults."""
+    verdict = Verdict(back_s=until_quiet(platform))
+    load.wait()
+    if load.given_up:
+        verdict.broken.append(f"{len(load.given_up)} requests were never accepted: {load.given_up[0]}")
+    if verdict.back_s is None or until_quiet(platform) is None:
+        verdict.broken.append(f"not at rest within {PATIENCE_S} s")
+        return verdict
+    verdict.accepted = len(load.accepted)
+    rows = {row["id"]: row for row in platform.sql(ENDS) if row["id"] not in earlier}
+    for name, number in load.accepted.items():
+        row = rows.pop(name, None)
+        if row is not None:
+            verdict.ends[f"{row['status']}: {row['outcome']}"] += 1
+        if wrong := wrong_with(row, number):
+            verdict.broken.append(f"execution {name}, accepted: {wrong}")
+    verdict.broken += [f"execution {name}: no caller has its id" for name in rows]
+    if twice := platform.sql(TWICE):
+        verdict.broken.append(f"{len(twice)} ran twice")
+    _judge_callbacks(platform, load, receiver, verdict)
+    _judge_traces(platform, before, verdict)
+    return verdict
+
+
+def wrong_with(row: dict[str, Any] | None, number: int) -> str:
+    """Say why the end of an execution that was to return this number is not true; nothing if it is."""
+    if row is None:
+        return "there is no row"
+    if row["status"] == "succeeded":
+        returned = json.loads(row["result"] or "null")
+        return "" if returned == number else f"returned {returned} instead of {number}"
+    end = f"{row['status']}: {row['outcome']}"
+    if row["status"] != "platform_error":
+        return f"did no wrong, and ended as {end}"
+    return "" if row["started"] else f"had not started, and ended as {end} instead of being queued again"
+
+
+def _judge_callbacks(platform: Chaotic, load: Load, receiver: Receiver, verdict: Verdict) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while not has_no(platform, UNTOLD) and time.monotonic() < until:
+        time.sleep(POLL_S)
+    if untold := load.accepted.keys() - receiver.told.keys():
+        verdict.broken.append(f"{len(untold)} callbacks never came")
+
+
+def _judge_traces(platform: Chaotic, before: dict[str, int], verdict: Verdict) -> None:
+    until = time.monotonic() + 60
+    while True:
+        now = traces(platform)
+        more = {name: (before[name], number) for name, number in now.items() if number > before[name]}
+        if not more or time.monotonic() > until:
+            break
+        time.sleep(1)
+    verdict.broken += [f"{name}: {first} before, {last} after" for name, (first, last) in more.items()]

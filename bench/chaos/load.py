@@ -1,0 +1,89 @@
+"""Executions of which each returns a number of its own, sent by callers who do not give up."""
+
+import threading
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import requests
+
+from tests.live import TOKEN, Platform
+
+PROGRAM = "import time\ndef main(number, seconds):\n    time.sleep(seconds)\n    return number"
+SENDERS = 16
+PATIENCE_S = 180
+REFUSED = (429, 500, 502, 503)
+
+
+class Receiver:
+    """Counts the callbacks by execution."""
+
+    def __init__(self) -> None:
+        told = self.told = dict[str, int]()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                name = str(self.headers["webhook-id"]).removeprefix("msg_")
+                told[name] = told.get(name, 0) + 1
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class Load:
+    def __init__(self, platform: Platform, receiver: Receiver) -> None:
+        self._platform, self._receiver = platform, receiver
+        self._senders = ThreadPoolExecutor(SENDERS)
+        self.accepted: dict[str, int] = {}  # the number that each execution is to return
+        self.given_up: list[str] = []
+
+    def send(self, runs: int) -> None:
+        """Start to send, and return at once."""
+        for number in range(runs):
+            self._senders.submit(self._send, number)
+
+    def wait(self) -> None:
+        """Return when all are accepted or given up."""
+        self._senders.shutdown()
+
+    def _send(self, number: int) -> None:
+        body: dict[str, Any] = {
+            "runtime": "python",
+            "mode": "function",
+            "code": PROGRAM,
+            "arguments": {"number": number, "seconds": number % 4 / 2},
+            "callback_url": self._receiver.url,
+        }
+        # The same key for each try: whoever got no answer does not know whether it was accepted.
+        headers = {"Authorization": f"Bearer {TOKEN}", "Idempotency-Key": uuid.uuid4().hex}
+        until = time.monotonic() + PATIENCE_S
+        answer = None
+        while time.monotonic() < until:
+            try:
+                answer = requests.post(
+                    f"{self._platform.url}/api/v1/executions", json=body, headers=headers, timeout=30
+                )
+            except requests.RequestException:
+                answer = None
+            if answer is not None and answer.status_code not in REFUSED:
+                break
+            time.sleep(0.5)
+        if answer is not None and answer.status_code in (200, 202):
+            self.accepted[answer.json()["id"]] = number
+        else:
+            self.given_up.append(
+                f"{answer.status_code} {answer.text[:200]}" if answer is not None else "no answer"
+            )

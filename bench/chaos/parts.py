@@ -1,0 +1,119 @@
+"""A platform whose processes come back by themselves, as Compose's restart policy brings back its services."""
+
+import contextlib
+import os
+import signal
+import struct
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.chaos.relay import Relay
+from scripts.embedded_postgres import PostgresError
+from tests.executions.test_resilience import PROC, descendants
+from tests.live import Platform
+
+PARTS = ("web", "worker", "keeper", "callbacks")
+LOOK_EVERY_S = 0.5
+# Everything that the platform writes, but the images of the runtimes: Postgres, logs, heads; and what sandboxes share.
+STATE_MIB, RUN_MIB = 1500, 512
+CLOCK = Path(__file__).with_name("clock.c")
+
+
+class Chaotic(Platform):
+    """With Postgres behind a relay for each part, on file systems of a fixed size, and with a clock that can be set."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self._state, self._run = folder / "state", folder / "run"
+        self._clock, self._clock_library = folder / "clock", folder / "clock.so"
+        self.set_clock(0)
+        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", self._clock_library, CLOCK], check=True)
+        for path, size in ((self._state, STATE_MIB), (self._run, RUN_MIB)):
+            path.mkdir()
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}m", "chaos", path], check=True)
+        super().__init__(
+            self._state,
+            SANDBOX_RUN_DIR=str(self._run),
+            SANDBOX_CALLBACK_NETWORKS="127.0.0.0/8",
+            **environment,
+        )
+        self.relays = {part: Relay(lambda: self.postgres.port) for part in PARTS}
+        self._keeps = threading.Event()
+        self._supervisor = threading.Thread(target=self._supervise, daemon=True)
+
+    @property
+    def run_folder(self) -> Path:
+        return self._run
+
+    @property
+    def state_folder(self) -> Path:
+        return self._state
+
+    def environment_of(self, name: str) -> dict[str, str]:
+        environment = super().environment_of(name)
+        url = environment["DATABASE_URL"].replace(f":{self.postgres.port}/", f":{self.relays[name].port}/")
+        return environment | {
+            "DATABASE_URL": url,
+            "LD_PRELOAD": str(self._clock_library),
+            "CHAOS_CLOCK": str(self._clock),
+        }
+
+    def start(self, *runtimes: str) -> None:
+        super().start(*runtimes)
+        self.spawn("callbacks")
+        # What was promised to a caller must outlive a crash.
+        self.postgres.stop()
+        self.postgres.durable = True
+        self._supervisor.start()
+        self._keeps.wait(LOOK_EVERY_S * 4)
+        self.until_ready()
+
+    def stop(self) -> None:
+        self._keeps.set()
+        self._supervisor.join()
+        try:
+            super().stop()
+        finally:
+            for relay in self.relays.values():
+                relay.close()
+            for path in (self._run, self._state):
+                subprocess.run(["umount", "--lazy", path], check=False)
+
+    def set_clock(self, seconds: int) -> None:
+        """Set the clock of all parts but Postgres ahead of the right one. It is read as it is written: in place."""
+        with open(self._clock, "r+b" if self._clock.exists() else "wb") as file:
+            file.write(struct.pack("q", seconds))
+
+    def pids_of(self, part: str) -> list[int]:
+        """Every process of the part; of `sandboxes`, those that runsc has started for them."""
+        if part == "sandboxes":
+            return [pid for pid in _pids() if str(self._run) in _command_line(pid)]
+        process = self.postgres.process if part == "postgres" else self.processes[part]
+        return [process.pid, *descendants(process.pid)] if process else []
+
+    def signal(self, part: str, number: signal.Signals) -> None:
+        for pid in self.pids_of(part):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _supervise(self) -> None:
+        while not self._keeps.wait(LOOK_EVERY_S):
+            for part in PARTS:
+                if self.processes[part].poll() is not None:
+                    self.spawn(part)
+            postgres = self.postgres.process
+            if postgres is None or postgres.poll() is not None:
+                # Refuses to start while a process of the one before lives, and while there is no room.
+                with contextlib.suppress(PostgresError):
+                    self.postgres.start()
+
+
+def _pids() -> Iterator[int]:
+    return (int(path.name) for path in PROC.glob("[0-9]*"))
+
+
+def _command_line(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return (PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return ""
