@@ -1,10 +1,8 @@
 """What must hold after a fault, by what the host and the database show."""
 
 import json
-import os
 import time
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,11 +10,11 @@ from typing import Any
 import psycopg
 
 from bench.chaos.load import Load, Receiver
-from bench.chaos.parts import Chaotic
-from tests.executions.test_resilience import PROC
+from bench.chaos.parts import Chaotic, command_line
 
 PATIENCE_S = 300
 POLL_S = 0.3
+SWEPT_S = 60
 POOL = """
     SELECT r.pool_min, count(s.id) FROM runtimes_runtime r LEFT JOIN executions_sandbox s
     ON s.runtime_id = r.id AND s.state = 'ready' WHERE r.enabled GROUP BY r.id HAVING count(s.id) < r.pool_min
@@ -35,20 +33,15 @@ class Verdict:
     broken: list[str] = field(default_factory=list)
 
 
-def traces(platform: Chaotic) -> dict[str, int]:
-    """What sandboxes leave on a host, counted while the pool is at rest."""
-    namespaces = set()
-    for folder in PROC.glob("[0-9]*"):
-        with suppress(OSError):
-            namespaces.add(os.readlink(folder / "ns/net"))
-    return {
-        "sandboxes": len(platform.sandboxes()),
-        "processes of sandboxes": len(platform.pids_of("sandboxes")),
-        "mounts": sum(str(platform.run_folder) in line for line in Path("/proc/self/mounts").open()),
-        "cgroups": sum(1 for _ in Path("/sys/fs/cgroup").rglob(f"*{platform.node}*")),
-        "files of sandboxes": sum(1 for path in platform.run_folder.rglob("*") if not path.is_dir()),
-        "network namespaces": len(namespaces),
-    }
+def traces(platform: Chaotic) -> set[str]:
+    """Return what there is on the host of no living sandbox: files, mounts, cgroups and processes."""
+    living = platform.sandboxes()
+    with open("/proc/self/mounts", encoding="utf-8") as mounts:
+        found = [f"mount {line.split()[1]}" for line in mounts if str(platform.run_folder) in line]
+    found += [f"file {path}" for path in platform.run_folder.rglob("*") if not path.is_dir()]
+    found += [f"cgroup {path}" for path in Path("/sys/fs/cgroup").rglob(f"*{platform.node}*/*") if path.is_dir()]
+    found += [f"process {command_line(pid)}" for pid in platform.pids_of("sandboxes")]
+    return {one for one in found if not any(name in one for name in living)}
 
 
 def has_no(platform: Chaotic, *queries: str) -> bool:
@@ -68,7 +61,7 @@ def until_quiet(platform: Chaotic, patience_s: float = PATIENCE_S) -> float | No
     return None
 
 
-def judge(platform: Chaotic, load: Load, receiver: Receiver, before: dict[str, int], earlier: set[str]) -> Verdict:
+def judge(platform: Chaotic, load: Load, receiver: Receiver, before: set[str], earlier: set[str]) -> Verdict:
     """`before`: the traces of the platform at rest. `earlier`: the executions of earlier faults."""
     verdict = Verdict(back_s=until_quiet(platform))
     load.wait()
@@ -114,12 +107,8 @@ def _judge_callbacks(platform: Chaotic, load: Load, receiver: Receiver, verdict:
         verdict.broken.append(f"{len(untold)} callbacks never came")
 
 
-def _judge_traces(platform: Chaotic, before: dict[str, int], verdict: Verdict) -> None:
-    until = time.monotonic() + 60
-    while True:
-        now = traces(platform)
-        more = {name: (before[name], number) for name, number in now.items() if number > before[name]}
-        if not more or time.monotonic() > until:
-            break
+def _judge_traces(platform: Chaotic, before: set[str], verdict: Verdict) -> None:
+    until = time.monotonic() + SWEPT_S
+    while (more := traces(platform) - before) and time.monotonic() < until:
         time.sleep(1)
-    verdict.broken += [f"{name}: {first} before, {last} after" for name, (first, last) in more.items()]
+    verdict.broken += [f"left over: {one}" for one in sorted(more)]

@@ -88,7 +88,7 @@ class Chaotic(Platform):
     def pids_of(self, part: str) -> list[int]:
         """Every process of the part; of `sandboxes`, those that runsc has started for them."""
         if part == "sandboxes":
-            return [pid for pid in _pids() if str(self._run) in _command_line(pid)]
+            return [pid for pid in _pids() if str(self._run) in command_line(pid)]
         process = self.postgres.process if part == "postgres" else self.processes[part]
         return [process.pid, *descendants(process.pid)] if process else []
 
@@ -113,7 +113,7 @@ def _pids() -> Iterator[int]:
     return (int(path.name) for path in PROC.glob("[0-9]*"))
 
 
-def _command_line(pid: int) -> str:
+def command_line(pid: int) -> str:
     with contextlib.suppress(OSError):
         return (PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     return ""
