@@ -11,7 +11,7 @@ export PYTHONPYCACHEPREFIX = $(CURDIR)/.setup/pycache
 unexport PYTHONDONTWRITEBYTECODE
 export RUNTIMES
 .DEFAULT_GOAL := setup
-.PHONY: setup ensure_env ensure_uv venv frontend build start stop restart migrate-from-0.1 logs smoke test test-all test-fast fidelity bench chaos load doctor runtime-pages screenshots clean dev lock lint help
+.PHONY: setup ensure_env ensure_uv venv frontend build start stop restart upgrade migrate-from-0.1 backup restore scan docs logs smoke test test-all test-fast fidelity bench chaos load doctor runtime-pages screenshots clean dev lock lint help
 
 setup: ## install what is missing, build, start and smoke-test; print addresses, token and settings for RAGFlow
 	@$(SETUP) setup
@@ -28,7 +28,7 @@ venv: ## synchronise .venv with requirements-dev.txt
 frontend: ## build the browser files from npm packages, for dev and the tests
 	@$(SETUP) ensure_frontend
 
-build: ## build images whose content changed (RUNTIMES=all, or names: RUNTIMES="go rust")
+build: ## build images whose content changed (RUNTIMES=all, or names: RUNTIMES="go rust"; FRESH=yes: all anew)
 	@$(SETUP) build
 
 start: ## start the stack and wait until it is healthy
@@ -40,8 +40,23 @@ stop: ## stop the stack; keep its data
 restart: ## stop and start; applies a changed .env
 	@$(SETUP) restart
 
+upgrade: ## after git pull: back up, then build, migrate and start what it brought (docs/upgrading.md)
+	@$(SETUP) upgrade
+
 migrate-from-0.1: ## upgrade the database of an installation of 0.1, after a dump (docs/upgrading.md)
 	@$(SETUP) migrate_from_0_1
+
+backup: ## write database, settings and keys to backups/ (TO=file, RECIPIENT=age1…, PASSPHRASE=yes: docs/backup.md)
+	@$(SETUP) backup
+
+restore: ## put a backup in place of this installation, or on a new machine (BACKUP=file, IDENTITY=key, YES=yes)
+	@$(SETUP) restore
+
+scan: venv ## list the images' packages (CycloneDX, scan/) and look for known vulnerabilities (docs/security.md)
+	@$(VENV)/python -m scripts.scan
+
+docs: venv ## make a site of docs/ in site/, with its links checked
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/mkdocs build --strict --quiet && echo "site/index.html"
 
 logs: ## follow the logs of the stack (SERVICE=web: only of one service)
 	@$(SETUP) logs

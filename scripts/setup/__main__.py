@@ -9,21 +9,12 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
-from scripts.setup import (
-    browser,
-    direct,
-    docker,
-    envfile,
-    frontend,
-    gvisor,
-    images,
-    python_env,
-    registration,
-    stack,
-)
+from scripts.setup import apt, browser, docker, envfile, frontend, images, python_env, stack
+from scripts.setup.backups import commands as backups
+from scripts.setup.backups import encryption
 from scripts.setup.host import SUPPORTED, SetupError, fail, release, say
+from scripts.setup.provision import provide
 
 
 def check_machine() -> None:
@@ -43,15 +34,10 @@ def setup() -> None:
     say(f"Setup finished in {time.monotonic() - started:.0f} s.")
 
 
-def provide(*others: Callable[[], object]) -> None:
-    """Install Docker, then gVisor beside the other steps: where it must be built, that takes minutes."""
-    docker.ensure()
-    direct.ensure_tools()
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        runsc = pool.submit(gvisor.ensure)
-        for other in others:
-            other()
-    registration.ensure_registered(runsc.result())
+def upgrade() -> None:
+    """Back up, then set up: what `git pull` brought is built and started, and migrates the database."""
+    backups.backup()
+    setup()
 
 
 def ensure_python() -> None:
@@ -85,7 +71,12 @@ def migrate_from_0_1() -> None:
 
 def prepare_tests() -> None:
     """Install and build everything that the tests need. The tests start and remove their own stack."""
-    provide(envfile.ensure, ensure_python, browser.ensure, frontend.ensure, images.ensure_all)
+    provide(envfile.ensure, ensure_python, browser.ensure, frontend.ensure, test_tools, images.ensure_all)
+
+
+def test_tools() -> None:
+    encryption.ensure()
+    apt.install(["debsecan"])
 
 
 def logs() -> int:
@@ -107,6 +98,9 @@ COMMANDS: dict[str, Callable[[], int | None]] = {
     "logs": logs,
     "smoke": stack.smoke_test,
     "migrate_from_0_1": migrate_from_0_1,
+    "upgrade": upgrade,
+    "backup": backups.backup,
+    "restore": backups.restore,
     "prepare_tests": prepare_tests,
     "doctor": stack.doctor,
     "clean": stack.clean,

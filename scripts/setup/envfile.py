@@ -15,6 +15,8 @@ from scripts.setup.host import ROOT, step
 
 ENV = ROOT / ".env"
 EXAMPLE = ROOT / ".env.example"
+# The Compose file that adds Caddy; see docs/tls.md.
+TLS_FILE = "docker-compose.tls.yml"
 ASSIGNMENT = re.compile(r"^(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$")
 
 
@@ -65,6 +67,11 @@ def settings() -> dict[str, str]:
     """Return `.env` as Compose reads it: environment variables take precedence."""
     values = read()
     return {name: os.environ.get(name, value) for name, value in values.items()}
+
+
+def has_tls() -> bool:
+    """Return whether Caddy stands in front of the web."""
+    return TLS_FILE in settings().get("COMPOSE_FILE", "").split(":")
 
 
 def complete(existing: str, example: str, generated: Mapping[str, Callable[[], str]]) -> tuple[str, list[str]]:

@@ -71,6 +71,11 @@ def fetch_image() -> Image:
     return Image("fetch", certificates.FETCH_TAG, folder / "Dockerfile", folder, (folder,))
 
 
+def tls_image() -> Image:
+    folder = IMAGES / "tls"
+    return Image("tls", "sandbox-platform/tls:latest", folder / "Dockerfile", folder, (folder,))
+
+
 def runtime_image(manifest: Path) -> Image:
     """Return a runtime's image, built with the directory's own Dockerfile or with the shared one."""
     folder = manifest.parent
@@ -136,9 +141,14 @@ def inspect(tag: str, template: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
+def fresh() -> bool:
+    """Return whether everything is to be built anew, with the packages of today: `make build FRESH=yes`."""
+    return os.environ.get("FRESH", "").lower() in {"1", "yes", "true"}
+
+
 def ensure_base() -> None:
     with step(f"base image {BASE}") as current:
-        if inspect(BASE, "{{.Id}}"):
+        if inspect(BASE, "{{.Id}}") and not fresh():
             current.note("present")
         elif docker("pull", "--quiet", BASE, timeout=120).returncode == 0:
             current.note("pulled")
@@ -193,11 +203,12 @@ def build_all(images: Sequence[Image]) -> None:
 def build(image: Image, base: str, secrets: Sequence[str]) -> None:
     with step(f"image {image.tag}", among_others=True) as current:
         content = fingerprint(image.content, "\0".join((base, *image.arguments)), image.context)
-        if inspect(image.tag, f'{{{{index .Config.Labels "{CONTENT_LABEL}"}}}}') == content:
+        if not fresh() and inspect(image.tag, f'{{{{index .Config.Labels "{CONTENT_LABEL}"}}}}') == content:
             current.note("unchanged")
             return
         done = docker(
             "buildx", "build", "--load", "--network=host", "--progress=plain", "--provenance=false",
+            *(["--no-cache"] if fresh() else []),
             *secrets,
             *(word for argument in image.arguments for word in ("--build-arg", argument)),
             "--label", f"{CONTENT_LABEL}={content}",
@@ -216,5 +227,7 @@ def build(image: Image, base: str, secrets: Sequence[str]) -> None:
 def ensure_all() -> None:
     ensure_base()
     others = [postgres_image(), egress_image(), fetch_image(), platform_image()]
+    if envfile.has_tls():
+        others.append(tls_image())
     build_all([*runtime_images(wanted_runtimes()), *others])
     certificates.renew_fetch_image()

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from scripts.setup.host import ROOT
+from scripts.setup.host import ROOT, SetupError
 
 FOLDER = ROOT / ".secrets"
 # The stack's own Postgres: each service brings its role and password.
@@ -31,6 +31,8 @@ VARIABLES = {
     "oidc_client_secret": "SANDBOX_OIDC_CLIENT_SECRET",
 }
 DEFAULTS = {"DATABASE_URL": SHIPPED_URL}
+# File -> variable in .env that names a file of the host: copied, because Caddy's user cannot read the original.
+COPIED = {"tls_certificate": "SANDBOX_TLS_CERTIFICATE", "tls_key": "SANDBOX_TLS_KEY"}
 # Files that two services share and the operator need not know: made once, and kept.
 SHARED = ("egress",)
 
@@ -56,3 +58,14 @@ def write(settings: Mapping[str, str], folder: Path = FOLDER) -> list[str]:
 def _of(settings: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name, variable in VARIABLES.items():
         yield name, settings.get(variable) or DEFAULTS.get(variable, "")
+    for name, variable in COPIED.items():
+        yield name, _content(variable, settings.get(variable, ""))
+
+
+def _content(variable: str, path: str) -> str:
+    try:
+        return Path(path).expanduser().read_text(encoding="ascii") if path else ""
+    except (OSError, ValueError) as error:
+        raise SetupError(
+            f"{variable}={path}", f"cannot be read: {error}", f"correct {variable} in .env, then make restart"
+        ) from error

@@ -89,7 +89,7 @@ def services() -> dict[str, dict[str, str]]:
     return {entry["Service"]: entry for entry in map(json.loads, lines)}
 
 
-def wait_healthy(seconds: float = 120) -> None:
+def wait_healthy(seconds: float = 300) -> None:
     with step("waiting for every service to be healthy"):
         deadline = time.monotonic() + seconds
         while unready := not_ready(services()):
@@ -108,7 +108,7 @@ def not_ready(found: dict[str, dict[str, str]]) -> list[str]:
     wanted = ("postgres", "web", "worker", "keeper", "callbacks", "egress", "proxy")
     return [
         name
-        for name in wanted
+        for name in (*wanted, *(["tls"] if envfile.has_tls() else []))
         if found.get(name, {}).get("State") != "running" or found[name].get("Health") not in {"", "healthy"}
     ]
 
@@ -121,6 +121,14 @@ def base_url(settings: dict[str, str]) -> str:
     bind = settings.get("SANDBOX_EXECUTOR_MANAGER_BIND", "127.0.0.1")
     host = "127.0.0.1" if bind in {"", "0.0.0.0"} else bind  # noqa: S104 -- compared, not bound
     return f"http://{host}:{settings.get('SANDBOX_EXECUTOR_MANAGER_PORT', '9385')}"
+
+
+def public_url(settings: dict[str, str]) -> str:
+    """Return the address for people and callers: over TLS where there is Caddy."""
+    if not envfile.has_tls():
+        return base_url(settings)
+    port = settings.get("SANDBOX_TLS_PORT") or "443"
+    return f"https://{settings.get('SANDBOX_TLS_HOST', '')}" + (f":{port}" if port != "443" else "")
 
 
 def smoke_test() -> None:
@@ -152,8 +160,7 @@ def migrate_from_0_1() -> None:
             "follow docs/upgrading.md, A Postgres of your own",
         )
     stop()
-    with step("starting Postgres alone"):
-        _compose("up", "--detach", "--no-build", "--wait", "postgres")
+    start_postgres()
     backup = ROOT / f"backup-0.1-{time.strftime('%Y%m%d-%H%M%S')}.dump"
     with step("dumping the database") as current:
         # The folder of Postgres' socket in its container.
@@ -164,6 +171,11 @@ def migrate_from_0_1() -> None:
         done = _compose("run", "--rm", "--no-deps", "migrate", "python3", "manage.py", "migrate_from_0_1")
         for line in done.stdout.splitlines():
             current.note(line)
+
+
+def start_postgres() -> None:
+    with step("starting Postgres alone"):
+        _compose("up", "--detach", "--no-build", "--wait", "postgres")
 
 
 def _compose(*words: str, output: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -272,7 +284,7 @@ def hosts(settings: dict[str, str]) -> str:
 def report() -> None:
     settings = envfile.settings()
     token, port = settings["SANDBOX_EXECUTOR_MANAGER_API_TOKEN"], settings["SANDBOX_EXECUTOR_MANAGER_PORT"]
-    url, admin = base_url(settings), settings["ADMIN_USERNAME"]
+    url, admin = public_url(settings), settings["ADMIN_USERNAME"]
     container = settings.get("SANDBOX_WEB_CONTAINER") or "sandbox-executor-manager"
     say(f"""
 Sandbox Platform is running.

@@ -44,6 +44,11 @@ def test_file_gets_the_head_with_the_hourly_seal(db: None, file: Path) -> None:
     assert json.loads(line)["hash"] == Seal.objects.get().hash
 
 
+def test_file_gets_the_head_with_a_seal_by_command(db: None, file: Path) -> None:
+    call_command("seal")
+    assert numbers(file) == [1]
+
+
 def test_file_gets_each_head_once(db: None, file: Path) -> None:
     for _ in range(3):
         sealing.seal()

@@ -1,3 +1,4 @@
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,19 @@ def test_manifest_is_not_content_of_an_image(languages: Path) -> None:
     before = fingerprint(image.content, "", languages)
     (languages / "forth" / "runtime.toml").write_text("# more")
     assert fingerprint(image.content, "", languages) == before
+
+
+def test_everything_is_built_anew_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FRESH=yes renews Debian's packages in images whose content is the same."""
+    calls: list[tuple[str, ...]] = []
+    done = subprocess.CompletedProcess([], 0, "", "")
+    monkeypatch.setattr(images, "docker", lambda *words, **_: calls.append(words) or done)
+    image = images.egress_image()
+    content = fingerprint(image.content, "base", image.context)
+    monkeypatch.setattr(images, "inspect", lambda tag, template: content)
+    images.build(image, "base", [])
+    assert calls == []
+    monkeypatch.setenv("FRESH", "yes")
+    images.build(image, "base", [])
+    (built,) = calls
+    assert "--no-cache" in built

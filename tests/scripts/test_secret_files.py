@@ -1,9 +1,11 @@
 import stat
 from pathlib import Path
 
+import pytest
 import yaml
 
 from scripts.setup import envfile, secret_files
+from scripts.setup.host import SetupError
 from tests.live import ROOT
 
 
@@ -35,12 +37,27 @@ def test_the_address_is_that_of_the_stack_unless_another_is_set(tmp_path: Path) 
 
 
 def test_every_secret_of_compose_has_a_file_and_a_variable() -> None:
-    declared = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["secrets"]
-    assert {name: f"./.secrets/{name}" for name in [*secret_files.VARIABLES, *secret_files.SHARED]} == {
-        name: each["file"] for name, each in declared.items()
+    declared = {
+        name: each["file"]
+        for file in ("docker-compose.yml", envfile.TLS_FILE)
+        for name, each in yaml.safe_load((ROOT / file).read_text())["secrets"].items()
     }
+    names = [*secret_files.VARIABLES, *secret_files.COPIED, *secret_files.SHARED]
+    assert {name: f"./.secrets/{name}" for name in names} == declared
     known = envfile.parse(envfile.EXAMPLE.read_text(encoding="utf-8"))
-    assert set(secret_files.VARIABLES.values()) <= set(known)
+    assert {*secret_files.VARIABLES.values(), *secret_files.COPIED.values()} <= set(known)
+
+
+def test_files_of_a_certificate_are_copied(tmp_path: Path) -> None:
+    (tmp_path / "mine.pem").write_text("the certificate")
+    secret_files.write({"SANDBOX_TLS_CERTIFICATE": str(tmp_path / "mine.pem")}, tmp_path / "secrets")
+    assert (tmp_path / "secrets" / "tls_certificate").read_text() == "the certificate"
+    assert (tmp_path / "secrets" / "tls_key").read_text() == ""
+
+
+def test_a_certificate_that_cannot_be_read_is_told_with_its_setting(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="SANDBOX_TLS_KEY=.*/missing"):
+        secret_files.write({"SANDBOX_TLS_KEY": str(tmp_path / "missing")}, tmp_path / "secrets")
 
 
 def test_a_shared_secret_is_made_once_in_a_folder_of_the_owner_only(tmp_path: Path) -> None:

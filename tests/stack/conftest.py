@@ -16,20 +16,21 @@ from tests.live import ROOT, eventually, free_port
 class Stack:
     """The Compose stack under another name, beside the one that may be running."""
 
-    def __init__(self, *files: str) -> None:
+    def __init__(self, *files: str, **settings: str) -> None:
         self._files = [word for file in ("docker-compose.yml", *files) for word in ("-f", file)]
         self.node = f"test-stack-{uuid.uuid4().hex[:8]}"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.token = envfile.settings()["SANDBOX_EXECUTOR_MANAGER_API_TOKEN"]
-        self._environment = {
-            **os.environ,
+        self.settings = {
             "COMPOSE_PROJECT_NAME": self.node,
             "SANDBOX_WEB_CONTAINER": f"{self.node}-web",
             "SANDBOX_EXECUTOR_MANAGER_PORT": str(self.port),
             "SANDBOX_NODE": self.node,
             "SANDBOX_EXECUTOR_MANAGER_POOL_SIZE": "1",
+            **settings,
         }
+        self._environment = {**os.environ, **self.settings}
 
     def compose(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -52,6 +52,13 @@ def test_no_container_runs_as_root(stack, service):
     assert "0" not in status.split()[1:]
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_service_tells_that_it_is_healthy(stack, service):
+    eventually(
+        lambda: stack.inspect(service)["State"]["Health"]["Status"] == "healthy", f"{service} is healthy", 180
+    )
+
+
 @pytest.mark.parametrize("service", ["worker", "keeper", "callbacks", "postgres"])
 def test_only_the_web_service_is_published(stack, service):
     assert not stack.inspect(service)["HostConfig"]["PortBindings"]

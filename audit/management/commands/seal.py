@@ -2,7 +2,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from audit import keys, sealing
+from audit import heads, keys, sealing
 
 
 class Command(BaseCommand):
@@ -22,3 +22,4 @@ class Command(BaseCommand):
             raise CommandError(f"Nothing is sealed: {e}") from e
         for seal in seals:
             self.stdout.write(f"{seal.head} {seal.count} rows")
+        heads.send_due()

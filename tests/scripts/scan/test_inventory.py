@@ -1,0 +1,58 @@
+import io
+import json
+import tarfile
+
+import pytest
+
+from scripts.scan.inventory import Inventory, Package, of_files
+
+STATUS = """Package: zlib1g
+Status: install ok installed
+Architecture: amd64
+Source: zlib
+Version: 1:1.3-1
+Description: library
+ with a second line
+ Version: 9
+
+Package: gone
+Status: deinstall ok config-files
+Architecture: all
+Version: 1
+
+"""
+FILES = {
+    "var/lib/dpkg/status": STATUS,
+    "usr/lib/os-release": 'ID=debian\nVERSION_ID="13"\nVERSION_CODENAME=trixie\n',
+    "opt/venv/lib/python3.13/site-packages/django-5.2.dist-info/METADATA": "Name: Django\nVersion: 5.2\n\nName: no\n",
+    "usr/share/nodejs/x/METADATA": "Name: no\nVersion: 1\n",
+    "usr/lib/node_modules/@scope/left/package.json": json.dumps({"name": "@scope/left", "version": "1.0.0"}),
+    "usr/lib/node_modules/bad/test/package.json": "{not JSON",
+    "usr/lib/other/package.json": json.dumps({"name": "no", "version": "1"}),
+    "./app/console/static/vendor/packages.json": json.dumps([{"name": "alpinejs", "version": "3.15.0"}]),
+}
+
+
+@pytest.fixture(scope="module")
+def found() -> Inventory:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for name, text in FILES.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text.encode())
+            tar.addfile(entry, io.BytesIO(text.encode()))
+    stream.seek(0)
+    return of_files(stream)
+
+
+def test_installed_packages_of_debian_python_and_npm_are_found(found: Inventory) -> None:
+    assert sorted(found.packages) == [
+        Package("deb", "zlib1g", "1:1.3-1", "amd64"),
+        Package("npm", "@scope/left", "1.0.0"),
+        Package("npm", "alpinejs", "3.15.0"),
+        Package("pypi", "Django", "5.2"),
+    ]
+
+
+def test_the_distribution_is_that_of_the_image(found: Inventory) -> None:
+    assert (found.distribution, found.release, found.codename) == ("debian", "13", "trixie")

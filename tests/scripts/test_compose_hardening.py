@@ -1,0 +1,128 @@
+"""Every service of the Compose files has the least that it can run with. A new one fails here until it is listed."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sandboxes import doors
+from tests.live import ROOT
+
+FILES = {path.name: yaml.safe_load(path.read_text()) for path in sorted(ROOT.glob("docker-compose*.yml"))}
+SERVICES: dict[str, dict[str, Any]] = FILES["docker-compose.yml"]["services"]
+ALL = FILES["docker-compose.tls.yml"]["services"] | SERVICES
+NAMES = {"postgres", "migrate", "web", "worker", "keeper", "callbacks", "egress", "proxy", "tls"}
+# The image's Dockerfile, whose last USER the service runs as.
+DOCKERFILES = {
+    "sandbox-platform/platform:latest": "Dockerfile",
+    "sandbox-platform/postgres:latest": "images/postgres/Dockerfile",
+    "sandbox-platform/egress:latest": "images/egress/Dockerfile",
+    "sandbox-platform/tls:latest": "images/tls/Dockerfile",
+}
+ENDS = {"migrate"}  # runs once
+# What an overlay may change of a service of docker-compose.yml.
+OVERLAYS = {
+    "docker-compose.direct.yml": {
+        "worker": {"user", "pid", "cgroup", "cap_add", "security_opt", "environment", "volumes"},
+        "keeper": {"user", "pid", "cgroup", "cap_add", "security_opt", "environment", "volumes"},
+    },
+    "docker-compose.ragflow.yml": {"web": {"networks"}},
+    "docker-compose.tls.yml": {
+        "web": {"environment", "networks"},
+        "migrate": {"environment"},
+        "callbacks": {"environment"},
+    },
+}
+each_service = pytest.mark.parametrize("service", ALL.values(), ids=ALL)
+
+
+def test_services_are_those_that_this_file_knows() -> None:
+    assert set(ALL) == NAMES
+    assert set(FILES) == {"docker-compose.yml", *OVERLAYS}
+
+
+@each_service
+def test_service_has_no_rights_to_spare(service: dict[str, Any]) -> None:
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert not service.keys() & {
+        "cap_add",
+        "privileged",
+        "devices",
+        "pid",
+        "ipc",
+        "network_mode",
+        "userns_mode",
+        "user",
+    }
+
+
+@each_service
+def test_image_s_user_is_not_root(service: dict[str, Any]) -> None:
+    users = re.findall(r"^USER (\S+)$", (ROOT / DOCKERFILES[service["image"]]).read_text(), re.MULTILINE)
+    assert users[-1:] not in ([], ["root"], ["0"])
+
+
+@each_service
+def test_image_is_ours_and_never_pulled(service: dict[str, Any]) -> None:
+    assert service["pull_policy"] == "never"
+
+
+@each_service
+def test_logs_are_rotated(service: dict[str, Any]) -> None:
+    assert service["logging"]["options"].keys() == {"max-size", "max-file"}
+
+
+@each_service
+def test_memory_cpu_and_processes_are_limited(service: dict[str, Any]) -> None:
+    assert {"mem_limit", "cpu_quota", "pids_limit"} <= service.keys()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_service_is_restarted_and_its_health_is_known(name: str) -> None:
+    if name in ENDS:
+        assert ALL[name]["restart"] == "no"
+    else:
+        assert ALL[name]["restart"] == "unless-stopped"
+        assert ALL[name]["healthcheck"]["test"][0] == "CMD"
+
+
+def test_health_of_egress_is_asked_of_the_socket_that_it_listens_on() -> None:
+    pattern = SERVICES["egress"]["healthcheck"]["test"][-2]
+    assert re.search(pattern, f"0000: 00000002 00000000 00010000 0001 01 9 {doors.root() / doors.CONTROL}")
+
+
+def test_only_the_web_is_published_and_on_loopback_unless_told() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert published == {
+        "web": ["${SANDBOX_EXECUTOR_MANAGER_BIND:-127.0.0.1}:${SANDBOX_EXECUTOR_MANAGER_PORT:-9385}:9385"]
+    }
+
+
+def test_docker_s_socket_is_where_the_engine_is() -> None:
+    holders = {name for name, each in ALL.items() if any("docker.sock" in str(v) for v in each.get("volumes", ()))}
+    assert holders == {"worker", "keeper"}
+
+
+def test_secrets_are_files() -> None:
+    assert all(set(each) == {"file"} for file in FILES.values() for each in file.get("secrets", {}).values())
+
+
+@pytest.mark.parametrize("file", OVERLAYS)
+def test_overlay_changes_what_is_listed_only(file: str) -> None:
+    changed = {name: set(keys) for name, keys in FILES[file]["services"].items() if name in SERVICES}
+    assert all(keys <= OVERLAYS[file].get(name, set()) for name, keys in changed.items()), changed
+
+
+def test_capabilities_of_the_direct_engine_are_those_of_the_documentation() -> None:
+    documented = set(re.findall(r"`([A-Z_]{4,})`", _table(ROOT / "docs/security.md")))
+    for service in FILES["docker-compose.direct.yml"]["services"].values():
+        assert set(service["cap_add"]) == documented
+
+
+def _table(path: Path) -> str:
+    text = path.read_text()
+    return text[text.index("| right | why |") : text.index("The containers are not privileged")]
