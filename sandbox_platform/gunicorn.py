@@ -42,6 +42,7 @@ def post_worker_init(worker: object) -> None:
     sys.setswitchinterval(SWITCH_S)
     from django.urls import get_resolver
 
+    from metrics import requests
     from sandbox_platform.kit import garbage
     from usage import refusals
 
@@ -50,11 +51,14 @@ def post_worker_init(worker: object) -> None:
     garbage.freeze()
     if worker is not None:
         refusals.writer.start()
+        requests.flusher.start()
 
 
 def worker_exit(server: object, worker: object) -> None:
+    from metrics import requests
     from sandbox_platform.kit import tracing
     from usage import refusals
 
     refusals.writer.stop()
+    requests.flusher.stop()
     tracing.flush()

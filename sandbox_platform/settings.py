@@ -108,11 +108,13 @@ INSTALLED_APPS = [
     "inspections",
     "usage",
     "alerts",
+    "metrics",
     "audit",
     "sandbox_platform",
 ]
 
 MIDDLEWARE = [
+    "api.requests.RequestMiddleware",
     "api.hosts.HostMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
