@@ -19,6 +19,7 @@ from scripts.setup import (
     frontend,
     gvisor,
     images,
+    prometheus,
     python_env,
     registration,
     stack,
@@ -85,7 +86,7 @@ def migrate_from_0_1() -> None:
 
 def prepare_tests() -> None:
     """Install and build everything that the tests need. The tests start and remove their own stack."""
-    provide(envfile.ensure, ensure_python, browser.ensure, frontend.ensure, images.ensure_all)
+    provide(envfile.ensure, ensure_python, browser.ensure, prometheus.ensure, frontend.ensure, images.ensure_all)
 
 
 def logs() -> int:
@@ -99,6 +100,7 @@ COMMANDS: dict[str, Callable[[], int | None]] = {
     "ensure_python": ensure_python,
     "ensure_docker": provide,
     "ensure_browser": browser.ensure,
+    "ensure_prometheus": prometheus.ensure,
     "ensure_frontend": frontend.ensure,
     "build": build,
     "start": start,
