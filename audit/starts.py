@@ -18,7 +18,7 @@ from audit.models import Setting
 
 OURS = re.compile(r"(SANDBOX|DJANGO|DATABASE|ADMIN|EMAIL|DOCKER)_[A-Z0-9_]+|DEFAULT_FROM_EMAIL")
 # An address may hold a password or a token.
-SECRET = re.compile(r".*(PASSWORD|SECRET|TOKEN|_KEY|DATABASE_URL|WEBHOOK)")
+SECRET = re.compile(r".*(PASSWORD|SECRET|TOKEN|_KEY|DATABASE_URL|WEBHOOK|OTLP_HEADERS)")
 # Where Compose mounts secrets, whose variables end in _FILE.
 MOUNTED = "/run/secrets/"
 FILE = "_FILE"

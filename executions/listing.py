@@ -26,7 +26,13 @@ ORDERINGS = [sign + name for name in (BY_TIME, *SORT_KEYS) for sign in ("-", "")
 
 
 def filtered(executions: QuerySet[Execution], form: dict[str, Any]) -> QuerySet[Execution]:
-    equal = {"status": "status", "outcome": "outcome", "batch": "batch_id", "failure": "failure__group"}
+    equal = {
+        "status": "status",
+        "outcome": "outcome",
+        "batch": "batch_id",
+        "request_id": "request_id",
+        "failure": "failure__group",
+    }
     equal |= {"queued_after": "queued_at__gte", "queued_before": "queued_at__lt"}
     equal |= {"min_memory_bytes": "peak_memory_bytes__gte", "max_memory_bytes": "peak_memory_bytes__lte"}
     executions = executions.filter(**{lookup: form[name] for name, lookup in equal.items() if name in form})

@@ -171,6 +171,9 @@ class _Small(Schema):
         allow_null=True,
         help_text="Whether the run got a warm sandbox, and an interpreter that had started before.",
     )
+    request_id = serializers.CharField(
+        help_text="`X-Request-Id` of the request that submitted it, by which the services' logs name it, too."
+    )
     batch_id = serializers.UUIDField(allow_null=True)
     rerun_of = serializers.UUIDField(allow_null=True)
     pinned = serializers.BooleanField(help_text="Whether it is a rerun on the recorded image, profile and limits.")

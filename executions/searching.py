@@ -167,3 +167,9 @@ def with_id_part(text: str, executions: QuerySet[Execution], most: int = 500) ->
         ends = newest_first.annotate(short=last_digits()).filter(short=digits[-SHORT:])[:most]
         found += [pk for pk in ends if pk.hex.endswith(digits)]
     return found
+
+
+def of_request(request_id: str, executions: QuerySet[Execution], most: int = 500) -> list[UUID]:
+    """Return the newest ids among `executions` that one request submitted."""
+    mine = executions.filter(request_id=request_id).exclude(request_id="")
+    return list(mine.order_by("-pk").values_list("pk", flat=True)[:most])

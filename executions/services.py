@@ -21,7 +21,7 @@ from executions.verdict import Verdict, cancellation
 from redaction import services as redaction
 from runtimes import code_policy
 from runtimes.models import CodePolicy, Runtime
-from sandbox_platform.kit import acts
+from sandbox_platform.kit import acts, request_ids, tracing
 from sandbox_platform.kit.acts import Kind
 from sandbox_platform.kit.errors import InvalidField, TooMany
 from sandbox_platform.kit.notify import CANCEL, notify
@@ -125,6 +125,7 @@ def submit(
         labels=request.labels,
         idempotency_key=request.idempotency_key,
         request_sha256=request.request_sha256,
+        request_id=request_ids.current(),
         batch_id=request.batch_id,
         rerun_of=request.rerun_of,
         queued_at=(now := timezone.now()),
@@ -176,7 +177,10 @@ def enqueue(execution: Execution) -> None:
     The task carries the client's id, which decides whose turn it is, and the execution's id, by which the keeper
     notices a lost task.
     """
-    RUN.enqueue(str(execution.pk), client_id=execution.client_id, execution_id=execution.pk)
+    # A second argument, the trace to go on with, only where there is one.
+    trace = tracing.traceparent()
+    arguments = (str(execution.pk), trace) if trace else (str(execution.pk),)
+    RUN.enqueue(*arguments, client_id=execution.client_id, execution_id=execution.pk)
 
 
 def _reject(

@@ -24,7 +24,7 @@ from executions.verdict import Verdict, decide
 from redaction import services as redaction
 from redaction.policies import any_policy_redacts
 from runtimes.models import Limits, Runtime
-from sandbox_platform.kit import liveness
+from sandbox_platform.kit import liveness, request_ids, tracing
 from sandbox_platform.kit.compiled import Compiled
 from sandbox_platform.kit.failures import without_text
 from sandbox_platform.kit.notify import listening, ready_channel
@@ -62,7 +62,7 @@ OF_RUNTIME = (
 OF_PROFILE = ("name", "active__number", "active__sha256")
 READ_COLUMNS = (
     *("mode", "code", "source_file", "arguments", "stdin", "argv", "variables", "input_count", "pinned"),
-    *("egress_rules", "requeues", *COLUMNS),
+    *("egress_rules", "requeues", "request_id", *COLUMNS),
     *(f"runtime__{name}" for name in OF_RUNTIME),
     *("client__name", "client__network"),
     *(f"{owner}__seccomp_profile__{name}" for owner in ("runtime", "client") for name in OF_PROFILE),
@@ -87,11 +87,35 @@ REVISION = "SELECT 1 FROM runtimes_runtime WHERE id = %s AND revision = %s"
 TAKEN = Compiled(taken, pk=UUID(int=0))
 
 
-def run_execution(execution_id: str) -> None:
-    """Claim and run a queued execution. Do nothing if it is deleted, claimed by another worker or cancelled."""
+def run_execution(execution_id: str, traceparent: str = "") -> None:
+    """Claim and run a queued execution. Do nothing if it is deleted, claimed by another worker or cancelled.
+
+    `traceparent`: the span that queued it, if there is one.
+    """
     execution = store(take, execution_id=execution_id)
     if execution is None:
         return
+    with (
+        request_ids.serving(execution.request_id),
+        tracing.span("execution", parent=traceparent, kind="consumer", **ids_of(execution)),
+    ):
+        if tracing.is_on():
+            tracing.past("queue", execution.enqueued_at, timezone.now())
+        attempt(execution)
+
+
+def ids_of(execution: Any) -> dict[str, Any]:
+    return {
+        "sandbox.execution_id": str(execution.pk),
+        "sandbox.request_id": execution.request_id,
+        "sandbox.runtime": execution.runtime.slug,
+        "sandbox.client_id": execution.client_id or 0,
+    }
+
+
+def attempt(execution: Any) -> None:
+    """Run the execution, and store its end whatever happens."""
+    execution_id = execution.pk
     try:
         run(execution)
     except pool.Superseded:
@@ -131,7 +155,8 @@ def run(execution: Any) -> None:
     engine = get_engine()
     starting.send(Execution, execution=execution)
     configuration = configuration_of(execution)
-    sandbox, warm, channel = acquire(engine, configuration, execution)
+    with tracing.span("claim"):
+        sandbox, warm, channel = acquire(engine, configuration, execution)
     sandbox_at = timezone.now()
     limits = configuration.limits
     with closing(channel):
@@ -139,23 +164,45 @@ def run(execution: Any) -> None:
             session = session_of(execution.runtime, channel, sandbox.container_id, limits, watch)
             job = job_of(execution, limits)
             execution.job_sent = True
-            report = session.run(job)
+            with tracing.span("run", **{"sandbox.sandbox_id": sandbox.container_id}):
+                report = session.run(job)
         verdict = judge(engine, sandbox, execution, report, limits)
-        store(
-            services.finish,
-            execution_id=execution.pk,
-            verdict=verdict,
-            attempt=execution.requeues,
-            report=report,
-            sandbox=sandbox,
-            claimed_at=claimed_at,
-            sandbox_at=sandbox_at,
-            warm=warm and not (report.end and report.end.cold),
-            limits=limits.as_dict(),
-            environment=configuration.environment,
-            redacting=execution.redacting,
-        )
+        with tracing.span("store", **{"sandbox.status": verdict.status, "sandbox.outcome": verdict.outcome}):
+            store(
+                services.finish,
+                execution_id=execution.pk,
+                verdict=verdict,
+                attempt=execution.requeues,
+                report=report,
+                sandbox=sandbox,
+                claimed_at=claimed_at,
+                sandbox_at=sandbox_at,
+                warm=warm and not (report.end and report.end.cold),
+                limits=limits.as_dict(),
+                environment=configuration.environment,
+                redacting=execution.redacting,
+            )
+        tell(execution, sandbox, verdict, report)
         end(engine, sandbox, channel, report)
+
+
+def tell(execution: Any, sandbox: Sandbox, verdict: Verdict, report: Report) -> None:
+    """Write the end into the log, after the answer is on its way."""
+    begun, ended = report.started_at, report.ended_at
+    logger.info(
+        "execution %s: %s",
+        execution.pk,
+        verdict.outcome.value,
+        extra={
+            "execution_id": str(execution.pk),
+            "sandbox_id": sandbox.container_id,
+            "client_id": execution.client_id,
+            "runtime": execution.runtime.slug,
+            "status": verdict.status.value,
+            "outcome": verdict.outcome.value,
+            "duration_ms": round((ended - begun).total_seconds() * 1000, 1) if begun and ended else None,
+        },
+    )
 
 
 def watched(execution: Any, limits: Limits) -> AbstractContextManager[Callable[[Report], bool] | None]:

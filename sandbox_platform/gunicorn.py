@@ -7,6 +7,7 @@ from typing import Any
 bind = f"{os.environ.get('SANDBOX_LISTEN', '0.0.0.0')}:{os.environ.get('SANDBOX_LISTEN_PORT', '9385')}"  # noqa: S104
 workers = 2
 worker_class = "sandbox_platform.kit.web.worker.Worker"
+logger_class = "sandbox_platform.kit.web.log.Log"
 # Beyond them, those that have waited longest for a request are closed. Below the usual limit of 1,024 open files.
 worker_connections = 800
 # A process is renewed after so many requests, when nobody waits for it.
@@ -41,6 +42,7 @@ def post_worker_init(worker: object) -> None:
     sys.setswitchinterval(SWITCH_S)
     from django.urls import get_resolver
 
+    from metrics import requests
     from sandbox_platform.kit import garbage
     from usage import refusals
 
@@ -49,9 +51,14 @@ def post_worker_init(worker: object) -> None:
     garbage.freeze()
     if worker is not None:
         refusals.writer.start()
+        requests.flusher.start()
 
 
 def worker_exit(server: object, worker: object) -> None:
+    from metrics import requests
+    from sandbox_platform.kit import tracing
     from usage import refusals
 
     refusals.writer.stop()
+    requests.flusher.stop()
+    tracing.flush()

@@ -73,6 +73,7 @@ PRIVILEGES: dict[Service, Grants] = {
         "executions.InputFile": "insert",
         "executions.SavedSearch": "insert update delete",
         "inspections.Inspection": "insert update delete",
+        "metrics.Event": "insert",  # of its own answers; triggers insert the others
         "mfa.Authenticator": "insert update delete",
         "people.Identity": "insert",
         "people.RecoveryLink": "insert update",
@@ -141,6 +142,8 @@ PRIVILEGES: dict[Service, Grants] = {
         "failures.FailurePending": "delete",  # a trigger inserts
         "failures.FailureRun": "insert delete",
         "inspections.Inspection": "insert update delete",
+        "metrics.Event": "delete",
+        "metrics.Tally": "insert update delete",
         "sandboxes.Node": "insert update delete",
         "sandboxes.Sandbox": "insert update delete",
         "sandboxes.Wait": "insert update delete",

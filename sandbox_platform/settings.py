@@ -13,7 +13,6 @@ from django.core.exceptions import ImproperlyConfigured
 from sandbox_platform.interfaces import (  # noqa: F401 -- Django reads them here
     CACHES,
     CONTENT_SECURITY_POLICY,
-    LOGGING,
     REST_FRAMEWORK,
     SPECTACULAR_SETTINGS,
     TEMPLATES,
@@ -36,6 +35,7 @@ from sandbox_platform.kit.env import (
 from sandbox_platform.kit.web.incoming import Bounds
 from sandbox_platform.outgoing import *  # noqa: F403 -- Django reads them here
 from sandbox_platform.sign_on_settings import *  # noqa: F403
+from sandbox_platform.watching_settings import *  # noqa: F403
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = "0.1.0"
@@ -108,11 +108,13 @@ INSTALLED_APPS = [
     "inspections",
     "usage",
     "alerts",
+    "metrics",
     "audit",
     "sandbox_platform",
 ]
 
 MIDDLEWARE = [
+    "api.requests.RequestMiddleware",
     "api.hosts.HostMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -9,6 +9,7 @@ from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerSplitV
 
 from api.console import RunFromConsole
 from api.document import document
+from api.metrics import metrics
 from api.ragflow.views import RunView, healthz, readyz, run_with_slash
 from api.ragflow.views import not_found as ragflow_not_found
 from api.v1.problems import not_found
@@ -44,6 +45,7 @@ urlpatterns = [
     path("", healthz),
     path("healthz", healthz),
     path("readyz", readyz),
+    path("metrics", metrics),
     path("run", RunView.as_view()),
     path("run/", run_with_slash),
     path("openapi.json", document, name="schema"),

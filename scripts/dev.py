@@ -28,6 +28,8 @@ def environment() -> dict[str, str]:
     values = {name: value for name, value in envfile.read().items() if value}
     values.setdefault("DJANGO_SECRET_KEY", "development-only")
     values["DJANGO_DEBUG"] = "True"
+    # A person reads it.
+    values["SANDBOX_LOG_FORMAT"] = "line"
     # The stack's directory belongs to another user.
     values["SANDBOX_EGRESS_DIR"] = str(ROOT / ".dev" / "doors")
     # A key and a file of heads of its own, beside the database.

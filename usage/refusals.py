@@ -5,7 +5,6 @@ FLUSH_S. The keys are ids from the database and kinds from this module, so that 
 process that is killed loses what it counted since its last flush.
 """
 
-import logging
 import threading
 from collections import Counter
 from datetime import datetime
@@ -19,10 +18,9 @@ from clients.admission import NeverFits, OverLimit, RuntimeNotAllowed, StorageFu
 from executions import figures, people
 from executions.limits import LimitTooHigh
 from sandbox_platform.kit import errors
-from sandbox_platform.kit.failures import without_text
+from sandbox_platform.kit.flushing import Flusher
 from usage.models import Refusal
 
-logger = logging.getLogger(__name__)
 FLUSH_S = 5.0
 
 
@@ -104,34 +102,4 @@ def flush() -> int:
     return taken.total()
 
 
-class Writer:
-    """The thread of a web process that flushes."""
-
-    def __init__(self) -> None:
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="refusals", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Write what is left, and end."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(FLUSH_S)
-
-    def _run(self) -> None:
-        while not self._stop.wait(FLUSH_S):
-            self._flush()
-        self._flush()
-
-    def _flush(self) -> None:
-        try:
-            flush()
-        except (DatabaseError, InterfaceError) as e:  # Postgres is away: the next round writes them
-            logger.warning("refusals are not written yet: %s", without_text(e))
-        finally:
-            connection.close()
-
-
-writer = Writer()
+writer = Flusher("refusals", flush, FLUSH_S)

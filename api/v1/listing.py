@@ -9,7 +9,7 @@ from executions import representation
 from executions.forms import LABEL, LONGEST_LABEL
 from executions.listing import LARGEST_NUMBER, ORDERINGS
 from executions.models import Outcome, Status
-from sandbox_platform.kit import disclosures
+from sandbox_platform.kit import disclosures, request_ids
 from sandbox_platform.kit.fields import Name, Strict, Text
 
 LARGEST_PAGE = 100
@@ -39,6 +39,13 @@ class FilterForm(Strict):
         help_text="name:value. Repeat the parameter to require several labels.",
     )
     batch = serializers.UUIDField(required=False)
+    request_id = Name(
+        rf"^{request_ids.PATTERN}\Z",
+        "Not an id of a request.",
+        required=False,
+        max_length=request_ids.LONGEST,
+        help_text="X-Request-Id of the request that submitted them.",
+    )
     failure = serializers.UUIDField(required=False, help_text="Id of a failure, of which these are the runs.")
     queued_after = serializers.DateTimeField(required=False, help_text="At this time or later.")
     queued_before = serializers.DateTimeField(required=False, help_text="Before this time.")

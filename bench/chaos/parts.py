@@ -34,6 +34,7 @@ class Chaotic(Platform):
             subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}m", "chaos", path], check=True)
         super().__init__(
             self._state,
+            roles=False,
             SANDBOX_RUN_DIR=str(self._run),
             SANDBOX_CALLBACK_NETWORKS="127.0.0.0/8",
             **environment,

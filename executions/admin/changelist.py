@@ -15,7 +15,7 @@ from unfold.views import ChangeList
 
 from executions.models import Execution
 from executions.models.lookup import SEARCHED_CHARACTERS
-from executions.searching import newest, with_id_part
+from executions.searching import newest, of_request, with_id_part
 from sandbox_platform.kit.ranges import PAGING, PARAMETERS
 
 LONGEST_SEARCH = 500
@@ -31,10 +31,11 @@ def search(executions: QuerySet[Execution], words: str) -> tuple[QuerySet[Execut
     if not words:
         return executions, True
     try:
-        return executions.filter(pk=UUID(words)), True
+        return executions.filter(pk__in={UUID(words), *of_request(words, executions)}), True
     except ValueError:
         ids, whole = newest(words.encode("utf-8", "replace").decode(), executions)
-        return executions.filter(pk__in={*ids, *with_id_part(words, executions)}), whole
+        found = {*ids, *with_id_part(words, executions), *of_request(words, executions)}
+        return executions.filter(pk__in=found), whole
 
 
 class ExecutionList(ChangeList):  # type: ignore[misc]

@@ -1,6 +1,7 @@
 """The template context of an execution's page."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.http import HttpRequest
 from django.urls import reverse
@@ -125,6 +126,12 @@ def _links(execution: Execution) -> dict[str, SafeString]:
     if execution.batch_id:
         address = f"{reverse('admin:executions_execution_changelist')}?batch_id={execution.batch_id}"
         links["Batch"] = format_html('<a href="{}"><code class="id">{}</code></a>', address, execution.batch_id)
+    if execution.request_id:
+        query = urlencode({"request_id": execution.request_id})
+        address = f"{reverse('admin:executions_execution_changelist')}?{query}"
+        links["Request"] = format_html(
+            '<a href="{}"><code class="id">{}</code></a>', address, execution.request_id
+        )
     if execution.callback_url:
         address = f"{reverse('admin:callbacks_delivery_changelist')}?q={execution.pk}"
         links["Callback"] = format_html(

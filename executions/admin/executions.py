@@ -56,13 +56,13 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
     list_per_page = 50
     list_before_template = "executions/list_tools.html"
     # Links to a batch and to reruns.
-    linked_lookups = ("batch_id", "rerun_of")
+    linked_lookups = ("batch_id", "rerun_of", "request_id")
     # Django applies the dates of the query string; changelist.drill_down makes the links.
     date_hierarchy = "queued_at"
     search_fields = ("id",)
     search_help_text = (
-        'An id, its begin or its last 12 digits; or words in code and output. "A phrase", -word and OR work as in a '
-        "web search."
+        "An id, its begin or its last 12 digits; the X-Request-Id of a request; or words in code and output. "
+        '"A phrase", -word and OR work as in a web search.'
     )
     show_full_result_count = False
     # Facets would count the whole history, once per choice.
@@ -94,7 +94,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
         return SEARCH_COLUMNS if request.GET.get("q") else shown
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
-        return lookup in ("batch_id", "rerun_of") or super().lookup_allowed(lookup, value, request)
+        return lookup in self.linked_lookups or super().lookup_allowed(lookup, value, request)
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         tools = {

@@ -8,6 +8,7 @@ from django.db.models.functions import Coalesce
 from clients.models.client import Client
 from executions.models.lookup import SORT_KEYS, last_digits, search_vector
 from runtimes.models import Network, Runtime
+from sandbox_platform.kit import request_ids
 from sandbox_platform.kit.notify import CALLBACK, FINISHED, POOL, PROGRESS, USED
 from sandboxes.models import EngineName
 
@@ -127,6 +128,13 @@ class Execution(models.Model):
     # The request
     idempotency_key = models.CharField(max_length=255, null=True)
     request_sha256 = models.CharField(max_length=64, blank=True)
+    request_id = models.CharField(
+        max_length=request_ids.LONGEST,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="X-Request-Id of the request.",
+    )
     batch_id = models.UUIDField(null=True)
     rerun_of = models.UUIDField(null=True)
     pinned = models.BooleanField(
@@ -239,6 +247,7 @@ class Execution(models.Model):
             ),
             # Tells whether a rerun may still need an image.
             models.Index(fields=["image_id"], condition=~Q(image_id=""), name="execution_image_idx"),
+            models.Index(fields=["request_id"], condition=~Q(request_id=""), name="execution_request_idx"),
             models.Index(fields=["batch_id"], condition=Q(batch_id__isnull=False), name="execution_batch_idx"),
             models.Index(fields=["rerun_of"], condition=Q(rerun_of__isnull=False), name="execution_rerun_idx"),
             # Finds an execution by the short id that lists show.

@@ -23,7 +23,7 @@ from django_q.conf import Conf
 from django_q.exceptions import TimeoutException
 from django_q.timeout import TimeoutHandler
 
-from sandbox_platform.kit import liveness, tasks
+from sandbox_platform.kit import liveness, tasks, tracing
 from sandbox_platform.kit.broker import NotifyBroker
 from sandbox_platform.kit.failures import without_text
 from sandbox_platform.kit.jobs import Job, JobThread
@@ -115,7 +115,8 @@ def work(handover: HandOver, queue: str, timer: Any, warm: Callable[[], None] | 
         with timer.get_lock():
             timer.value = OVERDUE if not in_time else RECYCLED if number == Conf.RECYCLE else IDLE
             if timer.value != IDLE:
-                return
+                break
+    tracing.flush()
 
 
 def run_task(payload: str, queue: str) -> bool:

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from scripts.setup import apt, browser, docker, envfile, frontend, images, python_env, stack
+from scripts.setup import apt, browser, docker, envfile, frontend, images, prometheus, python_env, stack
 from scripts.setup.backups import commands as backups
 from scripts.setup.backups import encryption
 from scripts.setup.host import SUPPORTED, SetupError, fail, release, say
@@ -71,7 +71,7 @@ def migrate_from_0_1() -> None:
 
 def prepare_tests() -> None:
     """Install and build everything that the tests need. The tests start and remove their own stack."""
-    provide(envfile.ensure, ensure_python, browser.ensure, frontend.ensure, test_tools, images.ensure_all)
+    provide(envfile.ensure, ensure_python, browser.ensure, prometheus.ensure, frontend.ensure, test_tools, images.ensure_all)
 
 
 def test_tools() -> None:
@@ -90,6 +90,7 @@ COMMANDS: dict[str, Callable[[], int | None]] = {
     "ensure_python": ensure_python,
     "ensure_docker": provide,
     "ensure_browser": browser.ensure,
+    "ensure_prometheus": prometheus.ensure,
     "ensure_frontend": frontend.ensure,
     "build": build,
     "start": start,

@@ -40,6 +40,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     **{f"SANDBOX_DATABASE_{service}_PASSWORD": lambda: secrets.token_urlsafe(24) for service in SERVICES},
     "DJANGO_SECRET_KEY": lambda: secrets.token_urlsafe(50),
     "SANDBOX_CALLBACK_KEY": lambda: secrets.token_urlsafe(50),
+    "SANDBOX_METRICS_TOKEN": lambda: "sbm_" + secrets.token_urlsafe(32),
     "ADMIN_PASSWORD": lambda: secrets.token_urlsafe(15),
     "SANDBOX_EXECUTOR_MANAGER_API_TOKEN": lambda: "sbx_" + secrets.token_urlsafe(32),
     "SANDBOX_NODE": node_name,

@@ -27,6 +27,8 @@ VARIABLES = {
     "callback_key": "SANDBOX_CALLBACK_KEY",
     "admin_password": "ADMIN_PASSWORD",
     "api_token": "SANDBOX_EXECUTOR_MANAGER_API_TOKEN",
+    "metrics_token": "SANDBOX_METRICS_TOKEN",
+    "otlp_headers": "OTEL_EXPORTER_OTLP_HEADERS",
     "email_password": "EMAIL_HOST_PASSWORD",
     "oidc_client_secret": "SANDBOX_OIDC_CLIENT_SECRET",
 }

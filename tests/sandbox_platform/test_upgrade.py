@@ -58,6 +58,7 @@ ADDED = SIGN_ON | {
     "alerts_alert", "alerts_attempt", "alerts_channel", "alerts_notification", "alerts_notification_alerts",
     "alerts_rule", "alerts_rulestate", "alerts_shippedkey", "alerts_silence", "audit_alertchannelevent",
     "audit_alertruleevent", "audit_silenceevent", "sandboxes_node",
+    "metrics_event", "metrics_tally",
 }  # fmt: skip
 FAILED_TASK = """
     INSERT INTO django_q_task (id, name, func, args, result, started, stopped, success, attempt_count)

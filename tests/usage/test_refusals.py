@@ -15,6 +15,7 @@ from executions.places import TooManyLargePages, TooManyWaiting
 from executions.submission import refuse_disabled
 from runtimes.models import Runtime
 from sandbox_platform.kit.errors import Conflicting, InvalidField
+from sandbox_platform.kit.flushing import Flusher
 from tests.usage.conftest import total
 from usage import refusals
 from usage.models import Refusal
@@ -117,7 +118,7 @@ def test_threads_lose_nothing(alice: Client) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_the_writer_writes_what_is_left_when_the_process_ends() -> None:
     refusals.count(Kind.RATE, 7)
-    writer = refusals.Writer()
+    writer = Flusher("refusals", refusals.flush, refusals.FLUSH_S)
     writer.start()
     writer.stop()
     assert Refusal.objects.get().count == 1

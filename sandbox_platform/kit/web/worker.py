@@ -54,6 +54,8 @@ AT_ONCE = 4
 # Each has a thread of its own, which waits for no caller: an orchestrator restarts a platform whose health check does
 # not answer.
 HEALTH = (b"/healthz", b"/readyz")
+# So does a scrape, which must tell what happens while all others are busy. Its answer can be large.
+OWN_THREADS = (*HEALTH, b"/metrics")
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -127,12 +129,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.addresses: Counter[str] = Counter()
         self.body_bytes = 0
         self.busy = 0
-        # Requests that have a thread, or wait for one; not those of the health checks.
+        # Requests that have a thread, or wait for one; not those of OWN_THREADS.
         self.threaded: dict[Connection, None] = {}
         # Beyond them, connections could not be accepted, that of a health check neither.
         self.most_threaded = self.worker_connections * 3 // 4
         self.turns: Turns[Connection] = Turns(AT_ONCE)
-        self.health: dict[bytes, ThreadPoolExecutor] = {}
+        self.own: dict[bytes, ThreadPoolExecutor] = {}
         # gunicorn would end the process after so many requests, with those that still run.
         self.renews_at, self.max_requests = self.max_requests, sys.maxsize
 
@@ -142,7 +144,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.bounds: Bounds = settings.SANDBOX_WEB_BOUNDS
         self.per_address: int = settings.SANDBOX_WEB_CONNECTIONS_PER_ADDRESS
         self.bodies_bytes: int = settings.SANDBOX_WEB_BODIES_BYTES
-        self.health = {path: ThreadPoolExecutor(1) for path in HEALTH}
+        self.own = {path: ThreadPoolExecutor(1) for path in OWN_THREADS}
         super().run()
 
     def accept(self, listener: socket.socket) -> None:
@@ -226,7 +228,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if conn not in self.reading:
             return  # it was the oldest body itself
         conn.deadline = incoming.deadline
-        if complete and incoming.path not in HEALTH and self._is_full(conn.caller):
+        if complete and incoming.path not in OWN_THREADS and self._is_full(conn.caller):
             self._refuse(conn, Refused(429, "Too many requests at the same time."))
         elif complete:
             self._release(conn)
@@ -279,8 +281,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         conn.parser.unreader.put(incoming.data)
         conn.sock.begin(partial(self.method_queue.defer, self._end_turn, conn))
         self.busy += 1
-        if pool := self.health.get(incoming.path):
-            conn.sock.setblocking(False)
+        if pool := self.own.get(incoming.path):
+            conn.sock.setblocking(incoming.path not in HEALTH)
             self._start(conn, pool)
             return
         self.threaded[conn] = None

@@ -48,7 +48,7 @@ def application(environ: Any, start_response: Any) -> Any:
 
 
 def answers(environ: Any, start_response: Any) -> Iterator[bytes]:
-    if environ["PATH_INFO"] == "/large":
+    if environ["PATH_INFO"] == "/large" or (environ["PATH_INFO"] == "/metrics" and environ["QUERY_STRING"]):
         left.add(Cyclic())
         start_response("200 OK", [("Content-Length", environ["QUERY_STRING"])])
         yield b"x" * int(environ["QUERY_STRING"])

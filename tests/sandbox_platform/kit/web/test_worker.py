@@ -149,12 +149,19 @@ def test_an_address_loses_its_oldest_connection(serve: Serve) -> None:
     assert server.is_served_soon()
 
 
-def test_busy_threads_leave_the_health_check_alone(serve: Serve) -> None:
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+def test_busy_threads_leave_what_watches_alone(serve: Serve, path: str) -> None:
     server = serve()
     for _ in range(8):
         server.connect(b"GET /slow?3 HTTP/1.1\r\n\r\n")
     time.sleep(0.3)
-    assert server.is_served_soon("/healthz")
+    assert server.is_served_soon(path)
+
+
+def test_a_large_scrape_is_sent_whole(serve: Serve) -> None:
+    """Larger than a socket takes at once: the thread waits for the caller."""
+    status, text = serve().ask("/metrics?8000000", method="GET")
+    assert (status, len(text)) == (200, 8_000_000)
 
 
 def asking(path: str, *lines: str) -> bytes:
