@@ -13,6 +13,8 @@ from people.models import First, LoginMethod
 PASSWORD, OPENID, RECOVERY = First.PASSWORD.value, First.OPENID.value, First.RECOVERY.value
 # The session's own note of it, which the middleware reads.
 KIND, ISSUER, UNTIL, STRONG = "sign_on_kind", "sign_on_issuer", "sign_on_until", "sign_on_second_factor"
+# The provider's ID token, if a logout leads on to the provider.
+HINT = "sign_on_id_token"
 
 
 def method_of(request: HttpRequest, user: AbstractBaseUser | None) -> LoginMethod:
