@@ -114,7 +114,7 @@ def take(page: Page, platform: Platform, path: Path, address: str, *, whole: boo
 
 def hide_first_steps(page: Page, platform: Platform) -> None:
     page.goto(f"{platform.url}/admin/")
-    page.get_by_role("button", name="Hide").click()
+    page.get_by_role("button", name="Hide", exact=True).click()
     page.wait_for_load_state()
 
 
