@@ -1,6 +1,6 @@
 """`make screenshots`: start a platform, run real programs and write screenshots of its pages to docs/screenshots.
 
-`python -m scripts.screenshots FOLDER` writes every page there, whole, on desktop and phone, light and dark: to look at.
+`python -m scripts.screenshots FOLDER` also writes every page there, whole, on desktop and phone, light and dark.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ PROGRAMS: list[dict[str, Any]] = [
      "code": "rows = {}\nprint(rows['total'])"},
     {"runtime": "python", "mode": "function", "code": "def main():\n    return bytearray(400 * 2**20)[:1].hex()"},
 ]  # fmt: skip
-ROUNDS = 6
+ROUNDS = 4
 # A second caller, which has nearly used up its day: an alert fires.
 SALES = """
 from clients.models import Client
@@ -97,8 +97,9 @@ def run_programs(platform: Platform) -> str:
 def wait_for_figures(platform: Platform) -> str:
     """Wait until a failure has its group and an alert fires, and return the id of the failure."""
     eventually(lambda: platform.sql("SELECT id FROM alerts_alert WHERE state = 'firing'"), "an alert fires", 180)
-    groups = "SELECT id FROM executions_failuregroup WHERE title = 'KeyError' AND count >= %s"
-    (group,) = eventually(lambda: platform.sql(groups, ROUNDS), "failures are grouped")
+    waiting = "SELECT FROM executions_failurepending"
+    eventually(lambda: not platform.sql(waiting), "failures are grouped")
+    (group,) = platform.sql("SELECT id FROM executions_failuregroup WHERE title = 'KeyError'")
     return str(group["id"])
 
 
@@ -150,10 +151,10 @@ def photograph(browser: Browser, platform: Platform, report: str, failure: str, 
         for name, address in pages.items():
             if name == "first-steps" and hidden:
                 continue
+            if not suffix or (suffix == "-phone" and name in ON_PHONE):
+                take(page, platform, FOLDER / f"{name}{suffix}.png", address)
             if everything:
                 take(page, platform, everything / f"{name}{suffix}.png", address, whole=True)
-            elif not suffix or name in ON_PHONE:
-                take(page, platform, FOLDER / f"{name}{suffix}.png", address)
             if name == "first-steps":
                 hide_first_steps(page, platform)
                 hidden = True
@@ -162,9 +163,10 @@ def photograph(browser: Browser, platform: Platform, report: str, failure: str, 
 
 def main() -> int:
     everything = Path(sys.argv[1]) if len(sys.argv) > 1 else None
-    (everything or FOLDER).mkdir(parents=True, exist_ok=True)
-    with shared_templates(), tempfile.TemporaryDirectory(prefix="screenshots-") as folder:
-        platform = Platform(Path(folder), SANDBOX_TIMEOUT="10s")
+    for folder in filter(None, (FOLDER, everything)):
+        folder.mkdir(parents=True, exist_ok=True)
+    with shared_templates(), tempfile.TemporaryDirectory(prefix="screenshots-") as place:
+        platform = Platform(Path(place), SANDBOX_TIMEOUT="10s")
         # The pages show it, and stop() removes the sandboxes that have it.
         platform.node = "node-1"
         try:

@@ -23,6 +23,22 @@ pytestmark = pytest.mark.needs_docker
 # Of the keystroke-level model (Card, Moran and Newell, 1980): to decide, to point and click, to type one character.
 DECIDE_S, CLICK_S, KEY_S = 1.35, 1.3, 0.28
 RULES = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]}
+# The same run by another client, ten days ago. No trigger: for the seals, a row of then that comes now is a forgery.
+EARLIER = """
+from datetime import timedelta
+from django.db import connection
+from clients.models import Client
+from executions.models import Execution
+from executions.models.ids import first_id
+execution = Execution.objects.filter(client__name="reports").latest("pk")
+for name in ("queued_at", "enqueued_at", "started_at", "finished_at"):
+    setattr(execution, name, getattr(execution, name) - timedelta(days=10))
+execution.pk, execution.client = first_id(execution.queued_at), Client.objects.create(name="earlier")
+connection.cursor().execute("SET session_replication_role = replica")
+execution.save(force_insert=True)
+print(execution.pk)
+"""
+FORGET = "SET session_replication_role = replica; DELETE FROM executions_execution WHERE id = '{}'"
 NEWER: dict[str, Any] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": []}
 
 
@@ -86,19 +102,24 @@ def submit(platform: Platform, token: str, **body: Any) -> requests.Response:
 def test_find_who_ran_a_word_on_a_day(open_page: Open, platform: Platform, hand: Begin) -> None:
     client(platform, "reports")
     assert submit(platform, "reports" * 4, code="def main(): return 'quarterly xylophone'").ok
+    assert submit(platform, "reports" * 4).ok
+    earlier = platform.manage("shell", "-v0", "-c", EARLIER).strip()
     page = open_page(user=person(platform, "ann", "auditor"))
     today = datetime.now(UTC).replace(hour=0, minute=0)
     me = hand(page)
     me.link("Executions")
     me.write(page.locator("#searchbar"), "xylophone")
     me.press("Enter")
+    expect(page.locator("#result_list")).to_contain_text("earlier")
     me.click(page.locator("summary", has_text="Custom"))
     me.write(page.get_by_label("From (UTC)"), f"{today:%Y-%m-%dT%H:%M}")
     me.write(page.get_by_label("To (UTC)"), f"{today + timedelta(days=1):%Y-%m-%dT%H:%M}")
     me.click(page.locator(".time-range").get_by_role("button", name="Apply"))
+    expect(page.locator("#result_list tbody tr")).to_have_count(1)
     expect(page.locator("#result_list mark").first).to_have_text("xylophone")
     expect(page.locator("#result_list")).to_contain_text("reports")
     me.ends(clicks=6)
+    platform.sql(FORGET.format(earlier))
 
 
 def test_cut_a_clients_memory(open_page: Open, platform: Platform, hand: Begin) -> None:
@@ -126,7 +147,10 @@ def test_see_why_a_run_was_refused(open_page: Open, platform: Platform, hand: Be
     expect(row).to_contain_text("Rejected")
     me.click(row.locator("th a").first)
     expect(page.locator(".explanation")).to_contain_text("The code policy rejected the program before it ran")
-    expect(page.locator("#content")).to_contain_text("subprocess")
+    # Not the program, which has the word as well.
+    rules = page.locator("h3", has_text="Code policy").locator("xpath=following-sibling::table[1]")
+    expect(rules).to_contain_text("line 1")
+    expect(rules).to_contain_text("subprocess")
     me.ends(clicks=2)
 
 
@@ -145,7 +169,7 @@ def test_roll_a_profile_back(open_page: Open, platform: Platform, hand: Begin) -
         "SELECT number FROM seccomp_profiles_seccomprevision r JOIN seccomp_profiles_seccompprofile p"
         " ON p.active_id = r.id WHERE p.id = %s"
     )
-    expect(page.locator("#main")).to_contain_text("in force")
+    expect(page.locator("#main")).to_contain_text("Revision 1 is in force.")
     assert platform.sql(query, profile) == [{"number": 1}]
     me.ends(clicks=5)
 
@@ -153,6 +177,7 @@ def test_roll_a_profile_back(open_page: Open, platform: Platform, hand: Begin) -
 def test_rotate_a_token(open_page: Open, platform: Platform, hand: Begin) -> None:
     client(platform, "rotating")
     page = open_page()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     me = hand(page)
     me.link("Clients")
     me.link("rotating")
@@ -162,6 +187,8 @@ def test_rotate_a_token(open_page: Open, platform: Platform, hand: Begin) -> Non
     message = page.locator("#main").get_by_text("Token of rotating, shown only now").first
     token = (message.locator("code").text_content() or "").strip()
     me.button(re.compile("^Copy"))
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()").strip() == token
     assert submit(platform, token).ok
     assert submit(platform, "rotating" * 4).ok
     me.ends(clicks=6)
@@ -179,5 +206,7 @@ def test_prove_that_history_is_unchanged(open_page: Open, platform: Platform, ha
     expect(receipt).to_be_visible(timeout=60_000)
     with page.expect_download() as download:
         me.click(receipt)
-    assert json.loads(download.value.path().read_text())["seals"]
+    expect(page.locator("#content")).to_contain_text("No findings")
+    receipt_of = json.loads(download.value.path().read_text())
+    assert receipt_of["seals"] and receipt_of["verification"]["finding_count"] == 0
     me.ends(clicks=4)
