@@ -55,11 +55,11 @@ def about(username: str) -> Q:
 
 def with_persons(entries: Iterable[TrailEntry]) -> Iterator[TrailEntry]:
     """Yield the entries, those of rows that name a user by number with its name: `person`."""
-    listed = list(entries)
-    numbers = {(entry.pgh_data or {}).get("user_id") for entry in listed} - {None}
+    listed = [(entry, int((entry.pgh_data or {}).get("user_id") or 0)) for entry in entries]
+    numbers = {user for _, user in listed if user}
     names = dict(User.objects.filter(pk__in=numbers).values_list("pk", "username")) if numbers else {}
-    for entry in listed:
-        name = names.get((entry.pgh_data or {}).get("user_id"))
+    for entry, user in listed:
+        name = names.get(user)
         entry.person = f"user {name}" if name else ""  # type: ignore[attr-defined]
         yield entry
 

@@ -113,6 +113,8 @@ class WhenFilter(admin.DateFieldListFilter):
 
 
 class TrailList(ChangeList):  # type: ignore[misc]
+    result_list: list[TrailEntry]
+
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.result_list = list(export.with_persons(self.result_list))
