@@ -11,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import URLPattern, path, reverse
 
+from console.admin.naming import NamedList
 from people.models import First, Second
 from sandbox_platform.kit import acts, callers
 from sandbox_platform.kit.acts import Kind
@@ -32,6 +33,10 @@ class _LoginAdmin(ReadOnlyAdmin[Any]):
     """The columns that both pages share, with labels in the platform's style."""
 
     list_before_template = "console/addresses_note.html"
+    search_help_text = "Search by user name or address."
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[NamedList]:
+        return NamedList
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         note = {"addresses_note": callers.proxy_note(request)}
@@ -77,6 +82,7 @@ class AccessLogAdmin(_LoginAdmin):
     """Logins and logouts, with user and address."""
 
     empty_hint = "No logins yet."
+    nouns = ("login", "logins")
     list_display = fields = readonly_fields = FIELDS
     list_before_template = "console/logins_tools.html"
     list_filter = (MethodFilter, "attempt_time")
@@ -144,6 +150,7 @@ class AccessAttemptAdmin(_LoginAdmin):
     """Failed logins of user names that have not logged in since."""
 
     empty_hint = "No failed logins since each user's last successful one."
+    nouns = ("user name and address", "user names and addresses")
     list_display = fields = readonly_fields = FAILED_FIELDS
     search_fields = ("username", "ip_address")
     actions = ("forgive",)

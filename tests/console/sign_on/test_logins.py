@@ -21,7 +21,7 @@ from people.models import LoginMethod
 from tests.conftest import Visitor
 from tests.console.sign_on.acting import PASSWORD, acts, log_in
 from tests.console.sign_on.openid import Provider, sign_on
-from tests.pages import cells
+from tests.pages import cells, words
 
 pytestmark = pytest.mark.django_db
 LIST = reverse("admin:axes_accesslog_changelist")
@@ -145,6 +145,17 @@ def test_who_may_export(visitor: Visitor, role: str, status: int) -> None:
 def test_the_page_offers_its_exports_with_the_filters(visitor: Visitor) -> None:
     page = visitor("auditor").get(LIST, {"method": "openid"}).content.decode()
     assert reverse("admin:axes_accesslog_export", args=["jsonl"]) + "?method=openid" in page
+
+
+@pytest.mark.parametrize(
+    "page, said", [(LIST, "1 login"), (reverse("admin:usersessions_usersession_changelist"), "1 session")]
+)
+def test_rows_are_counted_by_the_name_of_the_page(
+    client: Browser, administrator: User, page: str, said: str
+) -> None:
+    log_in(client)
+    shown = words(client.get(page).content.decode())
+    assert said in shown and "access log" not in shown and "user session" not in shown
 
 
 @pytest.mark.parametrize("act", ["update", "delete"])
