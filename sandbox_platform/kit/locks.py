@@ -22,9 +22,9 @@ class Lock(IntEnum):
     ROLL_UP = 7385011  # hourly counts are being computed
     USAGE = 7385012  # hourly usage is being counted, or executions are purged
     FAILURES = 7385013  # failed runs are being grouped
-    FIRST_LOGIN = 7385014  # somebody whom the OpenID provider names becomes a user
     ALERTS = 7385021  # per service: it evaluates the rules of alerts
     NOTIFICATIONS = 7385022  # notifications of alerts that are due are being queued
+    FIRST_LOGIN = 7385031  # somebody whom the OpenID provider names becomes a user
 
 
 def node_key(node: str) -> int:
