@@ -23,22 +23,6 @@ pytestmark = pytest.mark.needs_docker
 # Of the keystroke-level model (Card, Moran and Newell, 1980): to decide, to point and click, to type one character.
 DECIDE_S, CLICK_S, KEY_S = 1.35, 1.3, 0.28
 RULES = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]}
-# The same run by another client, ten days ago. No trigger: for the seals, a row of then that comes now is a forgery.
-EARLIER = """
-from datetime import timedelta
-from django.db import connection
-from clients.models import Client
-from executions.models import Execution
-from executions.models.ids import first_id
-execution = Execution.objects.filter(client__name="reports").latest("pk")
-for name in ("queued_at", "enqueued_at", "started_at", "finished_at"):
-    setattr(execution, name, getattr(execution, name) - timedelta(days=10))
-execution.pk, execution.client = first_id(execution.queued_at), Client.objects.create(name="earlier")
-connection.cursor().execute("SET session_replication_role = replica")
-execution.save(force_insert=True)
-print(execution.pk)
-"""
-FORGET = "SET session_replication_role = replica; DELETE FROM executions_execution WHERE id = '{}'"
 NEWER: dict[str, Any] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": []}
 
 
@@ -103,14 +87,12 @@ def test_find_who_ran_a_word_on_a_day(open_page: Open, platform: Platform, hand:
     client(platform, "reports")
     assert submit(platform, "reports" * 4, code="def main(): return 'quarterly xylophone'").ok
     assert submit(platform, "reports" * 4).ok
-    earlier = platform.manage("shell", "-v0", "-c", EARLIER).strip()
     page = open_page(user=person(platform, "ann", "auditor"))
     today = datetime.now(UTC).replace(hour=0, minute=0)
     me = hand(page)
     me.link("Executions")
     me.write(page.locator("#searchbar"), "xylophone")
     me.press("Enter")
-    expect(page.locator("#result_list")).to_contain_text("earlier")
     me.click(page.locator("summary", has_text="Custom"))
     me.write(page.get_by_label("From (UTC)"), f"{today:%Y-%m-%dT%H:%M}")
     me.write(page.get_by_label("To (UTC)"), f"{today + timedelta(days=1):%Y-%m-%dT%H:%M}")
@@ -119,7 +101,9 @@ def test_find_who_ran_a_word_on_a_day(open_page: Open, platform: Platform, hand:
     expect(page.locator("#result_list mark").first).to_have_text("xylophone")
     expect(page.locator("#result_list")).to_contain_text("reports")
     me.ends(clicks=6)
-    platform.sql(FORGET.format(earlier))
+    # Another day has none.
+    page.goto(re.sub(r"(since|until)=\d{4}", r"\1=2001", page.url))
+    expect(page.locator("#changelist")).to_contain_text("0 executions")
 
 
 def test_cut_a_clients_memory(open_page: Open, platform: Platform, hand: Begin) -> None:
