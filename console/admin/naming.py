@@ -9,6 +9,8 @@ from unfold.views import ChangeList
 class NamedList(ChangeList):  # type: ignore[misc]
     """Counts rows by `nouns` of the admin, singular and plural: the model's own name is the package's."""
 
+    opts: Any
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.opts = copy.copy(self.opts)
