@@ -178,3 +178,12 @@ def test_what_somebody_else_showed_in_the_session_does_not_count(administrator: 
     other = User.objects.create_user("other")
     record_authentication(request, other, "password")
     assert str(method_of(request, administrator)) == "unknown"
+
+
+def test_a_confirmation_does_not_change_how_somebody_logged_in(administrator: User, rf: Any) -> None:
+    request = rf.get("/")
+    request.session = {}
+    record_authentication(request, administrator, "password")
+    record_authentication(request, administrator, "mfa", type="totp")
+    record_authentication(request, administrator, "password", reauthenticated=True)
+    assert str(method_of(request, administrator)) == "password and authenticator app"
