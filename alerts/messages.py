@@ -51,8 +51,7 @@ class Line:
             detail=alert.detail,
             since=alert.since.isoformat(),
             resolved_at=alert.resolved_at.isoformat() if alert.resolved_at else None,
-            # Not reverse(): the processes that send have loaded no pages.
-            path=f"/admin/alerts/alert/{alert.pk}/change/",
+            path=alert.path,
         )
 
     @property

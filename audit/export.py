@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models import Q, QuerySet, TextField
 from django.db.models.functions import Cast
@@ -42,6 +43,25 @@ def made_by(text: str) -> Q:
 def changed(code: str) -> Q:
     """Match what happened: see TrailEntry.code."""
     return Q(pgh_label=code) if code in LABELS else Q(pgh_obj_model=ACT, pgh_data__kind=code)
+
+
+def about(username: str) -> Q:
+    """Match what is about a person: their account, roles, factors, identity, logins and sessions, by whomever."""
+    name = f"user {username}"
+    acts = Q(pgh_obj_model=ACT, pgh_data__name=name) | Q(pgh_obj_model=ACT, pgh_data__behalf=name)
+    user = User.objects.filter(username=username).values_list("pk", flat=True).first()
+    return acts | Q(pgh_data__username=username) | (Q(pgh_data__user_id=user) if user else Q())
+
+
+def with_persons(entries: Iterable[TrailEntry]) -> Iterator[TrailEntry]:
+    """Yield the entries, those of rows that name a user by number with its name: `person`."""
+    listed = [(entry, int((entry.pgh_data or {}).get("user_id") or 0)) for entry in entries]
+    numbers = {user for _, user in listed if user}
+    names = dict(User.objects.filter(pk__in=numbers).values_list("pk", "username")) if numbers else {}
+    for entry, user in listed:
+        name = names.get(user)
+        entry.person = f"user {name}" if name else ""  # type: ignore[attr-defined]
+        yield entry
 
 
 def within(since: datetime | None, until: datetime | None) -> Q:

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from audit.models import ExecutionPart, Leaf, PurgeRecord, RetentionPolicy
 from audit.sources import BLANK
+from executions.failures import grouping
 from executions.models import Artifact, Execution, InputFile
 from executions.models.ids import first_id
 from usage.rollup import count_purged
@@ -46,6 +47,7 @@ def _purge_batch(
     now = timezone.now()
     cutoff = now - max(timedelta(days=days), GRACE)
     with transaction.atomic():
+        grouping.hold()
         # SKIP LOCKED: two concurrent purges would only wait for each other's rows.
         due = due_by(cutoff, _due(policy, kind)).select_for_update(skip_locked=True, of=("self",))
         if after:
@@ -97,17 +99,24 @@ def _whose(policy: RetentionPolicy) -> Q:
 
 
 def _purge_part(kind: ExecutionPart, ids: list[UUID]) -> None:
-    executions = Execution.objects.filter(pk__in=ids)
     if kind in BLANK:
-        executions.update(**BLANK[kind])
-        if kind == ExecutionPart.CODE:
-            delete_rows(InputFile.objects.filter(execution__in=ids))
+        _blank(kind, ids)
         return
     if kind == ExecutionPart.ARTIFACTS:
         delete_rows(Artifact.objects.filter(execution__in=ids))
         return
     count_purged(ids)
+    groups = grouping.quoting(ids)
     _delete_with_related(Execution, "pk__in", ids)
+    grouping.forget_messages(groups)
+
+
+def _blank(kind: ExecutionPart, ids: list[UUID]) -> None:
+    Execution.objects.filter(pk__in=ids).update(**BLANK[kind])
+    if kind == ExecutionPart.CODE:
+        delete_rows(InputFile.objects.filter(execution__in=ids))
+    if kind == ExecutionPart.OUTPUT:
+        grouping.forget_messages(grouping.quoting(ids))
 
 
 def _delete_with_related(model: type[Model], lookup: str, ids: list[UUID]) -> None:

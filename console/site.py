@@ -31,6 +31,7 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
     """The admin site: the pages of the tables, and those in PAGES."""
 
     index_title = "Dashboard"
+    logout_template = "console/sign_on/logged_out.html"
     enable_nav_sidebar = True
 
     def check(self, app_configs: Iterable[AppConfig] | None) -> list[CheckMessage]:
@@ -51,6 +52,13 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         page: HttpResponse = import_module("console.sign_on.login").page(self, request, extra_context)
         return page
+
+    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        logout = import_module("console.sign_on.logout")
+        session = logout.note(request)
+        response: HttpResponse = super().logout(request, extra_context)
+        logout.lead_on(request, session, response)
+        return response
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         # Being staff allows to log in; a role allows to see something.

@@ -1,9 +1,11 @@
-"""Who a person is at the OpenID provider, and links with which a locked-out person comes back."""
+"""Who a person is at the OpenID provider, how they logged in, and links with which a locked-out person comes back."""
 
 import hashlib
 from datetime import timedelta
 from secrets import token_urlsafe
 
+import pgtrigger
+from axes.models import AccessLog
 from django.contrib.auth.models import User
 from django.db import models
 from django.utils import timezone
@@ -27,6 +29,52 @@ class Identity(models.Model):
 
     def __str__(self) -> str:
         return f"{self.subject} at {self.issuer}"
+
+
+class First(models.TextChoices):
+    PASSWORD = "password", "password"
+    PASSKEY = "passkey", "passkey"
+    OPENID = "openid", "OpenID Connect"
+    RECOVERY = "recovery", "recovery link"
+
+
+class Second(models.TextChoices):
+    """Second factors. The values are django-allauth's."""
+
+    TOTP = "totp", "authenticator app"
+    RECOVERY_CODES = "recovery_codes", "recovery code"
+    WEBAUTHN = "webauthn", "security key"
+
+
+class LoginMethod(models.Model):
+    """How somebody logged in: what the server checked, never what the browser says. A row of the logins has one.
+
+    Rows that the platform did not have yet when it began to keep methods have none.
+    """
+
+    # No constraint: it stays as it is, whatever becomes of the row.
+    login = models.OneToOneField(
+        AccessLog,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        primary_key=True,
+        related_name="method",
+    )
+    # Empty if the session does not say.
+    first = models.CharField(max_length=10, choices=First.choices, blank=True)
+    second = models.CharField(max_length=20, choices=Second.choices, blank=True)
+    issuer = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        default_permissions = ()
+        triggers = [
+            pgtrigger.Protect(name="methods_are_final", operation=pgtrigger.Update | pgtrigger.Delete),
+        ]
+
+    def __str__(self) -> str:
+        """Return it as the trail and the lists say it, e.g. "password and authenticator app"."""
+        first = f"{First.OPENID.label} ({self.issuer})" if self.first == First.OPENID else self.get_first_display()
+        return " and ".join(filter(None, (first, self.get_second_display()))) or "unknown"
 
 
 def _hashed(token: str) -> str:

@@ -8,8 +8,9 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from authlib.common.errors import AuthlibBaseError
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 TIMEOUT_S = (5, 10)
 # Of one answer: metadata, keys, tokens and claims take a few KiB.
 MOST_BYTES = 1 << 20
+# Of an ID token in an address: servers refuse longer addresses.
+LONGEST_HINT = 4000
 # In all, however slowly it comes.
 LONGEST_S = 20
 # Signatures with a secret key that both sides have are refused, and so are tokens without any.
@@ -49,6 +52,8 @@ class Claims:
     first_name: str
     last_name: str
     groups: frozenset[str] | None
+    # As the provider signed it: shows the provider at the logout whose it is.
+    id_token: str = field(default="", repr=False)
 
 
 class _BoundedSession(OAuth2Session):  # type: ignore[misc]
@@ -154,7 +159,23 @@ def claims_of(request: HttpRequest) -> Claims:
             if more.get("sub") != claims["sub"]:
                 raise ProviderError("The provider names two different persons.")
             claims = more | claims
-        return _read(claims)
+        return replace(_read(claims), id_token=str(token.get("id_token") or ""))
+
+
+def logout_address(id_token: str, back: str) -> str:
+    """Return the provider's address that logs the person out there and leads to `back`, "" if it has none."""
+    with _errors():
+        client = _client()
+        endpoint = client.load_server_metadata().get("end_session_endpoint")
+        if not isinstance(endpoint, str) or urlsplit(endpoint).scheme not in ("https", _scheme()):
+            return ""
+        hint = id_token if len(id_token) <= LONGEST_HINT else None
+        asked = client.create_logout_url(back, hint or None, client_id=settings.SANDBOX_OIDC_CLIENT_ID)
+        return str(asked["url"])
+
+
+def _scheme() -> str:
+    return urlsplit(settings.SANDBOX_OIDC_ISSUER).scheme
 
 
 def _read(claims: dict[str, Any]) -> Claims:

@@ -11,10 +11,11 @@ from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, connection, transaction
 
 from people.models import Identity
 from people.provider import Claims
+from sandbox_platform.kit.locks import Lock
 
 
 @dataclass
@@ -35,7 +36,7 @@ def user_of(claims: Claims) -> User:
     if not roles:
         raise _without_role(claims)
     with transaction.atomic():
-        user = _known(claims) or _linked(claims) or _created(claims)
+        user = _known(claims) or _new(claims)
         _refuse_unfit(user)
         user.groups.set(roles)
     return user
@@ -44,6 +45,13 @@ def user_of(claims: Claims) -> User:
 def _known(claims: Claims) -> User | None:
     identity = Identity.objects.filter(issuer=claims.issuer, subject=claims.subject).select_related("user").first()
     return identity.user if identity else None
+
+
+def _new(claims: Claims) -> User:
+    """Return the user that the person becomes. Two first logins at the same time come one after the other."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [Lock.FIRST_LOGIN])
+    return _known(claims) or _linked(claims) or _created(claims)
 
 
 def roles_of(claims: Claims) -> list[Group]:
@@ -96,11 +104,7 @@ def _linked(claims: Claims) -> User | None:
 def _created(claims: Claims) -> User:
     name = _name(claims)
     if User.objects.filter(username__iexact=name).exists():
-        raise NoAccess(
-            f"There is already a user {name} here, and it is not known that this is you.",
-            "An administrator can rename that user, or allow linking by e-mail address "
-            "(SANDBOX_OIDC_LINK_BY_EMAIL).",
-        )
+        raise _taken(name)
     user = User(
         username=name,
         email=claims.email if claims.email_verified else "",
@@ -109,9 +113,20 @@ def _created(claims: Claims) -> User:
         is_staff=True,
     )
     user.set_unusable_password()
-    user.save()
+    try:
+        with transaction.atomic():
+            user.save()
+    except IntegrityError as e:  # an administrator has just created one of this name
+        raise _taken(name) from e
     Identity.objects.create(issuer=claims.issuer, subject=claims.subject, user=user)
     return user
+
+
+def _taken(name: str) -> NoAccess:
+    return NoAccess(
+        f"There is already a user {name} here, and it is not known that this is you.",
+        "An administrator can rename that user, or allow linking by e-mail address (SANDBOX_OIDC_LINK_BY_EMAIL).",
+    )
 
 
 def _name(claims: Claims) -> str:

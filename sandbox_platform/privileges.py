@@ -30,6 +30,7 @@ PEOPLE = (
     "executions.SavedSearch",
     "mfa.Authenticator",
     "people.Identity",
+    "people.LoginMethod",
     "people.RecoveryLink",
     "sessions.Session",
     "usersessions.UserSession",
@@ -76,6 +77,7 @@ PRIVILEGES: dict[Service, Grants] = {
         "metrics.Event": "insert",  # of its own answers; triggers insert the others
         "mfa.Authenticator": "insert update delete",
         "people.Identity": "insert",
+        "people.LoginMethod": "insert",
         "people.RecoveryLink": "insert update",
         "redaction.RedactionPattern": "insert update delete",
         "runtimes.Runtime": "insert update delete",

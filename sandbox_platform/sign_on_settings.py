@@ -48,6 +48,8 @@ SANDBOX_OIDC_ROLES = _roles("SANDBOX_OIDC_ROLES")
 SANDBOX_OIDC_LINK_BY_EMAIL = envbool("SANDBOX_OIDC_LINK_BY_EMAIL", False)
 # Longest session of a person of the provider: what changed there is noticed at the next login.
 SANDBOX_OIDC_SESSION_S = envduration("SANDBOX_OIDC_SESSION", "8h") // 1000
+# Whether a logout here leads on to the provider's own, if it has one.
+SANDBOX_OIDC_LOGOUT = envbool("SANDBOX_OIDC_LOGOUT", False)
 if SANDBOX_OIDC_ISSUER and not (SANDBOX_OIDC_CLIENT_ID and SANDBOX_OIDC_ROLES):
     raise ImproperlyConfigured(
         "SANDBOX_OIDC_ISSUER needs SANDBOX_OIDC_CLIENT_ID and SANDBOX_OIDC_ROLES (group=role,group=role)"

@@ -68,7 +68,7 @@ def pool_empty(values: Values) -> Iterator[Finding]:
     counted = kept.annotate(number=Count("sandboxes", filter=ready)).order_by("slug")
     for slug, least, number in counted.values_list("slug", "pool_min", "number"):
         if not number:
-            detail = f"0 warm sandboxes, at least {least} are wanted: each run is a cold start."
+            detail = f"0 warm sandboxes, the minimum is {least}: each run is a cold start."
             yield Finding(f"runtime {slug}", number, detail, POOL)
 
 

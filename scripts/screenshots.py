@@ -1,4 +1,7 @@
-"""`make screenshots`: start a platform, run real programs and write screenshots of its pages to docs/screenshots."""
+"""`make screenshots`: start a platform, run real programs and write screenshots of its pages to docs/screenshots.
+
+`python -m scripts.screenshots FOLDER` also writes every page there, whole, on desktop and phone, light and dark.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any
 
 import django
 import requests
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from scripts.chromium import PHONE, chromium, log_in
 from scripts.setup.host import ROOT
@@ -21,12 +24,13 @@ django.setup()
 
 from tests.browser.conftest import PASSWORD  # noqa: E402
 from tests.database import shared_templates  # noqa: E402
-from tests.live import TOKEN, Platform  # noqa: E402
+from tests.live import TOKEN, Platform, eventually  # noqa: E402
 
 FOLDER = ROOT / "docs" / "screenshots"
 LARGEST = 200 * 1024
 # A laptop's viewport, small enough for the limit on the file size.
 DESKTOP = (1280, 720)
+ON_PHONE = ("dashboard", "execution", "failures", "alerts")
 REPORT = """import os, struct, zlib
 
 def png(width, height):
@@ -60,65 +64,118 @@ PROGRAMS: list[dict[str, Any]] = [
      "code": "rows = {}\nprint(rows['total'])"},
     {"runtime": "python", "mode": "function", "code": "def main():\n    return bytearray(400 * 2**20)[:1].hex()"},
 ]  # fmt: skip
-ROUNDS = 6
+ROUNDS = 4
+# A second caller, which has nearly used up its day: an alert fires.
+SALES = """
+from clients.models import Client
+print(Client.objects.create_with_token("sales-agents", max_runs_per_day=13)[1])
+"""
+SALES_RUNS = 12
+
+
+def run(platform: Platform, program: dict[str, Any], token: str = TOKEN) -> str:
+    """Return the id of the execution."""
+    answer = requests.post(
+        f"{platform.url}/api/v1/executions",
+        json={**program, "wait": 30},
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=60,
+    )
+    answer.raise_for_status()
+    return str(answer.json()["id"])
 
 
 def run_programs(platform: Platform) -> str:
-    """Run the programs and return the id of the last execution of REPORT."""
-    report = ""
-    for program in PROGRAMS * ROUNDS:
-        answer = requests.post(
-            f"{platform.url}/api/v1/executions",
-            json={**program, "wait": 30},
-            headers={"Authorization": f"Bearer {TOKEN}"},
-            timeout=60,
-        )
-        answer.raise_for_status()
-        report = str(answer.json()["id"]) if program["code"] == REPORT else report
-    return report
+    """Run the programs of both callers and return the id of the last execution of REPORT."""
+    sales = platform.manage("shell", "-v0", "-c", SALES).strip()
+    for _ in range(SALES_RUNS):
+        run(platform, PROGRAMS[0], sales)
+    ids = [(run(platform, program), program["code"] == REPORT) for program in PROGRAMS * ROUNDS]
+    return [execution for execution, is_report in ids if is_report][-1]
 
 
-def take(page: Page, platform: Platform, name: str, address: str) -> None:
+def wait_for_figures(platform: Platform) -> str:
+    """Wait until a failure has its group and an alert fires, and return the id of the failure."""
+    eventually(lambda: platform.sql("SELECT id FROM alerts_alert WHERE state = 'firing'"), "an alert fires", 180)
+    waiting = "SELECT FROM executions_failurepending"
+    eventually(lambda: not platform.sql(waiting), "failures are grouped")
+    (group,) = platform.sql("SELECT id FROM executions_failuregroup WHERE title = 'KeyError'")
+    return str(group["id"])
+
+
+def take(page: Page, platform: Platform, path: Path, address: str, *, whole: bool = False) -> None:
     page.goto(f"{platform.url}/admin/{address}")
     page.wait_for_timeout(400)
-    path = FOLDER / f"{name}.png"
-    page.screenshot(path=path)
+    page.screenshot(path=path, full_page=whole)
     size = path.stat().st_size
-    print(f"{path.relative_to(ROOT)}: {size // 1024} KiB")
-    if size > LARGEST:
+    print(f"{path}: {size // 1024} KiB")
+    if size > LARGEST and not whole:
         raise SystemExit(f"{path} is larger than {LARGEST // 1024} KiB")
 
 
+def hide_first_steps(page: Page, platform: Platform) -> None:
+    page.goto(f"{platform.url}/admin/")
+    page.get_by_role("button", name="Hide", exact=True).click()
+    page.wait_for_load_state()
+
+
+def photograph(browser: Browser, platform: Platform, report: str, failure: str, everything: Path | None) -> None:
+    pages = {
+        "first-steps": "",
+        "dashboard": "",
+        "executions": "executions/execution/",
+        "execution": f"executions/execution/{report}/change/",
+        "failures": "failures/failuregroup/",
+        "failure": f"failures/failuregroup/{failure}/change/",
+        "alerts": "alerts/alert/",
+        "playground": "playground/",
+        "pool": "pool/",
+        "usage": "usage/",
+        "runtimes": "runtimes/runtime/",
+        "logins": "axes/accesslog/",
+        "sessions": "usersessions/usersession/",
+        "security": "account/",
+        "about": "about/",
+    }
+    looks = [(DESKTOP, "light", ""), (PHONE, "dark", "-phone")]
+    if everything:
+        looks += [(DESKTOP, "dark", "-dark"), (PHONE, "light", "-phone-light")]
+    hidden = False
+    for (width, height), scheme, suffix in looks:
+        context = browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,  # type: ignore[arg-type]
+        )
+        page = context.new_page()
+        log_in(page, platform.url, "admin", PASSWORD)
+        for name, address in pages.items():
+            if name == "first-steps" and hidden:
+                continue
+            if not suffix or (suffix == "-phone" and name in ON_PHONE):
+                take(page, platform, FOLDER / f"{name}{suffix}.png", address)
+            if everything:
+                take(page, platform, everything / f"{name}{suffix}.png", address, whole=True)
+            if name == "first-steps":
+                hide_first_steps(page, platform)
+                hidden = True
+        context.close()
+
+
 def main() -> int:
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with shared_templates(), tempfile.TemporaryDirectory(prefix="screenshots-") as folder:
-        platform = Platform(Path(folder), SANDBOX_TIMEOUT="10s")
+    everything = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    for folder in filter(None, (FOLDER, everything)):
+        folder.mkdir(parents=True, exist_ok=True)
+    with shared_templates(), tempfile.TemporaryDirectory(prefix="screenshots-") as place:
+        platform = Platform(Path(place), SANDBOX_TIMEOUT="10s")
         # The pages show it, and stop() removes the sandboxes that have it.
         platform.node = "node-1"
         try:
             platform.start()
+            platform.spawn("callbacks")
             report = run_programs(platform)
-            pages = {
-                "dashboard": "",
-                "executions": "executions/execution/",
-                "execution": f"executions/execution/{report}/change/",
-                "playground": "playground/",
-                "pool": "pool/",
-                "runtimes": "runtimes/runtime/",
-                "about": "about/",
-            }
+            failure = wait_for_figures(platform)
             with chromium() as browser:
-                for (width, height), scheme, suffix in ((DESKTOP, "light", ""), (PHONE, "dark", "-phone")):
-                    context = browser.new_context(
-                        viewport={"width": width, "height": height},
-                        color_scheme=scheme,  # type: ignore[arg-type]
-                    )
-                    page = context.new_page()
-                    log_in(page, platform.url, "admin", PASSWORD)
-                    for name, address in pages.items():
-                        if not suffix or name in ("dashboard", "execution"):
-                            take(page, platform, name + suffix, address)
-                    context.close()
+                photograph(browser, platform, report, failure, everything)
         finally:
             platform.stop()
     return 0

@@ -4,15 +4,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 
-from alerts.models import Alert, AlertState, Rule, Silence
+from alerts.models import Alert, AlertState, Rule
 from alerts.watch import unwatched
 from sandbox_platform.kit.html import badge, note
 from sandbox_platform.kit.ranges import TimeRange, TimeRangeFilter, picker
@@ -72,18 +71,7 @@ class AlertAdmin(ReadOnlyAdmin[Alert]):
         return super().changelist_view(request, context | (extra_context or {}))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Alert]:
-        silences = Silence.objects.in_force(timezone.now()).filter(
-            Q(subject="") | Q(subject=OuterRef("subject")), rule=OuterRef("rule")
-        )
-        newest = silences.order_by("-until")
-        return (
-            super()
-            .get_queryset(request)
-            .annotate(
-                silenced_until=Subquery(newest.values("until")[:1]),
-                silenced_by=Subquery(newest.values("created_by")[:1]),
-            )
-        )
+        return Alert.objects.with_silences().order_by(*self.get_ordering(request))
 
     @admin.display(description="State", ordering="state")
     def state_badge(self, alert: Alert) -> SafeString:

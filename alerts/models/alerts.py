@@ -2,10 +2,11 @@ from datetime import timedelta
 
 import pgtrigger
 from django.db import models
-from django.db.models import Q
+from django.db.models import OuterRef, Q, Subquery
 from django.utils import timezone
 
 from alerts.models.rules import Rule, Severity
+from alerts.models.silences import Silence
 from sandbox_platform.kit import conditions
 from sandbox_platform.kit.conditions import LONGEST_DETAIL, LONGEST_LINK, LONGEST_SUBJECT
 
@@ -22,6 +23,17 @@ class AlertQuerySet(models.QuerySet["Alert"]):
 
     def firing(self) -> "AlertQuerySet":
         return self.filter(state=AlertState.FIRING)
+
+    def with_silences(self) -> "AlertQuerySet":
+        """Add `silenced_until` and `silenced_by`: of the silence that lasts longest, None without one."""
+        silences = Silence.objects.in_force(timezone.now()).filter(
+            Q(subject="") | Q(subject=OuterRef("subject")), rule=OuterRef("rule")
+        )
+        longest = silences.order_by("-until")
+        return self.annotate(
+            silenced_until=Subquery(longest.values("until")[:1]),
+            silenced_by=Subquery(longest.values("created_by")[:1]),
+        )
 
 
 class Alert(models.Model):
@@ -83,6 +95,11 @@ class Alert(models.Model):
     def value_words(self) -> str:
         condition = conditions.declared().get(self.condition)
         return condition.in_words(self.value) if condition else f"{self.value:g}"
+
+    @property
+    def path(self) -> str:
+        # Not reverse(): the processes that send have loaded no pages.
+        return f"/admin/alerts/alert/{self.pk}/change/"
 
     @property
     def lasted(self) -> timedelta:

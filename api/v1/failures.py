@@ -33,7 +33,9 @@ class FailureSchema(Schema):
     runtime = serializers.CharField(source="runtime.slug", allow_null=True)
     kind = serializers.ChoiceField(Kind.choices)
     title = serializers.CharField(help_text="Type of the exception, or what ended the runs.")
-    message = serializers.CharField(help_text="Without numbers, addresses, ids and paths.")
+    message = serializers.CharField(
+        help_text="Without numbers, addresses, ids and paths. Empty once the output of all its runs is purged."
+    )
     place = serializers.CharField(help_text="Innermost file and function of the program, or its hash.")
     count = serializers.IntegerField(help_text="Number of runs since the first.")
     first_at = serializers.DateTimeField(help_text="When its first run ended.")

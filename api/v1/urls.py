@@ -1,5 +1,6 @@
 from django.urls import path, re_path
 
+from api.v1.alerts import AlertsView
 from api.v1.artifacts import ArtifactsView, ArtifactView
 from api.v1.audit_trail import TrailExportView
 from api.v1.batches import BatchesView, BatchView
@@ -54,6 +55,7 @@ urlpatterns = [
     path("seccomp-inspections/<int:number>/cancel", CancelInspectionView.as_view()),
     path("seccomp-inspections/<int:number>/save", SaveView.as_view()),
     path("audit-trail/export", TrailExportView.as_view()),
+    path("alerts", AlertsView.as_view()),
     path("failures", FailuresView.as_view()),
     path("stats", StatsView.as_view()),
     path("me", MeView.as_view()),

@@ -13,6 +13,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 from unfold.contrib.filters.admin import TextFilter
+from unfold.views import ChangeList
 
 from audit import export
 from audit.models import TrailEntry
@@ -70,6 +71,14 @@ class WhoFilter(TextFilter):  # type: ignore[misc]
         return queryset.filter(export.made_by(self.value())) if self.value() else queryset
 
 
+class PersonFilter(TextFilter):  # type: ignore[misc]
+    title = "person whom it is about"
+    parameter_name = "person"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(export.about(self.value().strip())) if self.value() else queryset
+
+
 class SinceFilter(TextFilter):  # type: ignore[misc]
     title = "first day (YYYY-MM-DD, UTC)"
     parameter_name = "since"
@@ -103,11 +112,20 @@ class WhenFilter(admin.DateFieldListFilter):
         self.title = "time"
 
 
+class TrailList(ChangeList):  # type: ignore[misc]
+    result_list: list[TrailEntry]
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.result_list = list(export.with_persons(self.result_list))
+
+
 @admin.register(TrailEntry)
 class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
     list_display = ("when", "what", "change", "columns", "who", "where")
     list_filter = (
         WhoFilter,
+        PersonFilter,
         ObjectFilter,
         ChangeFilter,
         OriginFilter,
@@ -144,9 +162,17 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
     def when(self, entry: TrailEntry) -> str:
         return f"{localtime(entry.pgh_created_at):%Y-%m-%d %H:%M:%S}"
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[TrailList]:
+        return TrailList
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        entry = super().get_object(request, object_id, from_field)
+        return entry and next(export.with_persons([entry]))
+
     @admin.display(description="Object", ordering="pgh_obj_model")
     def what(self, entry: TrailEntry) -> str:
-        return entry.what
+        person = getattr(entry, "person", "")
+        return f"{entry.what} ({person})" if person else entry.what
 
     @admin.display(description="Object id")
     def object_id(self, entry: TrailEntry) -> str | None:

@@ -10,6 +10,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from console.admin.naming import NamedList
 from console.sign_on import sessions
 from sandbox_platform.kit.readonly import ReadOnlyAdmin
 
@@ -28,6 +29,11 @@ class UserSessionAdmin(ReadOnlyAdmin[UserSession]):
     list_filter = ("created_at",)
     ordering = ("-created_at",)
     actions = ("end_sessions",)
+    nouns = ("session", "sessions")
+    search_help_text = "Search by user name or address."
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[NamedList]:
+        return NamedList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[UserSession]:
         return sessions.open_sessions()

@@ -58,9 +58,12 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def login(self, request: HttpRequest, user: User) -> None:
         name = f"user {user.get_username()}"
         with transaction.atomic():
-            login(request, user, BACKEND)
+            # Before: Django empties the session of another user.
             method = methods.method_of(request, user)
-            acts.done(Kind.LOGGED_IN, name, user.pk, http=request, after={"method": method})
+            login(request, user, BACKEND)
+            methods.keep(request, user, method)
+            request.login_method = method  # type: ignore[attr-defined]
+            acts.done(Kind.LOGGED_IN, name, user.pk, http=request, after={"method": str(method)})
         methods.note(request, user)
         lasts = {methods.OPENID: settings.SANDBOX_OIDC_SESSION_S, methods.RECOVERY: RECOVERY_SESSION_S}
         bound = lasts.get(request.session[methods.KIND], settings.SESSION_COOKIE_AGE)
@@ -69,7 +72,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def post_login(self, request: HttpRequest, user: User, **kwargs: Any) -> HttpResponse:
         response: HttpResponse = super().post_login(request, user, **kwargs)
         UserSession.objects.filter(session_key=request.session.session_key).update(
-            data={"method": methods.method_of(request, user)}
+            data={"method": str(request.login_method)}  # type: ignore[attr-defined]
         )
         return response
 

@@ -1,40 +1,48 @@
-"""By which method a session was opened, as the trail and the lists of sessions say it."""
+"""By which method a session was opened, as the trail and the lists of logins and sessions say it."""
 
 from typing import Any
 
 from allauth.account.internal.flows.login import get_authentication_records
+from axes.helpers import get_client_session_hash
+from axes.models import AccessLog
 from django.contrib.auth.models import AbstractBaseUser
 from django.http import HttpRequest
 
-PASSWORD, OPENID, RECOVERY = "password", "openid", "recovery"
-FACTORS = {"totp": "authenticator app", "recovery_codes": "recovery code", "webauthn": "security key"}
+from people.models import First, LoginMethod
+
+PASSWORD, OPENID, RECOVERY = First.PASSWORD.value, First.OPENID.value, First.RECOVERY.value
 # The session's own note of it, which the middleware reads.
 KIND, ISSUER, UNTIL, STRONG = "sign_on_kind", "sign_on_issuer", "sign_on_until", "sign_on_second_factor"
+# The provider's ID token, if a logout leads on to the provider.
+HINT = "sign_on_id_token"
 
 
-def method_of(request: HttpRequest, user: AbstractBaseUser | None) -> str:
-    """Return how the user has authenticated in this session, e.g. "password and authenticator app"."""
-    parts = [_word(record) for record in records(request, user) if not record.get("reauthenticated")]
-    return " and ".join(dict.fromkeys(parts)) or "unknown"
+def method_of(request: HttpRequest, user: AbstractBaseUser | None) -> LoginMethod:
+    """Return how the user has authenticated in this session, last if more than once. It is not stored."""
+    method = LoginMethod()
+    for record in records(request, user):
+        match record:
+            case {"reauthenticated": True}:
+                pass
+            case {"method": "mfa", "passwordless": True}:
+                method = LoginMethod(first=First.PASSKEY)
+            case {"method": "mfa"}:
+                method.second = record.get("type", "")
+            case {"method": first}:
+                method = LoginMethod(first=first, issuer=record.get("issuer", ""))
+    return method
+
+
+def keep(request: HttpRequest, user: AbstractBaseUser, method: LoginMethod) -> None:
+    """Store the method with the row of the logins that django-axes has just made of this session."""
+    logins = AccessLog.objects.filter(username=user.get_username(), session_hash=get_client_session_hash(request))
+    method.login = logins.latest("pk")
+    method.save(force_insert=True)
 
 
 def records(request: HttpRequest, user: AbstractBaseUser | None) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = get_authentication_records(request, user)
     return found
-
-
-def _word(record: dict[str, Any]) -> str:
-    match record["method"]:
-        case "mfa" if record.get("passwordless"):
-            return "passkey"
-        case "mfa":
-            return FACTORS.get(record.get("type", ""), "second factor")
-        case "openid":
-            return f"OpenID Connect ({record.get('issuer')})"
-        case "recovery":
-            return "recovery link"
-        case method:
-            return str(method)
 
 
 def note(request: HttpRequest, user: AbstractBaseUser) -> None:

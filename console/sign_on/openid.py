@@ -5,6 +5,7 @@ import logging
 import pghistory
 from allauth.account.internal.flows.login import perform_login, record_authentication
 from allauth.account.models import Login
+from django.conf import settings
 from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -62,6 +63,8 @@ def callback(request: HttpRequest) -> HttpResponse:
     except NoAccess as e:
         _record(request, claims, e)
         return refused(request, 403, "No access", e.why, e.remedy)
+    if settings.SANDBOX_OIDC_LOGOUT:
+        request.session[methods.HINT] = claims.id_token
     record_authentication(request, user, methods.OPENID, issuer=claims.issuer)
     response: HttpResponse = perform_login(request, Login(user=user, redirect_url=wanted or None))
     return response

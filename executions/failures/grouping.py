@@ -16,7 +16,7 @@ from django.db.models.functions import Concat, Left, Length, Right
 from django.db.models.lookups import LessThanOrEqual
 from django.utils import timezone
 
-from executions.failures.fingerprints import OTHER, Facts, Fingerprint, fingerprint
+from executions.failures.fingerprints import OTHER, Facts, Fingerprint, Kind, fingerprint
 from executions.failures.models import FailureGroup, FailureHour, FailurePending, FailureRun
 from executions.failures.traces import MOST
 from executions.figures import floor_hour
@@ -29,6 +29,8 @@ MOST_GROUPS = 500
 KEPT = timedelta(days=90)
 # A group whose first run is older than this was found in the history, for example at an upgrade: it is no news.
 NEWS = timedelta(hours=1)
+# Kinds whose message is a line of the program's output.
+QUOTING = (Kind.EXCEPTION, Kind.COMPILATION)
 FACTS = ("status", "outcome", "exit_code", "signal", "message", "code_sha256", "policy_violations")
 COUNT_GROUPS = f"""
     UPDATE {FailureGroup._meta.db_table} AS counted SET count = counted.count + more.count,
@@ -124,7 +126,7 @@ def _groups_of(failed: list[_Failed]) -> dict[UUID, FailureGroup]:
         for group in FailureGroup.objects.filter(fingerprint__in=wanted)
     }
     sizes = _sizes({run.client_id for run in failed if run.key not in known})
-    found, new = dict[UUID, FailureGroup](), list[FailureGroup]()
+    found, new, told_again = dict[UUID, FailureGroup](), list[FailureGroup](), list[FailureGroup]()
     now = timezone.now()
     for run in failed:
         key, what = run.key, run.fingerprint
@@ -138,8 +140,12 @@ def _groups_of(failed: list[_Failed]) -> dict[UUID, FailureGroup]:
             )  # fmt: skip
             new.append(known[key])
             sizes[run.client_id] += 1
+        if what.message and not known[key].message:  # the output of its runs before has been purged
+            known[key].message = what.message
+            told_again.append(known[key])
         found[run.execution_id] = known[key]
     FailureGroup.objects.bulk_create(new)
+    FailureGroup.objects.bulk_update(told_again, ["message"])
     return found
 
 
@@ -171,12 +177,35 @@ def groups_first_seen_since(at: datetime) -> QuerySet[FailureGroup]:
     return new.select_related("client", "runtime").order_by("created_at")
 
 
+def hold() -> None:
+    """Let no run come to a group until the transaction ends. Take this before the rows of executions."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [Lock.FAILURES])
+
+
+def quoting(executions: list[UUID]) -> list[FailureGroup]:
+    """Return the groups of these runs whose message is a line of their output."""
+    groups = FailureRun.objects.filter(execution__in=executions).values("group")
+    return list(FailureGroup.objects.filter(pk__in=groups, kind__in=QUOTING).exclude(message=""))
+
+
+def forget_messages(groups: Iterable[FailureGroup]) -> None:
+    """Empty the message of the groups of which no run has its output any more. Kind, title and place stay.
+
+    One group at a time, from its newest run on: that is the last one to lose its output.
+    """
+    printed = ~Q(execution__stderr="") | ~Q(execution__stdout="")
+    for group in groups:
+        runs = FailureRun.objects.filter(printed, group=group).order_by("-execution")
+        if not list(runs.values_list("pk", flat=True)[:1]):
+            FailureGroup.objects.filter(pk=group.pk).update(message="")
+
+
 def sweep() -> int:
     """Remove groups that have no run left, or none for KEPT, and the counts of older hours; return how many groups."""
     before = timezone.now() - KEPT
     with transaction.atomic():
-        with connection.cursor() as cursor:  # no run may come to a group meanwhile
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [Lock.FAILURES])
+        hold()
         FailureHour.objects.filter(hour__lt=before).delete()
         runs = FailureRun.objects.filter(group=OuterRef("pk"))
         gone = list(
@@ -185,4 +214,6 @@ def sweep() -> int:
         FailureRun.objects.filter(group__in=gone)._raw_delete("default")
         FailureHour.objects.filter(group__in=gone)._raw_delete("default")
         FailureGroup.objects.filter(pk__in=gone)._raw_delete("default")
+        # Purges do that as well. Those of an earlier version did not.
+        forget_messages(FailureGroup.objects.filter(kind__in=QUOTING).exclude(message=""))
     return len(gone)

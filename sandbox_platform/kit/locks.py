@@ -25,6 +25,7 @@ class Lock(IntEnum):
     METRICS = 7385014  # events are being added to the counters of /metrics
     ALERTS = 7385021  # per service: it evaluates the rules of alerts
     NOTIFICATIONS = 7385022  # notifications of alerts that are due are being queued
+    FIRST_LOGIN = 7385031  # somebody whom the OpenID provider names becomes a user
 
 
 def node_key(node: str) -> int:

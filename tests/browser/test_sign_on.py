@@ -63,6 +63,7 @@ def web(tmp_path_factory: pytest.TempPathFactory, provider: Provider) -> Iterato
         SANDBOX_OIDC_CLIENT_ID="sandbox",
         SANDBOX_OIDC_CLIENT_SECRET="secret",
         SANDBOX_OIDC_ROLES="watch=auditor",
+        SANDBOX_OIDC_LOGOUT="True",
     )
     try:
         running.start()
@@ -230,6 +231,11 @@ def test_single_sign_on(browser: Browser, web: Web, provider: Provider) -> None:
         look(page, "security-provider")
         page.goto(f"{web.url}/admin/usersessions/usersession/")
         look(page, "sessions")
+        page.locator("#logout-form").first.evaluate("form => form.requestSubmit()")
+        page.wait_for_url(re.compile(re.escape(f"{provider.issuer}/oauth2/end_session?")))
+        page.get_by_role("button", name="End session").click()
+        page.wait_for_url(re.compile(re.escape(f"{web.url}/admin/login/?state=")))
+        expect(page.get_by_role("link", name="Log in with Example login")).to_be_visible()
     assert methods(web, "ann") == [f"OpenID Connect ({provider.issuer})"]
 
 

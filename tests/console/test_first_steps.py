@@ -37,6 +37,28 @@ def test_a_run_from_the_playground_is_a_step(visitor: Visitor, python_runtime: R
     assert done() == {"run"}
 
 
+def test_only_a_run_of_the_playground_is_the_first_step(
+    make_execution: MakeExecution, client_with_token: tuple[Client, str]
+) -> None:
+    make_execution(client=people.client(), endpoint="executions")
+    assert done() == set()
+    smoke_test = first_steps.SMOKE_SHA256[0]  # run again by a person
+    make_execution(client=client_with_token[0], endpoint=people.ENDPOINT, code_sha256=smoke_test)
+    assert done() == set()
+
+
+def test_each_step_leads_to_its_page(browser: Browser, client_with_token: tuple[Client, str]) -> None:
+    links = {step.name: step.link for step in first_steps.steps()}
+    assert links == {
+        "run": reverse("admin:playground"),
+        "call": reverse("admin:clients_client_changelist"),
+        "limit": reverse("admin:clients_client_change", args=[client_with_token[0].pk]),
+        "trail": reverse("admin:audit_trailentry_changelist"),
+    }
+    page = browser.get(INDEX).content.decode()
+    assert all(f'<a href="{link}">' in page for link in links.values())
+
+
 def test_a_run_of_a_caller_is_a_step_but_the_smoke_test_is_not(
     make_execution: MakeExecution, client_with_token: tuple[Client, str]
 ) -> None:
@@ -57,7 +79,7 @@ def test_a_limit_set_by_a_person_is_a_step(visitor: Visitor, client_with_token: 
     tokens = {"tokens-TOTAL_FORMS": "0", "tokens-INITIAL_FORMS": "0"}
     data = {"name": client.name, "enabled": "on", "role": "caller", "network": "none"} | tokens
     browser = visitor("administrator")
-    assert browser.post(address, data).status_code == 302
+    assert browser.post(address, data | {"name": "renamed"}).status_code == 302
     assert done() == set()
     assert browser.post(address, data | {"max_memory_bytes": "512 MiB"}).status_code == 302
     assert done() == {"limit"}

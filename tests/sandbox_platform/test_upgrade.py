@@ -44,7 +44,7 @@ REWRITTEN |= {
 }  # fmt: skip
 SIGN_ON = {
     "account_emailaddress", "account_emailconfirmation", "audit_factorevent", "audit_identityevent",
-    "mfa_authenticator", "people_identity", "people_recoverylink", "usersessions_usersession",
+    "mfa_authenticator", "people_identity", "people_loginmethod", "people_recoverylink", "usersessions_usersession",
 }  # fmt: skip
 ADDED = SIGN_ON | {
     "sandboxes_wait", "audit_sealkey", "audit_sealingfailure", "audit_headdestination", "audit_loginevent",

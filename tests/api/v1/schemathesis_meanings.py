@@ -92,6 +92,7 @@ MEANINGS = [
     # A cursor is signed by its form, a label has one value, and a sort has its bounds.
     Meaning(f"GET {API}/executions", "cursor", "Not the cursor of a page in this order"),
     Meaning(f"GET {API}/failures", "cursor", "Not the cursor of a page in this order"),
+    Meaning(f"GET {API}/alerts", "cursor", "Not the cursor of a page of alerts"),
     Meaning(LIST, "label", ".* cannot have two values"),
     Meaning(f"GET {API}/executions", "ordering", "Too many executions match"),
     # Fields of a runtime that depend on each other, in a PATCH on those it has.

@@ -1,7 +1,6 @@
 """Single sign-on with a real OpenID provider on loopback."""
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,11 +11,9 @@ from django.test import Client as Browser
 from django.urls import reverse
 from pytest_django import Settings
 
-from console import roles
 from console.sign_on import methods
 from people import provider as asking
 from people.models import Identity
-from tests.console.sign_on import openid
 from tests.console.sign_on.acting import acts, entries
 from tests.console.sign_on.openid import Provider, changed, go, query, sign_on
 from tests.live import free_port
@@ -24,24 +21,6 @@ from tests.pages import words
 
 pytestmark = pytest.mark.django_db
 INDEX = reverse("admin:index")
-
-
-@pytest.fixture(scope="module")
-def process() -> Iterator[Provider]:
-    with openid.running() as provider:
-        yield provider
-
-
-@pytest.fixture
-def provider(process: Provider, settings: Settings, db: None) -> Provider:
-    settings.SANDBOX_OIDC_ISSUER = process.issuer
-    settings.SANDBOX_OIDC_CLIENT_ID = "sandbox"
-    settings.SANDBOX_OIDC_CLIENT_SECRET = "the client's secret"
-    settings.SANDBOX_OIDC_NAME = "Example login"
-    settings.SANDBOX_OIDC_ROLES = {"ops": "operator", "admins": "administrator", "watch": "auditor"}
-    roles.ensure()
-    process.knows("ann-1", preferred_username="ann", email="ann@example.com", email_verified=True, groups=["ops"])
-    return process
 
 
 def groups(name: str) -> set[str]:

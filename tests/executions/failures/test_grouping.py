@@ -7,7 +7,8 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from audit import purging
+from audit import purging, sealing
+from audit.models import ExecutionPart, RetentionPolicy
 from clients.models import Client
 from executions.failures import grouping
 from executions.failures.fingerprints import Facts, Fingerprint, Kind, fingerprint
@@ -171,6 +172,85 @@ def test_a_group_goes_after_ninety_days_without_a_run(fail: Fail) -> None:
     sweep()
     assert [group.title for group in FailureGroup.objects.all()] == ["YoungError"]
     assert Execution.objects.count() == 2
+
+
+def purged(policy: RetentionPolicy, kind: ExecutionPart, days: int) -> None:
+    sealing.seal()
+    assert purging._purge_batch(policy, kind, days)
+
+
+Policy = Callable[..., RetentionPolicy]
+
+
+@pytest.fixture
+def policy(db: None) -> Policy:
+    return lambda **days: RetentionPolicy.objects.create(**days)
+
+
+def ago(days: int) -> dict[str, Any]:
+    then = timezone.now() - timedelta(days=days)
+    return {"queued_at": then, "finished_at": then}
+
+
+@pytest.mark.parametrize("kind", [ExecutionPart.OUTPUT, ExecutionPart.METADATA])
+def test_the_message_goes_with_the_last_output(fail: Fail, policy: Policy, kind: ExecutionPart) -> None:
+    fail("ValueError: the word is xyzzy", **ago(5))
+    fail("ValueError: the word is xyzzy", **ago(3))
+    if kind == ExecutionPart.METADATA:  # one whose output is gone already keeps the group
+        execution = fail("ValueError: the word is xyzzy", **ago(1))
+    group_failures()
+    days = {f"keep_{kind}_days": 4}
+    purges = policy(**days)
+    purged(purges, kind, 4)
+    assert FailureGroup.objects.get().message == "the word is xyzzy"
+    if kind == ExecutionPart.METADATA:
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL session_replication_role = replica")
+            Execution.objects.filter(pk=execution.pk).update(stderr="", stdout="")
+            cursor.execute("SET LOCAL session_replication_role = origin")
+    RetentionPolicy.objects.update(**{f"keep_{kind}_days": 2})
+    purged(purges, kind, 2)
+    group = FailureGroup.objects.get()
+    assert (group.kind, group.title, group.message, group.place) == (
+        Kind.EXCEPTION, "ValueError", "", "main.py in main",
+    )  # fmt: skip
+
+
+def test_it_stays_when_only_code_is_purged(fail: Fail, policy: Policy) -> None:
+    fail("ValueError: the word is xyzzy", **ago(5))
+    group_failures()
+    purged(policy(keep_code_days=4), ExecutionPart.CODE, 4)
+    assert FailureGroup.objects.get().message == "the word is xyzzy"
+
+
+def test_a_later_run_of_the_failure_tells_it_again(fail: Fail, policy: Policy) -> None:
+    fail("ValueError: the word is xyzzy", **ago(5))
+    group_failures()
+    purged(policy(keep_output_days=4), ExecutionPart.OUTPUT, 4)
+    fail("ValueError: the word is xyzzy")
+    group_failures()
+    group = FailureGroup.objects.get()
+    assert (group.count, group.message) == (2, "the word is xyzzy")
+
+
+def test_messages_that_quote_no_output_stay(fail: Fail, policy: Policy) -> None:
+    fail("", stderr="x", status=Status.CANCELLED, outcome=Outcome.QUEUE_TIMEOUT, message="Waited.", **ago(5))
+    group_failures()
+    purged(policy(keep_output_days=4), ExecutionPart.OUTPUT, 4)
+    assert FailureGroup.objects.get().message == "Waited."
+
+
+def test_what_an_earlier_version_left_is_swept(
+    fail: Fail, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail("ValueError: the word is xyzzy", **ago(5))
+    group_failures()
+    with monkeypatch.context() as before:
+        before.setattr(grouping, "quoting", lambda ids: [])
+        purged(policy(keep_output_days=4), ExecutionPart.OUTPUT, 4)
+    assert FailureGroup.objects.get().message
+    sweep()
+    assert not FailureGroup.objects.get().message
 
 
 def test_a_client_can_be_deleted_with_its_groups_left(db: None) -> None:
