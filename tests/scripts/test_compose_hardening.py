@@ -28,6 +28,7 @@ OVERLAYS = {
         "worker": {"user", "pid", "cgroup", "cap_add", "security_opt", "environment", "volumes"},
         "keeper": {"user", "pid", "cgroup", "cap_add", "security_opt", "environment", "volumes"},
     },
+    "docker-compose.monitoring.yml": {"web": {"networks"}, "worker": {"networks"}},
     "docker-compose.ragflow.yml": {"web": {"networks"}},
     "docker-compose.tls.yml": {
         "web": {"environment", "networks"},
