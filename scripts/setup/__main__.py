@@ -71,10 +71,11 @@ def migrate_from_0_1() -> None:
 
 def prepare_tests() -> None:
     """Install and build everything that the tests need. The tests start and remove their own stack."""
-    provide(envfile.ensure, ensure_python, browser.ensure, prometheus.ensure, frontend.ensure, test_tools, images.ensure_all)
+    provide(envfile.ensure, ensure_python, browser.ensure, frontend.ensure, test_tools, images.ensure_all)
 
 
 def test_tools() -> None:
+    prometheus.ensure()
     encryption.ensure()
     apt.install(["debsecan"])
 
