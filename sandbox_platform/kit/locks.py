@@ -22,6 +22,7 @@ class Lock(IntEnum):
     ROLL_UP = 7385011  # hourly counts are being computed
     USAGE = 7385012  # hourly usage is being counted, or executions are purged
     FAILURES = 7385013  # failed runs are being grouped
+    SELF_TEST = 7385014  # the next program of the self-test is being submitted
     ALERTS = 7385021  # per service: it evaluates the rules of alerts
     NOTIFICATIONS = 7385022  # notifications of alerts that are due are being queued
 

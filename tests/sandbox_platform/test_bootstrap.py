@@ -38,7 +38,7 @@ def test_is_idempotent() -> None:
     bootstrap()
     output = bootstrap()
     assert "created" not in output
-    assert (User.objects.count(), Client.objects.count()) == (1, 1)
+    assert (User.objects.count(), Client.objects.count()) == (1, 2)
 
 
 def test_prints_no_secret() -> None:

@@ -1,0 +1,152 @@
+"""Attack a platform with the corpus of hostile programs, and report: `make attack`.
+
+Without --url it starts a platform of its own on this machine and removes it afterwards. With --url, --token and
+--other-token it attacks any installation as two of its clients. Judges that look at the host take part if the
+platform's host is this machine and the harness is root. Exit status 1: something is broken, or a switched-off
+protection was not noticed.
+
+ARGS="--family escapes --engine docker" runs a part; --only TEXT: only cases with this in their name; --weakened also
+switches off one protection for each family, in platforms of its own; --write puts the result into docs/reliability.md.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sandbox_platform.settings")
+# The settings want these; the harness itself uses no database.
+os.environ.setdefault("DJANGO_SECRET_KEY", uuid.uuid4().hex)
+os.environ.setdefault("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+django.setup()
+
+from attacks import corpus, own, report  # noqa: E402
+from attacks.client import Client  # noqa: E402
+from attacks.corpus import FAMILIES, Case  # noqa: E402
+from attacks.harness import Harness, Outcome, Verdict  # noqa: E402
+from attacks.host import Host, is_here  # noqa: E402
+from attacks.own import Installation  # noqa: E402
+from attacks.weakened import WEAKNESSES  # noqa: E402
+from sandboxes.engines import ENGINES  # noqa: E402
+
+PAGE = Path(__file__).parent.parent / "docs" / "reliability.md"
+
+
+def say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def tell(outcome: Outcome) -> None:
+    say(f"{outcome.verdict:14} {outcome.case.family}: {outcome.case.name}")
+    for complaint in outcome.complaints:
+        say(f"{'':14}   {complaint}")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="make attack", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--family", action="append", choices=FAMILIES, help="may be repeated; default: all")
+    parser.add_argument("--only", default="", help="only cases with this in their name")
+    parser.add_argument("--core", action="store_true", help="only the cases that `make test` runs, too")
+    parser.add_argument("--engine", choices=sorted(ENGINES), help="of the own platform; default: SANDBOX_ENGINE")
+    parser.add_argument("--url", help="of another installation; needs --token and --other-token")
+    parser.add_argument("--token", help="of the client that attacks: a caller without low quotas")
+    parser.add_argument("--other-token", help="of another client, whose runs are timed meanwhile")
+    parser.add_argument("--api-only", action="store_true", help="do not look at the host")
+    parser.add_argument("--weakened", action="store_true", help="also switch off one protection for each family")
+    parser.add_argument("--weakened-only", action="store_true", help="only that")
+    parser.add_argument("--write", action="store_true", help=f"put the result into {PAGE.name}")
+    parser.add_argument("--json", type=Path, help="write all verdicts to this file")
+    options = parser.parse_args()
+    if options.url and not (options.token and options.other_token):
+        parser.error("--url needs --token and --other-token: those of two clients of that installation")
+    return options
+
+
+def chosen(options: argparse.Namespace) -> list[Case]:
+    return [
+        case
+        for case in corpus.load(*(options.family or ()))
+        if options.only in case.name and (case.core or not options.core)
+    ]
+
+
+@contextmanager
+def attacked(it: Installation, *, on_host: bool) -> Iterator[Harness]:
+    with ExitStack() as stack:
+        host = stack.enter_context(Host(it.port, it.known).watching()) if on_host else None
+        yield Harness(
+            lambda: Client(it.url, it.token), lambda: Client(it.url, it.other_token), host, platform.machine()
+        )
+
+
+def full(options: argparse.Namespace, engine: str) -> report.Run:
+    cases = chosen(options)
+    with ExitStack() as stack:
+        if options.url:
+            it = Installation(
+                options.url.rstrip("/"), options.token, options.other_token, known={"a token": options.token}
+            )
+        else:
+            it = stack.enter_context(own.platform(engine))
+        on_host = is_here(it.url) and not options.api_only
+        say(f"{len(cases)} cases against {it.url}, judged {'on its host' if on_host else 'by its API alone'}")
+        harness = stack.enter_context(attacked(it, on_host=on_host))
+        began = time.monotonic()
+        outcomes = harness.run(cases, tell)
+        return report.Run(
+            outcomes,
+            harness.seen_engine,
+            harness.seen_gvisor,
+            on_host,
+            time.monotonic() - began,
+            health_s=[took for _, took in harness.beside.health],
+            others_s=[took for _, took in harness.beside.others],
+        )
+
+
+def weakened(options: argparse.Namespace) -> Iterator[report.Caught]:
+    """Switch off one protection for each family, and run the cases that must notice."""
+    for name, weakness in WEAKNESSES.items():
+        if options.family and weakness.family not in options.family:
+            continue
+        cases = [case for case in corpus.load(weakness.family) if case.name.startswith(weakness.cases)]
+        say(f"{name}: without {weakness.off}, {len(cases)} cases")
+        with own.platform(weakness.engine, name) as it, attacked(it, on_host=True) as harness:
+            outcomes = harness.run(cases, tell)
+        noticed = [o.case.name for o in outcomes if o.verdict == Verdict.BROKEN]
+        yield report.Caught(weakness.family, weakness.off, len(outcomes), noticed)
+
+
+def main() -> int:
+    options = arguments()
+    engine = options.engine or os.environ.get("SANDBOX_ENGINE") or "direct"
+    run = None if options.weakened_only else full(options, engine)
+    caught = list(weakened(options)) if options.weakened or options.weakened_only else []
+    failed = any(not it.broken for it in caught)
+    if run:
+        failed = failed or bool(report.broken(run.outcomes))
+        text = report.section(run, caught)
+        print(text)
+        if options.write:
+            report.write(PAGE, text)
+        if options.json:
+            options.json.write_text(json.dumps(report.as_json(run, caught), indent=1) + "\n", encoding="utf-8")
+    for it in caught:
+        say(
+            f"{'noticed' if it.broken else 'MISSED':14} {it.family}: without {it.off}: {', '.join(it.broken) or 'no case'}"
+        )
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

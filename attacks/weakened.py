@@ -1,0 +1,186 @@
+"""One protection switched off, in the processes of a throw-away platform: `python -m attacks.weakened NAME PROCESS`.
+
+Only attacks.own starts these processes, to show that the corpus catches what the protection prevents. Nothing of this
+is in the platform's image or reachable by a setting of it: a weakness replaces functions in the process that is here.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FOLDER = "ATTACK_WEAKENED_FOLDER"  # the variable that names a folder of the throw-away platform's
+
+
+@dataclass(frozen=True)
+class Weakness:
+    """`cases`: how the names of the cases begin that must notice it."""
+
+    family: str
+    off: str
+    cases: tuple[str, ...]
+    apply: Callable[[], None]
+    engine: str = "direct"
+
+
+def _folder(name: str) -> Path:
+    found = Path(os.environ[FOLDER]) / name
+    found.mkdir(exist_ok=True)
+    return found
+
+
+def _changed_bundle(change: Callable[[dict[str, Any]], None]) -> None:
+    """Have each new sandbox of the direct engine started with a changed OCI configuration."""
+    from sandboxes.direct import bundle
+
+    config = bundle.config
+
+    def changed(*arguments: Any, **named: Any) -> dict[str, Any]:
+        made = config(*arguments, **named)
+        change(made)
+        return made
+
+    bundle.config = changed
+
+
+def without_gvisor() -> None:
+    from sandboxes import docker_engine
+
+    config = docker_engine.container_config
+
+    def changed(*arguments: Any, **named: Any) -> dict[str, Any]:
+        made = config(*arguments, **named)
+        made["HostConfig"]["Runtime"] = "runc"
+        return made
+
+    docker_engine.container_config = changed
+
+
+def in_the_hosts_network() -> None:
+    from sandboxes.direct import runsc
+
+    runsc.FLAGS = tuple(flag for flag in runsc.FLAGS if flag != "--network=none") + ("--network=host",)
+
+    def change(made: dict[str, Any]) -> None:
+        made["linux"]["namespaces"] = [each for each in made["linux"]["namespaces"] if each["type"] != "network"]
+
+    _changed_bundle(change)
+
+
+def with_a_shared_folder() -> None:
+    shared = _folder("shared")
+    shared.chmod(0o777)  # noqa: S103
+
+    def change(made: dict[str, Any]) -> None:
+        (mount,) = (each for each in made["mounts"] if each["destination"] == "/tmp")  # noqa: S108
+        mount.update(type="bind", source=str(shared), options=["rbind", "rw"])
+
+    _changed_bundle(change)
+
+
+def as_the_runners_user() -> None:
+    from sandboxes.direct import bundle
+    from sandboxes.layout import NOBODY
+
+    source = Path(__file__).parent.parent / "images" / "runner" / "workers.py"
+    weak = _folder("runner") / "workers.py"
+    weak.write_text(source.read_text().replace(f"UID = GID = {NOBODY}", "UID = GID = 0"))
+
+    def change(made: dict[str, Any]) -> None:
+        for mount in made["mounts"]:
+            mount["options"] = [option.replace(str(NOBODY), "0") for option in mount["options"]]
+        bound = {
+            "destination": "/opt/sandbox/workers.py",
+            "type": "bind",
+            "source": str(weak),
+            "options": ["rbind", "ro"],
+        }
+        made["mounts"].append(bound)
+
+    assert bundle.config  # noqa: S101 -- imported before it is changed
+    _changed_bundle(change)
+
+
+def without_a_memory_limit() -> None:
+    def change(made: dict[str, Any]) -> None:
+        # Not without any: the machine of whoever runs this has other work.
+        memory = made["linux"]["resources"]["memory"]
+        made["linux"]["resources"]["memory"] = {name: 3 * value for name, value in memory.items()}
+
+    _changed_bundle(change)
+
+
+def with_files_shown() -> None:
+    from django.http import HttpResponse
+
+    from api.v1 import artifacts
+
+    def shown(name: str, content: bytes, content_type: str = "") -> HttpResponse:
+        return HttpResponse(content, content_type="text/html" if name.endswith("html") else content_type)
+
+    artifacts.as_attachment = shown
+
+
+def with_any_text_stored() -> None:
+    from executions import services
+
+    def unchanged(text: str) -> str:
+        return text
+
+    services.db_text = unchanged
+
+
+WEAKNESSES = {
+    "escapes": Weakness(
+        "escapes", "gVisor: sandboxes are started by runc",
+        ("read /proc/sys/kernel/random/boot_id", "read /proc/version"),
+        without_gvisor, engine="docker",
+    ),
+    "reaching": Weakness(
+        "reaching", "no network: sandboxes share the host's", ("TCP to the host's loopback", "bash: /dev/tcp"),
+        in_the_hosts_network,
+    ),
+    "contamination": Weakness(
+        "contamination", "a /tmp of its own: all sandboxes share a folder of the host",
+        ("a file in /tmp/", "a neighbour that runs at the same time: its files"), with_a_shared_folder,
+    ),
+    "runner": Weakness(
+        "runner", "the program's own user: it is the runner's", ("open /proc/1/fd/0", "open /proc/1/fd/1"),
+        as_the_runners_user,
+    ),
+    "resources": Weakness(
+        "resources", "the memory limit: the kernel's is three times the run's",
+        ("memory: the program's own", "memory: files in /dev/shm"), without_a_memory_limit,
+    ),
+    "artifacts": Weakness(
+        "artifacts", "files as attachments: a browser shows them",
+        ("content that a browser would run: HTML with a script",), with_files_shown,
+    ),
+    "parsers": Weakness(
+        "parsers", "the replacement of what Postgres cannot hold", ("output: zero bytes",), with_any_text_stored,
+    ),
+}  # fmt: skip
+
+
+def main() -> None:
+    name, process = sys.argv[1:]
+    import django
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sandbox_platform.settings")
+    django.setup()
+    WEAKNESSES[name].apply()
+    if process == "web":
+        from gunicorn.app.wsgiapp import run
+
+        sys.argv = ["gunicorn", "sandbox_platform.wsgi", "-c", "sandbox_platform/gunicorn.py", "--preload"]
+        run()
+    else:
+        from django.core.management import call_command
+
+        call_command(process)
+
+
+if __name__ == "__main__":
+    main()
