@@ -142,9 +142,8 @@ def main() -> int:
         if options.json:
             options.json.write_text(json.dumps(report.as_json(run, caught), indent=1) + "\n", encoding="utf-8")
     for it in caught:
-        say(
-            f"{'noticed' if it.broken else 'MISSED':14} {it.family}: without {it.off}: {', '.join(it.broken) or 'no case'}"
-        )
+        verdict = "noticed" if it.broken else "MISSED"
+        say(f"{verdict:14} {it.family}: without {it.off}: {', '.join(it.broken) or 'no case'}")
     return int(failed)
 
 

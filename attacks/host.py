@@ -32,13 +32,9 @@ WATCHED = (
 )  # fmt: skip
 # Docker's and the platform's own mounts come and go.
 THEIRS = (
-    "/var/lib/docker",
-    "/run/docker",
-    "/run/sandbox-platform",
-    "/var/lib/containerd",
-    "/run/containerd",
-    "/tmp",
-)  # noqa: S108
+    "/var/lib/docker", "/run/docker", "/run/sandbox-platform", "/var/lib/containerd", "/run/containerd",
+    "/tmp",  # noqa: S108
+)  # fmt: skip
 LEFT_IN = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/etc")  # noqa: S108
 
 
@@ -223,9 +219,9 @@ class Host:
         left = [f"cgroup of sandbox {name}" for name in cgroup.names() & sandboxes]
         mounts = Path("/proc/self/mountinfo").read_text()
         left += [f"mount of sandbox {name}" for name in sandboxes if name in mounts]
-        for folder in ("sandboxes", "runsc"):
+        for own in ("sandboxes", "runsc"):
             with suppress(OSError):
-                names = os.listdir(settings.SANDBOX_RUN_DIR / folder)
+                names = os.listdir(settings.SANDBOX_RUN_DIR / own)
                 left += [f"folder of sandbox {s}" for s in sandboxes if any(s in name for name in names)]
         for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):

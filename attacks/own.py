@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from unittest import mock
 from urllib.parse import urlsplit
 
@@ -64,7 +65,7 @@ def platform(engine: str, weakness: str = "") -> Iterator[Installation]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="attacks-", dir="/var/tmp")))  # noqa: S108
         stack.enter_context(shared_templates())
-        further = {}
+        further: dict[str, Any] = {}
         if weakness:
             assert weakness in WEAKNESSES  # noqa: S101
             folder.chmod(0o711)

@@ -77,8 +77,8 @@ def section(run: Run, caught: Sequence[Caught]) -> str:
         table(run.outcomes),
         "",
         f"Meanwhile /healthz took {percentile(run.health_s, 50)} (p50) and {percentile(run.health_s, 99)} (p99), a "
-        f"small program of another client {percentile(run.others_s, 50)} (p50) and {percentile(run.others_s, 95)} (p95), in "
-        f"{len(run.others_s):,} runs.",
+        f"small program of another client {percentile(run.others_s, 50)} (p50) and {percentile(run.others_s, 95)} "
+        f"(p95), in {len(run.others_s):,} runs.",
     ]
     if skipped:
         lines += ["", "Not applicable: " + "; ".join(f"{n} cases, {why}" for why, n in skipped.items()) + "."]

@@ -25,6 +25,10 @@ class Weakness:
     engine: str = "direct"
 
 
+def _replace(module: object, name: str, value: object) -> None:
+    setattr(module, name, value)
+
+
 def _folder(name: str) -> Path:
     found = Path(os.environ[FOLDER]) / name
     found.mkdir(exist_ok=True)
@@ -42,7 +46,7 @@ def _changed_bundle(change: Callable[[dict[str, Any]], None]) -> None:
         change(made)
         return made
 
-    bundle.config = changed
+    _replace(bundle, "config", changed)
 
 
 def without_gvisor() -> None:
@@ -55,13 +59,14 @@ def without_gvisor() -> None:
         made["HostConfig"]["Runtime"] = "runc"
         return made
 
-    docker_engine.container_config = changed
+    _replace(docker_engine, "container_config", changed)
 
 
 def in_the_hosts_network() -> None:
     from sandboxes.direct import runsc
 
-    runsc.FLAGS = tuple(flag for flag in runsc.FLAGS if flag != "--network=none") + ("--network=host",)
+    flags = [flag for flag in runsc.FLAGS if flag != "--network=none"]
+    _replace(runsc, "FLAGS", (*flags, "--network=host"))
 
     def change(made: dict[str, Any]) -> None:
         made["linux"]["namespaces"] = [each for each in made["linux"]["namespaces"] if each["type"] != "network"]
@@ -81,7 +86,6 @@ def with_a_shared_folder() -> None:
 
 
 def as_the_runners_user() -> None:
-    from sandboxes.direct import bundle
     from sandboxes.layout import NOBODY
 
     source = Path(__file__).parent.parent / "images" / "runner" / "workers.py"
@@ -99,7 +103,6 @@ def as_the_runners_user() -> None:
         }
         made["mounts"].append(bound)
 
-    assert bundle.config  # noqa: S101 -- imported before it is changed
     _changed_bundle(change)
 
 
@@ -120,7 +123,7 @@ def with_files_shown() -> None:
     def shown(name: str, content: bytes, content_type: str = "") -> HttpResponse:
         return HttpResponse(content, content_type="text/html" if name.endswith("html") else content_type)
 
-    artifacts.as_attachment = shown
+    _replace(artifacts, "as_attachment", shown)
 
 
 def with_any_text_stored() -> None:
@@ -129,7 +132,7 @@ def with_any_text_stored() -> None:
     def unchanged(text: str) -> str:
         return text
 
-    services.db_text = unchanged
+    _replace(services, "db_text", unchanged)
 
 
 WEAKNESSES = {

@@ -35,7 +35,7 @@ PROGRAMS = {
 import ctypes, os, time
 def main(pair):
     mark, left = "{MARK}" + pair, []
-    for folder in ("/tmp", "/var/tmp", "/dev/shm", "/workspace", "/home/nobody", "/run/sandbox", "/run", "/opt/sandbox"):
+    for folder in ("/tmp", "/var/tmp", "/dev/shm", "/workspace", "/home/nobody", "/run/sandbox", "/opt/sandbox"):
         try:
             open(f"{{folder}}/{{mark}}", "w").close()
             left.append(folder)
