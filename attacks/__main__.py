@@ -57,6 +57,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--family", action="append", choices=FAMILIES, help="may be repeated; default: all")
     parser.add_argument("--only", default="", help="only cases with this in their name")
     parser.add_argument("--core", action="store_true", help="only the cases that `make test` runs, too")
+    parser.add_argument("--again", type=Path, help="only the cases that this file of --json has as broken")
     parser.add_argument("--engine", choices=sorted(ENGINES), help="of the own platform; default: SANDBOX_ENGINE")
     parser.add_argument("--url", help="of another installation; needs --token and --other-token")
     parser.add_argument("--token", help="of the client that attacks: a caller without low quotas")
@@ -73,10 +74,15 @@ def arguments() -> argparse.Namespace:
 
 
 def chosen(options: argparse.Namespace) -> list[Case]:
+    again = None
+    if options.again:
+        before = json.loads(options.again.read_text(encoding="utf-8"))["cases"]
+        again = [[each["family"], each["name"]] for each in before if each["verdict"] == Verdict.BROKEN]
     return [
         case
         for case in corpus.load(*(options.family or ()))
         if options.only in case.name and (case.core or not options.core)
+        if again is None or [case.family, case.name] in again
     ]
 
 

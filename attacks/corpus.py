@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent / "cases"
 FAMILIES = ("escapes", "reaching", "contamination", "runner", "resources", "artifacts", "parsers")
 LOOK = "look"  # of a case's `then`: the snippet of this name
 ACCEPTED = (200, 201, 202)
-LIMITS = {"wall_time_ms": 10_000}
+LIMITS = {"wall_time_ms": 20_000}
 REPEATED = re.compile(r"@repeat\((.*?),(\d+)\)@", re.DOTALL)
 CHARACTER = re.compile(r"@u\(([0-9a-f]+)\)@")
 
@@ -65,6 +65,11 @@ class Case:
     def is_refused(self) -> bool:
         """Whether the platform must refuse the submission."""
         return not set(self.answers) & set(ACCEPTED)
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether it takes what others need, so that another client must have been served meanwhile."""
+        return self.family == "resources"
 
     def body(self, values: Mapping[str, str], program: str = "", runtime: str = "") -> bytes:
         """Return the body of POST /api/v1/executions. `program`: another one than the case's."""

@@ -242,12 +242,12 @@ class Host:
             with suppress(OSError, ValueError):
                 sample.pids = max(sample.pids, int((folder / "pids.current").read_text()))
                 sample.most_pids = int((folder / "pids.max").read_text())
-        if not sample.interfaces:
-            with suppress(OSError, IndexError):
-                first = cgroup.processes(name)[0]
-                sample.is_in_hosts_network = os.stat(f"/proc/{first}/ns/net").st_ino == self._network
-                lines = Path(f"/proc/{first}/net/dev").read_text().splitlines()[2:]
-                sample.interfaces = frozenset(line.split(":")[0].strip() for line in lines)
+        # The last look counts: while a sandbox is made, runsc itself is in its cgroup and not yet in its namespaces.
+        with suppress(OSError, IndexError):
+            first = cgroup.processes(name)[0]
+            lines = Path(f"/proc/{first}/net/dev").read_text().splitlines()[2:]
+            sample.is_in_hosts_network = os.stat(f"/proc/{first}/ns/net").st_ino == self._network
+            sample.interfaces = frozenset(line.split(":")[0].strip() for line in lines)
 
 
 def _pids_folders(name: str) -> Iterator[Path]:
