@@ -91,10 +91,13 @@ class Client:
         found = self.send("GET", path)
         return found.status == 200 and execution in json.dumps(found.body)
 
-    def runtimes(self) -> set[str]:
-        found = self.send("GET", "/api/v1/runtimes").body
-        listed = found.get("results", []) if isinstance(found, dict) else found
-        return {item["slug"] for item in listed if item.get("enabled", True)}
+    def runtimes(self) -> dict[str, dict[str, int]]:
+        """Return the limits of the runtimes that are offered, by name. Raises RuntimeError if the token is refused."""
+        found = self.send("GET", "/api/v1/runtimes")
+        if found.status != 200:
+            raise RuntimeError(f"GET /api/v1/runtimes was answered with {found.status}: {str(found.body)[:300]}")
+        listed = found.body.get("results", []) if isinstance(found.body, dict) else found.body
+        return {item["slug"]: item["limits"] for item in listed if item.get("enabled", True)}
 
     def healthy_after_s(self) -> float:
         """Return how long /healthz took on a connection of its own; infinity if it did not answer."""

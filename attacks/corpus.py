@@ -71,15 +71,26 @@ class Case:
         """Whether it takes what others need, so that another client must have been served meanwhile."""
         return self.family == "resources"
 
-    def body(self, values: Mapping[str, str], program: str = "", runtime: str = "") -> bytes:
-        """Return the body of POST /api/v1/executions. `program`: another one than the case's."""
+    def body(
+        self,
+        values: Mapping[str, str],
+        program: str = "",
+        runtime: str = "",
+        most: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> bytes:
+        """Return the body of POST /api/v1/executions.
+
+        `program`, `runtime`: others than the case's. `most`: the limits of each runtime, above which none may be asked.
+        """
         if self.request is not None and not program:
             return filled(self.request, values).encode("utf-8", "surrogatepass")
+        runtime = runtime or self.runtime
+        caps = (most or {}).get(runtime, {})
         sent = {
-            "runtime": runtime or self.runtime,
+            "runtime": runtime,
             "mode": "script" if program else self.mode,
             "code": filled(program or self.program, values),
-            "limits": dict(self.limits),
+            "limits": {name: min(value, caps.get(name, value)) for name, value in self.limits.items()},
             "environment": {name: filled(value, values) for name, value in self.environment.items()},
             "labels": {"attack": self.family},
         }

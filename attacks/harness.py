@@ -146,7 +146,7 @@ class Harness:
         marker = f"m{secrets.token_hex(5)}"
         values = {**(self._host.values() if self._host else ELSEWHERE), "MARKER": marker, "REKRAM": marker[::-1]}
         at, began = time.time(), time.monotonic()
-        answer = self._attacker.submit(case.body(values), case.content_type)
+        answer = self._attacker.submit(case.body(values, most=self._runtimes), case.content_type)
         seen = judges.Evidence(marker, at, answer, host=self._host)
         if answer.status in ACCEPTED:
             execution = answer.body["id"]
@@ -169,7 +169,7 @@ class Harness:
         return seen
 
     def _look(self, case: Case, values: dict[str, str]) -> dict[str, object]:
-        answer = self._other.submit(case.body(values, case.then, "python"))
+        answer = self._other.submit(case.body(values, case.then, "python", self._runtimes))
         if answer.status not in ACCEPTED:
             return {"id": "", "status": f"HTTP {answer.status}", "message": answer.body, "limits": {}}
         return self._other.ended(answer.body["id"])
