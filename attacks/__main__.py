@@ -13,12 +13,14 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import FrameType
 
 import django
 
@@ -133,7 +135,14 @@ def weakened(options: argparse.Namespace) -> Iterator[report.Caught]:
         yield report.Caught(weakness.family, weakness.off, len(outcomes), noticed)
 
 
+def interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> int:
+    # However it is ended, the platform and the traps are removed.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     options = arguments()
     engine = options.engine or os.environ.get("SANDBOX_ENGINE") or "direct"
     run = None if options.weakened_only else full(options, engine)
