@@ -10,7 +10,6 @@ switches off one protection for each family, in platforms of its own; --write pu
 """
 
 import argparse
-import json
 import os
 import platform
 import signal
@@ -36,6 +35,7 @@ from attacks.corpus import FAMILIES, Case  # noqa: E402
 from attacks.harness import Harness, Outcome, Verdict  # noqa: E402
 from attacks.host import Host, is_here  # noqa: E402
 from attacks.own import Installation  # noqa: E402
+from attacks.report import Record  # noqa: E402
 from attacks.weakened import WEAKNESSES  # noqa: E402
 from sandboxes.engines import ENGINES  # noqa: E402
 
@@ -59,7 +59,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--family", action="append", choices=FAMILIES, help="may be repeated; default: all")
     parser.add_argument("--only", default="", help="only cases with this in their name")
     parser.add_argument("--core", action="store_true", help="only the cases that `make test` runs, too")
-    parser.add_argument("--again", type=Path, help="only the cases that this file of --json has as broken")
+    parser.add_argument("--record", type=Path, help="add the verdicts to this file, and report all that is in it")
+    parser.add_argument("--again", action="store_true", help="only the cases that the record has as broken")
     parser.add_argument("--engine", choices=sorted(ENGINES), help="of the own platform; default: SANDBOX_ENGINE")
     parser.add_argument("--url", help="of another installation; needs --token and --other-token")
     parser.add_argument("--token", help="of the client that attacks: a caller without low quotas")
@@ -68,23 +69,20 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--weakened", action="store_true", help="also switch off one protection for each family")
     parser.add_argument("--weakened-only", action="store_true", help="only that")
     parser.add_argument("--write", action="store_true", help=f"put the result into {PAGE.name}")
-    parser.add_argument("--json", type=Path, help="write all verdicts to this file")
     options = parser.parse_args()
     if options.url and not (options.token and options.other_token):
         parser.error("--url needs --token and --other-token: those of two clients of that installation")
     return options
 
 
-def chosen(options: argparse.Namespace) -> list[Case]:
-    again = None
-    if options.again:
-        before = json.loads(options.again.read_text(encoding="utf-8"))["cases"]
-        again = [[each["family"], each["name"]] for each in before if each["verdict"] == Verdict.BROKEN]
+def chosen(options: argparse.Namespace, record: Record) -> list[Case]:
+    again = {(outcome.case.family, outcome.case.name) for outcome in record.broken()}
     return [
         case
         for case in corpus.load(*(options.family or ()))
-        if options.only in case.name and (case.core or not options.core)
-        if again is None or [case.family, case.name] in again
+        if options.only in case.name
+        and (case.core or not options.core)
+        and (not options.again or (case.family, case.name) in again)
     ]
 
 
@@ -97,8 +95,10 @@ def attacked(it: Installation, *, on_host: bool) -> Iterator[Harness]:
         )
 
 
-def full(options: argparse.Namespace, engine: str) -> report.Run:
-    cases = chosen(options)
+def attack(options: argparse.Namespace, engine: str, record: Record) -> None:
+    """Run the chosen cases and add their verdicts to the record."""
+    cases = chosen(options, record)
+    record.loads.append(os.getloadavg()[0])
     with ExitStack() as stack:
         if options.url:
             it = Installation(
@@ -109,17 +109,19 @@ def full(options: argparse.Namespace, engine: str) -> report.Run:
         on_host = is_here(it.url) and not options.api_only
         say(f"{len(cases)} cases against {it.url}, judged {'on its host' if on_host else 'by its API alone'}")
         harness = stack.enter_context(attacked(it, on_host=on_host))
-        began = time.monotonic()
-        outcomes = harness.run(cases, tell)
-        return report.Run(
-            outcomes,
-            harness.seen_engine,
-            harness.seen_gvisor,
-            on_host,
-            time.monotonic() - began,
-            health_s=[took for _, took in harness.beside.health],
-            others_s=[took for _, took in harness.beside.others],
-        )
+        outcomes: list[Outcome] = []
+
+        def take(outcome: Outcome) -> None:
+            outcomes.append(outcome)
+            tell(outcome)
+
+        try:
+            harness.run(cases, take)
+        finally:  # an interrupted run, too, is a part
+            beside = harness.beside
+            record.add(outcomes, (took for _, took in beside.health), (took for _, took in beside.others))
+            if options.record:
+                record.write(options.record)
 
 
 def weakened(options: argparse.Namespace) -> Iterator[report.Caught]:
@@ -145,21 +147,21 @@ def main() -> int:
         signal.signal(number, interrupt)
     options = arguments()
     engine = options.engine or os.environ.get("SANDBOX_ENGINE") or "direct"
-    run = None if options.weakened_only else full(options, engine)
+    record = Record.read(options.record) if options.record else Record()
+    sections = {}
+    if not options.weakened_only:
+        attack(options, engine, record)
+        sections[report.ATTACK] = report.section(record)
     caught = list(weakened(options)) if options.weakened or options.weakened_only else []
-    failed = any(not it.broken for it in caught)
-    if run:
-        failed = failed or bool(report.broken(run.outcomes))
-        text = report.section(run, caught)
-        print(text)
-        if options.write:
-            report.write(PAGE, text)
-        if options.json:
-            options.json.write_text(json.dumps(report.as_json(run, caught), indent=1) + "\n", encoding="utf-8")
+    if caught:
+        sections[report.WEAKENED] = report.weakened_section(caught)
+    print("\n\n".join(sections.values()))
+    if options.write:
+        report.write(PAGE, sections)
     for it in caught:
         verdict = "noticed" if it.broken else "MISSED"
         say(f"{verdict:14} {it.family}: without {it.off}: {', '.join(it.broken) or 'no case'}")
-    return int(failed)
+    return int(bool(record.broken()) or any(not it.broken for it in caught))
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ class Client:
     def served_after_s(self) -> float:
         """Return how long a small program took; infinity if it did not end as it must."""
         began = time.monotonic()
-        body = {"runtime": "python", "code": "print(6 * 7)", "wait": 30, "labels": {"attack": "neighbour"}}
+        body = {"runtime": "python", "code": "print(6 * 7)", "wait": 60, "labels": {"attack": "neighbour"}}
         try:
             answer = self.submit(json.dumps(body).encode())
         except requests.RequestException:

@@ -15,7 +15,8 @@ from attacks.host import Host
 
 HEALTH_EVERY_S = 0.25
 OTHER_EVERY_S = 3.0
-ANSWER_WITHIN_S = 30.0
+HEALTH_WITHIN_S = 3.0  # a few tries: others use the machine, too
+ANSWER_WITHIN_S = 60.0
 # A neighbour is there once its program has had this long to begin.
 SETTLES_S = 1.2
 # What cases are told of a host that is elsewhere: addresses of documentation, which nobody has.
@@ -38,6 +39,9 @@ class Outcome:
     verdict: Verdict
     complaints: list[str] = field(default_factory=list)
     on_host: bool = False  # judges of the host took part
+    engine: str = ""
+    gvisor: str = ""
+    seconds: float = 0.0
     sandboxes: set[str] = field(default_factory=set)
 
 
@@ -78,12 +82,12 @@ class Beside:
             if self._closed.wait(every_s):
                 return
 
-    def since(self, began: float, figures: list[tuple[float, float]], *, wait: bool = True) -> list[float]:
-        """Return the figures that ended since. `wait`: for one that is no failure, for a while."""
-        deadline = time.monotonic() + (ANSWER_WITHIN_S if wait else 0)
+    def since(self, began: float, figures: list[tuple[float, float]], below: float, wait_s: float) -> list[float]:
+        """Return the figures that ended since. Wait up to `wait_s` for one that is less than `below` seconds."""
+        deadline = time.monotonic() + wait_s
         while True:
             found = [took for at, took in figures if at >= began]
-            if any(took != float("inf") for took in found) or time.monotonic() > deadline:
+            if any(took < below for took in found) or time.monotonic() > deadline:
                 return found
             time.sleep(0.05)
 
@@ -99,8 +103,6 @@ class Harness:
         self._machine = machine
         self._runtimes = self._attacker.runtimes()
         self.beside = Beside(other(), other())
-        # Of the executions, as the platform recorded it.
-        self.seen_engine = self.seen_gvisor = ""
 
     def run(self, cases: Iterable[Case], tell: Callable[[Outcome], None]) -> list[Outcome]:
         """Run the cases, then look whether anything is left of their sandboxes."""
@@ -131,6 +133,7 @@ class Harness:
     def _one(self, case: Case) -> Outcome:
         if reason := self.reason_to_skip(case):
             return Outcome(case, Verdict.NOT_APPLICABLE, [reason])
+        began = time.monotonic()
         seen = self._evidence(case)
         wrong = judges.complaints(case, seen)
         sandboxes = {row["sandbox_id"] for row in seen.stored if row.get("sandbox_id")}
@@ -140,6 +143,9 @@ class Harness:
             wrong,
             on_host=self._host is not None,
             sandboxes=sandboxes,
+            engine=str(seen.execution.get("engine") or ""),
+            gvisor=str(seen.execution.get("runsc_version") or ""),
+            seconds=time.monotonic() - began,
         )
 
     def _evidence(self, case: Case) -> judges.Evidence:
@@ -160,12 +166,11 @@ class Harness:
             seen.stored.append(self._attacker.ended(execution))
             if case.then:
                 seen.stored.append(look or self._look(case, values))
-            self.seen_engine = seen.execution.get("engine") or self.seen_engine
-            self.seen_gvisor = seen.execution.get("runsc_version") or self.seen_gvisor
             seen.is_listed = self._attacker.is_listed(execution)
             seen.served = self._attacker.artifacts(execution) if seen.execution.get("artifact_count") else []
-        seen.health_s = self.beside.since(began, self.beside.health)
-        seen.others_s = self.beside.since(began, self.beside.others, wait=case.is_greedy)
+        seen.health_s = self.beside.since(began, self.beside.health, judges.SLOW_S, HEALTH_WITHIN_S)
+        patience_s = ANSWER_WITHIN_S if case.is_greedy else 0
+        seen.others_s = self.beside.since(began, self.beside.others, float("inf"), patience_s)
         return seen
 
     def _look(self, case: Case, values: dict[str, str]) -> dict[str, object]:

@@ -15,6 +15,8 @@ from attacks.host import Host
 
 # What a program may be late by: its compilation, the overtime in which its end is asked for, and a busy machine.
 LATE_MS = 10_000
+# The kernel charges memory in batches for each processor, so its counter may exceed a limit that holds.
+BATCHED = 1 << 20
 SLOW_S = 1.0
 # A browser runs no script of these when it opens them.
 INERT = ("text/plain", "text/csv", "application/json", "application/octet-stream", "application/pdf", "image/")
@@ -105,7 +107,7 @@ def within_stored_limits(case: Case, seen: Evidence) -> Iterator[str]:
         wall = limits.get("wall_time_ms", 0) + limits.get("compile_wall_ms", 0)
         if (row.get("duration_ms") or 0) > wall + LATE_MS:
             yield f"it ran for {row['duration_ms']:.0f} ms with a limit of {limits['wall_time_ms']} ms"
-        if (row.get("peak_memory_bytes") or 0) > limits.get("memory_bytes", 0):
+        if (row.get("peak_memory_bytes") or 0) > limits.get("memory_bytes", 0) + BATCHED:
             yield f"it used {row['peak_memory_bytes']} bytes with a limit of {limits['memory_bytes']}"
         if row.get("artifact_count", 0) > limits.get("artifact_count", 0):
             yield f"{row['artifact_count']} artifacts, more than the limit"
@@ -157,8 +159,7 @@ def alive(case: Case, seen: Evidence) -> Iterator[str]:
     """The best of several tries counts: others use the machine, too."""
     if not seen.health_s or min(seen.health_s) >= SLOW_S:
         yield f"/healthz was not answered within a second: {seen.health_s}"
-    # While a program takes all it can, another client must be served; else those count that ended meanwhile.
-    if min(seen.others_s, default=float("inf") if case.is_greedy else 0) == float("inf"):
+    if case.is_greedy and min(seen.others_s, default=float("inf")) == float("inf"):
         yield "another client was not served"
 
 
@@ -186,7 +187,7 @@ def kernel_limits(case: Case, seen: Evidence) -> Iterator[str]:
         asked = row["limits"]["memory_bytes"]
         if sample.memory_limit and sample.memory_limit > asked:
             yield f"the kernel's memory limit is {sample.memory_limit}, the run's {asked}"
-        if sample.peak_memory > asked:
+        if sample.peak_memory > asked + BATCHED:
             yield f"the host counted {sample.peak_memory} bytes with a limit of {asked}"
         if not sample.most_pids and sample.pids:
             yield "the kernel limits no processes"

@@ -1,4 +1,4 @@
-"""A core of the corpus, one or two quick cases of each family, against the shared platform; all of it: `make attack`."""
+"""A core of the corpus, one or two quick cases of each family, on the shared platform. All: `make attack`."""
 
 import platform as machine
 from collections.abc import Iterator

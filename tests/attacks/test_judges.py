@@ -71,7 +71,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "too much output": ({"stdout": "tried" + "x" * 200}, "more than the limit"),
     "too large a result": ({"result": "x" * 1000}, "the result is larger"),
     "too long a run": ({"duration_ms": 60_000.0}, "it ran for 60000 ms"),
-    "too much memory": ({"peak_memory_bytes": 2000}, "it used 2000 bytes"),
+    "too much memory": ({"peak_memory_bytes": 2 << 20}, "it used 2097152 bytes"),
     "too many files": ({"artifact_count": 2}, "2 artifacts"),
 }
 
@@ -90,7 +90,7 @@ ON_HOST: dict[str, tuple[dict[str, Any], str]] = {
         {"samples": {"s1": Sample(memory_limit=9999)}},
         "the kernel's memory limit is 9999",
     ),
-    "more memory than allowed": ({"samples": {"s1": Sample(peak_memory=9999)}}, "the host counted 9999"),
+    "more memory than allowed": ({"samples": {"s1": Sample(peak_memory=2 << 20)}}, "the host counted 2097152"),
     "more processes than allowed": (
         {"samples": {"s1": Sample(pids=11, most_pids=10)}},
         "11 processes of the host",
