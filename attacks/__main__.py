@@ -38,6 +38,7 @@ from attacks.own import Installation  # noqa: E402
 from attacks.report import Record  # noqa: E402
 from attacks.weakened import WEAKNESSES  # noqa: E402
 from sandboxes.engines import ENGINES  # noqa: E402
+from tests.database import shared_templates  # noqa: E402
 
 PAGE = Path(__file__).parent.parent / "docs" / "reliability.md"
 
@@ -126,6 +127,11 @@ def attack(options: argparse.Namespace, engine: str, record: Record) -> None:
 
 def weakened(options: argparse.Namespace) -> Iterator[report.Caught]:
     """Switch off one protection for each family, and run the cases that must notice."""
+    with shared_templates():
+        yield from _weakened(options)
+
+
+def _weakened(options: argparse.Namespace) -> Iterator[report.Caught]:
     for name, weakness in WEAKNESSES.items():
         if options.family and weakness.family not in options.family:
             continue

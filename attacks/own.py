@@ -1,5 +1,6 @@
 """A throw-away platform on this machine, as the tests start it, with or without a protection switched off."""
 
+import os
 import secrets
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 from attacks.weakened import FOLDER, WEAKNESSES
 from scripts.setup.images import built_runtimes
 from tests import live
+from tests.database import FOLDER as TEMPLATES
 from tests.database import shared_templates
 
 RUNTIMES = ("python", "nodejs", "c", "bash", "go", "rust")
@@ -64,7 +66,8 @@ def platform(engine: str, weakness: str = "") -> Iterator[Installation]:
     """Start a platform and stop it afterwards. `weakness`: one of WEAKNESSES, for its worker, keeper and web."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="attacks-", dir="/var/tmp")))  # noqa: S108
-        stack.enter_context(shared_templates())
+        if TEMPLATES not in os.environ:  # several platforms in a row are copies of one
+            stack.enter_context(shared_templates())
         further: dict[str, Any] = {}
         if weakness:
             assert weakness in WEAKNESSES  # noqa: S101
