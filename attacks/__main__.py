@@ -136,7 +136,7 @@ def _weakened(options: argparse.Namespace) -> Iterator[report.Caught]:
         if options.family and weakness.family not in options.family:
             continue
         cases = [case for case in corpus.load(weakness.family) if case.name.startswith(weakness.cases)]
-        say(f"{name}: without {weakness.off}, {len(cases)} cases")
+        say(f"{name}: switched off: {weakness.off}; {len(cases)} cases")
         with own.platform(weakness.engine, name) as it, attacked(it, on_host=True) as harness:
             outcomes = harness.run(cases, tell)
         noticed = [o.case.name for o in outcomes if o.verdict == Verdict.BROKEN]
@@ -166,7 +166,7 @@ def main() -> int:
         report.write(PAGE, sections)
     for it in caught:
         verdict = "noticed" if it.broken else "MISSED"
-        say(f"{verdict:14} {it.family}: without {it.off}: {', '.join(it.broken) or 'no case'}")
+        say(f"{verdict:14} {it.family}: switched off: {it.off}: {', '.join(it.broken) or 'no case'}")
     return int(bool(record.broken()) or any(not it.broken for it in caught))
 
 
