@@ -118,7 +118,7 @@ def load(*families: str) -> list[Case]:
 
 def _read(path: Path) -> Iterator[Case]:
     text = tomllib.loads(path.read_text(encoding="utf-8"))
-    own = ("case", "snippets", "protection")
+    own = ("case", "snippets")
     shared = {name: value for name, value in text.items() if name not in own}
     for number, table in enumerate(text["case"], 1):
         try:
