@@ -61,7 +61,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="only cases with this in their name")
     parser.add_argument("--core", action="store_true", help="only the cases that `make test` runs, too")
     parser.add_argument("--record", type=Path, help="add the verdicts to this file, and report all that is in it")
-    parser.add_argument("--again", action="store_true", help="only the cases that the record has as broken")
+    parser.add_argument("--again", action="store_true", help="leave out what the record has as held")
     parser.add_argument("--engine", choices=sorted(ENGINES), help="of the own platform; default: SANDBOX_ENGINE")
     parser.add_argument("--url", help="of another installation; needs --token and --other-token")
     parser.add_argument("--token", help="of the client that attacks: a caller without low quotas")
@@ -77,13 +77,13 @@ def arguments() -> argparse.Namespace:
 
 
 def chosen(options: argparse.Namespace, record: Record) -> list[Case]:
-    again = {(outcome.case.family, outcome.case.name) for outcome in record.broken()}
+    held = {(o.case.family, o.case.name) for o in record.outcomes if o.verdict == Verdict.HELD}
     return [
         case
         for case in corpus.load(*(options.family or ()))
         if options.only in case.name
         and (case.core or not options.core)
-        and (not options.again or (case.family, case.name) in again)
+        and (not options.again or (case.family, case.name) not in held)
     ]
 
 
