@@ -139,7 +139,7 @@ def _weakened(options: argparse.Namespace) -> Iterator[report.Caught]:
         say(f"{name}: switched off: {weakness.off}; {len(cases)} cases")
         with own.platform(weakness.engine, name) as it, attacked(it, on_host=True) as harness:
             outcomes = harness.run(cases, tell)
-        noticed = [o.case.name for o in outcomes if o.verdict == Verdict.BROKEN]
+        noticed = [o.case.name for o in outcomes if any(weakness.shows in complaint for complaint in o.complaints)]
         yield report.Caught(weakness.family, weakness.off, len(outcomes), noticed)
 
 

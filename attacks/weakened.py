@@ -16,12 +16,13 @@ FOLDER = "ATTACK_WEAKENED_FOLDER"  # the variable that names a folder of the thr
 
 @dataclass(frozen=True)
 class Weakness:
-    """`cases`: how the names of the cases begin that must notice it."""
+    """`cases`: how the names of the cases begin that must notice it. `shows`: of the complaint by which they do."""
 
     family: str
     off: str
     cases: tuple[str, ...]
     apply: Callable[[], None]
+    shows: str
     engine: str = "direct"
 
 
@@ -134,30 +135,34 @@ WEAKNESSES = {
     "escapes": Weakness(
         "escapes", "gVisor: sandboxes are started by runc",
         ("read /proc/sys/kernel/random/boot_id", "read /proc/version"),
-        without_gvisor, engine="docker",
+        without_gvisor, "printed the host's", engine="docker",
     ),
     "reaching": Weakness(
         "reaching", "no network: sandboxes share the host's", ("TCP to the host's loopback", "bash: /dev/tcp"),
-        in_the_hosts_network,
+        in_the_hosts_network, "trap",
     ),
     "contamination": Weakness(
         "contamination", "a /tmp of its own: all sandboxes share a folder of the host",
         ("a file in /tmp/", "a neighbour that runs at the same time: its files"), with_a_shared_folder,
+        "a trace of the first",
     ),
     "runner": Weakness(
         "runner", "outcomes from facts of the host: they are guessed from the exit status",
-        ("a forged exit status 124", "a forged exit status 137"), with_outcomes_guessed,
+        ("a forged exit status 124", "a forged exit status 137"), with_outcomes_guessed, "outcome is",
     ),
     "resources": Weakness(
         "resources", "the memory limit: the kernel's is three times the run's",
         ("memory: the program's own", "memory: files in /dev/shm"), without_a_memory_limit,
+        "the kernel's memory limit",
     ),
     "artifacts": Weakness(
         "artifacts", "files as attachments: a browser shows them",
         ("content that a browser would run: HTML with a script",), with_files_shown,
+        "not sent as an attachment",
     ),
     "parsers": Weakness(
         "parsers", "the replacement of what Postgres cannot hold", ("output: zero bytes",), with_any_text_stored,
+        "platform_error",
     ),
 }  # fmt: skip
 
