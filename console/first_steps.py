@@ -24,9 +24,12 @@ from console.models import FirstStep
 from console.site import ConsoleSite
 from executions import people
 from executions.models import Execution
+from executions.models.execution import SELF_TEST
 
 RUN, CALL, LIMIT, TRAIL = NAMES = ("run", "call", "limit", "trail")
 # Whoever may do all of the steps.
+# Clients that nobody calls with.
+OURS = (people.CLIENT, SELF_TEST)
 PERMISSIONS = ("clients.change_client", people.MAY_RUN)
 # What `make` runs after each start, in the name of the first client: scripts/smoke.py. A test compares.
 SMOKE_SHA256 = (
@@ -56,7 +59,7 @@ def _has_run() -> bool:
 def _was_called() -> bool:
     # One look-up in an index for each client: the history may be long.
     calls = Execution.objects.filter(client=OuterRef("pk")).exclude(code_sha256__in=SMOKE_SHA256)
-    return bool(Client.objects.exclude(name=people.CLIENT).filter(Exists(calls)).exists())
+    return bool(Client.objects.exclude(name__in=OURS).filter(Exists(calls)).exists())
 
 
 def _has_limit() -> bool:
@@ -76,7 +79,7 @@ def steps() -> list[Step]:
     done = set(FirstStep.objects.filter(person=None).values_list("name", flat=True))
     found = {name for name, is_done in FACTS.items() if name not in done and is_done()}
     remember(*found)
-    client = Client.objects.exclude(name=people.CLIENT).order_by("pk").first()
+    client = Client.objects.exclude(name__in=OURS).order_by("pk").first()
     clients = reverse("admin:clients_client_changelist")
     limits = reverse("admin:clients_client_change", args=[client.pk]) if client else clients
     texts = {

@@ -15,6 +15,7 @@ from django.db.models import Min
 from django.utils import timezone
 
 from executions.models import Execution, HourlyCount, HourlyTime, Rollup
+from executions.models.execution import SELF_TEST
 from sandbox_platform.kit.locks import Lock
 
 HOUR = timedelta(hours=1)
@@ -27,11 +28,11 @@ GROWTH, BUCKETS = 1.3, 64
 BUCKET = f"least({BUCKETS - 1}, floor(ln(greatest(%s, 1)) / ln({GROWTH})))::int"
 RUN_MS = "extract(epoch FROM ended_at - started_at) * 1000"
 PLATFORM_MS = "extract(epoch FROM (finished_at - queued_at) - (ended_at - started_at)) * 1000"
-COUNTS = """
+COUNTS = f"""
     SELECT date_bin(%s, queued_at, %s) AS hour, runtime_id, client_id, status, count(*) AS count,
         count(*) FILTER (WHERE warm) AS warm, count(*) FILTER (WHERE NOT warm) AS cold
-    FROM executions_execution WHERE queued_at >= %s AND queued_at < %s GROUP BY 1, 2, 3, 4
-"""
+    FROM executions_execution WHERE queued_at >= %s AND queued_at < %s AND endpoint <> '{SELF_TEST}' GROUP BY 1, 2, 3, 4
+"""  # noqa: S608
 STORED = f"""
     SELECT date_bin(%s, hour, %s) AS hour, runtime_id, client_id, status, sum(count)::int AS count,
         sum(warm)::int AS warm, sum(cold)::int AS cold
@@ -42,7 +43,7 @@ TIMES = f"""
     FROM executions_execution, LATERAL (VALUES
         ('run', {BUCKET % RUN_MS}), ('platform', {BUCKET % PLATFORM_MS})) AS time (kind, bucket)
     WHERE queued_at >= %s AND queued_at < %s AND started_at IS NOT NULL AND ended_at IS NOT NULL
-        AND finished_at IS NOT NULL GROUP BY 1, 2, 3, 4
+        AND finished_at IS NOT NULL AND endpoint <> '{SELF_TEST}' GROUP BY 1, 2, 3, 4
 """  # noqa: S608
 
 

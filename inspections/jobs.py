@@ -1,6 +1,8 @@
 """The periodic jobs that request the probes and descriptions that are due."""
 
-from inspections import descriptions, services
+from datetime import timedelta
+
+from inspections import descriptions, separation, services
 from inspections.models import Inspection, InspectionKind
 from sandbox_platform.kit.jobs import Job, LastRun, declare
 from sandboxes.engines import get_engine
@@ -25,6 +27,19 @@ declare(
         lambda: services.tend(get_engine()),
         recorded=True,
         last_run=_last_probe,
+    )
+)
+declare(
+    Job(
+        "Test the separation of runs",
+        "Run a program that leaves traces, and another one that looks for them, as the client self-test.",
+        separation.EVERY,
+        separation.tend,
+        look_every_s=separation.LOOK_EVERY_S,
+        # Not in the first minutes of an installation, or of a platform that a test starts.
+        first_s=timedelta(minutes=50).total_seconds(),
+        recorded=True,
+        last_run=separation.last_run,
     )
 )
 declare(

@@ -16,6 +16,7 @@ from alerts import shipped as alert_rules
 from audit.starts import record_start
 from clients.models import Client, Token, hash_token
 from console import roles
+from inspections import separation
 from redaction import services as redaction
 from sandbox_platform.kit.env import envsecret
 from seccomp_profiles import shipped
@@ -38,6 +39,7 @@ def ensure_all() -> Iterator[str]:
         yield f"alert rule {name}: created"
     yield ensure_administrator()
     yield ensure_first_client()
+    separation.client()
     yield from record_start()
 
 

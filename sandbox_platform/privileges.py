@@ -133,7 +133,7 @@ PRIVILEGES: dict[Service, Grants] = {
         "django_q.OrmQ": "insert",
         "egress.EgressRequest": "delete",
         "executions.Artifact": "delete",
-        "executions.Execution": "update delete",
+        "executions.Execution": "insert update delete",  # inserts the self-test's
         "executions.HourlyCount": "insert update delete",
         "executions.HourlyTime": "insert update delete",
         "executions.InputFile": "delete",

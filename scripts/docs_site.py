@@ -9,7 +9,13 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parent.parent
 # As pages name them, seen from docs/. In the site they are beside the pages.
-OUTSIDE = ("CHANGELOG.md", "examples/run.py")
+OUTSIDE = (
+    "CHANGELOG.md",
+    "examples/run.py",
+    "deploy/monitoring/grafana/sandbox-platform.json",
+    "deploy/monitoring/prometheus.yml",
+    "deploy/monitoring/sandbox-platform.rules.yml",
+)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from executions import figures
 from executions.models import Execution
+from executions.models.execution import SELF_TEST
 from sandbox_platform.kit.locks import Lock
 from usage.models import Counted, HourlyUsage, StoredSample
 
@@ -33,7 +34,7 @@ USED = f"""
             SELECT sum(coalesce(r.bytes_sent, 0) + coalesce(r.bytes_received, 0))
             FROM executions_egressrequest r WHERE r.execution_id = e.id
         ) END), 0)::bigint AS egress_bytes
-    FROM executions_execution e WHERE e.finished_at IS NOT NULL AND
+    FROM executions_execution e WHERE e.finished_at IS NOT NULL AND e.endpoint <> '{SELF_TEST}' AND
 """  # noqa: S608
 ADD = f"""
     ON CONFLICT (hour, client_id, runtime_id) DO UPDATE

@@ -29,6 +29,8 @@ class Status(models.TextChoices):
 # Columns of up to megabytes each: read for one execution, never for a list.
 LARGE = ("code", "arguments", "stdin", "argv", "stdout", "stderr", "result", "policy_violations", "environment")
 OPEN = (Status.QUEUED, Status.RUNNING)
+# Endpoint of the platform's own test runs (inspections/separation.py): no figure or usage counts them.
+SELF_TEST = "self-test"
 IDEMPOTENCY_CONSTRAINT = "execution_idempotency_once"
 TERMINAL = tuple(status for status in Status if status not in OPEN)
 CALL_BACK = f"""

@@ -26,9 +26,10 @@ BEGIN
 END $$;
 
 CREATE TRIGGER metrics_run_update AFTER UPDATE ON executions_execution
-    FOR EACH ROW WHEN (OLD.finished_at IS NULL AND NEW.finished_at IS NOT NULL) EXECUTE FUNCTION metrics_run();
+    FOR EACH ROW WHEN (OLD.finished_at IS NULL AND NEW.finished_at IS NOT NULL AND NEW.endpoint <> 'self-test')
+    EXECUTE FUNCTION metrics_run();
 CREATE TRIGGER metrics_run_insert AFTER INSERT ON executions_execution
-    FOR EACH ROW WHEN (NEW.finished_at IS NOT NULL) EXECUTE FUNCTION metrics_run();
+    FOR EACH ROW WHEN (NEW.finished_at IS NOT NULL AND NEW.endpoint <> 'self-test') EXECUTE FUNCTION metrics_run();
 
 -- A start that was overtaken (the run was cancelled or queued again) has lost its execution.
 CREATE FUNCTION metrics_start() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER

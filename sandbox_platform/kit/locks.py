@@ -23,6 +23,7 @@ class Lock(IntEnum):
     USAGE = 7385012  # hourly usage is being counted, or executions are purged
     FAILURES = 7385013  # failed runs are being grouped
     METRICS = 7385014  # events are being added to the counters of /metrics
+    SELF_TEST = 7385015  # the next program of the self-test is being submitted
     ALERTS = 7385021  # per service: it evaluates the rules of alerts
     NOTIFICATIONS = 7385022  # notifications of alerts that are due are being queued
     FIRST_LOGIN = 7385031  # somebody whom the OpenID provider names becomes a user

@@ -26,6 +26,8 @@ from executions.callbacks.models import Delivery, DeliveryStatus
 from executions.failures.grouping import group_failures
 from executions.failures.models import FailureGroup
 from executions.models import Execution, Outcome, Status
+from executions.models.execution import SELF_TEST
+from inspections import separation
 from inspections.models import Inspection, InspectionKind, InspectionState, InspectionVerdict
 from runtimes.models import Runtime
 from sandbox_platform.kit import conditions, liveness
@@ -337,6 +339,23 @@ def test_profile(watch: Watch, python_runtime: Runtime) -> None:
     probe(InspectionVerdict.NOT_ENFORCED)
     assert fires() == ["profile default on runtime python"]
     probe(InspectionVerdict.ENFORCED)
+    assert fires() == []
+
+
+def test_separation(watch: Watch, make_execution: MakeExecution, later: Later) -> None:
+    fires = watch("Runs see each other")
+    tester = separation.client()
+
+    def look(result: str) -> None:
+        labels = {separation.PAIR: "1", separation.PART: separation.LOOK}
+        make_execution(client=tester, endpoint=SELF_TEST, labels=labels, result=result)
+
+    look("[]")
+    assert fires() == []
+    look('["/tmp/self-test-trace-1"]')
+    assert fires() == ["separation of runs"]
+    later(days=1)
+    look("[]")
     assert fires() == []
 
 

@@ -5,6 +5,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 
 from clients.models import Client, Token, hash_token
+from inspections import separation
 from runtimes.models import Runtime
 from seccomp_profiles import shipped
 from seccomp_profiles.models import SeccompProfile
@@ -38,7 +39,7 @@ def test_is_idempotent() -> None:
     bootstrap()
     output = bootstrap()
     assert "created" not in output
-    assert (User.objects.count(), Client.objects.count()) == (1, 1)
+    assert (User.objects.count(), Client.objects.count()) == (1, 2)
 
 
 def test_prints_no_secret() -> None:
@@ -73,7 +74,7 @@ def test_changed_token_replaces_the_clients(settings) -> None:
 def test_token_that_another_client_has_is_left_there() -> None:
     Client.objects.create_with_token("mine", TOKEN)
     bootstrap()
-    assert [client.name for client in Client.objects.all()] == ["mine"]
+    assert {client.name for client in Client.objects.all()} == {"mine", separation.CLIENT}
 
 
 def test_revoked_token_is_not_restored() -> None:
@@ -86,4 +87,5 @@ def test_revoked_token_is_not_restored() -> None:
 def test_without_token_creates_no_client(settings) -> None:
     settings.RAGFLOW_TOKEN = ""
     bootstrap()
-    assert not Client.objects.exists()
+    assert [client.name for client in Client.objects.all()] == [separation.CLIENT]
+    assert not Token.objects.exists()
