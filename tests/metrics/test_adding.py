@@ -13,6 +13,7 @@ from clients.models import Client, Role
 from executions import services
 from executions.callbacks.models import Delivery, DeliveryAttempt, DeliveryStatus
 from executions.models import Execution, Outcome, Status
+from executions.models.execution import SELF_TEST
 from executions.verdict import Verdict
 from metrics import adding, requests
 from metrics.counting import EVENTS, HISTOGRAMS, Histogram
@@ -61,6 +62,13 @@ def test_a_rejected_request_is_counted_although_it_never_was_open(make_execution
 
 def test_an_open_execution_is_not_counted(make_execution: MakeExecution) -> None:
     make_execution(status=Status.QUEUED)
+    assert adding.add_up() == 0
+
+
+def test_the_platform_s_own_runs_are_not_counted(make_execution: MakeExecution) -> None:
+    running = make_execution(status=Status.RUNNING, endpoint=SELF_TEST)
+    services.finish(running.pk, Verdict(Status.SUCCEEDED, Outcome.COMPLETED))
+    make_execution(endpoint=SELF_TEST)
     assert adding.add_up() == 0
 
 
