@@ -17,8 +17,4 @@ class Migration(migrations.Migration):
             name='request_id',
             field=models.CharField(blank=True, db_default='', default='', max_length=64),
         ),
-        migrations.AddIndex(
-            model_name='execution',
-            index=models.Index(condition=models.Q(('request_id', ''), _negated=True), fields=['request_id'], name='execution_request_idx'),
-        ),
     ]
