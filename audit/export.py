@@ -8,12 +8,11 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import connection
-from django.db.models import Q, QuerySet, TextField
-from django.db.models.functions import Cast
+from django.db.models import Q, QuerySet
 from django.http import StreamingHttpResponse
 
 from audit.models import TrailEntry
-from audit.models.changes import ACT, EVENTS, LABELS
+from audit.models.changes import ACT, EVENTS
 from sandbox_platform.kit import acts
 from sandbox_platform.kit.acts import Kind
 from sandbox_platform.kit.exports import as_download, csv_lines, json_lines
@@ -24,25 +23,6 @@ CSV_COLUMNS = (
 )  # fmt: skip
 # Rows read per watched table at a time. A change of a seccomp profile has tens of kilobytes, before and after.
 CHUNK = 20
-
-
-def trail() -> "QuerySet[TrailEntry]":
-    # pghistory's default manager returns no rows, so that Django's own commands ignore this model.
-    entries: QuerySet[TrailEntry] = TrailEntry.objects.order_by("-pgh_created_at", "-pgh_slug")
-    return entries
-
-
-def made_by(text: str) -> Q:
-    """Match the actor that the web tier recorded, or the role or application name of the database session."""
-    who = Q(actor__icontains=text)
-    for name in ("role", "application"):
-        who |= Q(**{f"pgh_context__database__{name}__icontains": text})
-    return who
-
-
-def changed(code: str) -> Q:
-    """Match what happened: see TrailEntry.code."""
-    return Q(pgh_label=code) if code in LABELS else Q(pgh_obj_model=ACT, pgh_data__kind=code)
 
 
 def about(username: str) -> Q:
@@ -71,10 +51,6 @@ def within(since: datetime | None, until: datetime | None) -> Q:
     if until:
         bounds &= Q(pgh_created_at__lt=until)
     return bounds
-
-
-def containing(entries: "QuerySet[TrailEntry]", text: str) -> "QuerySet[TrailEntry]":
-    return entries.annotate(row=Cast("pgh_data", TextField())).filter(row__icontains=text)
 
 
 def in_order(entries: "QuerySet[TrailEntry]") -> Iterator[TrailEntry]:

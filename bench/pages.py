@@ -7,59 +7,22 @@ as an administrator and prints milliseconds (the median and the worst of some tr
 
 import argparse
 import json
+import os
 import random
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from bench import filling
 from bench.embedded import django_on_embedded_postgres
-from bench.history import SEARCH_INDEX, SEED, SPAN, Texts, rows, say
+from bench.history import SEED, SPAN, Texts, say
 
 BOUND_MS = 500
 TRIES = 3
-CLIENTS = ("ragflow", "notebooks", "grader", "reports", "etl", "agents", "staging", "console")
-# Shares of the runs; the first client has half of them.
-WEIGHTS = (50, 15, 10, 8, 7, 5, 3, 2)
-TRAIL, LOGINS, SEALED = 100_000, 50_000, 100_000
-TRACES = 60
-TRACEBACK = """Traceback (most recent call last):
-  File "/workspace/main.py", line {line}, in main
-    return {name}(rows)
-  File "/workspace/main.py", line 4, in {name}
-    value = table[{number}]
-{error}: {words} {number}
-"""
-ERRORS = ("KeyError", "ValueError", "TypeError", "IndexError", "ZeroDivisionError", "RuntimeError")
-
-
-def failed(chance: random.Random, words: list[str]) -> str:
-    kind = chance.randrange(TRACES)
-    return TRACEBACK.format(
-        line=chance.randrange(5, 60), name=f"step_{words[kind]}", number=chance.randrange(10**6),
-        error=ERRORS[kind % len(ERRORS)], words=words[kind * 7 % len(words)],
-    )  # fmt: skip
-
-
-def varied(
-    plain: Iterator[list[Any]], names: list[str], clients: list[int], runtimes: list[int], words: list[str]
-) -> Iterator[list[Any]]:
-    """Give the rows of one client and one runtime to several, and their failures tracebacks."""
-    chance = random.Random(SEED)
-    at = {name: names.index(name) for name in names}
-    for row in plain:
-        row[at["client_id"]] = chance.choices(clients, WEIGHTS)[0]
-        row[at["runtime_id"]] = chance.choice(runtimes)
-        row[at["warm"]] = chance.random() < 0.9
-        row[at["endpoint"]] = chance.choice(("api", "ragflow", "batch"))
-        row[at["code_sha256"]] = f"{chance.randrange(4000):04x}" * 16
-        if row[at["status"]] == "failed":
-            row[at["stderr"]] = failed(chance, words)
-        yield row
 
 
 class Pages:
@@ -77,86 +40,6 @@ class Pages:
         )
         self.http = Http()
         self.http.force_login(self.administrator, "django.contrib.auth.backends.ModelBackend")
-
-    def fill(self, number: int) -> None:
-        from django.db import connection
-
-        from clients.models import Client
-        from executions import services
-        from executions.models import Execution
-        from runtimes.models import Runtime
-
-        chance = random.Random(SEED)
-        texts = Texts(chance)
-        clients = [Client.objects.get_or_create(name=name)[0] for name in CLIENTS]
-        runtimes = list(Runtime.objects.filter(enabled=True).order_by("pk"))
-        services.submit(
-            services.Request(runtime=runtimes[0], code="def main(): return 1", endpoint="api", client=clients[0]),
-            policy="off",
-        )
-        with connection.cursor() as cursor:
-            cursor.execute("SET session_replication_role = replica")  # triggers are off
-            cursor.execute("SELECT * FROM executions_execution LIMIT 1")
-            names = [column.name for column in cursor.description]
-            template = dict(zip(names, cursor.fetchone(), strict=True))
-            template = {name: json.dumps(v) if isinstance(v, dict | list) else v for name, v in template.items()}
-            cursor.execute("DELETE FROM executions_execution")
-            cursor.execute("SELECT indexdef FROM pg_indexes WHERE indexname = %s", [SEARCH_INDEX])
-            (search_index,) = cursor.fetchone()
-            cursor.execute(f"DROP INDEX {SEARCH_INDEX}")
-        say(f"{number:,} executions by COPY")
-        with connection.connection.cursor() as cursor:
-            copied = ", ".join(f'"{name}"' for name in names)
-            with cursor.copy(f"COPY executions_execution ({copied}) FROM STDIN") as copy:
-                plain = rows(number, template, texts, chance)
-                keys = [client.pk for client in clients], [runtime.pk for runtime in runtimes]
-                for row in varied(plain, names, *keys, texts._words):
-                    copy.write_row(row)
-        say("the search index")
-        with connection.cursor() as cursor:
-            cursor.execute("SET maintenance_work_mem = '1GB'")
-            cursor.execute(search_index)
-            cursor.execute(f"ALTER INDEX {SEARCH_INDEX} ALTER COLUMN 1 SET STATISTICS 0")
-        self._beside()
-        assert Execution.objects.exists()  # noqa: S101
-
-    def _beside(self) -> None:
-        """Fill what the platform makes of executions: failures, hourly counts, trail, logins and seals."""
-        from django.db import connection
-
-        from audit import keys, sealing
-        from executions import figures
-        from executions.failures import grouping
-
-        with connection.cursor() as cursor:
-            say("files, deliveries, logins and the trail")
-            for statement, parameters in BESIDE:
-                cursor.execute(statement, parameters)
-            for events in TRAILS:
-                self._more_trail(cursor, events)
-            cursor.execute("SET session_replication_role = origin")
-            cursor.execute("ANALYZE")
-        say("failures")
-        say(f"{grouping.group_failures():,} failed runs are grouped")
-        say("hourly counts")
-        figures.roll_up()
-        say("seals")
-        keys.prepare()
-        for _ in sealing.seal():
-            pass
-        with connection.cursor() as cursor:
-            cursor.execute("VACUUM ANALYZE")
-
-    def _more_trail(self, cursor: Any, events: str) -> None:
-        """Repeat the events that the set-up has left, at times of the year before."""
-        cursor.execute(f"SELECT * FROM {events} LIMIT 0")  # noqa: S608
-        names = [column.name for column in cursor.description if column.name not in ("pgh_id", "pgh_created_at")]
-        listed = ", ".join(f'"{name}"' for name in names)
-        cursor.execute(
-            f"INSERT INTO {events} (pgh_created_at, {listed}) SELECT now() - i * interval '5 minutes', {listed}"  # noqa: S608
-            f" FROM (SELECT * FROM {events} ORDER BY pgh_id LIMIT 1) one, generate_series(1, %s) i",
-            [TRAIL // len(TRAILS)],
-        )
 
     def addresses(self) -> dict[str, str]:
         from executions.models import Execution
@@ -183,7 +66,19 @@ class Pages:
         history = "/admin/executions/execution/"
         found |= {f"history, {name}": f"{history}?{query}" for name, query in queries.items()}
         found |= {"execution": f"{history}{one.pk}/change/", "failed execution": f"{history}{bad.pk}/change/"}
-        return found | self._failures() | self._lists() | self._of_rows()
+        return found | self._failures() | self._lists() | self._of_rows() | self._usage(year, quarter)
+
+    def _usage(self, year: str, quarter: str) -> dict[str, str]:
+        from django.urls import reverse
+
+        from usage.pages import SPLITS
+
+        spans = {"7 days": "range=7d", "30 days": "range=30d", "a quarter": quarter, "all": year}
+        return {
+            f"usage, {span}, by {split}": f"{reverse('admin:usage')}?{query}&by={split}"
+            for span, query in spans.items()
+            for split in SPLITS
+        }
 
     def _failures(self) -> dict[str, str]:
         from executions.failures.models import FailureGroup
@@ -218,7 +113,7 @@ class Pages:
         for name, query in TRAIL_QUERIES.items():
             found[f"trail, {name}"] = f"{trail}?{query}"
         return found | {
-            "wrong pages": "/admin/executions/execution/?p=99", "seals, page 3": "/admin/audit/seal/?p=3",
+            "history, no such page": "/admin/executions/execution/?p=999999", "seals, page 3": "/admin/audit/seal/?p=3",
         }  # fmt: skip
 
     def _of_rows(self) -> dict[str, str]:
@@ -246,88 +141,111 @@ class Pages:
         from django.test.utils import CaptureQueriesContext
 
         samples = []
+        cpu_ms = self._cpu_ms()
         for _ in range(TRIES):
             started = time.perf_counter()
             answer = self.http.get(address)
             if getattr(answer, "streaming", False):
                 answer.close()
             samples.append((time.perf_counter() - started) * 1000)
+        cpu_ms = self._cpu_ms() - cpu_ms
         with CaptureQueriesContext(connection) as captured:
             self.http.get(address)
         slowest: dict[str, Any] = max(
             captured.captured_queries, key=lambda query: float(query["time"]), default={"sql": "", "time": 0}
         )
         result = {
-            "page": name, "address": address, "status": answer.status_code, "queries": len(captured),
+            "page": name, "address": address, "status": answer.status_code, "wanted": ELSEWHERE.get(name, 200),
+            "queries": len(captured), "load": round(os.getloadavg()[0], 1),
+            "cpu_ms": round(cpu_ms / TRIES),
             "median_ms": round(statistics.median(samples)), "worst_ms": round(max(samples)),
-            "slowest_ms": round(float(slowest["time"]) * 1000), "slowest": slowest["sql"][:3000],
+            "slowest_ms": round(float(slowest["time"]) * 1000), "slowest": (slowest["sql"] or "")[:3000],
         }  # fmt: skip
-        say(f"{result['median_ms']:>6} ms {result['queries']:>4} queries  {name}")
+        say(
+            "{median_ms:>6} ms {cpu_ms:>6} ms of CPU {queries:>4} statements  load {load:>4}  {page}".format(
+                **result
+            )
+        )
         return result
 
+    def _cpu_ms(self) -> float:
+        """Return the CPU time of this process and its Postgres session, which other work on the machine changes less.
 
+        Not that of parallel workers of Postgres. In steps of the kernel's clock, mostly 10 ms.
+        """
+        from django.db import connection
+
+        connection.ensure_connection()
+        session = Path(f"/proc/{connection.connection.info.backend_pid}/stat").read_text(encoding="ascii")
+        user, system = session.rpartition(")")[2].split()[11:13]
+        return 1000 * (time.process_time() + (int(user) + int(system)) / os.sysconf("SC_CLK_TCK"))
+
+
+# Pages that lead elsewhere.
+ELSEWHERE = {"history, no such page": 302}
 HISTORY = {
     "all": "", "1 h": "range=1h", "24 h": "range=24h", "30 days": "range=30d", "failed": "status__exact=failed",
     "succeeded": "status__exact=succeeded", "out of memory": "status__exact=out_of_memory",
     "cancelled (none)": "status__exact=cancelled", "an outcome": "outcome__exact=wall_time",
     "a runtime": "runtime__id__exact=2", "a client": "client__id__exact=3",
     "client and runtime": "client__id__exact=3&runtime__id__exact=2",
-    "client, failed": "client__id__exact=8&status__exact=failed", "a label": "label=canvas:c7",
-    "no such label": "label=canvas:none", "run time over 5 s": "ran_over=5000", "endpoint": "endpoint=ragflow",
-    "cold": "warm__exact=0", "engine": "engine__exact=direct", "page 100": "p=100",
-    "by memory": "o=-7", "by status": "o=1", "by client": "o=4", "by runtime": "o=3", "by outcome": "o=2",
-    "by id": "o=0", "oldest first": "o=5", "a year": f"queued_at__year={datetime.now(UTC).year}",
+    "client, failed": "client__id__exact=8&status__exact=failed",
+    "runtime, failed": "runtime__id__exact=2&status__exact=failed", "a label": "label=canvas:c7",
+    "no such label": "label=canvas:none",
+    "run time over 5 s": "ran_over=5000", "endpoint": "endpoint=ragflow",
+    "cold": "warm__exact=0", "warm": "warm__exact=1", "engine": "engine__exact=direct", "page 100": "p=100",
+    "by memory": "o=-7", "by least memory": "o=7", "by run time": "o=-6", "by least run time": "o=6",
+    "by id": "o=0", "oldest first": "o=5", "cold, by memory": "o=-7&warm__exact=0",
+    "a year": f"queued_at__year={datetime.now(UTC).year}",
     "a day": f"queued_at__year={datetime.now(UTC).year}&queued_at__month=6&queued_at__day=9",
     "label, 7 days, failed": "label=canvas:c7&range=7d&status__exact=failed",
 }  # fmt: skip
 TRAIL_QUERIES = {
     "a word": "q=python",
     "no row": "q=nowhere",
-    "24 h": "range=24h",
+    "a week": f"since={datetime.now(UTC) - timedelta(days=7):%Y-%m-%d}",
     "an object": "object=clients.Client",
     "a person": "who=admin",
+    "an act": "change=exported",
+    "an address and a word": "q=10.0.0.7+python",
+    "every entry": "q=database",
     "page 50": "p=50",
     "an address": "q=10.0.0.7",
 }
-TRAILS = ("audit_clientevent", "audit_runtimeevent", "audit_personevent", "audit_seccompprofileevent")
-BESIDE: tuple[tuple[str, list[Any]], ...] = (
-    (
-        "INSERT INTO executions_failurepending SELECT id FROM executions_execution"
-        " WHERE status NOT IN ('succeeded', 'queued', 'running', 'cancelled')",
-        [],
-    ),
-    (
-        "INSERT INTO audit_pending (source, row_id) SELECT 'executions_execution', id::text FROM"
-        " (SELECT id FROM executions_execution ORDER BY id LIMIT %s) first",
-        [SEALED],
-    ),
-    (
-        "INSERT INTO executions_artifact (execution_id, name, content, size) SELECT id, 'plot.png', 'x', 1 FROM"
-        " (SELECT id FROM executions_execution ORDER BY id DESC LIMIT 50000) latest",
-        [],
-    ),
-    (
-        "INSERT INTO executions_delivery (execution_id, status, attempt_count, last_error, created_at, finished_at)"
-        " SELECT id, 'delivered', 1, '', finished_at, finished_at FROM"
-        " (SELECT id, finished_at FROM executions_execution ORDER BY id DESC LIMIT 100000) latest",
-        [],
-    ),
-    (
-        "INSERT INTO axes_accesslog (user_agent, ip_address, username, http_accept, path_info, attempt_time,"
-        " session_hash) SELECT 'Firefox', '10.0.0.7', 'person ' || i %% 20, '*/*', '/admin/login/',"
-        " now() - i * interval '10 minutes', '' FROM generate_series(1, %s) i",
-        [LOGINS],
-    ),
-)
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    head = "| page | median ms | worst ms | statements | slowest statement ms |\n|---|---|---|---|---|"
+    names = ("page", "median_ms", "worst_ms", "cpu_ms", "queries", "slowest_ms", "load")
+    titles = ("page", "median ms", "worst ms", "CPU ms", "statements", "slowest statement ms", "load")
+    head = f"| {' | '.join(titles)} |\n{'|---' * len(titles)}|"
     lines = [
-        f"| {row['page']} | {row['median_ms']} | {row['worst_ms']} | {row['queries']} | {row['slowest_ms']} |"
+        f"| {' | '.join(str(row[name]) for name in names)} |"
         for row in sorted(results, key=lambda row: -row["median_ms"])
     ]
     return "\n".join([head, *lines])
+
+
+def problem_of(results: list[dict[str, Any]], over: int) -> str:
+    """Return what is wrong with the pages: too slow, or not there; "" if nothing is. `over`: milliseconds."""
+    slow = [row["page"] for row in results if row["median_ms"] > over]
+    failed = [row["page"] for row in results if row["status"] != row["wanted"]]
+    if not results:
+        return "no page was loaded"
+    if not slow and not failed:
+        return ""
+    return f"over {over} ms: {', '.join(slow) or 'none'}; no page: {', '.join(failed) or 'none'}"
+
+
+def measured(options: argparse.Namespace) -> list[dict[str, Any]]:
+    with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
+        folder = options.data or Path(temporary)
+        with django_on_embedded_postgres(folder):
+            pages = Pages()
+            filled = folder / "filled"
+            if not filled.exists():
+                filling.fill(options.rows)
+                filled.touch()
+            return pages.measure(options.only)
 
 
 def main() -> None:
@@ -338,22 +256,12 @@ def main() -> None:
     parser.add_argument("--over", type=int, default=BOUND_MS, metavar="MS", help="fail if a page takes longer")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the slowest statements to FILE as well")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
-        folder = options.data or Path(temporary)
-        with django_on_embedded_postgres(folder):
-            pages = Pages()
-            filled = folder / "filled"
-            if not filled.exists():
-                pages.fill(options.rows)
-                filled.touch()
-            results = pages.measure(options.only)
+    results = measured(options)
     print(table(results))
     if options.json:
         options.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
-    slow = [row["page"] for row in results if row["median_ms"] > options.over]
-    failed = [row["page"] for row in results if row["status"] not in (200, 302)]
-    if slow or failed:
-        sys.exit(f"over {options.over} ms: {', '.join(slow) or 'none'}; no page: {', '.join(failed) or 'none'}")
+    if problem := problem_of(results, options.over):
+        sys.exit(problem)
 
 
 if __name__ == "__main__":

@@ -244,7 +244,8 @@ def _share(part: int, whole: int) -> str:
 
 
 def _chart(rows: list[dict[str, Any]], period: Period) -> dict[str, Any]:
-    begin, step = period.since, period.step
+    step = period.step
+    begin = figures.origin_of(period.since, step)
     slots = -((begin - period.until) // step)
     series = {name: [0] * slots for name in SERIES}
     for row in rows:

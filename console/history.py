@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from audit import export
+from audit import queries
 from audit.models.changes import LABELS, UPDATE
 from executions.models import Execution, Status
 from runtimes import resets
@@ -45,7 +45,7 @@ def changes_of(row: Any, user: Any) -> list[Change]:
 
 
 def _of_runtime(runtime: Runtime) -> Iterator[Change]:
-    entries: Any = export.trail()
+    entries: Any = queries.trail()
     for entry in entries.tracks(runtime)[:LATEST]:
         if entry.pgh_label != UPDATE:
             yield Change(

@@ -34,7 +34,8 @@ MOST_IDS = 2000
 GROWTH = 16
 QUICK_S, SLOW_S = 0.01, 0.08
 START_BLOCKS = 16
-NEWEST_S = 1.0
+# A list of the newest matches searches for this long, and once it has enough for a page, only for that long.
+NEWEST_S, PAGE_S, PAGE = 1.0, 0.25, 50
 
 
 class AllClients:
@@ -147,9 +148,9 @@ def newest(text: str, executions: QuerySet[Execution], most: int = 500) -> tuple
     if whole is None:
         return [], True
     ids: list[UUID] = []
-    deadline = time.monotonic() + NEWEST_S
+    started = time.monotonic()
     for window in Search(text, AllClients).windows(oldest=whole[0], newest=whole[1]):
-        if len(ids) > most or time.monotonic() > deadline:
+        if len(ids) > most or time.monotonic() - started > (PAGE_S if len(ids) >= PAGE else NEWEST_S):
             return ids[:most], False
         if window.ids:
             ids += executions.filter(pk__in=window.ids).order_by("-pk").values_list("pk", flat=True)

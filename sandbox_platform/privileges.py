@@ -133,6 +133,8 @@ PRIVILEGES: dict[Service, Grants] = {
         "django_q.OrmQ": "insert",
         "egress.EgressRequest": "delete",
         "executions.Artifact": "delete",
+        "executions.DailyCount": "insert",
+        "executions.DailyTime": "insert",
         "executions.Execution": "insert update delete",  # inserts the self-test's
         "executions.HourlyCount": "insert update delete",
         "executions.HourlyTime": "insert update delete",
@@ -150,6 +152,7 @@ PRIVILEGES: dict[Service, Grants] = {
         "sandboxes.Sandbox": "insert update delete",
         "sandboxes.Wait": "insert update delete",
         "usage.Counted": "insert update",
+        "usage.DailyUsage": "insert",
         "usage.HourlyUsage": "insert update",
         "usage.StoredSample": "insert",
     },

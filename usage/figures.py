@@ -14,7 +14,7 @@ from clients.models import Client
 from executions import figures
 from runtimes.models import Runtime
 from usage import rollup
-from usage.models import HourlyUsage, Price, Refusal, StoredSample
+from usage.models import Counted, DailyUsage, HourlyUsage, Price, Refusal, StoredSample
 from usage.refusals import Kind
 from usage.rollup import QUANTITIES
 
@@ -30,10 +30,15 @@ Key = tuple[date | None, int | None, int | None]
 OF_CLIENT = "(%(all)s OR client_id IS NOT DISTINCT FROM %(client)s)"
 OF_RUNTIME = "(%(runtime)s::bigint IS NULL OR runtime_id = %(runtime)s)"
 TIME = "hour >= %(since)s AND hour < %(until)s"
+COLUMNS = ", ".join(("client_id", "runtime_id", *QUANTITIES))
+HOURS = f"SELECT hour, {COLUMNS} FROM {HourlyUsage._meta.db_table}"  # noqa: S608
+# Of full days, their sums; of the hours before and after them, and of what is not counted yet, each.
 USED = f"""
     SELECT {{keys}}, {{period}} AS period, {", ".join(f"sum({name})::bigint AS {name}" for name in QUANTITIES)}
     FROM (
-        SELECT hour, client_id, runtime_id, {", ".join(QUANTITIES)} FROM {HourlyUsage._meta.db_table} WHERE {TIME}
+        {HOURS} WHERE hour >= %(since)s AND hour < %(first)s
+        UNION ALL SELECT day, {COLUMNS} FROM {DailyUsage._meta.db_table} WHERE day >= %(first)s AND day < %(last)s
+        UNION ALL {HOURS} WHERE hour >= %(last)s AND hour < %(until)s
         UNION ALL
         {rollup.USED} e.queued_at >= %(live)s AND e.queued_at < %(until)s GROUP BY 1, 2, 3
     ) used WHERE {OF_CLIENT} AND {OF_RUNTIME} GROUP BY 1, 2, 3, 4 LIMIT %(most)s
@@ -152,15 +157,18 @@ class _Found:
         # The last hour with samples, of each group.
         last = "max(hour) OVER (PARTITION BY {})".format(KEYS[DAY] if DAY in self._groups else "1")
         period = "width_bucket(hour, %(begins)s::timestamptz[])" if self._prices else "0"
-        up_to = rollup.counted_up_to() if query is USED else None
         scope = self._scope
+        counted = Counted.objects.first() if query is USED else None
+        days = figures.summed_days(scope.since, scope.until, counted.days_up_to if counted else None)
         parameters: dict[str, Any] = {
             "since": scope.since,
             "until": scope.until,
             "all": scope.everybody,
             "client": scope.client_id,
             "runtime": scope.runtime_id,
-            "live": max(scope.since, up_to or scope.since, timezone.now() - LIVE),
+            "live": max(scope.since, counted.up_to if counted else scope.since, timezone.now() - LIVE),
+            "first": days[0],
+            "last": days[1],
             "begins": [price.begins for price in self._prices],
             "most": MOST_ROWS + 1,
         }

@@ -18,7 +18,7 @@ from executions import figures
 from executions.models import Execution
 from executions.models.execution import SELF_TEST
 from sandbox_platform.kit.locks import Lock
-from usage.models import Counted, HourlyUsage, StoredSample
+from usage.models import Counted, DailyUsage, HourlyUsage, StoredSample
 
 TABLE = HourlyUsage._meta.db_table
 QUANTITIES = ("runs", "rejected", "cpu_ms", "memory_byte_seconds", "egress_bytes")
@@ -41,6 +41,11 @@ ADD = f"""
     SET {", ".join(f"{name} = {TABLE}.{name} + EXCLUDED.{name}" for name in QUANTITIES)}
 """  # noqa: S608
 INSERT = f"INSERT INTO {TABLE} (hour, client_id, runtime_id, {', '.join(QUANTITIES)})"
+SUM_DAYS = f"""
+    INSERT INTO {DailyUsage._meta.db_table} (day, client_id, runtime_id, {", ".join(QUANTITIES)})
+    SELECT date_trunc('day', hour, 'UTC'), client_id, runtime_id, {", ".join(f"sum({name})" for name in QUANTITIES)}
+    FROM {TABLE} WHERE hour >= %s AND hour < %s GROUP BY 1, 2, 3
+"""  # noqa: S608
 SAMPLE = f"""
     INSERT INTO {StoredSample._meta.db_table} (hour, client_id, bytes)
     SELECT %s, client_id, greatest(sum(bytes), 0)::bigint FROM (
@@ -59,6 +64,8 @@ def roll_up() -> int:
     hours = 0
     while step := _roll_step():
         hours += step
+    while _sum_step():
+        pass
     sample()
     return hours
 
@@ -77,6 +84,24 @@ def _roll_step() -> int:
         cursor.execute(f"{INSERT} {USED} {within} {ADD}", [begin, end])
     Counted.objects.update_or_create(defaults={"up_to": end}, id=1)
     return (end - begin) // figures.HOUR
+
+
+@transaction.atomic
+def _sum_step() -> bool:
+    """Sum the hours of the next days whose hours are all counted; return whether there were any."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [Lock.USAGE])
+        counted = Counted.objects.first() if cursor.fetchone()[0] else None
+        if counted is None:
+            return False
+        first = counted.days_up_to or HourlyUsage.objects.aggregate(first=Min("hour"))["first"] or counted.up_to
+        begin = figures.floor_day(first)
+        end = min(figures.floor_day(counted.up_to), begin + figures.DAYS_STEP)
+        if begin >= end:
+            return False
+        cursor.execute(SUM_DAYS, [begin, end])
+    Counted.objects.update(days_up_to=end)
+    return True
 
 
 def counted_up_to() -> datetime | None:

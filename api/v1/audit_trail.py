@@ -10,7 +10,7 @@ from rest_framework.request import Request
 
 from api.v1 import schema
 from api.v1.base import ApiView
-from audit import export
+from audit import export, queries
 from audit.models.changes import EVENTS, LABELS
 from clients.permissions import MayAudit
 from sandbox_platform.kit.acts import Kind
@@ -61,10 +61,10 @@ class TrailExportView(ApiView):
 
 def filtered(form: dict[str, Any]) -> Any:
     equal = {"object": "pgh_obj_model", "object_id": "pgh_obj_id"}
-    entries = export.trail().filter(**{lookup: form[name] for name, lookup in equal.items() if name in form})
+    entries = queries.trail().filter(**{lookup: form[name] for name, lookup in equal.items() if name in form})
     entries = entries.filter(export.within(form.get("changed_after"), form.get("changed_before")))
     if "change" in form:
-        entries = entries.filter(export.changed(form["change"]))
+        entries = queries.changed(entries, form["change"])
     if "who" in form:
-        entries = entries.filter(export.made_by(form["who"]))
-    return export.containing(entries, form["q"]) if "q" in form else entries
+        entries = queries.made_by(entries, form["who"])
+    return queries.containing(entries, form["q"]) if "q" in form else entries

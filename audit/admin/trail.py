@@ -11,11 +11,12 @@ from django.shortcuts import redirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import smart_split, unescape_string_literal
 from django.utils.timezone import localtime
 from unfold.contrib.filters.admin import TextFilter
-from unfold.views import ChangeList
 
-from audit import export
+from audit import export, queries
+from audit.admin.paging import PagedList, TrailPaginator
 from audit.models import TrailEntry
 from audit.models.changes import ACT, LABELS, NOUNS, UPDATE
 from audit.signals import trail_read
@@ -49,7 +50,7 @@ class ChangeFilter(admin.SimpleListFilter):
         return [*LABELS.items(), *((kind.value, kind.value) for kind in Kind)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(export.changed(value)) if (value := self.value()) else queryset
+        return queries.changed(queryset, value) if (value := self.value()) else queryset
 
 
 class OriginFilter(admin.SimpleListFilter):
@@ -68,7 +69,7 @@ class WhoFilter(TextFilter):  # type: ignore[misc]
     parameter_name = "who"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(export.made_by(self.value())) if self.value() else queryset
+        return queries.made_by(queryset, value) if (value := self.value()) else queryset
 
 
 class PersonFilter(TextFilter):  # type: ignore[misc]
@@ -112,7 +113,7 @@ class WhenFilter(admin.DateFieldListFilter):
         self.title = "time"
 
 
-class TrailList(ChangeList):  # type: ignore[misc]
+class TrailList(PagedList):
     result_list: list[TrailEntry]
 
     def get_results(self, request: HttpRequest) -> None:
@@ -133,10 +134,12 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
         UntilFilter,
         ("pgh_created_at", WhenFilter),
     )
-    search_fields = ("actor", "address", "pgh_obj_id", "pgh_data", "pgh_context")
+    search_fields = ("pgh_data",)  # see get_search_results()
     search_help_text = "Search by user, client, address or any text of the changed row."
     actions = ("export_csv",)
     list_per_page = 50
+    paginator = TrailPaginator
+    show_full_result_count = False
     list_before_template = "audit/list_tools.html"
     fieldsets = (
         ("Change", {"fields": ("when", "what", "object_id", "change", "difference")}),
@@ -156,7 +159,16 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TrailEntry]:
-        return export.trail()
+        entries: QuerySet[TrailEntry] = queries.trail()
+        return entries
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        for word in smart_split(search_term):
+            quoted = len(word) > 1 and word[0] in "\"'" and word[0] == word[-1]
+            queryset = queries.containing(queryset, unescape_string_literal(word) if quoted else word)
+        return queryset, False
 
     @admin.display(description="Time", ordering="pgh_created_at")
     def when(self, entry: TrailEntry) -> str:
@@ -166,7 +178,7 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
         return TrailList
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        entry = super().get_object(request, object_id, from_field)
+        entry = next(iter(queries.named([object_id])), None)
         return entry and next(export.with_persons([entry]))
 
     @admin.display(description="Object", ordering="pgh_obj_model")

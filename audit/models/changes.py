@@ -1,7 +1,7 @@
 """The audit trail: every change of the configuration and the access rights, written by triggers in Postgres.
 
-To watch another model, add an event class here, and add the triggers that `audit_watch` in migrations/guards.sql makes
-for its table in a migration.
+To watch another model, add an event class here, and in a migration the triggers that `audit_watch` in
+migrations/guards.sql makes for its table, and the index for searches (migrations/trail_indexes.sql).
 """
 
 from typing import Any
@@ -50,6 +50,8 @@ def _events_of(
         context_id_field=None,  # type: ignore[arg-type]
         app_label="audit",
         exclude=list(left_out),
+        # The trail is read by time, from all tables at once.
+        meta={"indexes": [models.Index(fields=["pgh_created_at"], name="%(class)s_at_idx")]},
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.postgres.search import SearchHeadline, SearchQuery, SearchQueryField
-from django.db.models import BooleanField, Case, Func, Max, Min, QuerySet, TextField, Value, When
+from django.db.models import BooleanField, Case, Func, Max, Min, OrderBy, QuerySet, TextField, Value, When
 from django.db.models.functions import Cast, Left
 from django.http import HttpRequest
 from django.utils.dates import MONTHS_3
@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString, mark_safe
 from unfold.views import ChangeList
 
 from executions.models import Execution
-from executions.models.lookup import SEARCHED_CHARACTERS
+from executions.models.lookup import SEARCHED_CHARACTERS, SORT_KEYS
 from executions.searching import newest, of_request, with_id_part
 from sandbox_platform.kit.ranges import PAGING, PARAMETERS
 
@@ -38,7 +38,27 @@ def search(executions: QuerySet[Execution], words: str) -> tuple[QuerySet[Execut
         return executions.filter(pk__in=found), whole
 
 
+# The order of each column that can be sorted: those with an index in this order. For others there are filters.
+ORDERS: dict[str, Any] = {
+    "short_id": "id",
+    "queued": "queued_at",
+    "duration": SORT_KEYS["duration"],
+    "memory": SORT_KEYS["peak_memory_bytes"],
+}
+
+
 class ExecutionList(ChangeList):  # type: ignore[misc]
+    def get_ordering_field(self, field_name: str) -> Any:
+        return ORDERS.get(field_name)
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+        ordering: list[Any] = list(super().get_ordering(request, queryset))
+        first = ordering[0]
+        # Postgres reads an index forwards or backwards: ties are sorted in the same direction.
+        if ordering[-1] == "-pk" and isinstance(first, OrderBy) and not first.descending:
+            ordering[-1] = "pk"
+        return ordering
+
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         if self.query:

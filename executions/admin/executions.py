@@ -53,6 +53,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
         *("warm", "engine", QueuedFilter),
     )
     list_select_related = ("runtime", "client")
+    sortable_by = tuple(changelist.ORDERS)
     list_per_page = 50
     list_before_template = "executions/list_tools.html"
     # Links to a batch and to reruns.
@@ -250,7 +251,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
     def short_id(self, execution: Execution) -> str:
         return short_id(execution.pk)
 
-    @admin.display(description="Status", ordering="status")
+    @admin.display(description="Status")
     def status_badge(self, execution: Execution) -> SafeString:
         return html.badge(execution.status, execution.get_status_display())
 
@@ -258,7 +259,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
     def hit(self, execution: Any) -> SafeString:
         return changelist.marked(getattr(execution, "hits", {}))
 
-    @admin.display(description="Outcome", ordering="outcome", empty_value="")
+    @admin.display(description="Outcome", empty_value="")
     def short_outcome(self, execution: Execution) -> str:
         return execution.get_outcome_display()
 
@@ -266,11 +267,11 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
     def queued(self, execution: Execution) -> str:
         return f"{localtime(execution.queued_at):%Y-%m-%d %H:%M:%S}"
 
-    @admin.display(description="Run time")
+    @admin.display(description="Run time", ordering=changelist.ORDERS["duration"])
     def duration(self, execution: Execution) -> str | None:
         return None if execution.run_ms is None else format_ms(execution.run_ms)
 
-    @admin.display(description="Peak memory", ordering="peak_memory_bytes")
+    @admin.display(description="Peak memory", ordering=changelist.ORDERS["memory"])
     def memory(self, execution: Execution) -> str | None:
         peak = execution.peak_memory_bytes
         return None if peak is None else format_bytes(peak)

@@ -1,5 +1,5 @@
 from executions.models.execution import PHASE_TIMES, Artifact, Execution, InputFile, Mode, Outcome, Status
-from executions.models.hourly import HourlyCount, HourlyTime, Rollup
+from executions.models.hourly import DailyCount, DailyTime, HourlyCount, HourlyTime, Rollup
 from executions.models.output import OutputChunk
 from executions.models.provenance import STARTED_BY, STARTED_FROM
 from executions.models.searches import SavedSearch
@@ -9,6 +9,8 @@ __all__ = [
     "STARTED_BY",
     "STARTED_FROM",
     "Artifact",
+    "DailyCount",
+    "DailyTime",
     "Execution",
     "HourlyCount",
     "HourlyTime",

@@ -1,6 +1,6 @@
 import pgtrigger
 import uuid_utils.compat
-from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.indexes import BrinIndex, GinIndex
 from django.db import models
 from django.db.models import Count, F, OrderBy, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
@@ -247,6 +247,10 @@ class Execution(models.Model):
                 models.Index(OrderBy(key, descending=True), F("id").desc(), name=f"execution_by_{name}")
                 for name, key in SORT_KEYS.items()
             ),
+            # Finds cold starts without reading the warm ones.
+            models.Index(fields=["-id"], condition=Q(warm=False), name="execution_cold_idx"),
+            # Tells which parts of the history have no run of an engine, in a few kilobytes.
+            BrinIndex(fields=["engine"], autosummarize=True, name="execution_engine_idx"),
             # Tells whether a rerun may still need an image.
             models.Index(fields=["image_id"], condition=~Q(image_id=""), name="execution_image_idx"),
             models.Index(fields=["request_id"], condition=~Q(request_id=""), name="execution_request_idx"),

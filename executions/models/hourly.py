@@ -38,11 +38,51 @@ class HourlyTime(models.Model):
         return f"{self.hour:%Y-%m-%d %H} {self.kind} {self.bucket}: {self.count}"
 
 
+class DailyCount(models.Model):
+    """The sums of the HourlyCounts of one day, so that a year is read as days. `day`: its begin, in UTC."""
+
+    day = models.DateTimeField()
+    runtime_id = models.BigIntegerField()
+    client_id = models.BigIntegerField(null=True)
+    status = models.CharField(max_length=14)
+    count = models.PositiveIntegerField()
+    warm = models.PositiveIntegerField()
+    cold = models.PositiveIntegerField()
+
+    class Meta:
+        default_permissions = ()
+        indexes = [models.Index(fields=["day"], name="daily_count_day_idx")]
+
+    def __str__(self) -> str:
+        return f"{self.day:%Y-%m-%d} {self.status}: {self.count}"
+
+
+class DailyTime(models.Model):
+    """The sums of the HourlyTimes of one day."""
+
+    day = models.DateTimeField()
+    runtime_id = models.BigIntegerField()
+    kind = models.CharField(max_length=8)
+    bucket = models.PositiveSmallIntegerField()
+    count = models.PositiveIntegerField()
+
+    class Meta:
+        default_permissions = ()
+        indexes = [models.Index(fields=["day"], name="daily_time_day_idx")]
+
+    def __str__(self) -> str:
+        return f"{self.day:%Y-%m-%d} {self.kind} {self.bucket}: {self.count}"
+
+
 class Rollup(models.Model):
-    """A single row: all hours before `up_to` are counted."""
+    """A single row: all hours before `up_to` are counted, and all days before `days_up_to` are summed.
+
+    `days_up_to`: null before the first day is summed, as after an upgrade.
+    """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     up_to = models.DateTimeField()
+    days_up_to = models.DateTimeField(null=True)
 
     class Meta:
         db_table = "console_rollup"

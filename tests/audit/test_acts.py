@@ -10,7 +10,7 @@ from django.db import ProgrammingError, connection
 from django.test import Client as Browser
 from django.urls import reverse
 
-from audit import export, sealing
+from audit import queries, sealing
 from audit.models import Leaf, TrailEntry
 from audit.models.changes import ActEvent
 from audit.verification import verify
@@ -33,7 +33,7 @@ TRAIL = reverse("admin:audit_trailentry_changelist")
 
 def told() -> list[TrailEntry]:
     """The acts in the trail, oldest first."""
-    return list(export.trail().filter(pgh_obj_model="audit.Act").order_by("pgh_id"))
+    return list(queries.trail().filter(pgh_obj_model="audit.Act").order_by("pgh_id"))
 
 
 def api(path: str, token: str = TOKEN, method: str = "get") -> Any:

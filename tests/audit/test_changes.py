@@ -88,7 +88,9 @@ def test_change_with_triggers_ignored_is_refused(python_runtime: Runtime) -> Non
 
 
 def test_change_that_would_be_recorded_elsewhere_is_refused(python_runtime: Runtime) -> None:
-    execute("CREATE TEMPORARY TABLE audit_runtimeevent (LIKE audit_runtimeevent INCLUDING ALL) ON COMMIT DROP")
+    execute(
+        "CREATE TEMPORARY TABLE audit_runtimeevent (LIKE audit_runtimeevent INCLUDING DEFAULTS) ON COMMIT DROP"
+    )
     with pytest.raises(DatabaseError, match="search path hides audit_runtimeevent"), transaction.atomic():
         Runtime.objects.update(image="evil:latest")
     execute("DROP TABLE pg_temp.audit_runtimeevent")

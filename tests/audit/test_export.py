@@ -10,7 +10,7 @@ from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from audit import export
+from audit import export, queries
 from clients.models import Client
 from runtimes.models import Runtime
 from sandbox_platform.kit.exports import MEDIA_TYPES
@@ -48,7 +48,7 @@ def names(text: str) -> list[str]:
 
 
 def test_every_change_comes_once_and_in_order(changes: Runtime) -> None:
-    found = names("".join(export.lines(export.in_order(export.trail()), "jsonl")))
+    found = names("".join(export.lines(export.in_order(queries.trail()), "jsonl")))
     assert found == ["Python 3.13", *(f"Python {number}" for number in range(1, MANY))]
 
 
@@ -57,16 +57,16 @@ def test_tables_are_merged_by_time(one_change: Runtime) -> None:
     Client.objects.create(name="later")
     one_change.name = "Last"
     one_change.save()
-    times = [entry.pgh_created_at for entry in export.in_order(export.trail())]
+    times = [entry.pgh_created_at for entry in export.in_order(queries.trail())]
     assert times == sorted(times)
-    assert [entry.what for entry in export.in_order(export.trail())][-2:] == ["client later", "runtime python"]
+    assert [entry.what for entry in export.in_order(queries.trail())][-2:] == ["client later", "runtime python"]
 
 
 def test_each_chunk_reads_along_the_index(changes: Runtime) -> None:
-    with CaptureQueriesContext(connection) as queries:
-        sum(1 for _ in export.in_order(export.trail()))
+    with CaptureQueriesContext(connection) as captured:
+        sum(1 for _ in export.in_order(queries.trail()))
     tables = len(export.EVENTS)
-    assert len(queries) <= tables + MANY // export.CHUNK + 1
+    assert len(captured) <= tables + MANY // export.CHUNK + 1
 
 
 def test_memory_does_not_grow_with_the_trail(python_runtime: Runtime) -> None:
@@ -74,7 +74,7 @@ def test_memory_does_not_grow_with_the_trail(python_runtime: Runtime) -> None:
         for number in range(changes):
             Runtime.objects.filter(pk=python_runtime.pk).update(environment={"A": f"{number} {'x' * 20_000}"})
         tracemalloc.start()
-        assert sum(1 for _ in export.lines(export.in_order(export.trail()), "jsonl")) > changes
+        assert sum(1 for _ in export.lines(export.in_order(queries.trail()), "jsonl")) > changes
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return peak
@@ -84,7 +84,7 @@ def test_memory_does_not_grow_with_the_trail(python_runtime: Runtime) -> None:
 
 
 def test_jsonl_has_before_and_after(one_change: Runtime) -> None:
-    last = json.loads(list(export.lines(export.in_order(export.trail()), "jsonl"))[-1])
+    last = json.loads(list(export.lines(export.in_order(queries.trail()), "jsonl"))[-1])
     assert last["columns"]["name"] == {"before": "Python 3.13", "after": "Another"}
     assert (last["object"], last["change"]) == ("runtime python", "update")
     assert last["database_role"] == "sandbox"
@@ -94,7 +94,7 @@ def test_jsonl_has_before_and_after(one_change: Runtime) -> None:
 def test_no_cell_is_a_formula(text: str) -> None:
     revisions.create_profile("x", description=text)
     rows = list(
-        csv.DictReader(StringIO("".join(export.lines(export.in_order(export.trail()), "csv")), newline=""))
+        csv.DictReader(StringIO("".join(export.lines(export.in_order(queries.trail()), "csv")), newline=""))
     )
     assert f"'{text}" in [row["after"] for row in rows]
 
@@ -145,8 +145,8 @@ def test_who_may_export(visitor: Visitor, role: str, status: int) -> None:
 
 
 def test_until_takes_the_whole_day(one_change: Runtime) -> None:
-    midnight = export.trail()[0].pgh_created_at.replace(hour=0, minute=0, second=0, microsecond=0)
-    found = export.trail().filter(export.within(midnight, midnight + timedelta(days=1)))
+    midnight = queries.trail()[0].pgh_created_at.replace(hour=0, minute=0, second=0, microsecond=0)
+    found = queries.trail().filter(export.within(midnight, midnight + timedelta(days=1)))
     assert found.count() == 2
 
 
@@ -154,7 +154,7 @@ def test_long_values_are_compared_line_by_line(browser: Browser, python_runtime:
     environment = {f"NAME_{number}": "same" for number in range(40)}
     Runtime.objects.filter(pk=python_runtime.pk).update(environment=environment)
     Runtime.objects.filter(pk=python_runtime.pk).update(environment=environment | {"NAME_7": "<b>"})
-    entry = export.trail().first()
+    entry = queries.trail().first()
     assert entry
     html = browser.get(reverse("admin:audit_trailentry_change", args=[entry.pk])).content.decode()
     assert (

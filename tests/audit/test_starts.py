@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 from pytest_django import Settings
 
-from audit import export, starts
+from audit import queries, starts
 from audit.models import Setting, TrailEntry
 from sandbox_platform import bootstrap
 
@@ -19,7 +19,7 @@ def start(**environment: str) -> list[str]:
 
 
 def entries(name: str) -> list[TrailEntry]:
-    mine = export.trail().filter(pgh_obj_model="audit.Setting", pgh_data__name=name)
+    mine = queries.trail().filter(pgh_obj_model="audit.Setting", pgh_data__name=name)
     return list(mine.order_by("pgh_id"))
 
 
@@ -33,9 +33,9 @@ def test_a_changed_setting_has_its_old_and_new_value() -> None:
 
 def test_a_start_without_changes_leaves_no_entry() -> None:
     start(SANDBOX_WORKERS="8", ADMIN_PASSWORD="secret")
-    before = export.trail().filter(pgh_obj_model="audit.Setting").count()
+    before = queries.trail().filter(pgh_obj_model="audit.Setting").count()
     assert start(SANDBOX_WORKERS="8", ADMIN_PASSWORD="secret") == []
-    assert export.trail().filter(pgh_obj_model="audit.Setting").count() == before
+    assert queries.trail().filter(pgh_obj_model="audit.Setting").count() == before
 
 
 def test_a_removed_setting() -> None:

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from audit import export, sealing, verifications
+from audit import queries, sealing, verifications
 from audit.models import Seal, Verification
 from audit.models.verifications import LOST, VerificationState
 from executions.models import Execution
@@ -61,7 +61,7 @@ def test_one_seal_from_its_own_page(browser: Browser) -> None:
 
 def test_who_verifies_is_in_the_trail(browser: Browser) -> None:
     browser.post(VERIFY)
-    entry = export.trail().get(pgh_obj_model="audit.Act")
+    entry = queries.trail().get(pgh_obj_model="audit.Act")
     assert (entry.who, entry.what, entry.change) == ("user admin", "seals 1 to 3", "verified")
 
 

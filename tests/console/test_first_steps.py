@@ -1,6 +1,7 @@
 import hashlib
 from collections.abc import Callable
 
+import pytest
 from django.test import Client as Browser
 from django.urls import reverse
 
@@ -57,6 +58,18 @@ def test_each_step_leads_to_its_page(browser: Browser, client_with_token: tuple[
     }
     page = browser.get(INDEX).content.decode()
     assert all(f'<a href="{link}">' in page for link in links.values())
+
+
+def test_a_long_history_of_the_playgrounds_client_is_not_read(
+    make_execution: MakeExecution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Client.objects.create(name=people.CLIENT)
+    monkeypatch.setattr(first_steps, "LOOKED_AT", 2)
+    make_execution(client=client, endpoint=people.ENDPOINT)
+    make_execution(client=client, endpoint="api")
+    assert first_steps._has_run()
+    make_execution(client=client, endpoint="api")
+    assert not first_steps._has_run()
 
 
 def test_a_run_of_a_caller_is_a_step_but_the_smoke_test_is_not(

@@ -3,6 +3,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from html import unescape
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -311,3 +312,45 @@ def test_history_of_one_engine(browser: Browser, make_execution: MakeExecution) 
     make_execution(engine="docker")
     direct = make_execution(engine="direct")
     assert ids(browser, engine__exact="direct") == [short(direct)]
+
+
+# --- Long histories ---
+
+
+def plan(executions: Any, *disabled: str) -> str:
+    with connection.cursor() as cursor:
+        for name in disabled:
+            cursor.execute("SELECT set_config(%s, 'off', true)", [f"enable_{name}"])
+    return str(executions.explain())
+
+
+@pytest.mark.parametrize("order", ["0", "-0", "5", "-5", "6", "-6", "7", "-7", ""])
+def test_the_list_is_sorted_by_an_index(browser: Browser, order: str) -> None:
+    rows = browser.get(LIST, {"o": order} if order else {}).context["cl"].queryset
+    found = plan(rows[:50], "seqscan", "bitmapscan", "sort")
+    # The times of arrival have an index without ids: only those of the same time are sorted.
+    sorts = re.findall(r"(?:Incremental )?Sort +\(cost", found)
+    assert sorts in ([], ["Incremental Sort  (cost"]) if order in ("", "5", "-5") else not sorts, found
+
+
+@pytest.mark.parametrize("column", ["1", "2", "3", "4"])
+def test_a_column_without_an_index_in_its_order_is_not_sorted(browser: Browser, column: str) -> None:
+    assert browser.get(LIST, {"o": column}).context["cl"].queryset.query.order_by == ("-pk",)
+    assert f"?o={column}" not in browser.get(LIST).content.decode()
+
+
+def test_sorting_by_run_time_and_memory(browser: Browser, make_execution: MakeExecution) -> None:
+    slow = make_execution(**ran(3000), peak_memory_bytes=1)
+    quick = make_execution(**ran(10), peak_memory_bytes=2)
+    assert ids(browser, o="-6") == ids(browser, o="7") == [short(slow), short(quick)]
+    assert ids(browser, o="6") == ids(browser, o="-7") == [short(quick), short(slow)]
+
+
+def test_an_engine_that_ran_nothing_is_told_by_an_index(db: None) -> None:
+    assert "execution_engine_idx" in plan(Execution.objects.filter(engine="direct").order_by(), "seqscan")
+
+
+def test_cold_starts_are_found_by_an_index(db: None) -> None:
+    assert "execution_cold_idx" in plan(
+        Execution.objects.filter(warm=False).order_by("-id")[:50], "seqscan", "sort"
+    )

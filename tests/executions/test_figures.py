@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from clients.models import Client
 from executions import figures
-from executions.models import Execution, HourlyCount, Rollup, Status
+from executions.models import DailyCount, DailyTime, Execution, HourlyCount, HourlyTime, Rollup, Status
 
 MakeExecution = Callable[..., Execution]
 NOW = timezone.now()
@@ -59,6 +59,66 @@ def test_a_long_history_is_counted_in_steps(history: None, monkeypatch: pytest.M
     figures.roll_up()
     assert total() == 6
     assert HourlyCount.objects.count() == 5
+
+
+# --- Days ---
+
+
+@pytest.fixture
+def days(make_execution: MakeExecution) -> None:
+    """One execution each six hours, of four days and a bit."""
+    begin = figures.floor_day(LONG_AGO)
+    for number in range(17):
+        at = begin + timedelta(hours=6 * number + 1)
+        end = at + timedelta(seconds=number)
+        make_execution(queued_at=at, started_at=at, ended_at=end, finished_at=end, warm=number % 2 == 0)
+    figures.roll_up()
+
+
+def test_full_days_are_read_as_sums(days: None) -> None:
+    begin = figures.floor_day(LONG_AGO)
+    counted, timed = figures.counts(begin, figures.DAY), figures.times(begin)
+    full = {"hour__gte": begin, "hour__lt": begin + timedelta(days=4)}
+    HourlyCount.objects.filter(**full).delete()
+    HourlyTime.objects.filter(**full).delete()
+    assert figures.counts(begin, figures.DAY) == counted
+    assert sorted(row["count"] for row in counted) == [1, 4, 4, 4, 4]
+    assert sum(row["warm"] for row in counted) == 9
+    assert figures.times(begin) == timed
+    assert [sum(times.run.values()) for times in timed.values()] == [17]
+
+
+@pytest.mark.parametrize("since", [0, 3, 23, 24, 25])
+@pytest.mark.parametrize("until", [26, 71, 72, 73])
+def test_hours_before_and_after_full_days_are_counted(days: None, since: int, until: int) -> None:
+    begin = figures.floor_day(LONG_AGO)
+    ends = begin + timedelta(hours=since), begin + timedelta(hours=until)
+    by_hour = sum(row["count"] for row in figures.counts(ends[0], figures.HOUR, ends[1]))
+    assert by_hour == sum(since <= 6 * number + 1 < until for number in range(17))
+    rows = figures.counts(ends[0], figures.DAY, ends[1])
+    assert sum(row["count"] for row in rows) == by_hour
+    assert {row["hour"].hour for row in rows} <= {0}
+    assert sum(sum(times.run.values()) for times in figures.times(*ends).values()) == by_hour
+
+
+def test_days_are_summed_once(days: None) -> None:
+    figures.roll_up()
+    assert sum(DailyCount.objects.values_list("count", flat=True)) == 17
+    assert sum(DailyTime.objects.filter(kind="run").values_list("count", flat=True)) == 17
+    assert Rollup.objects.get().days_up_to == figures.floor_day(Rollup.objects.get().up_to)
+
+
+def test_hours_that_were_counted_before_there_were_days(days: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after an upgrade: until the days are summed, the hours are read."""
+    DailyCount.objects.all().delete()
+    DailyTime.objects.all().delete()
+    Rollup.objects.update(days_up_to=None)
+    begin = figures.floor_day(LONG_AGO)
+    assert sum(row["count"] for row in figures.counts(begin, figures.DAY)) == 17
+    monkeypatch.setattr(figures, "DAYS_STEP", timedelta(days=2))
+    figures.roll_up()
+    assert sum(DailyCount.objects.values_list("count", flat=True)) == 17
+    assert sum(row["count"] for row in figures.counts(begin, figures.DAY)) == 17
 
 
 def test_no_history_is_no_failure(db: None) -> None:

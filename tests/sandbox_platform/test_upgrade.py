@@ -59,6 +59,7 @@ ADDED = SIGN_ON | {
     "alerts_rule", "alerts_rulestate", "alerts_shippedkey", "alerts_silence", "audit_alertchannelevent",
     "audit_alertruleevent", "audit_silenceevent", "sandboxes_node",
     "metrics_event", "metrics_tally",
+    "executions_dailycount", "executions_dailytime", "usage_dailyusage",
 }  # fmt: skip
 FAILED_TASK = """
     INSERT INTO django_q_task (id, name, func, args, result, started, stopped, success, attempt_count)
@@ -267,7 +268,7 @@ def test_a_new_seal_is_made_and_verifies(signed: Database) -> None:
 
 
 def test_the_trail_shows_entries_of_0_1_under_the_new_label(upgraded: Database) -> None:
-    script = "from audit.export import trail; print(trail().filter(pgh_obj_model='clients.Token').count())"
+    script = "from audit.queries import trail; print(trail().filter(pgh_obj_model='clients.Token').count())"
     tokens = upgraded.sql("SELECT count(*) FROM audit_tokenevent")[0]["count"]
     assert tokens > 0
     assert upgraded.manage("shell", "-v0", "-c", script).stdout.strip() == str(tokens)

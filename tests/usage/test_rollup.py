@@ -11,8 +11,8 @@ from executions import figures as hourly
 from executions.egress.models import EgressRequest
 from executions.models import Execution, Status
 from tests.usage.conftest import GIB, LONG_AGO, NOW, Ran, total
-from usage import rollup
-from usage.models import Counted, HourlyUsage, StoredSample
+from usage import figures, rollup
+from usage.models import Counted, DailyUsage, HourlyUsage, StoredSample
 
 
 def quantities() -> tuple[int, ...]:
@@ -38,6 +38,37 @@ def test_nothing_is_counted_twice(history: None) -> None:
     rollup.roll_up()
     assert rollup.roll_up() == 0
     assert quantities()[0] == 4
+
+
+def test_full_days_are_read_as_sums(history: None) -> None:
+    rollup.roll_up()
+    before = quantities()
+    days = Counted.objects.get().days_up_to
+    HourlyUsage.objects.filter(hour__gte=hourly.floor_day(LONG_AGO), hour__lt=days).delete()
+    assert quantities() == before
+    assert sum(DailyUsage.objects.values_list("runs", flat=True)) == 3
+
+
+@pytest.mark.parametrize("hours", [0, 1, 2, 24, 30, 31])
+def test_hours_before_and_after_full_days_are_counted(history: None, hours: int) -> None:
+    rollup.roll_up()
+    since = LONG_AGO + timedelta(hours=hours)
+    row = figures.total(figures.Scope(since, NOW - timedelta(days=10)))
+    assert row.runs == sum(hours <= each for each in (0, 1, 30))
+    row = figures.total(figures.Scope(NOW - timedelta(days=25), since))
+    assert row.runs == sum(each < hours for each in (0, 1, 30))
+
+
+def test_hours_that_were_counted_before_there_were_days(history: None) -> None:
+    """As after an upgrade: until the days are summed, the hours are read."""
+    rollup.roll_up()
+    before = quantities()
+    DailyUsage.objects.all().delete()
+    Counted.objects.update(days_up_to=None)
+    assert quantities() == before
+    rollup.roll_up()
+    assert quantities() == before
+    assert sum(DailyUsage.objects.values_list("runs", flat=True)) == 3
 
 
 def test_a_run_that_has_not_ended_is_counted_at_its_end(ran: Ran) -> None:

@@ -1,4 +1,4 @@
-from usage.models.hourly import Counted, HourlyUsage, Refusal, StoredSample
+from usage.models.hourly import Counted, DailyUsage, HourlyUsage, Refusal, StoredSample
 from usage.models.price import Price
 
-__all__ = ["Counted", "HourlyUsage", "Price", "Refusal", "StoredSample"]
+__all__ = ["Counted", "DailyUsage", "HourlyUsage", "Price", "Refusal", "StoredSample"]

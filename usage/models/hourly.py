@@ -30,6 +30,30 @@ class HourlyUsage(models.Model):
         return f"{self.hour:%Y-%m-%d %H} client {self.client_id} runtime {self.runtime_id}: {self.runs}"
 
 
+class DailyUsage(models.Model):
+    """The sums of the HourlyUsage of one day, so that a year is read as days. `day`: its begin, in UTC."""
+
+    day = models.DateTimeField()
+    client_id = models.BigIntegerField(null=True)
+    runtime_id = models.BigIntegerField()
+    runs = models.PositiveBigIntegerField()
+    rejected = models.PositiveBigIntegerField()
+    cpu_ms = models.PositiveBigIntegerField()
+    memory_byte_seconds = models.PositiveBigIntegerField()
+    egress_bytes = models.PositiveBigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(
+                fields=["day", "client_id", "runtime_id"], nulls_distinct=False, name="daily_usage_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day:%Y-%m-%d} client {self.client_id} runtime {self.runtime_id}: {self.runs}"
+
+
 class StoredSample(models.Model):
     """How many bytes a client's history held in an hour."""
 
@@ -67,10 +91,14 @@ class Refusal(models.Model):
 
 
 class Counted(models.Model):
-    """A single row: the usage of all hours before `up_to` is counted."""
+    """A single row: the usage of all hours before `up_to` is counted, and summed of all days before `days_up_to`.
+
+    `days_up_to`: null before the first day is summed, as after an upgrade.
+    """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     up_to = models.DateTimeField()
+    days_up_to = models.DateTimeField(null=True)
 
     class Meta:
         default_permissions = ()

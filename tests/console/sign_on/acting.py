@@ -5,7 +5,7 @@ from typing import Any
 from django.test import Client as Browser
 from django.urls import reverse
 
-from audit import export
+from audit import queries
 from audit.models import TrailEntry
 
 PASSWORD = "correct horse battery staple"
@@ -19,10 +19,10 @@ def acts(kind: str) -> list[TrailEntry]:
     """The acts of this kind in the trail, oldest first."""
     return [
         entry
-        for entry in export.trail().filter(pgh_obj_model="audit.Act").order_by("pgh_id")
+        for entry in queries.trail().filter(pgh_obj_model="audit.Act").order_by("pgh_id")
         if entry.code == kind
     ]
 
 
 def entries(model: str) -> list[TrailEntry]:
-    return list(export.trail().filter(pgh_obj_model=model).order_by("pgh_id"))
+    return list(queries.trail().filter(pgh_obj_model=model).order_by("pgh_id"))
