@@ -4,6 +4,8 @@ import os
 import sys
 from typing import Any
 
+# Its log is set up with the settings before the application is loaded.
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sandbox_platform.settings")
 bind = f"{os.environ.get('SANDBOX_LISTEN', '0.0.0.0')}:{os.environ.get('SANDBOX_LISTEN_PORT', '9385')}"  # noqa: S104
 workers = 2
 worker_class = "sandbox_platform.kit.web.worker.Worker"

@@ -199,6 +199,8 @@ def test_messages_about_alerts_are_counted() -> None:
 
 
 def test_like_answers_of_the_web_are_one_event() -> None:
+    requests.flush()  # those of other tests of this process
+    Event.objects.all().delete()
     for seconds in (0.0501, 0.0502, 0.0499):
         requests.count("/run", 200, seconds)
     requests.count("/api/v1/executions", 429, 0.001)
