@@ -27,6 +27,14 @@ pytestmark = pytest.mark.django_db
 MakeExecution = Callable[..., Execution]
 
 
+@pytest.fixture(autouse=True)
+def nothing_of_other_tests(db: None) -> None:
+    """What other tests of this process left in its memory is written, and forgotten with this test."""
+    requests.flush()
+    refusals.flush()
+    Event.objects.all().delete()
+
+
 def tally(metric: str, *labels: str) -> float | None:
     return Tally.objects.filter(metric=metric, labels=list(labels)).values_list("value", flat=True).first()
 
@@ -199,8 +207,6 @@ def test_messages_about_alerts_are_counted() -> None:
 
 
 def test_like_answers_of_the_web_are_one_event() -> None:
-    requests.flush()  # those of other tests of this process
-    Event.objects.all().delete()
     for seconds in (0.0501, 0.0502, 0.0499):
         requests.count("/run", 200, seconds)
     requests.count("/api/v1/executions", 429, 0.001)
