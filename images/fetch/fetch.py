@@ -101,8 +101,9 @@ def npm(job, port):
     proxy = f"http://127.0.0.1:{port}"
     run(
         # The file that npm leaves in node_modules names no address: a mirror's may contain a password.
-        ["/usr/local/bin/npm", "--prefix", "/fetch/npm", "install", "--ignore-scripts", "--omit=dev", "--no-audit",
-         "--no-fund", "--no-progress", "--no-update-notifier", "--omit-lockfile-registry-resolved"],
+        ["/usr/local/bin/node", "/usr/local/bin/npm", "--prefix", "/fetch/npm", "install", "--ignore-scripts",
+         "--omit=dev", "--no-audit", "--no-fund", "--no-progress", "--no-update-notifier",
+         "--omit-lockfile-registry-resolved"],
         NPM_CONFIG_USERCONFIG=f"{SECRETS}/npmrc",
         npm_config_cache="/fetch/npm-cache",
         npm_config_proxy=proxy,
