@@ -28,6 +28,16 @@ class Sum:
     buckets: list[int] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Alike:
+    """Events of one kind with the same labels and amounts, and how many they are."""
+
+    kind: EventKind
+    labels: Mapping[str, str]
+    amounts: Mapping[str, float | None]
+    times: int
+
+
 def add_up() -> int:
     """Add all events to their tallies; return how many they were. Do nothing while another process does it."""
     total = 0
@@ -57,46 +67,38 @@ def _sums(rows: Iterable[Row]) -> dict[Key, Sum]:
         kind = EVENTS.get(name)
         if kind is None or len(labels) != len(kind.labels):
             continue  # of another release, during an upgrade
-        given = dict(zip(kind.labels, labels, strict=True))
-        measured = dict(zip(kind.amounts, amounts, strict=False))
-        _count(sums, kind, given, measured, times)
-        _observe(sums, kind, given, measured, times)
+        same = Alike(
+            kind,
+            dict(zip(kind.labels, labels, strict=True)),
+            dict(zip(kind.amounts, amounts, strict=False)),
+            times,
+        )
+        _count(sums, same)
+        _observe(sums, same)
     return sums
 
 
-def _count(
-    sums: dict[Key, Sum],
-    kind: EventKind,
-    labels: Mapping[str, str],
-    amounts: Mapping[str, float | None],
-    times: int,
-) -> None:
+def _count(sums: dict[Key, Sum], events: Alike) -> None:
     for counter in COUNTERS:
-        if counter.event is kind:
-            amount = amounts.get(counter.amount) if counter.amount else 1.0
-            one = sums.setdefault((counter.name, tuple(labels[name] for name in counter.labels)), Sum())
+        if counter.event is events.kind:
+            amount = events.amounts.get(counter.amount) if counter.amount else 1.0
+            one = sums.setdefault((counter.name, tuple(events.labels[name] for name in counter.labels)), Sum())
             # A clock that is set back between two phases must not lower a counter.
-            one.value += max(amount or 0.0, 0.0) * times
+            one.value += max(amount or 0.0, 0.0) * events.times
 
 
-def _observe(
-    sums: dict[Key, Sum],
-    kind: EventKind,
-    labels: Mapping[str, str],
-    amounts: Mapping[str, float | None],
-    times: int,
-) -> None:
+def _observe(sums: dict[Key, Sum], events: Alike) -> None:
     for histogram in HISTOGRAMS:
-        if histogram.event is not kind:
+        if histogram.event is not events.kind:
             continue
-        base = tuple(labels[name] for name in histogram.labels)
+        base = tuple(events.labels[name] for name in histogram.labels)
         for name in histogram.amounts:
-            amount = amounts.get(name)
+            amount = events.amounts.get(name)
             if amount is not None:
                 key = (*base, name) if histogram.by else base
                 one = sums.setdefault((histogram.name, key), Sum(buckets=_empty(histogram)))
-                one.value += max(amount, 0.0) * times
-                one.buckets[bisect_left(histogram.bounds, amount)] += times
+                one.value += max(amount, 0.0) * events.times
+                one.buckets[bisect_left(histogram.bounds, amount)] += events.times
 
 
 def _empty(histogram: Histogram) -> list[int]:

@@ -119,7 +119,9 @@ class Platform:
             "MALLOC_MMAP_THRESHOLD_": "262144",
             **{f"SANDBOX_DATABASE_{name.upper()}_PASSWORD": ROLE_PASSWORD for name in COMMANDS},
         }
-        return {**os.environ, **ours, **self._environment}
+        # pytest's own variable: the platform's processes must find their settings as they do without it.
+        given = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+        return {**given, **ours, **self._environment}
 
     def start(self, *runtimes: str) -> None:
         """With these runtimes only, or all of them."""

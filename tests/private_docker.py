@@ -66,6 +66,9 @@ class PrivateDocker:
         if self._daemon:
             self._daemon.terminate()
             self._daemon.wait(60)
-            # dockerd binds its data folder to itself, and leaves that when it ends.
-            subprocess.run(["umount", f"{self._folder}/data"], capture_output=True, check=False)
-        shutil.rmtree(self._sockets, ignore_errors=True)
+            # dockerd leaves the mount of its data folder on itself, and runsc that of a network namespace.
+            for line in reversed(Path("/proc/mounts").read_text().splitlines()):
+                place = line.split()[1]
+                if place.startswith((f"{self._folder}/data", f"{self._sockets}/")):
+                    subprocess.run(["umount", place], capture_output=True, check=False)
+        shutil.rmtree(self._sockets)

@@ -2,16 +2,34 @@ from django.db import models
 from django.db.models import Q
 
 
-class HourlyCount(models.Model):
-    """Number of executions queued in one hour. No foreign keys: figures outlive the rows that they count."""
+class Count(models.Model):
+    """Number of executions queued in a span of time. No foreign keys: figures outlive the rows that they count."""
 
-    hour = models.DateTimeField()
     runtime_id = models.BigIntegerField()
     client_id = models.BigIntegerField(null=True)
     status = models.CharField(max_length=14)
     count = models.PositiveIntegerField()
     warm = models.PositiveIntegerField()
     cold = models.PositiveIntegerField()
+
+    class Meta:
+        abstract = True
+
+
+class Time(models.Model):
+    """Histogram of the durations of the executions of a span of time; see figures.BUCKET for the buckets."""
+
+    runtime_id = models.BigIntegerField()
+    kind = models.CharField(max_length=8, choices=[("run", "the program"), ("platform", "the platform")])
+    bucket = models.PositiveSmallIntegerField()
+    count = models.PositiveIntegerField()
+
+    class Meta:
+        abstract = True
+
+
+class HourlyCount(Count):
+    hour = models.DateTimeField()
 
     class Meta:
         db_table = "console_hourlycount"
@@ -21,14 +39,8 @@ class HourlyCount(models.Model):
         return f"{self.hour:%Y-%m-%d %H} {self.status}: {self.count}"
 
 
-class HourlyTime(models.Model):
-    """Histogram of durations of one hour's executions; see figures.BUCKET for the buckets."""
-
+class HourlyTime(Time):
     hour = models.DateTimeField()
-    runtime_id = models.BigIntegerField()
-    kind = models.CharField(max_length=8, choices=[("run", "the program"), ("platform", "the platform")])
-    bucket = models.PositiveSmallIntegerField()
-    count = models.PositiveIntegerField()
 
     class Meta:
         db_table = "console_hourlytime"
@@ -38,16 +50,10 @@ class HourlyTime(models.Model):
         return f"{self.hour:%Y-%m-%d %H} {self.kind} {self.bucket}: {self.count}"
 
 
-class DailyCount(models.Model):
+class DailyCount(Count):
     """The sums of the HourlyCounts of one day, so that a year is read as days. `day`: its begin, in UTC."""
 
     day = models.DateTimeField()
-    runtime_id = models.BigIntegerField()
-    client_id = models.BigIntegerField(null=True)
-    status = models.CharField(max_length=14)
-    count = models.PositiveIntegerField()
-    warm = models.PositiveIntegerField()
-    cold = models.PositiveIntegerField()
 
     class Meta:
         default_permissions = ()
@@ -57,14 +63,10 @@ class DailyCount(models.Model):
         return f"{self.day:%Y-%m-%d} {self.status}: {self.count}"
 
 
-class DailyTime(models.Model):
+class DailyTime(Time):
     """The sums of the HourlyTimes of one day."""
 
     day = models.DateTimeField()
-    runtime_id = models.BigIntegerField()
-    kind = models.CharField(max_length=8)
-    bucket = models.PositiveSmallIntegerField()
-    count = models.PositiveIntegerField()
 
     class Meta:
         default_permissions = ()

@@ -4,10 +4,9 @@ from django.db import models
 from django.db.models import Q
 
 
-class HourlyUsage(models.Model):
-    """What the executions accepted in one hour have used, of one client on one runtime."""
+class Usage(models.Model):
+    """What the executions accepted in a span of time have used, of one client on one runtime."""
 
-    hour = models.DateTimeField()
     client_id = models.BigIntegerField(null=True)
     runtime_id = models.BigIntegerField()
     runs = models.PositiveBigIntegerField()
@@ -15,6 +14,13 @@ class HourlyUsage(models.Model):
     cpu_ms = models.PositiveBigIntegerField()
     memory_byte_seconds = models.PositiveBigIntegerField(help_text="Peak memory times duration.")
     egress_bytes = models.PositiveBigIntegerField()
+
+    class Meta:
+        abstract = True
+
+
+class HourlyUsage(Usage):
+    hour = models.DateTimeField()
 
     class Meta:
         default_permissions = ("view",)
@@ -30,17 +36,10 @@ class HourlyUsage(models.Model):
         return f"{self.hour:%Y-%m-%d %H} client {self.client_id} runtime {self.runtime_id}: {self.runs}"
 
 
-class DailyUsage(models.Model):
+class DailyUsage(Usage):
     """The sums of the HourlyUsage of one day, so that a year is read as days. `day`: its begin, in UTC."""
 
     day = models.DateTimeField()
-    client_id = models.BigIntegerField(null=True)
-    runtime_id = models.BigIntegerField()
-    runs = models.PositiveBigIntegerField()
-    rejected = models.PositiveBigIntegerField()
-    cpu_ms = models.PositiveBigIntegerField()
-    memory_byte_seconds = models.PositiveBigIntegerField()
-    egress_bytes = models.PositiveBigIntegerField()
 
     class Meta:
         default_permissions = ()
