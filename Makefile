@@ -11,7 +11,7 @@ export PYTHONPYCACHEPREFIX = $(CURDIR)/.setup/pycache
 unexport PYTHONDONTWRITEBYTECODE
 export RUNTIMES
 .DEFAULT_GOAL := setup
-.PHONY: setup ensure_env ensure_uv venv frontend build start stop restart upgrade migrate-from-0.1 backup restore scan docs logs smoke test test-all test-fast fidelity attack bench chaos load doctor runtime-pages screenshots clean dev lock lint help
+.PHONY: setup ensure_env ensure_uv venv frontend build start stop restart upgrade migrate-from-0.1 backup restore scan docs logs smoke test test-all test-fast fidelity attack fuzz bench chaos load doctor runtime-pages screenshots clean dev lock lint help
 
 setup: ## install what is missing, build, start and smoke-test; print addresses, token and settings for RAGFlow
 	@$(SETUP) setup
@@ -83,6 +83,9 @@ fidelity: ## run every case of tests/fidelity plainly and on the platform, for a
 attack: ## run hostile programs against a platform of their own, judged from the host (ARGS="--family escapes --engine docker")
 	@$(SETUP) prepare_tests
 	@$(VENV)/python -m attacks $(ARGS)
+
+fuzz: venv ## fuzz what reads a stranger's bytes, guided by coverage (ARGS="--minutes 30 --only frames")
+	@$(VENV)/python -m fuzzing $(ARGS)
 
 bench: venv ## measure the running stack over HTTP (ARGS=--quick: fewer runs)
 	@$(VENV)/python -m bench $(ARGS)

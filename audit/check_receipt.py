@@ -165,7 +165,7 @@ def parse_fingerprint(text: str) -> str:
     return text.lower()
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Check a receipt of the console's verification.")
     parser.add_argument("receipt", help="the file, - for standard input")
     parser.add_argument(
@@ -184,7 +184,7 @@ def main() -> None:
         type=parse_head,
         help="a head that left the machine; can be repeated",
     )
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     try:
         with sys.stdin if options.receipt == "-" else open(options.receipt, encoding="utf-8") as file:
             receipt = json.load(file)

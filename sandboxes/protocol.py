@@ -60,7 +60,7 @@ class End:
             fields: dict[str, Any] = json.loads(payload)
             end = cls(**{name: fields[name] for name in cls.__dataclass_fields__})
             sound = end._is_sound()
-        except (ValueError, KeyError, TypeError) as e:
+        except (ValueError, KeyError, TypeError, RecursionError) as e:
             raise ProtocolError(f"bad end frame: {e}") from e
         if not sound:
             raise ProtocolError(f"bad end frame: {end}")
@@ -117,7 +117,7 @@ def parse_compiled(payload: bytes) -> int:
     """Return the exit status of the compile command. Raises ProtocolError."""
     try:
         status = json.loads(payload)["exit_code"]
-    except (ValueError, KeyError, TypeError) as e:
+    except (ValueError, KeyError, TypeError, RecursionError) as e:
         raise ProtocolError(f"bad compilation frame: {e}") from e
     if type(status) is not int or not 0 <= status <= 255:
         raise ProtocolError(f"bad exit status of the compilation: {status!r}")

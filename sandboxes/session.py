@@ -84,7 +84,7 @@ def wait_until_ready(channel: Channel) -> None:
         complaint = (complaint + stderr)[-4000:]
         try:
             for kind, payload in frames.feed(stdout):
-                if kind != b"H" or not _speaks_our_version(payload):
+                if kind != b"H" or not speaks_our_version(payload):
                     raise EngineError(f"the image's runner does not speak protocol {VERSION}: rebuild the image")
                 return
         except ProtocolError as e:
@@ -92,10 +92,10 @@ def wait_until_ready(channel: Channel) -> None:
     raise EngineError(f"the sandbox was not ready within {READY_TIMEOUT_S} s")
 
 
-def _speaks_our_version(hello: bytes) -> bool:
+def speaks_our_version(hello: bytes) -> bool:
     try:
         return bool(json.loads(hello)["protocol"] == VERSION)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return False
 
 

@@ -1,8 +1,10 @@
 import json
+from collections.abc import Callable
 
 import pytest
 
 from sandboxes.protocol import FROM_RUNNER, End, Frames, ProtocolError, parse_artifact, parse_compiled
+from sandboxes.session import speaks_our_version
 from tests.sandboxes.guest import job
 
 
@@ -127,3 +129,13 @@ def test_end_of_a_compilation_is_its_exit_status(status: int) -> None:
 def test_end_of_a_compilation_without_a_status_is_an_error(payload: bytes) -> None:
     with pytest.raises(ProtocolError):
         parse_compiled(payload)
+
+
+@pytest.mark.parametrize("parse", [End.parse, parse_compiled])
+def test_payload_that_nests_deeper_than_python_can_read_is_an_error(parse: Callable[[bytes], object]) -> None:
+    with pytest.raises(ProtocolError):
+        parse(b"[" * 50_000)
+
+
+def test_hello_that_nests_too_deeply_is_none_of_ours() -> None:
+    assert not speaks_our_version(b"[" * 50_000)
