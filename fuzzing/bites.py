@@ -16,23 +16,23 @@ class Bites:
 
     def byte(self) -> int:
         """Return the next byte, or 0 at the end."""
-        taken = self.bytes(1)
+        taken = self.take(1)
         return taken[0] if taken else 0
 
-    def bytes(self, size: int) -> bytes:
+    def take(self, size: int) -> bytes:
         taken = self._data[self._at : self._at + size]
         self._at += len(taken)
         return taken
 
     def rest(self) -> bytes:
-        return self.bytes(len(self._data))
+        return self.take(len(self._data))
 
     def text(self) -> str:
         """Return one of the words, or up to 255 bytes as text, lone surrogates included."""
         which = self.byte()
         if self._words and which < 200:
             return self._words[which % len(self._words)]
-        return self.bytes(self.byte()).decode("utf-8", "surrogateescape" if which % 2 else "replace")
+        return self.take(self.byte()).decode("utf-8", "surrogateescape" if which % 2 else "replace")
 
     def value(self, depth: int = 0) -> Any:
         """Return a JSON value; the words are its likely keys and texts."""
@@ -42,7 +42,7 @@ class Bites:
         if kind == 2 and depth < DEEPEST:
             return [self.value(depth + 1) for _ in range(self.byte() % 6)]
         if kind == 3:
-            return int.from_bytes(self.bytes(9), "big", signed=True)
+            return int.from_bytes(self.take(9), "big", signed=True)
         if kind == 4:
             return [None, True, False, 0, 1, -1, 2**63, 2**64, 1e308, float("nan")][self.byte() % 10]
         if kind == 5:

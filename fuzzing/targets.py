@@ -62,7 +62,8 @@ def frames(data: bytes) -> None:
 
 
 def _cut(stream: bytes, step: int) -> tuple[list[tuple[bytes, bytes]], bool]:
-    parser, found = protocol.Frames(LIMIT), []
+    parser = protocol.Frames(LIMIT)
+    found: list[tuple[bytes, bytes]] = []
     try:
         for at in range(0, len(stream), step):
             found += parser.feed(stream[at : at + step])
