@@ -49,6 +49,16 @@ class PrivateDocker:
         except docker.errors.DockerException:
             return False
 
+    @property
+    def sockets(self) -> Path:
+        """The folder of the daemon's sockets and of what runs in it; no other process has it in its command line."""
+        return self._sockets
+
+    @property
+    def pid(self) -> int | None:
+        """The daemon's process; None if it has ended."""
+        return self._daemon.pid if self._daemon and self._daemon.poll() is None else None
+
     def take_image(self, name: str) -> None:
         """From the machine's own engine."""
         ours = docker.DockerClient.from_env(timeout=300)

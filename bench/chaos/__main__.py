@@ -13,6 +13,8 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,10 +23,10 @@ import django
 # tests.live imports models, which need Django to be set up.
 os.environ.setdefault("DJANGO_SECRET_KEY", "bench-only")
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sandbox_platform.settings")
-os.environ.setdefault("SANDBOX_ENGINE", "direct")
+os.environ["SANDBOX_ENGINE"] = "direct"
 django.setup()
 
-from bench.chaos.faults import FAULTS, Fault  # noqa: E402
+from bench.chaos.faults import DOCKER_FAULTS, FAULTS, Fault  # noqa: E402
 from bench.chaos.judging import Verdict, judge, traces, until_quiet  # noqa: E402
 from bench.chaos.load import Load, Receiver  # noqa: E402
 from bench.chaos.parts import Chaotic  # noqa: E402
@@ -33,10 +35,23 @@ from scripts.setup import apt  # noqa: E402
 from tests.database import shared_templates  # noqa: E402
 from tests.executions.test_resilience import WITNESS  # noqa: E402
 from tests.live import eventually  # noqa: E402
+from tests.private_docker import PrivateDocker  # noqa: E402
 
 AIM_S = 30
 HEAD = """| fault | accepted | ends | back after | what broke |
 |---|--:|---|--:|---|"""
+
+
+@contextmanager
+def own_docker(folder: Path) -> Iterator[PrivateDocker]:
+    (folder / "docker").mkdir()
+    engine = PrivateDocker(folder / "docker")
+    engine.start()
+    try:
+        engine.take_image("sandbox-platform/runtime-python:latest")
+        yield engine
+    finally:
+        engine.stop()
 
 
 def break_it(platform: Chaotic, receiver: Receiver, fault: Fault, runs: int) -> Verdict:
@@ -62,22 +77,28 @@ def line(fault: Fault, verdict: Verdict) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=200, help="executions for each fault")
+    parser.add_argument(
+        "--engine", choices=("direct", "docker"), default="direct",
+        help="docker: the faults of Docker's own parts, in an engine of its own",
+    )  # fmt: skip
     parser.add_argument("--only", default="", metavar="TEXT", help="only faults whose name holds TEXT")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the table to FILE")
     options = parser.parse_args()
     if shutil.which("cc") is None:
         apt.install(["gcc", "libc6-dev"])
-    chosen = [fault for fault in FAULTS if options.only in fault.name]
+    faults = FAULTS if options.engine == "direct" else DOCKER_FAULTS
+    chosen = [fault for fault in faults if options.only in fault.name]
     lines = [
         f"{options.runs} executions for each fault, {os.cpu_count()} cores, load before {machine_load()},"
-        f" engine {os.environ['SANDBOX_ENGINE']}, {datetime.now(UTC):%Y-%m-%d}. “Back”: every execution has ended and"
+        f" engine {options.engine}, {datetime.now(UTC):%Y-%m-%d}. “Back”: every execution has ended and"
         " the pool has its size, counted from the end of the fault.",
         "",
         HEAD,
     ]
     failed = 0
-    with shared_templates(), tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-        platform, receiver = Chaotic(Path(folder), SANDBOX_WORKERS="8"), Receiver()
+    with shared_templates(), tempfile.TemporaryDirectory(prefix="chaos-") as folder, ExitStack() as stack:
+        docker = stack.enter_context(own_docker(Path(folder))) if options.engine == "docker" else None
+        platform, receiver = Chaotic(Path(folder), docker, SANDBOX_WORKERS="8"), Receiver()
         try:
             platform.start("python")
             platform.sql(WITNESS)

@@ -95,3 +95,10 @@ FAULTS = (
     Fault("everything", "stopped", stopped(*EVERYTHING)),
     Fault("everything", "cut off", cut_off(*PARTS)),
 )
+# Docker's engine has parts of its own; those of the platform are the same with both engines.
+OF_DOCKER = ("dockerd", "containerd", "sandboxes")
+DOCKER_FAULTS = (
+    *(Fault(part, "killed", killed(part)) for part in OF_DOCKER),
+    *(Fault(part, "stopped", stopped(part)) for part in OF_DOCKER),
+    Fault("docker and worker", "killed", killed(*OF_DOCKER, "worker")),
+)

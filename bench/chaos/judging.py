@@ -34,8 +34,14 @@ class Verdict:
 
 
 def traces(platform: Chaotic) -> set[str]:
-    """Return what there is on the host of no living sandbox: files, mounts, cgroups and processes."""
+    """Return what there is on the host of no living sandbox: containers, files, mounts, cgroups and processes."""
     living = platform.sandboxes()
+    if platform.is_docker:
+        # Docker keeps its containers whether somebody wants them or not: living are those that have a row.
+        known = {row["container_id"] for row in platform.sql("SELECT container_id FROM executions_sandbox")}
+        forgotten = {f"container {name}" for name in living - known}
+        processes = {f"process {command_line(pid)}" for pid in platform.pids_of("sandboxes")}
+        return forgotten | {one for one in processes if not any(name in one for name in living)}
     with open("/proc/self/mounts", encoding="utf-8") as mounts:
         found = [f"mount {line.split()[1]}" for line in mounts if str(platform.run_folder) in line]
     found += [f"file {path}" for path in platform.run_folder.rglob("*") if not path.is_dir()]

@@ -13,6 +13,7 @@ from bench.chaos.relay import Relay
 from scripts.embedded_postgres import PostgresError
 from tests.executions.test_resilience import PROC, descendants
 from tests.live import Platform
+from tests.private_docker import PrivateDocker
 
 PARTS = ("web", "worker", "keeper", "callbacks")
 LOOK_EVERY_S = 0.5
@@ -22,9 +23,15 @@ CLOCK = Path(__file__).with_name("clock.c")
 
 
 class Chaotic(Platform):
-    """With Postgres behind a relay for each part, on file systems of a fixed size, and with a clock that can be set."""
+    """With Postgres behind a relay for each part, on file systems of a fixed size, and with a clock that can be set.
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    With `docker`, its sandboxes are containers of that engine.
+    """
+
+    def __init__(self, folder: Path, docker: PrivateDocker | None = None, **environment: str) -> None:
+        self._docker = docker
+        if docker:
+            environment |= {"SANDBOX_ENGINE": "docker", "DOCKER_HOST": docker.host}
         self._state, self._run = folder / "state", folder / "run"
         self._clock, self._clock_library = folder / "clock", folder / "clock.so"
         self.set_clock(0)
@@ -42,6 +49,10 @@ class Chaotic(Platform):
         self.relays = {part: Relay(lambda: self.postgres.port) for part in PARTS}
         self._keeps = threading.Event()
         self._supervisor = threading.Thread(target=self._supervise, daemon=True)
+
+    @property
+    def is_docker(self) -> bool:
+        return self._docker is not None
 
     @property
     def run_folder(self) -> Path:
@@ -88,10 +99,19 @@ class Chaotic(Platform):
 
     def pids_of(self, part: str) -> list[int]:
         """Every process of the part; of `sandboxes`, those that runsc has started for them."""
+        if self._docker and part in ("sandboxes", "containerd"):
+            lines = {pid: command_line(pid) for pid in _pids()}
+            ours = [pid for pid, line in lines.items() if str(self._docker.sockets) in line]
+            return [pid for pid in ours if part == part_of(lines[pid])]
+        if part == "dockerd":
+            return [self._docker.pid] if self._docker and self._docker.pid else []
         if part == "sandboxes":
             return [pid for pid in _pids() if str(self._run) in command_line(pid)]
         process = self.postgres.process if part == "postgres" else self.processes[part]
         return [process.pid, *descendants(process.pid)] if process else []
+
+    def sandboxes(self) -> set[str]:
+        return {container.id for container in self.containers()} if self._docker else super().sandboxes()
 
     def signal(self, part: str, number: signal.Signals) -> None:
         for pid in self.pids_of(part):
@@ -103,11 +123,21 @@ class Chaotic(Platform):
             for part in PARTS:
                 if self.processes[part].poll() is not None:
                     self.spawn(part)
+            if self._docker and self._docker.pid is None:
+                self._docker.start()
             postgres = self.postgres.process
             if postgres is None or postgres.poll() is not None:
                 # Refuses to start while a process of the one before lives, and while there is no room.
                 with contextlib.suppress(PostgresError):
                     self.postgres.start()
+
+
+def part_of(line: str) -> str:
+    """Return which part of Docker's engine the command line is of; the empty text for its other processes."""
+    program = line.partition(" ")[0].rpartition("/")[2]
+    if program == "containerd":
+        return program
+    return "sandboxes" if program.startswith("runsc") else ""
 
 
 def _pids() -> Iterator[int]:
