@@ -20,10 +20,11 @@ from sandboxes import images
 BUILD = Task("build", "builds.tasks.run_build", senders=[Service.WEB, Service.WORKER, Service.KEEPER])
 ACTIVATE = Task("activate build", "builds.tasks.activate_build", senders=[Service.WEB])
 
+# Of all nodes: one that is gone has no keeper.
 LOST = """
     UPDATE runtimes_runtimebuild b SET state = 'failed', finished_at = now(),
         error = 'The worker that ran the build died. Request the build again.'
-    WHERE state IN ('building', 'probing') AND node = %s
+    WHERE state IN ('building', 'probing')
       AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = b.worker_backend)
     RETURNING id
 """
@@ -130,7 +131,7 @@ def recover_lost() -> None:
     if not RuntimeBuild.objects.unfinished().exists():
         return
     with connection.cursor() as cursor:
-        cursor.execute(LOST, [settings.SANDBOX_NODE])
+        cursor.execute(LOST)
     start_next()
 
 

@@ -12,6 +12,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
 
+from console import nodes
+from console.nodes import Question
 from console.site import ConsoleSite
 from executions import figures, pooling
 from executions.idle import idle_memory
@@ -22,6 +24,7 @@ from sandboxes.models import Sandbox, SandboxState
 
 REFRESH_S = 5
 RECENT = timedelta(hours=24)
+PERMISSIONS = {"resize": "runtimes.change_runtime", **dict.fromkeys(nodes.ACTS, nodes.MAY)}
 
 
 class SizeForm(forms.Form):
@@ -42,7 +45,7 @@ def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:
         question = _act(request)
         if question is None:
             return redirect(request.path)
-        fields = {name: request.POST.get(name, "") for name in ("action", "sandbox", "runtime")}
+        fields = {name: request.POST.get(name, "") for name in ("action", "sandbox", "runtime", "node")}
         return site.page(
             request,
             "console/confirm.html",
@@ -52,7 +55,7 @@ def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:
             **dataclasses.asdict(question),
         )
     runtimes = _runtimes()
-    sandboxes = Sandbox.objects.select_related("runtime").order_by("runtime__slug", "node", "id")
+    sandboxes = list(Sandbox.objects.select_related("runtime").order_by("runtime__slug", "node", "id"))
     return site.page(
         request,
         "console/pool.html",
@@ -62,29 +65,24 @@ def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:
             (words, [row for row in runtimes if not row["pooled"] and row["runtime"].enabled == enabled])
             for words, enabled in (("Without warm sandboxes", True), ("Disabled", False))
         ],
+        nodes=nodes.rows(sandboxes),
         sandboxes=[_row(sandbox) for sandbox in sandboxes],
         refresh=REFRESH_S,
         may_drain=request.user.has_perm("sandboxes.drain_sandbox"),
+        may_drain_nodes=request.user.has_perm(nodes.MAY),
         may_resize=request.user.has_perm("runtimes.change_runtime"),
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Question:
-    """What a person is asked before sandboxes are removed."""
-
-    question: str
-    consequence: str
-    answer: str
-
-
 def _act(request: HttpRequest) -> Question | None:
     """Do what was asked for, and return None; or return what to ask first."""
-    what = request.POST.get("action")
-    permission = "runtimes.change_runtime" if what == "resize" else "sandboxes.drain_sandbox"
+    what = request.POST.get("action", "")
+    permission = PERMISSIONS.get(what, "sandboxes.drain_sandbox")
     if not request.user.has_perm(permission):
         raise PermissionDenied
     confirmed = request.POST.get("confirmed") == "yes"
+    if what in nodes.ACTS:
+        return nodes.act(request, what, confirmed)
     if what == "kill":
         return _kill(request, Sandbox.objects.filter(pk=_number(request, "sandbox")).first(), confirmed)
     runtime = get_object_or_404(Runtime, pk=_number(request, "runtime"))

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from executions import figures, reaper, unpacked
+from executions import dead_nodes, figures, reaper, unpacked
 from executions.models import Rollup
 from sandbox_platform.kit.jobs import TICK_S, Job, LastRun, declare
 
@@ -47,6 +47,14 @@ declare(
         "Delete the live output of executions that have ended.",
         timedelta(minutes=1),
         reaper.sweep_output,
+    )
+)
+declare(
+    Job(
+        "Clear up after dead nodes",
+        "Remove what a node whose keeper and workers are gone left in the database.",
+        timedelta(minutes=1),
+        dead_nodes.clear,
     )
 )
 declare(

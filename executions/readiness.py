@@ -8,6 +8,7 @@ from django.db import OperationalError
 from executions.sources import readiness_problems
 from runtimes.models import Runtime
 from sandbox_platform.kit import liveness
+from sandboxes import nodes
 from sandboxes.models import Sandbox, SandboxState
 
 
@@ -31,19 +32,28 @@ def state() -> tuple[State, list[str]]:
 
 
 def _problems() -> list[str]:
-    found = []
-    node = settings.SANDBOX_NODE
-    if not liveness.workers_alive(node):
-        found.append(f"No worker is running on node {node}.")
-    if not liveness.keeper_alive(node):
-        found.append(f"No pool keeper is running on node {node}.")
+    serving = nodes.serving()
+    found = [] if serving else _of_this_node()
     runtimes = list(Runtime.objects.enabled())
     if not runtimes:
         found.append("No runtime is enabled.")
-    ready = set(Sandbox.objects.filter(node=node, state=SandboxState.READY).values_list("runtime_id", flat=True))
+    warm = Sandbox.objects.filter(node__in=serving or [settings.SANDBOX_NODE], state=SandboxState.READY)
+    ready = set(warm.values_list("runtime_id", flat=True))
     found += [
         f"Runtime {runtime.slug} has no warm sandbox."
         for runtime in runtimes
         if runtime.pool_min and runtime.pk not in ready
     ]
     return found + [problem for problems in readiness_problems() for problem in problems]
+
+
+def _of_this_node() -> list[str]:
+    """Return why this node, and with it every node, runs nothing."""
+    node, found = settings.SANDBOX_NODE, []
+    if nodes.is_draining():
+        found.append(f"Node {node} is being drained, and no other node runs programs.")
+    if not liveness.workers_alive(node):
+        found.append(f"No worker is running on node {node}.")
+    if not liveness.keeper_alive(node):
+        found.append(f"No pool keeper is running on node {node}.")
+    return found

@@ -26,6 +26,7 @@ from sandbox_platform.kit.errors import Conflicting, TooMany
 from sandbox_platform.kit.locks import Lock, node_key
 from sandbox_platform.kit.services import Service
 from sandbox_platform.kit.tasks import Task
+from sandboxes import nodes
 from sandboxes.engine import Engine, EngineError
 from seccomp_profiles import revisions
 from seccomp_profiles.models import UNCONFINED, SeccompProfile, SeccompRevision
@@ -196,7 +197,10 @@ def tend(engine: Engine) -> None:
         if locked:
             fail_lost()
             laboratory.sweep(engine)
+    fail_of_dead_nodes()
     delete_old()
+    if nodes.is_draining():
+        return  # its workers take nothing
     for revision, runtime in due(engine):
         request(InspectionKind.PROBE, revision=revision, runtime=runtime, node=settings.SANDBOX_NODE, by=SCHEDULE)
     waiting = Inspection.objects.filter(state=InspectionState.QUEUED, node__in=["", settings.SANDBOX_NODE])
@@ -231,6 +235,18 @@ def fail_lost() -> None:
         details={"summary": "The worker that ran the inspection died."},
         finished_at=timezone.now(),
     )
+
+
+def fail_of_dead_nodes() -> None:
+    """Mark the open inspections of nodes that are gone as failed: no process of theirs will ever end them."""
+    for name in nodes.dead():
+        left = Inspection.objects.filter(state__in=OPEN, node=name)
+        left.update(
+            state=InspectionState.FAILED,
+            verdict=InspectionVerdict.ERROR,
+            details={"summary": f"Node {name} is gone."},
+            finished_at=timezone.now(),
+        )
 
 
 def delete_old() -> None:

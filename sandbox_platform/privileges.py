@@ -81,6 +81,7 @@ PRIVILEGES: dict[Service, Grants] = {
         "people.RecoveryLink": "insert update",
         "redaction.RedactionPattern": "insert update delete",
         "runtimes.Runtime": "insert update delete",
+        "sandboxes.Node": "update(draining) delete",
         # Worker and keeper end the container that a row names: the web may not name another one.
         "sandboxes.Sandbox": "update(state)",
         "seccomp_profiles.SeccompActivation": "insert",
@@ -117,6 +118,7 @@ PRIVILEGES: dict[Service, Grants] = {
         "alerts.Notification": "insert update delete",
         "alerts.RuleState": "insert update",
         "alerts.Silence": "delete",
+        "audit.Act": "insert",  # of `manage.py node`
         "audit.HeadDestination": "insert update",
         "audit.Leaf": "insert",
         "audit.Pending": "delete",

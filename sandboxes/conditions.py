@@ -31,7 +31,7 @@ def _age_ms(node: Node) -> float:
 
 
 def keeper_gone(values: Values) -> Iterator[Finding]:
-    for node in Node.objects.all():
+    for node in Node.objects.filter(draining=False):
         if not liveness.keeper_alive(node.name):
             detail = (
                 f"No keeper is alive, last seen {node.seen_at:%Y-%m-%d %H:%M} UTC: the pool is not refilled, and "
@@ -41,7 +41,7 @@ def keeper_gone(values: Values) -> Iterator[Finding]:
 
 
 def workers_gone(values: Values) -> Iterator[Finding]:
-    for node in Node.objects.all():
+    for node in Node.objects.filter(draining=False):
         if not liveness.workers_alive(node.name):
             yield Finding(f"node {node.name}", 0, "No worker is alive: no execution runs there.", DOCTOR)
 
@@ -76,7 +76,8 @@ declare(
     Condition(
         "keeper_gone",
         "Keeper or node gone",
-        "A node that had a keeper within the last 7 days has none. The callbacks service watches it.",
+        "A node that had a keeper within the last 7 days has none. The callbacks service watches it. Not of nodes "
+        "that are being drained.",
         keeper_gone,
         unit="ms",
         evaluated_by=Service.CALLBACKS,
@@ -87,7 +88,7 @@ declare(
     Condition(
         "workers_gone",
         "Workers gone",
-        "A node that had a keeper within the last 7 days has no worker.",
+        "A node that had a keeper within the last 7 days has no worker. Not of nodes that are being drained.",
         workers_gone,
         shipped=(ShippedRule("workers_gone", "Workers gone", CRITICAL, 2 * MINUTE_MS),),
     )

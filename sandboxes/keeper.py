@@ -41,7 +41,7 @@ from sandbox_platform.kit.notify import (
     ready_channel,
 )
 from sandbox_platform.kit.prepared import prepared
-from sandboxes import images, pool, turns
+from sandboxes import images, nodes, pool, turns
 from sandboxes.calls import CALL_AGAIN_S, Calls, SandboxKind, Unreadable, of_payload
 from sandboxes.configuration import SandboxConfiguration
 from sandboxes.engine import Container, Engine, EngineError, ImageMissing
@@ -372,10 +372,13 @@ class Keeper:
 def kinds() -> Iterator[tuple[Any, str]]:
     """Yield (row of POOLED, network) for each pool to keep.
 
-    Each runtime has a pool without egress. It also has one with doors if it and any enabled client have egress.
+    Each runtime has a pool without egress. It also has one with doors if it and any enabled client have egress. A node
+    that is being drained keeps nothing warm.
     """
+    kept = {"pool_min": 0, "pool_max": 0} if nodes.is_draining() else {}
     clients = Client.objects.filter(enabled=True, network=Network.EGRESS).exists()
-    for runtime in Runtime.objects.values_list(*POOLED, named=True):
+    for row in Runtime.objects.values_list(*POOLED, named=True):
+        runtime = row._replace(**kept)
         yield runtime, Network.NONE
         if clients and runtime.network == Network.EGRESS:
             yield runtime, Network.EGRESS

@@ -19,9 +19,8 @@ FIGURES = (
     Figure("pool_memory_bytes", "Memory of sandboxes, measured every few seconds.", ("node", "runtime", "state")),
     Figure("pool_min", "Warm sandboxes that a runtime should have.", ("runtime",)),
     Figure("pool_max", "Warm sandboxes that a runtime may have.", ("runtime",)),
-    Figure(
-        "worker_slots", "Executions that run at the same time on the node of the web (SANDBOX_WORKERS).", ("node",)
-    ),
+    Figure("worker_slots", "Executions that run at the same time on the node (SANDBOX_WORKERS).", ("node",)),
+    Figure("node_draining", "Whether the node is being drained: it takes no work.", ("node",)),
     Figure("keeper_up", "Whether the node has a keeper.", ("node",)),
     Figure("worker_up", "Whether the node has a worker.", ("node",)),
     Figure("node_seen_timestamp_seconds", "When the keeper last told the state of its node.", ("node",)),
@@ -36,9 +35,15 @@ def read() -> Iterator[Value]:
     for runtime, least, most in Runtime.objects.enabled().order_by().values_list("slug", "pool_min", "pool_max"):
         yield Value("pool_min", least, (runtime,))
         yield Value("pool_max", most, (runtime,))
-    yield Value("worker_slots", settings.SANDBOX_WORKERS, (settings.SANDBOX_NODE,))
-    for node_row in Node.objects.all():
+    found = list(Node.objects.all())
+    # Before the keeper's first record, the web knows only its own node.
+    slots = {settings.SANDBOX_NODE: settings.SANDBOX_WORKERS}
+    slots |= {row.name: row.workers for row in found if row.workers is not None}
+    for node, number in slots.items():
+        yield Value("worker_slots", number, (node,))
+    for node_row in found:
         name = (node_row.name,)
+        yield Value("node_draining", float(node_row.draining), name)
         yield Value("keeper_up", float(liveness.keeper_alive(node_row.name)), name)
         yield Value("worker_up", float(liveness.workers_alive(node_row.name) > 0), name)
         yield Value("node_seen_timestamp_seconds", node_row.seen_at.timestamp(), name)

@@ -94,7 +94,7 @@ class Wait(models.Model):
 
 
 class Node(models.Model):
-    """What the keeper of a node last said of it. Alerts read it: only the node's own processes see its disk."""
+    """What the keeper of a node last said of it, for alerts and the console: only its own processes see its disk."""
 
     name = models.CharField(max_length=100, primary_key=True)
     seen_at = models.DateTimeField()
@@ -102,9 +102,16 @@ class Node(models.Model):
     disk_free_bytes = models.PositiveBigIntegerField(null=True)
     disk_total_bytes = models.PositiveBigIntegerField(null=True)
     gvisor_version = models.CharField(max_length=100, blank=True)
+    # The database has these defaults, too: keepers of an earlier release go on inserting rows during an upgrade.
+    version = models.CharField("platform version", max_length=40, blank=True, default="", db_default="")
+    engine = models.CharField(max_length=10, choices=EngineName.choices, blank=True, default="", db_default="")
+    workers = models.PositiveIntegerField(null=True, help_text="Executions that run there at the same time.")
+    # A person's decision, not the keeper's word: its workers take nothing, and its keeper keeps no pool.
+    draining = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         default_permissions = ()
+        permissions = [("drain_node", "Can drain nodes, take them back and remove those that are gone")]
 
     def __str__(self) -> str:
         return self.name

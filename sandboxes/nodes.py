@@ -1,22 +1,41 @@
-"""Records what only a node's own keeper sees of the node, for alerts."""
+"""Nodes: what a node's own keeper records of it, and whether people let it take work."""
 
 import shutil
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
+from sandbox_platform.kit import acts, liveness
+from sandbox_platform.kit.acts import Kind
+from sandbox_platform.kit.notify import POOL, notify
 from sandboxes.engine import Engine, EngineError
-from sandboxes.models import Node
+from sandboxes.models import Node, Sandbox
 
 EVERY = timedelta(minutes=1)
 # A node that has been silent for this long was taken away.
 FORGOTTEN = timedelta(days=7)
+# A node without a keeper and a worker is dead after this time: a restart of the stack takes less.
+DEAD_AFTER = timedelta(minutes=3)
+
+
+class UnknownNode(Exception):
+    """There is no node of this name. The message names those that there are."""
+
+    def __init__(self, name: str) -> None:
+        known = ", ".join(Node.objects.order_by("name").values_list("name", flat=True)) or "none"
+        super().__init__(f"There is no node {name!r}. Nodes: {known}.")
+
+
+class StillAlive(Exception):
+    """A node with a keeper or a worker is not removed: it would record itself again."""
 
 
 def record(engine: Engine) -> None:
-    """Write this node's row, and remove those of nodes that were taken away."""
+    """Write this node's row, and remove those of nodes that were taken away, unless they are being drained."""
     now = timezone.now()
     try:
         version = engine.version()
@@ -31,9 +50,75 @@ def record(engine: Engine) -> None:
             "disk_free_bytes": fullest.free,
             "disk_total_bytes": fullest.total,
             "gvisor_version": version[:100],
+            "version": settings.VERSION,
+            "engine": engine.name,
+            "workers": settings.SANDBOX_WORKERS,
         },
     )
-    Node.objects.filter(seen_at__lt=now - FORGOTTEN).delete()
+    # A drained node that is repaired for a month comes back drained.
+    Node.objects.filter(seen_at__lt=now - FORGOTTEN, draining=False).delete()
+
+
+def is_draining(name: str = "") -> bool:
+    """Return whether the node, or this one, is being drained."""
+    return Node.objects.filter(name=name or settings.SANDBOX_NODE, draining=True).exists()
+
+
+def drain(name: str, *, http: Any = None) -> bool:
+    """Let the node take no more work; return False if it was being drained already. Raises UnknownNode.
+
+    Its runs go on to their end. Its keeper removes the pool. `http`: the request of the person, for the trail.
+    """
+    return _set_draining(name, True, Kind.DRAINED, http)
+
+
+def take_back(name: str, *, http: Any = None) -> bool:
+    """Let a drained node take work again; return False if it was not being drained. Raises UnknownNode."""
+    return _set_draining(name, False, Kind.TAKEN_BACK, http)
+
+
+def _set_draining(name: str, draining: bool, kind: Kind, http: Any) -> bool:
+    with transaction.atomic():
+        changed = Node.objects.filter(name=name, draining=not draining).update(draining=draining)
+        if changed:
+            acts.done(kind, f"node {name}", name[:64], http=http)
+        elif not Node.objects.filter(name=name).exists():
+            raise UnknownNode(name)
+        notify(POOL)
+    return bool(changed)
+
+
+def remove(name: str, *, http: Any = None) -> None:
+    """Remove the row of a node that will not come back. Raises UnknownNode and StillAlive."""
+    if is_alive(name):
+        raise StillAlive(f"Node {name} is alive: stop its stack first (make stop there).")
+    with transaction.atomic():
+        if not Node.objects.filter(name=name).delete()[0]:
+            raise UnknownNode(name)
+        acts.done(Kind.REMOVED, f"node {name}", name[:64], http=http)
+
+
+def is_alive(name: str) -> bool:
+    """Return whether a keeper or a worker of the node holds its lock in Postgres."""
+    return liveness.keeper_alive(name) or liveness.workers_alive(name) > 0
+
+
+def serving() -> list[str]:
+    """Return the nodes that run programs now: not being drained, with a keeper and a worker. This node may be one."""
+    names = {settings.SANDBOX_NODE, *Node.objects.values_list("name", flat=True)}
+    drained = set(Node.objects.filter(draining=True).values_list("name", flat=True))
+    return sorted(
+        name
+        for name in names - drained
+        if liveness.keeper_alive(name) and liveness.workers_alive(name)
+    )
+
+
+def dead() -> list[str]:
+    """Return the nodes that have sandboxes in the database, and neither a process nor recently a sign of life."""
+    recent = Node.objects.filter(seen_at__gt=timezone.now() - DEAD_AFTER).values_list("name", flat=True)
+    named = {*Node.objects.values_list("name", flat=True), *Sandbox.objects.values_list("node", flat=True)}
+    return sorted(name for name in named - {settings.SANDBOX_NODE, *recent} if not is_alive(name))
 
 
 def _folders() -> list[Path]:

@@ -13,6 +13,7 @@ from api.v1.failures import FailuresView
 from api.v1.inspections import CancelInspectionView, ExplainView, InspectionsView, InspectionView, SaveView
 from api.v1.me import MeView
 from api.v1.problems import not_found
+from api.v1.nodes import NodesView
 from api.v1.profile_revisions import ActivateView, DiffView, RevisionExportView, RevisionsView, RevisionView
 from api.v1.profiles import ProfilesView, ProfileView, ValidateView
 from api.v1.rerun import RerunView
@@ -57,6 +58,7 @@ urlpatterns = [
     path("audit-trail/export", TrailExportView.as_view()),
     path("alerts", AlertsView.as_view()),
     path("failures", FailuresView.as_view()),
+    path("nodes", NodesView.as_view()),
     path("stats", StatsView.as_view()),
     path("me", MeView.as_view()),
     path("usage", UsageView.as_view()),

@@ -2,7 +2,7 @@ from collections.abc import Callable, Iterator
 
 from django.conf import settings
 
-from sandbox_platform.doctor import alerts, database, direct, docker, history, host, live, profiles, service
+from sandbox_platform.doctor import alerts, cluster, database, direct, docker, history, host, live, profiles, service
 from sandbox_platform.doctor.check import Check, broken
 
 CHECKS: dict[str, Callable[[str], Check]] = {
@@ -35,6 +35,7 @@ CHECKS: dict[str, Callable[[str], Check]] = {
     "workers": service.workers,
     "queue": service.queue,
     "keeper": service.keeper,
+    "nodes": cluster.nodes,
     "callbacks": service.callbacks,
     "alerts": alerts.alerts,
     "egress": service.egress,

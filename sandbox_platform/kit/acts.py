@@ -22,6 +22,8 @@ class Kind(StrEnum):
     CANCELLED = "cancelled"
     KILLED = "killed"
     DRAINED = "drained"
+    TAKEN_BACK = "taken back"
+    REMOVED = "removed"
     EXPORTED = "exported"
     DOWNLOADED = "downloaded"
     CHECKED = "checked"

@@ -38,6 +38,8 @@ PUT = """
 # The query skips through the index from each client's first task to the next client's, and reads only the first FEW
 # tasks of the first FEW clients, so ten thousand tasks take as long as ten. It reads FEW and not one, because other
 # nodes may be about to take the first. It sorts before it locks, so it locks only the task it takes.
+# A node that is being drained takes nothing. The condition is part of the statement, so nothing is taken after the drain
+# is committed; `node` is "" for the callbacks, which belong to no node.
 # BETWEEN instead of = keeps the planner from walking the primary key, through the tasks of all clients.
 TAKE = """
     WITH RECURSIVE client AS (
@@ -69,7 +71,8 @@ TAKE = """
     DELETE FROM django_q_ormq WHERE id = (
         SELECT q.id FROM next JOIN django_q_ormq q ON q.id = next.id
         ORDER BY next.turn, next.served, q.id LIMIT 1 FOR UPDATE OF q SKIP LOCKED
-    ) RETURNING id, payload, client_id
+    ) AND NOT EXISTS (SELECT FROM sandboxes_node WHERE name = %(node)s AND draining)
+    RETURNING id, payload, client_id
 """
 FEW = 8
 SERVED = 100
@@ -165,7 +168,8 @@ class NotifyBroker(ORM):  # type: ignore[misc]
 
     def _take(self) -> list[tuple[int, str]]:
         with prepared(), connection.cursor() as cursor:
-            cursor.execute(TAKE, {"key": self.list_key, "few": FEW, "served": self._served})
+            node = "" if self._is_callbacks else settings.SANDBOX_NODE
+            cursor.execute(TAKE, {"key": self.list_key, "few": FEW, "served": self._served, "node": node})
             taken = cursor.fetchall()
         for _, _, client_id in taken:
             others = [served for served in self._served if served != client_id]
