@@ -26,6 +26,7 @@ from runtimes.models import Runtime
 from sandbox_platform.kit import liveness
 from sandbox_platform.kit.ranges import CUSTOM, TimeRange, picker
 from sandbox_platform.kit.units import format_ms
+from sandboxes import nodes
 from sandboxes.models import Sandbox, SandboxState
 
 DEFAULT_RANGE = "24h"
@@ -149,19 +150,27 @@ def _live_tiles(
         "Warm sandboxes", str(ready), f"minimum {wanted}", reverse("admin:pool"),
         "warning" if ready < wanted else "ok",
     )  # fmt: skip
-    alive = liveness.keeper_alive(settings.SANDBOX_NODE), bool(liveness.workers_alive(settings.SANDBOX_NODE))
-    missing = [name for name, there in zip(("keeper", "worker"), alive, strict=True) if not there]
-    node = f"node {settings.SANDBOX_NODE}"
-    yield Tile(
-        "Service", "down" if missing else "up", f"no {' and no '.join(missing)} on {node}" if missing else node,
-        reverse("admin:doctor"), "broken" if missing else "ok",
-    )  # fmt: skip
+    yield _service_tile()
     if request.user.has_perm("alerts.view_alert"):
         yield _alert_tile()
     if request.user.has_perm("audit.view_seal"):
         yield _seal_tile()
     if probed is not None:
         yield _probe_tile(probed)
+
+
+def _service_tile() -> Tile:
+    """Say whether programs run: on this node, or on others."""
+    link = reverse("admin:doctor")
+    if serving := nodes.serving():
+        return Tile(
+            "Service", "up", f"node {serving[0]}" if len(serving) == 1 else f"{len(serving)} nodes", link, "ok"
+        )
+    node = f"node {settings.SANDBOX_NODE}"
+    alive = liveness.keeper_alive(settings.SANDBOX_NODE), bool(liveness.workers_alive(settings.SANDBOX_NODE))
+    missing = [name for name, there in zip(("keeper", "worker"), alive, strict=True) if not there]
+    note = f"no {' and no '.join(missing)} on {node}" if missing else f"{node} is being drained"
+    return Tile("Service", "down", note, link, "broken")
 
 
 def _alert_tile() -> Tile:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from sandbox_platform.kit import acts, liveness
@@ -27,7 +27,7 @@ class UnknownNode(Exception):
 
     def __init__(self, name: str) -> None:
         known = ", ".join(Node.objects.order_by("name").values_list("name", flat=True)) or "none"
-        super().__init__(f"There is no node {name!r}. Nodes: {known}.")
+        super().__init__(f"There is no node {name}. Nodes: {known}.")
 
 
 class StillAlive(Exception):
@@ -107,18 +107,26 @@ def serving() -> list[str]:
     """Return the nodes that run programs now: not being drained, with a keeper and a worker. This node may be one."""
     names = {settings.SANDBOX_NODE, *Node.objects.values_list("name", flat=True)}
     drained = set(Node.objects.filter(draining=True).values_list("name", flat=True))
-    return sorted(
-        name
-        for name in names - drained
-        if liveness.keeper_alive(name) and liveness.workers_alive(name)
-    )
+    return sorted(name for name in names - drained if liveness.keeper_alive(name) and liveness.workers_alive(name))
 
 
 def dead() -> list[str]:
-    """Return the nodes that have sandboxes in the database, and neither a process nor recently a sign of life."""
-    recent = Node.objects.filter(seen_at__gt=timezone.now() - DEAD_AFTER).values_list("name", flat=True)
+    """Return the other nodes that have rows in the database, and neither a process nor recently a sign of life.
+
+    None after a restart of Postgres, which ends every session: those who live take some seconds to be back.
+    """
+    since = timezone.now() - DEAD_AFTER
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_postmaster_start_time() > %s", [since])
+        if cursor.fetchone()[0]:
+            return []
+    recent = {
+        settings.SANDBOX_NODE,
+        *Node.objects.filter(seen_at__gt=since).values_list("name", flat=True),
+        *Sandbox.objects.filter(created_at__gt=since).values_list("node", flat=True),
+    }
     named = {*Node.objects.values_list("name", flat=True), *Sandbox.objects.values_list("node", flat=True)}
-    return sorted(name for name in named - {settings.SANDBOX_NODE, *recent} if not is_alive(name))
+    return sorted(name for name in named - recent if not is_alive(name))
 
 
 def _folders() -> list[Path]:

@@ -17,7 +17,8 @@ class NodeSchema(Schema):
     name = serializers.CharField()
     draining = serializers.BooleanField(help_text="true: it takes no new run, and keeps no pool.")
     keeper = computed(
-        serializers.BooleanField(help_text="Whether its keeper is alive."), lambda node: liveness.keeper_alive(node.name)
+        serializers.BooleanField(help_text="Whether its keeper is alive."),
+        lambda node: liveness.keeper_alive(node.name),
     )
     worker = computed(
         serializers.BooleanField(help_text="Whether a worker of it is alive."),

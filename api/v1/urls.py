@@ -12,8 +12,8 @@ from api.v1.export import ExportView
 from api.v1.failures import FailuresView
 from api.v1.inspections import CancelInspectionView, ExplainView, InspectionsView, InspectionView, SaveView
 from api.v1.me import MeView
-from api.v1.problems import not_found
 from api.v1.nodes import NodesView
+from api.v1.problems import not_found
 from api.v1.profile_revisions import ActivateView, DiffView, RevisionExportView, RevisionsView, RevisionView
 from api.v1.profiles import ProfilesView, ProfileView, ValidateView
 from api.v1.rerun import RerunView

@@ -2,7 +2,18 @@ from collections.abc import Callable, Iterator
 
 from django.conf import settings
 
-from sandbox_platform.doctor import alerts, cluster, database, direct, docker, history, host, live, profiles, service
+from sandbox_platform.doctor import (
+    alerts,
+    cluster,
+    database,
+    direct,
+    docker,
+    history,
+    host,
+    live,
+    profiles,
+    service,
+)
 from sandbox_platform.doctor.check import Check, broken
 
 CHECKS: dict[str, Callable[[str], Check]] = {

@@ -38,8 +38,8 @@ PUT = """
 # The query skips through the index from each client's first task to the next client's, and reads only the first FEW
 # tasks of the first FEW clients, so ten thousand tasks take as long as ten. It reads FEW and not one, because other
 # nodes may be about to take the first. It sorts before it locks, so it locks only the task it takes.
-# A node that is being drained takes nothing. The condition is part of the statement, so nothing is taken after the drain
-# is committed; `node` is "" for the callbacks, which belong to no node.
+# A node that is being drained takes nothing, and once the drain is committed no statement takes anything for it. `node`
+# is "" for the callbacks, which belong to no node.
 # BETWEEN instead of = keeps the planner from walking the primary key, through the tasks of all clients.
 TAKE = """
     WITH RECURSIVE client AS (

@@ -6,10 +6,12 @@ from contextlib import closing
 import pytest
 from django.conf import settings
 from django.test import Client as Http
+from django.utils import timezone
 
 from runtimes.models import Runtime
 from sandbox_platform.kit import liveness
 from sandbox_platform.kit.notify import Listener
+from sandboxes.models import Node, Sandbox, SandboxState
 
 WITHOUT_CALLBACKS = "No callbacks service is running: deliveries are pending."
 
@@ -53,3 +55,22 @@ def test_not_ready_without_a_worker(client: Http, session: Listener) -> None:
 def test_not_ready_without_a_warm_sandbox(client: Http, running: Listener) -> None:
     Runtime.objects.update(pool_min=1)
     assert readyz(client)[1]["problems"] == ["Runtime python has no warm sandbox."]
+
+
+def test_ready_when_another_node_runs_programs(client: Http, session: Listener, python_runtime: Runtime) -> None:
+    Node.objects.create(name="other", seen_at=timezone.now())
+    Runtime.objects.update(pool_min=1)
+    warm = {"runtime_revision": 1, "state": SandboxState.READY}
+    Sandbox.objects.create(runtime=python_runtime, node="other", **warm)
+    liveness.hold_worker(session.connection, "other")
+    liveness.hold_keeper(session.connection, "other")
+    liveness.hold_callbacks(session.connection)
+    assert readyz(client)[0] == 200
+    Node.objects.update(draining=True)
+    assert readyz(client)[0] == 503
+
+
+def test_not_ready_when_the_only_node_is_drained(client: Http, running: Listener) -> None:
+    Node.objects.create(name=settings.SANDBOX_NODE, seen_at=timezone.now(), draining=True)
+    told = f"Node {settings.SANDBOX_NODE} is being drained, and no other node runs programs."
+    assert readyz(client)[1]["problems"] == [told]

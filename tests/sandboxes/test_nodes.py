@@ -1,0 +1,141 @@
+"""Nodes are drained, taken back and removed by people, and found dead by the others."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+from pytest_django import Settings
+
+from audit.models import Act
+from runtimes.models import Runtime
+from sandbox_platform.kit import liveness
+from sandbox_platform.kit.broker import NotifyBroker
+from sandbox_platform.kit.notify import Listener
+from sandboxes import nodes
+from sandboxes.keeper import kinds
+from sandboxes.models import Node, Sandbox, SandboxState
+
+
+@pytest.fixture
+def session(transactional_db: None) -> Iterator[Listener]:
+    with closing(Listener()) as it:
+        yield it
+
+
+@pytest.fixture
+def make_node(transactional_db: None) -> Callable[..., Node]:
+    def make(name: str, **fields: object) -> Node:
+        return Node.objects.create(name=name, **{"seen_at": timezone.now(), **fields})
+
+    return make
+
+
+MakeNode = Callable[..., Node]
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test's Postgres has not been up for three minutes."""
+    monkeypatch.setattr(nodes, "DEAD_AFTER", timedelta(0))
+
+
+def node(*words: str) -> str:
+    out = StringIO()
+    call_command("node", *words, stdout=out)
+    return out.getvalue()
+
+
+def test_a_drained_node_takes_no_task_and_one_that_is_taken_back_does(
+    make_node: MakeNode, settings: Settings
+) -> None:
+    make_node("n1")
+    NotifyBroker().enqueue("task")
+    nodes.drain("n1")
+    settings.SANDBOX_NODE = "n1"
+    assert NotifyBroker()._take() == []
+    nodes.take_back("n1")
+    assert len(NotifyBroker()._take()) == 1
+
+
+def test_callbacks_are_delivered_on_a_drained_node(make_node: MakeNode) -> None:
+    make_node(settings.SANDBOX_NODE, draining=True)
+    broker = NotifyBroker(str(settings.CALLBACK_CLUSTER))
+    broker.enqueue("task")
+    assert len(broker._take()) == 1
+
+
+def test_a_drained_node_keeps_nothing_warm(make_node: MakeNode, python_runtime: Runtime) -> None:
+    assert [kind.pool_max for kind, _ in kinds()] == [python_runtime.pool_max]
+    make_node(settings.SANDBOX_NODE, draining=True)
+    assert [(kind.pool_min, kind.pool_max) for kind, _ in kinds()] == [(0, 0)]
+
+
+def test_what_people_do_with_nodes_is_in_the_trail(make_node: MakeNode) -> None:
+    make_node("n1")
+    node("drain", "n1")
+    node("drain", "n1")  # changes nothing
+    node("return", "n1")
+    node("remove", "n1")
+    assert list(Act.objects.order_by("pk").values_list("kind", "name")) == [
+        ("drained", "node n1"),
+        ("taken back", "node n1"),
+        ("removed", "node n1"),
+    ]
+
+
+def test_an_unknown_node_is_named_with_those_that_there_are(make_node: MakeNode) -> None:
+    make_node("n1")
+    with pytest.raises(CommandError, match=r"There is no node n2\. Nodes: n1\."):
+        node("drain", "n2")
+
+
+def test_a_node_that_is_alive_is_not_removed(make_node: MakeNode, session: Listener) -> None:
+    make_node("n1")
+    liveness.hold_worker(session.connection, "n1")
+    with pytest.raises(nodes.StillAlive):
+        nodes.remove("n1")
+    assert Node.objects.exists()
+
+
+def test_list_says_which_are_gone_or_draining(make_node: MakeNode, session: Listener) -> None:
+    make_node("n1", engine="direct")
+    make_node("n2", draining=True)
+    liveness.hold_keeper(session.connection, "n1")
+    first, second = node("list").splitlines()
+    assert first.startswith("n1  alive, seen") and first.endswith("direct")
+    assert second.startswith("n2  gone, draining")
+
+
+def test_serving_are_those_with_both_processes_that_are_not_drained(
+    make_node: MakeNode, session: Listener
+) -> None:
+    for name, draining in (("n1", False), ("n2", True), ("n3", False)):
+        make_node(name, draining=draining)
+        liveness.hold_worker(session.connection, name)
+    for name in ("n1", "n2"):
+        liveness.hold_keeper(session.connection, name)
+    assert nodes.serving() == ["n1"]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_dead_are_those_without_any_process(
+    make_node: MakeNode, session: Listener, python_runtime: Runtime
+) -> None:
+    for name in ("n1", "n2", settings.SANDBOX_NODE):
+        make_node(name)
+    Sandbox.objects.create(runtime=python_runtime, runtime_revision=1, node="n3", state=SandboxState.READY)
+    liveness.hold_keeper(session.connection, "n1")
+    assert nodes.dead() == ["n2", "n3"]
+
+
+def test_nobody_is_dead_right_after_a_restart_of_postgres(
+    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_node("n1", seen_at=timezone.now() - timedelta(days=2))
+    monkeypatch.setattr(nodes, "DEAD_AFTER", timedelta(days=1))
+    assert nodes.dead() == []
