@@ -11,7 +11,7 @@ export PYTHONPYCACHEPREFIX = $(CURDIR)/.setup/pycache
 unexport PYTHONDONTWRITEBYTECODE
 export RUNTIMES
 .DEFAULT_GOAL := setup
-.PHONY: setup ensure_env ensure_uv venv frontend build start stop restart upgrade migrate-from-0.1 backup restore scan docs logs smoke test test-all test-fast fidelity attack fuzz bench chaos load doctor runtime-pages screenshots clean dev lock lint help
+.PHONY: setup ensure_env ensure_uv venv frontend build start stop restart upgrade migrate-from-0.1 backup restore invite join drain return nodes scan docs logs smoke test test-all test-fast fidelity attack fuzz bench chaos load doctor runtime-pages screenshots clean dev lock lint help
 
 setup: ## install what is missing, build, start and smoke-test; print addresses, token and settings for RAGFlow
 	@$(SETUP) setup
@@ -51,6 +51,21 @@ backup: ## write database, settings and keys to backups/ (TO=file, RECIPIENT=age
 
 restore: ## put a backup in place of this installation, or on a new machine (BACKUP=file, IDENTITY=key, YES=yes)
 	@$(SETUP) restore
+
+invite: ## write the file with which another host joins this one's database (NODE=name, TO=file: docs/hosts.md)
+	@$(SETUP) invite
+
+join: ## make this machine a worker host of another one's database (FROM=file of make invite, NODE=name)
+	@$(SETUP) join
+
+drain: ## let a node take no more work (NODE=name; by default this one)
+	@$(SETUP) drain
+
+return: ## let a drained node take work again (NODE=name; by default this one)
+	@$(SETUP) return
+
+nodes: ## list the nodes of the database
+	@$(SETUP) nodes
 
 scan: venv ## list the images' packages (CycloneDX, scan/) and look for known vulnerabilities (docs/security.md)
 	@$(VENV)/python -m scripts.scan

@@ -123,12 +123,23 @@ def check_seeds(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
             "SANDBOX_NODE is too long",
             f"Use at most {LONGEST_NODE_NAME} characters.",
         ),
+        (
+            not settings.SANDBOX_JOINED or _verifies_the_server(),
+            "E018",
+            "The connection to the database of the first host could be listened to",
+            "Add sslmode=verify-full and sslrootcert to DATABASE_URL, or run `make join` again.",
+        ),
     )
     return [
         Error(f"{problem}.", hint=hint, id=f"sandbox_platform.{number}")
         for holds, number, problem, hint in rules
         if not holds
     ]
+
+
+def _verifies_the_server() -> bool:
+    options = settings.DATABASES["default"].get("OPTIONS", {})
+    return options.get("sslmode") == "verify-full" and bool(options.get("sslrootcert"))
 
 
 @register(SETTINGS)

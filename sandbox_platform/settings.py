@@ -158,7 +158,10 @@ DATABASES["default"]["CONN_MAX_AGE"] = None
 # After a restart of Postgres every process holds dead connections. The check replaces them before a request or a task
 # fails.
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
-DATABASES["default"]["OPTIONS"] = {"connect_timeout": 5, "application_name": application_name(sys.argv)}
+# Beside what the URL says, such as sslmode and sslrootcert.
+DATABASES["default"].setdefault("OPTIONS", {}).update(
+    connect_timeout=5, application_name=application_name(sys.argv)
+)
 # A session of a machine that is gone ends after 25 s on both sides, and with it the locks by which it counts as alive.
 DATABASES["default"]["OPTIONS"] |= {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 DATABASES["default"]["OPTIONS"]["options"] = (
@@ -278,6 +281,7 @@ SANDBOX_WEB_THREADS = envint("SANDBOX_WEB_THREADS", 128, minimum=8)
 # --- The node: one Docker host with one worker and one keeper --------------------------------------------
 
 SANDBOX_NODE = os.environ.get("SANDBOX_NODE") or socket.gethostname()
+SANDBOX_JOINED = envbool("SANDBOX_JOINED", False)  # the database, the web and the callbacks are on another host
 SANDBOX_LABEL = "sandbox-platform"
 # What starts sandboxes: docker, or direct (runsc without Docker; the node's processes need more rights for it).
 SANDBOX_ENGINE = envchoice("SANDBOX_ENGINE", "docker", ("docker", "direct"))

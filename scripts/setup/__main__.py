@@ -14,6 +14,7 @@ from scripts.setup import apt, browser, docker, envfile, frontend, images, prome
 from scripts.setup.backups import commands as backups
 from scripts.setup.backups import encryption
 from scripts.setup.host import SUPPORTED, SetupError, fail, release, say
+from scripts.setup.hosts import commands as hosts
 from scripts.setup.provision import provide
 
 
@@ -29,14 +30,16 @@ def setup() -> None:
     check_machine()
     provide(envfile.ensure, ensure_python, images.ensure_all)
     stack.start()
-    stack.smoke_test()
+    if not envfile.is_joined():
+        stack.smoke_test()
     stack.report()
     say(f"Setup finished in {time.monotonic() - started:.0f} s.")
 
 
 def upgrade() -> None:
     """Back up, then set up: what `git pull` brought is built and started, and migrates the database."""
-    backups.backup()
+    if not envfile.is_joined():
+        backups.backup()
     setup()
 
 
@@ -61,6 +64,7 @@ def restart() -> None:
 
 
 def migrate_from_0_1() -> None:
+    stack.first_host_only("make migrate-from-0.1")
     docker.ensure_running()
     envfile.ensure()
     images.ensure_all()
@@ -103,6 +107,11 @@ COMMANDS: dict[str, Callable[[], int | None]] = {
     "upgrade": upgrade,
     "backup": backups.backup,
     "restore": backups.restore,
+    "invite": hosts.invite,
+    "join": hosts.join,
+    "drain": hosts.drain,
+    "return": hosts.give_back,
+    "nodes": hosts.nodes,
     "prepare_tests": prepare_tests,
     "doctor": stack.doctor,
     "clean": stack.clean,

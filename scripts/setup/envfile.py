@@ -17,6 +17,9 @@ ENV = ROOT / ".env"
 EXAMPLE = ROOT / ".env.example"
 # The Compose file that adds Caddy; see docs/tls.md.
 TLS_FILE = "docker-compose.tls.yml"
+# The one with which other hosts can join, and that of a host that has joined; see docs/hosts.md.
+HOSTS_FILE = "docker-compose.hosts.yml"
+WORKER_FILE = "docker-compose.worker.yml"
 ASSIGNMENT = re.compile(r"^(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$")
 
 
@@ -48,6 +51,8 @@ GENERATED: dict[str, Callable[[], str]] = {
 }
 # Facts about the machine, not settings: a wrong value is replaced.
 REFRESHED = {"DOCKER_GID"}
+# What a host generates that has joined another one. Its secrets come with the invitation.
+OF_JOINED = ("SANDBOX_NODE", "DOCKER_GID")
 
 
 def parse(text: str) -> dict[str, str]:
@@ -72,7 +77,21 @@ def settings() -> dict[str, str]:
 
 def has_tls() -> bool:
     """Return whether Caddy stands in front of the web."""
-    return TLS_FILE in settings().get("COMPOSE_FILE", "").split(":")
+    return TLS_FILE in _compose_files()
+
+
+def publishes_database() -> bool:
+    """Return whether other hosts can reach this one's Postgres."""
+    return HOSTS_FILE in _compose_files()
+
+
+def is_joined() -> bool:
+    """Return whether the database, the web and the callbacks are on another host."""
+    return WORKER_FILE in _compose_files()
+
+
+def _compose_files() -> list[str]:
+    return settings().get("COMPOSE_FILE", "").split(":")
 
 
 def complete(existing: str, example: str, generated: Mapping[str, Callable[[], str]]) -> tuple[str, list[str]]:
@@ -109,6 +128,15 @@ def complete(existing: str, example: str, generated: Mapping[str, Callable[[], s
     return "\n".join(lines) + "\n", changed
 
 
+def with_values(text: str, values: Mapping[str, str]) -> str:
+    """Return the text of `.env` with these values. Those that it does not have are added at its end."""
+    lines, left = [], dict(values)
+    for line in text.splitlines():
+        found = ASSIGNMENT.match(line.strip())
+        lines.append(f"{found[1]}={left.pop(found[1])}" if found and found[1] in left else line)
+    return "\n".join([*lines, *(f"{name}={value}" for name, value in left.items())]) + "\n"
+
+
 def with_callback_key(existing: str) -> str:
     """Return the text of `.env` in which the one key of before is the key of callbacks, whose secrets then stay.
 
@@ -129,7 +157,10 @@ def with_callback_key(existing: str) -> str:
 def ensure() -> None:
     with step("settings in .env") as current:
         existing = ENV.read_text(encoding="utf-8") if ENV.exists() else ""
-        text, changed = complete(with_callback_key(existing), EXAMPLE.read_text(encoding="utf-8"), GENERATED)
+        joined = is_joined()
+        generated = {name: make for name, make in GENERATED.items() if not joined or name in OF_JOINED}
+        before = existing if joined else with_callback_key(existing)
+        text, changed = complete(before, EXAMPLE.read_text(encoding="utf-8"), generated)
         if text != existing:
             write_private(ENV, text)
         if not existing:

@@ -6,6 +6,7 @@ A variable of a container's environment is shown by `docker inspect`, and inheri
 from __future__ import annotations
 
 import secrets
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -35,6 +36,8 @@ VARIABLES = {
 DEFAULTS = {"DATABASE_URL": SHIPPED_URL}
 # File -> variable in .env that names a file of the host: copied, because Caddy's user cannot read the original.
 COPIED = {"tls_certificate": "SANDBOX_TLS_CERTIFICATE", "tls_key": "SANDBOX_TLS_KEY"}
+# Certificate of the authority of the first host's Postgres, which is one line in .env of a host that joined it.
+CA, CA_VARIABLE = "database_ca", "SANDBOX_DATABASE_CA"
 # Files that two services share and the operator need not know: made once, and kept.
 SHARED = ("egress",)
 
@@ -62,6 +65,9 @@ def _of(settings: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         yield name, settings.get(variable) or DEFAULTS.get(variable, "")
     for name, variable in COPIED.items():
         yield name, _content(variable, settings.get(variable, ""))
+    if authority := settings.get(CA_VARIABLE):
+        lines = "\n".join(textwrap.wrap(authority, 64))
+        yield CA, f"-----BEGIN CERTIFICATE-----\n{lines}\n-----END CERTIFICATE-----\n"
 
 
 def _content(variable: str, path: str) -> str:

@@ -15,6 +15,7 @@ from scripts.setup import certificates, direct, engine, envfile, images
 from scripts.setup.compose import compose
 from scripts.setup.docker import docker
 from scripts.setup.host import LOG, ROOT, SetupError, run, say, step, tail
+from scripts.setup.hosts import authority
 
 LABEL = "sandbox-platform"
 # Suffix of the node name of `make dev`, which can run beside the stack.
@@ -26,10 +27,17 @@ def in_front(*words: str) -> int:
     return subprocess.run(compose(*words), cwd=ROOT, check=False).returncode
 
 
+ON_A_JOINED_HOST = ("worker", "keeper", "egress", "proxy")
+SERVICES = ("postgres", "web", "callbacks", *ON_A_JOINED_HOST)
+
+
 def start() -> None:
     choose_engine()
-    with step("starting the stack (Postgres, migrations, web, worker, keeper, callbacks, egress, proxy)"):
-        check_port(envfile.settings())
+    if envfile.publishes_database():
+        publish_database(envfile.settings().get("SANDBOX_DATABASE_BIND", ""))
+    with step(f"starting the stack ({', '.join(wanted_services())})"):
+        if not envfile.is_joined():
+            check_port(envfile.settings())
         certificates.write_build_config(group=envfile.settings().get("DOCKER_GID", ""))
         # Only runtimes with an image are enabled. The process that creates them has no access to Docker: it reads
         # this list.
@@ -41,6 +49,23 @@ def start() -> None:
                 errors.append(tail(run(compose("logs", "--no-color", "--no-log-prefix", "--tail=25", "migrate"))))
             raise SetupError("docker compose up", "\n".join(errors), "make logs, then make start")
     wait_healthy()
+
+
+def publish_database(address: str) -> None:
+    """Make the certificate with which Postgres answers other hosts."""
+    with step("certificate of the published database") as current:
+        if not address:
+            fix = "set it to the address of this host that the others reach, or remove the file from COMPOSE_FILE"
+            raise SetupError("SANDBOX_DATABASE_BIND", f"it is empty, and {envfile.HOSTS_FILE} needs it", fix)
+        current.note(", ".join(authority.ensure(address)) or "present")
+
+
+def first_host_only(command: str) -> None:
+    """Raises SetupError on a host that has joined another one."""
+    if envfile.is_joined():
+        raise SetupError(
+            command, "this host has joined another one, which has the data", "run it on the first host"
+        )
 
 
 def choose_engine() -> None:
@@ -105,12 +130,15 @@ def wait_healthy(seconds: float = 300) -> None:
 
 
 def not_ready(found: dict[str, dict[str, str]]) -> list[str]:
-    wanted = ("postgres", "web", "worker", "keeper", "callbacks", "egress", "proxy")
     return [
         name
-        for name in (*wanted, *(["tls"] if envfile.has_tls() else []))
+        for name in (*wanted_services(), *(["tls"] if envfile.has_tls() else []))
         if found.get(name, {}).get("State") != "running" or found[name].get("Health") not in {"", "healthy"}
     ]
+
+
+def wanted_services() -> tuple[str, ...]:
+    return ON_A_JOINED_HOST if envfile.is_joined() else SERVICES
 
 
 def is_up() -> bool:
@@ -132,6 +160,7 @@ def public_url(settings: dict[str, str]) -> str:
 
 
 def smoke_test() -> None:
+    first_host_only("make smoke")
     settings = envfile.settings()
     with step("smoke test: POST /run in both languages") as current:
         try:
@@ -283,6 +312,9 @@ def hosts(settings: dict[str, str]) -> str:
 
 def report() -> None:
     settings = envfile.settings()
+    if envfile.is_joined():
+        say(f"Node {node()} of the database that make join named is running. Next: make doctor, make nodes")
+        return
     token, port = settings["SANDBOX_EXECUTOR_MANAGER_API_TOKEN"], settings["SANDBOX_EXECUTOR_MANAGER_PORT"]
     url, admin = public_url(settings), settings["ADMIN_USERNAME"]
     container = settings.get("SANDBOX_WEB_CONTAINER") or "sandbox-executor-manager"

@@ -23,6 +23,11 @@ pytestmark = pytest.mark.needs_docker
 
 SLEEPS = "import time\ndef main(seconds):\n    time.sleep(seconds)\n    return 'slept'"
 WORKERS = 2
+SETTINGS = {
+    "SANDBOX_WORKERS": str(WORKERS),
+    "SANDBOX_EXECUTOR_MANAGER_POOL_SIZE": str(WORKERS),
+    "SANDBOX_TIMEOUT": "60s",
+}
 # What a keeper does a few minutes later.
 CLEAR = """
 from datetime import timedelta
@@ -84,7 +89,7 @@ class Host:
 
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Platform, Host]]:
-    platform = Platform(tmp_path_factory.mktemp("hosts"), roles=True, SANDBOX_WORKERS=str(WORKERS))
+    platform = Platform(tmp_path_factory.mktemp("hosts"), roles=True, **SETTINGS)
     second = Host(platform)
     try:
         platform.start("python")
@@ -122,7 +127,7 @@ def all_ended(platform: Platform, ids: list[str]) -> list[dict[str, Any]]:
 
 def test_both_run_programs_at_the_same_time_and_are_listed(hosts: tuple[Platform, Host]) -> None:
     platform, second = hosts
-    ids = submit(platform, 2 * WORKERS, 4)
+    ids = submit(platform, 2 * WORKERS, 10)
     eventually(
         lambda: by_node(platform, ids, "running") == {platform.node: WORKERS, second.node: WORKERS},
         "each node runs as many as it has workers",
@@ -137,7 +142,7 @@ def test_a_drained_node_finishes_its_run_takes_no_other_and_removes_its_pool(
     hosts: tuple[Platform, Host],
 ) -> None:
     platform, second = hosts
-    before = submit(platform, 2 * WORKERS, 5)
+    before = submit(platform, 2 * WORKERS, 8)
     eventually(lambda: by_node(platform, before, "running")[second.node], "the second node runs one")
     platform.manage("node", "drain", second.node, service="keeper")
     after = submit(platform, 4, 0)
@@ -153,7 +158,7 @@ def test_a_drained_node_finishes_its_run_takes_no_other_and_removes_its_pool(
 def test_a_node_that_dies_loses_no_execution_and_leaves_nothing_behind(hosts: tuple[Platform, Host]) -> None:
     """The last test: it takes the second node away."""
     platform, second = hosts
-    ids = submit(platform, 3 * WORKERS, 6)
+    ids = submit(platform, 3 * WORKERS, 10)
     eventually(
         lambda: len(platform.sql("SELECT FROM executions_sandbox WHERE state = 'claimed'")) == 2 * WORKERS,
         "both nodes run programs, and others wait",

@@ -21,6 +21,7 @@ WORD = "restore"
 
 def backup() -> None:
     """TO: file or folder. RECIPIENT, PASSPHRASE=yes: encrypt."""
+    stack.first_host_only("make backup")
     docker.ensure_running()
     envfile.ensure()
     recipients = os.environ.get("RECIPIENT") or envfile.settings().get("SANDBOX_BACKUP_RECIPIENT", "")
@@ -53,6 +54,7 @@ def _target(wanted: str, *, encrypted: bool, word: str = "backup") -> Path:
 
 def restore() -> None:
     """BACKUP: the archive. IDENTITY: file of private keys. YES=yes: no question. SAVE=no: no backup of before."""
+    stack.first_host_only("make restore")
     name = os.environ.get("BACKUP", "")
     if not name:
         raise SetupError("which backup?", "BACKUP is not set", "make restore BACKUP=backups/FILE")

@@ -1,0 +1,106 @@
+"""The certificate of the published Postgres, and the authority of this installation that signs it.
+
+Joined hosts trust this authority and no other. Its key stays on the first host; without it a new certificate needs a
+new invitation for every host.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+import tempfile
+from pathlib import Path
+
+from scripts.setup import apt
+from scripts.setup.docker import on_path
+from scripts.setup.host import must, run
+from scripts.setup.secret_files import FOLDER
+
+CA, CA_KEY = "database_ca", "database_ca_key"
+CERTIFICATE, KEY = "database_tls_certificate", "database_tls_key"
+CA_DAYS, DAYS = 3650, 825
+# A certificate that ends sooner is replaced at the next start.
+RENEW_S = 90 * 86400
+NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc")
+
+
+def ensure(address: str, folder: Path = FOLDER) -> list[str]:
+    """Make what is missing, ends soon or names another address; return its names.
+
+    `address`: a name or an IP address.
+    """
+    if not on_path("openssl"):
+        apt.install(["openssl"])
+    folder.mkdir(mode=0o700, exist_ok=True)
+    made = []
+    if not (folder / CA).is_file() or not (folder / CA_KEY).is_file():
+        _make_authority(folder)
+        made.append("authority")
+    if made or not _is_good(folder, address):
+        _make_certificate(folder, address)
+        made.append("certificate")
+    return made
+
+
+def _is_good(folder: Path, address: str) -> bool:
+    if not (folder / CERTIFICATE).is_file() or not (folder / KEY).is_file():
+        return False
+    about = ("openssl", "x509", "-noout", "-in", folder / CERTIFICATE)
+    check = "-checkip" if _is_ip(address) else "-checkhost"
+    return (
+        run([*about, "-checkend", str(RENEW_S)]).returncode == 0
+        and "does match" in run([*about, check, address]).stdout
+        and run(["openssl", "verify", "-CAfile", folder / CA, folder / CERTIFICATE]).returncode == 0
+    )
+
+
+def _make_authority(folder: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        draft = Path(name)
+        _openssl(
+            "req", "-x509", *NEW_KEY, "-days", str(CA_DAYS), "-subj", "/CN=Sandbox Platform database",
+            "-addext", "basicConstraints=critical,CA:TRUE,pathlen:0", "-addext", "keyUsage=critical,keyCertSign",
+            "-keyout", str(draft / "key"), "-out", str(draft / "certificate"),
+        )  # fmt: skip
+        _keep(draft / "key", folder / CA_KEY, 0o600)
+        _keep(draft / "certificate", folder / CA, 0o444)
+
+
+def _make_certificate(folder: Path, address: str) -> None:
+    kind = "IP" if _is_ip(address) else "DNS"
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        draft = Path(name)
+        (draft / "extensions").write_text(
+            f"subjectAltName={kind}:{address}\nbasicConstraints=critical,CA:FALSE\n"
+            "keyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth\n",
+            encoding="ascii",
+        )
+        _openssl(
+            "req", "-new", *NEW_KEY, "-subj", "/CN=Postgres of Sandbox Platform",
+            "-keyout", str(draft / "key"), "-out", str(draft / "request"),
+        )  # fmt: skip
+        _openssl(
+            "x509", "-req", "-in", str(draft / "request"), "-CA", str(folder / CA), "-CAkey", str(folder / CA_KEY),
+            "-set_serial", f"0x{secrets.token_hex(16)}", "-days", str(DAYS), "-extfile", str(draft / "extensions"),
+            "-out", str(draft / "certificate"),
+        )  # fmt: skip
+        # The container's user must be able to read both; only the folder's owner gets at them.
+        _keep(draft / "key", folder / KEY, 0o444)
+        _keep(draft / "certificate", folder / CERTIFICATE, 0o444)
+
+
+def _keep(draft: Path, path: Path, mode: int) -> None:
+    draft.chmod(mode)
+    draft.replace(path)
+
+
+def _openssl(*words: str) -> None:
+    must(["openssl", *words], check=f"openssl {words[0]}", fix="see .setup/setup.log")
+
+
+def _is_ip(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return True
