@@ -1,0 +1,52 @@
+"""The certificate with which the published Postgres answers."""
+
+import stat
+import subprocess
+from pathlib import Path
+
+from scripts.setup.hosts import authority
+
+
+def about(folder: Path, *words: str) -> str:
+    line = ["openssl", "x509", "-noout", "-in", folder / authority.CERTIFICATE, *words]
+    return subprocess.run(line, check=True, capture_output=True, text=True).stdout
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_key_of_the_authority_is_the_owner_s_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    assert authority.ensure("192.0.2.7", folder) == ["authority", "certificate"]
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / authority.CA_KEY).stat().st_mode) == 0o600
+    assert set(content(folder)) == {authority.CA, authority.CA_KEY, authority.CERTIFICATE, authority.KEY}
+
+
+def test_the_certificate_is_of_the_address_and_of_no_other(tmp_path: Path) -> None:
+    authority.ensure("192.0.2.7", tmp_path)
+    assert "does match" in about(tmp_path, "-checkip", "192.0.2.7")
+    assert "does NOT match" in about(tmp_path, "-checkip", "192.0.2.8")
+    assert "CA:FALSE" in about(tmp_path, "-ext", "basicConstraints")
+
+
+def test_what_is_good_stays(tmp_path: Path) -> None:
+    authority.ensure("db.example", tmp_path)
+    before = content(tmp_path)
+    assert authority.ensure("db.example", tmp_path) == []
+    assert content(tmp_path) == before
+
+
+def test_another_address_gets_a_certificate_of_the_same_authority(tmp_path: Path) -> None:
+    authority.ensure("192.0.2.7", tmp_path)
+    before = content(tmp_path)
+    assert authority.ensure("db.example", tmp_path) == ["certificate"]
+    assert content(tmp_path)[authority.CA] == before[authority.CA]
+    assert "does match" in about(tmp_path, "-checkhost", "db.example")
+
+
+def test_a_certificate_of_another_authority_is_replaced(tmp_path: Path) -> None:
+    authority.ensure("192.0.2.7", tmp_path)
+    (tmp_path / authority.CA_KEY).unlink()
+    assert authority.ensure("192.0.2.7", tmp_path) == ["authority", "certificate"]
