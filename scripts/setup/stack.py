@@ -32,9 +32,10 @@ SERVICES = ("postgres", "web", "callbacks", *ON_A_JOINED_HOST)
 
 
 def start() -> None:
-    choose_engine()
+    # First: without the address, Compose refuses every command.
     if envfile.publishes_database():
         publish_database(envfile.settings().get("SANDBOX_DATABASE_BIND", ""))
+    choose_engine()
     with step(f"starting the stack ({', '.join(wanted_services())})"):
         if not envfile.is_joined():
             check_port(envfile.settings())

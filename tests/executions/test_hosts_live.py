@@ -21,7 +21,6 @@ from tests.live import COMMANDS, ROOT, TOKEN, Platform, eventually
 
 pytestmark = pytest.mark.needs_docker
 
-SLEEPS = "import time\ndef main(seconds):\n    time.sleep(seconds)\n    return 'slept'"
 WORKERS = 2
 SETTINGS = {
     "SANDBOX_WORKERS": str(WORKERS),
@@ -102,7 +101,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Platform, 
 
 def submit(platform: Platform, number: int, seconds: float) -> list[str]:
     """Submit so many executions, and return their ids."""
-    body = {"runtime": "python", "code": SLEEPS, "arguments": {"seconds": seconds}}
+    body = {"runtime": "python", "code": f"import time\ntime.sleep({seconds})"}
     headers = {"Authorization": f"Bearer {TOKEN}"}
     ids = []
     for _ in range(number):

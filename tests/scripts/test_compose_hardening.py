@@ -1,6 +1,9 @@
 """Every service of the Compose files has the least that it can run with. A new one fails here until it is listed."""
 
+import json
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +11,7 @@ import pytest
 import yaml
 
 from sandboxes import doors
+from scripts.setup.docker import command
 from tests.live import ROOT
 
 FILES = {path.name: yaml.safe_load(path.read_text()) for path in sorted(ROOT.glob("docker-compose*.yml"))}
@@ -28,12 +32,17 @@ OVERLAYS = {
         "worker": {"user", "pid", "cgroup", "cap_add", "security_opt", "environment", "volumes"},
         "keeper": {"user", "pid", "cgroup", "cap_add", "security_opt", "environment", "volumes"},
     },
+    "docker-compose.hosts.yml": {"postgres": {"environment", "secrets", "ports", "networks"}},
     "docker-compose.monitoring.yml": {"web": {"networks"}, "worker": {"networks"}},
     "docker-compose.ragflow.yml": {"web": {"networks"}},
     "docker-compose.tls.yml": {
         "web": {"environment", "networks"},
         "migrate": {"environment"},
         "callbacks": {"environment"},
+    },
+    "docker-compose.worker.yml": {
+        **dict.fromkeys(("postgres", "migrate", "web", "callbacks"), {"profiles"}),
+        **dict.fromkeys(("worker", "keeper", "egress"), {"secrets", "environment", "depends_on"}),
     },
 }
 each_service = pytest.mark.parametrize("service", ALL.values(), ids=ALL)
@@ -116,6 +125,32 @@ def test_secrets_are_files() -> None:
 def test_overlay_changes_what_is_listed_only(file: str) -> None:
     changed = {name: set(keys) for name, keys in FILES[file]["services"].items() if name in SERVICES}
     assert all(keys <= OVERLAYS[file].get(name, set()) for name, keys in changed.items()), changed
+
+
+def test_database_is_published_on_a_named_address_only_and_over_tls() -> None:
+    postgres = FILES["docker-compose.hosts.yml"]["services"]["postgres"]
+    (port,) = postgres["ports"]
+    # ":?": Compose refuses to start the stack without it.
+    assert port.startswith("${SANDBOX_DATABASE_BIND:?")
+    assert postgres["environment"]["SANDBOX_DATABASE_TLS"] == "yes"
+    published = {file for file, content in FILES.items() for each in content["services"].values() if "ports" in each}
+    assert published == {"docker-compose.yml", "docker-compose.hosts.yml", "docker-compose.tls.yml"}
+
+
+def test_a_joined_host_runs_what_runs_programs_and_publishes_nothing() -> None:
+    """As Compose understands both files."""
+    files = [word for name in ("docker-compose.yml", "docker-compose.worker.yml") for word in ("-f", name)]
+    environment = os.environ | {"SANDBOX_NODE": "n2", "DOCKER_GID": "1", "COMPOSE_PROFILES": ""}
+    line = [*command("compose", *files, "config", "--format", "json")]
+    done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    joined = json.loads(done.stdout)["services"]
+    assert set(joined) == {"worker", "keeper", "egress", "proxy"}
+    assert not any("ports" in each for each in joined.values())
+    for name in ("worker", "keeper", "egress"):
+        sources = {each["source"] for each in joined[name]["secrets"] if each["source"].startswith("database_")}
+        assert sources == {"database_url", "database_ca", f"database_{name}"}
+        assert joined[name]["environment"]["SANDBOX_JOINED"] == "True"
+        assert joined[name]["read_only"] is True and joined[name]["cap_drop"] == ["ALL"]
 
 
 def test_capabilities_of_the_direct_engine_are_those_of_the_documentation() -> None:

@@ -6,6 +6,7 @@ import yaml
 
 from scripts.setup import envfile, secret_files
 from scripts.setup.host import SetupError
+from scripts.setup.hosts import authority
 from tests.live import ROOT
 
 
@@ -39,13 +40,15 @@ def test_the_address_is_that_of_the_stack_unless_another_is_set(tmp_path: Path) 
 def test_every_secret_of_compose_has_a_file_and_a_variable() -> None:
     declared = {
         name: each["file"]
-        for file in ("docker-compose.yml", envfile.TLS_FILE)
+        for file in ("docker-compose.yml", envfile.TLS_FILE, envfile.HOSTS_FILE, envfile.WORKER_FILE)
         for name, each in yaml.safe_load((ROOT / file).read_text())["secrets"].items()
     }
-    names = [*secret_files.VARIABLES, *secret_files.COPIED, *secret_files.SHARED]
+    made = (secret_files.CA, authority.CERTIFICATE, authority.KEY)
+    names = [*secret_files.VARIABLES, *secret_files.COPIED, *secret_files.SHARED, *made]
     assert {name: f"./.secrets/{name}" for name in names} == declared
     known = envfile.parse(envfile.EXAMPLE.read_text(encoding="utf-8"))
-    assert {*secret_files.VARIABLES.values(), *secret_files.COPIED.values()} <= set(known)
+    variables = {*secret_files.VARIABLES.values(), *secret_files.COPIED.values(), secret_files.CA_VARIABLE}
+    assert variables <= set(known)
 
 
 def test_files_of_a_certificate_are_copied(tmp_path: Path) -> None:

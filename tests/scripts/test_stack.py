@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from scripts.setup import stack
+from scripts.setup.backups import commands
 from scripts.setup.host import SetupError
 from scripts.setup.stack import base_url, not_ready
 
@@ -104,3 +105,18 @@ def test_a_failed_dump_ends_the_upgrade_and_leaves_no_file(fake_compose: Callabl
 def test_summary_offers_a_place_off_this_machine_for_heads(values: dict[str, str], said: str) -> None:
     assert said in stack.heads(values)
     assert ("off this machine" in stack.heads(values)) == ("SANDBOX_HEADS_SYSLOG" not in values)
+
+
+def test_a_joined_host_waits_for_its_own_services_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack.envfile, "is_joined", lambda: True)
+    assert not_ready(dict.fromkeys(("worker", "keeper", "egress", "proxy"), UP)) == []
+    assert not_ready({}) == ["worker", "keeper", "egress", "proxy"]
+
+
+@pytest.mark.parametrize("command", [commands.backup, commands.restore, stack.smoke_test])
+def test_what_belongs_to_the_first_host_is_refused_on_a_joined_one(
+    monkeypatch: pytest.MonkeyPatch, command: Callable[[], None]
+) -> None:
+    monkeypatch.setattr(stack.envfile, "is_joined", lambda: True)
+    with pytest.raises(SetupError, match="run it on the first host|has joined another one"):
+        command()
