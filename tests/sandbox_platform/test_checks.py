@@ -83,15 +83,16 @@ def test_bad_manifest_is_an_error(settings, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"sslmode": "require"}, {"sslmode": "verify-full"}])
-def test_a_joined_host_without_a_verified_connection_is_an_error(settings, options: dict[str, str]) -> None:
+def test_a_joined_host_without_a_verified_connection_is_an_error(
+    settings, monkeypatch: pytest.MonkeyPatch, options: dict[str, str]
+) -> None:
     settings.SANDBOX_JOINED = True
-    default = settings.DATABASES["default"]
-    settings.DATABASES = {"default": {**default, "OPTIONS": {**default["OPTIONS"], **options}}}
+    monkeypatch.setitem(settings.DATABASES["default"], "OPTIONS", options)
     assert ids() == {"sandbox_platform.E018"}
 
 
-def test_a_joined_host_with_a_verified_connection_passes(settings) -> None:
+def test_a_joined_host_with_a_verified_connection_passes(settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.SANDBOX_JOINED = True
     trust = {"sslmode": "verify-full", "sslrootcert": "/run/secrets/database_ca"}
-    settings.DATABASES = {"default": {**settings.DATABASES["default"], "OPTIONS": trust}}
+    monkeypatch.setitem(settings.DATABASES["default"], "OPTIONS", trust)
     assert ids() == set()
