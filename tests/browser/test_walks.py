@@ -168,6 +168,23 @@ def test_pool_is_resized_drained_and_killed(admin: Page, platform: Platform) -> 
     expect(admin.locator("#main")).to_contain_text("Removing the sandbox.")
 
 
+def test_node_is_drained_taken_back_and_removed(admin: Page, platform: Platform) -> None:
+    """A node that is gone: the platform's own goes on running the other tests' programs."""
+    platform.sql("INSERT INTO sandboxes_node (name, seen_at, gvisor_version) VALUES ('worker-2', now(), '')")
+    admin.get_by_role("link", name="Pool", exact=True).click()
+    row = admin.get_by_role("row", name="worker-2")
+    expect(row).to_contain_text("gone")
+    row.get_by_role("button", name="Drain … worker-2").click()
+    expect(admin.locator("#main")).to_contain_text(f"The other nodes take the work: {platform.node}.")
+    admin.get_by_role("button", name="Drain", exact=True).click()
+    expect(row).to_contain_text("drained")
+    row.get_by_role("button", name="Take back worker-2").click()
+    expect(row).to_contain_text("gone")
+    row.get_by_role("button", name="Remove … worker-2").click()
+    admin.get_by_role("button", name="Remove", exact=True).click()
+    expect(row).to_have_count(0)
+
+
 def test_doctor_looks(admin: Page, platform: Platform) -> None:
     admin.get_by_role("link", name="Doctor").click()
     admin.get_by_role("button", name="Check now").click()

@@ -159,7 +159,7 @@ def test_a_node_that_dies_loses_no_execution_and_leaves_nothing_behind(hosts: tu
     platform, second = hosts
     ids = submit(platform, 3 * WORKERS, 10)
     eventually(
-        lambda: len(platform.sql("SELECT FROM executions_sandbox WHERE state = 'claimed'")) == 2 * WORKERS,
+        lambda: len(platform.sql("SELECT id FROM executions_sandbox WHERE state = 'claimed'")) == 2 * WORKERS,
         "both nodes run programs, and others wait",
     )
     lost = {str(row["id"]) for row in rows(platform, ids) if row["node"] == second.node}
