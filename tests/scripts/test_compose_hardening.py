@@ -133,7 +133,9 @@ def test_database_is_published_on_a_named_address_only_and_over_tls() -> None:
     # ":?": Compose refuses to start the stack without it.
     assert port.startswith("${SANDBOX_DATABASE_BIND:?")
     assert postgres["environment"]["SANDBOX_DATABASE_TLS"] == "yes"
-    published = {file for file, content in FILES.items() for each in content["services"].values() if "ports" in each}
+    published = {
+        file for file, content in FILES.items() for each in content["services"].values() if "ports" in each
+    }
     assert published == {"docker-compose.yml", "docker-compose.hosts.yml", "docker-compose.tls.yml"}
 
 
