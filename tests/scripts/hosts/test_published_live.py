@@ -38,8 +38,11 @@ def published(container: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
     }
     (folder / "owner").chmod(0o444)
     words = [word for path, inside in mounts.items() for word in ("--volume", f"{path}:{inside}:ro")]
+    # A network of its own, as the overlay's: no other container is on it.
+    docker.docker("network", "create", container)
     docker.docker(
-        "run", "--detach", "--rm", "--name", container, "--pull", "never", "--read-only", "--cap-drop", "ALL",
+        "run", "--detach", "--rm", "--name", container, "--network", container, "--pull", "never",
+        "--read-only", "--cap-drop", "ALL",
         "--tmpfs", "/tmp:size=64m", "--publish", f"127.0.0.1:{port}:5432", "--shm-size", "64m",
         "--env", "SANDBOX_DATABASE_TLS=yes", "--env", "POSTGRES_PASSWORD_FILE=/run/secrets/database_owner", *words,
         "sandbox-platform/postgres:latest",
@@ -55,6 +58,7 @@ def published(container: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield found
     finally:
         docker.docker("rm", "--force", "--volumes", container)
+        docker.docker("network", "rm", container)
 
 
 def connect(found: Invitation, user: str, password: str, **options: str) -> psycopg.Connection:
