@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 from django.http import StreamingHttpResponse
 
 from audit.models import TrailEntry
-from audit.models.changes import ACT, EVENTS
+from audit.models.changes import EVENTS
 from sandbox_platform.kit import acts
 from sandbox_platform.kit.acts import Kind
 from sandbox_platform.kit.exports import as_download, csv_lines, json_lines
@@ -23,14 +23,6 @@ CSV_COLUMNS = (
 )  # fmt: skip
 # Rows read per watched table at a time. A change of a seccomp profile has tens of kilobytes, before and after.
 CHUNK = 20
-
-
-def about(username: str) -> Q:
-    """Match what is about a person: their account, roles, factors, identity, logins and sessions, by whomever."""
-    name = f"user {username}"
-    acts = Q(pgh_obj_model=ACT, pgh_data__name=name) | Q(pgh_obj_model=ACT, pgh_data__behalf=name)
-    user = User.objects.filter(username=username).values_list("pk", flat=True).first()
-    return acts | Q(pgh_data__username=username) | (Q(pgh_data__user_id=user) if user else Q())
 
 
 def with_persons(entries: Iterable[TrailEntry]) -> Iterator[TrailEntry]:

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.db import OperationalError, connection, transaction
 from django.db.models import Q, TextField, Value
 from django.db.models.expressions import RawSQL
@@ -71,10 +72,12 @@ def containing(entries: Any, text: str) -> Any:
     return _with_json(entries, json.dumps(text, ensure_ascii=False)[1:-1])
 
 
-def _with_json(entries: Any, text: str) -> Any:
+def _with_json(entries: Any, *texts: str) -> Any:
+    """Keep the entries whose JSON contains one of the texts."""
     column = RawSQL(f"{TrailEntry._meta.db_table}.pgh_text", (), output_field=TextField())  # noqa: S611
-    wanted = Replace(Upper(Value(text)), Value("."), Value(DOT))
-    return entries.alias(**{TEXT: column}).filter(**{f"{TEXT}__contains": wanted})
+    wanted = (Replace(Upper(Value(text)), Value("."), Value(DOT)) for text in texts)
+    which = Q(*(Q(**{f"{TEXT}__contains": text}) for text in wanted), _connector=Q.OR)
+    return entries.alias(**{TEXT: column}).filter(which)
 
 
 def made_by(entries: Any, text: str) -> Any:
@@ -84,6 +87,20 @@ def made_by(entries: Any, text: str) -> Any:
         who |= Q(**{f"pgh_context__database__{name}__icontains": text})
     # The index finds the text; these look where it is.
     return containing(entries, text).filter(who)
+
+
+def about(entries: Any, username: str) -> Any:
+    """Keep what is about a person: their account, roles, factors, identity, logins and sessions, by whomever."""
+    name = f"user {username}"
+    user = User.objects.filter(username=username).values_list("pk", flat=True).first()
+    values: dict[str, Any] = {"username": username, "name": name, "behalf": name} | (
+        {"user_id": user} if user else {}
+    )
+    pairs = (json.dumps({key: value}, ensure_ascii=False, separators=(",", ":")) for key, value in values.items())
+    # The index finds the texts; the rest looks where they are.
+    found = _with_json(entries, *(pair[1:-1] for pair in pairs))
+    where = Q(pgh_data__username=username) | (Q(pgh_data__user_id=user) if user else Q())
+    return found.filter(where | Q(pgh_obj_model=ACT) & (Q(pgh_data__name=name) | Q(pgh_data__behalf=name)))
 
 
 def changed(entries: Any, code: str) -> Any:

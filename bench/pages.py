@@ -206,6 +206,8 @@ TRAIL_QUERIES = {
     "a week": f"since={datetime.now(UTC) - timedelta(days=7):%Y-%m-%d}",
     "an object": "object=clients.Client",
     "a person": "who=admin",
+    "about a person": "person=admin",
+    "30 days": "range=30d",
     "an act": "change=exported",
     "an address and a word": "q=10.0.0.7+python",
     "every entry": "q=database",

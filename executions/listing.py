@@ -13,14 +13,13 @@ from django.db.models import Q, QuerySet, Subquery
 
 from clients.models import Client
 from executions.models import Execution
-from executions.models.ids import first_id
+from executions.models.ids import ID_IS_EARLIER, first_id
 from executions.models.lookup import SORT_KEYS, ran_for
 from executions.searching import START_BLOCKS
 from runtimes.models import Runtime
 from sandbox_platform.kit.errors import InvalidField
 
 LARGEST_NUMBER = 2**53 - 1
-ID_IS_EARLIER = timedelta(minutes=5)
 BY_TIME = "queued_at"  # ordered by id, which is ordered by time
 ORDERINGS = [sign + name for name in (BY_TIME, *SORT_KEYS) for sign in ("-", "")]
 

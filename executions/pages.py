@@ -8,9 +8,9 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from clients.models import Client
-from executions.listing import BY_TIME, ID_IS_EARLIER, Order, filtered, labelled
+from executions.listing import BY_TIME, Order, filtered, labelled
 from executions.models import Execution
-from executions.models.ids import first_id
+from executions.models.ids import ID_IS_EARLIER, first_id
 from executions.searching import START_BLOCKS, Search, Window, extent, search_scope
 from executions.sizes import groups
 from sandbox_platform.kit.errors import InvalidField

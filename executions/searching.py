@@ -10,6 +10,7 @@ slow for some words.
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from django.db.models.functions import Cast
 from clients.models import Client
 from executions.models import Execution
 from executions.models.execution import TERMINAL
-from executions.models.ids import SHORT, digits_of, ids_from
+from executions.models.ids import ID_IS_EARLIER, SHORT, digits_of, first_id, ids_from
 from executions.models.lookup import MARK_DIGITS, last_digits, mark_of_client, search_vector
 
 LONGEST_TEXT = 500
@@ -34,8 +35,8 @@ MOST_IDS = 2000
 GROWTH = 16
 QUICK_S, SLOW_S = 0.01, 0.08
 START_BLOCKS = 16
-# A list of the newest matches searches for this long, and once it has enough for a page, only for that long.
-NEWEST_S, PAGE_S, PAGE = 1.0, 0.25, 50
+# A page of the newest matches searches for this long. Where it ended, the next one goes on; who asks for that, waits.
+NEWEST_S, FURTHER_S = 0.2, 1.0
 
 
 class AllClients:
@@ -88,8 +89,7 @@ class Search:
             return
         first, last = oldest.int >> BLOCK_BITS, newest.int >> BLOCK_BITS
         while first <= last:
-            begin, end = max(first, last - span + 1), min(last, first + span - 1)
-            begin, end = (begin, last) if newest_first else (first, end)
+            begin, end = _window(first, last, span, newest_first)
             started = time.monotonic()
             ids = self.matching(begin, end).values_list("pk", flat=True)
             found = list(ids[: MOST_IDS + 1])
@@ -102,6 +102,8 @@ class Search:
             found = sorted((pk for pk in found if oldest <= pk <= newest), reverse=newest_first)
             if took_s < QUICK_S and len(found) * GROWTH <= MOST_IDS:
                 span *= GROWTH
+            elif took_s < SLOW_S / 4 and len(found) * 4 <= MOST_IDS:
+                span *= 4
             elif took_s > SLOW_S:
                 # Keep a minimum, so that the search progresses even where every query is slow.
                 span = max(START_BLOCKS, span // 4)
@@ -111,6 +113,19 @@ class Search:
             else:
                 first = end + 1
                 yield Window(found, UUID(int=(first << BLOCK_BITS) - 1), span)
+
+
+def _window(first: int, last: int, span: int, newest_first: bool) -> tuple[int, int]:
+    """Return the begin and end of the next window. It may be longer than `span`, to end where a long mark does.
+
+    Each mark is a lookup in the index, so a window should take few.
+    """
+    unit = max(size for size in (1 << 4 * power for power in range(len(MARK_DIGITS))) if size <= max(span, 1))
+    if newest_first:
+        begin = last - span + 1
+        return max(first, begin - begin % unit), last
+    end = first + span - 1
+    return first, min(last, end + unit - 1 - end % unit)
 
 
 def _marks(begin: int, end: int) -> Iterator[str]:
@@ -139,22 +154,39 @@ def extent(executions: QuerySet[Execution]) -> tuple[UUID, UUID] | None:
     return None if oldest is None else (oldest, ids.order_by("-pk").first())
 
 
-def newest(text: str, executions: QuerySet[Execution], most: int = 500) -> tuple[list[UUID], bool]:
-    """Return the ids of the newest matches among `executions`, at most `most`, and whether these are all.
+def newest(
+    text: str,
+    executions: QuerySet[Execution],
+    most: int = 500,
+    *,
+    seconds: float | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    before: UUID | None = None,
+) -> tuple[list[UUID], UUID | None]:
+    """Return the ids of the newest matches among `executions`, at most `most`, and the id that the rest is before.
 
-    Searches all clients' executions.
+    That is None if there is no rest. `before` is such an id. Searches all clients' executions; the bounds only spare
+    what `executions` does not have.
     """
+    if seconds is None:
+        seconds = FURTHER_S if before else NEWEST_S
     whole = extent(Execution.objects.all())
     if whole is None:
-        return [], True
+        return [], None
+    oldest = max(whole[0], first_id(since, -ID_IS_EARLIER)) if since else whole[0]
+    latest = min(whole[1], first_id(until, timedelta(milliseconds=1))) if until else whole[1]
+    latest = min(latest, UUID(int=before.int - 1)) if before and before.int else latest
     ids: list[UUID] = []
     started = time.monotonic()
-    for window in Search(text, AllClients).windows(oldest=whole[0], newest=whole[1]):
-        if len(ids) > most or time.monotonic() - started > (PAGE_S if len(ids) >= PAGE else NEWEST_S):
-            return ids[:most], False
+    for window in Search(text, AllClients).windows(oldest=oldest, newest=latest):
         if window.ids:
             ids += executions.filter(pk__in=window.ids).order_by("-pk").values_list("pk", flat=True)
-    return ids[:most], len(ids) <= most
+        if len(ids) > most:
+            return ids[:most], ids[most - 1]
+        if time.monotonic() - started > seconds and window.last > oldest:
+            return ids, window.last
+    return ids, None
 
 
 def with_id_part(text: str, executions: QuerySet[Execution], most: int = 500) -> list[UUID]:

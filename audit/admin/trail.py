@@ -1,5 +1,4 @@
 import json
-from datetime import MAXYEAR, UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django.contrib import admin
@@ -24,6 +23,7 @@ from executions.admin import comparison
 from sandbox_platform.kit import callers
 from sandbox_platform.kit.acts import Kind
 from sandbox_platform.kit.exports import MEDIA_TYPES
+from sandbox_platform.kit.ranges import TimeRange, TimeRangeFilter, picker
 from sandbox_platform.kit.readonly import ReadOnlyAdmin
 from sandbox_platform.kit.units import exact_of
 
@@ -77,40 +77,11 @@ class PersonFilter(TextFilter):  # type: ignore[misc]
     parameter_name = "person"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(export.about(self.value().strip())) if self.value() else queryset
+        return queries.about(queryset, value.strip()) if (value := self.value()) else queryset
 
 
-class SinceFilter(TextFilter):  # type: ignore[misc]
-    title = "first day (YYYY-MM-DD, UTC)"
-    parameter_name = "since"
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        day = _day(self.value())
-        return queryset.filter(export.within(day, None)) if day else queryset
-
-
-class UntilFilter(TextFilter):  # type: ignore[misc]
-    title = "last day (YYYY-MM-DD, UTC)"
-    parameter_name = "until"
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        day = _day(self.value())
-        return queryset.filter(export.within(None, day + timedelta(days=1))) if day else queryset
-
-
-def _day(text: str | None) -> datetime | None:
-    """Return midnight UTC of a day in ISO format, or None if the text is not a valid day."""
-    try:
-        day = date.fromisoformat((text or "").strip())
-    except ValueError:
-        return None
-    return datetime.combine(day, time(), UTC) if day.year < MAXYEAR else None
-
-
-class WhenFilter(admin.DateFieldListFilter):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.title = "time"
+class WhenFilter(TimeRangeFilter):
+    field = "pgh_created_at"
 
 
 class TrailList(PagedList):
@@ -130,9 +101,7 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
         ObjectFilter,
         ChangeFilter,
         OriginFilter,
-        SinceFilter,
-        UntilFilter,
-        ("pgh_created_at", WhenFilter),
+        WhenFilter,
     )
     search_fields = ("pgh_data",)  # see get_search_results()
     search_help_text = "Search by user, client, address or any text of the changed row."
@@ -245,7 +214,11 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
         query = request.GET.urlencode()
         addresses = {kind: reverse("admin:audit_trailentry_export", args=[kind]) for kind in MEDIA_TYPES}
         exports = [(kind, f"{address}?{query}") for kind, address in addresses.items()]
-        tools = {"exports": exports, "addresses_note": callers.proxy_note(request)}
+        tools = {
+            "picker": picker(request, TimeRange.of(request), everything=True),
+            "exports": exports,
+            "addresses_note": callers.proxy_note(request),
+        }
         return super().changelist_view(request, tools | (extra_context or {}))
 
     def get_urls(self) -> list[URLPattern]:

@@ -1,6 +1,7 @@
 """The admin's list of executions: search, search hits, and dates to choose from, at a cost that large tables allow."""
 
 import calendar
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,31 +12,83 @@ from django.http import HttpRequest
 from django.utils.dates import MONTHS_3
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.timezone import localtime
 from unfold.views import ChangeList
 
 from executions.models import Execution
+from executions.models.ids import made_at
 from executions.models.lookup import SEARCHED_CHARACTERS, SORT_KEYS
 from executions.searching import newest, of_request, with_id_part
-from sandbox_platform.kit.ranges import PAGING, PARAMETERS
+from sandbox_platform.kit.ranges import PAGING, PARAMETERS, TimeRange
 
 LONGEST_SEARCH = 500
+# What the export of a search has at most, and how long it searches.
+MOST_EXPORTED, EXPORT_S = 10_000, 10.0
+# The parameter with the id at which a search goes on.
+BEFORE = "before"
 # Control characters that mark hits in Postgres's headline. They become <mark> after the text is escaped.
 BEGIN, END = "\x02", "\x03"
 TEXTS = ("code", "stdout", "stderr")
 DATE_PARTS = tuple(f"queued_at__{unit}" for unit in ("year", "month", "day"))
+# What another time range makes void.
+VOID = (*DATE_PARTS, BEFORE)
 
 
-def search(executions: QuerySet[Execution], words: str) -> tuple[QuerySet[Execution], bool]:
-    """Return the matching executions, and whether these are all. Of many matches, return the newest."""
+def search(
+    executions: QuerySet[Execution], words: str, request: HttpRequest, *, whole: bool = False
+) -> tuple[QuerySet[Execution], UUID | None]:
+    """Return the newest matching executions, and the id that the rest is before; None if these are all.
+
+    `whole`: as many as a download may have, which takes longer than a page may.
+    """
     words = words.replace("\0", " ").strip()[:LONGEST_SEARCH]
     if not words:
-        return executions, True
+        return executions, None
     try:
-        return executions.filter(pk__in={UUID(words), *of_request(words, executions)}), True
+        return executions.filter(pk__in={UUID(words), *of_request(words, executions)}), None
     except ValueError:
-        ids, whole = newest(words.encode("utf-8", "replace").decode(), executions)
+        since, until = _span(request)
+        bounds: dict[str, Any] = {"since": since, "until": until, "before": before(request)}
+        if whole:
+            bounds |= {"most": MOST_EXPORTED, "seconds": EXPORT_S}
+        ids, rest = newest(words.encode("utf-8", "replace").decode(), executions, **bounds)
         found = {*ids, *with_id_part(words, executions), *of_request(words, executions)}
-        return executions.filter(pk__in=found), whole
+        return executions.filter(pk__in=found), rest
+
+
+def go_on(request: HttpRequest, rest: UUID) -> SafeString:
+    """Return a message with a link to the matches before this id."""
+    query = request.GET.copy()
+    for name in PAGING:
+        query.pop(name, None)
+    query[BEFORE] = str(rest)
+    return format_html(
+        'These are the matches since {}. <a class="go-on" href="?{}">Search further back</a>, or add words.',
+        f"{localtime(made_at(rest)):%Y-%m-%d %H:%M:%S}",
+        query.urlencode(),
+    )
+
+
+def before(request: HttpRequest) -> UUID | None:
+    """Return the id in the address at which a search goes on."""
+    try:
+        return UUID(request.GET.get(BEFORE, ""))
+    except ValueError:
+        return None
+
+
+def _span(request: HttpRequest) -> tuple[datetime | None, datetime | None]:
+    """Return the bounds of the time range in the address, or of its date."""
+    chosen = TimeRange.of(request)
+    year, month, day = (request.GET.get(part, "") for part in DATE_PARTS)
+    if chosen.since or chosen.until or not year:
+        return chosen.since, chosen.until
+    try:
+        begin = datetime(int(year), int(month or 1), int(day or 1), tzinfo=UTC)
+        span = timedelta(days=1 if day else _days(int(year), int(month)) if month else 366)
+        return begin, begin + span
+    except (ValueError, OverflowError):
+        return None, None
 
 
 # The order of each column that can be sorted: those with an index in this order. For others there are filters.
@@ -122,7 +175,7 @@ def drill_down(request: HttpRequest) -> list[dict[str, Any]]:
     if bounds["first"] is None:
         return []
     # A date and a time range exclude each other.
-    void = (*DATE_PARTS, *PARAMETERS, *PAGING)
+    void = (*DATE_PARTS, *PARAMETERS, *PAGING, BEFORE)
     other = {name: values for name, values in request.GET.lists() if name not in void}
 
     def link(title: object, chosen: bool, **units: object) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST
 
 from executions import export, people, representation, rerun, services
 from executions.admin import changelist, comparison, detail, files, rendering, watching
-from executions.admin.filters import DurationFilter, EndpointFilter, LabelFilter, QueuedFilter
+from executions.admin.filters import BeforeFilter, DurationFilter, EndpointFilter, LabelFilter, QueuedFilter
 from executions.admin.paginator import EstimatingPaginator
 from executions.admin.searches import searches_of
 from executions.models import Artifact, Execution, InputFile, Outcome
@@ -50,7 +50,7 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
     )
     list_filter = (
         *("status", "outcome", "runtime", "client", LabelFilter, DurationFilter, EndpointFilter),
-        *("warm", "engine", QueuedFilter),
+        *("warm", "engine", QueuedFilter, BeforeFilter),
     )
     list_select_related = ("runtime", "client")
     sortable_by = tuple(changelist.ORDERS)
@@ -82,9 +82,14 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        found, whole = changelist.search(queryset, search_term)
-        if not whole:
-            messages.info(request, "Only the newest matches are shown. Add words to find older ones.")
+        exported = bool(
+            request.resolver_match and request.resolver_match.url_name == "executions_execution_export"
+        )
+        found, rest = changelist.search(queryset, search_term, request, whole=exported)
+        if rest and exported:
+            messages.info(request, "The export has only the newest matches. Add words, or choose a shorter time.")
+        elif rest:
+            messages.info(request, changelist.go_on(request, rest))
         return found, False
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[changelist.ExecutionList]:
@@ -100,7 +105,12 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         tools = {
             "drill_down": changelist.drill_down(request),
-            "picker": picker(request, TimeRange.of(request), everything=True, without=changelist.DATE_PARTS),
+            "picker": picker(
+                request,
+                TimeRange.of(request),
+                everything=True,
+                without=changelist.VOID,
+            ),
             "saved": searches_of(request),
             "exports": [(kind, self._export_url(request, kind)) for kind in MEDIA_TYPES],
         }

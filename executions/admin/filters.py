@@ -3,10 +3,13 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.timezone import localtime
 from unfold.contrib.filters.admin import TextFilter
 
+from executions.admin import changelist
 from executions.listing import filtered
 from executions.models import Execution
+from executions.models.ids import made_at
 from sandbox_platform.kit.errors import InvalidField
 from sandbox_platform.kit.ranges import TimeRangeFilter
 
@@ -78,3 +81,19 @@ class QueuedFilter(TimeRangeFilter):
     def within(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         bounds = {"queued_after": self.range.since, "queued_before": self.range.until}
         return filtered(queryset, {name: at for name, at in bounds.items() if at})
+
+
+class BeforeFilter(admin.SimpleListFilter):
+    """Filters by the id at which a search goes on, to which only a link of the search leads."""
+
+    title = "older than"
+    parameter_name = changelist.BEFORE
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        at = changelist.before(request)
+        value = request.GET.get(self.parameter_name, "")
+        return [(value, f"{localtime(made_at(at)):%Y-%m-%d %H:%M:%S}")] if at else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        at = changelist.before(request)
+        return queryset.filter(pk__lt=at) if at else queryset

@@ -229,19 +229,22 @@ class Execution(models.Model):
             models.Index(fields=["status", "node"], condition=Q(status__in=OPEN), name="execution_open_idx"),
             # For a client's quota of open executions, at a cost independent of other clients' queues.
             models.Index(fields=["client"], condition=Q(status__in=OPEN), name="execution_client_open_idx"),
-            # For a client's history; ids are ordered by time.
-            models.Index(fields=["client", "-id"], name="execution_client_idx"),
-            models.Index(fields=["runtime", "-id"], name="execution_runtime_idx"),
+            # For a client's history; ids are ordered by time. A list with two of these filters counts its rows in the
+            # index: the other columns are in it. Ascending: new ids would split the pages of a descending one in half.
+            models.Index(fields=["client", "id"], include=["runtime", "status"], name="execution_of_client_idx"),
+            models.Index(fields=["runtime", "id"], include=["client", "status"], name="execution_of_runtime_idx"),
             # Finds rare statuses and outcomes without reading the common ones.
             models.Index(
-                fields=["status", "-id"],
+                fields=["status", "id"],
+                include=["client", "runtime"],
                 condition=~Q(status__in=[*OPEN, Status.SUCCEEDED]),
-                name="execution_status_idx",
+                name="execution_of_status_idx",
             ),
             models.Index(
-                fields=["outcome", "-id"],
+                fields=["outcome", "id"],
+                include=["client", "runtime"],
                 condition=~Q(outcome__in=["", Outcome.COMPLETED]),
-                name="execution_outcome_idx",
+                name="execution_of_outcome_idx",
             ),
             *(
                 models.Index(OrderBy(key, descending=True), F("id").desc(), name=f"execution_by_{name}")

@@ -4,6 +4,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+# An id is made at most this long before its execution is queued.
+ID_IS_EARLIER = timedelta(minutes=5)
 # Digits of the short id, the end of an id: neighbours share its begin, which is their time.
 SHORT = 12
 DIGITS = 32
@@ -31,3 +33,11 @@ def first_id(at: datetime, shift: timedelta = timedelta(0)) -> UUID:
     """Return the lowest id of the millisecond that is `shift` after the time. Neither end of the calendar overflows."""
     milliseconds = (at - datetime.fromtimestamp(0, UTC) + shift) // timedelta(milliseconds=1)
     return UUID(int=min(max(milliseconds, 0), 2**48 - 1) << 80)
+
+
+def made_at(pk: UUID) -> datetime:
+    """Return when the id was made, in whole milliseconds. Of an id that no clock makes: the end of the calendar."""
+    try:
+        return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=pk.int >> 80)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)

@@ -1,7 +1,6 @@
 import csv
 import json
 import tracemalloc
-from datetime import timedelta
 from io import StringIO
 
 import pytest
@@ -115,7 +114,9 @@ def test_no_cell_is_a_formula(text: str) -> None:
         ({"since": "2999-01-01"}, 0),
         ({"until": "2000-01-01"}, 0),
         ({"until": "nonsense"}, 5),
-        ({"since": "9999-12-31"}, 5),
+        ({"since": "9999-12-31"}, 0),
+        ({"range": "1h"}, 5),
+        ({"since": "2000-01-01T10:00", "until": "2000-01-02"}, 0),
         ({"p": "1"}, 5),
     ],
 )
@@ -144,10 +145,17 @@ def test_who_may_export(visitor: Visitor, role: str, status: int) -> None:
     assert visitor(role).get(reverse("admin:audit_trailentry_export", args=["csv"])).status_code == status
 
 
-def test_until_takes_the_whole_day(one_change: Runtime) -> None:
-    midnight = queries.trail()[0].pgh_created_at.replace(hour=0, minute=0, second=0, microsecond=0)
-    found = queries.trail().filter(export.within(midnight, midnight + timedelta(days=1)))
-    assert found.count() == 2
+def test_the_range_is_kept_and_offered(browser: Browser, one_change: Runtime) -> None:
+    response = browser.get(LIST, {"range": "7d", "object": "runtimes.Runtime"})
+    assert response.context["picker"]["custom"] is False
+    (chosen,) = [choice for choice in response.context["picker"]["choices"] if choice["chosen"]]
+    assert (chosen["words"], chosen["query"]) == ("7 days", "object=runtimes.Runtime&range=7d")
+    assert '<nav class="drill" aria-label="Time range">' in response.content.decode()
+
+
+def test_a_range_that_is_none_is_said(browser: Browser, one_change: Runtime) -> None:
+    html = browser.get(LIST, {"until": "nonsense"}).content.decode()
+    assert "until: &#x27;nonsense&#x27; is not a time." in html
 
 
 def test_long_values_are_compared_line_by_line(browser: Browser, python_runtime: Runtime) -> None:

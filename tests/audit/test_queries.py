@@ -1,13 +1,16 @@
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.contrib.messages import get_messages
 from django.db import connection
 from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from audit import queries
 from audit.admin import paging
@@ -55,6 +58,20 @@ def test_texts_are_found_by_an_index_of_each_table() -> None:
     """A new watched table needs one, too: migrations/trail_indexes.sql."""
     keys = queries.containing(queries.trail(), "nowhere").values_list("pgh_slug", flat=True)
     assert plan(keys, **queries.LOOK_UP).count("event_text") == len(EVENTS)
+
+
+def test_what_is_about_a_person_is_found_by_an_index_of_each_table(administrator: User) -> None:
+    keys = queries.about(queries.trail(), "admin").values_list("pgh_slug", flat=True)
+    found = plan(keys, **queries.LOOK_UP)
+    assert found.count("event_text") >= len(EVENTS)
+    assert "Seq Scan" not in found
+
+
+def test_a_range_is_read_by_an_index_of_each_table() -> None:
+    since = timezone.now() - timedelta(days=7)
+    keys = queries.trail().filter(pgh_created_at__gte=since).values_list("pgh_slug", flat=True)[:50]
+    found = plan(keys, enable_seqscan="off", enable_sort="off")
+    assert found.count("event_at_idx") == found.count("Index Cond: (pgh_created_at >=") == len(EVENTS)
 
 
 def test_only_the_entries_of_the_page_are_read(browser: Browser, changes: Runtime) -> None:

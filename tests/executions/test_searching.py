@@ -10,6 +10,7 @@ from django.utils import timezone
 from clients.models import Client
 from executions import searching
 from executions.models import Execution
+from executions.models.ids import made_at
 from executions.models.lookup import MARK_DIGITS
 from executions.searching import AllClients, Search, Window, extent, newest
 
@@ -159,5 +160,34 @@ def test_marks_cover_the_blocks_and_no_others(begin: int, end: int) -> None:
 
 def test_newest_are_the_newest_that_match(history: list[Execution]) -> None:
     apples = walked("apple")
-    assert newest("apple", Execution.objects.all(), most=3) == (apples[:3], False)
-    assert newest("apple", Execution.objects.all(), most=99) == (apples, True)
+    assert newest("apple", Execution.objects.all(), most=3, seconds=60) == (apples[:3], apples[2])
+    assert newest("apple", Execution.objects.all(), most=99, seconds=60) == (apples, None)
+
+
+def test_a_search_goes_on_where_it_ended(history: list[Execution]) -> None:
+    found: list[UUID] = []
+    pages, rest = 0, None
+    while not pages or rest:
+        older = Execution.objects.filter(pk__lt=rest) if rest else Execution.objects.all()
+        ids, rest = newest("apple", older, 3, before=rest, seconds=60)
+        found += ids
+        pages += 1
+    assert found == walked("apple")
+    assert pages > 3
+
+
+def test_a_search_without_time_says_how_far_it_came(history: list[Execution]) -> None:
+    ids, rest = newest("apple", Execution.objects.all(), seconds=0)
+    assert rest and 0 < len(ids) < len(walked("apple"))
+    older, end = newest("apple", Execution.objects.filter(pk__lt=rest), before=rest, seconds=60)
+    assert (ids + older, end) == (walked("apple"), None)
+
+
+def test_a_search_does_not_look_beyond_its_time(history: list[Execution], monkeypatch: pytest.MonkeyPatch) -> None:
+    since, until = timezone.now() - timedelta(days=30), timezone.now() - timedelta(days=3)
+    begun: list[dict[str, Any]] = []
+    windows = Search.windows
+    monkeypatch.setattr(Search, "windows", lambda self, **ends: begun.append(ends) or windows(self, **ends))
+    newest("apple", Execution.objects.all(), since=since, until=until)
+    assert since - timedelta(minutes=6) < made_at(begun[0]["oldest"]) < since
+    assert until <= made_at(begun[0]["newest"]) < until + timedelta(seconds=1)

@@ -111,11 +111,11 @@ def test_caller_finds_nothing_of_another_client(stranger: APIClient, mine: Mine)
 
 
 INDEXES = {
-    "client=ragflow": "execution_client_idx",
+    "client=ragflow": "execution_of_client_idx",
     "label=a:b": "execution_labels_idx",
-    "runtime=python": "execution_runtime_idx",
-    "status=platform_error": "execution_status_idx",
-    "outcome=memory": "execution_outcome_idx",
+    "runtime=python": "execution_of_runtime_idx",
+    "status=platform_error": "execution_of_status_idx",
+    "outcome=memory": "execution_of_outcome_idx",
     "ordering=-duration": "execution_by_duration",
     "ordering=duration&queued_after=2020-01-01T00:00Z": "execution_by_duration",
     "ordering=-cpu_ms": "execution_by_cpu_ms",
