@@ -1,5 +1,6 @@
 """The stack's Postgres as docker-compose.hosts.yml publishes it: over TLS, or not at all."""
 
+import subprocess
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -49,12 +50,9 @@ def published(container: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
     )  # fmt: skip
     found = Invitation("", "first", "127.0.0.1", port, (folder / authority.CA).read_text(), PASSWORDS, {})
     try:
-        eventually(lambda: answers(found, folder / authority.CA), "Postgres answers over TLS")
-        with connect(
-            found, "sandbox", OWNER, sslmode="verify-full", sslrootcert=str(folder / authority.CA)
-        ) as owner:
-            owner.execute("CREATE ROLE sandbox_worker LOGIN PASSWORD 'of-worker'")
-            owner.execute("CREATE ROLE sandbox_web LOGIN PASSWORD 'of-web'")
+        eventually(lambda: inside(container, "SELECT 1").returncode == 0, "Postgres answers")
+        for role in ("worker", "web"):
+            assert not inside(container, f"CREATE ROLE sandbox_{role} LOGIN PASSWORD 'of-{role}'").returncode
         yield found
     finally:
         docker.docker("rm", "--force", "--volumes", container)
@@ -68,12 +66,8 @@ def connect(found: Invitation, user: str, password: str, **options: str) -> psyc
     )  # fmt: skip
 
 
-def answers(found: Invitation, ca: Path) -> bool:
-    try:
-        connect(found, "sandbox", OWNER, sslmode="verify-full", sslrootcert=str(ca)).close()
-    except psycopg.OperationalError:
-        return False
-    return True
+def inside(container: str, query: str) -> subprocess.CompletedProcess[str]:
+    return docker.docker("exec", container, "psql", "-h", "/tmp", "-U", "postgres", "-Atc", query, "sandbox")  # noqa: S108
 
 
 @pytest.fixture
@@ -103,15 +97,23 @@ def test_a_server_of_another_authority_is_not_trusted(published: Invitation, tmp
         )  # fmt: skip
 
 
+@pytest.mark.parametrize(("role", "password"), [("sandbox", OWNER), ("sandbox_web", "of-web")])
+def test_from_outside_nobody_gets_in_but_the_roles_of_joined_hosts(
+    published: Invitation, ca: str, role: str, password: str
+) -> None:
+    """Here, Docker's proxy hands the connection over with an address of the container's own network."""
+    with pytest.raises(psycopg.OperationalError, match="pg_hba.conf rejects"):
+        connect(published, role, password, sslmode="verify-full", sslrootcert=ca)
+
+
 @pytest.mark.usefixtures("published")
-def test_from_outside_only_the_roles_of_joined_hosts_get_in(container: str) -> None:
-    query = "SELECT type, user_name, address FROM pg_hba_file_rules ORDER BY rule_number"
-    said = docker.docker("exec", container, "psql", "-h", "/tmp", "-U", "postgres", "-Atc", query).stdout  # noqa: S108
-    assert said.splitlines() == [
-        "local|{all}|",
-        "hostssl|{sandbox_worker,sandbox_keeper,sandbox_egress}|all",
-        "hostssl|{all}|samenet",
-    ]
+def test_networks_of_the_stack_come_after_the_one_that_publishes(container: str) -> None:
+    query = "SELECT type, user_name, address, auth_method FROM pg_hba_file_rules ORDER BY rule_number"
+    local, hosts, publishing, networks = inside(container, query).stdout.splitlines()
+    assert local == "local|{all}||trust"
+    assert hosts == "hostssl|{sandbox_worker,sandbox_keeper,sandbox_egress}|all|scram-sha-256"
+    assert publishing.startswith("hostssl|{all}|1") and publishing.endswith("|reject")
+    assert networks == "hostssl|{all}|samenet|scram-sha-256"
 
 
 def test_whoever_wants_to_join_is_told_before_whether_it_is_the_right_server(
