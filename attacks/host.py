@@ -238,7 +238,7 @@ class Host:
         sample.memory_limit = cgroup.memory_limit(name) or sample.memory_limit
         if used := cgroup.usage(name):
             sample.peak_memory = max(sample.peak_memory, used.peak_memory_bytes)
-        for folder in _pids_folders(name):
+        if folder := cgroup.folder(name, "pids"):
             with suppress(OSError, ValueError):
                 sample.pids = max(sample.pids, int((folder / "pids.current").read_text()))
                 sample.most_pids = int((folder / "pids.max").read_text())
@@ -248,11 +248,6 @@ class Host:
             lines = Path(f"/proc/{first}/net/dev").read_text().splitlines()[2:]
             sample.is_in_hosts_network = os.stat(f"/proc/{first}/ns/net").st_ino == self._network
             sample.interfaces = frozenset(line.split(":")[0].strip() for line in lines)
-
-
-def _pids_folders(name: str) -> Iterator[Path]:
-    root, path = settings.SANDBOX_CGROUP_ROOT, f"{settings.SANDBOX_LABEL}/{name}"
-    yield root / path if cgroup.version() == 2 else root / "pids" / path
 
 
 def _lines(path: str) -> list[str]:

@@ -45,7 +45,7 @@ def loop(_):
         channel = engine.attach(name)
         try:
             engine.start(name)
-            wait_until_ready(channel)
+            wait_until_ready(channel, name)
         finally:
             channel.close()
             engine.remove(name)

@@ -129,7 +129,7 @@ class Laboratory:
     def _job(self, channel: Channel, container: str, limits: Limits, job: Job | None) -> Observation:
         try:
             self.engine.start(container)
-            wait_until_ready(channel)
+            wait_until_ready(channel, container)
         except EngineError as e:
             return Observation(None, None, start_error=str(e))
         if job is None:

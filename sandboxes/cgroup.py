@@ -1,20 +1,32 @@
 """The host's cgroups (v1 and v2): a sandbox's CPU time and memory, and for the direct engine its processes.
 
 The direct engine's cgroups are made by runsc, in the tree itself and not through systemd, so they have the same path
-under either cgroup driver of Docker.
+under either cgroup driver of Docker. Docker's are where its driver and its `cgroup-parent` put them: they are looked
+for in the tree, by the container's id.
 """
 
 import contextlib
 import errno
 import os
+import re
 import select
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from django.conf import settings
+
+from sandboxes.layout import CGROUP_SLICE
+
+# Of Docker's containers, under either driver. The direct engine's names are shorter.
+DOCKERS = re.compile(r"(?:docker-)?([0-9a-f]{64})(?:\.scope)?")
+# Where Docker puts containers that name no parent of their own.
+DOCKERS_OWN = ("docker", "system.slice")
+# A container that was not found is not looked for again before this, because that goes through the whole tree.
+SEARCH_EVERY_S = 2.0
+KEPT_SEARCHES = 1000
 
 
 @dataclass(frozen=True)
@@ -26,30 +38,85 @@ class Usage:
 
 def usage(container_id: str) -> Usage | None:
     """Return the container's usage, or None if it has no cgroup or the host's cgroup tree is not mounted here."""
-    for cpu, memory in _places(settings.SANDBOX_CGROUP_ROOT, container_id):
-        try:
-            return Usage(_cpu_ms(cpu), _peak(memory), _oom_kills(memory))
-        except OSError:
-            continue
-    return None
+    cpu, memory = folder(container_id, "cpuacct"), folder(container_id, "memory")
+    if not cpu or not memory:
+        return None
+    try:
+        return Usage(_cpu_ms(cpu), _peak(memory), _oom_kills(memory))
+    except OSError:
+        return None
 
 
 def held_bytes(container_id: str) -> int | None:
     """Return the container's current memory in bytes, page cache included, or None as in `usage`."""
-    for _, memory in _places(settings.SANDBOX_CGROUP_ROOT, container_id):
-        for name in ("memory.usage_in_bytes", "memory.current"):
-            with contextlib.suppress(OSError):
-                return int((memory / name).read_text())
-    return None
+    return _number(container_id, "memory", ("memory.usage_in_bytes", "memory.current"))
 
 
 def memory_limit(container_id: str) -> int | None:
     """Return the memory limit that the kernel enforces for a sandbox in bytes, or None if there is none."""
-    for _, memory in _places(settings.SANDBOX_CGROUP_ROOT, container_id):
-        for name in ("memory.limit_in_bytes", "memory.max"):
+    return _number(container_id, "memory", ("memory.limit_in_bytes", "memory.max"))
+
+
+def cpu_weight(container_id: str) -> int | None:
+    """Return the weight of a sandbox among its neighbours (v1: shares, at least 2; v2: at least 1), or None."""
+    return _number(container_id, "cpu", ("cpu.shares", "cpu.weight"))
+
+
+def _number(container_id: str, controller: str, names: Iterable[str]) -> int | None:
+    if place := folder(container_id, controller):
+        for name in names:
             with contextlib.suppress(OSError, ValueError):  # "max": no limit
-                return int((memory / name).read_text())
+                return int((place / name).read_text())
     return None
+
+
+def folder(container_id: str, controller: str) -> Path | None:
+    """Return a sandbox's cgroup, on v1 the one in the hierarchy of this controller."""
+    top = _top(controller)
+    for parent in (settings.SANDBOX_LABEL, CGROUP_SLICE, *DOCKERS_OWN, *_learned.get(top, ())):
+        for name in (container_id, f"docker-{container_id}.scope"):
+            if (found := top / parent / name).is_dir():
+                return found
+    return _search(top, container_id) if DOCKERS.fullmatch(container_id) else None
+
+
+def _top(controller: str) -> Path:
+    return settings.SANDBOX_CGROUP_ROOT if version() == 2 else settings.SANDBOX_CGROUP_ROOT / controller
+
+
+# Parents that are in no list, as with Docker's `cgroup-parent`, by the top of the tree in which they were found.
+_learned: dict[Path, set[str]] = {}
+_searched: dict[tuple[Path, str], float] = {}
+
+
+def _search(top: Path, container_id: str) -> Path | None:
+    if time.monotonic() < _searched.get((top, container_id), 0.0):
+        return None
+    for found, name in _dockers(top):
+        if name == container_id:
+            _learned.setdefault(top, set()).add(str(found.parent.relative_to(top)))
+            return found
+    if len(_searched) >= KEPT_SEARCHES:
+        _searched.clear()
+    _searched[top, container_id] = time.monotonic() + SEARCH_EVERY_S
+    return None
+
+
+def _dockers(top: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the cgroups of all containers of Docker, with their ids."""
+    for path, folders, _ in os.walk(top):
+        for name in folders:
+            if found := DOCKERS.fullmatch(name):
+                yield Path(path) / name, found[1]
+
+
+def other_parents() -> set[str]:
+    """Return the parents of Docker's containers that are neither its own nor ours: an operator's `cgroup-parent`."""
+    top = _top("memory")
+    places = [found.parent.relative_to(top) for found, _ in _dockers(top)]
+    # Below a container is the tree of another daemon.
+    parents = {str(place) for place in places if not any(DOCKERS.fullmatch(part) for part in place.parts)}
+    return parents - {settings.SANDBOX_LABEL, CGROUP_SLICE, *DOCKERS_OWN}
 
 
 def processes(container_id: str) -> list[int]:
@@ -112,12 +179,12 @@ def remove(container_id: str) -> None:
 
 
 def names() -> set[str]:
-    """Return the names of the cgroups of all sandboxes on cgroupfs, whichever engine started them."""
+    """Return the ids of all sandboxes that have a cgroup, whichever engine started them."""
     found = set()
-    for parent in _own(""):
+    for parent in [*_own(""), settings.SANDBOX_CGROUP_ROOT / CGROUP_SLICE]:
         with contextlib.suppress(OSError):
-            found |= {folder.name for folder in parent.iterdir() if folder.is_dir()}
-    return found
+            found |= {one.name for one in parent.iterdir() if one.is_dir()}
+    return {match[1] if (match := DOCKERS.fullmatch(name)) else name for name in found}
 
 
 def version() -> int:
@@ -129,7 +196,8 @@ def missing_controllers() -> list[str]:
     root = settings.SANDBOX_CGROUP_ROOT
     if version() == 2:
         here = (root / "cgroup.controllers").read_text().split()
-        return [name for name in ("cpu", "memory", "pids") if name not in here]
+        # runsc sets nothing of cpuset, but starts no sandbox without it.
+        return [name for name in ("cpu", "cpuset", "memory", "pids") if name not in here]
     return [name for name in ("cpu", "cpuacct", "memory", "pids") if not (root / name).is_dir()]
 
 
@@ -149,19 +217,6 @@ def _own(container_id: str) -> list[Path]:
     if version() == 2:
         return [root / path]
     return [folder for controller in root.iterdir() if (folder := controller / path).exists()]
-
-
-def _places(root: Path, container_id: str) -> Iterator[tuple[Path, Path]]:
-    # Three layouts: the present one (see docker_engine.CGROUP_PARENT), an earlier release's, and the systemd driver's.
-    for parent in (
-        f"{settings.SANDBOX_LABEL}/{container_id}",
-        f"docker/{container_id}",
-        f"system.slice/docker-{container_id}.scope",
-    ):
-        if (root / "cgroup.controllers").exists():
-            yield root / parent, root / parent
-        else:
-            yield root / "cpuacct" / parent, root / "memory" / parent
 
 
 def _cpu_ms(folder: Path) -> int:

@@ -22,8 +22,6 @@ from docker.types import Ulimit
 from sandboxes import gvisor
 from sandboxes.engine import Container, ContainerState, EngineError, ImageMissing, SandboxSpec
 from sandboxes.layout import (
-    CGROUP_PARENT,
-    CPU_SHARES,
     DOOR,
     HOME,
     HOSTNAME,
@@ -36,10 +34,13 @@ from sandboxes.layout import (
     ROW_LABEL,
     WORKSPACE,
     capabilities,
+    cgroup_of_docker,
 )
 from sandboxes.models import EngineName
 
 API_TIMEOUT_S = 60
+# Of what takes a start: seconds where the machine is busy, minutes where it is emulated.
+START_TIMEOUT_S = 300
 END_TIMEOUT_S = 5
 IMAGE_ID_S = 5.0
 # The Compose stack mounts SANDBOX_RUNSC_DIR here for worker and keeper, which ask runsc for its version. What `make`
@@ -101,16 +102,19 @@ class DockerChannel:
         self._sock.close()
 
 
+def _client(timeout_s: float) -> docker.APIClient:
+    # A fixed API version: negotiating it would cost every process another request.
+    return docker.APIClient(base_url=settings.DOCKER_HOST, version="1.43", timeout=timeout_s, num_pools=8)
+
+
 class DockerEngine:
     name = EngineName.DOCKER.value
     timeout_s = API_TIMEOUT_S
 
     def __init__(self) -> None:
         with engine_errors("docker"):
-            # A fixed API version: negotiating it would cost every process another request.
-            self._api = docker.APIClient(
-                base_url=settings.DOCKER_HOST, version="1.43", timeout=self.timeout_s, num_pools=8
-            )
+            self._api = _client(self.timeout_s)
+            self._patient = _client(max(self.timeout_s, START_TIMEOUT_S))
         self._image_ids: dict[str, tuple[str, float]] = {}
         self._volumes: dict[str, list[str]] = {}
         self._runsc_path = ("", 0.0)
@@ -118,17 +122,15 @@ class DockerEngine:
     def create(self, spec: SandboxSpec) -> str:
         with engine_errors(f"create {spec.image}"):
             config = container_config(spec, self._volumes_of(spec.image), self._cgroups)
-            container = str(self._api.create_container_from_config(config, container_name(spec))["Id"])
+            container = str(self._patient.create_container_from_config(config, container_name(spec))["Id"])
             if spec.program:
                 self._api.put_archive(container, "/", packed(PROGRAM, spec.program))
             return container
 
     @functools.cached_property
     def _cgroups(self) -> dict[str, Any]:
-        # With the systemd driver a parent must be a slice, which runsc does not create: the minimum weight would then
-        # compete with the whole system.
-        supported = self._api.info()["CgroupDriver"] == "cgroupfs"
-        return {"CgroupParent": CGROUP_PARENT, "CpuShares": CPU_SHARES} if supported else {}
+        info = self._api.info()
+        return cgroup_of_docker(str(info["CgroupDriver"]), str(info.get("CgroupVersion", "1")))
 
     def _volumes_of(self, image: str) -> list[str]:
         # Cached for good: sandboxes are started by content id, which always names the same image.
@@ -138,7 +140,7 @@ class DockerEngine:
 
     def start(self, container_id: str) -> None:
         with engine_errors("start"):
-            self._api.start(container_id)
+            self._patient.start(container_id)
 
     def attach(self, container_id: str) -> DockerChannel:
         with engine_errors("attach"):

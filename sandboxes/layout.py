@@ -1,5 +1,7 @@
 """What every sandbox looks like inside, whichever engine starts it."""
 
+from typing import Any
+
 from django.conf import settings
 
 from sandboxes.engine import SandboxSpec
@@ -23,6 +25,8 @@ PIDS_BASE = 512
 # half of the CPU. Within the cgroup every sandbox has the minimum weight: with a greater one Linux 6.18 let nothing
 # else run for seconds (docs/performance.md, Busy neighbours).
 CGROUP_PARENT = f"/{settings.SANDBOX_LABEL}"
+# Where Docker leaves cgroups to systemd, theirs is a slice. Systemd takes each dash of a slice's name for a level.
+CGROUP_SLICE = f"{settings.SANDBOX_LABEL.replace('-', '_')}.slice"
 CPU_SHARES = 2
 # Linux's, in order of their numbers.
 ALL_CAPABILITIES = (
@@ -33,6 +37,16 @@ ALL_CAPABILITIES = (
     "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF",
     "CHECKPOINT_RESTORE",
 )  # fmt: skip
+
+
+def cgroup_of_docker(driver: str, version: str) -> dict[str, Any]:
+    """Return where Docker puts a sandbox's cgroup, and with which weight, under the cgroup driver that it names."""
+    if driver == "cgroupfs":
+        return {"CgroupParent": CGROUP_PARENT, "CpuShares": CPU_SHARES}
+    # On cgroup v1, runsc does not go through systemd: the least weight would then compete with the whole system.
+    if driver == "systemd" and version == "2":
+        return {"CgroupParent": CGROUP_SLICE, "CpuShares": CPU_SHARES}
+    return {}
 
 
 def capabilities(spec: SandboxSpec) -> tuple[str, ...]:

@@ -137,7 +137,7 @@ def start(
         channel = engine.attach(sandbox.container_id)
         try:
             engine.start(sandbox.container_id)
-            session.wait_until_ready(channel)
+            session.wait_until_ready(channel, sandbox.container_id)
         finally:
             channel.close()
     except EngineError:

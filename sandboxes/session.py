@@ -29,7 +29,11 @@ from sandboxes.protocol import (
 TICK_S = 0.2
 # Slack of one frame. The runner cuts output one byte over the limit, so more output means a broken runner.
 FLOOD_SLACK = 256 * 1024
+# A sandbox has this long to get ready; one that goes on working towards it, several times as long.
 READY_TIMEOUT_S = 60
+WORKING_TIMEOUT_S = 600
+# Of its CPU time in each READY_TIMEOUT_S, what tells a slow sandbox from one that hangs.
+WORKING_MS = 1000
 # Time for the runner to send what is there when a time limit is reached: main() may have returned before.
 OVERTIME_S = 2.0
 # Most programs end before this, and need no live output: the end of the run stores the same text.
@@ -69,14 +73,14 @@ class Report:
     complaint: str = ""  # the runner's stderr, or the protocol error
 
 
-def wait_until_ready(channel: Channel) -> None:
+def wait_until_ready(channel: Channel, container_id: str) -> None:
     """Block until the runner has sent its hello frame. Raises EngineError if none comes."""
     frames = Frames()
     complaint = b""
-    deadline = time.monotonic() + READY_TIMEOUT_S
-    while (left := deadline - time.monotonic()) > 0:
+    patience = _Patience(container_id)
+    while (left := patience.left()) > 0:
         if not select.select([channel], [], [], left)[0]:
-            break
+            continue
         received = channel.receive()
         if received is None:
             raise EngineError(f"the sandbox ended before it was ready: {complaint.decode(errors='replace')}")
@@ -89,7 +93,36 @@ def wait_until_ready(channel: Channel) -> None:
                 return
         except ProtocolError as e:
             raise EngineError(f"the image has no runner of this platform: {e}") from e
-    raise EngineError(f"the sandbox was not ready within {READY_TIMEOUT_S} s")
+    raise EngineError(patience.why())
+
+
+class _Patience:
+    """How long to wait for a sandbox: on a slow machine, as long as the host sees it work."""
+
+    def __init__(self, container_id: str) -> None:
+        self._container_id = container_id
+        self._began = time.monotonic()
+        self._deadline = self._began + READY_TIMEOUT_S
+        self._worked_ms = 0
+
+    def left(self) -> float:
+        """Return the seconds to wait before asking again, 0 if there are none."""
+        if (left := self._deadline - time.monotonic()) > 0:
+            return left
+        used = cgroup.usage(self._container_id)
+        works = used is not None and used.cpu_ms - self._worked_ms >= WORKING_MS
+        if not used or not works or self._waited() >= WORKING_TIMEOUT_S:
+            return 0
+        self._worked_ms = used.cpu_ms
+        self._deadline = time.monotonic() + READY_TIMEOUT_S
+        return READY_TIMEOUT_S
+
+    def _waited(self) -> float:
+        return time.monotonic() - self._began
+
+    def why(self) -> str:
+        slow = f", in which it used {self._worked_ms / 1000:.0f} s of CPU time" if self._worked_ms else ""
+        return f"the sandbox was not ready within {self._waited():.0f} s{slow}"
 
 
 def speaks_our_version(hello: bytes) -> bool:

@@ -5,9 +5,10 @@ from django.conf import settings
 from builds.models import BuildState, RuntimeBuild
 from runtimes.models import Runtime
 from sandbox_platform.doctor.check import Check, broken, ok, warning
-from sandboxes import gvisor
+from sandboxes import cgroup, gvisor
 from sandboxes.docker_engine import get_engine
 from sandboxes.engine import EngineError, ImageMissing
+from sandboxes.layout import cgroup_of_docker
 
 OLDEST_DOCKER = 24
 TRACING = ("--oci-seccomp", "--allow-flag-override", "--debug", "--strace", "--strace-log-size=1")
@@ -22,7 +23,29 @@ def engine(name: str) -> Check:
     version = str(info["ServerVersion"])
     if int(version.split(".")[0]) < OLDEST_DOCKER:
         return broken(name, f"{version} is older than {OLDEST_DOCKER}", "run `make setup`, or upgrade Docker")
-    return ok(name, f"{version}, {info['NCPU']} cores, cgroup v{info.get('CgroupVersion', '1')}")
+    return ok(name, f"{version}, {info['NCPU']} cores")
+
+
+def cgroups(name: str) -> Check:
+    """Check where Docker puts cgroups, on which limits and measurements of its containers depend."""
+    info = get_engine().info()
+    driver, version = str(info["CgroupDriver"]), str(info.get("CgroupVersion", "1"))
+    detail = f"driver {driver}, cgroup v{version}"
+    if driver == "none":
+        return broken(name, f"{detail}: Docker enforces no limit", "run Docker as root, or delegate cgroups to it")
+    if found := sorted(cgroup.other_parents()):
+        detail += f"; other containers are in {', '.join(found)} (Docker's cgroup-parent)"
+    if settings.SANDBOX_ENGINE != "docker":
+        return ok(name, detail)
+    if not (placed := cgroup_of_docker(driver, version)):
+        fix = "boot with cgroup v2 (systemd.unified_cgroup_hierarchy=1), or choose the driver cgroupfs"
+        return warning(name, f"{detail}: sandboxes have the CPU weight of any container", fix)
+    parent = placed["CgroupParent"]
+    detail += f"; sandboxes are in {parent}"
+    if found:
+        fix = f"if limits of {found[0]} should hold for them, give the like to {parent} (docs/hosts.md)"
+        return warning(name, f"{detail}, which its limits do not cover", fix)
+    return ok(name, detail)
 
 
 def runtime_registered(name: str) -> Check:

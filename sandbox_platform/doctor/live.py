@@ -4,18 +4,24 @@ import json
 import select
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 
 from django.conf import settings
 
 from runtimes.models import MIB, Runtime
-from sandbox_platform.doctor.check import Check, broken, ok
+from sandbox_platform.doctor.check import Check, broken, ok, warning
+from sandboxes import cgroup
 from sandboxes.direct import trial
 from sandboxes.engine import Channel, ContainerState, EngineError, ImageMissing, SandboxSpec
 from sandboxes.engines import get_engine
 from sandboxes.layout import KIND_LABEL
 
-PATIENCE_S = 30
+# A second on most machines, minutes where the machine is emulated.
+PATIENCE_S = 180
+# The least weight: 2 shares on cgroup v1, 1 on v2.
+HEAVIEST = 2
 KILLED = 128 + signal.SIGKILL
 REGISTER = "run `make setup`: it registers gVisor with --network=none and --oci-seccomp"
 LIMITS = replace(trial.LIMITS, workspace_bytes=4 * MIB, tmp_bytes=4 * MIB)
@@ -79,8 +85,38 @@ def memory_limit(name: str) -> Check:
     )
 
 
+def in_the_kernel(name: str) -> Check:
+    """Look at a sandbox's cgroup while it runs: where the kernel has its limits, and what it has used."""
+    engine = get_engine()
+    with _sandbox("/bin/sh", "-c", trial.SCRIPT) as (container, channel):
+        engine.start(container)
+        select.select([channel], [], [], PATIENCE_S)
+        place, used = cgroup.folder(container, "memory"), cgroup.usage(container)
+        limit, weight = cgroup.memory_limit(container), cgroup.cpu_weight(container)
+    if not place or not used:
+        detail = f"no cgroup of a sandbox in {settings.SANDBOX_CGROUP_ROOT}: CPU time and memory are not measured"
+        return broken(name, detail, "mount the host's cgroup tree there (docs/hosts.md)")
+    where = f"/{place.parent.relative_to(settings.SANDBOX_CGROUP_ROOT)}"
+    if limit != LIMITS.memory_bytes:
+        return broken(name, f"in {where} the memory limit is {limit}", "see Docker's or runsc's cgroup support")
+    if weight is None or weight > HEAVIEST:
+        fix = "see *Docker's cgroups* above: a busy sandbox competes with the whole host"
+        return warning(name, f"in {where} the CPU weight is {weight}, not the least", fix)
+    return ok(name, f"in {where}: memory limit and CPU weight {weight}; CPU time and peak memory are measured")
+
+
 def run_in_sandbox(*command: str, seccomp: str = "unconfined") -> CommandResult:
     """Run a command in a sandbox of its own and return its output and final state."""
+    engine = get_engine()
+    with _sandbox(*command, seccomp=seccomp) as (container, channel):
+        engine.start(container)
+        output = _read_all(channel)
+        return CommandResult(output.decode(errors="replace"), engine.state_after_end(container))
+
+
+@contextmanager
+def _sandbox(*command: str, seccomp: str = "unconfined") -> Iterator[tuple[str, Channel]]:
+    """Make a sandbox that is not started yet, with its channel; remove it in the end."""
     engine = get_engine()
     container = engine.create(
         SandboxSpec(
@@ -93,13 +129,8 @@ def run_in_sandbox(*command: str, seccomp: str = "unconfined") -> CommandResult:
         )
     )
     try:
-        channel = engine.attach(container)
-        try:
-            engine.start(container)
-            output = _read_all(channel)
-        finally:
-            channel.close()
-        return CommandResult(output.decode(errors="replace"), engine.state_after_end(container))
+        with closing(engine.attach(container)) as channel:
+            yield container, channel
     finally:
         engine.remove(container)
 

@@ -19,6 +19,7 @@ from sandbox_platform.doctor.check import Check, broken
 CHECKS: dict[str, Callable[[str], Check]] = {
     "engine": direct.chosen,
     "Docker": docker.engine,
+    "Docker's cgroups": docker.cgroups,
     "engine's rights": direct.rights,
     "engine's tools": direct.tools,
     "cgroups": direct.cgroups,
@@ -36,6 +37,7 @@ CHECKS: dict[str, Callable[[str], Check]] = {
     "egress registered": docker.egress_registered,
     "no network": live.network_dark,
     "memory limit": live.memory_limit,
+    "limits in the kernel": live.in_the_kernel,
     "Postgres": database.reachable,
     "migrations": database.migrated,
     "clock": database.clock,

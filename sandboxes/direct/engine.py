@@ -25,7 +25,7 @@ from sandboxes.engine import Container, ContainerState, EngineError, SandboxSpec
 from sandboxes.layout import CGROUP_PARENT, KIND_LABEL, PROGRAM, ROW_LABEL
 from sandboxes.models import EngineName
 
-END_TIMEOUT_S = 5.0
+END_TIMEOUT_S = 20.0
 LOOK_S = 0.005
 # Written last: with it the sandbox exists.
 DESCRIBED = "sandbox.json"

@@ -17,7 +17,8 @@ from sandboxes.docker_engine import HOST_BIN
 from sandboxes.engine import EngineError
 from sandboxes.gvisor import has_compiled_filters, released, version_of
 
-TIMEOUT_S = 60
+# A tenth of a second on most machines. Where the machine is emulated, a minute is not enough for several at once.
+TIMEOUT_S = 300
 LOG = "runsc.log"
 # Where the set-up puts the versions of gVisor that it builds.
 BUILDS = "/usr/local/lib/sandbox-platform/gvisor"

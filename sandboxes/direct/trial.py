@@ -12,7 +12,8 @@ from sandboxes.direct import images, runsc
 from sandboxes.engine import Channel, Engine, EngineError, SandboxSpec
 from sandboxes.layout import KIND_LABEL
 
-PATIENCE_S = 30
+# Until its first line: a fraction of a second, or a minute where the machine is emulated.
+PATIENCE_S = 180
 STATUS = 7
 SCRIPT = f"echo ready; read line; exit {STATUS}"
 LIMITS = Limits(

@@ -246,7 +246,7 @@ def test_runner_ends_when_stdin_closes_before_the_job(docker_engine: Engine, lan
     channel: Any = docker_engine.attach(container)
     try:
         docker_engine.start(container)
-        wait_until_ready(channel)
+        wait_until_ready(channel, container)
         channel._sock.shutdown(socket.SHUT_WR)
         assert channel.receive() is None
     finally:

@@ -8,12 +8,21 @@ from sandboxes import cgroup
 from sandboxes.cgroup import Usage
 
 ID = "0123abcd" * 8
-PARENTS = [f"sandbox-platform/{ID}", f"docker/{ID}", f"system.slice/docker-{ID}.scope"]
+PARENTS = [
+    f"sandbox-platform/{ID}",
+    f"docker/{ID}",
+    f"sandbox_platform.slice/docker-{ID}.scope",
+    f"system.slice/docker-{ID}.scope",
+    f"operator.slice/operator-customers.slice/docker-{ID}.scope",
+    f"customers/all/{ID}",
+]
+KINDS = ["own", "cgroupfs", "own slice", "systemd", "operator's slice", "operator's cgroup"]
 
 
 @pytest.fixture
 def root(tmp_path: Path, settings: Settings) -> Path:
     settings.SANDBOX_CGROUP_ROOT = tmp_path
+    cgroup._searched.clear()
     return tmp_path
 
 
@@ -23,7 +32,7 @@ def write(folder: Path, **files: str) -> None:
         (folder / name.replace("__", ".")).write_text(text)
 
 
-@pytest.mark.parametrize("parent", PARENTS, ids=["own", "cgroupfs", "systemd"])
+@pytest.mark.parametrize("parent", PARENTS, ids=KINDS)
 def test_usage_of_a_v1_tree(root: Path, parent: str) -> None:
     write(root / "cpuacct" / parent, cpuacct__usage="1234567890\n")
     write(
@@ -34,7 +43,7 @@ def test_usage_of_a_v1_tree(root: Path, parent: str) -> None:
     assert cgroup.usage(ID) == Usage(cpu_ms=1234, peak_memory_bytes=4096, oom_kills=2)
 
 
-@pytest.mark.parametrize("parent", PARENTS, ids=["own", "cgroupfs", "systemd"])
+@pytest.mark.parametrize("parent", PARENTS, ids=KINDS)
 def test_usage_of_a_v2_tree(root: Path, parent: str) -> None:
     write(root, cgroup__controllers="cpu memory pids\n")
     write(
@@ -54,6 +63,36 @@ def test_usage_of_a_v2_tree_without_a_peak_is_the_present(root: Path) -> None:
     assert cgroup.usage(ID) == Usage(cpu_ms=1, peak_memory_bytes=1024, oom_kills=0)
 
 
+def test_parent_that_was_found_once_is_not_looked_for_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(root / "memory/customers" / ID, memory__usage_in_bytes="2048\n")
+    write(root / "memory/customers" / ID[::-1], memory__usage_in_bytes="4096\n")
+    assert cgroup.held_bytes(ID) == 2048
+    monkeypatch.setattr(cgroup.os, "walk", lambda top: pytest.fail("went through the tree"))
+    assert cgroup.held_bytes(ID[::-1]) == 4096
+
+
+def test_tree_is_not_gone_through_at_each_look_for_a_container_that_is_gone(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walks = []
+    monkeypatch.setattr(cgroup.os, "walk", lambda top: walks.append(top) or ())
+    assert [cgroup.held_bytes(ID) for _ in range(3)] == [None] * 3
+    assert len(walks) == 1
+
+
+def test_sandbox_of_the_direct_engine_is_not_looked_for_elsewhere(root: Path) -> None:
+    write(root / "memory/elsewhere" / ID[:32], memory__usage_in_bytes="2048\n")
+    assert cgroup.held_bytes(ID[:32]) is None
+
+
+def test_parents_of_containers_that_an_operator_chose(root: Path) -> None:
+    for parent in PARENTS:
+        write(root / "memory" / parent)
+    # A daemon in a container has a tree of its own below.
+    write(root / "memory/docker" / ID / "docker" / ID[::-1])
+    assert cgroup.other_parents() == {"operator.slice/operator-customers.slice", "customers/all"}
+
+
 def test_usage_of_a_container_that_is_gone_is_unknown(root: Path) -> None:
     assert cgroup.usage(ID) is None
 
@@ -68,7 +107,7 @@ def test_usage_without_memory_figures_is_unknown(root: Path) -> None:
     assert cgroup.usage(ID) is None
 
 
-@pytest.mark.parametrize("parent", PARENTS, ids=["own", "cgroupfs", "systemd"])
+@pytest.mark.parametrize("parent", PARENTS, ids=KINDS)
 def test_memory_held_now(root: Path, parent: str) -> None:
     write(root / "memory" / parent, memory__usage_in_bytes="2048\n")
     assert cgroup.held_bytes(ID) == 2048
@@ -126,6 +165,20 @@ def test_names_of_all_sandboxes(root: Path, make: Callable[..., object]) -> None
     assert cgroup.names() == {"a", "b"}
 
 
+def test_names_in_the_slice_are_the_containers_ids(root: Path) -> None:
+    write(root, cgroup__controllers="cpu\n")
+    write(root / "sandbox_platform.slice" / f"docker-{ID}.scope")
+    assert cgroup.names() == {ID}
+
+
+def test_weight_among_neighbours(root: Path) -> None:
+    assert cgroup.cpu_weight(ID) is None
+    write(root / "cpu" / PARENTS[0], cpu__shares="2\n")
+    assert cgroup.cpu_weight(ID) == 2
+    v2(root, ID, cpu__weight="1\n")
+    assert cgroup.cpu_weight(ID) == 1
+
+
 def test_kill_on_v2_is_one_write_to_the_kernel(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cgroup.os, "kill", lambda pid, signal: pytest.fail("killed one by one"))
     folder = v2(root, ID, cgroup__kill="", cgroup__procs="12\n")
@@ -163,6 +216,8 @@ def test_missing_controllers(root: Path) -> None:
     assert cgroup.missing_controllers() == []
     write(root, cgroup__controllers="cpuset cpu io\n")
     assert cgroup.missing_controllers() == ["memory", "pids"]
+    write(root, cgroup__controllers="cpu memory pids\n")
+    assert cgroup.missing_controllers() == ["cpuset"]
 
 
 @pytest.mark.parametrize("make", [v1, v2])

@@ -103,13 +103,20 @@ def test_cgroups_are_the_hosts_matter(config: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("driver", "placed"), [("cgroupfs", {"CgroupParent": "/sandbox-platform", "CpuShares": 2}), ("systemd", {})]
+    ("driver", "version", "placed"),
+    [
+        ("cgroupfs", "1", {"CgroupParent": "/sandbox-platform", "CpuShares": 2}),
+        ("cgroupfs", "2", {"CgroupParent": "/sandbox-platform", "CpuShares": 2}),
+        ("systemd", "2", {"CgroupParent": "sandbox_platform.slice", "CpuShares": 2}),
+        ("systemd", "1", {}),
+        ("none", "2", {}),
+    ],
 )
 def test_placing_follows_dockers_cgroup_driver(
-    monkeypatch: pytest.MonkeyPatch, driver: str, placed: dict[str, Any]
+    monkeypatch: pytest.MonkeyPatch, driver: str, version: str, placed: dict[str, Any]
 ) -> None:
     engine = DockerEngine()
-    monkeypatch.setattr(engine._api, "info", lambda: {"CgroupDriver": driver})
+    monkeypatch.setattr(engine._api, "info", lambda: {"CgroupDriver": driver, "CgroupVersion": version})
     assert engine._cgroups == placed
 
 

@@ -76,7 +76,7 @@ def test_fork_bomb_has_no_more_of_the_hosts_threads_than_its_share(each_engine: 
     with guest(each_engine, spec(limits=limits)) as it:
         it.channel.send(job("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass").frame())
         time.sleep(1)
-        (folder,) = Path(settings.SANDBOX_CGROUP_ROOT).glob(f"pids/sandbox-platform/{it.id}") or [None]
+        folder = cgroup.folder(it.id, "pids")
         assert folder
         most = int((folder / "pids.max").read_text())
         assert (

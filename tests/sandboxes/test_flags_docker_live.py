@@ -75,8 +75,8 @@ def test_cpu_quota_is_told_to_docker(live: Live) -> None:
 
 
 def test_sandboxes_are_weighed_as_one_and_not_against_the_platform(live: Live) -> None:
-    own = ("/sandbox-platform", 2) if live.driver == "cgroupfs" else ("", 0)
-    assert (live.host["CgroupParent"], live.host["CpuShares"]) == own
+    parent = "/sandbox-platform" if live.driver == "cgroupfs" else "sandbox_platform.slice"
+    assert (live.host["CgroupParent"], live.host["CpuShares"]) == (parent, 2)
 
 
 def test_pids_limit_leaves_room_for_gvisor_itself(live: Live) -> None:

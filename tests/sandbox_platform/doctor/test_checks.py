@@ -26,6 +26,7 @@ from seccomp_profiles.models import hash_rules
 INFO: dict[str, Any] = {
     "ServerVersion": "26.1.5",
     "NCPU": 2,
+    "CgroupDriver": "systemd",
     "CgroupVersion": "2",
     "DockerRootDir": "/",
     "Runtimes": {"runsc": {"path": "/usr/bin/runsc", "runtimeArgs": ["--network=none", "--oci-seccomp"]}},
@@ -76,6 +77,38 @@ def test_engine_unreachable(engine: StubEngine) -> None:
 def test_engine_too_old(engine: StubEngine) -> None:
     engine.facts["ServerVersion"] = "20.10.24"
     assert "older than 24" in docker.engine("Docker").detail
+
+
+@pytest.mark.parametrize(
+    ("engine_name", "driver", "version", "parent", "finding", "said"),
+    [
+        ("docker", "systemd", "2", "system.slice", Finding.OK, "sandboxes are in sandbox_platform.slice"),
+        ("docker", "cgroupfs", "1", "docker", Finding.OK, "sandboxes are in /sandbox-platform"),
+        ("docker", "cgroupfs", "1", "customers", Finding.WARNING, "customers (Docker's cgroup-parent)"),
+        ("direct", "cgroupfs", "1", "customers", Finding.OK, "customers (Docker's cgroup-parent)"),
+        ("docker", "systemd", "1", "docker", Finding.WARNING, "the CPU weight of any container"),
+        ("docker", "none", "2", "docker", Finding.BROKEN, "no limit"),
+    ],
+)
+def test_cgroups_of_docker(
+    engine: StubEngine,
+    settings,
+    tmp_path: Path,
+    engine_name: str,
+    driver: str,
+    version: str,
+    parent: str,
+    finding: Finding,
+    said: str,
+) -> None:
+    settings.SANDBOX_ENGINE, settings.SANDBOX_CGROUP_ROOT = engine_name, tmp_path
+    engine.facts |= {"CgroupDriver": driver, "CgroupVersion": version}
+    name = "a" * 64 if driver == "cgroupfs" else f"docker-{'a' * 64}.scope"
+    (tmp_path / ("" if version == "2" else "memory") / parent / name).mkdir(parents=True)
+    (tmp_path / ("cgroup.controllers" if version == "2" else "no")).touch()
+    found = docker.cgroups("cgroups")
+    assert (found.status, f"driver {driver}, cgroup v{version}" in found.detail) == (finding, True)
+    assert said in found.detail
 
 
 def test_runtime_registered(engine: StubEngine) -> None:
