@@ -27,6 +27,7 @@ DOCKERS_OWN = ("docker", "system.slice")
 # A container that was not found is not looked for again before this, because that goes through the whole tree.
 SEARCH_EVERY_S = 2.0
 KEPT_SEARCHES = 1000
+REMOVALS = 50
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ def _number(container_id: str, controller: str, names: Iterable[str]) -> int | N
 def folder(container_id: str, controller: str) -> Path | None:
     """Return a sandbox's cgroup, on v1 the one in the hierarchy of this controller."""
     top = _top(controller)
-    for parent in (settings.SANDBOX_LABEL, CGROUP_SLICE, *DOCKERS_OWN, *_learned.get(top, ())):
+    parents: list[str] = [settings.SANDBOX_LABEL, CGROUP_SLICE, *DOCKERS_OWN, *_learned.get(top, ())]
+    for parent in parents:
         for name in (container_id, f"docker-{container_id}.scope"):
             if (found := top / parent / name).is_dir():
                 return found
@@ -81,7 +83,8 @@ def folder(container_id: str, controller: str) -> Path | None:
 
 
 def _top(controller: str) -> Path:
-    return settings.SANDBOX_CGROUP_ROOT if version() == 2 else settings.SANDBOX_CGROUP_ROOT / controller
+    root: Path = settings.SANDBOX_CGROUP_ROOT
+    return root if version() == 2 else root / controller
 
 
 # Parents that are in no list, as with Docker's `cgroup-parent`, by the top of the tree in which they were found.
@@ -174,8 +177,15 @@ def wait_for_end(container_id: str, patience_s: float) -> bool:
 def remove(container_id: str) -> None:
     """Remove the cgroups of a sandbox of the direct engine whose processes are gone."""
     for folder in _own(container_id):
-        with contextlib.suppress(OSError):
-            folder.rmdir()
+        for _ in range(REMOVALS):
+            try:
+                folder.rmdir()
+            except OSError as e:
+                if e.errno == errno.EBUSY:
+                    # A process that is no longer listed may not have left yet, which was seen on cgroup v2.
+                    time.sleep(0.01)
+                    continue
+            break
 
 
 def names() -> set[str]:

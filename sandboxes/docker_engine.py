@@ -102,7 +102,7 @@ class DockerChannel:
         self._sock.close()
 
 
-def _client(timeout_s: float) -> docker.APIClient:
+def _client(timeout_s: int) -> docker.APIClient:
     # A fixed API version: negotiating it would cost every process another request.
     return docker.APIClient(base_url=settings.DOCKER_HOST, version="1.43", timeout=timeout_s, num_pools=8)
 

@@ -1,3 +1,4 @@
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -208,6 +209,22 @@ def test_processes_of_another_pid_namespace_are_never_killed(root: Path, monkeyp
     v1(root, ID, cgroup__procs="0\n")
     with pytest.raises(OSError, match="namespace"):
         cgroup.kill(ID)
+
+
+def test_removal_waits_for_processes_that_are_no_longer_listed(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, refusals = v2(root, ID), [errno.EBUSY, errno.EBUSY]
+    rmdir = Path.rmdir
+
+    def busy(path: Path) -> None:
+        if refusals:
+            raise OSError(refusals.pop(), "busy")
+        rmdir(path)
+
+    monkeypatch.setattr(Path, "rmdir", busy)
+    cgroup.remove(ID)
+    assert (refusals, folder.exists()) == ([], False)
 
 
 def test_missing_controllers(root: Path) -> None:
