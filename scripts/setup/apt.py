@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scripts.setup.host import Release, SetupError, must, release, run, say, tail, write_root_file
+from scripts.setup.host import Release, SetupError, follow, release, run, say, tail, write_root_file
 
 OURS = Path("/etc/apt/sources.list.d/sandbox-platform.sources")
 PIN = Path("/etc/apt/preferences.d/sandbox-platform")
@@ -152,7 +152,8 @@ def update() -> None:
     global _updated
     with _updating:
         if not _updated:
-            done = run(["apt-get", "update", "-q"], root=True, env=APT_ENV, timeout=300)
+            line = ["env", *APT_WORDS, "apt-get", "update", "-q"]
+            done = follow(line, root=True, silence_s=SILENCE_S, shown=progress)
             if done.returncode != 0:
                 say(f"    apt-get update reported errors, continuing:\n{tail(done, 4)}")
             _updated = True
@@ -161,21 +162,41 @@ def update() -> None:
 APT_ENV = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
 
 
+# As words of a command, because sudo clears the environment.
+APT_WORDS = [f"{name}={value}" for name, value in APT_ENV.items()]
+# Without a line from apt. A large package takes as long on a slow line, and a kernel's scripts on a slow machine.
+SILENCE_S = 1800.0
+
+
+def progress(line: str) -> str:
+    """Return what a line of apt's tells of its progress, "" if nothing."""
+    found = re.match(r"(Get|Hit|Ign):\d+ \S+ (.*)|(Unpacking|Setting up|Processing triggers for) (\S+)", line)
+    if not found:
+        return ""
+    if found[3]:
+        return f"apt: {found[3].lower()} {found[4]}"
+    return f"apt: fetching {' '.join(word for word in found[2].split() if '://' not in word)}"
+
+
 def install(packages: Sequence[str]) -> None:
     update()
-    must(
+    done = follow(
         [
-            # sudo clears the environment
-            "env", *(f"{name}={value}" for name, value in APT_ENV.items()),
+            "env", *APT_WORDS,
             "apt-get", "install", "-y", "-q", "--no-install-recommends",
             "-o", "DPkg::Lock::Timeout=180", "-o", "Dpkg::Options::=--force-confold",
             *packages,
         ],
         root=True,
-        timeout=900,
-        check=f"apt packages {' '.join(packages)}",
-        fix=f"apt-get update && apt-get install --no-install-recommends {shlex.join(packages)}",
+        silence_s=SILENCE_S,
+        shown=progress,
     )  # fmt: skip
+    if done.returncode:
+        raise SetupError(
+            f"apt packages {' '.join(packages)}",
+            f"`apt-get install` exited with status {done.returncode}\n{tail(done)}",
+            f"apt-get update && apt-get install --no-install-recommends {shlex.join(packages)}",
+        )
 
 
 def is_offered(package: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from scripts.setup import engine, envfile
 from scripts.setup.docker import cli, command
 
@@ -9,18 +11,22 @@ from scripts.setup.docker import cli, command
 DIRECT_FILE = "docker-compose.direct.yml"
 
 
-def compose(*words: str, choice: engine.Choice | None = None) -> list[str]:
-    """Return a Compose command for the stack with its present engine, or with another one."""
+def compose(*words: str, choice: engine.Choice | None = None, told: Mapping[str, str] | None = None) -> list[str]:
+    """Return a Compose command for the stack with its present engine, or with another one.
+
+    `told`: variables for Compose's files beyond those of .env.
+    """
     choice = choice or engine.present()
     # Compose reads COMPOSE_FILE from .env, which names the files, but an environment variable comes first.
-    told = [
+    variables = [
         f"COMPOSE_FILE={files(envfile.settings(), choice.engine)}",
         f"SANDBOX_ENGINE_REASON={choice.reason}",
+        *(f"{name}={value}" for name, value in (told or {}).items()),
     ]
     line = command("compose", *words)
     # Not before sudo, which clears the environment.
     at = line.index(cli())
-    return [*line[:at], "env", *told, *line[at:]]
+    return [*line[:at], "env", *variables, *line[at:]]
 
 
 def files(settings: dict[str, str], chosen: str) -> str:

@@ -27,6 +27,8 @@ from scripts.setup.host import (
 
 ENGINE_FLOOR = (24,)
 COMPOSE_FLOOR = (2, 26, 1)
+# Docker starts in seconds, and in minutes where it has many containers or the machine is emulated.
+PATIENCE_S = 180.0
 DAEMON_LOG = Path("/var/log/dockerd.log")
 # Directories shared by worker and gVisor for traces, and by guests and the egress service for requests. They hold only
 # pipes and sockets, and have the same paths on the host and in the containers. OWNER is the platform image's user.
@@ -143,22 +145,35 @@ def ensure_folders() -> None:
 
 
 def is_running() -> bool:
-    return docker("version", "--format", "{{.Server.Version}}", timeout=20).returncode == 0
+    return docker("version", "--format", "{{.Server.Version}}", timeout=60).returncode == 0
 
 
 def ensure_running() -> None:
     with step("Docker daemon") as current:
         if is_running():
             current.note("running")
+            if has_systemd() and is_left_out_at_boot():
+                must(
+                    ["systemctl", "enable", "docker"],
+                    root=True,
+                    check="Docker's start at boot",
+                    fix="systemctl enable docker",
+                )
+                current.note("docker.service is enabled: without it the stack would not be back after a reboot")
             return
         if has_systemd():
             fix = "journalctl -u docker -n 50; systemctl restart docker"
             must(["systemctl", "enable", "--now", "docker"], root=True, check="starting Docker", fix=fix)
-            wait_until(is_running, 60, "Docker answers on its socket", fix)
+            wait_until(is_running, PATIENCE_S, "Docker answers on its socket", fix)
         else:
             start_daemon()
         _needs_root.cache_clear()
         current.note("started")
+
+
+def is_left_out_at_boot() -> bool:
+    """Return whether systemd has docker.service but does not start it at boot. A daemon of snap has another name."""
+    return run(["systemctl", "is-enabled", "docker.service"]).stdout.strip() == "disabled"
 
 
 def start_daemon() -> None:
@@ -175,7 +190,7 @@ def start_daemon() -> None:
         return daemon.poll() is not None or is_running()
 
     fix = f"see {DAEMON_LOG}, fix the cause, then run `make`"
-    wait_until(settled, 60, "Docker answers on its socket", fix)
+    wait_until(settled, PATIENCE_S, "Docker answers on its socket", fix, progress=log_size)
     if daemon.poll() is not None:
         raise SetupError("Docker daemon", "dockerd exited at once\n" + tail(run(["tail", "-n3", DAEMON_LOG])), fix)
 
@@ -207,11 +222,28 @@ def mount_cgroups() -> None:
         )
 
 
-def wait_until(condition: Callable[[], bool], seconds: float, what: str, fix: str) -> None:
-    deadline = time.monotonic() + seconds
+def log_size() -> int:
+    return DAEMON_LOG.stat().st_size if DAEMON_LOG.exists() else 0
+
+
+def wait_until(
+    condition: Callable[[], bool],
+    seconds: float,
+    what: str,
+    fix: str,
+    progress: Callable[[], object] = lambda: None,
+) -> None:
+    """Wait for the condition, at most `seconds` after `progress` has last changed. Raises SetupError."""
+    began, seen = time.monotonic(), progress()
+    deadline = began + seconds
     while not condition():
-        if time.monotonic() > deadline:
-            raise SetupError(what, f"not within {seconds:.0f} s", fix)
+        now, (before, seen) = time.monotonic(), (seen, progress())
+        if seen != before:
+            deadline = now + seconds
+        if now > deadline:
+            raise SetupError(
+                what, f"not within {now - began:.0f} s, and nothing has changed for {seconds:.0f} s", fix
+            )
         time.sleep(0.25)
 
 

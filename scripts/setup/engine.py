@@ -11,7 +11,8 @@ from scripts.setup.host import STATE, Command, SetupError, run
 
 DOCKER, DIRECT = "docker", "direct"
 CHOICE = STATE / "engine.json"
-TRIAL_TIMEOUT_S = 300
+# Seconds on most machines. Where the machine is slow, unpacking the image takes the longest.
+TRIAL_TIMEOUT_S = 1800
 
 
 @dataclass(frozen=True)
@@ -56,4 +57,6 @@ def _tried(image: str, trial: Callable[[str], Command]) -> Choice:
     said = (done.stdout.strip() or done.stderr.strip() or "no answer").splitlines()[-1]
     if done.returncode == 0:
         return Choice(DIRECT, said)
+    if done.returncode == 124:
+        said = f"its trial did not end within {TRIAL_TIMEOUT_S} s"
     return Choice(DOCKER, f"the direct engine does not work here: {said}")

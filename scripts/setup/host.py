@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ STATE = ROOT / ".setup"
 LOG = STATE / "setup.log"
 
 Command = Sequence[str | Path]
+# Between two lines about what a long command is doing.
+TOLD_EVERY_S = 10.0
 
 
 class SetupError(Exception):
@@ -54,7 +57,8 @@ def step(title: str, *, among_others: bool = False) -> Iterator[Step]:
 
 
 def say(text: str) -> None:
-    print(text, flush=True)
+    # In one piece, because steps that run at the same time write too.
+    print(f"{text}\n", end="", flush=True)
 
 
 def is_root() -> bool:
@@ -109,6 +113,40 @@ def run(
     return done
 
 
+def follow(
+    command: Command, *, silence_s: float, shown: Callable[[str], str], root: bool = False, cwd: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
+    """Run a command that takes minutes and return it, with stdout and stderr as one text in `stdout`.
+
+    Every few seconds, print what `shown` makes of the newest line, unless that is "". Without a line for `silence_s`
+    seconds the command is ended, with exit status 124: a slow machine has all the time that it needs.
+    """
+    words = as_root(command) if root else [str(word) for word in command]
+    lines: list[str] = []
+    told = time.monotonic()
+    with subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=cwd
+    ) as process:
+        assert process.stdout  # noqa: S101
+        while select.select([process.stdout], [], [], silence_s)[0]:
+            # As it comes, because a buffered reader would hide lines from select.
+            if not (arrived := os.read(process.stdout.fileno(), 65536)):
+                break
+            lines.append(arrived.decode(errors="replace"))
+            newest = shown(lines[-1].strip().rsplit("\n", 1)[-1])
+            if newest and time.monotonic() - told >= TOLD_EVERY_S:
+                told = time.monotonic()
+                say(f"    {redact(newest)}")
+        else:
+            lines.append(f"\n{words[0]}: ended, because it wrote nothing for {silence_s:.0f} s\n")
+            run(["sh", "-c", f"kill {process.pid}"], root=root)
+            process.wait()
+            process.returncode = 124
+    done = subprocess.CompletedProcess(words, process.returncode, "".join(lines), "")
+    _log(words, done)
+    return done
+
+
 def must(
     command: Command,
     *,
@@ -143,6 +181,11 @@ def tail(done: subprocess.CompletedProcess[str], lines: int = 25) -> str:
 def redact(text: str) -> str:
     """Remove credentials from URLs: addresses of mirrors often contain some, and logs get pasted into tickets."""
     return re.sub(r"://[^/\s@]+@", "://***@", text)
+
+
+def record(done: subprocess.CompletedProcess[str]) -> None:
+    """Write a command that was run in another way to the log."""
+    _log(done.args, done)
 
 
 def _log(words: Sequence[str], done: subprocess.CompletedProcess[str]) -> None:

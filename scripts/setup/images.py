@@ -13,14 +13,16 @@ from tempfile import TemporaryDirectory
 
 from scripts.setup import apt, certificates, envfile
 from scripts.setup.certificates import build_secrets
-from scripts.setup.docker import docker
-from scripts.setup.host import LOG, ROOT, SetupError, must, release, run, step, tail
+from scripts.setup.docker import command, docker
+from scripts.setup.host import LOG, ROOT, SetupError, follow, must, release, run, step, tail
 
 BASE = "debian:trixie-slim"
 CONTENT_LABEL = "sandbox-platform.content"
 RUNTIME_TAG = "sandbox-platform/runtime-"
 IMAGES = ROOT / "images"
 NPM = ROOT / "images/npm.txt"
+# Without a line from a build. Most packages take seconds, and a wheel that is built minutes.
+SILENCE_S = 1800.0
 # Manual pages and translations, which Debian's own slim images leave out too.
 SLIM = (
     "/usr/share/man/*",
@@ -191,9 +193,9 @@ def bootstrap_base() -> None:
                 f"--customize-hook={rename}",
                 "trixie", tar, *mirror,
             ],
-            root=True, timeout=600, check="building the base image", fix=fix,
+            root=True, timeout=3600, check="building the base image", fix=fix,
         )  # fmt: skip
-        done = docker("import", "--change", 'CMD ["bash"]', tar, BASE, timeout=300)
+        done = docker("import", "--change", 'CMD ["bash"]', tar, BASE, timeout=1800)
         if done.returncode != 0:
             raise SetupError("docker import of the base image", tail(done), fix)
 
@@ -216,7 +218,7 @@ def build(image: Image, base: str, secrets: Sequence[str]) -> None:
         if not fresh() and inspect(image.tag, f'{{{{index .Config.Labels "{CONTENT_LABEL}"}}}}') == content:
             current.note("unchanged")
             return
-        done = docker(
+        line = command(
             "buildx", "build", "--load", "--network=host", "--progress=plain", "--provenance=false",
             *(["--no-cache"] if fresh() else []),
             *secrets,
@@ -225,8 +227,10 @@ def build(image: Image, base: str, secrets: Sequence[str]) -> None:
             "--tag", image.tag,
             "--file", image.dockerfile,
             image.context,
-            timeout=1800,
         )  # fmt: skip
+        done = follow(
+            line, silence_s=SILENCE_S, shown=lambda newest: f"{image.tag}: {newest[:90]}" if newest else ""
+        )
         if done.returncode != 0:
             raise SetupError(
                 f"building {image.tag}", f"\n{tail(done)}\n(full output: {LOG.relative_to(ROOT)})", "make build"

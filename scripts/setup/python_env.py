@@ -68,7 +68,7 @@ def ensure_venv() -> None:
             env=env,
             check="the packages of requirements-dev.txt",
             fix="check pip's configuration (pip config list), then " + fix,
-            timeout=900,
+            timeout=3600,
         )
         STAMP.write_text(wanted)
         current.note("synchronised with requirements-dev.txt")

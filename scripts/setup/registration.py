@@ -8,7 +8,7 @@ from typing import Any
 
 from sandboxes.gvisor import is_current, version_of
 from scripts.setup import gvisor
-from scripts.setup.docker import PID_FILES, docker, is_running, wait_until
+from scripts.setup.docker import PATIENCE_S, PID_FILES, docker, is_running, wait_until
 from scripts.setup.gvisor import DAEMON_JSON, FOLDER, LAUNCHER
 from scripts.setup.host import has_systemd, must, step, write_root_file
 
@@ -105,7 +105,7 @@ def reload_docker(config: dict[str, Any]) -> None:
         paths = {name: runtime.get("path") for name, runtime in registered_runtimes().items()}
         return all(paths.get(name) == config["runtimes"][name]["path"] for name in OURS)
 
-    wait_until(known, 15, "Docker knows the gVisor runtimes", "restart dockerd, then run `make`")
+    wait_until(known, PATIENCE_S, "Docker knows the gVisor runtimes", "restart dockerd, then run `make`")
 
 
 def registered_runtimes() -> dict[str, Any]:

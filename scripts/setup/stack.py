@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
@@ -11,7 +10,7 @@ import time
 from pathlib import Path
 
 from scripts import smoke
-from scripts.setup import certificates, direct, engine, envfile, images
+from scripts.setup import certificates, direct, engine, envfile, images, starting
 from scripts.setup.compose import compose
 from scripts.setup.docker import docker
 from scripts.setup.host import LOG, ROOT, SetupError, run, say, step, tail
@@ -20,6 +19,8 @@ from scripts.setup.hosts import authority
 LABEL = "sandbox-platform"
 # Suffix of the node name of `make dev`, which can run beside the stack.
 DEV_SUFFIX = "-dev"
+# A worker finishes its runs first, which takes a minute at most, and more where the machine is slow.
+STOP_TIMEOUT_S = 900
 
 
 def in_front(*words: str) -> int:
@@ -43,13 +44,9 @@ def start() -> None:
         # Only runtimes with an image are enabled. The process that creates them has no access to Docker: it reads
         # this list.
         built = {"SANDBOX_BUILT_RUNTIMES": ",".join(images.built_runtimes())}
-        done = run(compose("up", "--detach", "--no-build", "--remove-orphans"), env=built, timeout=300)
-        if done.returncode != 0:
-            errors = [line for line in done.stderr.splitlines() if not line.startswith(" Container ")]
-            if any("migrate" in line for line in errors):
-                errors.append(tail(run(compose("logs", "--no-color", "--no-log-prefix", "--tail=25", "migrate"))))
-            raise SetupError("docker compose up", "\n".join(errors), "make logs, then make start")
-    wait_healthy()
+        starting.up(compose("up", "--detach", "--no-build", "--remove-orphans", told=built))
+    with step("waiting for every service to be healthy"):
+        starting.wait_healthy(wanted_services(), services)
 
 
 def publish_database(address: str) -> None:
@@ -111,39 +108,16 @@ def check_port(settings: dict[str, str]) -> None:
 
 def services() -> dict[str, dict[str, str]]:
     """Return `docker compose ps` of every service of the stack, by name, with State and Health."""
-    lines = run(compose("ps", "--all", "--format", "json")).stdout.splitlines()
-    return {entry["Service"]: entry for entry in map(json.loads, lines)}
-
-
-def wait_healthy(seconds: float = 300) -> None:
-    with step("waiting for every service to be healthy"):
-        deadline = time.monotonic() + seconds
-        while unready := not_ready(services()):
-            if time.monotonic() > deadline:
-                logs = run(compose("logs", "--no-color", "--tail=25", *unready))
-                fix = f"make logs SERVICE={unready[0]}, then make start"
-                raise SetupError(
-                    "services healthy",
-                    f"{', '.join(unready)} not healthy after {seconds:.0f} s\n{tail(logs)}",
-                    fix,
-                )
-            time.sleep(0.5)
-
-
-def not_ready(found: dict[str, dict[str, str]]) -> list[str]:
-    return [
-        name
-        for name in (*wanted_services(), *(["tls"] if envfile.has_tls() else []))
-        if found.get(name, {}).get("State") != "running" or found[name].get("Health") not in {"", "healthy"}
-    ]
+    return starting.services()
 
 
 def wanted_services() -> tuple[str, ...]:
-    return ON_A_JOINED_HOST if envfile.is_joined() else SERVICES
+    wanted = ON_A_JOINED_HOST if envfile.is_joined() else SERVICES
+    return (*wanted, "tls") if envfile.has_tls() else wanted
 
 
 def is_up() -> bool:
-    return not not_ready(services())
+    return not starting.not_ready(wanted_services(), services())
 
 
 def base_url(settings: dict[str, str]) -> str:
@@ -174,7 +148,7 @@ def smoke_test() -> None:
 
 def stop() -> None:
     with step("stopping the stack") as current:
-        done = run(compose("down", "--remove-orphans"), timeout=180)
+        done = run(compose("down", "--remove-orphans"), timeout=STOP_TIMEOUT_S)
         if done.returncode != 0:
             raise SetupError("docker compose down", f"\n{tail(done)}", f"see {LOG.relative_to(ROOT)}")
         remove_sandboxes(node())

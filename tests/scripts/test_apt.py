@@ -1,5 +1,7 @@
 from pathlib import Path
 
+import pytest
+
 from scripts.setup import apt
 from scripts.setup.apt import Source, derive, parse_deb822, parse_one_line, read_sources
 from scripts.setup.host import Release
@@ -108,3 +110,19 @@ def test_debian_13_and_ubuntu_take_their_own_packages() -> None:
 def test_erofs_comes_from_the_release_itself() -> None:
     for here in (Release("debian", "12", "bookworm"), Release("ubuntu", "24.04", "noble")):
         assert apt.package_names(["erofs"], here) == ["erofs-utils"]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (
+            "Get:5 http://mirror.example/debian trixie/main amd64 docker.io amd64 26.1.5 [19.7 MB]",
+            "apt: fetching trixie/main amd64 docker.io amd64 26.1.5 [19.7 MB]",
+        ),
+        ("Unpacking docker.io (26.1.5+dfsg1-9) ...", "apt: unpacking docker.io"),
+        ("Setting up containerd (1.7.24) ...", "apt: setting up containerd"),
+        ("Reading package lists...", ""),
+    ],
+)
+def test_progress_is_told_without_the_mirrors_address(line: str, told: str) -> None:
+    assert apt.progress(line) == told

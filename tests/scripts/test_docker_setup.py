@@ -1,6 +1,11 @@
+import subprocess
+import time
+
 import pytest
 
-from scripts.setup.host import parse_os_release, parse_version, redact
+from scripts.setup import docker
+from scripts.setup.docker import wait_until
+from scripts.setup.host import SetupError, parse_os_release, parse_version, redact
 
 
 @pytest.mark.parametrize(
@@ -30,3 +35,24 @@ def test_the_release_is_read_with_and_without_quotes() -> None:
 
 def test_a_mirrors_password_never_reaches_the_log() -> None:
     assert redact("GET https://user:p4ss@mirror.example/x") == "GET https://***@mirror.example/x"
+
+
+def test_waiting_ends_when_nothing_changes_any_more() -> None:
+    with pytest.raises(SetupError, match="nothing has changed for 0 s"):
+        wait_until(lambda: False, 0.3, "an end", "wait", progress=lambda: "the same")
+
+
+def test_waiting_goes_on_while_something_changes() -> None:
+    began = time.monotonic()
+    wait_until(lambda: time.monotonic() - began > 1.5, 0.6, "an end", "wait", progress=time.monotonic)
+
+
+@pytest.mark.parametrize(
+    ("said", "left_out"), [("disabled\n", True), ("enabled\n", False), ("masked\n", False), ("not-found\n", False)]
+)
+def test_daemon_that_systemd_does_not_start_at_boot(
+    monkeypatch: pytest.MonkeyPatch, said: str, left_out: bool
+) -> None:
+    answer = subprocess.CompletedProcess([], 1, said, "")
+    monkeypatch.setattr(docker, "run", lambda command: answer)
+    assert docker.is_left_out_at_boot() is left_out

@@ -103,7 +103,8 @@ def test_everything_is_built_anew_on_request(monkeypatch: pytest.MonkeyPatch) ->
     """FRESH=yes renews Debian's packages in images whose content is the same."""
     calls: list[tuple[str, ...]] = []
     done = subprocess.CompletedProcess([], 0, "", "")
-    monkeypatch.setattr(images, "docker", lambda *words, **_: calls.append(words) or done)
+    monkeypatch.setattr(images, "command", lambda *words: words)
+    monkeypatch.setattr(images, "follow", lambda words, **_: calls.append(words) or done)
     image = images.egress_image()
     content = fingerprint(image.content, "base", image.context)
     monkeypatch.setattr(images, "inspect", lambda tag, template: content)

@@ -7,27 +7,9 @@ import pytest
 from scripts.setup import stack
 from scripts.setup.backups import commands
 from scripts.setup.host import SetupError
-from scripts.setup.stack import base_url, not_ready
+from scripts.setup.stack import base_url
 
 UP = {"State": "running", "Health": ""}
-HEALTHY = {"State": "running", "Health": "healthy"}
-ALL_UP = {"postgres": HEALTHY, "web": HEALTHY} | dict.fromkeys(
-    ("worker", "keeper", "callbacks", "egress", "proxy"), UP
-)
-
-
-def test_a_running_stack_is_ready() -> None:
-    assert not_ready(ALL_UP) == []
-
-
-def test_a_service_that_is_missing_restarting_or_not_yet_healthy_is_not() -> None:
-    found = {
-        **ALL_UP,
-        "web": {"State": "running", "Health": "starting"},
-        "worker": {"State": "restarting", "Health": ""},
-    }
-    del found["keeper"]
-    assert not_ready(found) == ["web", "worker", "keeper"]
 
 
 def test_the_address_follows_the_settings() -> None:
@@ -109,8 +91,8 @@ def test_summary_offers_a_place_off_this_machine_for_heads(values: dict[str, str
 
 def test_a_joined_host_waits_for_its_own_services_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stack.envfile, "is_joined", lambda: True)
-    assert not_ready(dict.fromkeys(("worker", "keeper", "egress", "proxy"), UP)) == []
-    assert not_ready({}) == ["worker", "keeper", "egress", "proxy"]
+    monkeypatch.setattr(stack.envfile, "has_tls", lambda: False)
+    assert stack.wanted_services() == ("worker", "keeper", "egress", "proxy")
 
 
 @pytest.mark.parametrize("command", [commands.backup, commands.restore, stack.smoke_test])

@@ -1,0 +1,78 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from scripts.setup import starting
+from scripts.setup.host import SetupError
+from scripts.setup.starting import Services, not_ready, up, wait_healthy
+
+UP = {"State": "running", "Health": ""}
+HEALTHY = {"State": "running", "Health": "healthy"}
+STARTING = {"State": "running", "Health": "starting"}
+ALL_UP = {"postgres": HEALTHY, "web": HEALTHY, "worker": UP, "keeper": UP}
+WANTED = tuple(ALL_UP)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting, "LOOK_S", 0.01)
+    monkeypatch.setattr(starting, "compose", lambda *words: ["echo", *words])
+
+
+def looks(*seen: Services) -> Callable[[], Services]:
+    """What is seen at one look after the other; the last for good."""
+    left = list(seen)
+    return lambda: left.pop(0) if len(left) > 1 else left[0]
+
+
+def test_a_running_stack_is_ready() -> None:
+    assert not_ready(WANTED, ALL_UP) == []
+
+
+def test_a_service_that_is_missing_restarting_or_not_yet_healthy_is_not() -> None:
+    found = {**ALL_UP, "web": STARTING, "worker": {"State": "restarting", "Health": ""}}
+    del found["keeper"]
+    assert not_ready(WANTED, found) == ["web", "worker", "keeper"]
+
+
+def test_services_that_get_further_are_waited_for_beyond_the_time_that_each_step_has() -> None:
+    steps: list[Services] = [{}]
+    for name, state in ALL_UP.items():
+        steps += [{**steps[-1], name: STARTING}] * 20
+        steps += [{**steps[-1], name: state}] * 20
+    wait_healthy(WANTED, looks(*steps), still_s=0.6)
+
+
+def test_services_that_stand_still_are_named_with_what_they_are_and_may_be_waited_for_again() -> None:
+    with pytest.raises(
+        SetupError, match="web not healthy after .* none of them got further.*web starting"
+    ) as error:
+        wait_healthy(WANTED, looks({**ALL_UP, "web": STARTING}), still_s=0.05)
+    assert "make start waits for them again" in error.value.fix
+
+
+def test_service_that_ends_again_and_again_gets_no_further() -> None:
+    ends = {**ALL_UP, "web": {"State": "restarting", "Health": ""}}
+    turns = [ends if turn % 2 else {**ALL_UP, "web": STARTING} for turn in range(10_000)]
+    with pytest.raises(SetupError) as error:
+        wait_healthy(WANTED, looks(*turns[:9_999], ends), still_s=0.2)
+    assert "correct the cause" in error.value.fix or "make logs" in error.value.fix
+
+
+def test_migrations_have_the_time_that_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting, "services", lambda: {"postgres": HEALTHY, "migrate": UP})
+    up(["sh", "-c", "sleep 0.5"], still_s=0.1)
+
+
+def test_start_without_any_progress_ends_compose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(starting, "services", lambda: {"postgres": STARTING})
+    with pytest.raises(SetupError, match="postgres starting"):
+        up(["sh", "-c", f"sleep 30; touch {tmp_path}/done"], still_s=0.1)
+    assert not (tmp_path / "done").exists()
+
+
+def test_failed_start_shows_what_compose_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting, "services", dict)
+    with pytest.raises(SetupError, match="no such image"):
+        up(["sh", "-c", "echo no such image >&2; exit 1"])
