@@ -22,6 +22,7 @@ from docker.types import Ulimit
 from sandboxes import gvisor
 from sandboxes.engine import Container, ContainerState, EngineError, ImageMissing, SandboxSpec
 from sandboxes.layout import (
+    CPU_PERIOD_US,
     DOOR,
     HOME,
     HOSTNAME,
@@ -308,7 +309,9 @@ def container_config(
             "SecurityOpt": ["no-new-privileges:true", f"seccomp={spec.seccomp}"],
             "Memory": limits.memory_bytes,
             "MemorySwap": limits.memory_bytes,  # equal to Memory: no swap
-            "NanoCpus": int(limits.cpus * 1e9),  # a busy loop gets its share, not the whole node
+            # A busy loop gets its share, not the whole node. NanoCpus would be refused beyond the cores of the host.
+            "CpuPeriod": CPU_PERIOD_US,
+            "CpuQuota": int(limits.cpus * CPU_PERIOD_US),
             **(cgroups or {}),
             "PidsLimit": PIDS_BASE + PIDS_PER_PROCESS * limits.processes,
             "Ulimits": ulimits,

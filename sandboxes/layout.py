@@ -28,6 +28,7 @@ CGROUP_PARENT = f"/{settings.SANDBOX_LABEL}"
 # Where Docker leaves cgroups to systemd, theirs is a slice. Systemd takes each dash of a slice's name for a level.
 CGROUP_SLICE = f"{settings.SANDBOX_LABEL.replace('-', '_')}.slice"
 CPU_SHARES = 2
+CPU_PERIOD_US = 100_000
 # Linux's, in order of their numbers.
 ALL_CAPABILITIES = (
     "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",

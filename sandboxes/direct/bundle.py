@@ -7,6 +7,7 @@ from typing import Any
 
 from sandboxes.engine import SandboxSpec
 from sandboxes.layout import (
+    CPU_PERIOD_US,
     CPU_SHARES,
     DOOR,
     HOME,
@@ -24,7 +25,6 @@ from seccomp_profiles.rules import names_of, why_dropped
 
 Json = dict[str, Any]
 
-CPU_PERIOD_US = 100_000
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Folders on which something is mounted. The image's file system is read-only, so they must be in it.
 MOUNT_POINTS = ("proc", "sys", "dev", "tmp", WORKSPACE[1:], HOME[1:], RESULTS[1:], DOOR[1:])

@@ -40,7 +40,8 @@ HOST_CONFIG = {
     "SecurityOpt": ["no-new-privileges:true", f"seccomp={SPEC.seccomp}"],
     "Memory": 256 * MIB,
     "MemorySwap": 256 * MIB,
-    "NanoCpus": 1_500_000_000,
+    "CpuPeriod": 100_000,
+    "CpuQuota": 150_000,
     "PidsLimit": 512 + 4 * 64,
     "Ulimits": [
         {"Name": "nproc", "Soft": 64, "Hard": 64},

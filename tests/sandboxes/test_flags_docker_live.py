@@ -71,7 +71,7 @@ def test_memory_has_no_swap_on_top(live: Live) -> None:
 
 
 def test_cpu_quota_is_told_to_docker(live: Live) -> None:
-    assert live.host["NanoCpus"] == LIMITS.cpus * 1e9
+    assert live.host["CpuQuota"] == LIMITS.cpus * live.host["CpuPeriod"]
 
 
 def test_sandboxes_are_weighed_as_one_and_not_against_the_platform(live: Live) -> None:
