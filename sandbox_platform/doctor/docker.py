@@ -43,7 +43,7 @@ def cgroups(name: str) -> Check:
     parent = placed["CgroupParent"]
     detail += f"; sandboxes are in {parent}"
     if found:
-        fix = f"if limits of {found[0]} should hold for them, give the like to {parent} (docs/hosts.md)"
+        fix = f"if limits of {found[0]} should hold for them, give the like to {parent} (docs/systemd.md)"
         return warning(name, f"{detail}, which its limits do not cover", fix)
     return ok(name, detail)
 

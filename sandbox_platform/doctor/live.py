@@ -95,7 +95,7 @@ def in_the_kernel(name: str) -> Check:
         limit, weight = cgroup.memory_limit(container), cgroup.cpu_weight(container)
     if not place or not used:
         detail = f"no cgroup of a sandbox in {settings.SANDBOX_CGROUP_ROOT}: CPU time and memory are not measured"
-        return broken(name, detail, "mount the host's cgroup tree there (docs/hosts.md)")
+        return broken(name, detail, "mount the host's cgroup tree there (docs/systemd.md)")
     where = f"/{place.parent.relative_to(settings.SANDBOX_CGROUP_ROOT)}"
     if limit != LIMITS.memory_bytes:
         return broken(name, f"in {where} the memory limit is {limit}", "see Docker's or runsc's cgroup support")
