@@ -155,13 +155,11 @@ if not DATABASE_IS_SHARED:
 # Each process keeps one connection. The web process is the exception: its threads share a pool (see gunicorn.py) and
 # return their connection while they wait for a result, as most of them do.
 DATABASES["default"]["CONN_MAX_AGE"] = None
-# After a restart of Postgres every process holds dead connections. The check replaces them before a request or a task
-# fails.
+# After a restart of Postgres every connection is dead. The check replaces it before a request or a task fails.
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 # Beside what the URL says, such as sslmode and sslrootcert.
-DATABASES["default"].setdefault("OPTIONS", {}).update(
-    connect_timeout=5, application_name=application_name(sys.argv)
-)
+DATABASES["default"].setdefault("OPTIONS", {})
+DATABASES["default"]["OPTIONS"] |= {"connect_timeout": 5, "application_name": application_name(sys.argv)}
 # A session of a machine that is gone ends after 25 s on both sides, and with it the locks by which it counts as alive.
 DATABASES["default"]["OPTIONS"] |= {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 DATABASES["default"]["OPTIONS"]["options"] = (

@@ -372,13 +372,12 @@ class Keeper:
 def kinds() -> Iterator[tuple[Any, str]]:
     """Yield (row of POOLED, network) for each pool to keep.
 
-    Each runtime has a pool without egress. It also has one with doors if it and any enabled client have egress. A node
-    that is being drained keeps nothing warm.
+    Each runtime has a pool without egress, and one with doors if it and any enabled client have egress. A node that is
+    being drained keeps nothing warm.
     """
     kept = {"pool_min": 0, "pool_max": 0} if nodes.is_draining() else {}
     clients = Client.objects.filter(enabled=True, network=Network.EGRESS).exists()
-    for row in Runtime.objects.values_list(*POOLED, named=True):
-        runtime = row._replace(**kept)
+    for runtime in (row._replace(**kept) for row in Runtime.objects.values_list(*POOLED, named=True)):
         yield runtime, Network.NONE
         if clients and runtime.network == Network.EGRESS:
             yield runtime, Network.EGRESS

@@ -5,13 +5,26 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import docker
 from django.conf import settings
 
 from tests.live import eventually
+
+
+@contextlib.contextmanager
+def private_docker(image: str = "sandbox-platform/runtime-python:latest") -> Iterator["PrivateDocker"]:
+    """Start one that has this image. Its folder is not a test's own: the paths of its sockets must stay short."""
+    with tempfile.TemporaryDirectory(prefix="docker-") as folder:
+        engine = PrivateDocker(Path(folder))
+        engine.start()
+        try:
+            engine.take_image(image)
+            yield engine
+        finally:
+            engine.stop()
 
 
 class PrivateDocker:

@@ -13,8 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,23 +34,11 @@ from scripts.setup import apt  # noqa: E402
 from tests.database import shared_templates  # noqa: E402
 from tests.executions.test_resilience import WITNESS  # noqa: E402
 from tests.live import eventually  # noqa: E402
-from tests.private_docker import PrivateDocker  # noqa: E402
+from tests.private_docker import private_docker  # noqa: E402
 
 AIM_S = 30
 HEAD = """| fault | accepted | ends | back after | what broke |
 |---|--:|---|--:|---|"""
-
-
-@contextmanager
-def own_docker(folder: Path) -> Iterator[PrivateDocker]:
-    (folder / "docker").mkdir()
-    engine = PrivateDocker(folder / "docker")
-    engine.start()
-    try:
-        engine.take_image("sandbox-platform/runtime-python:latest")
-        yield engine
-    finally:
-        engine.stop()
 
 
 def break_it(platform: Chaotic, receiver: Receiver, fault: Fault, runs: int) -> Verdict:
@@ -97,7 +84,7 @@ def main() -> int:
     ]
     failed = 0
     with shared_templates(), tempfile.TemporaryDirectory(prefix="chaos-") as folder, ExitStack() as stack:
-        docker = stack.enter_context(own_docker(Path(folder))) if options.engine == "docker" else None
+        docker = stack.enter_context(private_docker()) if options.engine == "docker" else None
         platform, receiver = Chaotic(Path(folder), docker, SANDBOX_WORKERS="8"), Receiver()
         try:
             platform.start("python")

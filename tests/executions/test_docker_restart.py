@@ -1,6 +1,5 @@
 """kill -9 of dockerd in mid-run."""
 
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.live import Platform, eventually
-from tests.private_docker import PrivateDocker
+from tests.private_docker import PrivateDocker, private_docker
 
 pytestmark = pytest.mark.needs_docker
 
@@ -17,23 +16,16 @@ QUICK = "def main(): return 'quick'"
 
 
 @pytest.fixture
-def private_docker() -> Iterator[PrivateDocker]:
-    # Its sockets' paths must stay short, which pytest's folders are not.
-    with tempfile.TemporaryDirectory(prefix="docker-") as folder:
-        engine = PrivateDocker(Path(folder))
-        engine.start()
-        try:
-            engine.take_image("sandbox-platform/runtime-python:latest")
-            yield engine
-        finally:
-            engine.stop()
+def engine() -> Iterator[PrivateDocker]:
+    with private_docker() as engine:
+        yield engine
 
 
 @pytest.fixture
-def platform(tmp_path: Path, private_docker: PrivateDocker) -> Iterator[Platform]:
+def platform(tmp_path: Path, engine: PrivateDocker) -> Iterator[Platform]:
     running = Platform(
         tmp_path,
-        DOCKER_HOST=private_docker.host,
+        DOCKER_HOST=engine.host,
         SANDBOX_ENGINE="docker",
         SANDBOX_TIMEOUT="30s",
     )
@@ -44,15 +36,13 @@ def platform(tmp_path: Path, private_docker: PrivateDocker) -> Iterator[Platform
         running.stop()
 
 
-def test_killed_dockerd_ends_its_executions_and_leaves_nothing(
-    platform: Platform, private_docker: PrivateDocker
-) -> None:
+def test_killed_dockerd_ends_its_executions_and_leaves_nothing(platform: Platform, engine: PrivateDocker) -> None:
     with ThreadPoolExecutor(1) as caller:
         answer = caller.submit(platform.run, SLEEPS)
         eventually(lambda: platform.sql("SELECT 1 FROM executions_sandbox WHERE state = 'claimed'"), "it runs")
         before = {container.id for container in platform.containers()}
-        private_docker.kill()
-        private_docker.start()
+        engine.kill()
+        engine.start()
         assert answer.result(120)["stderr"]
     assert platform.last_execution()["status"] == "platform_error"
     assert platform.run(QUICK)["result"]["value"] == "quick"

@@ -1,8 +1,9 @@
 import pytest
 
 from tests.sandboxes.guest import engine
+from tests.sandboxes.runner import cgroups, ends
 
-__all__ = ["engine"]
+__all__ = ["cgroups", "ends", "engine"]
 
 
 class Clock:

@@ -3,22 +3,19 @@
 import json
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pytest_django import Settings
 
 from runtimes.models import Limits
 from sandboxes import session
-from sandboxes.cgroup import Usage
 from sandboxes.docker_engine import DockerChannel
-from sandboxes.engine import EngineError
-from sandboxes.session import FLOOD_SLACK, EndedBy, Report, Session, wait_until_ready
+from sandboxes.session import FLOOD_SLACK, EndedBy, Report, Session
 from tests.sandboxes.guest import LIMITS, job
+from tests.sandboxes.runner import CONTAINER, Runner, frame
 
 END = {
     "exit_code": 0,
@@ -29,11 +26,6 @@ END = {
     "cold": False,
     "dropped": [],
 }
-CONTAINER = "c" * 64
-
-
-def frame(kind: bytes, payload: bytes = b"") -> bytes:
-    return kind + len(payload).to_bytes(4, "big") + payload
 
 
 def artifact(name: str, content: bytes) -> bytes:
@@ -41,36 +33,6 @@ def artifact(name: str, content: bytes) -> bytes:
 
 
 X = frame(b"X", json.dumps(END).encode())
-
-
-class Runner:
-    """The other end of the attach stream."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-
-    def say(self, data: bytes, stream: int = 1) -> None:
-        for at in range(0, len(data), 32768):
-            part = data[at : at + 32768]
-            self.sock.sendall(bytes([stream, 0, 0, 0]) + len(part).to_bytes(4, "big") + part)
-
-    def leave(self) -> None:
-        self.sock.shutdown(socket.SHUT_WR)
-
-
-@pytest.fixture
-def cgroups(tmp_path: Path, settings: Settings) -> Path:
-    settings.SANDBOX_CGROUP_ROOT = tmp_path
-    return tmp_path
-
-
-@pytest.fixture
-def ends(cgroups: Path) -> Iterator[tuple[Runner, DockerChannel]]:
-    theirs, ours = socket.socketpair()
-    channel = DockerChannel(ours)
-    yield Runner(theirs), channel
-    theirs.close()
-    channel.close()
 
 
 @pytest.fixture
@@ -266,73 +228,6 @@ def test_memory_that_the_kernel_took_back_counts_though_the_runner_reports_an_en
 
 def test_usage_without_a_visible_cgroup_is_unknown(run: Run) -> None:
     assert run(X).cpu_ms is None
-
-
-# -- waiting for the hello ----------------------------------------------------------------------------------
-
-
-def test_hello_makes_a_sandbox_ready(ends: tuple[Runner, DockerChannel]) -> None:
-    runner, channel = ends
-    runner.say(frame(b"H", b'{"protocol": 2}'))
-    wait_until_ready(channel, CONTAINER)
-
-
-@pytest.mark.parametrize(
-    "said",
-    [frame(b"H", b'{"protocol": 1}'), frame(b"H", b'{"protocol": 20}'), frame(b"O", b"x"), b"bash: not found\n"],
-    ids=["another version", "a version that begins alike", "another frame", "no runner of ours"],
-)
-def test_other_than_a_hello_is_an_error_of_the_engine(ends: tuple[Runner, DockerChannel], said: bytes) -> None:
-    runner, channel = ends
-    runner.say(said)
-    with pytest.raises(EngineError):
-        wait_until_ready(channel, CONTAINER)
-
-
-def test_sandbox_that_ends_before_its_hello_is_explained_by_its_stderr(
-    ends: tuple[Runner, DockerChannel],
-) -> None:
-    runner, channel = ends
-    runner.say(b"no module named nothing", stream=2)
-    runner.leave()
-    with pytest.raises(EngineError, match="no module named nothing"):
-        wait_until_ready(channel, CONTAINER)
-
-
-def test_sandbox_that_never_says_hello_is_given_up(
-    ends: tuple[Runner, DockerChannel], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sandboxes.session.READY_TIMEOUT_S", 0.2)
-    with pytest.raises(EngineError, match="not ready"):
-        wait_until_ready(ends[1], CONTAINER)
-
-
-def test_sandbox_that_works_is_waited_for_longer_than_one_that_hangs(
-    ends: tuple[Runner, DockerChannel], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sandboxes.session.READY_TIMEOUT_S", 0.1)
-    runner, channel = ends
-    looks: list[str] = []
-
-    def usage(container_id: str) -> Usage:
-        looks.append(container_id)
-        if len(looks) == 3:
-            runner.say(frame(b"H", b'{"protocol": 2}'))
-        return Usage(1000 * len(looks), 1)
-
-    monkeypatch.setattr("sandboxes.session.cgroup.usage", usage)
-    wait_until_ready(channel, CONTAINER)
-    assert looks == [CONTAINER] * 3
-
-
-def test_sandbox_that_works_for_ever_is_given_up_and_told_from_one_that_hangs(
-    ends: tuple[Runner, DockerChannel], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sandboxes.session.READY_TIMEOUT_S", 0.05)
-    monkeypatch.setattr("sandboxes.session.WORKING_TIMEOUT_S", 0.2)
-    monkeypatch.setattr("sandboxes.session.cgroup.usage", lambda _: Usage(int(time.monotonic() * 1e6), 1))
-    with pytest.raises(EngineError, match=r"not ready within .* s of CPU time"):
-        wait_until_ready(ends[1], CONTAINER)
 
 
 # --- Watching ---
