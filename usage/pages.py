@@ -37,7 +37,7 @@ SPLITS = {
     "day": ("Day", (DAY,)),
 }
 # Rows of a page; the CSV file has all.
-SHOWN = 400
+SHOWN = 200
 CARD_DAYS = 7
 # Of a quota: from here on, the alerts that are on from the start fire.
 NEARLY = 0.9
