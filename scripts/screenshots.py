@@ -97,7 +97,7 @@ def run_programs(platform: Platform) -> str:
 def wait_for_figures(platform: Platform) -> str:
     """Wait until a failure has its group and an alert fires, and return the id of the failure."""
     eventually(lambda: platform.sql("SELECT id FROM alerts_alert WHERE state = 'firing'"), "an alert fires", 180)
-    waiting = "SELECT FROM executions_failurepending"
+    waiting = "SELECT 1 FROM executions_failurepending"
     eventually(lambda: not platform.sql(waiting), "failures are grouped")
     (group,) = platform.sql("SELECT id FROM executions_failuregroup WHERE title = 'KeyError'")
     return str(group["id"])

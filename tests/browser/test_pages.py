@@ -1,7 +1,7 @@
 """Every page there is, as it comes: on a desktop in the light and on a phone in the dark."""
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from scripts.chromium import DESKTOP, PHONE, log_in
 from tests.browser.conftest import PASSWORD, Open, violations
@@ -108,3 +108,13 @@ def test_theme_is_kept(open_page: Open, platform: Platform) -> None:
     page.wait_for_function(
         "expected => document.documentElement.classList.contains('dark') === expected", arg=dark
     )
+
+
+def test_history_on_a_phone_names_the_client_in_low_rows(open_page: Open, platform: Platform) -> None:
+    platform.run(PROGRAM)
+    page = open_page(size=PHONE)
+    page.goto(f"{platform.url}/admin/executions/execution/")
+    row = page.locator("#result_list tr.data-row").first
+    expect(row.locator(".field-client")).to_be_visible()
+    box = row.bounding_box()
+    assert box and box["height"] < 200
