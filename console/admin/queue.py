@@ -55,7 +55,7 @@ def task_of(row: Any) -> Task:
 def _arguments_of(failure: Any) -> tuple[Any, ...]:
     try:
         arguments = json.loads(failure.stored_arguments)
-    except ValueError:
+    except (TypeError, ValueError):  # a task whose arguments are gone has none
         return ()
     return tuple(arguments) if isinstance(arguments, list) else ()
 

@@ -106,9 +106,10 @@ def write_program(page: Page, program: str) -> None:
     page.get_by_role("textbox", name="Program").fill(program)
 
 
-def violations(page: Page) -> list[str]:
-    """What axe calls serious or critical."""
-    options = {"resultTypes": ["violations"], "rules": {rule: {"enabled": False} for rule in UNREPORTED}}
+def violations(page: Page, *, only: str = "") -> list[str]:
+    """What axe calls serious or critical, of all its rules or of `only` one."""
+    options: dict[str, Any] = {"resultTypes": ["violations"]}
+    options |= {"runOnly": [only]} if only else {"rules": {rule: {"enabled": False} for rule in UNREPORTED}}
     found = Axe().run(page, options=options).response["violations"]
     return [
         f"{page.url}: {each['id']}: {each['help']}: {each['nodes'][0]['html'][:200]}"

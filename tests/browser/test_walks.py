@@ -59,6 +59,15 @@ def test_playground_runs_a_program_and_shows_the_call(admin: Page, platform: Pla
     expect(admin.locator("#execution")).to_contain_text("user: admin")
 
 
+def test_playground_shows_the_artifacts(admin: Page, platform: Platform) -> None:
+    admin.goto(f"{platform.url}/admin/playground/")
+    write_program(admin, ARTIFACTS)
+    admin.get_by_label("Arguments of main(), as JSON").press("Control+Enter")
+    expect(admin.locator("#state")).to_have_text("Succeeded")
+    expect(admin.locator("#artifacts").get_by_role("link", name="table.csv")).to_be_visible()
+    expect(admin.get_by_role("img", name="Preview of dot.png")).to_be_visible()
+
+
 def test_playground_s_call_can_be_copied_and_works(admin: Page, platform: Platform) -> None:
     admin.goto(f"{platform.url}/admin/playground/")
     write_program(admin, 'def main(name):\n    return f"it\'s {name}"\n')
