@@ -9,9 +9,10 @@ from pathlib import Path
 from sandboxes.docker_engine import DockerChannel
 from sandboxes.session import TICK_S, EndedBy, Report, Session
 from tests.sandboxes.guest import LIMITS, job
-from tests.sandboxes.test_session import CONTAINER, Counters, Runner, X, cgroups, ends, frame, run
+from tests.sandboxes.runner import CONTAINER, Runner, frame
+from tests.sandboxes.test_session import Counters, X, run
 
-__all__ = ["cgroups", "ends", "run"]
+__all__ = ["run"]
 
 Run = Callable[..., Report]
 SHORT = replace(LIMITS, compile_wall_ms=300)
