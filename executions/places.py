@@ -22,16 +22,22 @@ RETRY_AFTER_S = 1
 
 
 class Places:
-    def __init__(self, most: int, per_client: int) -> None:
-        self._most, self._per_client = max(most, 1), max(per_client, 1)
+    """`most` places, of which a client may hold `share` times as many as are free.
+
+    So one alone can take share / (share + 1) of them, several that ask for all they can get have nearly equal parts, and a
+    client that needs few always finds some.
+    """
+
+    def __init__(self, most: int, share: int) -> None:
+        self._most, self._share = max(most, 1), share
         self._lock = threading.Lock()
         self._held: Counter[int | None] = Counter()
 
     def take(self, client_id: int | None) -> bool:
         with self._lock:
-            free = self._held.total() < self._most and self._held[client_id] < self._per_client
-            self._held[client_id] += free
-        return free
+            is_free = self._held[client_id] < self._share * (self._most - self._held.total())
+            self._held[client_id] += is_free
+        return is_free
 
     def give_back(self, client_id: int | None) -> None:
         with self._lock:
@@ -50,14 +56,14 @@ class Places:
                 self.give_back(client_id)
 
 
-streams = Places(THREADS * 3 // 8, THREADS * 3 // 16)
-# One client may send a burst of 50 to one process, and cannot take the places of all others.
-waits = Places(THREADS // 2, THREADS * 7 // 16)
+streams = Places(THREADS * 3 // 8, share=1)
+# One client may send a burst of 50 to one process.
+waits = Places(THREADS // 2, share=7)
 
 
 # A page of SANDBOX_MAX_PAGE takes some 150 MB until it is sent, and all processes share the memory of one service.
 LARGE_PAGE_BYTES = 1 << 20
-pages = Places(6, 4)
+pages = Places(6, share=2)
 
 
 class TooManyLargePages(TooMany):

@@ -93,6 +93,17 @@ class Wait(models.Model):
         default_permissions = ()
 
 
+class Turn(models.Model):
+    """When a client whose runs had to wait was last given a sandbox, on any node; see turns.py."""
+
+    # No foreign key: 0 stands for no client. The row of a client that is gone has no effect.
+    client_id = models.BigIntegerField(primary_key=True)
+    served_at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+
+
 class Node(models.Model):
     """What the keeper of a node last said of it, for alerts and the console: only its own processes see its disk."""
 

@@ -17,7 +17,7 @@ from sandboxes.calls import SandboxKind, as_payload, no_call
 from sandboxes.configuration import SandboxConfiguration
 from sandboxes.engine import Engine, EngineError
 from sandboxes.models import Sandbox, SandboxState
-from sandboxes.turns import OF_KIND, PLACES, Claimant, of_kind
+from sandboxes.turns import OF_KIND, PLACES, SERVED, Claimant, of_kind
 from seccomp_profiles.models import hash_rules
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ CLAIM = f"""
         FROM picked WHERE s.id = picked.id RETURNING s.*
     ), gone AS (
         DELETE FROM sandboxes_wait WHERE execution_id = (SELECT execution_id FROM claimed)
-    )
+    ), {SERVED}
     SELECT {", ".join(COLUMNS.values())}, pg_notify(%(channel)s, %(notice)s) AS notified,
         set_config('synchronous_commit', 'on', true) AS durable
     FROM claimed

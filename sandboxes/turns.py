@@ -25,19 +25,28 @@ OF_KIND = f"""
     AND seen_at > clock_timestamp() - interval '{STALE_S:g} seconds'
 """  # noqa: S608
 # CTEs that give the runs of a CTE `waiting` their places, the first being 1. Sandboxes in use count for their client on
-# all nodes; those that are used up tell who was served last.
+# all nodes. Who was served last is stored by itself: a program may run for a hundredth of a second, and its sandbox
+# is gone when the next claim asks.
 PLACES = """
-    served AS (
-        SELECT coalesce(e.client_id, 0) AS client_id, count(*) FILTER (WHERE s.state = 'claimed') AS running,
-            max(s.claimed_at) AS last_at
+    using_them AS (
+        SELECT coalesce(e.client_id, 0) AS client_id, count(*) AS number
         FROM executions_sandbox s JOIN executions_execution e ON e.id = s.execution_id
-        WHERE s.state IN ('claimed', 'used') GROUP BY 1
+        WHERE s.state = 'claimed' GROUP BY 1
     ), turn AS (
-        SELECT execution_id, served.last_at, coalesce(served.running, 0)
+        SELECT execution_id, served_at, coalesce(using_them.number, 0)
             + row_number() OVER (PARTITION BY client_id ORDER BY execution_id) AS number
-        FROM waiting LEFT JOIN served USING (client_id)
+        FROM waiting LEFT JOIN using_them USING (client_id) LEFT JOIN sandboxes_turn USING (client_id)
     ), place AS (
-        SELECT execution_id, row_number() OVER (ORDER BY number, last_at NULLS FIRST, execution_id) AS number FROM turn
+        SELECT execution_id, row_number() OVER (ORDER BY number, served_at NULLS FIRST, execution_id) AS number
+        FROM turn
+    )
+"""
+# A CTE that stores who was served, after a CTE `claimed`. A claim for which nobody had to wait stores nothing.
+SERVED = """
+    turned AS (
+        INSERT INTO sandboxes_turn (client_id, served_at)
+        SELECT %(client)s, clock_timestamp() FROM claimed WHERE EXISTS (SELECT FROM other)
+        ON CONFLICT (client_id) DO UPDATE SET served_at = excluded.served_at
     )
 """
 WAIT = f"""

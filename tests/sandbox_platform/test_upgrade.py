@@ -57,7 +57,7 @@ ADDED = SIGN_ON | {
     "executions_failuregroup", "executions_failurehour", "executions_failurepending", "executions_failurerun",
     "alerts_alert", "alerts_attempt", "alerts_channel", "alerts_notification", "alerts_notification_alerts",
     "alerts_rule", "alerts_rulestate", "alerts_shippedkey", "alerts_silence", "audit_alertchannelevent",
-    "audit_alertruleevent", "audit_silenceevent", "sandboxes_node",
+    "audit_alertruleevent", "audit_silenceevent", "sandboxes_node", "sandboxes_turn",
     "metrics_event", "metrics_tally",
     "executions_dailycount", "executions_dailytime", "usage_dailyusage",
 }  # fmt: skip

@@ -81,17 +81,30 @@ def test_client_that_uses_sandboxes_on_another_node_comes_after_one_that_uses_no
     assert order_of([first, second], claim, make_sandbox) == [second.execution_id, first.execution_id]
 
 
-def test_among_equals_the_client_served_longest_ago_comes_first(
+def test_among_equals_the_client_served_longest_ago_comes_first_though_its_run_has_ended(
     clients: tuple[Client, Client], new_run: NewRun, claim: Claim, make_sandbox: MakeSandbox
 ) -> None:
-    for client, seconds in zip(clients, (1, 2), strict=True):
-        make_sandbox(
-            state=SandboxState.USED,
-            execution_id=new_run(client, waits=False).execution_id,
-            claimed_at=timezone.now() - timedelta(seconds=seconds),
-        )
+    new_run(waits=True)  # so that the two runs have to wait, and are noted
+    for client in reversed(clients):
+        make_sandbox(), make_sandbox()
+        assert claim(new_run(client))
+        Sandbox.objects.all().delete()
     a, b = new_run(clients[0]), new_run(clients[1])
+    Wait.objects.exclude(execution_id__in=[a.execution_id, b.execution_id]).delete()
     assert order_of([a, b], claim, make_sandbox) == [b.execution_id, a.execution_id]
+
+
+def test_a_client_with_few_runs_need_not_wait_for_the_backlog_of_one_with_many(
+    clients: tuple[Client, Client], new_run: NewRun, claim: Claim, make_sandbox: MakeSandbox
+) -> None:
+    burst = [new_run(clients[0]) for _ in range(4)]
+    make_sandbox()
+    assert claim(burst[0])
+    Sandbox.objects.all().delete()  # its program was quick
+    single = new_run(clients[1])
+    make_sandbox()
+    assert not claim(burst[1])
+    assert claim(single)
 
 
 def test_newcomer_gets_no_sandbox_that_another_run_waits_for(

@@ -155,7 +155,7 @@ def large_list(api: APIClient) -> Any:
 @pytest.fixture
 def one_place(monkeypatch: pytest.MonkeyPatch) -> places.Places:
     monkeypatch.setattr(places, "LARGE_PAGE_BYTES", 1000)
-    monkeypatch.setattr(places, "pages", places.Places(1, 1))
+    monkeypatch.setattr(places, "pages", places.Places(1, share=1))
     return places.pages
 
 

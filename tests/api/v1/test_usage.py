@@ -202,7 +202,7 @@ def test_refusals_of_ragflows_endpoint_count(
     assert status() == 429
     Client.objects.filter(pk=client_row.pk).update(max_stored_bytes=0, allowed_runtimes=["other"])
     assert status() == 403
-    monkeypatch.setattr(places, "waits", places.Places(1, 1))
+    monkeypatch.setattr(places, "waits", places.Places(1, share=1))
     assert places.waits.take(None)
     assert status() == 429
     client_row.tokens.get().revoke()

@@ -1,0 +1,52 @@
+import pytest
+
+from executions import places
+from executions.places import Places
+
+
+def taken(of: Places, client_id: int) -> int:
+    """Take places for the client until it gets no more."""
+    number = 0
+    while of.take(client_id):
+        number += 1
+    return number
+
+
+def test_one_client_cannot_take_all_places() -> None:
+    assert taken(Places(64, share=7), 1) == 56
+    assert taken(Places(2, share=1), 1) == 1
+
+
+def test_a_client_that_needs_few_finds_some_beside_clients_that_ask_for_all_they_can_get() -> None:
+    waits = Places(64, share=7)
+    taken(waits, 1)
+    # Each place that is given back is asked for by both.
+    for _ in range(200):
+        waits.give_back(1)
+        waits.take(2)
+        waits.take(1)
+    assert taken(waits, 3) >= 3
+
+
+def test_two_clients_that_ask_for_all_they_can_get_have_nearly_equal_parts() -> None:
+    waits = Places(64, share=7)
+    taken(waits, 1)
+    held = [56, 0]
+    for turn in range(200):
+        if held[turn % 2]:
+            waits.give_back(turn % 2 + 1)
+            held[turn % 2] -= 1
+        for client in (1, 2):
+            held[client - 1] += waits.take(client)
+    assert held[0] == pytest.approx(held[1], abs=7)
+
+
+def test_a_place_is_taken_again_when_it_was_given_back() -> None:
+    one = Places(1, share=1)
+    assert [one.take(1), one.take(1)] == [True, False]
+    one.give_back(1)
+    assert one.take(1)
+
+
+def test_some_threads_wait_for_nobody() -> None:
+    assert places.streams._most + places.waits._most <= places.THREADS * 7 // 8
