@@ -62,6 +62,7 @@ def test_playground_runs_a_program_and_shows_the_call(admin: Page, platform: Pla
 def test_playground_shows_the_artifacts(admin: Page, platform: Platform) -> None:
     admin.goto(f"{platform.url}/admin/playground/")
     write_program(admin, ARTIFACTS)
+    admin.get_by_label("Arguments of main(), as JSON").fill("{}")
     admin.get_by_label("Arguments of main(), as JSON").press("Control+Enter")
     expect(admin.locator("#state")).to_have_text("Succeeded")
     expect(admin.locator("#artifacts").get_by_role("link", name="table.csv")).to_be_visible()
