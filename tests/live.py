@@ -17,6 +17,7 @@ from typing import Any
 import docker
 import psycopg
 import requests
+from django.conf import settings
 from django.test import override_settings
 from psycopg.rows import dict_row
 
@@ -205,7 +206,8 @@ class Platform:
 
     @contextlib.contextmanager
     def _engine(self) -> Iterator[Engine]:
-        with override_settings(SANDBOX_NODE=self.node):
+        run_folder = Path(self.environment.get("SANDBOX_RUN_DIR") or settings.SANDBOX_RUN_DIR)
+        with override_settings(SANDBOX_NODE=self.node, SANDBOX_RUN_DIR=run_folder):
             yield ENGINES[self.engine]()
 
     def sandboxes(self) -> set[str]:

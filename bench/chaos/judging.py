@@ -1,10 +1,11 @@
 """What must hold after a fault, by what the host and the database show."""
 
 import json
+import os
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -21,6 +22,10 @@ POOL = """
 """
 OPEN = "SELECT 1 FROM executions_execution WHERE finished_at IS NULL"
 UNTOLD = "SELECT 1 FROM executions_delivery WHERE finished_at IS NULL"
+DELIVERY = """
+    SELECT status, attempt_count, last_status_code, last_error, finished_at::text FROM executions_delivery
+    WHERE execution_id = %s
+"""
 TWICE = "SELECT execution_id FROM witness GROUP BY execution_id HAVING count(*) > 1"
 ENDS = "SELECT id::text, status, outcome, started, result FROM executions_execution WHERE endpoint = 'api'"
 
@@ -45,9 +50,16 @@ def traces(platform: Chaotic) -> set[str]:
     with open("/proc/self/mounts", encoding="utf-8") as mounts:
         found = [f"mount {line.split()[1]}" for line in mounts if str(platform.run_folder) in line]
     found += [f"file {path}" for path in platform.run_folder.rglob("*") if not path.is_dir()]
-    found += [f"cgroup {path}" for path in Path("/sys/fs/cgroup").rglob(f"*{platform.node}*/*") if path.is_dir()]
+    found += [f"cgroup {path}" for path in cgroups(platform.node)]
     found += [f"process {command_line(pid)}" for pid in platform.pids_of("sandboxes")]
     return {one for one in found if not any(name in one for name in living)}
+
+
+def cgroups(node: str) -> Iterator[str]:
+    """Yield the paths below the node's own cgroups. Others come and go meanwhile, which os.walk() minds less."""
+    for folder, folders, _ in os.walk("/sys/fs/cgroup"):
+        if node in os.path.basename(folder):
+            yield from (os.path.join(folder, name) for name in folders)
 
 
 def has_no(platform: Chaotic, *queries: str) -> bool:
@@ -109,8 +121,8 @@ def _judge_callbacks(platform: Chaotic, load: Load, receiver: Receiver, verdict:
     until = time.monotonic() + PATIENCE_S
     while not has_no(platform, UNTOLD) and time.monotonic() < until:
         time.sleep(POLL_S)
-    if untold := load.accepted.keys() - receiver.told.keys():
-        verdict.broken.append(f"{len(untold)} callbacks never came")
+    for untold in sorted(load.accepted.keys() - receiver.told.keys()):
+        verdict.broken.append(f"callback of {untold} never came: {platform.sql(DELIVERY, untold) or 'no row'}")
 
 
 def _judge_traces(platform: Chaotic, before: set[str], verdict: Verdict) -> None:
