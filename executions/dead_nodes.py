@@ -25,8 +25,11 @@ def clear() -> int:
     removed = 0
     for name in nodes.dead():
         left = Sandbox.objects.filter(node=name)
-        marks = left.filter(state=SandboxState.CLAIMED, execution_id__in=Execution.objects.open().values("pk"))
-        number = left.exclude(pk__in=list(marks.values_list("pk", flat=True))).delete()[0]
+        claimed = left.filter(state=SandboxState.CLAIMED)
+        # Each state is a condition of its own DELETE: Postgres looks again at a row that a node, back from a cut,
+        # claims at this moment.
+        number = left.exclude(state=SandboxState.CLAIMED).delete()[0]
+        number += claimed.exclude(execution_id__in=Execution.objects.open().values("pk")).delete()[0]
         if number:
             logger.warning("node %s is gone: %d of its sandboxes are forgotten", name, number)
         removed += number

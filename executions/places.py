@@ -24,8 +24,8 @@ RETRY_AFTER_S = 1
 class Places:
     """`most` places, of which a client may hold `share` times as many as are free.
 
-    So one alone can take share / (share + 1) of them, several that ask for all they can get have nearly equal parts, and a
-    client that needs few always finds some.
+    So one alone can take share / (share + 1) of them, several that ask for all they can get have nearly equal parts, and
+    a client that needs few finds some beside as many as most / share of those. Nobody takes all.
     """
 
     def __init__(self, most: int, share: int) -> None:
@@ -35,7 +35,8 @@ class Places:
 
     def take(self, client_id: int | None) -> bool:
         with self._lock:
-            is_free = self._held[client_id] < self._share * (self._most - self._held.total())
+            free = self._most - self._held.total()
+            is_free = self._held[client_id] < min(self._share * free, max(self._most - 1, 1))
             self._held[client_id] += is_free
         return is_free
 

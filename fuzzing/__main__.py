@@ -37,18 +37,23 @@ class Run:
 
 def run(name: str, reads: str, seconds: int, kept: Path = KEPT) -> Run:
     begun = time.monotonic()
-    done = subprocess.run(
-        [
-            sys.executable, "-m", "fuzzing.run", name, "--seconds", str(seconds),
-            "--corpus", kept / name, "--found", kept / "found",
-        ],
-        cwd=ROOT, capture_output=True, text=True, errors="replace", check=False, timeout=seconds + GRACE_S,
-    )  # fmt: skip
-    counted = EXECUTED.search(done.stderr)
+    command = [
+        sys.executable, "-m", "fuzzing.run", name, "--seconds", str(seconds),
+        "--corpus", kept / name, "--found", kept / "found",
+    ]  # fmt: skip
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False,
+            timeout=seconds + GRACE_S,
+        )  # fmt: skip
+        ended, said = done.returncode == 0, done.stdout + done.stderr
+    except subprocess.TimeoutExpired:
+        ended, said = False, f"it had not ended {GRACE_S} s after its time"
+    counted = EXECUTED.search(said)
     return Run(
         name, reads, time.monotonic() - begun, int(counted[1]) if counted else 0,
         len(list((kept / name).iterdir())) if (kept / name).is_dir() else 0,
-        done.returncode == 0 and counted is not None, done.stdout + done.stderr,
+        ended and counted is not None, said,
     )  # fmt: skip
 
 
@@ -92,7 +97,7 @@ def main() -> int:
     options = parser.parse_args()
     runs = []
     for name in options.only or TARGETS:
-        runs.append(run(name, TARGETS[name].reads, round(options.minutes * 60)))
+        runs.append(run(name, TARGETS[name].reads, max(1, round(options.minutes * 60))))
         print(table(runs[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
         if not runs[-1].holds:
             print(runs[-1].said[-4000:], file=sys.stderr, flush=True)

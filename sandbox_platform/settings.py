@@ -374,6 +374,8 @@ SEED_IMAGES = {
 BUILT_RUNTIMES = envlist("SANDBOX_BUILT_RUNTIMES") or None
 
 LONGEST_RUN_S = 3600
+# What a sandbox may take to start, where the machine is emulated (sandboxes.docker_engine, sandboxes.session).
+LONGEST_START_S = 900
 CALLBACK_CLUSTER = "callbacks"
 CALLBACK_WORKERS = 4
 
@@ -384,8 +386,8 @@ Q_CLUSTER = {
     "workers": SANDBOX_WORKERS,
     # Tasks wait in Postgres, where they can be cancelled and counted, not in this process's memory.
     "queue_limit": 1,
-    "timeout": LONGEST_RUN_S + 120,
-    "retry": LONGEST_RUN_S + 240,
+    "timeout": LONGEST_RUN_S + LONGEST_START_S + 120,
+    "retry": LONGEST_RUN_S + LONGEST_START_S + 240,
     "max_attempts": 1,
     # A row of the scheduler's table can name any Python function: write access to it would mean access to Docker.
     "scheduler": False,

@@ -109,14 +109,17 @@ class Runsc:
         cost each later start, because runsc looks through the folder.
         """
         state = self._root / f"{name}_sandbox:{name}.state"
-        if state.exists():
-            for file in (state, state.with_suffix(".lock"), self._root / f"runsc-{name}.sock"):
-                file.unlink(missing_ok=True)
-            return
-        with suppress(OSError, subprocess.SubprocessError):
-            subprocess.run(
-                self._command([], "delete", "--force", name), capture_output=True, timeout=TIMEOUT_S, check=False
-            )
+        if not state.exists():
+            with suppress(OSError, subprocess.SubprocessError):
+                subprocess.run(
+                    self._command([], "delete", "--force", name),
+                    capture_output=True,
+                    timeout=TIMEOUT_S,
+                    check=False,
+                )
+        # Also then: of a start that was killed before it had a state, runsc knows nothing and leaves the rest.
+        for file in (state, state.with_suffix(".lock"), self._root / f"runsc-{name}.sock"):
+            file.unlink(missing_ok=True)
 
     def version(self) -> str:
         path = self._path

@@ -7,6 +7,7 @@ from console import doctor
 from console.models import DoctorReport
 from sandbox_platform.doctor import task
 from sandbox_platform.doctor.check import broken, ok
+from sandboxes import nodes
 from tests.pages import words
 from tests.tasks import queued
 
@@ -22,6 +23,15 @@ def test_checks_are_a_worker_s_task(browser: Browser) -> None:
     assert queued() == [(doctor.EXAMINE, ("admin",))]
     assert import_string(doctor.EXAMINE.function) is task.examine
     assert "requested by admin, a worker is checking" in shown(browser)
+
+
+def test_a_report_is_expected_of_no_node_that_is_drained_while_another_serves(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodes, "serving", lambda: ["another"])
+    browser.post(DOCTOR)
+    assert not DoctorReport.objects.exists()
+    assert queued()
 
 
 def test_what_the_worker_saw_is_shown_with_its_fix(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:

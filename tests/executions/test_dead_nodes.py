@@ -1,11 +1,14 @@
 """What a dead node left in the database is removed by those who live."""
 
+import threading
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 from django.conf import settings
+from django.db import connection, transaction
 from django.utils import timezone
 
 from executions import dead_nodes
@@ -13,6 +16,7 @@ from executions.models import Execution, Status
 from runtimes.models import Runtime
 from sandboxes import nodes
 from sandboxes.models import Sandbox, SandboxState, Wait
+from tests.live import eventually
 
 MakeExecution = Callable[..., Execution]
 
@@ -45,6 +49,33 @@ def test_the_mark_that_a_program_may_have_started_stays_until_its_execution_has_
     assert dead_nodes.clear() == 0
     Execution.objects.filter(pk=running.pk).delete()
     assert dead_nodes.clear() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_sandbox_that_its_node_claims_meanwhile_stays(
+    python_runtime: Runtime, make_execution: MakeExecution
+) -> None:
+    running = make_execution(status=Status.RUNNING, finished_at=None, outcome="")
+    ready = row(python_runtime, SandboxState.READY)
+
+    def clear() -> None:
+        dead_nodes.clear()
+        connection.close()
+
+    clearing = threading.Thread(target=clear)
+    with transaction.atomic():
+        # The node is back from a cut: its claim is not committed yet when the others look.
+        Sandbox.objects.filter(pk=ready.pk).update(state=SandboxState.CLAIMED, execution_id=running.pk)
+        clearing.start()
+        eventually(lambda: bool(blocked()), "the deletion waits for the claim")
+    clearing.join()
+    assert Sandbox.objects.get() == ready
+
+
+def blocked() -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pid FROM pg_locks WHERE NOT granted")
+        return cursor.fetchall()
 
 
 def test_places_of_runs_whose_worker_died_are_given_up(python_runtime: Runtime) -> None:

@@ -15,6 +15,7 @@ def taken(of: Places, client_id: int) -> int:
 def test_one_client_cannot_take_all_places() -> None:
     assert taken(Places(64, share=7), 1) == 56
     assert taken(Places(2, share=1), 1) == 1
+    assert taken(Places(4, share=7), 1) == 3  # of a process with eight threads
 
 
 def test_a_client_that_needs_few_finds_some_beside_clients_that_ask_for_all_they_can_get() -> None:

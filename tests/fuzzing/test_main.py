@@ -31,6 +31,14 @@ def test_fuzzer_finds_what_a_payload_breaks(tmp_path: Path, monkeypatch: pytest.
     assert [path for path in (tmp_path / "kept/found").iterdir() if b"#" in path.read_bytes()]
 
 
+def test_a_target_that_does_not_end_is_a_finding_and_not_the_end_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fuzz, "GRACE_S", -29)
+    found = run("frames", "", 30, kept=tmp_path)
+    assert (found.holds, found.said) == (False, "it had not ended -29 s after its time")
+
+
 def test_report_says_what_does_not_hold() -> None:
     rows = table([Run("frames", "frames", 2.4, 12_345, 7, True, ""), Run("trace", "a log", 1, 2, 1, False, "")])
     assert "| frames | frames | 2 | 12,345 | 7 | holds |" in rows

@@ -5,12 +5,15 @@ from queue import Empty
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import IntegrityError, connection
 
 from sandbox_platform.kit import tasks
 from sandbox_platform.kit.broker import RUNS
 from sandbox_platform.kit.cluster import HandOver, run_task
 from sandbox_platform.kit.tasks import Task, payload_of
+from sandboxes.docker_engine import START_TIMEOUT_S
+from sandboxes.session import WORKING_TIMEOUT_S
 
 
 @pytest.fixture
@@ -152,3 +155,8 @@ def test_overdue_task_ends_its_worker(monkeypatch: pytest.MonkeyPatch, failed: C
     monkeypatch.setattr("sandbox_platform.kit.cluster.Conf.TIMEOUT", 1)
     assert not run_task(payload_of(a_task(monkeypatch, "never_end")), RUNS)
     assert "exceeded maximum timeout" in failed()[0]["error"]
+
+
+def test_a_task_may_take_the_longest_start_and_the_longest_run() -> None:
+    longest = START_TIMEOUT_S + WORKING_TIMEOUT_S + settings.LONGEST_RUN_S
+    assert longest + 60 < settings.Q_CLUSTER["timeout"] < settings.Q_CLUSTER["retry"]

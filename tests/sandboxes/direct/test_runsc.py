@@ -127,3 +127,14 @@ def test_runsc_removes_what_another_version_of_it_left(settings: Settings, tmp_p
     settings.SANDBOX_RUNSC, settings.SANDBOX_RUN_DIR = str(script), tmp_path
     runsc.Runsc().delete("name")
     assert (tmp_path / "called").read_text().endswith("delete --force name\n")
+
+
+def test_of_a_start_that_was_killed_nothing_is_left(settings: Settings, tmp_path: Path) -> None:
+    settings.SANDBOX_RUNSC, settings.SANDBOX_RUN_DIR = "/bin/false", tmp_path
+    root = tmp_path / "runsc"
+    root.mkdir()
+    # It had no state yet.
+    (root / "name_sandbox:name.lock").touch()
+    (root / "runsc-name.sock").touch()
+    runsc.Runsc().delete("name")
+    assert not list(root.iterdir())
