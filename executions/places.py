@@ -24,8 +24,8 @@ RETRY_AFTER_S = 1
 class Places:
     """`most` places, of which a client may hold `share` times as many as are free.
 
-    So one alone can take share / (share + 1) of them, several that ask for all they can get have nearly equal parts, and
-    a client that needs few finds some beside as many as most / share of those. Nobody takes all.
+    So one alone can take share / (share + 1) of them, several that ask for all they can get have nearly equal parts,
+    and a client that needs few finds some beside as many as most / share of those. Nobody takes all.
     """
 
     def __init__(self, most: int, share: int) -> None:
