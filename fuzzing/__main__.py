@@ -37,7 +37,7 @@ class Run:
 
 def run(name: str, reads: str, seconds: int, kept: Path = KEPT) -> Run:
     begun = time.monotonic()
-    command = [
+    command: list[str | Path] = [
         sys.executable, "-m", "fuzzing.run", name, "--seconds", str(seconds),
         "--corpus", kept / name, "--found", kept / "found",
     ]  # fmt: skip
