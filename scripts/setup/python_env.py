@@ -18,6 +18,7 @@ UV_FLOOR = (0, 5)
 TOOLS = ROOT / ".tools"
 VENV = ROOT / ".venv"
 REQUIREMENTS = ROOT / "requirements-dev.txt"
+LANGCHAIN = ROOT / "tests/api/mcp/langchain/packages.txt"
 STAMP = VENV / ".requirements"
 
 
@@ -83,6 +84,8 @@ LOCKS: tuple[tuple[Path, str, list[str]], ...] = (
         "images/python/packages.in",
         ["--python-version", "3.13", "--python-platform", "linux"],
     ),
+    # Of one test: its packages need another version of the MCP SDK than .venv has.
+    (LANGCHAIN, "tests/api/mcp/langchain/packages.in", ["--universal"]),
 )
 
 
