@@ -30,7 +30,7 @@ FILE = _object({"name": TEXT, "size": COUNT, "content_type": TEXT, "url": TEXT},
 RUN = _object(
     {
         "id": TEXT,
-        "status": {"type": "string", "enum": list(Status.values)},
+        "status": TEXT,
         "outcome": TEXT,
         "message": TEXT,
         "runtime": TEXT,
@@ -47,34 +47,17 @@ RUN = _object(
         "duration_ms": {"type": "number"},
         "peak_memory_bytes": COUNT,
         "labels": TEXTS,
-        "client": TEXT,
         "code": TEXT,
     },
     "id",
     "status",
 )
-RUNTIMES = _object(
-    {
-        "runtimes": {
-            "type": "array",
-            "items": _object(
-                {
-                    "slug": TEXT,
-                    "name": TEXT,
-                    "modes": {"type": "array", "items": TEXT},
-                    "limits": {"type": "object"},
-                    "network": TEXT,
-                    "source_file": TEXT,
-                    "packages": {"type": "object"},
-                },
-                "slug",
-                "name",
-            ),
-        }
-    },
-    "runtimes",
+LISTED = _object(
+    {"slug": TEXT, "name": TEXT, "limits": {"type": "object"}, "packages": {"type": "object"}}, "slug"
 )
-RUNS = _object({"runs": {"type": "array", "items": RUN}, "cursor": TEXT}, "runs")
+RUNTIMES = _object({"runtimes": {"type": "array", "items": LISTED}}, "runtimes")
+FOUND = _object({"id": TEXT, "status": TEXT, "runtime": TEXT, "queued_at": TEXT}, "id", "status")
+RUNS = _object({"runs": {"type": "array", "items": FOUND}, "cursor": TEXT}, "runs")
 
 
 def _run_code(slugs: list[str]) -> dict[str, Any]:
