@@ -63,7 +63,7 @@ def answer(pending: Pending, message: Message, token: RequestId | None, request:
                 ended = waiting.step(LOOK_S)
         except Gone:
             waiting.abandon()
-            return HttpResponse(status=204)  # nobody reads it
+            return HttpResponse(status=202)  # nobody reads it
     return response(result_of(message, pending.result(ended, request)))
 
 
