@@ -58,7 +58,8 @@ def timed(call: Callable[[], dict[str, Any]]) -> float:
 
 
 def compare(what: str, api: Callable[[], Any], mcp: Callable[[], Any], times: int, pause_s: float) -> None:
-    api_ms, mcp_ms = [], []
+    api_ms: list[float] = []
+    mcp_ms: list[float] = []
     for number in range(times):
         pair = ((api, api_ms), (mcp, mcp_ms))
         for call, samples in pair if number % 2 else reversed(pair):
@@ -78,7 +79,13 @@ def main() -> None:
     print(f"{'p50, ms':<12} {'/api/v1':>8} {'/mcp':>8} {'added':>8}")
     row = caller.run()["id"]
     compare("get a run", lambda: caller.get(row), lambda: caller.tool("get_run", id=row), given.reads, 0)
-    compare("run a program", caller.run, lambda: caller.tool("run_code", **PROGRAM), given.runs, given.pause)
+    compare(
+        "run a program",
+        caller.run,
+        lambda: caller.tool("run_code", language="python", code=PROGRAM["code"]),
+        given.runs,
+        given.pause,
+    )
 
 
 if __name__ == "__main__":

@@ -53,6 +53,9 @@ class GettingForm(WaitingForm):
 
 def call(name: str, arguments: dict[str, Any], view: ApiView, key: str | None) -> Pending | dict[str, Any]:
     """Return the tool's result, or the run that it is about. `key`: the request's, of its session."""
+    if tools.LANGUAGE in arguments:
+        arguments = arguments | {tools.RUNTIME: arguments[tools.LANGUAGE]}
+        del arguments[tools.LANGUAGE]
     match name:
         case tools.RUN_CODE:
             return _run_code(arguments, view, key)
@@ -91,7 +94,7 @@ def _runtime_named(name: str) -> Runtime:
     try:
         return submission.runtime_named(name)
     except InvalidField as e:
-        raise InvalidField("runtime", e.detail, f"Call {tools.LIST_RUNTIMES}.") from e
+        raise InvalidField(tools.RUNTIME, e.detail, f"Call {tools.LIST_RUNTIMES}.") from e
 
 
 def _get_run(arguments: dict[str, Any], view: ApiView) -> Pending:

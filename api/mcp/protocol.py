@@ -21,6 +21,8 @@ from pydantic import ValidationError
 # The newest first. A client of the one before the last gets all that we send.
 SUPPORTED = (LATEST_MODERN_VERSION, LATEST_HANDSHAKE_VERSION, "2025-06-18")
 HANDSHAKE = tuple(version for version in SUPPORTED if version not in MODERN_PROTOCOL_VERSIONS)
+# Has no structured results, so none is agreed on; some clients send it in headers all the same.
+OLDEST = "2025-03-26"
 VERSION_HEADER = "MCP-Protocol-Version"
 SESSION_HEADER = "Mcp-Session-Id"
 SESSION = re.compile(r"[\x21-\x7e]{1,128}")
@@ -108,7 +110,7 @@ def _version(method: str, params: dict[str, Any], headers: Mapping[str, str]) ->
     meta = params.get("_meta")
     if named is None and isinstance(meta, dict) and mcp_types.PROTOCOL_VERSION_META_KEY in meta:
         raise _mismatch(VERSION_HEADER)
-    version = named or HANDSHAKE[-1]
+    version = HANDSHAKE[-1] if named in (None, OLDEST) else named
     if version not in SUPPORTED:
         data = {"supported": list(SUPPORTED), "requested": version[:100]}
         raise RpcError(

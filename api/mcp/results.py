@@ -7,6 +7,7 @@ from django.utils.encoding import iri_to_uri
 from rest_framework.request import Request
 
 from api.mcp.protocol import encoded
+from api.mcp.tools import LANGUAGE, RUNTIME
 from api.v1.answers import ArtifactSchema
 from executions.models import Artifact, Execution, Status
 from executions.representation import json_value
@@ -28,7 +29,8 @@ def result(structured: dict[str, Any], *further: dict[str, Any], is_error: bool 
 
 def refusal(problem: dict[str, Any], retry_after_s: str | None) -> dict[str, Any]:
     """Return the result of a call that was refused, for the model to correct it, or to try again."""
-    said = {"error": problem["detail"], "field": problem["field"], "remedy": problem["remedy"]}
+    field = LANGUAGE if problem["field"] == RUNTIME else problem["field"]
+    said = {"error": problem["detail"], "field": field, "remedy": problem["remedy"]}
     said = {name: value for name, value in said.items() if value}
     if retry_after_s:
         said["retry_after_s"] = int(retry_after_s)
@@ -68,7 +70,7 @@ def summary(execution: Execution) -> dict[str, Any]:
     names = ("outcome", "message", "mode", "exit_code", "signal", "peak_memory_bytes", "labels")
     found = {name: getattr(execution, name) for name in names}
     found |= {
-        "runtime": execution.runtime.slug,
+        LANGUAGE: execution.runtime.slug,
         "queued_at": execution.queued_at.isoformat(),
         "duration_ms": execution.run_ms,
     }

@@ -83,7 +83,7 @@ EXAMPLES = [
             "jsonrpc": "2.0",
             "id": 2,
             "method": "tools/call",
-            "params": {"name": "run_code", "arguments": {"runtime": "python", "code": "print(6*7)"}},
+            "params": {"name": "run_code", "arguments": {"language": "python", "code": "print(6*7)"}},
         },
         request_only=True,
         media_type=JSON,

@@ -1,6 +1,7 @@
 """The tools as models read them: names, descriptions and schemas. Every conversation has the list, so few words.
 
-Their arguments are fields of the forms of /api/v1, which check them. calls.py has what they do.
+Their arguments are fields of the forms of /api/v1, which check them; but `runtime` is `language` here, because
+LangChain's adapter takes an argument of the former name for its own. calls.py has what they do.
 """
 
 from typing import Any
@@ -14,6 +15,7 @@ RUN_CODE = "run_code"
 LIST_RUNTIMES = "list_runtimes"
 GET_RUN = "get_run"
 SEARCH_RUNS = "search_runs"
+LANGUAGE, RUNTIME = "language", "runtime"
 
 TEXT = {"type": "string"}
 COUNT = {"type": "integer", "minimum": 0}
@@ -33,7 +35,7 @@ RUN = _object(
         "status": TEXT,
         "outcome": TEXT,
         "message": TEXT,
-        "runtime": TEXT,
+        "language": TEXT,
         "mode": TEXT,
         "exit_code": {"type": "integer"},
         "signal": {"type": "integer"},
@@ -56,7 +58,7 @@ LISTED = _object(
     {"slug": TEXT, "name": TEXT, "limits": {"type": "object"}, "packages": {"type": "object"}}, "slug"
 )
 RUNTIMES = _object({"runtimes": {"type": "array", "items": LISTED}}, "runtimes")
-FOUND = _object({"id": TEXT, "status": TEXT, "runtime": TEXT, "queued_at": TEXT}, "id", "status")
+FOUND = _object({"id": TEXT, "status": TEXT, "language": TEXT, "queued_at": TEXT}, "id", "status")
 RUNS = _object({"runs": {"type": "array", "items": FOUND}, "cursor": TEXT}, "runs")
 
 
@@ -67,10 +69,10 @@ def _run_code(slugs: list[str]) -> dict[str, Any]:
         "title": "Run code",
         "description": "Run a program in a fresh sandbox without network and return its output. Nothing is kept "
         "between runs. Files written to ./artifacts come back; images are shown. A program that fails is a normal "
-        'result: read status, exit_code and stderr. Example: {"runtime": "python", "code": "print(6*7)"}',
+        'result: read status, exit_code and stderr. Example: {"language": "python", "code": "print(6*7)"}',
         "inputSchema": _object(
             {
-                "runtime": {"type": "string", "enum": slugs},
+                "language": {"type": "string", "enum": slugs},
                 "code": {"type": "string", "description": "The program."},
                 "mode": {
                     "type": "string",
@@ -91,7 +93,7 @@ def _run_code(slugs: list[str]) -> dict[str, Any]:
                 "labels": TEXTS,
                 "wait": WAIT | {"description": "Seconds, then return the id for get_run. Default: until the end."},
             },
-            "runtime",
+            "language",
         ),
         "outputSchema": RUN,
         "annotations": {"readOnlyHint": False, "destructiveHint": False, "openWorldHint": False},
@@ -102,9 +104,9 @@ READING: list[dict[str, Any]] = [
     {
         "name": LIST_RUNTIMES,
         "title": "List runtimes",
-        "description": "Languages that run_code offers, with limits. With runtime: its installed packages, too. "
-        'Example: {"runtime": "python"}',
-        "inputSchema": _object({"runtime": TEXT}),
+        "description": "Languages that run_code offers, with limits. With language: its installed packages, too. "
+        'Example: {"language": "python"}',
+        "inputSchema": _object({"language": TEXT}),
         "outputSchema": RUNTIMES,
         "annotations": READS,
     },
@@ -132,7 +134,7 @@ READING: list[dict[str, Any]] = [
         "inputSchema": _object(
             {
                 "q": TEXT,
-                "runtime": TEXT,
+                "language": TEXT,
                 "status": {"type": "string", "enum": list(Status.values)},
                 "label": {"type": "array", "items": TEXT, "description": "name:value"},
                 "queued_after": {"type": "string", "format": "date-time"},

@@ -52,7 +52,7 @@ def talk(platform: Platform, request: pytest.FixtureRequest) -> Callable[[Talk],
 
 def run(client: Client, code: str, **more: Any) -> Any:
     options = {name: more.pop(name) for name in ("progress_callback", "read_timeout_seconds") if name in more}
-    return client.call_tool("run_code", {"runtime": "python", "code": code} | more, **options)
+    return client.call_tool("run_code", {"language": "python", "code": code} | more, **options)
 
 
 def test_tools_are_listed_and_a_program_runs(talk: Callable[[Talk], Any]) -> None:

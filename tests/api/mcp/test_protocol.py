@@ -78,6 +78,10 @@ def test_newest_body_without_its_headers_is_refused(modern: Mcp) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32020)
 
 
+def test_header_of_an_old_revision_is_taken(older: Mcp) -> None:
+    assert "result" in older.post(LIST, MCP_Protocol_Version="2025-03-26").json()
+
+
 def test_unsupported_revision_names_the_supported(modern: Mcp) -> None:
     answer = modern.post(LIST, MCP_Protocol_Version="1900-01-01")
     error = answer.json()["error"]

@@ -19,7 +19,7 @@ from usage import refusals
 
 pytestmark = pytest.mark.django_db
 Mine = Callable[..., Execution]
-RUN = {"runtime": "python", "code": "print(1)", "wait": 0}
+RUN = {"language": "python", "code": "print(1)", "wait": 0}
 PNG = b"\x89PNG\r\n\x1a\nx"
 
 
@@ -36,10 +36,10 @@ def test_list_has_the_runtimes_that_the_client_may_use(mcp: Mcp, client_row: Cli
     Runtime.objects.create(slug="off", name="Off", image="x", source_file="a", enabled=False)
     listed = mcp.result("tools/list")["tools"]
     assert [tool["name"] for tool in listed] == list(tools.NAMES)
-    assert listed[0]["inputSchema"]["properties"]["runtime"]["enum"] == ["awk", "python"]
+    assert listed[0]["inputSchema"]["properties"]["language"]["enum"] == ["awk", "python"]
     client_row.allowed_runtimes = ["python"]
     client_row.save()
-    assert mcp.result("tools/list")["tools"][0]["inputSchema"]["properties"]["runtime"]["enum"] == ["python"]
+    assert mcp.result("tools/list")["tools"][0]["inputSchema"]["properties"]["language"]["enum"] == ["python"]
 
 
 def test_auditor_is_offered_no_run(auditor: Mcp) -> None:
@@ -54,10 +54,10 @@ def test_schemas_are_schemas_and_their_fields_those_of_the_forms(modern: Mcp) ->
         jsonschema.Draft202012Validator.check_schema(tool["inputSchema"])
         jsonschema.Draft202012Validator.check_schema(tool["outputSchema"])
     fields = listed["run_code"]["inputSchema"]["properties"]
-    assert fields.keys() == SubmissionForm().fields.keys() - {"callback_url"}
+    assert fields.keys() - {"language"} == SubmissionForm().fields.keys() - {"callback_url", "runtime"}
     assert fields["limits"]["properties"].keys() == LimitsForm().fields.keys()
     assert fields["files"]["items"]["properties"].keys() == FileForm().fields.keys()
-    assert listed["search_runs"]["inputSchema"]["properties"].keys() <= ListForm().fields.keys()
+    assert listed["search_runs"]["inputSchema"]["properties"].keys() - {"language"} <= ListForm().fields.keys()
 
 
 def test_list_is_short(modern: Mcp) -> None:
@@ -86,7 +86,7 @@ def test_program_is_queued_like_any_other(mcp: Mcp, client_row: Client) -> None:
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"runtime": "cobol"}, "runtime"),
+    ({"language": "cobol"}, "language"),
     ({"limits": {"wall_time_ms": 10**9}}, "limits.wall_time_ms"),
     ({"mode": "x"}, "mode"),
     ({"files": [{"path": "../x", "content": ""}]}, "files[0].path"),
@@ -104,7 +104,7 @@ def test_wrong_argument_is_told_to_the_model(modern: Mcp, change: dict[str, Any]
 
 
 def test_unknown_runtime_names_the_tool_that_lists_them(modern: Mcp) -> None:
-    assert refused(modern.call("run_code", **(RUN | {"runtime": "cobol"})))["remedy"] == "Call list_runtimes."
+    assert refused(modern.call("run_code", **(RUN | {"language": "cobol"})))["remedy"] == "Call list_runtimes."
 
 
 def test_quota_is_told_with_a_time_to_retry_and_counted(
@@ -123,7 +123,7 @@ def test_quota_is_told_with_a_time_to_retry_and_counted(
 def test_runtime_that_the_client_may_not_use(modern: Mcp, client_row: Client) -> None:
     client_row.allowed_runtimes = ["nodejs"]
     client_row.save()
-    assert refused(modern.call("run_code", **RUN))["field"] == "runtime"
+    assert refused(modern.call("run_code", **RUN))["field"] == "language"
 
 
 def test_repeated_request_of_a_session_is_the_first_run(older: Mcp) -> None:
@@ -271,9 +271,9 @@ def test_runtimes_with_the_limits_that_the_client_has(mcp: Mcp, client_row: Clie
 
 
 def test_one_runtime_by_its_alias(modern: Mcp) -> None:
-    found = modern.call("list_runtimes", runtime="python3")["structuredContent"]["runtimes"]
+    found = modern.call("list_runtimes", language="python3")["structuredContent"]["runtimes"]
     assert [(row["slug"], row["packages"]) for row in found] == [("python", {})]
-    assert refused(modern.call("list_runtimes", runtime="cobol"))["field"] == "runtime"
+    assert refused(modern.call("list_runtimes", language="cobol"))["field"] == "language"
 
 
 # -- resources ----------------------------------------------------------------------------------------------
@@ -300,3 +300,13 @@ def test_template_and_empty_list(mcp: Mcp) -> None:
     assert mcp.result("resources/list")["resources"] == []
     template = mcp.result("resources/templates/list")["resourceTemplates"][0]["uriTemplate"]
     assert template == "http://testserver/api/v1/executions/{id}/artifacts/{name}"
+
+
+def test_argument_has_no_name_that_langchain_takes_for_its_own(modern: Mcp) -> None:
+    for tool in modern.result("tools/list")["tools"]:
+        assert "runtime" not in tool["inputSchema"]["properties"]
+
+
+def test_language_may_be_called_runtime_too(modern: Mcp) -> None:
+    modern.call("run_code", runtime="python", code="1", wait=0)
+    assert Execution.objects.get().runtime.slug == "python"

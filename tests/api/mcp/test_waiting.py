@@ -16,7 +16,7 @@ from executions.waiting import GaveUp, Waiter
 from tests.api.mcp.conftest import Mcp
 
 pytestmark = pytest.mark.django_db(transaction=True)
-RUN = {"runtime": "python", "code": "print(1)"}
+RUN = {"language": "python", "code": "print(1)"}
 DONE = Verdict(Status.SUCCEEDED, Outcome.COMPLETED, exit_code=0)
 
 
