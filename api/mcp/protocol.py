@@ -33,6 +33,7 @@ ENCODED = re.compile(r"=\?base64\?(.*)\?=")
 REFUSED = -32000
 NOT_FOUND_HANDSHAKE = -32002
 LONGEST_ID = 200
+LARGEST_ID = 2**53
 # Statuses that the newest revision wants of errors; before it, all have 200 but those of the envelope.
 STATUSES = {
     mcp_types.PARSE_ERROR: 400,
@@ -84,7 +85,7 @@ def message_of(data: Any, headers: Mapping[str, str]) -> Message:
         raise _invalid('A message has "jsonrpc": "2.0" and a method.')
     if not isinstance(params, dict):
         raise _invalid("params must be an object.")
-    identity = data.get("id")
+    identity = whole(data.get("id"))
     if "id" in data and not _is_id(identity):
         raise _invalid(f"id must be an integer, or a text of up to {LONGEST_ID} characters.")
     version = _version(method, params, headers)
@@ -95,8 +96,13 @@ def message_of(data: Any, headers: Mapping[str, str]) -> Message:
     return message
 
 
+def whole(value: Any) -> Any:
+    # JSON does not distinguish 1.0 from 1.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _is_id(value: Any) -> bool:
-    return type(value) is int and abs(value) < 2**63 or isinstance(value, str) and len(value) <= LONGEST_ID
+    return type(value) is int and abs(value) <= LARGEST_ID or isinstance(value, str) and len(value) <= LONGEST_ID
 
 
 def _invalid(text: str) -> RpcError:

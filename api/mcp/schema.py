@@ -6,11 +6,19 @@ import mcp_types
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema_field
 from rest_framework import serializers
 
+from api.mcp.protocol import LARGEST_ID, LONGEST_ID
 from sandbox_platform.kit.fields import Strict
 from sandbox_platform.kit.schemas import AnyJson, Schema
 
+ID = {
+    "anyOf": [
+        {"type": "integer", "minimum": -LARGEST_ID, "maximum": LARGEST_ID},
+        {"type": "string", "maxLength": LONGEST_ID},
+    ]
+}
 
-@extend_schema_field({"type": "integer", "minimum": -(2**53), "maximum": 2**53})
+
+@extend_schema_field(ID)
 class Id(serializers.JSONField):
     pass
 

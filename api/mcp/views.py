@@ -29,6 +29,7 @@ from api.mcp.protocol import (
     result_of,
     status_of,
     unknown_method,
+    whole,
 )
 from api.v1 import problems
 from api.v1.base import ApiView
@@ -146,7 +147,7 @@ class McpView(ApiView):
         """Cancel the run that a notification names. Nothing else is of interest, and nothing is answered."""
         if message.method != "notifications/cancelled" or message.is_modern:
             return
-        identity = message.params.get("requestId")
+        identity = whole(message.params.get("requestId"))
         if not isinstance(identity, str) and type(identity) is not int:
             return
         key = calls.key_of(message.session, identity)

@@ -78,6 +78,10 @@ def test_newest_body_without_its_headers_is_refused(modern: Mcp) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32020)
 
 
+def test_whole_number_is_an_id_however_it_is_written(older: Mcp) -> None:
+    assert older.post(LIST | {"id": -3.0}).json()["id"] == -3
+
+
 def test_header_of_an_old_revision_is_taken(older: Mcp) -> None:
     assert "result" in older.post(LIST, MCP_Protocol_Version="2025-03-26").json()
 
@@ -91,7 +95,8 @@ def test_unsupported_revision_names_the_supported(modern: Mcp) -> None:
 NO_MESSAGES = [
     b"", b"{", b"null", b"3", b'"x"', b"[]", json.dumps([LIST]).encode(), b'{"jsonrpc": "2.0"}', b"\xff\xfe",
     json.dumps(LIST | {"id": None}).encode(), json.dumps(LIST | {"id": 1.5}).encode(),
-    json.dumps(LIST | {"id": True}).encode(), json.dumps(LIST | {"id": [1]}).encode(),
+    json.dumps(LIST | {"id": True}).encode(), json.dumps(LIST | {"id": 2**53 + 1}).encode(),
+    json.dumps(LIST | {"id": [1]}).encode(),
     json.dumps(LIST | {"id": "x" * 201}).encode(), json.dumps(LIST | {"params": []}).encode(),
     json.dumps(LIST | {"method": 1}).encode(), json.dumps(LIST | {"jsonrpc": "1.0"}).encode(), b"[" * 5000, b"NaN",
     b'{"jsonrpc": "2.0", "id": 1, "result": {}}',

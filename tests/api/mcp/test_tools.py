@@ -310,3 +310,17 @@ def test_argument_has_no_name_that_langchain_takes_for_its_own(modern: Mcp) -> N
 def test_language_may_be_called_runtime_too(modern: Mcp) -> None:
     modern.call("run_code", runtime="python", code="1", wait=0)
     assert Execution.objects.get().runtime.slug == "python"
+
+
+# No time to wait among them, which would end the test's transaction.
+ODD: list[Any] = [None, True, 2**80, "\0", "\ud800", [[]], {"a": {}}]
+HIDDEN = ["callback_url", "client", "fields", "ordering", "failure", "min_duration_ms", "nonsense"]
+
+
+@pytest.mark.parametrize("tool", tools.NAMES)
+def test_odd_arguments_are_told_and_never_an_error_of_the_server(older: Mcp, mine: Mine, tool: str) -> None:
+    usual = {"run_code": RUN, "get_run": {"id": str(mine().pk)}}.get(tool, {})
+    (schema,) = (one["inputSchema"] for one in older.result("tools/list")["tools"] if one["name"] == tool)
+    for name in [*schema["properties"], *HIDDEN]:
+        for value in ODD:
+            assert older.call(tool, **(usual | {name: value}))["content"][0]["type"] == "text"
