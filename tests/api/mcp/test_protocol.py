@@ -4,8 +4,11 @@ import json
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from rest_framework.test import APIClient
 
+from api.mcp import tools
+from sandbox_platform.kit.web import refusals as web_refusals
 from tests.api.mcp.conftest import BEFORE, META, NOW, Mcp
 from tests.conftest import TOKEN
 from usage import refusals
@@ -155,3 +158,19 @@ def test_refused_token_is_counted(nobody: APIClient, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(refusals, "count", lambda *args: counted.append(args))
     nobody.post("/mcp", json.dumps(LIST), content_type="application/json", headers={"Authorization": "Bearer x"})
     assert counted == [(refusals.Kind.TOKEN, None, None)]
+
+
+def test_failure_of_the_service_is_an_error_of_json_rpc(modern: Mcp, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: Any) -> Any:
+        raise OperationalError("away")
+
+    monkeypatch.setattr(tools, "offered", away)
+    modern.http.raise_request_exception = False
+    answer = modern.request("tools/list")
+    assert (answer.status_code, answer.json()["error"]["code"], answer["Retry-After"]) == (503, -32603, "5")
+
+
+def test_web_server_refuses_in_the_same_form() -> None:
+    head, _, body = web_refusals.answer(429, "Busy.", b"/mcp").partition(b"\r\n\r\n")
+    assert b"Content-Type: application/json" in head
+    assert json.loads(body)["error"] == {"code": -32000, "message": "Busy."}
