@@ -12,12 +12,14 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
+from api.mcp.schema import rpc_failure
 from api.ragflow import results
 from api.v1.problems import MEDIA_TYPE, body
 
 RETRY_AFTER_S = 5
 CONSOLE = "/admin/"
 RAGFLOW = "/run"
+MCP = "/mcp"
 
 
 def failed(request: HttpRequest) -> HttpResponse:
@@ -30,6 +32,8 @@ def failed(request: HttpRequest) -> HttpResponse:
         response = render(request, "console/failed.html", context, status=status)
     elif request.path_info == RAGFLOW:
         response = JsonResponse(results.RefusedSerializer.dump(f"{detail} {remedy}"), status=status)
+    elif request.path_info.rstrip("/") == MCP:
+        response = JsonResponse(rpc_failure(f"{detail} {remedy}"), status=status)
     else:
         problem = body(status, detail, code, remedy=remedy)
         response = JsonResponse(problem, status=status, content_type=MEDIA_TYPE)

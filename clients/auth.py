@@ -59,17 +59,22 @@ def token_of(request: Request) -> str:
     return request.headers.get("X-Sandbox-Token", "").strip()
 
 
-def check_origin(request: Request) -> None:
-    """Refuse a request that a page of another site has a browser send: without a token, nothing else tells it apart.
+def foreign_origin(request: Request) -> str:
+    """Return the site whose page has a browser send the request, if it is another one, else "".
 
     Browsers name the site in `Origin` whenever a request may change something; other callers send no `Origin`.
     """
     origin = request.headers.get("Origin")
     if origin is None or origin in settings.CSRF_TRUSTED_ORIGINS:
-        return
-    if origin != f"{request.scheme}://{request.get_host()}":
+        return ""
+    return "" if origin == f"{request.scheme}://{request.get_host()}" else origin[:200] or "an unnamed site"
+
+
+def check_origin(request: Request) -> None:
+    """Refuse a request of another site's page: without a token, nothing else tells it apart."""
+    if origin := foreign_origin(request):
         raise PermissionDenied(
-            f"Requests without a token are not taken from pages of {origin[:200]}. Send a token, or add the origin to "
+            f"Requests without a token are not taken from pages of {origin}. Send a token, or add the origin to "
             "DJANGO_CSRF_TRUSTED_ORIGINS."
         )
 

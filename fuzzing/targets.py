@@ -17,6 +17,7 @@ from pathlib import Path
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
+from api.mcp import protocol as mcp
 from api.ragflow import contract
 from audit import check_receipt
 from executions import bounds
@@ -185,6 +186,22 @@ def request_body(data: bytes) -> None:
         run.code.encode()
 
 
+def mcp_message(data: bytes) -> None:
+    """POST /mcp has one message in a revision that is served, or an error that can be sent."""
+    words = ("jsonrpc", "2.0", "id", "method", "params", "tools/call", "name", "arguments", "_meta", *MCP_META)
+    bites = Bites(data, words)
+    headers = {mcp.VERSION_HEADER: (*mcp.SUPPORTED, "")[bites.byte() % 4]}
+    headers |= {"Mcp-Method": "tools/call", "Mcp-Name": ("run_code", "=?base64?cnVu?=")[bites.byte() % 2]}
+    try:
+        message = mcp.message_of(any_json(bites.rest(), words), headers)
+        mcp.check_params(message)
+    except mcp.RpcError as error:
+        mcp.encoded(mcp.error_of(error, None))
+    else:
+        expect(message.version in mcp.SUPPORTED, "a revision that is not served")
+        expect(isinstance(message.params, dict), "parameters that are no object")
+
+
 def domains(data: bytes) -> None:
     """An allowed domain is a name in normal form, and covers itself and nothing beside it."""
     text = data.decode("utf-8", "replace")
@@ -241,6 +258,12 @@ END = {
 }  # fmt: skip
 DEEP = b"[" * 50_000
 REQUEST = {"code_b64": "cHJpbnQoMSk=", "language": "python", "arguments": {"a": [1]}}
+MCP_META = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+CALLED = {"name": "run_code", "arguments": {"language": "python"}, "_meta": MCP_META}
+MESSAGE = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": CALLED}
 PACKAGES = {"pip": ["requests==2.32.3", "a[b]>=1,<2"], "apt": ["jq=1.7"], "npm": ["@types/node@^20"]}
 SEEDS: dict[Function, tuple[str, tuple[bytes, ...]]] = {
     frames: ("the runner's frames", (b"\3O\0\0\0\1xC\0\0\0\2{}", b"\0X\0\0\0\5AAAAAA", b"\7H\xff\xff\xff\xff")),
@@ -263,6 +286,10 @@ SEEDS: dict[Function, tuple[str, tuple[bytes, ...]]] = {
     package_lists: ("lists of packages", (_seed(PACKAGES),)),
     redaction: ("patterns of secrets", (b"\0sk-" + b"A" * 30, b"\xff\x04a{9}aaaaaaaaaaa")),
     request_body: ("the body of POST /run", (b"\0" + _seed(REQUEST), b"\0" + DEEP)),
+    mcp_message: (
+        "the message of POST /mcp",
+        (b"\0\0" + _seed(MESSAGE), b"\1\0" + _seed(MESSAGE), b"\0\0" + DEEP),
+    ),
     domains: ("domains of the egress allow-list", (b".Example.com.", "bücher.example".encode())),
     trace: ("gVisor's log of system calls", (CALL, REFUSED, b"*** Dropped 3 lines")),
     receipt: ("receipts of the verification", (_seed({"type": check_receipt.TYPE, "seals": []}),)),

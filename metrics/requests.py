@@ -17,7 +17,7 @@ from sandbox_platform.kit.flushing import Flusher
 FLUSH_S = 5.0
 # Rows of one flush; beyond, times are not told apart.
 MOST_ROWS = 2_000
-DOORS = (("/run", "run"), ("/api/", "api"), ("/admin/", "console"), ("/static/", "static"))
+DOORS = (("/run", "run"), ("/mcp", "mcp"), ("/api/", "api"), ("/admin/", "console"), ("/static/", "static"))
 Key = tuple[str, str, float]
 _counts: Counter[Key] = Counter()
 _lock = threading.Lock()

@@ -263,6 +263,7 @@ SANDBOX_WEB_BOUNDS = Bounds(
     lowest_rate=envmemory("SANDBOX_WEB_LOWEST_RATE", "16k"),
     largest=(
         (b"/run", DATA_UPLOAD_MAX_MEMORY_SIZE),
+        (b"/mcp", DATA_UPLOAD_MAX_MEMORY_SIZE),
         (b"/api/v1/executions", DATA_UPLOAD_MAX_MEMORY_SIZE),
         (b"/api/v1/batches", DATA_UPLOAD_MAX_MEMORY_SIZE),
         # Programs of inspections, rules of profiles.

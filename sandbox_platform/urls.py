@@ -9,6 +9,7 @@ from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerSplitV
 
 from api.console import RunFromConsole
 from api.document import document
+from api.mcp.views import McpView
 from api.metrics import metrics
 from api.ragflow.views import RunView, healthz, readyz, run_with_slash
 from api.ragflow.views import not_found as ragflow_not_found
@@ -48,6 +49,8 @@ urlpatterns = [
     path("metrics", metrics),
     path("run", RunView.as_view()),
     path("run/", run_with_slash),
+    path("mcp", McpView.as_view()),
+    path("mcp/", McpView.as_view(schema=None)),
     path("openapi.json", document, name="schema"),
     path("docs", documentation(SpectacularSwaggerSplitView.as_view(**OPEN, url_name="schema"))),
     path("redoc", documentation(SpectacularRedocView.as_view(**OPEN, url_name="schema"))),

@@ -121,16 +121,26 @@ def handler(error: Exception, context: Any) -> Response | None:
     Returns None for an unexpected exception, which then becomes a 500.
     """
     refusals.note(error, context["request"], getattr(context["view"], "runtime", None))
+    described = describe(error)
+    if described is None:
+        return None
+    set_rollback()
+    status, problem, headers = described
+    return Response(problem, status=status, headers=headers, content_type=MEDIA_TYPE)
+
+
+def describe(error: Exception) -> tuple[int, Any, dict[str, str]] | None:
+    """Return status, problem document and headers of the answer; None for an unexpected exception."""
     error = _translated(error)
     if not isinstance(error, exceptions.APIException):
         return None
-    set_rollback()
     headers: dict[str, str] = {}
     if challenge := getattr(error, "auth_header", None):
         headers["WWW-Authenticate"] = challenge
     if wait := getattr(error, "wait", None):
         headers["Retry-After"] = str(int(wait))
-    return Response(_body_of(error), status=error.status_code, headers=headers, content_type=MEDIA_TYPE)
+    problem = _body_of(error)  # which may set the status
+    return error.status_code, problem, headers
 
 
 def _translated(error: Exception) -> Exception:

@@ -1,4 +1,4 @@
-"""Answers of the web server itself, in the shapes that the API and RAGFlow's clients know."""
+"""Answers of the web server itself, in the shapes that the clients of each door know."""
 
 import json
 from http import HTTPStatus
@@ -26,6 +26,8 @@ def answer(status: int, detail: str, path: bytes) -> bytes:
     elif path == b"/run" and status == HTTPStatus.TOO_MANY_REQUESTS:
         body = {"status": "program_runner_error", "stdout": "", "stderr": detail, "exit_code": -429}
         body["detail"] = CODES[status]
+    elif path.rstrip(b"/") == b"/mcp":
+        body = {"jsonrpc": "2.0", "id": None, "error": {"code": -32000, "message": detail}}
     content = json.dumps(body).encode()
     head = [f"HTTP/1.1 {status} {title}", f"Content-Type: {kind}", f"Content-Length: {len(content)}"]
     if status == HTTPStatus.TOO_MANY_REQUESTS:
