@@ -135,7 +135,7 @@ lock: ## regenerate requirements*.txt from pyproject.toml, and the Python runtim
 
 lint: venv ## run ruff, mypy and the check of the layers
 	@$(VENV)/ruff check . && $(VENV)/ruff format --check . && $(VENV)/lint-imports && $(VENV)/mypy .
-	@$(VENV)/mypy --python-version 3.10 --exclude '^$$' -p sandbox_client
+	@$(VENV)/mypy --config-file clients/python/pyproject.toml -p sandbox_client
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9._-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -69,8 +69,10 @@ def run(
     sandbox run script.py -- --verbose in.csv < numbers.txt
     sandbox run -f data.csv -o results plot.py
     """
+    if argv[:1] == ("--",):
+        argv = argv[1:]
     if code is not None and program is not None:
-        program, argv = None, (program, *argv)
+        argv, program = (program, *argv), None
     if code is None and program is None:
         raise click.UsageError("Give a PROGRAM, or --code.")
     with settings.client(context, on_upload=terminal.Upload()) as sandbox:
