@@ -57,7 +57,7 @@ def test_other_refusals_are_raised(status: int, after: str | None, pauses: list[
     assert pauses == []
 
 
-def test_the_problem_and_the_time_are_on_the_exception() -> None:
+def test_the_problem_and_the_time_are_on_the_exception(pauses: list[float]) -> None:
     with pytest.raises(OverLimit) as caught:
         answering(refusal(429, "3600")).run("1")
     assert (caught.value.problem.code, caught.value.retry_after) == ("over_limit", 3600)
