@@ -11,7 +11,7 @@ export PYTHONPYCACHEPREFIX = $(CURDIR)/.setup/pycache
 unexport PYTHONDONTWRITEBYTECODE
 export RUNTIMES
 .DEFAULT_GOAL := setup
-.PHONY: setup ensure_env ensure_uv venv frontend build start stop restart upgrade migrate-from-0.1 backup restore invite join drain return nodes scan docs logs smoke test test-all test-fast fidelity attack fuzz bench chaos load doctor runtime-pages screenshots clean dev lock lint help
+.PHONY: setup ensure_env ensure_uv venv frontend build start stop restart upgrade migrate-from-0.1 backup restore invite join drain return nodes scan docs logs smoke test test-all test-fast fidelity attack fuzz bench chaos load doctor runtime-pages client-reference screenshots clean dev lock lint help
 
 setup: ## install what is missing, build, start and smoke-test; print addresses, token and settings for RAGFlow
 	@$(SETUP) setup
@@ -120,6 +120,9 @@ doctor: ## check Docker, gVisor, seccomp, network, limits, database, queue and p
 runtime-pages: venv ## describe the built runtimes in sandboxes and write docs/runtimes (ARGS=python: only of one)
 	@$(VENV)/python -m scripts.runtime_pages $(ARGS)
 
+client-reference: venv ## write docs/python-reference.md from clients/python
+	@PYTHONPATH=clients/python/src $(VENV)/python -m scripts.client_reference
+
 screenshots: venv frontend ## take screenshots of a real platform into docs/screenshots
 	@$(SETUP) ensure_browser
 	@$(VENV)/python -m scripts.screenshots
@@ -135,6 +138,7 @@ lock: ## regenerate requirements*.txt from pyproject.toml, and the Python runtim
 
 lint: venv ## run ruff, mypy and the check of the layers
 	@$(VENV)/ruff check . && $(VENV)/ruff format --check . && $(VENV)/lint-imports && $(VENV)/mypy .
+	@$(VENV)/mypy --config-file clients/python/pyproject.toml -p sandbox_client
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9._-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

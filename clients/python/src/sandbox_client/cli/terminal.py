@@ -1,0 +1,119 @@
+"""Writing to terminals and pipes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.status import Status
+from rich.table import Table
+
+# Smaller requests are sent before a bar could be read.
+SHOWN_UPLOAD = 256 * 1024
+MESSAGES = Console(stderr=True, highlight=False)
+
+
+def write(text: str, *, err: bool = False) -> None:
+    """Write a program's output as it is, at once. Raises BrokenPipeError if nobody reads it."""
+    stream = (sys.stderr if err else sys.stdout).buffer
+    stream.write(text.encode("utf-8", "replace"))
+    stream.flush()
+
+
+def give_up_stdout() -> None:
+    """Send what is left to nowhere: Python would complain of the closed pipe when it flushes at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def write_json(value: Any) -> None:
+    """Write one JSON document."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=not _is_utf8(), sort_keys=False))
+
+
+def write_rows(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table to a terminal, and lines with tabs to a pipe."""
+    texts = ([_one_line(str(cell if cell is not None else "")) for cell in row] for row in rows)
+    if not sys.stdout.isatty():
+        for row in texts:
+            click.echo("\t".join(row))
+        return
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in texts:
+        table.add_row(*(escape(cell) for cell in row))
+    Console(highlight=False).print(table)
+
+
+def write_values(values: Mapping[str, object]) -> None:
+    """Write names and values, a line each."""
+    width = max(map(len, values), default=0)
+    for name, value in values.items():
+        click.echo(f"{name:{width}}  {_one_line(str(value))}")
+
+
+def _one_line(text: str) -> str:
+    """Return the text without line breaks and the control characters that a terminal obeys."""
+    return "".join(it if it.isprintable() else " " for it in text)
+
+
+def _is_utf8() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+
+
+class Upload:
+    """A bar on stderr while a large request is sent; nothing in a pipe."""
+
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+
+    def __call__(self, sent: int, total: int) -> None:
+        """Show that so many bytes were sent."""
+        if total < SHOWN_UPLOAD or not MESSAGES.is_terminal:
+            return
+        if self._bar is None:
+            columns = TextColumn("Uploading"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+            self._bar = Progress(*columns, console=MESSAGES, transient=True)
+            self._bar.start()
+            self._bar.add_task("", total=total)
+        self._bar.update(self._bar.task_ids[0], completed=sent)
+        if sent == total:
+            self._bar.stop()
+            self._bar = None
+
+
+class Waiting:
+    """A line on stderr that says what a run is waiting for, until its output begins."""
+
+    def __init__(self, status: Status | None) -> None:
+        self._status = status
+
+    def says(self, text: str) -> None:
+        """Replace the text of the line."""
+        if self._status:
+            self._status.update(escape(text))
+
+    def ends(self) -> None:
+        """Remove the line."""
+        if self._status:
+            self._status.stop()
+            self._status = None
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[Waiting]:
+    """Show a line with a spinner; nothing in a pipe."""
+    status = MESSAGES.status(escape(text)) if MESSAGES.is_terminal else None
+    if status:
+        status.start()
+    line = Waiting(status)
+    try:
+        yield line
+    finally:
+        line.ends()
