@@ -11,7 +11,7 @@ export PYTHONPYCACHEPREFIX = $(CURDIR)/.setup/pycache
 unexport PYTHONDONTWRITEBYTECODE
 export RUNTIMES
 .DEFAULT_GOAL := setup
-.PHONY: setup ensure_env ensure_uv venv frontend build start stop restart upgrade migrate-from-0.1 backup restore invite join drain return nodes scan docs logs smoke test test-all test-fast fidelity attack fuzz bench chaos load doctor runtime-pages client-reference screenshots clean dev lock lint help
+.PHONY: setup ensure_env ensure_uv venv frontend build start stop restart upgrade migrate-from-0.1 backup restore invite join drain return nodes scan docs logs smoke test test-all test-fast fidelity attack fuzz bench chaos load doctor host-test runtime-pages client-reference screenshots clean dev lock lint help
 
 setup: ## install what is missing, build, start and smoke-test; print addresses, token and settings for RAGFlow
 	@$(SETUP) setup
@@ -116,6 +116,9 @@ load: ## send a platform of its own more than it can do (ARGS="--minutes 2"), th
 
 doctor: ## check Docker, gVisor, seccomp, network, limits, database, queue and pool
 	@$(SETUP) doctor
+
+host-test: ## boot a Debian 13 guest in QEMU and try all this in it, for hours if emulated (ARGS="--steps boot,system,reboot")
+	@$(PYTHON) -m scripts.host_test $(ARGS)
 
 runtime-pages: venv ## describe the built runtimes in sandboxes and write docs/runtimes (ARGS=python: only of one)
 	@$(VENV)/python -m scripts.runtime_pages $(ARGS)
