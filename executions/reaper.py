@@ -25,7 +25,12 @@ ORPHANS = """
       AND NOT EXISTS (SELECT FROM django_q_ormq q WHERE q.execution_id = e.id)
     ORDER BY e.id LIMIT %s
 """
-OVERDUE = "SELECT id FROM executions_execution WHERE status = 'queued' AND queued_at < %s"
+# By the clock of Postgres alone: that of the web, which stamped the execution, may have been wrong or set since. One
+# that has no task waits for requeue_orphans().
+OVERDUE = """
+    SELECT e.id FROM executions_execution e JOIN django_q_ormq q ON q.execution_id = e.id
+    WHERE e.status = 'queued' AND q.lock < now() - make_interval(secs => %s)
+"""
 # Time that a run may need beyond its wall time: to start a sandbox, and to store the result across a restart of
 # Postgres.
 SLACK = timedelta(seconds=150)
@@ -56,7 +61,11 @@ LOST = """
         OR e.claimed_at <= restart.at AND e.worker_cluster <> ALL(%s)
             AND (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())
                 < now() - make_interval(secs => %s)
-        OR e.claimed_at + make_interval(secs => (e.limits->>'wall_time_ms')::float / 1000 + %s) < now()
+        OR COALESCE(
+                -- By the clock of Postgres; the execution's own time is the worker's.
+                (SELECT s.claimed_at FROM executions_sandbox s WHERE s.execution_id = e.id AND s.state = 'claimed'),
+                e.claimed_at
+            ) + make_interval(secs => (e.limits->>'wall_time_ms')::float / 1000 + %s) < now()
     )
 """
 
@@ -73,12 +82,12 @@ def reap_lost() -> int:
 
 
 def expire_queued() -> int:
-    """End executions that waited longer than SANDBOX_QUEUE_TIMEOUT; return how many."""
-    limit = timedelta(milliseconds=settings.SANDBOX_QUEUE_TIMEOUT_MS)
+    """End executions that waited longer than SANDBOX_QUEUE_TIMEOUT since they were last queued; return how many."""
+    limit_s = settings.SANDBOX_QUEUE_TIMEOUT_MS / 1000
     with connection.cursor() as cursor:
-        cursor.execute(OVERDUE, [timezone.now() - limit])
+        cursor.execute(OVERDUE, [limit_s])
         expired = [row[0] for row in cursor.fetchall()]
-    message = f"Queue timeout: no worker was free for {limit.total_seconds():g} s."
+    message = f"Queue timeout: no worker was free for {limit_s:g} s."
     for execution_id in expired:
         services.finish(execution_id, Verdict(Status.CANCELLED, Outcome.QUEUE_TIMEOUT, message))
     return len(expired)

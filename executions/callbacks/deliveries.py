@@ -34,8 +34,10 @@ MAX_ATTEMPTS = 10
 FIRST_PAUSE_S = 9
 FACTOR = 3
 JITTER = 0.2
-# A task that was queued or claimed this long ago was lost with its worker.
-LEASE = timedelta(minutes=10)
+# A task that was queued or claimed this long ago was lost with its worker. A full queue of the slowest receivers takes
+# half as long (QUEUE_LENGTH, CALLBACK_WORKERS, sender.TOTAL_S), and a task that comes late after all finds its attempt
+# taken.
+LEASE = timedelta(minutes=2)
 # At most this many tasks wait in the queue, and clients take turns.
 QUEUE_LENGTH = 16
 # Deliveries of one client that are queued or being sent. One process is always left for the others.

@@ -2,13 +2,15 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.db import connection
+from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.models import OrmQ
 
 from clients.models import Client
 from executions import reaper, services
-from executions.models import Execution, Status
+from executions.models import Execution, Outcome, Status
 from tests.tasks import queued
 
 MakeExecution = Callable[..., Execution]
@@ -74,3 +76,23 @@ def test_so_many_at_a_time(waiting: Callable[..., Execution], monkeypatch: pytes
     for _ in range(3):
         waiting()
     assert [reaper.requeue_orphans() for _ in range(3)] == [2, 1, 0]
+
+
+def test_one_whose_task_waits_too_long_by_the_clock_of_postgres_is_ended(
+    waiting: Callable[..., Execution],
+) -> None:
+    late, recent = waiting(), waiting()
+    services.enqueue(late)
+    services.enqueue(recent)
+    limit = timedelta(milliseconds=settings.SANDBOX_QUEUE_TIMEOUT_MS)
+    OrmQ.objects.filter(pk=OrmQ.objects.earliest("id").pk).update(lock=Now() - limit - timedelta(seconds=1))
+    assert reaper.expire_queued() == 1
+    late.refresh_from_db()
+    recent.refresh_from_db()
+    assert (late.outcome, recent.status) == (Outcome.QUEUE_TIMEOUT, Status.QUEUED)
+
+
+def test_a_clock_that_jumps_ends_nothing_that_waits(make_execution: MakeExecution) -> None:
+    """The web's clock was an hour behind when it took the run; now it is right again."""
+    services.enqueue(make_execution(status=Status.QUEUED, queued_at=timezone.now() - timedelta(hours=1)))
+    assert reaper.expire_queued() == 0

@@ -201,6 +201,22 @@ def test_clusters_have_a_while_to_come_back_after_a_restart(
     assert reaper.reap_lost() == 0
 
 
+@pytest.mark.django_db(transaction=True)
+def test_run_of_a_worker_whose_clock_is_behind_keeps_its_time(
+    taken: MakeExecution, make_sandbox: MakeSandbox, database_url: str
+) -> None:
+    liveness.begin_cluster()
+    execution = taken(
+        claimed_at=timezone.now() - LONG_AGO, worker_backend=backend(), worker_cluster=liveness.cluster_key()
+    )
+    sandbox = make_sandbox(state=SandboxState.CLAIMED, execution_id=execution.pk, claimed_at=timezone.now())
+    with psycopg.connect(database_url, autocommit=True) as worker:
+        liveness.hold_worker(worker, settings.SANDBOX_NODE)
+        assert reaper.reap_lost() == 0
+        Sandbox.objects.filter(pk=sandbox.pk).update(claimed_at=timezone.now() - LONG_AGO)
+        assert reaper.reap_lost() == 1
+
+
 # -- the worker ---------------------------------------------------------------------------------------------
 
 
