@@ -69,14 +69,32 @@ def test_the_database_is_reached_over_tls_only(sent: Invitation, address: str) -
         ({"format": "another"}, "it does not begin as"),
         ({"version": "9.9.9"}, "the first host runs 9.9.9"),
         ({"passwords": {"WORKER": "x"}}, "a part is missing"),
-        ({"passwords": {**PASSWORDS, "KEEPER": ""}}, "a part is empty"),
-        ({"port": 0}, "a part is empty"),
-        ({"ca": "none"}, "a part is empty"),
+        ({"passwords": "x"}, "a part is missing"),
+        ({"passwords": {**PASSWORDS, "KEEPER": ""}}, "a password is empty"),
+        ({"passwords": {**PASSWORDS, "KEEPER": 7}}, "no line of text: 'KEEPER'"),
+        ({"port": 0}, "address or port is missing"),
+        ({"port": "5432"}, "address or port is missing"),
+        ({"address": ""}, "address or port is missing"),
+        ({"address": None}, "no line of text: 'address'"),
+        ({"address": "x\x1b[2J", "passwords": {**PASSWORDS, "address": "x"}}, "no line of text: 'address'"),
+        ({"invited_by": "first\x1b[2J"}, "no line of text: 'invited_by'"),
+        ({"version": 1}, "no line of text: 'version'"),
+        ({"node": "n2\rSANDBOX_NODE=n3"}, "no line of text: 'node'"),
+        ({"ca": "none"}, "the certificate of the authority is missing"),
+        ({"ca": "BEGIN CERTIFICATE"}, "the certificate of the authority is missing"),
+        ({"ca": CA.replace("QUJD", "QU D\0")}, "the certificate of the authority is damaged"),
+        ({"ca": 7}, "a part is missing or wrong"),
         ({"more": 1}, "a part is missing or wrong"),
-        ({"settings": {"COMPOSE_FILE": "/tmp/evil.yml"}}, "it sets what an invitation does not set: COMPOSE_FILE"),
-        ({"settings": {"SANDBOX_RUNTIMES": "core\nDOCKER_HOST=x"}}, "does not set: SANDBOX_RUNTIMES"),
-        ({"passwords": {**PASSWORDS, "KEEPER": "x\nDOCKER_HOST=x"}}, "does not set: lines"),
-        ({"address": "192.0.2.7\nDOCKER_HOST=x"}, "does not set: lines"),
+        (
+            {"settings": {"COMPOSE_FILE": "/tmp/evil.yml"}},
+            "it sets what an invitation does not set: 'COMPOSE_FILE'",
+        ),
+        ({"settings": []}, "a part is missing or wrong"),
+        ({"settings": {"SANDBOX_RUNTIMES": ["core"]}}, "no line of text: 'SANDBOX_RUNTIMES'"),
+        ({"settings": {"SANDBOX_RUNTIMES": "core\nDOCKER_HOST=x"}}, "no line of text: 'SANDBOX_RUNTIMES'"),
+        ({"settings": {"SANDBOX_RUNTIMES": "core\rDOCKER_HOST=x"}}, "no line of text: 'SANDBOX_RUNTIMES'"),
+        ({"passwords": {**PASSWORDS, "KEEPER": "x\nDOCKER_HOST=x"}}, "no line of text: 'KEEPER'"),
+        ({"address": "192.0.2.7\nDOCKER_HOST=x"}, "no line of text: 'address'"),
     ],
 )
 def test_what_is_wrong_with_one_is_said(changed: Callable[..., Path], values: dict[str, Any], told: str) -> None:
@@ -101,6 +119,17 @@ def test_a_joined_host_has_no_secret_that_it_does_not_need(sent: Invitation) -> 
     )
     assert values["COMPOSE_FILE"] == "docker-compose.yml:docker-compose.worker.yml"
     assert (ROOT / envfile.WORKER_FILE).exists() and (ROOT / envfile.HOSTS_FILE).exists()
+
+
+def test_joining_again_keeps_what_is_this_host_s_own(sent: Invitation) -> None:
+    before = commands.settings_of(sent, "n2")
+    files = "docker-compose.yml:docker-compose.worker.yml:docker-compose.monitoring.yml"
+    before = envfile.with_values(
+        before, {"SANDBOX_WORKERS": "3", "SANDBOX_ENGINE": "docker", "COMPOSE_FILE": files}
+    )
+    again = Invitation(**{**vars(sent), "passwords": {**PASSWORDS, "WORKER": "another"}})
+    values = envfile.parse(commands.settings_of(again, "n2", before))
+    assert values == envfile.parse(before) | {"SANDBOX_DATABASE_WORKER_PASSWORD": "another"}
 
 
 def test_the_authority_s_certificate_becomes_a_file_again(sent: Invitation, tmp_path: Path) -> None:
