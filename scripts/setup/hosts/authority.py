@@ -13,7 +13,7 @@ from pathlib import Path
 
 from scripts.setup import apt
 from scripts.setup.docker import on_path
-from scripts.setup.host import must, run
+from scripts.setup.host import SetupError, must, run
 from scripts.setup.secret_files import FOLDER
 
 CA, CA_KEY = "database_ca", "database_ca_key"
@@ -27,13 +27,14 @@ NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc")
 def ensure(address: str, folder: Path = FOLDER) -> list[str]:
     """Make what is missing, ends soon or names another address; return its names.
 
-    `address`: a name or an IP address.
+    `address`: a name or an IP address. Raises SetupError for half an authority: with another one, no joined host would
+    trust this database any more.
     """
     if not on_path("openssl"):
         apt.install(["openssl"])
     folder.mkdir(mode=0o700, exist_ok=True)
     made = []
-    if not (folder / CA).is_file() or not (folder / CA_KEY).is_file():
+    if not is_whole(folder):
         _make_authority(folder)
         made.append("authority")
     if made or not _is_good(folder, address):
@@ -42,8 +43,34 @@ def ensure(address: str, folder: Path = FOLDER) -> list[str]:
     return made
 
 
+def is_whole(folder: Path = FOLDER) -> bool:
+    """Return whether the authority is there. Raises SetupError for half of one, or halves of two."""
+    there = [name for name in (CA, CA_KEY) if (folder / name).is_file()]
+    if len(there) == 1:
+        (missing,) = {CA, CA_KEY} - {*there}
+        cause = f"{there[0]} is there, {missing} is not"
+    elif there and not _belong(folder / CA, folder / CA_KEY):
+        cause = f"{CA_KEY} is not the key of {CA}"
+    else:
+        return bool(there)
+    raise SetupError(
+        f"the authority of the database in {folder.name}",
+        cause,
+        f"bring both files back from a backup (make restore does); or delete {' and '.join(there)}: a new authority is "
+        "made, and every joined host needs a new invitation",
+    )
+
+
+def _belong(certificate: Path, key: Path) -> bool:
+    """Return whether they have the same public key. They have not where somebody was cut off between writing both."""
+    of_key = run(["openssl", "pkey", "-pubout", "-in", key]).stdout
+    return bool(of_key) and run(["openssl", "x509", "-noout", "-pubkey", "-in", certificate]).stdout == of_key
+
+
 def _is_good(folder: Path, address: str) -> bool:
     if not (folder / CERTIFICATE).is_file() or not (folder / KEY).is_file():
+        return False
+    if not _belong(folder / CERTIFICATE, folder / KEY):
         return False
     about = ("openssl", "x509", "-noout", "-in", folder / CERTIFICATE)
     check = "-checkip" if _is_ip(address) else "-checkhost"

@@ -15,6 +15,7 @@ FORMAT = "sandbox-platform invitation 1"
 # The roles that a joined host gets. The owner of the tables, web and callbacks stay on the first host.
 ROLES = ("WORKER", "KEEPER", "EGRESS")
 DATABASE = "sandbox"
+BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 # Settings that must be the same on all hosts: what worker, keeper and egress decide with. No secret is among them.
 SHARED = (
     "SANDBOX_DATABASE_ROLE_PREFIX", "SANDBOX_EXECUTOR_MANAGER_POOL_SIZE", "SANDBOX_TIMEOUT", "SANDBOX_MAX_MEMORY",
@@ -29,7 +30,7 @@ SHARED = (
 
 @dataclass(frozen=True)
 class Invitation:
-    """`ca`: PEM. `passwords`: by ROLES. `settings`: those of SHARED that .env has."""
+    """`ca`: PEM. `passwords`: by ROLES. `settings`: those of SHARED that .env has. `node`: name of who joins, or ""."""
 
     version: str
     invited_by: str
@@ -38,6 +39,12 @@ class Invitation:
     ca: str
     passwords: dict[str, str] = field(repr=False)
     settings: dict[str, str]
+    node: str = ""
+
+    @property
+    def ca_line(self) -> str:
+        """The certificate in Base64, in one line."""
+        return "".join(self.ca.split("-----")[2].split())
 
     @property
     def database_url(self) -> str:
@@ -67,23 +74,16 @@ def read(path: Path) -> Invitation:
     """Read an invitation of this version of the platform. Raises SetupError."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _unreadable(path, str(error)) from error
     if not isinstance(content, dict) or content.pop("format", "") != FORMAT:
         raise _unreadable(path, f"it does not begin as a file of the format {FORMAT!r} does")
     try:
         invitation = Invitation(**content)
-        complete = all(invitation.passwords[role] for role in ROLES) and "BEGIN CERTIFICATE" in invitation.ca
-        complete = complete and 0 < int(invitation.port) < 65536 and bool(invitation.address)
-    except (TypeError, KeyError, ValueError) as error:
+        if wrong := _wrong(invitation):
+            raise _unreadable(path, wrong)
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise _unreadable(path, f"a part is missing or wrong: {error}") from error
-    if not complete:
-        raise _unreadable(path, "a part is empty")
-    strange = {name: value for name, value in invitation.settings.items() if name not in SHARED or "\n" in value}
-    if strange or any("\n" in word for word in (invitation.address, *invitation.passwords.values())):
-        raise _unreadable(
-            path, f"it sets what an invitation does not set: {', '.join(sorted(strange)) or 'lines'}"
-        )
     if invitation.version != platform_version():
         raise SetupError(
             "version",
@@ -91,6 +91,23 @@ def read(path: Path) -> Invitation:
             "check out the first host's version here, or upgrade it and run make invite there again",
         )
     return invitation
+
+
+def _wrong(invitation: Invitation) -> str:
+    """Return what is wrong, or "". Raises TypeError, KeyError and AttributeError for parts of another kind."""
+    single = [(name, getattr(invitation, name)) for name in ("version", "invited_by", "address", "node")]
+    texts = [*single, *invitation.passwords.items(), *invitation.settings.items()]
+    if strange := [name for name, text in texts if not isinstance(text, str) or not text.isprintable()]:
+        return f"a value is no line of text: {', '.join(map(repr, strange))}"
+    if strange := sorted(invitation.settings.keys() - {*SHARED}):
+        return f"it sets what an invitation does not set: {', '.join(map(repr, strange))}"
+    if type(invitation.port) is not int or not 0 < invitation.port < 65536 or not invitation.address:
+        return "address or port is missing"
+    if not all(invitation.passwords[role] for role in ROLES):
+        return "a password is empty"
+    if "BEGIN CERTIFICATE" not in invitation.ca or len(invitation.ca.split("-----")) < 4:
+        return "the certificate of the authority is missing"
+    return "" if BASE64.fullmatch(invitation.ca_line) else "the certificate of the authority is damaged"
 
 
 def _unreadable(path: Path, cause: str) -> SetupError:

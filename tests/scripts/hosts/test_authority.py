@@ -4,6 +4,9 @@ import stat
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from scripts.setup.host import SetupError
 from scripts.setup.hosts import authority
 
 
@@ -48,5 +51,28 @@ def test_another_address_gets_a_certificate_of_the_same_authority(tmp_path: Path
 
 def test_a_certificate_of_another_authority_is_replaced(tmp_path: Path) -> None:
     authority.ensure("192.0.2.7", tmp_path)
+    (tmp_path / authority.CA).unlink()
     (tmp_path / authority.CA_KEY).unlink()
     assert authority.ensure("192.0.2.7", tmp_path) == ["authority", "certificate"]
+
+
+@pytest.mark.parametrize("lost", [authority.CA, authority.CA_KEY])
+def test_half_an_authority_is_not_replaced(tmp_path: Path, lost: str) -> None:
+    authority.ensure("192.0.2.7", tmp_path)
+    (tmp_path / lost).unlink()
+    before = content(tmp_path)
+    with pytest.raises(SetupError, match=f"is there, {lost} is not") as refused:
+        authority.ensure("192.0.2.7", tmp_path)
+    assert "from a backup" in refused.value.fix and "new invitation" in refused.value.fix
+    assert content(tmp_path) == before
+
+
+def test_key_and_certificate_that_parted_are_noticed(tmp_path: Path) -> None:
+    """As after a cut between writing the one and the other."""
+    authority.ensure("192.0.2.7", tmp_path)
+    authority.ensure("192.0.2.7", other := tmp_path / "other")
+    (other / authority.KEY).replace(tmp_path / authority.KEY)
+    assert authority.ensure("192.0.2.7", tmp_path) == ["certificate"]
+    (other / authority.CA_KEY).replace(tmp_path / authority.CA_KEY)
+    with pytest.raises(SetupError, match="is not the key of"):
+        authority.ensure("192.0.2.7", tmp_path)
