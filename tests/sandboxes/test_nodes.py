@@ -5,6 +5,7 @@ from contextlib import closing
 from datetime import timedelta
 from io import StringIO
 
+import psycopg
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
@@ -17,7 +18,9 @@ from sandbox_platform.kit import liveness
 from sandbox_platform.kit.broker import NotifyBroker
 from sandbox_platform.kit.notify import Listener
 from sandboxes import nodes
+from sandboxes.engine import ImageMissing
 from sandboxes.keeper import kinds
+from sandboxes.management.commands import node as command
 from sandboxes.models import Node, Sandbox, SandboxState
 
 
@@ -139,3 +142,29 @@ def test_nobody_is_dead_right_after_a_restart_of_postgres(
     make_node("n1", seen_at=timezone.now() - timedelta(days=2))
     monkeypatch.setattr(nodes, "DEAD_AFTER", timedelta(days=1))
     assert nodes.dead() == []
+
+
+@pytest.mark.parametrize("hold", [liveness.hold_keeper, liveness.hold_worker])
+def test_a_host_does_not_take_the_name_of_one_that_is_alive(
+    session: Listener, settings: Settings, hold: Callable[[psycopg.Connection, str], None]
+) -> None:
+    settings.SANDBOX_NODE = "n1"
+    assert "are here" in node("check")
+    hold(session.connection, "n1")
+    with pytest.raises(CommandError, match="node n1 is alive, and not on this host") as refused:
+        node("check")
+    assert refused.value.returncode == 4
+    assert "are here" in node("check", "--running")
+
+
+def test_missing_images_have_a_status_of_their_own(
+    python_runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Engine:
+        def image_id(self, reference: str) -> str:
+            raise ImageMissing(reference)
+
+    monkeypatch.setattr(command, "get_engine", Engine)
+    with pytest.raises(SystemExit) as ended:
+        node("check")
+    assert ended.value.code == 3

@@ -11,16 +11,21 @@ from sandboxes.engine import EngineError, ImageMissing
 from sandboxes.engines import get_engine
 from sandboxes.models import Node
 
+# Exit statuses of `check`, which scripts/setup/hosts tells apart.
+IMAGES_MISSING, NAME_TAKEN = 3, 4
+
 
 class Command(BaseCommand):
     help = (
         "List the nodes; let one take no more work (drain), take work again (return), or forget one that is gone "
-        "(remove). `check` says whether this node has the images of all enabled runtimes, with status 1 if not."
+        "(remove). `check` says whether this node may start: status 4 if another host has its name, 3 if images of "
+        "enabled runtimes are missing."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("act", choices=["list", "drain", "return", "remove", "check"])
         parser.add_argument("name", nargs="?", default=settings.SANDBOX_NODE, help="a node; by default this one")
+        parser.add_argument("--running", action="store_true", help="check: this host's own keeper or worker runs")
 
     def handle(self, **options: Any) -> None:
         act, name = options["act"], options["name"]
@@ -29,7 +34,7 @@ class Command(BaseCommand):
                 case "list":
                     self._list()
                 case "check":
-                    self._check()
+                    self._check(options["running"])
                 case "drain":
                     changed = nodes.drain(name)
                     self.stdout.write(f"{name} {'takes' if changed else 'already takes'} no more work.")
@@ -51,7 +56,12 @@ class Command(BaseCommand):
             words = [state, *(["draining"] * row.draining), f"seen {age:.0f} s ago", row.version, row.engine]
             self.stdout.write(f"{row.name}  {', '.join(word for word in [*words, row.gvisor_version] if word)}")
 
-    def _check(self) -> None:
+    def _check(self, running: bool) -> None:
+        name = settings.SANDBOX_NODE
+        if not running and nodes.is_alive(name):
+            raise CommandError(
+                f"A keeper or worker of node {name} is alive, and not on this host.", returncode=NAME_TAKEN
+            )
         engine, missing = get_engine(), []
         for runtime in Runtime.objects.enabled().order_by("slug"):
             try:
@@ -63,5 +73,5 @@ class Command(BaseCommand):
         for line in missing:
             self.stdout.write(f"no image of {line}")
         if missing:
-            sys.exit(1)
+            sys.exit(IMAGES_MISSING)
         self.stdout.write("The images of all enabled runtimes are here.")

@@ -15,10 +15,24 @@ from scripts.setup.hosts.invitation import Invitation
 from scripts.setup.provision import provide
 
 FOLDER = ROOT / "invitations"
+SERVICE = "com.docker.compose.service"
 NODE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
-PUBLISH = (
-    f"in .env: SANDBOX_DATABASE_BIND=<address of this host that the others reach> and "
-    f"COMPOSE_FILE=docker-compose.yml:{envfile.HOSTS_FILE}; then make restart"
+# Exit statuses of `manage.py node check` -> the check, and the remedy. For all other failures: OTHERWISE.
+REMEDIES = {
+    3: (
+        "images",
+        "build them (make build RUNTIMES=…), or bring them from the first host: docker save IMAGE | "
+        "ssh THIS-HOST docker load; then make join again",
+    ),
+    4: (
+        "this node's name",
+        "make join FROM=… NODE=another-name; if this host had the name itself and was cut off, wait a minute first",
+    ),
+}
+OTHERWISE = (
+    "what the first host has for this one",
+    "correct the cause; if it is a password or an address, make invite again on the first host, then make join with "
+    "the new file",
 )
 
 
@@ -32,14 +46,14 @@ def invite() -> None:
     address = settings["SANDBOX_DATABASE_BIND"]
     if authority.ensure(address):
         say("The database has a new certificate: run make restart before the other host joins.")
-    invitation.write(to, _invitation(settings, address))
+    invitation.write(to, _invitation(settings, address, name))
     say(f"""
 {to}
   It holds SECRETS: the passwords of the database roles of workers, keepers and egress. Only its owner reads it. Send
   it over an encrypted way (scp), and delete it here and there when the host has joined.
 
 On the other host, in a checkout of version {invitation.platform_version()}:
-  make join FROM={to.name}{f" NODE={name}" if name else ""}
+  make join FROM={to.name}
 It must reach {address}, port {settings.get("SANDBOX_DATABASE_PORT") or 5432}; let nobody else reach it (docs/hosts.md).
 """)
 
@@ -55,7 +69,9 @@ def refuse_unless_publishing(settings: Mapping[str, str]) -> None:
             "follow docs/hosts.md, by hand",
         )
     if not envfile.publishes_database() or not settings.get("SANDBOX_DATABASE_BIND"):
-        raise SetupError("this host's Postgres", "it is not published, so nobody can join", PUBLISH)
+        raise SetupError(
+            "this host's Postgres", "it is not published, so nobody can join", how_to_publish(settings)
+        )
     if settings["SANDBOX_DATABASE_BIND"] in ("0.0.0.0", "::", "127.0.0.1", "::1", "localhost"):  # noqa: S104
         raise SetupError(
             f"SANDBOX_DATABASE_BIND={settings['SANDBOX_DATABASE_BIND']}",
@@ -64,7 +80,17 @@ def refuse_unless_publishing(settings: Mapping[str, str]) -> None:
         )
 
 
-def _invitation(settings: Mapping[str, str], address: str) -> Invitation:
+def how_to_publish(settings: Mapping[str, str]) -> str:
+    files = settings.get("COMPOSE_FILE") or "docker-compose.yml"
+    if envfile.HOSTS_FILE not in files.split(":"):
+        files += f":{envfile.HOSTS_FILE}"
+    return (
+        f"in .env: SANDBOX_DATABASE_BIND=<address of this host that the others reach> and COMPOSE_FILE={files}; "
+        "then make restart"
+    )
+
+
+def _invitation(settings: Mapping[str, str], address: str, name: str) -> Invitation:
     return Invitation(
         version=invitation.platform_version(),
         invited_by=stack.node(),
@@ -73,6 +99,7 @@ def _invitation(settings: Mapping[str, str], address: str) -> Invitation:
         ca=(secret_files.FOLDER / authority.CA).read_text(encoding="ascii"),
         passwords={role: settings[f"SANDBOX_DATABASE_{role}_PASSWORD"] for role in invitation.ROLES},
         settings=invitation.shared(settings),
+        node=name,
     )
 
 
@@ -98,7 +125,7 @@ def _node_name(wanted: str, *, needed: bool) -> str:
 
 
 def join() -> None:
-    """FROM: the invitation. NODE: name of this host, by default its host name."""
+    """FROM: the invitation. NODE: name of this host, by default the invitation's, the present one or its host name."""
     source = os.environ.get("FROM", "")
     if not source:
         raise SetupError("which invitation?", "FROM is not set", "make join FROM=file, which make invite wrote")
@@ -109,18 +136,20 @@ def join() -> None:
             "to give it up with its data: make clean, move .env away; then make join",
         )
     found = invitation.read(Path(source).expanduser())
-    name = _node_name(os.environ.get("NODE", "") or envfile.read().get("SANDBOX_NODE", ""), needed=True)
+    wanted = os.environ.get("NODE", "") or found.node or envfile.read().get("SANDBOX_NODE", "")
+    name = _node_name(wanted, needed=True)
     if name == found.invited_by:
         raise SetupError(f"NODE={name}", "the first host has this name", "make join FROM=… NODE=another-name")
     with step(f"reaching the database of {found.invited_by}"):
         reaching.check(found)
     with step("settings in .env") as current:
         secret_files.FOLDER.mkdir(mode=0o700, exist_ok=True)
-        envfile.write_private(envfile.ENV, settings_of(found, name))
+        present = envfile.ENV.read_text(encoding="utf-8") if envfile.ENV.exists() else ""
+        envfile.write_private(envfile.ENV, settings_of(found, name, present))
         current.note(f"node {name}")
     provide(envfile.ensure, images.ensure_all)
     stack.choose_engine()
-    check_images()
+    check_node(name)
     stack.start()
     say(f"""
 Node {name} has joined {found.invited_by}: it takes runs, and the console's page Pool shows it.
@@ -128,16 +157,22 @@ Delete the invitation, here and there. Next: make doctor, make nodes, make drain
 """)
 
 
-def settings_of(found: Invitation, name: str) -> str:
-    """Return the text of .env of the host that joins: the example's, and nothing secret but what it needs."""
+def settings_of(found: Invitation, name: str, present: str = "") -> str:
+    """Return the text of .env of the host that joins, with nothing secret but what it needs.
+
+    `present`: its text if the host has joined before, whose own settings stay; otherwise it begins with the example's.
+    """
     example = envfile.EXAMPLE.read_text(encoding="utf-8")
-    text, _ = envfile.complete("", example, {"DOCKER_GID": envfile.docker_gid})
+    text, _ = envfile.complete(present, example, {"DOCKER_GID": envfile.docker_gid})
+    files = envfile.parse(present).get("COMPOSE_FILE", "")
+    if envfile.WORKER_FILE not in files.split(":"):
+        files = f"docker-compose.yml:{envfile.WORKER_FILE}"
     values = {
         **found.settings,
         "SANDBOX_NODE": name,
-        "COMPOSE_FILE": f"docker-compose.yml:{envfile.WORKER_FILE}",
+        "COMPOSE_FILE": files,
         "DATABASE_URL": found.database_url,
-        "SANDBOX_DATABASE_CA": "".join(found.ca.split("-----")[2].split()),
+        "SANDBOX_DATABASE_CA": found.ca_line,
         **{f"SANDBOX_DATABASE_{role}_PASSWORD": found.passwords[role] for role in invitation.ROLES},
         # The first host seals, and keeps the heads.
         "SANDBOX_SEAL_KEY_FILE": "",
@@ -146,18 +181,21 @@ def settings_of(found: Invitation, name: str) -> str:
     return envfile.with_values(text, values)
 
 
-def check_images() -> None:
-    """Raises SetupError if a run could come here that finds no image."""
-    with step("images of all enabled runtimes"):
-        done = run(compose("run", "--rm", "--no-deps", "-T", "keeper", "python3", "manage.py", "node", "check"))
+def check_node(name: str) -> None:
+    """Raises SetupError if another host has this name, or a run could come here that finds no image."""
+    with step("name of this node, and images of all enabled runtimes"):
+        words = ["python3", "manage.py", "node", "check", *(["--running"] if _runs_as(name) else [])]
+        done = run(compose("run", "--rm", "--no-deps", "-T", "keeper", *words))
         if done.returncode != 0:
             said = (done.stdout.strip() or done.stderr.strip() or "no answer").splitlines()[-20:]
-            raise SetupError(
-                "images",
-                "\n".join(said),
-                "build them (make build RUNTIMES=…), or bring them from the first host: docker save IMAGE | "
-                "ssh THIS-HOST docker load; then make join again",
-            )
+            check, fix = REMEDIES.get(done.returncode, OTHERWISE)
+            raise SetupError(check, "\n".join(said), fix)
+
+
+def _runs_as(name: str) -> bool:
+    """Return whether this host's own keeper or worker runs under this name."""
+    own = (f"label={stack.LABEL}={name}", "status=running")
+    return any(stack.ids("container", *own, f"label={SERVICE}={service}") for service in ("keeper", "worker"))
 
 
 def drain() -> int:

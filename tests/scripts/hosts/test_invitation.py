@@ -121,6 +121,17 @@ def test_a_joined_host_has_no_secret_that_it_does_not_need(sent: Invitation) -> 
     assert (ROOT / envfile.WORKER_FILE).exists() and (ROOT / envfile.HOSTS_FILE).exists()
 
 
+def test_joining_again_keeps_what_is_this_host_s_own(sent: Invitation) -> None:
+    before = commands.settings_of(sent, "n2")
+    files = "docker-compose.yml:docker-compose.worker.yml:docker-compose.monitoring.yml"
+    before = envfile.with_values(
+        before, {"SANDBOX_WORKERS": "3", "SANDBOX_ENGINE": "docker", "COMPOSE_FILE": files}
+    )
+    again = Invitation(**{**vars(sent), "passwords": {**PASSWORDS, "WORKER": "another"}})
+    values = envfile.parse(commands.settings_of(again, "n2", before))
+    assert values == envfile.parse(before) | {"SANDBOX_DATABASE_WORKER_PASSWORD": "another"}
+
+
 def test_the_authority_s_certificate_becomes_a_file_again(sent: Invitation, tmp_path: Path) -> None:
     secret_files.write(envfile.parse(commands.settings_of(sent, "n2")), tmp_path)
     assert (tmp_path / "database_ca").read_text().replace("\n", "") == CA.replace("\n", "")
