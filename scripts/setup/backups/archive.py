@@ -25,7 +25,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 LARGEST_MANIFEST = 16 * 1024**2
 # No folders: a name of an archive can lead nowhere else.
-NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 PIECE = 1024**2
 
 

@@ -12,6 +12,7 @@ from scripts.setup.backups.database import Server
 from scripts.setup.compose import compose
 from scripts.setup.docker import docker
 from scripts.setup.host import ROOT, SetupError, run
+from scripts.setup.hosts import authority
 from scripts.setup.provision import provide
 
 SEAL_KEY = "/var/lib/sandbox-platform/seal/seal.key"
@@ -132,5 +133,10 @@ class Stack:
 
 
 def secret_paths(root: Path) -> list[Path]:
-    """Return the files of secrets that .env does not hold."""
-    return [root / secret_files.FOLDER.name / name for name in secret_files.SHARED]
+    """Return the files of secrets that .env does not hold.
+
+    A host that has joined another one has the certificate of that one's authority, which follows from .env, and no key.
+    """
+    folder = root / secret_files.FOLDER.name
+    pair = (authority.CA, authority.CA_KEY) if (folder / authority.CA_KEY).exists() else ()
+    return [folder / name for name in (*secret_files.SHARED, *pair)]

@@ -15,6 +15,7 @@ from scripts.setup.backups.archive import Manifest
 from scripts.setup.backups.installation import Installation
 from scripts.setup.backups.taking import DUMP, ENV, HEADS, KEY, RUNTIMES, SECRET, known_migrations, version
 from scripts.setup.host import ROOT, SetupError, parse_version, say, step
+from scripts.setup.hosts import authority
 
 # $1: the key's path, $2: the path of the heads or nothing; on standard input: the archive of the key. Where the same
 # key is there, its note of the last seal stays: with it, the keeper states which seals the backup has replaced.
@@ -102,7 +103,7 @@ def put_settings(root: Path, folder: Path) -> None:
         target.unlink(missing_ok=True)
         target.touch(mode=0o600)
         target.write_bytes(path.read_bytes())
-        target.chmod(0o444)  # see secret_files.py
+        target.chmod(0o600 if target.name == authority.CA_KEY else 0o444)  # see secret_files.py
 
 
 def put_key(installation: Installation, folder: Path) -> None:
