@@ -14,7 +14,7 @@ from scripts.setup import certificates, direct, engine, envfile, images, startin
 from scripts.setup.compose import compose
 from scripts.setup.docker import docker
 from scripts.setup.host import LOG, ROOT, SetupError, run, say, step, tail
-from scripts.setup.hosts import authority
+from scripts.setup.hosts import authority, reaching
 
 LABEL = "sandbox-platform"
 # Suffix of the node name of `make dev`, which can run beside the stack.
@@ -44,6 +44,7 @@ def start() -> None:
         # Only runtimes with an image are enabled. The process that creates them has no access to Docker: it reads
         # this list.
         built = {"SANDBOX_BUILT_RUNTIMES": ",".join(images.built_runtimes())}
+        renew_served_certificate()
         starting.up(compose("up", "--detach", "--no-build", "--remove-orphans", told=built))
     with step("waiting for every service to be healthy"):
         starting.wait_healthy(wanted_services(), services)
@@ -56,6 +57,24 @@ def publish_database(address: str) -> None:
             fix = "set it to the address of this host that the others reach, or remove the file from COMPOSE_FILE"
             raise SetupError("SANDBOX_DATABASE_BIND", f"it is empty, and {envfile.HOSTS_FILE} needs it", fix)
         current.note(", ".join(authority.ensure(address)) or "present")
+
+
+def served_certificate(settings: dict[str, str]) -> bytes:
+    """Return the certificate with which Postgres answers other hosts."""
+    address, port = settings.get("SANDBOX_DATABASE_BIND", ""), int(settings.get("SANDBOX_DATABASE_PORT") or 5432)
+    return reaching.served(address, port) if address else b""
+
+
+def renew_served_certificate() -> None:
+    """Recreate a running Postgres that shows another certificate than the present one.
+
+    The container has the replaced file mounted, and its entrypoint copied the key. `compose up` sees no difference.
+    """
+    if envfile.publishes_database() and services().get("postgres", {}).get("State") == "running":
+        served = served_certificate(envfile.settings())
+        if served and not authority.is_served(served):
+            say("    Postgres starts anew, with the new certificate")
+            _compose("up", "--detach", "--no-build", "--no-deps", "--force-recreate", "--wait", "postgres")
 
 
 def first_host_only(command: str) -> None:
@@ -178,6 +197,8 @@ def migrate_from_0_1() -> None:
 
 
 def start_postgres() -> None:
+    if envfile.publishes_database():
+        publish_database(envfile.settings().get("SANDBOX_DATABASE_BIND", ""))
     with step("starting Postgres alone"):
         _compose("up", "--detach", "--no-build", "--wait", "postgres")
 
@@ -250,6 +271,14 @@ def clean() -> None:
 
 def doctor() -> int:
     in_stack = services().get("worker", {}).get("State") == "running"
+    if in_stack and envfile.publishes_database():
+        # Not by the platform's doctor: no container has the file that is on the disk now.
+        said = authority.complaint(served_certificate(envfile.settings()))
+        fix = f"\n{'':27} → make start renews it, and starts Postgres anew if need be" if said else ""
+        print(
+            f"{'warning' if said else 'ok':<8} {'database TLS':<18} {said or 'valid, and shown by Postgres'}{fix}"
+        )
+        sys.stdout.flush()
     if in_stack:
         return in_front("exec", "-T", "worker", "python3", "manage.py", "doctor")
     python = ROOT / ".venv/bin/python"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
+import ssl
 import tempfile
 from pathlib import Path
 
@@ -21,6 +22,8 @@ CERTIFICATE, KEY = "database_tls_certificate", "database_tls_key"
 CA_DAYS, DAYS = 3650, 825
 # A certificate that ends sooner is replaced at the next start.
 RENEW_S = 90 * 86400
+# Nothing has been started for a month that would have renewed it.
+WARN_S = 60 * 86400
 NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc")
 
 
@@ -79,6 +82,24 @@ def _is_good(folder: Path, address: str) -> bool:
         and "does match" in run([*about, check, address]).stdout
         and run(["openssl", "verify", "-CAfile", folder / CA, folder / CERTIFICATE]).returncode == 0
     )
+
+
+def is_served(served: bytes, folder: Path = FOLDER) -> bool:
+    """Return whether this certificate (DER) is the folder's."""
+    return served == ssl.PEM_cert_to_DER_cert((folder / CERTIFICATE).read_text(encoding="ascii"))
+
+
+def complaint(served: bytes, folder: Path = FOLDER) -> str:
+    """Return what is wrong with the certificate that Postgres shows (DER, b"" for none), or ""."""
+    if not (folder / CERTIFICATE).is_file():
+        return "there is none"
+    if not served:
+        return "Postgres shows none"
+    if not is_served(served, folder):
+        return "Postgres shows another one than that in .secrets"
+    about = ["openssl", "x509", "-noout", "-in", folder / CERTIFICATE, "-enddate", "-checkend", str(WARN_S)]
+    done = run(about)
+    return "" if done.returncode == 0 else f"it ends soon ({done.stdout.split(chr(10))[0]})"
 
 
 def _make_authority(folder: Path) -> None:

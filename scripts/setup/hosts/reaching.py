@@ -14,6 +14,21 @@ SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 PATIENCE_S = 10
 
 
+def served(address: str, port: int) -> bytes:
+    """Return the certificate (DER) that Postgres shows there, whoever signed it, or b"" if it shows none."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with socket.create_connection((address, port), PATIENCE_S) as plain:
+            plain.sendall(SSL_REQUEST)
+            if plain.recv(1) != b"S":
+                return b""
+            with context.wrap_socket(plain) as secured:
+                return secured.getpeercert(binary_form=True) or b""
+    except OSError:
+        return b""
+
+
 def check(invitation: Invitation) -> None:
     """Raises SetupError if Postgres does not answer, speaks no TLS, or shows another certificate."""
     there = f"Postgres of {invitation.invited_by} at {invitation.address}, port {invitation.port}"

@@ -1,13 +1,18 @@
 """The certificate with which the published Postgres answers."""
 
+import socket
+import ssl
 import stat
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from scripts.setup.host import SetupError
-from scripts.setup.hosts import authority
+from scripts.setup.hosts import authority, reaching
+
+ADDRESS = "127.0.0.1"
 
 
 def about(folder: Path, *words: str) -> str:
@@ -76,3 +81,44 @@ def test_key_and_certificate_that_parted_are_noticed(tmp_path: Path) -> None:
     (other / authority.CA_KEY).replace(tmp_path / authority.CA_KEY)
     with pytest.raises(SetupError, match="is not the key of"):
         authority.ensure("192.0.2.7", tmp_path)
+
+
+def der(folder: Path) -> bytes:
+    return ssl.PEM_cert_to_DER_cert((folder / authority.CERTIFICATE).read_text())
+
+
+def test_what_is_wrong_with_the_certificate_that_is_shown_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert authority.complaint(b"", tmp_path) == "there is none"
+    authority.ensure(ADDRESS, tmp_path)
+    assert authority.complaint(b"", tmp_path) == "Postgres shows none"
+    before = der(tmp_path)
+    assert authority.complaint(before, tmp_path) == ""
+    monkeypatch.setattr(authority, "WARN_S", (authority.DAYS + 1) * 86400)
+    assert authority.complaint(before, tmp_path).startswith("it ends soon (notAfter=")
+    (tmp_path / authority.CERTIFICATE).unlink()
+    authority.ensure(ADDRESS, tmp_path)
+    assert authority.complaint(before, tmp_path) == "Postgres shows another one than that in .secrets"
+
+
+def test_a_server_s_certificate_is_seen_whoever_signed_it(tmp_path: Path) -> None:
+    authority.ensure(ADDRESS, tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / authority.CERTIFICATE, tmp_path / authority.KEY)
+
+    def answer(says: bytes) -> None:
+        plain, _ = server.accept()
+        with plain:
+            assert plain.recv(8) == reaching.SSL_REQUEST
+            plain.sendall(says)
+            if says == b"S":
+                context.wrap_socket(plain, server_side=True).close()
+
+    with socket.create_server((ADDRESS, 0)) as server, ThreadPoolExecutor(1) as pool:
+        for says, wanted in ((b"S", der(tmp_path)), (b"N", b"")):
+            served = pool.submit(answer, says)
+            assert reaching.served(ADDRESS, server.getsockname()[1]) == wanted
+            served.result(10)
+        port = server.getsockname()[1]
+    assert reaching.served(ADDRESS, port) == b""
