@@ -21,6 +21,7 @@ from scripts.setup.host import (
     parse_version,
     release,
     run,
+    say,
     step,
     tail,
 )
@@ -29,6 +30,9 @@ ENGINE_FLOOR = (24,)
 COMPOSE_FLOOR = (2, 26, 1)
 # Docker starts in seconds, and in minutes where it has many containers or the machine is emulated.
 PATIENCE_S = 180.0
+# And in no case longer than this: a daemon that logs for ever without answering gets nowhere.
+LONGEST_S = 1800.0
+TOLD_EVERY_S = 30.0
 DAEMON_LOG = Path("/var/log/dockerd.log")
 # Directories shared by worker and gVisor for traces, and by guests and the egress service for requests. They hold only
 # pipes and sockets, and have the same paths on the host and in the containers. OWNER is the platform image's user.
@@ -233,8 +237,12 @@ def wait_until(
     fix: str,
     progress: Callable[[], object] = lambda: None,
 ) -> None:
-    """Wait for the condition, at most `seconds` after `progress` has last changed. Raises SetupError."""
+    """Wait for the condition, at most `seconds` after `progress` has last changed, and LONGEST_S in all.
+
+    Says what it waits for. Raises SetupError.
+    """
     began, seen = time.monotonic(), progress()
+    told = began
     deadline = began + seconds
     while not condition():
         now, (before, seen) = time.monotonic(), (seen, progress())
@@ -244,6 +252,11 @@ def wait_until(
             raise SetupError(
                 what, f"not within {now - began:.0f} s, and nothing has changed for {seconds:.0f} s", fix
             )
+        if now - began > LONGEST_S:
+            raise SetupError(what, f"not within {now - began:.0f} s, though something goes on", fix)
+        if now - told >= TOLD_EVERY_S:
+            told = now
+            say(f"    {now - began:.0f} s: waiting until {what}")
         time.sleep(0.25)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import time
@@ -15,6 +16,9 @@ from scripts.setup.host import ROOT, Command, SetupError, record, run, say, tail
 STILL_S = 300.0
 TOLD_EVERY_S = 30.0
 LOOK_S = 1.0
+# A daemon that does not answer for so long shows no progress.
+LOOK_TIMEOUT_S = 60.0
+KILL_S = 30.0
 RUNNING = "running"
 FIX = "make logs to see what they do; make start waits for them again, and loses nothing"
 
@@ -23,7 +27,7 @@ Services = dict[str, dict[str, str]]
 
 def services() -> Services:
     """Return `docker compose ps` of every service of the stack, by name, with State and Health."""
-    lines = run(compose("ps", "--all", "--format", "json")).stdout.splitlines()
+    lines = run(compose("ps", "--all", "--format", "json"), timeout=LOOK_TIMEOUT_S).stdout.splitlines()
     return {entry["Service"]: entry for entry in map(json.loads, lines)}
 
 
@@ -81,8 +85,7 @@ def up(command: Command, *, still_s: float = STILL_S) -> None:
         progress = Progress(still_s)
         while process.poll() is None:
             if not progress.goes_on(found := services()):
-                run(["sh", "-c", f"kill {process.pid}"], root=words[0] == "sudo")
-                process.wait()
+                _end(process, root=words[0] == "sudo")
                 raise SetupError("docker compose up", f"not done {still(progress, describe(found), still_s)}", FIX)
             progress.pause()
         output.seek(0)
@@ -93,6 +96,15 @@ def up(command: Command, *, still_s: float = STILL_S) -> None:
         if any("migrate" in line for line in errors):
             errors.append(tail(run(compose("logs", "--no-color", "--no-log-prefix", "--tail=25", "migrate"))))
         raise SetupError("docker compose up", "\n".join(errors), "make logs, then make start")
+
+
+def _end(process: subprocess.Popen[bytes], *, root: bool) -> None:
+    """End it, but do not wait for ever for one that the kernel or a hung daemon holds."""
+    for signal in ("TERM", "KILL"):
+        run(["sh", "-c", f"kill -s {signal} {process.pid}"], root=root)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(KILL_S)
+            return
 
 
 def still(progress: Progress, what: str, still_s: float) -> str:
@@ -107,7 +119,7 @@ def wait_healthy(
     while unready := not_ready(wanted, found := look()):
         if not progress.goes_on(found):
             states = {name: found.get(name, {}) for name in unready}
-            logs = run(compose("logs", "--no-color", "--tail=25", *unready))
+            logs = run(compose("logs", "--no-color", "--tail=25", *unready), timeout=LOOK_TIMEOUT_S)
             ended = [name for name, one in states.items() if one.get("State") != RUNNING]
             fix = f"make logs SERVICE={ended[0]}, correct the cause, then make start" if ended else FIX
             what = f"{', '.join(unready)} not healthy {still(progress, describe(states), still_s)}"

@@ -47,6 +47,20 @@ def test_waiting_goes_on_while_something_changes() -> None:
     wait_until(lambda: time.monotonic() - began > 1.5, 0.6, "an end", "wait", progress=time.monotonic)
 
 
+def test_waiting_has_an_end_and_says_what_it_waits_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As for a daemon that logs for ever and never answers."""
+    monkeypatch.setattr(docker, "LONGEST_S", 0.6)
+    monkeypatch.setattr(docker, "TOLD_EVERY_S", 0.2)
+    began = time.monotonic()
+    with pytest.raises(SetupError, match="though something goes on"):
+        wait_until(
+            lambda: time.monotonic() - began > 10, 0.5, "Docker answers", "see its log", progress=time.monotonic
+        )
+    assert "waiting until Docker answers" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("said", "left_out"), [("disabled\n", True), ("enabled\n", False), ("masked\n", False), ("not-found\n", False)]
 )

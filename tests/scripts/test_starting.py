@@ -1,3 +1,4 @@
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,3 +77,25 @@ def test_failed_start_shows_what_compose_said(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(starting, "services", dict)
     with pytest.raises(SetupError, match="no such image"):
         up(["sh", "-c", "echo no such image >&2; exit 1"])
+
+
+def test_a_daemon_that_does_not_answer_shows_no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting, "compose", lambda *words: ["sleep", "30"])
+    monkeypatch.setattr(starting, "LOOK_TIMEOUT_S", 0.1)
+    began = time.monotonic()
+    assert starting.services() == {}
+    with pytest.raises(SetupError, match="no container yet"):
+        up(["sh", "-c", "sleep 30"], still_s=0.3)
+    assert time.monotonic() - began < 20
+
+
+def test_compose_that_does_not_end_when_told_is_killed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(
+        starting, "services", lambda: {"postgres": STARTING} if (tmp_path / "deaf").exists() else {}
+    )
+    monkeypatch.setattr(starting, "KILL_S", 0.3)
+    began = time.monotonic()
+    with pytest.raises(SetupError, match="not done"):
+        up(["sh", "-c", f"trap '' TERM; echo $$ > {tmp_path}/deaf; while :; do sleep 0.1; done"], still_s=0.5)
+    assert time.monotonic() - began < 20
+    assert not Path(f"/proc/{(tmp_path / 'deaf').read_text().strip()}").exists()
