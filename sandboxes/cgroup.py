@@ -106,7 +106,7 @@ def _search(top: Path, container_id: str) -> Path | None:
 
 
 def _dockers(top: Path) -> Iterator[tuple[Path, str]]:
-    """Yield the cgroups of all containers of Docker, with their ids."""
+    """Yield the cgroups that have a name like those of Docker's containers, with their ids."""
     for path, folders, _ in os.walk(top):
         for name in folders:
             if found := DOCKERS.fullmatch(name):
@@ -114,7 +114,10 @@ def _dockers(top: Path) -> Iterator[tuple[Path, str]]:
 
 
 def other_parents() -> set[str]:
-    """Return the parents of Docker's containers that are neither its own nor ours: an operator's `cgroup-parent`."""
+    """Return the parents of containers that are neither Docker's own nor ours.
+
+    An operator's `cgroup-parent` is one, but other engines name their containers in the same way.
+    """
     top = _top("memory")
     places = [found.parent.relative_to(top) for found, _ in _dockers(top)]
     # Below a container is the tree of another daemon.

@@ -6,14 +6,16 @@ from django.utils import timezone
 from sandbox_platform.doctor.check import Check, ok, warning
 from sandbox_platform.kit.liveness import keeper_alive, workers_alive
 from sandboxes.models import Node
+from sandboxes.nodes import is_alive
 
 
 def nodes(name: str) -> Check:
     """Check that every node that is not being drained has its processes, and this node's version."""
     rows = list(Node.objects.order_by("name"))
-    for row in rows:
-        if problem := _problem(row):
-            return warning(name, f"{row.name}: {problem}", f"see docs/hosts.md; all nodes: {_list(rows)}")
+    if found := {row.name: problem for row in rows if (problem := _problem(row))}:
+        remedies = [remedy for row in rows if row.name in found and (remedy := _remedy(row))]
+        fix = "; ".join([*dict.fromkeys(remedies), f"see docs/hosts.md; all nodes: {_list(rows)}"])
+        return warning(name, "; ".join(f"{node}: {problem}" for node, problem in found.items()), fix)
     return ok(name, _list(rows) or f"{settings.SANDBOX_NODE}, which has not recorded itself yet")
 
 
@@ -27,6 +29,14 @@ def _problem(row: Node) -> str:
         return f"no {' and no '.join(missing)}, last seen {row.seen_at:%Y-%m-%d %H:%M} UTC"
     if row.version and row.version != settings.VERSION:
         return f"version {row.version}, this node has {settings.VERSION}"
+    return ""
+
+
+def _remedy(row: Node) -> str:
+    if row.draining:
+        return f"to let it take work again: make return NODE={row.name}"
+    if not is_alive(row.name):
+        return f"if {row.name} will not come back: `manage.py node remove {row.name}`, or Remove on the page Pool"
     return ""
 
 

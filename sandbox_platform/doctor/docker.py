@@ -34,7 +34,7 @@ def cgroups(name: str) -> Check:
     if driver == "none":
         return broken(name, f"{detail}: Docker enforces no limit", "run Docker as root, or delegate cgroups to it")
     if found := sorted(cgroup.other_parents()):
-        detail += f"; other containers are in {', '.join(found)} (Docker's cgroup-parent)"
+        detail += f"; other containers are in {', '.join(found)} (Docker's cgroup-parent, or another engine)"
     if settings.SANDBOX_ENGINE != "docker":
         return ok(name, detail)
     if not (placed := cgroup_of_docker(driver, version)):

@@ -37,6 +37,18 @@ def test_all_is_well_and_each_is_named() -> None:
 
 
 @pytest.mark.usefixtures("alive")
+def test_all_problems_are_listed_with_the_command_for_a_node_that_is_gone() -> None:
+    node("n1", version="0.0.1")
+    node("n2")
+    node("n3")
+    check = cluster.nodes("nodes")
+    assert (
+        "n1: version 0.0.1" in check.detail and "n2: no keeper" in check.detail and "n3: no keeper" in check.detail
+    )
+    assert "node remove n2`" in check.fix and "node remove n3`" in check.fix and "node remove n1" not in check.fix
+
+
+@pytest.mark.usefixtures("alive")
 @pytest.mark.parametrize(
     ("name", "fields", "told"),
     [
