@@ -139,13 +139,34 @@ def test_database_is_published_on_a_named_address_only_and_over_tls() -> None:
     assert published == {"docker-compose.yml", "docker-compose.hosts.yml", "docker-compose.tls.yml"}
 
 
-def test_a_joined_host_runs_what_runs_programs_and_publishes_nothing() -> None:
-    """As Compose understands both files."""
-    files = [word for name in ("docker-compose.yml", "docker-compose.worker.yml") for word in ("-f", name)]
-    environment = os.environ | {"SANDBOX_NODE": "n2", "DOCKER_GID": "1", "COMPOSE_PROFILES": ""}
+def as_compose_understands(overlay: str) -> dict[str, Any]:
+    files = [word for name in ("docker-compose.yml", overlay) for word in ("-f", name)]
+    told = {"SANDBOX_NODE": "n2", "DOCKER_GID": "1", "COMPOSE_PROFILES": "", "SANDBOX_DATABASE_BIND": "192.0.2.7"}
     line = [*command("compose", *files, "config", "--format", "json")]
-    done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-    joined = json.loads(done.stdout)["services"]
+    done = subprocess.run(line, cwd=ROOT, env=os.environ | told, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_the_network_that_publishes_the_database_leads_nowhere() -> None:
+    found = as_compose_understands("docker-compose.hosts.yml")
+    assert set(found["services"]["postgres"]["networks"]) == {"database", "hosts"}
+    assert found["networks"]["database"]["internal"] is True
+    options = found["networks"]["hosts"]["driver_opts"]
+    assert options["com.docker.network.bridge.enable_ip_masquerade"] == "false"
+
+
+@pytest.mark.parametrize(
+    ("overlay", "network"), [("docker-compose.hosts.yml", "hosts"), ("docker-compose.worker.yml", "database")]
+)
+def test_the_rules_of_the_documentation_are_for_networks_that_there_are(overlay: str, network: str) -> None:
+    bridge = as_compose_understands(overlay)["networks"][network]["driver_opts"]["com.docker.network.bridge.name"]
+    assert len(bridge) <= 15  # the kernel's limit
+    assert f"DOCKER-USER -i {bridge} " in (ROOT / "docs/hosts.md").read_text()
+
+
+def test_a_joined_host_runs_what_runs_programs_and_publishes_nothing() -> None:
+    joined = as_compose_understands("docker-compose.worker.yml")["services"]
     assert set(joined) == {"worker", "keeper", "egress", "proxy"}
     assert not any("ports" in each for each in joined.values())
     for name in ("worker", "keeper", "egress"):
