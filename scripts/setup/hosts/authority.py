@@ -97,8 +97,9 @@ def complaint(served: bytes, folder: Path = FOLDER) -> str:
         return "Postgres shows none"
     if not is_served(served, folder):
         return "Postgres shows another one than that in .secrets"
-    about = ["openssl", "x509", "-noout", "-in", folder / CERTIFICATE, "-enddate", "-checkend", str(WARN_S)]
-    done = run(about)
+    done = run(
+        ["openssl", "x509", "-noout", "-in", folder / CERTIFICATE, "-enddate", "-checkend", str(WARN_S)],
+    )
     return "" if done.returncode == 0 else f"it ends soon ({done.stdout.split(chr(10))[0]})"
 
 

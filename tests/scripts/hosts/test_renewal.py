@@ -52,3 +52,27 @@ def test_the_doctor_warns_of_another_one(shown: Shown, capfd: pytest.CaptureFixt
     stack.doctor()
     said = capfd.readouterr().out
     assert said.startswith("warning  database TLS") and "another one" in said and "make start" in said
+
+
+def test_a_start_renews_what_is_shown_before_the_services_start(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = shown(b"of before")
+    monkeypatch.setattr(stack, "publish_database", lambda address: lines.append(["made for", address]))
+    monkeypatch.setattr(stack, "choose_engine", lambda: None)
+    monkeypatch.setattr(stack, "check_port", lambda settings: None)
+    monkeypatch.setattr(stack.certificates, "write_build_config", lambda group: None)
+    monkeypatch.setattr(stack.images, "built_runtimes", list)
+    monkeypatch.setattr(stack, "compose", lambda *words, told: [*words])
+    monkeypatch.setattr(stack.starting, "up", lines.append)
+    monkeypatch.setattr(stack.starting, "wait_healthy", lambda wanted, look: None)
+    stack.start()
+    assert [lines[0], lines[1][-1], lines[2][0]] == [["made for", "192.0.2.7"], "postgres", "up"]
+
+
+def test_postgres_alone_finds_its_certificate(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a restore on a new machine, where no start has made it."""
+    lines = shown(b"")
+    monkeypatch.setattr(stack, "publish_database", lambda address: lines.append(["made for", address]))
+    stack.start_postgres()
+    assert lines[0] == ["made for", "192.0.2.7"] and lines[1][-1] == "postgres"
