@@ -70,10 +70,21 @@ def test_history_is_listed_shown_and_read(sandbox_command: Command) -> None:
 
 def test_ctrl_c_and_a_closed_pipe_cancel_the_run(platform: Platform, tmp_path: Path) -> None:
     told = environment(tmp_path, SANDBOX_URL=platform.url, SANDBOX_TOKEN=TOKEN)
-    command = [sys.executable, "-m", "sandbox_client.cli", "run", "-n", "-c", NEVER_ENDS]
+    # Whoever starts the tests in the background has them, and what they start, ignore Ctrl-C.
+    words = [
+        "env",
+        "--default-signal=INT",
+        sys.executable,
+        "-m",
+        "sandbox_client.cli",
+        "run",
+        "-n",
+        "-c",
+        NEVER_ENDS,
+    ]
 
     def started() -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(command, env=told, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = subprocess.Popen(words, env=told, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert process.stdout
         assert os.read(process.stdout.fileno(), 100).startswith(b"on\n")  # live: it never ends by itself
         return process

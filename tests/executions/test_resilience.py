@@ -334,10 +334,7 @@ def test_execution_that_no_worker_took_in_time_is_cancelled(survivor: Survivor) 
     survivor.kill("worker")
     answer = survivor.call(QUICK)
     eventually(
-        lambda: survivor.platform.sql(
-            "UPDATE executions_execution SET queued_at = queued_at - interval '11 minutes'"
-            " WHERE status = 'queued' RETURNING id"
-        ),
+        lambda: survivor.platform.sql("UPDATE django_q_ormq SET lock = lock - interval '11 minutes' RETURNING id"),
         "it has waited for long",
     )
     body = answer.result(60)
