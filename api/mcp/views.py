@@ -53,11 +53,12 @@ class McpView(ApiView):
     permission_classes = [IsAuthenticated]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        # The token first: a refusal is counted for whoever it belongs to.
+        super().initial(request, *args, **kwargs)
         if origin := foreign_origin(request):
             raise PermissionDenied(
                 f"Requests are not taken from pages of {origin}. Add the origin to DJANGO_CSRF_TRUSTED_ORIGINS."
             )
-        super().initial(request, *args, **kwargs)
 
     def get_exception_handler(self) -> Any:
         return failed

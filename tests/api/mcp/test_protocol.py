@@ -135,6 +135,11 @@ def test_without_a_token(nobody: APIClient) -> None:
     assert answer.json()["error"]["message"].startswith("The API token is missing or wrong")
 
 
+def test_a_wrong_token_from_a_page_of_another_site_is_a_wrong_token(modern: Mcp) -> None:
+    answer = modern.post(LIST, Origin="https://evil.example", Authorization="Bearer wrong")
+    assert (answer.status_code, "WWW-Authenticate" in answer.headers) == (401, True)
+
+
 def test_page_of_another_site_is_refused_even_with_a_token(modern: Mcp) -> None:
     answer = modern.post(LIST, Origin="https://evil.example")
     assert (answer.status_code, answer.json()["id"]) == (403, None)
