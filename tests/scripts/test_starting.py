@@ -1,12 +1,14 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from scripts.setup import starting
 from scripts.setup.host import SetupError
 from scripts.setup.starting import Services, not_ready, up, wait_healthy
+from tests.live import eventually
 
 UP = {"State": "running", "Health": ""}
 HEALTHY = {"State": "running", "Health": "healthy"}
@@ -19,6 +21,17 @@ WANTED = tuple(ALL_UP)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(starting, "LOOK_S", 0.01)
     monkeypatch.setattr(starting, "compose", lambda *words: ["echo", *words])
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time that passes only while the code sleeps, so that a busy machine has no say."""
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(starting, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
 
 
 def looks(*seen: Services) -> Callable[[], Services]:
@@ -37,6 +50,7 @@ def test_a_service_that_is_missing_restarting_or_not_yet_healthy_is_not() -> Non
     assert not_ready(WANTED, found) == ["web", "worker", "keeper"]
 
 
+@pytest.mark.usefixtures("clock")
 def test_services_that_get_further_are_waited_for_beyond_the_time_that_each_step_has() -> None:
     steps: list[Services] = [{}]
     for name, state in ALL_UP.items():
@@ -45,6 +59,7 @@ def test_services_that_get_further_are_waited_for_beyond_the_time_that_each_step
     wait_healthy(WANTED, looks(*steps), still_s=0.6)
 
 
+@pytest.mark.usefixtures("clock")
 def test_services_that_stand_still_are_named_with_what_they_are_and_may_be_waited_for_again() -> None:
     with pytest.raises(
         SetupError, match="web not healthy after .* none of them got further.*web starting"
@@ -53,6 +68,7 @@ def test_services_that_stand_still_are_named_with_what_they_are_and_may_be_waite
     assert "make start waits for them again" in error.value.fix
 
 
+@pytest.mark.usefixtures("clock")
 def test_service_that_ends_again_and_again_gets_no_further() -> None:
     ends = {**ALL_UP, "web": {"State": "restarting", "Health": ""}}
     turns = [ends if turn % 2 else {**ALL_UP, "web": STARTING} for turn in range(10_000)]
@@ -90,12 +106,19 @@ def test_a_daemon_that_does_not_answer_shows_no_progress(monkeypatch: pytest.Mon
 
 
 def test_compose_that_does_not_end_when_told_is_killed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(
-        starting, "services", lambda: {"postgres": STARTING} if (tmp_path / "deaf").exists() else {}
-    )
+    deaf = tmp_path / "deaf"
+
+    def services() -> Services:
+        eventually(deaf.exists, "the shell ignores TERM")
+        return {"postgres": STARTING}
+
+    monkeypatch.setattr(starting, "services", services)
     monkeypatch.setattr(starting, "KILL_S", 0.3)
     began = time.monotonic()
     with pytest.raises(SetupError, match="not done"):
-        up(["sh", "-c", f"trap '' TERM; echo $$ > {tmp_path}/deaf; while :; do sleep 0.1; done"], still_s=0.5)
+        up(
+            ["sh", "-c", f"trap '' TERM; echo $$ > {deaf}.new; mv {deaf}.new {deaf}; while :; do sleep 0.1; done"],
+            still_s=0.5,
+        )
     assert time.monotonic() - began < 20
-    assert not Path(f"/proc/{(tmp_path / 'deaf').read_text().strip()}").exists()
+    assert not Path(f"/proc/{deaf.read_text().strip()}").exists()

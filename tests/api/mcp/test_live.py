@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import httpx2
 import mcp_types
 import pytest
@@ -124,7 +125,10 @@ def test_cancelled_request_cancels_the_run(talk: Callable[[Talk], Any], platform
             eventually, lambda: platform.sql(NEWEST)[0]["status"] == "cancelled", "cancelled", 10
         )
 
-    talk(conversation)
+    try:
+        talk(conversation)
+    except* anyio.BrokenResourceError:
+        pass  # The SDK's, whose streams may close before the answer to the cancelled request has come.
 
 
 def test_run_is_found_and_read_again(talk: Callable[[Talk], Any]) -> None:
