@@ -3,7 +3,7 @@ PYTHON ?= python3
 SETUP = $(PYTHON) -m scripts.setup
 VENV = .venv/bin
 # A process for each core and one more, because tests of faults mostly wait; and the report of what is slow.
-SPREAD = -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --durations 15
+SPREAD = -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --durations 15 --reruns 1 -p tests.rerunning
 
 # Without compiled modules, every process that a test starts compiles Django first: two seconds of a core. They go to
 # a folder of their own, outside the source tree.
