@@ -1,14 +1,26 @@
 """What the client does when the platform or the way to it fails; what it does on a real one: test_client_live."""
 
+import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
-from sandbox_client import Artifact, ConnectionFailed, OverLimit, Retries, Sandbox, Unavailable, UnexpectedAnswer
+from sandbox_client import (
+    Artifact,
+    ConnectionFailed,
+    Execution,
+    InvalidArgument,
+    OverLimit,
+    Sandbox,
+    Unavailable,
+    UnexpectedAnswer,
+    WaitTimeout,
+)
 from sandbox_client.sse import Parser
 
-Answer = httpx.Response | Exception
+from tests.clients_python.answers import answering
+
 ENDED = {"id": "1", "status": "succeeded", "stdout": "out"}
 REFUSED = {"type": "urn:sandbox-platform:problem:over_limit", "title": "", "status": 429, "detail": "Quota."}
 
@@ -18,20 +30,6 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     slept: list[float] = []
     monkeypatch.setattr("time.sleep", slept.append)
     return slept
-
-
-def answering(*answers: Answer, seen: list[httpx.Request] | None = None, retries: int = 4) -> Sandbox:
-    left = list(answers)
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        if seen is not None:
-            seen.append(request)
-        found = left.pop(0)
-        if isinstance(found, Exception):
-            raise found
-        return found
-
-    return Sandbox("http://platform", "t", transport=httpx.MockTransport(answer), retries=Retries(most=retries))
 
 
 def refusal(status: int, after: str | None) -> httpx.Response:
@@ -72,6 +70,118 @@ def test_a_lost_answer_of_a_submission_is_asked_for_again(pauses: list[float]) -
 def test_a_batch_whose_answer_was_lost_is_not_sent_twice(pauses: list[float]) -> None:
     with pytest.raises(ConnectionFailed):
         answering(httpx.ReadError("gone")).submit_batch(["1"])
+
+
+@pytest.mark.parametrize("status", [503, 500])
+def test_a_batch_that_may_have_been_accepted_is_not_sent_twice(status: int, pauses: list[float]) -> None:
+    with pytest.raises(Unavailable):
+        answering(refusal(status, "1")).submit_batch(["1"])
+
+
+def test_a_batch_that_a_quota_refused_is_sent_again(pauses: list[float]) -> None:
+    accepted = httpx.Response(202, json={"id": "b", "finished": False, "counts": {}, "executions": []})
+    assert answering(refusal(429, "1"), accepted).submit_batch(["1"]).id == "b"
+
+
+@pytest.mark.parametrize("failure", [httpx.ReadError("gone"), refusal(503, "1")])
+def test_a_cancellation_does_no_harm_twice(failure: httpx.Response | Exception, pauses: list[float]) -> None:
+    assert answering(failure, httpx.Response(202, json=ENDED)).cancel("1").id == "1"
+
+
+def test_retries_end_before_the_deadline(pauses: list[float]) -> None:
+    with pytest.raises(OverLimit):
+        answering(refusal(429, "30")).run("1", timeout=5)
+    with pytest.raises(ConnectionFailed):
+        answering(*[httpx.ConnectError("no")] * 3).wait("1", timeout=0.01)
+    assert pauses == []
+
+
+def test_a_retry_waits_only_until_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr("time.sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    seen: list[httpx.Request] = []
+    answering(refusal(429, "3"), httpx.Response(201, json=ENDED), seen=seen).run("1", timeout=5)
+    assert [json.loads(request.content)["wait"] for request in seen] == [5, 2]
+
+
+def test_an_error_after_the_submission_names_the_run(pauses: list[float]) -> None:
+    running = httpx.Response(201, json={"id": "7", "status": "running"})
+    with pytest.raises(ConnectionFailed) as lost:
+        answering(running, httpx.ReadError("gone"), retries=0).run("1")
+    assert lost.value.submitted_id == "7"
+    with pytest.raises(WaitTimeout) as waited:
+        answering(running).run("1", timeout=0)
+    assert waited.value.submitted_id == "7"
+    with pytest.raises(Unavailable) as refused:
+        answering(refusal(500, None)).run("1")
+    assert refused.value.submitted_id is None
+
+
+def test_an_error_after_the_submission_names_the_batch(pauses: list[float]) -> None:
+    accepted = httpx.Response(202, json={"id": "b", "finished": False, "counts": {}, "executions": []})
+    with pytest.raises(Unavailable) as refused:
+        answering(accepted, refusal(500, None)).batch(["1"])
+    assert refused.value.submitted_id == "b"
+
+
+OTHERS: list[Callable[[Sandbox], object]] = [
+    lambda it: it.get("1"),
+    lambda it: it.run("1"),
+    lambda it: it.submit_batch(["1"]),
+    lambda it: it.wait_batch("1"),
+    lambda it: it.artifacts("1"),
+    lambda it: list(it.search()),
+    lambda it: it.runtimes(),
+    lambda it: it.me(),
+    lambda it: it.cancel("1"),
+]
+
+
+@pytest.mark.parametrize("call", OTHERS)
+@pytest.mark.parametrize(
+    "body", ["{}", "[{}]", "[1]", '"x"', "null", '{"results": [{}]}', '{"results": []}', "<p>"]
+)
+def test_another_server_s_answer_is_told_as_such(call: Callable[[Sandbox], object], body: str) -> None:
+    with pytest.raises(UnexpectedAnswer, match="http://platform/api/v1/"):
+        call(answering(httpx.Response(200, text=body)))
+
+
+@pytest.mark.parametrize("data", ["x", "3", "[]"])
+def test_another_server_s_stream_is_told_as_such(data: str) -> None:
+    text = f"event: message\ndata: {data}\n\n"
+    with pytest.raises(UnexpectedAnswer):
+        list(answering(httpx.Response(200, text=text, headers={"Content-Type": "text/event-stream"})).stream("1"))
+
+
+def test_a_page_in_place_of_a_stream_is_told_as_such() -> None:
+    with pytest.raises(UnexpectedAnswer, match="no stream of events"):
+        list(answering(httpx.Response(200, html="<p>")).stream("1"))
+
+
+def test_an_answer_that_cannot_be_unpacked_is_told_as_such() -> None:
+    packed = httpx.ByteStream(gzip.compress(b"{}")[:-9] + b"broken")
+    with pytest.raises(UnexpectedAnswer):
+        answering(httpx.Response(200, stream=packed, headers={"Content-Encoding": "gzip"})).me()
+
+
+@pytest.mark.parametrize(
+    "call", [lambda it: list(it.search("x" * 70_000)), lambda it: it.run("1", idempotency_key="ü")]
+)
+def test_what_no_request_can_carry_is_an_error_of_ours(call: Callable[[Sandbox], object]) -> None:
+    with pytest.raises(InvalidArgument):
+        call(answering())
+
+
+def test_a_fault_of_the_platform_is_status_125() -> None:
+    assert Execution.parse({"id": "1", "status": "platform_error", "exit_code": None}).exit_status == 125
+    assert Execution.parse({"id": "1", "status": "failed", "exit_code": 3}).exit_status == 3
+
+
+def test_output_is_shown_in_a_notebook_up_to_a_bound() -> None:
+    execution = Execution.parse({"id": "1", "stdout": "<" * 100_000})
+    assert len(execution._repr_html_()) < 50_000
+    assert "90,000 more characters" in execution._repr_html_()
 
 
 def test_retries_come_to_an_end(pauses: list[float]) -> None:

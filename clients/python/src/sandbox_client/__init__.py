@@ -6,6 +6,7 @@ from sandbox_client.errors import (
     Conflict,
     ConnectionFailed,
     Forbidden,
+    InvalidArgument,
     InvalidRequest,
     NotFound,
     OverLimit,
@@ -18,10 +19,10 @@ from sandbox_client.errors import (
     UnexpectedAnswer,
     WaitTimeout,
 )
-from sandbox_client.flows import Filters
 from sandbox_client.models import Batch, Caller, Event, Execution, File, Runtime
 from sandbox_client.programs import Limits, Program
 from sandbox_client.retries import Retries
+from sandbox_client.searching import Filters
 
 __all__ = [
     "Artifact",
@@ -36,6 +37,7 @@ __all__ = [
     "File",
     "Filters",
     "Forbidden",
+    "InvalidArgument",
     "InvalidRequest",
     "Limits",
     "NotFound",

@@ -14,8 +14,9 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import anyio
 import httpx
 
-from sandbox_client.flows import Emit, Flow, Flows, Open, Pause, Read, Send, Step, Stream, emitting
+from sandbox_client.flows import Flows
 from sandbox_client.retries import Retries
+from sandbox_client.steps import Emit, Flow, Open, Pause, Read, Send, Step, Stream, emitting
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -37,15 +38,16 @@ class _Client:
         on_upload: Progress | None = None,
         transport: Any = None,
     ) -> None:
-        """Without `url` or `token`, the environment's SANDBOX_URL and SANDBOX_TOKEN count.
+        """Without `url` or `token`, the environment's SANDBOX_URL and SANDBOX_TOKEN count. Raises InvalidArgument.
 
         `timeout`: seconds for the platform to answer, beyond the time that a request waits for a run.
         `on_upload`: called with the bytes that were sent and all there are, while a request's body is sent.
         `transport`: an httpx transport in place of the network.
         """
-        self.url = (url or os.environ.get("SANDBOX_URL") or DEFAULT_URL).rstrip("/")
         given = os.environ.get("SANDBOX_TOKEN", "") if token is None else token
-        self._flows = Flows(self.url, given, timeout=timeout, retries=retries)
+        address = url or os.environ.get("SANDBOX_URL") or DEFAULT_URL
+        self._flows = Flows(address, given, timeout=timeout, retries=retries)
+        self.url = self._flows.url
         self._on_upload = on_upload
         self._http = self._made(transport)
 
@@ -135,7 +137,7 @@ class Sandbox(_Client):
                     continue
                 try:
                     answer = self._performed(step, opened)
-                except httpx.TransportError as e:
+                except httpx.RequestError as e:
                     error = e
         finally:
             opened.close()
@@ -256,7 +258,7 @@ class AsyncSandbox(_Client):
                     continue
                 try:
                     answer = await self._performed(step, opened)
-                except httpx.TransportError as e:
+                except httpx.RequestError as e:
                     error = e
         finally:
             await opened.close()

@@ -17,7 +17,16 @@ PREFIX = "urn:sandbox-platform:problem:"
 
 
 class SandboxError(Exception):
-    """Base of everything that this package raises."""
+    """Base of everything that this package raises.
+
+    `submitted_id` is the id of the execution or batch that the platform had accepted before; it continues.
+    """
+
+    submitted_id: str | None = None
+
+
+class InvalidArgument(SandboxError, ValueError):
+    """An address, a token or a file's name cannot be used. Nothing was sent."""
 
 
 class ConnectionFailed(SandboxError):

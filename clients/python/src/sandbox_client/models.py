@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from sandbox_client.artifacts import preformatted
 from sandbox_client.errors import RunFailed
 
 OPEN = frozenset({"queued", "running"})
 KILLED_BY_TIMEOUT = 124
+PLATFORM_FAILED = 125
 CANNOT_RUN = 126
 
 
@@ -87,12 +89,14 @@ class Execution:
 
     @property
     def exit_status(self) -> int:
-        """The status that a shell would show: the program's own, 128 and its signal, 124 for a time limit, 126 for a
-        run that was rejected, and 1 for every other failure without a status."""
+        """The status that a shell would show: the program's own, 128 and its signal, 124 for a time limit, 125 if the
+        platform failed, 126 for a run that was rejected, and 1 for every other failure without a status."""
         if self.ok:
             return self.exit_code or 0
         if self.status == "timed_out":
             return KILLED_BY_TIMEOUT
+        if self.status == "platform_error":
+            return PLATFORM_FAILED
         if self.status == "rejected":
             return CANNOT_RUN
         if self.signal:
@@ -106,11 +110,11 @@ class Execution:
         return self
 
     def _repr_html_(self) -> str:
-        """Return its output for a notebook; a stranger's text is escaped."""
+        """Return the beginning of its output for a notebook; a stranger's text is escaped."""
         parts = [f"<p><b>{html.escape(self.status)}</b> {html.escape(self.message)}</p>"]
         for name, text in (("stdout", self.stdout), ("stderr", self.stderr)):
             if text:
-                parts.append(f"<p>{name}</p><pre>{html.escape(text)}</pre>")
+                parts.append(f"<p>{name}</p>{preformatted(text)}")
         return "".join(parts)
 
 

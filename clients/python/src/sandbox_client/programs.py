@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, TypedDict
 
+from sandbox_client.errors import InvalidArgument
+
 if sys.version_info >= (3, 11):
     from typing import Unpack
 else:
@@ -73,12 +75,17 @@ def body_of(program: Program) -> dict[str, Any]:
 
 
 def files_of(files: Files) -> dict[str, bytes]:
-    """Return the content of each file by its path in the sandbox."""
+    """Return the content of each file by its path in the sandbox. Raises InvalidArgument if two have the same."""
     if isinstance(files, (str, bytes, os.PathLike)):
         raise TypeError("files is a mapping of contents by path, or a list of local paths")
     if isinstance(files, Mapping):
         return {path: _content(content) for path, content in files.items()}
-    return {_sandbox_path(Path(path)): Path(path).read_bytes() for path in files}
+    found: dict[str, bytes] = {}
+    for local in map(Path, files):
+        path, content = _sandbox_path(local), local.read_bytes()
+        if found.setdefault(path, content) != content:
+            raise InvalidArgument(f"two of the files would be {path} in the sandbox: name them in a mapping")
+    return found
 
 
 def _content(content: Content) -> bytes:

@@ -21,9 +21,9 @@ LONGEST_PAUSE_S = 5.0
 class Retries:
     """How often and how long to retry.
 
-    A request is sent again after a 429 or 503 with Retry-After, and after a lost connection if a repeat does no harm:
-    reading does none, and a submission has an Idempotency-Key. A batch has none, so it is sent again only if the
-    connection was never made.
+    A request is sent again after a 429 with Retry-After, and after a 503 with it or a lost connection if a repeat
+    does no harm: reading and cancelling do none, and a submission has an Idempotency-Key. A batch has none, and may
+    have been accepted before a 503: it is sent again only after a 429, or if the connection was never made.
     """
 
     most: int = 4
@@ -31,9 +31,11 @@ class Retries:
     longest_wait: float = 60.0
     """Seconds. A longer Retry-After is raised to the caller instead."""
 
-    def after_refusal(self, attempt: int, error: SandboxError) -> float | None:
+    def after_refusal(self, attempt: int, error: SandboxError, *, repeatable: bool) -> float | None:
         """Return the pause in seconds before the next attempt; None: raise the error."""
-        if not isinstance(error, (OverLimit, Unavailable)) or error.problem.status not in (429, 503):
+        if not isinstance(error, (OverLimit, Unavailable)):
+            return None
+        if error.problem.status != 429 and not (repeatable and error.problem.status == 503):
             return None
         pause = error.retry_after
         if attempt >= self.most or pause is None or pause > self.longest_wait:
