@@ -7,6 +7,7 @@ import sys
 import click
 
 from sandbox_client import Sandbox
+from sandbox_client.access import checked_token
 from sandbox_client.cli import settings
 
 
@@ -25,7 +26,7 @@ def login(context: click.Context, address: str | None, no_keyring: bool) -> None
         secret = click.prompt(f"Token for {address}", hide_input=True, err=True)
     else:
         secret = sys.stdin.readline()
-    secret = secret.strip()
+    secret = checked_token(secret)
     if not secret:
         raise click.UsageError("No token was given.")
     with Sandbox(address, secret) as sandbox:

@@ -54,10 +54,12 @@ def _is_for(runtime: Runtime, suffix: str) -> bool:
 
 def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the runtimes that begin like this, for a shell; none if the platform does not answer at once."""
-    address = settings.url(context.find_root().params.get("url"))
     try:
-        with Sandbox(address, settings.token(address), timeout=2, retries=Retries(most=0)) as sandbox:
+        address = settings.url(context.find_root().params.get("url"))
+        # Without the keyring, which may open a window that asks for a password.
+        token = settings.token(address, use_keyring=False)
+        with Sandbox(address, token, timeout=2, retries=Retries(most=0)) as sandbox:
             found = sandbox.runtimes()
-    except SandboxError:
+    except (SandboxError, click.ClickException):
         return []
     return [CompletionItem(it.slug, help=it.name) for it in found if it.enabled and it.slug.startswith(incomplete)]
