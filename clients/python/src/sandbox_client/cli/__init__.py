@@ -56,7 +56,18 @@ def main() -> None:
     try:
         cli.main(prog_name="sandbox")
     except SandboxError as e:
-        click.echo(f"sandbox: {e}", err=True)
+        _tell(str(e))
         if isinstance(e, ProblemError) and e.request_id:
-            click.echo(f"sandbox: request {e.request_id}", err=True)
+            _tell(f"request {e.request_id}")
+        if e.submitted_id:
+            _tell(f"run {e.submitted_id} may continue: sandbox logs -f {e.submitted_id}")
         sys.exit(PLATFORM)
+    except OSError as e:
+        _tell(str(e))
+        sys.exit(PLATFORM)
+
+
+def _tell(text: str) -> None:
+    from sandbox_client.cli.terminal import one_line
+
+    click.echo(f"sandbox: {one_line(text)}", err=True)

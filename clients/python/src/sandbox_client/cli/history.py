@@ -9,9 +9,9 @@ import click
 from sandbox_client import Execution
 from sandbox_client.cli import settings, terminal
 from sandbox_client.cli.exits import INTERRUPTED, PIPE_CLOSED
-from sandbox_client.cli.running import label
+from sandbox_client.cli.running import label, overwrite_option
 from sandbox_client.cli.running import show as show_event
-from sandbox_client.flows import Filters
+from sandbox_client.searching import Filters
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print the API's JSON.")
 SHOWN = (
@@ -104,17 +104,19 @@ def logs(context: click.Context, run: str, follow: bool) -> None:
 @click.argument("run")
 @click.argument("names", nargs=-1)
 @click.option("-o", "--output", type=click.Path(file_okay=False), help="Folder to save them in.")
+@overwrite_option
 @as_json_option
 @click.pass_context
-def artifacts(context: click.Context, run: str, names: tuple[str, ...], output: str | None, as_json: bool) -> None:
+def artifacts(
+    context: click.Context, run: str, names: tuple[str, ...], output: str | None, overwrite: bool, as_json: bool
+) -> None:
     """List a run's artifacts, or save them: all, or those with these NAMES."""
     with settings.client(context) as sandbox:
         found = sandbox.artifacts(run, names=names or None, content=output is not None)
     if missing := sorted(set(names) - {it.name for it in found}):
-        raise click.ClickException(f"the run has no artifact {missing[0]}")
+        raise click.ClickException(f"the run has no artifact {terminal.one_line(missing[0])}")
     if output is not None:
-        for path in found.save(output):
-            terminal.MESSAGES.print(f"saved {path}", markup=False)
+        terminal.saved(found, output, overwrite=overwrite)
     elif as_json:
         terminal.write_json([{"name": it.name, "size": it.size, "content_type": it.content_type} for it in found])
     else:
