@@ -26,7 +26,7 @@ class SandboxError(Exception):
 
 
 class InvalidArgument(SandboxError, ValueError):
-    """An address, a token or a file's name cannot be used. Nothing was sent."""
+    """An address, a token or another argument cannot be used. Nothing was sent."""
 
 
 class ConnectionFailed(SandboxError):
