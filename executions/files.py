@@ -52,7 +52,10 @@ def _content(file: Mapping[str, Any], field: str) -> bytes:
     if ("content" in file) == ("content_base64" in file):
         raise InvalidField(field, "A file needs either content or content_base64.", "Send exactly one of them.")
     if "content" in file:
-        return str(file["content"]).encode()
+        try:
+            return str(file["content"]).encode()
+        except UnicodeEncodeError as e:
+            raise InvalidField(f"{field}.content", "Has a lone surrogate.", "Send bytes as content_base64.") from e
     try:
         return base64.b64decode(file["content_base64"].encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError) as e:
