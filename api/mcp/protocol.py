@@ -71,9 +71,10 @@ class Message:
 
     @property
     def progress_token(self) -> RequestId | None:
+        """The token of a request whose parameters were checked."""
         meta = self.params.get("_meta")
-        token = meta.get("progressToken") if isinstance(meta, dict) else None
-        return token if isinstance(token, str) or type(token) is int else None
+        token = whole(meta.get("progressToken")) if isinstance(meta, dict) else None
+        return token if _is_id(token) else None
 
 
 def message_of(data: Any, headers: Mapping[str, str]) -> Message:
@@ -165,6 +166,12 @@ def check_params(message: Message) -> None:
         problem = e.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(str(part)[:50] for part in problem["loc"])
         raise RpcError(mcp_types.INVALID_PARAMS, f"{where}: {problem['msg']}") from e
+    # Like the id, it is held while the request waits, and sent with each event.
+    meta = message.params.get("_meta")
+    given = meta.get("progressToken") if isinstance(meta, dict) else None
+    if given is not None and message.progress_token is None:
+        text = f"_meta.progressToken must be an integer, or a text of up to {LONGEST_ID} characters."
+        raise RpcError(mcp_types.INVALID_PARAMS, text)
 
 
 def unknown_method(method: str) -> RpcError:

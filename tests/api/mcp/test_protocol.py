@@ -85,6 +85,16 @@ def test_whole_number_is_an_id_however_it_is_written(older: Mcp) -> None:
     assert older.post(LIST | {"id": -3.0}).json()["id"] == -3
 
 
+@pytest.mark.parametrize("token", ["x" * 201, 2**53 + 1, 1.5, True])
+def test_progress_token_is_bounded_like_an_id(mcp: Mcp, token: Any) -> None:
+    assert mcp.error("tools/call", name="list_runtimes", _meta={"progressToken": token})[1] == -32602
+
+
+@pytest.mark.parametrize("token", ["x" * 200, 2**53, 0, "", 3.0, None])
+def test_progress_token_is_taken(mcp: Mcp, token: Any) -> None:
+    assert mcp.result("tools/call", name="list_runtimes", _meta={"progressToken": token})["content"]
+
+
 def test_header_of_an_old_revision_is_taken(older: Mcp) -> None:
     assert "result" in older.post(LIST, MCP_Protocol_Version="2025-03-26").json()
 
