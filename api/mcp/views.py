@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import mcp_types
 from django.conf import settings
@@ -34,7 +34,7 @@ from api.mcp.protocol import (
 from api.v1 import problems
 from api.v1.base import ApiView
 from clients.auth import foreign_origin
-from executions import services
+from executions import places, services
 from executions.models import Execution, Outcome
 
 INSTRUCTIONS = (
@@ -152,9 +152,12 @@ class McpView(ApiView):
         if not isinstance(identity, str) and type(identity) is not int:
             return
         key = calls.key_of(message.session, identity)
-        found = Execution.objects.filter(client=self.caller, idempotency_key=key, endpoint=calls.ENDPOINT)
-        if key and (pk := found.values_list("pk", flat=True).first()):
+        if key and (pk := waiting.appeared(lambda: self._run_of(key), places.client_id_of(self.request))):
             services.cancel(pk, outcome=Outcome.CANCEL_REQUESTED, http=self.request)
+
+    def _run_of(self, key: str) -> UUID | None:
+        found = Execution.objects.filter(client=self.caller, idempotency_key=key, endpoint=calls.ENDPOINT)
+        return found.values_list("pk", flat=True).first()
 
 
 def failed(error: Exception, context: Any) -> HttpResponse | None:

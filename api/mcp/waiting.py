@@ -5,9 +5,10 @@ asked for it, or comments, without which proxies would close the connection.
 """
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from typing import Any
+from uuid import UUID
 
 import mcp_types
 from django.db import InterfaceError, OperationalError, connection
@@ -27,6 +28,8 @@ PROGRESS_EVERY_S = 2.0
 KEEP_ALIVE_S = 10.0
 # Between two looks of a caller who takes no events.
 LOOK_S = 60.0
+# For the run of a cancelled request to be stored, and between two looks for it.
+APPEARS_S, LOOK_AGAIN_S = 1.0, 0.05
 STREAM = "text/event-stream"
 
 
@@ -65,6 +68,21 @@ def answer(pending: Pending, message: Message, token: RequestId | None, request:
             waiting.abandon()
             return HttpResponse(status=202)  # nobody reads it
     return response(result_of(message, pending.result(ended, request)))
+
+
+def appeared(find: Callable[[], UUID | None], client_id: int | None) -> UUID | None:
+    """Return the run that a notification is about, which may arrive before the run is stored.
+
+    Looks for it again for a moment, if the client has a free place for a request that waits.
+    """
+    found = find()
+    with places.waits.held(client_id) as is_free:
+        until = time.monotonic() + APPEARS_S
+        while found is None and is_free and time.monotonic() < until:
+            connection.close()
+            time.sleep(LOOK_AGAIN_S)
+            found = find()
+    return found
 
 
 class Waiting:

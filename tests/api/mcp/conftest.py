@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
+from api.mcp import waiting
 from clients.models import Client, Role
 from executions.models import Execution
 from runtimes.models import Runtime
@@ -66,6 +67,12 @@ class Mcp:
 
     def notify(self, method: str, **params: Any) -> Any:
         return self.post({"jsonrpc": "2.0", "method": method, "params": params}, **self.headers(method, params))
+
+
+@pytest.fixture(autouse=True)
+def no_wait_for_a_cancelled_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would end the transaction of a test."""
+    monkeypatch.setattr(waiting, "APPEARS_S", 0.0)
 
 
 @pytest.fixture

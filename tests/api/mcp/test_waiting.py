@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from api.mcp import waiting
 from executions import places, services
@@ -14,6 +15,7 @@ from executions.models import Execution, Outcome, Status
 from executions.verdict import Verdict
 from executions.waiting import GaveUp, Waiter
 from tests.api.mcp.conftest import Mcp
+from tests.live import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 RUN = {"language": "python", "code": "print(1)"}
@@ -143,6 +145,30 @@ def test_who_only_looks_cancels_nothing(modern: Mcp, monkeypatch: pytest.MonkeyP
 def test_wait_that_is_over_returns_the_open_run(mcp: Mcp) -> None:
     done = mcp.call("run_code", **RUN, wait=0.05)
     assert (done["structuredContent"]["status"], is_free()) == ("queued", True)
+
+
+def test_cancellation_that_overtakes_its_run_finds_it(older: Mcp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "APPEARS_S", 60.0)
+    older.session = "s1"
+
+    def cancel() -> None:
+        older.notify("notifications/cancelled", requestId=1)
+        connection.close()
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    eventually(lambda: not is_free(), "the notification waits")
+    older.call("run_code", **RUN, wait=0)
+    thread.join()
+    assert (Execution.objects.get().outcome, is_free()) == (Outcome.CANCEL_REQUESTED, True)
+
+
+def test_cancellation_without_a_place_waits_for_nothing(older: Mcp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "waits", places.Places(1, share=0))
+    monkeypatch.setattr(waiting, "APPEARS_S", 60.0)
+    monkeypatch.setattr(waiting, "LOOK_AGAIN_S", None)  # no time to sleep
+    older.session = "s1"
+    assert older.notify("notifications/cancelled", requestId=1).status_code == 202
 
 
 def test_without_a_place_the_run_is_returned_at_once(modern: Mcp, monkeypatch: pytest.MonkeyPatch) -> None:
