@@ -26,6 +26,7 @@ from sandbox_platform.kit.web import waits
 
 ENDPOINT = "api"
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+KEY_REUSED = "idempotency_key_reused"
 
 
 def runtime_named(name: str) -> Runtime:
@@ -152,7 +153,7 @@ def _same(earlier: Execution, data: Any) -> Execution:
             f"This Idempotency-Key was used for a different request, execution {earlier.pk}.",
             field="Idempotency-Key",
             remedy="Use a new key for a new request.",
-            code="idempotency_key_reused",
+            code=KEY_REUSED,
         )
     return earlier
 
@@ -185,5 +186,5 @@ def forget(http: Request, execution: Execution) -> None:
     vars(http).update(_full_data={}, _data={}, _files={})
     http._request.__dict__.pop("_body", None)
     waits.begun()
-    for column in LARGE:
+    for column in (*LARGE, "variables"):
         execution.__dict__.pop(column, None)

@@ -1,9 +1,11 @@
 import pytest
 from django.db import connection
+from rest_framework.request import Request
+from rest_framework.test import APIRequestFactory
 
 from clients.admission import RuntimeNotAllowed
 from clients.models import Client
-from executions import services
+from executions import services, submission
 from executions.limits import LimitTooHigh
 from executions.models import Execution
 from runtimes.models import Runtime
@@ -63,3 +65,11 @@ def test_runtime_that_is_not_allowed_leaves_no_row(python_runtime: Runtime) -> N
 def test_allowed_runtime_is_accepted(python_runtime: Runtime, allowed: list[str]) -> None:
     client = Client.objects.create(name="dify", allowed_runtimes=allowed)
     assert submit(python_runtime, client).pk
+
+
+def test_what_waits_holds_nothing_large() -> None:
+    large = "x" * 100_000
+    texts = ("code", "arguments", "stdin", "stdout", "stderr", "result")
+    execution = Execution(**dict.fromkeys(texts, large), argv=[large], variables={"A": large})
+    submission.forget(Request(APIRequestFactory().post("/", {})), execution)
+    assert large not in repr(vars(execution))
