@@ -6,5 +6,8 @@ from runtimes.models import Network, Runtime
 
 def network_of(runtime: Runtime, client: Client | None) -> Network:
     """Return EGRESS only where both the runtime and the client have it."""
-    both = client is not None and client.network == runtime.network == Network.EGRESS
-    return Network.EGRESS if both else Network.NONE
+    return Network.EGRESS if has_egress(runtime, client) else Network.NONE
+
+
+def has_egress(runtime: Runtime, client: Client | None) -> bool:
+    return client is not None and client.network == runtime.network == Network.EGRESS

@@ -12,6 +12,7 @@ from api.mcp import results, tools
 from api.v1.base import ApiView
 from api.v1.catalogue import check_may_look_into
 from api.v1.listing import ListForm
+from clients.network import network_of
 from clients.permissions import MayRun
 from executions import export, pages, representation, services, submission
 from executions.forms import LONGEST_WAIT_S, SubmissionForm, WaitingForm
@@ -21,7 +22,7 @@ from inspections.describing import SYSTEM
 from inspections.models import Inspection
 from redaction import services as redaction
 from runtimes.models import ADJUSTABLE, Runtime
-from sandbox_platform.kit.errors import InvalidField
+from sandbox_platform.kit.errors import Conflicting, InvalidField
 from sandbox_platform.kit.fields import Strict, Text, Whole, validated
 
 ENDPOINT = "mcp"
@@ -85,7 +86,17 @@ def _run_code(arguments: dict[str, Any], view: ApiView, key: str | None) -> Pend
         request = submission.request_of(form, runtime=view.runtime, client=view.caller, http=view.request)
         return replace(request, endpoint=ENDPOINT)
 
-    execution, _ = submission.submit_once(key, arguments, view.caller, wanted)
+    try:
+        execution, _ = submission.submit_once(key, arguments, view.caller, wanted)
+    except Conflicting as e:
+        if e.code != submission.KEY_REUSED:
+            raise
+        # A model knows nothing of keys; its next call has another id.
+        raise Conflicting(
+            "The MCP client has used this request's id in its session before, for another call.",
+            remedy=f"Call {tools.RUN_CODE} again. If that fails, too, the client must begin a new session.",
+            code=e.code,
+        ) from e
     until_end = "wait" not in arguments
     return Pending(execution, LONGEST_WAIT_S if until_end else float(form["wait"]), cancels=True)
 
@@ -141,6 +152,6 @@ def _shown(runtime: Runtime, view: ApiView) -> dict[str, Any]:
         "name": runtime.name,
         "modes": runtime.modes,
         "limits": {name: ceiling(runtime, view.caller, name)[0] for name in ADJUSTABLE},
-        "network": str(runtime.network),
+        "network": str(network_of(runtime, view.caller)),
         "source_file": runtime.source_file,
     }

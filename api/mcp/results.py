@@ -41,9 +41,7 @@ def run(execution: Execution, request: Request, *, offset: int = 0, with_code: b
     """Return the result that is one run. Only a fault of the platform is an error."""
     artifacts = list(execution.artifacts.defer("content")) if execution.artifact_count else []
     files = [_file(artifact, request) for artifact in artifacts]
-    structured = facts(execution, offset=offset) | ({"files": files} if files else {})
-    if with_code:
-        structured["code"] = _cut(redaction.shown(execution).code, 0)
+    structured = facts(execution, offset=offset, with_code=with_code) | ({"files": files} if files else {})
     links = [_link(file) for file in files]
     fault = execution.status == Status.PLATFORM_ERROR
     if fault:
@@ -55,14 +53,17 @@ def run(execution: Execution, request: Request, *, offset: int = 0, with_code: b
     return result(structured, *_images(artifacts, files), *links, is_error=fault)
 
 
-def facts(execution: Execution, *, offset: int = 0) -> dict[str, Any]:
-    """Return what is known of the run and not empty, without its files."""
+def facts(execution: Execution, *, offset: int = 0, with_code: bool = False) -> dict[str, Any]:
+    """Return what is known of the run and not empty, without its files. Of long texts, the part from `offset` on."""
     shown = redaction.shown(execution)
-    texts = {name: getattr(shown, name) for name in ("stdout", "stderr")}
+    texts = {name: getattr(shown, name) for name in ("stdout", "stderr", *(["code"] if with_code else []))}
+    if shown.result is not None and len(shown.result) > MOST_CHARACTERS:
+        texts["result"] = shown.result
     structured = summary(shown) | {name: _cut(text, offset) for name, text in texts.items()}
     lengths = {f"{name}_length": len(text) for name, text in texts.items() if structured[name] != text}
-    value = {} if shown.result is None else {"result": _value(shown.result)}
-    return structured | lengths | value
+    if shown.result is not None and "result" not in texts:
+        structured["result"] = json_value(shown.result)
+    return structured | lengths
 
 
 def summary(execution: Execution) -> dict[str, Any]:
@@ -88,10 +89,6 @@ def _cut(text: str, offset: int) -> str:
     half = MOST_CHARACTERS // 2
     left_out = len(rest) - 2 * half
     return f"{rest[:half]}\n[... {left_out} characters left out: get_run with offset {half} ...]\n{rest[-half:]}"
-
-
-def _value(text: str) -> Any:
-    return json_value(text) if len(text) <= MOST_CHARACTERS else _cut(text, 0)
 
 
 def _file(artifact: Artifact, request: Request) -> dict[str, Any]:

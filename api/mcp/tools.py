@@ -6,8 +6,11 @@ LangChain's adapter takes an argument of the former name for its own. calls.py h
 
 from typing import Any
 
+from django.conf import settings
+
 from clients.auth import AnonymousCaller
 from clients.models import Client
+from clients.network import has_egress
 from executions.models import Status
 from runtimes.models import ADJUSTABLE, Runtime
 
@@ -20,7 +23,7 @@ LANGUAGE, RUNTIME = "language", "runtime"
 TEXT = {"type": "string"}
 COUNT = {"type": "integer", "minimum": 0}
 TEXTS = {"type": "object", "additionalProperties": TEXT}
-WAIT = {"type": "number", "minimum": 0, "maximum": 3600}
+WAIT = {"type": "number", "minimum": 0, "maximum": settings.LONGEST_RUN_S}
 READS = {"readOnlyHint": True, "openWorldHint": False}
 
 
@@ -50,6 +53,8 @@ RUN = _object(
         "peak_memory_bytes": COUNT,
         "labels": TEXTS,
         "code": TEXT,
+        "code_length": COUNT,
+        "result_length": COUNT,
     },
     "id",
     "status",
@@ -62,12 +67,14 @@ FOUND = _object({"id": TEXT, "status": TEXT, "language": TEXT, "queued_at": TEXT
 RUNS = _object({"runs": {"type": "array", "items": FOUND}, "cursor": TEXT}, "runs")
 
 
-def _run_code(slugs: list[str]) -> dict[str, Any]:
+def _run_code(slugs: list[str], online: list[str]) -> dict[str, Any]:
+    """Return the tool for these runtimes, of which `online` have egress."""
+    reach = f"without network, but with allowed hosts in {', '.join(online)}," if online else "without network"
     file = _object({"path": TEXT, "content": TEXT, "content_base64": TEXT}, "path")
     return {
         "name": RUN_CODE,
         "title": "Run code",
-        "description": "Run a program in a fresh sandbox without network and return its output. Nothing is kept "
+        "description": f"Run a program in a fresh sandbox {reach} and return its output. Nothing is kept "
         "between runs. Files written to ./artifacts come back; images are shown. A program that fails is a normal "
         'result: read status, exit_code and stderr. Example: {"language": "python", "code": "print(6*7)"}',
         "inputSchema": _object(
@@ -96,7 +103,7 @@ def _run_code(slugs: list[str]) -> dict[str, Any]:
             "language",
         ),
         "outputSchema": RUN,
-        "annotations": {"readOnlyHint": False, "destructiveHint": False, "openWorldHint": False},
+        "annotations": {"readOnlyHint": False, "destructiveHint": bool(online), "openWorldHint": bool(online)},
     }
 
 
@@ -155,7 +162,9 @@ def offered(caller: Client | AnonymousCaller) -> list[dict[str, Any]]:
     if not caller.may_run:
         return READING
     client = caller if isinstance(caller, Client) else None
-    return [_run_code([runtime.slug for runtime in usable(client)]), *READING]
+    runtimes = usable(client)
+    online = [runtime.slug for runtime in runtimes if has_egress(runtime, client)]
+    return [_run_code([runtime.slug for runtime in runtimes], online), *READING]
 
 
 def usable(client: Client | None) -> list[Runtime]:

@@ -42,6 +42,27 @@ def test_list_has_the_runtimes_that_the_client_may_use(mcp: Mcp, client_row: Cli
     assert mcp.result("tools/list")["tools"][0]["inputSchema"]["properties"]["language"]["enum"] == ["python"]
 
 
+@pytest.mark.parametrize(
+    ("of_runtime", "of_client"), [("egress", "none"), ("none", "egress"), ("egress", "egress")]
+)
+def test_tool_says_whether_there_is_a_network(
+    modern: Mcp, client_row: Client, of_runtime: str, of_client: str
+) -> None:
+    Runtime.objects.create(slug="awk", name="AWK", image="x", source_file="a")
+    Runtime.objects.filter(slug="python").update(network=of_runtime)
+    client_row.network = of_client
+    client_row.save()
+    tool = modern.result("tools/list")["tools"][0]
+    is_online = of_runtime == of_client == "egress"
+    assert tool["annotations"]["openWorldHint"] == is_online
+    assert ("allowed hosts in python," in tool["description"], "awk" in tool["description"]) == (is_online, False)
+    listed = modern.call("list_runtimes")["structuredContent"]["runtimes"]
+    assert {row["slug"]: row["network"] for row in listed} == {
+        "awk": "none",
+        "python": "egress" if is_online else "none",
+    }
+
+
 def test_auditor_is_offered_no_run(auditor: Mcp) -> None:
     assert "run_code" not in [tool["name"] for tool in auditor.result("tools/list")["tools"]]
     assert "role auditor" in refused(auditor.call("run_code", **RUN))["error"]
@@ -57,6 +78,7 @@ def test_schemas_are_schemas_and_their_fields_those_of_the_forms(modern: Mcp) ->
     assert fields.keys() - {"language"} == SubmissionForm().fields.keys() - {"callback_url", "runtime"}
     assert fields["limits"]["properties"].keys() == LimitsForm().fields.keys()
     assert fields["files"]["items"]["properties"].keys() == FileForm().fields.keys()
+    assert fields["wait"]["maximum"] == SubmissionForm().fields["wait"].max_value
     assert listed["search_runs"]["inputSchema"]["properties"].keys() - {"language"} <= ListForm().fields.keys()
 
 
@@ -136,6 +158,16 @@ def test_repeated_request_of_a_session_is_the_first_run(older: Mcp) -> None:
     assert Execution.objects.count() == 2
 
 
+def test_repeated_id_with_another_program_is_told_to_the_model(older: Mcp) -> None:
+    older.session = "s1"
+    older.call("run_code", **RUN)
+    older.number -= 1
+    said = refused(older.call("run_code", **(RUN | {"code": "print(2)"})))
+    assert "field" not in said and "Key" not in str(said)
+    assert said["remedy"].startswith("Call run_code again.")
+    assert "status" in older.call("run_code", **(RUN | {"code": "print(2)"}))["structuredContent"]
+
+
 # -- cancel -------------------------------------------------------------------------------------------------
 
 
@@ -204,6 +236,19 @@ def test_long_output_is_cut_in_the_middle_and_read_on_from_an_offset(modern: Mcp
     assert found["stdout_length"] == len(text)
     later = modern.call("get_run", id=str(row.pk), offset=half)["structuredContent"]
     assert later["stdout"] == text[half : half + results.MOST_CHARACTERS]
+
+
+def test_long_program_and_long_result_are_read_on_from_an_offset(modern: Mcp, mine: Mine) -> None:
+    text = "".join(f"{number:07} " for number in range(10_000))
+    row = mine(code=text, result=json.dumps(text), stdout="short")
+    most, half = results.MOST_CHARACTERS, results.MOST_CHARACTERS // 2
+    first = modern.call("get_run", id=str(row.pk))["structuredContent"]
+    later = modern.call("get_run", id=str(row.pk), offset=half)["structuredContent"]
+    for name, whole in (("code", text), ("result", json.dumps(text))):
+        assert f"get_run with offset {half} ...]" in first[name]
+        assert (later[name], later[f"{name}_length"]) == (whole[half : half + most], len(whole))
+    assert (first["stdout"], later["stdout"], later["stdout_length"]) == ("short", "", 5)
+    jsonschema.validate(later, tools.RUN)
 
 
 def test_pictures_are_shown_and_all_files_linked(mcp: Mcp, mine: Mine) -> None:
