@@ -55,7 +55,9 @@ def _class(kind: type) -> Iterator[str]:
 
 
 def _commands() -> Iterator[str]:
-    context = click.Context(cli, info_name="sandbox", max_content_width=100, terminal_width=100)
+    context = click.Context(
+        cli, info_name="sandbox", max_content_width=100, terminal_width=100, **cli.context_settings
+    )
     yield from ("", "## The command sandbox", "", "```text", cli.get_help(context), "```")
     for name in cli.list_commands(context):
         command = cli.get_command(context, name)
