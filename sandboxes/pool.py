@@ -131,8 +131,12 @@ def start(
         sandbox.save(force_insert=True)
     try:
         sandbox.image_id = engine.image_id(configuration.image)
-        # A held sandbox runs no execution: its door leads nowhere.
-        door = doors.make(None if held else sandbox.pk) if configuration.network == Network.EGRESS else ""
+        door = ""
+        if configuration.network == Network.EGRESS:
+            # A held sandbox runs no execution: its door leads nowhere. The keeper does not wait for the gateway: it
+            # has other sandboxes to start meanwhile.
+            patience_s = doors.RESTART_S if claimant else 0
+            door = doors.make(None if held else sandbox.pk, patience_s=patience_s)
         sandbox.container_id = engine.create(configuration.spec(sandbox, door))
         channel = engine.attach(sandbox.container_id)
         try:

@@ -107,12 +107,14 @@ class Gateway:
 
     async def _sweep(self) -> None:
         """Close the doors of removed sandboxes."""
+        # A door that is opened while Postgres is asked may be of a sandbox that its answer does not name.
+        opened = set(self._doors)
         try:
             known = set(await self._ask(sandboxes))
         except Exception as e:
             logger.warning("egress: closing old doors failed: %s", without_text(e))
             return
-        for sandbox_id in set(self._doors) - known:
+        for sandbox_id in opened - known:
             self._doors.pop(sandbox_id).close()
             del self._accepted[sandbox_id]
             folder = self.root / str(sandbox_id)
