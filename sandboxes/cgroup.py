@@ -95,7 +95,9 @@ _searched: dict[Path, tuple[float, dict[str, Path]]] = {}
 def _search(top: Path, container_id: str) -> Path | None:
     until, places = _searched.get(top, (0.0, {}))
     if time.monotonic() >= until:
-        places = {name: place for place, name in _dockers(top)}
+        # The uppermost of each, last: below a container is the tree of another daemon.
+        found_there = sorted(_dockers(top), key=lambda found: -len(found[0].parts))
+        places = {name: place for place, name in found_there}
         _searched[top] = time.monotonic() + SEARCH_EVERY_S, places
     found = places.get(container_id)
     if found is None or not found.is_dir():

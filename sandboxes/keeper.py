@@ -269,7 +269,8 @@ class Keeper:
             runtimes = Runtime.objects.lean().select_related("seccomp_profile__active")
             self._configured |= runtimes.in_bulk(unread)
         if chosen:
-            with tracing.span("refill", **{"sandbox.starts": len(chosen)}):
+            starts: dict[str, Any] = {"sandbox.starts": len(chosen)}
+            with tracing.span("refill", **starts):
                 self._start_all(chosen)
 
     def _start_all(self, chosen: list[SandboxKind]) -> None:

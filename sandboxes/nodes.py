@@ -119,7 +119,9 @@ def dead() -> list[str]:
     """
     since = Now() - DEAD_AFTER
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_postmaster_start_time() > now() - %s", [DEAD_AFTER])
+        cursor.execute(
+            "SELECT pg_postmaster_start_time() > now() - make_interval(secs => %s)", [DEAD_AFTER.total_seconds()]
+        )
         if cursor.fetchone()[0]:
             return []
     # A sandbox's time is its node's. One of the future says that this clock was ahead, not that the node lives.

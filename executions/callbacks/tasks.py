@@ -1,5 +1,7 @@
 """The background task of the callbacks cluster: one attempt of one delivery."""
 
+from typing import Any
+
 from django.conf import settings
 from django.utils import timezone
 
@@ -18,7 +20,7 @@ def deliver(delivery_id: int, attempt_count: int) -> None:
             "User-Agent": f"sandbox-platform/{settings.VERSION}",
             **signing.headers(execution.client, message_id=payload.message_id(execution), body=body, now=now),
         }
-        ids = {
+        ids: dict[str, Any] = {
             "sandbox.execution_id": str(execution.pk),
             "sandbox.request_id": execution.request_id,
             "sandbox.attempt": delivery.attempt_count,
