@@ -3,7 +3,7 @@
 import logging
 from datetime import timedelta
 
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from executions.models import Execution
 from sandboxes import nodes
@@ -21,7 +21,7 @@ def clear() -> int:
     The row of a claimed sandbox stays until its execution has ended: it is the mark that a program may have started. A
     node that was only cut off loses nothing by it: its keeper removes what has no row, and starts a pool of its own.
     """
-    Wait.objects.filter(seen_at__lt=timezone.now() - WAITS_KEPT).delete()
+    Wait.objects.filter(seen_at__lt=Now() - WAITS_KEPT).delete()
     removed = 0
     for name in nodes.dead():
         left = Sandbox.objects.filter(node=name)

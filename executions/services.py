@@ -126,6 +126,7 @@ def submit(
         idempotency_key=request.idempotency_key,
         request_sha256=request.request_sha256,
         request_id=request_ids.current(),
+        traceparent=tracing.traceparent(),
         batch_id=request.batch_id,
         rerun_of=request.rerun_of,
         queued_at=(now := timezone.now()),
@@ -177,10 +178,7 @@ def enqueue(execution: Execution) -> None:
     The task carries the client's id, which decides whose turn it is, and the execution's id, by which the keeper
     notices a lost task.
     """
-    # A second argument, the trace to go on with, only where there is one.
-    trace = tracing.traceparent()
-    arguments = (str(execution.pk), trace) if trace else (str(execution.pk),)
-    RUN.enqueue(*arguments, client_id=execution.client_id, execution_id=execution.pk)
+    RUN.enqueue(str(execution.pk), client_id=execution.client_id, execution_id=execution.pk)
 
 
 def _reject(

@@ -62,7 +62,7 @@ OF_RUNTIME = (
 OF_PROFILE = ("name", "active__number", "active__sha256")
 READ_COLUMNS = (
     *("mode", "code", "source_file", "arguments", "stdin", "argv", "variables", "input_count", "pinned"),
-    *("egress_rules", "requeues", "request_id", *COLUMNS),
+    *("egress_rules", "requeues", "request_id", "traceparent", *COLUMNS),
     *(f"runtime__{name}" for name in OF_RUNTIME),
     *("client__name", "client__network"),
     *(f"{owner}__seccomp_profile__{name}" for owner in ("runtime", "client") for name in OF_PROFILE),
@@ -90,17 +90,17 @@ TAKEN = Compiled(taken, pk=UUID(int=0))
 def run_execution(execution_id: str, traceparent: str = "") -> None:
     """Claim and run a queued execution. Do nothing if it is deleted, claimed by another worker or cancelled.
 
-    `traceparent`: the span that queued it, if there is one.
+    `traceparent`: given by tasks that an earlier release queued.
     """
     execution = store(take, execution_id=execution_id)
     if execution is None:
         return
+    parent = execution.traceparent or traceparent
     with (
         request_ids.serving(execution.request_id),
-        tracing.span("execution", parent=traceparent, kind="consumer", **ids_of(execution)),
+        tracing.span("execution", parent=parent, kind="consumer", **ids_of(execution)),
     ):
-        if tracing.is_on():
-            tracing.past("queue", execution.enqueued_at, timezone.now())
+        tracing.past("queue", execution.enqueued_at, timezone.now())
         attempt(execution)
 
 
@@ -155,8 +155,9 @@ def run(execution: Any) -> None:
     engine = get_engine()
     starting.send(Execution, execution=execution)
     configuration = configuration_of(execution)
-    with tracing.span("claim"):
+    with tracing.span("claim") as claim:
         sandbox, warm, channel = acquire(engine, configuration, execution)
+        tracing.link(claim, sandbox.traceparent)
     sandbox_at = timezone.now()
     limits = configuration.limits
     with closing(channel):

@@ -2,10 +2,11 @@
 
 ARGS="--minutes 30" is the time of each target (default: 2), --only NAME takes one (may be repeated), --write puts the
 figures into docs/reliability.md. Inputs that reach new code are kept in .fuzzing/: the next run starts from them.
-Exit status 1: a finding, whose input is in .fuzzing/found/.
+Exit status 1: a finding, whose input is in .fuzzing/found/. 2: there is no atheris here.
 """
 
 import argparse
+import importlib.util
 import os
 import platform
 import re
@@ -20,6 +21,7 @@ KEPT = ROOT / ".fuzzing"
 PAGE = ROOT / "docs/reliability.md"
 BEGIN, FINISH = "<!-- make fuzz: begin -->", "<!-- make fuzz: end -->"
 EXECUTED = re.compile(r"stat::number_of_executed_units:\s+(\d+)")
+NO_FUZZER = 2
 # Beyond its own time a target gets this long to end.
 GRACE_S = 120
 
@@ -79,7 +81,22 @@ def write(runs: list[Run]) -> None:
     PAGE.write_text(f"{before}{BEGIN}\n{head}\n\n{table(runs)}\n{FINISH}{after}", encoding="utf-8")
 
 
+def missing() -> str:
+    """Say why there is no fuzzer on this machine; nothing if there is one."""
+    if importlib.util.find_spec("atheris"):
+        return ""
+    if platform.machine() != "x86_64":
+        return (
+            f"make fuzz needs atheris, which has no package for {platform.machine()}: run it on x86_64."
+            " `make test` tries the seeds of every target on any machine."
+        )
+    return "make fuzz needs atheris, which is not installed: run `make venv`."
+
+
 def main() -> int:
+    if why := missing():
+        print(why, file=sys.stderr)
+        return NO_FUZZER
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sandbox_platform.settings")
     os.environ.setdefault("DJANGO_SECRET_KEY", "only-for-the-names-of-targets")
     os.environ.setdefault("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")

@@ -197,7 +197,7 @@ COLUMNS: dict[Service, dict[str, tuple[str, ...]]] = {
     },
     Service.EGRESS: {
         "clients.Client": ("id", "network"),
-        "executions.Execution": ("id", "status", "network", "runtime_id", "client_id"),
+        "executions.Execution": ("id", "status", "network", "runtime_id", "client_id", "traceparent"),
         # Not its environment, which may hold credentials.
         "runtimes.Runtime": ("id", "network"),
     },

@@ -24,9 +24,8 @@ from sandboxes.layout import CGROUP_SLICE
 DOCKERS = re.compile(r"(?:docker-)?([0-9a-f]{64})(?:\.scope)?")
 # Where Docker puts containers that name no parent of their own.
 DOCKERS_OWN = ("docker", "system.slice")
-# A container that was not found is not looked for again before this, because that goes through the whole tree.
+# The whole tree is gone through at most this often, for all containers together that are in no known parent.
 SEARCH_EVERY_S = 2.0
-KEPT_SEARCHES = 1000
 REMOVALS = 50
 
 
@@ -89,20 +88,22 @@ def _top(controller: str) -> Path:
 
 # Parents that are in no list, as with Docker's `cgroup-parent`, by the top of the tree in which they were found.
 _learned: dict[Path, set[str]] = {}
-_searched: dict[tuple[Path, str], float] = {}
+# The last search, by the top of the tree: when it is too old, and the cgroups that it found, by their containers.
+_searched: dict[Path, tuple[float, dict[str, Path]]] = {}
 
 
 def _search(top: Path, container_id: str) -> Path | None:
-    if time.monotonic() < _searched.get((top, container_id), 0.0):
+    until, places = _searched.get(top, (0.0, {}))
+    if time.monotonic() >= until:
+        # The uppermost of each, last: below a container is the tree of another daemon.
+        found_there = sorted(_dockers(top), key=lambda found: -len(found[0].parts))
+        places = {name: place for place, name in found_there}
+        _searched[top] = time.monotonic() + SEARCH_EVERY_S, places
+    found = places.get(container_id)
+    if found is None or not found.is_dir():
         return None
-    for found, name in _dockers(top):
-        if name == container_id:
-            _learned.setdefault(top, set()).add(str(found.parent.relative_to(top)))
-            return found
-    if len(_searched) >= KEPT_SEARCHES:
-        _searched.clear()
-    _searched[top, container_id] = time.monotonic() + SEARCH_EVERY_S
-    return None
+    _learned.setdefault(top, set()).add(str(found.parent.relative_to(top)))
+    return found
 
 
 def _dockers(top: Path) -> Iterator[tuple[Path, str]]:

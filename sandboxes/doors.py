@@ -7,6 +7,7 @@ mounts. The gateway creates the folders and sockets and listens on them.
 import hashlib
 import json
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from django.conf import settings
 from sandboxes.engine import EngineError
 
 PATIENCE_S = 10
+# A run waits this long for a gateway that is down: a restart takes seconds, the start-up of a busy machine more.
+RESTART_S = 30
+AGAIN_S = 0.5
 # Name of the socket in a door's folder. images/runner/carrier.py repeats it.
 SOCKET = "door"
 CONTROL = "control"
@@ -26,13 +30,20 @@ def root() -> Path:
     return Path(settings.SANDBOX_EGRESS_DIR) / hashlib.sha256(settings.SANDBOX_NODE.encode()).hexdigest()[:12]
 
 
-def make(sandbox_id: int | None) -> str:
+def make(sandbox_id: int | None, *, patience_s: float = 0) -> str:
     """Return the folder with a door for this sandbox.
 
     For None, return a folder without a door, so that sandboxes of probes and builds get the same flags as runs.
-    Raises EngineError.
+    `patience_s`: how long to ask again while the gateway is down. Raises EngineError.
     """
-    return str(ask({"open": sandbox_id})["door"])
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            return str(ask({"open": sandbox_id})["door"])
+        except EngineError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(AGAIN_S)
 
 
 def ask(question: dict[str, Any], patience_s: float = PATIENCE_S) -> dict[str, Any]:

@@ -7,11 +7,12 @@ at any time.
 import logging
 import math
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
@@ -23,7 +24,7 @@ from django.utils import timezone
 
 from clients.models import Client
 from runtimes.models import Network, Runtime
-from sandbox_platform.kit import jobs, liveness
+from sandbox_platform.kit import jobs, liveness, tracing
 from sandbox_platform.kit.compiled import Compiled
 from sandbox_platform.kit.failures import without_text
 from sandbox_platform.kit.jobs import TICK_S, Job, JobThread
@@ -44,6 +45,7 @@ from sandbox_platform.kit.prepared import prepared
 from sandboxes import images, nodes, pool, turns
 from sandboxes.calls import CALL_AGAIN_S, Calls, SandboxKind, Unreadable, of_payload
 from sandboxes.configuration import SandboxConfiguration
+from sandboxes.demand import Demand
 from sandboxes.engine import Container, Engine, EngineError, ImageMissing
 from sandboxes.models import Sandbox, SandboxState
 from seccomp_profiles.models import hash_rules
@@ -56,9 +58,6 @@ COALESCE_S = 0.01
 # Delay between a claim or an end and the next pass: a start or a removal occupies both cores for a while, which the
 # run that has just begun, or the answer being sent, needs more.
 PAUSE_S = 0.08
-# Demand is the number of claims in the busiest slot of the window, about what one refill has to replace.
-DEMAND_SLOT_S = 2
-DEMAND_WINDOW_S = 60
 # How often to look for and kill the sandbox of a cancelled execution, until the execution has ended.
 KILL_AGAIN_S = 0.2
 # A row that is "starting" for this long belongs to a process that died during the start.
@@ -80,24 +79,6 @@ GOODBYE_S = 2
 
 
 OF_NODE = Compiled(lambda node: Sandbox.objects.filter(node=node), node="-")
-
-
-class Demand:
-    """Counts recent claims of sandboxes, by kind."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._claims: deque[tuple[float, SandboxKind]] = deque()
-
-    def claimed(self, kind: SandboxKind) -> None:
-        self._claims.append((self._clock(), kind))
-
-    def peak(self, kind: SandboxKind) -> int:
-        since = self._clock() - DEMAND_WINDOW_S
-        while self._claims and self._claims[0][0] < since:
-            self._claims.popleft()
-        slots = Counter(int(at // DEMAND_SLOT_S) for at, claimed in self._claims if claimed == kind)
-        return max(slots.values(), default=0)
 
 
 class Occupancy(Protocol):
@@ -155,6 +136,7 @@ class Keeper:
         self._removers.shutdown()
         for thread in self._threads:
             thread.stop()
+        tracing.flush()
 
     def _serve(self) -> None:
         channels = {job.wakes_on for job in self._in_tick if job.wakes_on}
@@ -286,11 +268,18 @@ class Keeper:
         if unread := {pk for pk, _ in chosen} - self._configured.keys():
             runtimes = Runtime.objects.lean().select_related("seccomp_profile__active")
             self._configured |= runtimes.in_bulk(unread)
+        if chosen:
+            starts: dict[str, Any] = {"sandbox.starts": len(chosen)}
+            with tracing.span("refill", **starts):
+                self._start_all(chosen)
+
+    def _start_all(self, chosen: list[SandboxKind]) -> None:
         for pk, network in chosen:
             if pk in self._configured:
                 configuration = SandboxConfiguration.of_runtime(self._configured[pk], network)
                 start = Start(configuration.kind, timezone.now())
-                self._starts[self._starters.submit(in_thread, self._start, configuration)] = start
+                work = partial(self._start, refill=tracing.traceparent())
+                self._starts[self._starters.submit(in_thread, work, configuration)] = start
 
     def _call(self, kind: SandboxKind) -> None:
         """Call the runs that may claim the ready sandboxes. Look again soon: who was called may be dead."""
@@ -309,10 +298,11 @@ class Keeper:
             retire_ready(self._mine().filter(pk__in=[row.pk for row in ready if row not in current]))
         return current
 
-    def _start(self, configuration: SandboxConfiguration) -> None:
+    def _start(self, configuration: SandboxConfiguration, *, refill: str = "") -> None:
+        """Start a sandbox. `refill`: the span that began it in another thread."""
         runtime, kind = configuration.runtime, configuration.kind
         try:
-            pool.start(self._engine, configuration, call=self._calls.next)
+            pool.start(self._engine, configuration, call=self._calls.next, parent=refill)
             self._retry_at.pop(kind, None)
         except EngineError as e:
             # Pause: an image that cannot start must not keep the node busy. A caller gets the error from its own run.

@@ -2,6 +2,7 @@ from django.db import models
 from django.db.models import Q
 
 from runtimes.models import Network, Runtime
+from sandbox_platform.kit import tracing
 
 
 class SandboxState(models.TextChoices):
@@ -43,6 +44,8 @@ class Sandbox(models.Model):
     held = models.BooleanField(
         default=False, db_default=False, help_text="Started for a build, whose process decides on its use."
     )
+    # The span of its start.
+    traceparent = models.CharField(max_length=tracing.LONGEST, blank=True, default="", db_default="")
     # Memory at the keeper's last measurement; see measuring.py, which skips small changes.
     memory_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from sandbox_platform.kit import acts, liveness
 from sandbox_platform.kit.acts import Kind
@@ -35,8 +35,10 @@ class StillAlive(Exception):
 
 
 def record(engine: Engine) -> None:
-    """Write this node's row, and remove those of nodes that were taken away, unless they are being drained."""
-    now = timezone.now()
+    """Write this node's row, and remove those of nodes that were taken away, unless they are being drained.
+
+    Times are Postgres's: the clocks of two nodes may differ.
+    """
     try:
         version = engine.version()
     except EngineError:
@@ -46,7 +48,7 @@ def record(engine: Engine) -> None:
     Node.objects.update_or_create(
         name=settings.SANDBOX_NODE,
         defaults={
-            "seen_at": now,
+            "seen_at": Now(),
             "disk_free_bytes": fullest.free,
             "disk_total_bytes": fullest.total,
             "gvisor_version": version[:100],
@@ -56,7 +58,7 @@ def record(engine: Engine) -> None:
         },
     )
     # A drained node that is repaired for a month comes back drained.
-    Node.objects.filter(seen_at__lt=now - FORGOTTEN, draining=False).delete()
+    Node.objects.filter(seen_at__lt=Now() - FORGOTTEN, draining=False).delete()
 
 
 def is_draining(name: str = "") -> bool:
@@ -115,15 +117,19 @@ def dead() -> list[str]:
 
     None after a restart of Postgres, which ends every session: those who live take some seconds to be back.
     """
-    since = timezone.now() - DEAD_AFTER
+    since = Now() - DEAD_AFTER
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_postmaster_start_time() > %s", [since])
+        cursor.execute(
+            "SELECT pg_postmaster_start_time() > now() - make_interval(secs => %s)", [DEAD_AFTER.total_seconds()]
+        )
         if cursor.fetchone()[0]:
             return []
+    # A sandbox's time is its node's. One of the future says that this clock was ahead, not that the node lives.
+    started = Sandbox.objects.filter(created_at__gt=since, created_at__lte=Now())
     recent = {
         settings.SANDBOX_NODE,
         *Node.objects.filter(seen_at__gt=since).values_list("name", flat=True),
-        *Sandbox.objects.filter(created_at__gt=since).values_list("node", flat=True),
+        *started.values_list("node", flat=True),
     }
     named = {*Node.objects.values_list("name", flat=True), *Sandbox.objects.values_list("node", flat=True)}
     return sorted(name for name in named - recent if not is_alive(name))

@@ -10,6 +10,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from runtimes.models import Network
+from sandbox_platform.kit import tracing
 from sandbox_platform.kit.notify import CLAIMED, POOL, READY, notify, ready_channel
 from sandbox_platform.kit.prepared import prepared
 from sandboxes import doors, session, turns
@@ -106,13 +107,30 @@ def start(
     claimant: Claimant | None = None,
     held: bool = False,
     call: Callable[[SandboxKind], Iterable[str]] = no_call,
+    parent: str | None = None,
 ) -> Sandbox:
     """Start a sandbox and return it when its runner waits for a job. Raises EngineError and Superseded.
 
     `claimant`: the sandbox is claimed for this run; otherwise any run may claim it.
     `held`: the sandbox stays in the state starting, in which no run can claim it.
     `call`: returns the executions to notify that the sandbox is ready (see Calls.next).
+    `parent`: the span that it belongs to; None: the current one.
     """
+    ids = {"sandbox.runtime": configuration.runtime.slug, "sandbox.network": configuration.network}
+    with tracing.span("start", parent=parent, **ids) as span:
+        sandbox = _start(engine, configuration, claimant, held, call)
+        if span is not None:
+            span.set_attribute("sandbox.sandbox_id", sandbox.container_id)
+        return sandbox
+
+
+def _start(
+    engine: Engine,
+    configuration: SandboxConfiguration,
+    claimant: Claimant | None,
+    held: bool,
+    call: Callable[[SandboxKind], Iterable[str]],
+) -> Sandbox:
     runtime = configuration.runtime
     sandbox = Sandbox(
         node=settings.SANDBOX_NODE,
@@ -126,18 +144,25 @@ def start(
         engine=engine.name,
         execution_id=claimant.execution_id if claimant else None,
         held=held,
+        traceparent=tracing.traceparent(),
     )
     with _current(claimant):
         sandbox.save(force_insert=True)
     try:
         sandbox.image_id = engine.image_id(configuration.image)
-        # A held sandbox runs no execution: its door leads nowhere.
-        door = doors.make(None if held else sandbox.pk) if configuration.network == Network.EGRESS else ""
-        sandbox.container_id = engine.create(configuration.spec(sandbox, door))
+        door = ""
+        if configuration.network == Network.EGRESS:
+            # A held sandbox runs no execution: its door leads nowhere. The keeper does not wait for the gateway: it
+            # has other sandboxes to start meanwhile.
+            patience_s = doors.RESTART_S if claimant else 0
+            door = doors.make(None if held else sandbox.pk, patience_s=patience_s)
+        with tracing.span("create"):
+            sandbox.container_id = engine.create(configuration.spec(sandbox, door))
         channel = engine.attach(sandbox.container_id)
         try:
-            engine.start(sandbox.container_id)
-            session.wait_until_ready(channel, sandbox.container_id)
+            with tracing.span("boot"):
+                engine.start(sandbox.container_id)
+                session.wait_until_ready(channel, sandbox.container_id)
         finally:
             channel.close()
     except EngineError:

@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,14 +15,16 @@ from django.conf import settings
 
 from tests.live import eventually
 
+START_S, STOP_S = 60, 60
+
 
 @contextlib.contextmanager
 def private_docker(image: str = "sandbox-platform/runtime-python:latest") -> Iterator["PrivateDocker"]:
     """Start one that has this image. Its folder is not a test's own: the paths of its sockets must stay short."""
     with tempfile.TemporaryDirectory(prefix="docker-") as folder:
         engine = PrivateDocker(Path(folder))
-        engine.start()
         try:
+            engine.start()
             engine.take_image(image)
             yield engine
         finally:
@@ -53,7 +57,7 @@ class PrivateDocker:
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
-        eventually(self._answers, f"Docker answers; its log is in {self._folder}")
+        eventually(self._answers, f"Docker answers; its log is in {self._folder}", START_S)
 
     def _answers(self) -> bool:
         try:
@@ -72,6 +76,15 @@ class PrivateDocker:
         """The daemon's process; None if it has ended."""
         return self._daemon.pid if self._daemon and self._daemon.poll() is None else None
 
+    def processes(self) -> list[int]:
+        """Return every process that has the folder of the sockets in its command line."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if str(self._sockets).encode() in path.read_bytes():
+                    found.append(int(path.parent.name))
+        return found
+
     def take_image(self, name: str) -> None:
         """From the machine's own engine."""
         ours = docker.DockerClient.from_env(timeout=300)
@@ -88,7 +101,13 @@ class PrivateDocker:
     def stop(self) -> None:
         if self._daemon:
             self._daemon.terminate()
-            self._daemon.wait(60)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._daemon.wait(STOP_S)
+            # Those of a daemon that was killed, that did not end, or that never came up.
+            for pid in self.processes():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self._daemon.wait()
             # dockerd leaves the mount of its data folder on itself, and runsc that of a network namespace.
             for line in reversed(Path("/proc/mounts").read_text().splitlines()):
                 place = line.split()[1]

@@ -28,6 +28,7 @@ django.setup()
 from bench.chaos.faults import DOCKER_FAULTS, FAULTS, Fault  # noqa: E402
 from bench.chaos.judging import Verdict, judge, traces, until_quiet  # noqa: E402
 from bench.chaos.load import Load, Receiver  # noqa: E402
+from bench.chaos.outside import Outside  # noqa: E402
 from bench.chaos.parts import Chaotic  # noqa: E402
 from bench.client import load as machine_load  # noqa: E402
 from scripts.setup import apt  # noqa: E402
@@ -85,7 +86,8 @@ def main() -> int:
     failed = 0
     with shared_templates(), tempfile.TemporaryDirectory(prefix="chaos-") as folder, ExitStack() as stack:
         docker = stack.enter_context(private_docker()) if options.engine == "docker" else None
-        platform, receiver = Chaotic(Path(folder), docker, SANDBOX_WORKERS="8"), Receiver()
+        outside = None if docker else stack.enter_context(Outside(Path(folder)).open("chaos"))
+        platform, receiver = Chaotic(Path(folder), docker, outside, SANDBOX_WORKERS="8"), Receiver()
         try:
             platform.start("python")
             platform.sql(WITNESS)

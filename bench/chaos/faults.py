@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from bench.chaos.parts import PARTS, Chaotic
+from bench.chaos.parts import PARTS, PROXY, Chaotic
 
 LASTS_S = 8.0
 AHEAD_S = 3600
@@ -47,14 +47,15 @@ def stopped(*parts: str) -> Callable[[Chaotic], None]:
 
 
 def cut_off(*parts: str) -> Callable[[Chaotic], None]:
-    """Cut the network between the parts and Postgres."""
+    """Cut the network between the parts and Postgres, and between the proxy and its gateway."""
 
     def happens(platform: Chaotic) -> None:
-        for part in parts:
-            platform.relays[part].cut()
+        relays = [relay for part in parts for relay in platform.relays(part)]
+        for relay in relays:
+            relay.cut()
         time.sleep(LASTS_S)
-        for part in parts:
-            platform.relays[part].mend()
+        for relay in relays:
+            relay.mend()
 
     return happens
 
@@ -82,18 +83,19 @@ def clock_jumps(seconds: int) -> Callable[[Chaotic], None]:
     return happens
 
 
-EVERYTHING = (*PARTS, "postgres", "sandboxes")
+CUT_OFF = (*PARTS, PROXY)
+EVERYTHING = (*CUT_OFF, "postgres", "sandboxes")
 FAULTS = (
     *(Fault(part, "killed", killed(part)) for part in EVERYTHING),
     *(Fault(part, "stopped", stopped(part)) for part in EVERYTHING),
-    *(Fault(part, "cut off", cut_off(part)) for part in PARTS),
+    *(Fault(part, "cut off", cut_off(part)) for part in CUT_OFF),
     Fault("postgres", "disk full", disk_full(lambda platform: str(platform.state_folder))),
     Fault("sandboxes", "disk full", disk_full(lambda platform: str(platform.run_folder))),
     Fault("clock", "an hour ahead", clock_jumps(AHEAD_S)),
     Fault("clock", "an hour behind", clock_jumps(-AHEAD_S)),
     Fault("everything", "killed", killed(*EVERYTHING)),
     Fault("everything", "stopped", stopped(*EVERYTHING)),
-    Fault("everything", "cut off", cut_off(*PARTS)),
+    Fault("everything", "cut off", cut_off(*CUT_OFF)),
 )
 # Docker's engine has parts of its own; those of the platform are the same with both engines.
 OF_DOCKER = ("dockerd", "containerd", "sandboxes")

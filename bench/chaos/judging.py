@@ -11,14 +11,20 @@ from typing import Any
 import psycopg
 
 from bench.chaos.load import Load, Receiver
+from bench.chaos.outside import RECORDED
 from bench.chaos.parts import Chaotic, command_line
 
 PATIENCE_S = 300
 POLL_S = 0.3
 SWEPT_S = 60
+OUT_S = 60
+# A pool without doors for each runtime, and one with doors where a client may call out.
 POOL = """
-    SELECT r.pool_min, count(s.id) FROM runtimes_runtime r LEFT JOIN executions_sandbox s
-    ON s.runtime_id = r.id AND s.state = 'ready' WHERE r.enabled GROUP BY r.id HAVING count(s.id) < r.pool_min
+    SELECT 1 FROM runtimes_runtime r CROSS JOIN (VALUES ('none'), ('egress')) AS kind (network)
+    WHERE r.enabled AND (kind.network = 'none' OR r.network = 'egress'
+            AND EXISTS (SELECT FROM executions_client WHERE enabled AND network = 'egress'))
+        AND r.pool_min > (SELECT count(*) FROM executions_sandbox s
+            WHERE s.runtime_id = r.id AND s.network = kind.network AND s.state = 'ready')
 """
 OPEN = "SELECT 1 FROM executions_execution WHERE finished_at IS NULL"
 UNTOLD = "SELECT 1 FROM executions_delivery WHERE finished_at IS NULL"
@@ -52,7 +58,15 @@ def traces(platform: Chaotic) -> set[str]:
     found += [f"file {path}" for path in platform.run_folder.rglob("*") if not path.is_dir()]
     found += [f"cgroup {path}" for path in cgroups(platform.node)]
     found += [f"process {command_line(pid)}" for pid in platform.pids_of("sandboxes")]
-    return {one for one in found if not any(name in one for name in living)}
+    found = [one for one in found if not any(name in one for name in living)]
+    return {*found, *forgotten_doors(platform)}
+
+
+def forgotten_doors(platform: Chaotic) -> Iterator[str]:
+    if platform.outside:
+        doors = platform.outside.doors_of()
+        known = {row["id"] for row in platform.sql("SELECT id::text FROM executions_sandbox")}
+        yield from (f"door of sandbox {name}" for name in doors - known)
 
 
 def cgroups(node: str) -> Iterator[str]:
@@ -99,6 +113,9 @@ def judge(platform: Chaotic, load: Load, receiver: Receiver, before: set[str], e
     verdict.broken += [f"execution {name}: no caller has its id" for name in rows]
     if twice := platform.sql(TWICE):
         verdict.broken.append(f"{len(twice)} ran twice")
+    verdict.broken += unrecorded(load, {row["id"]: row["requests"] for row in platform.sql(RECORDED)})
+    if not gets_out(platform, receiver):
+        verdict.broken.append(f"no program gets outside within {OUT_S} s")
     _judge_callbacks(platform, load, receiver, verdict)
     _judge_traces(platform, before, verdict)
     return verdict
@@ -115,6 +132,30 @@ def wrong_with(row: dict[str, Any] | None, number: int) -> str:
     if row["status"] != "platform_error":
         return f"did no wrong, and ended as {end}"
     return "" if row["started"] else f"had not started, and ended as {end} instead of being queued again"
+
+
+def unrecorded(load: Load, recorded: dict[str, int]) -> list[str]:
+    """Say which visits to the outside have no row: each was to be recorded before it left."""
+    visits = load.visits()
+    allowed = {load.visitor(number): recorded.get(name, 0) for name, number in load.accepted.items()}
+    return [
+        f"{visits[who]} visits of {who}, {allowed.get(who, 0)} recorded"
+        for who in sorted(visits)
+        if visits[who] > allowed.get(who, 0)
+    ]
+
+
+def gets_out(platform: Chaotic, receiver: Receiver) -> bool:
+    """Return whether programs get outside again, by the word of the server there."""
+    until = time.monotonic() + OUT_S
+    while platform.outside and time.monotonic() < until:
+        visitor = Load(platform, receiver)
+        visitor.send(1)
+        visitor.wait()
+        until_quiet(platform)
+        if visitor.visits():
+            return True
+    return platform.outside is None
 
 
 def _judge_callbacks(platform: Chaotic, load: Load, receiver: Receiver, verdict: Verdict) -> None:

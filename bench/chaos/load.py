@@ -3,15 +3,30 @@
 import threading
 import time
 import uuid
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import requests
 
-from tests.live import TOKEN, Platform
+from bench.chaos import outside
+from bench.chaos.parts import Chaotic
+from tests.live import TOKEN
 
 PROGRAM = "import time\ndef main(number, seconds):\n    time.sleep(seconds)\n    return number"
+# What happens to the visit is the judge's matter. The program has to end as it would without.
+VISITOR = f"""
+import time, urllib.request
+def main(number, seconds, visitor):
+    time.sleep(seconds)
+    try:
+        urllib.request.urlopen({outside.VISIT!r}, visitor.encode(), timeout=4).read()
+    except Exception as error:
+        print(type(error).__name__)
+    return number
+"""
+VISITS_EVERY = 8
 SENDERS = 16
 PATIENCE_S = 180
 REFUSED = (429, 500, 502, 503)
@@ -44,9 +59,10 @@ class Receiver:
 
 
 class Load:
-    def __init__(self, platform: Platform, receiver: Receiver) -> None:
+    def __init__(self, platform: Chaotic, receiver: Receiver) -> None:
         self._platform, self._receiver = platform, receiver
         self._senders = ThreadPoolExecutor(SENDERS)
+        self._name = uuid.uuid4().hex[:8]
         self.accepted: dict[str, int] = {}  # the number that each execution is to return
         self.given_up: list[str] = []
 
@@ -59,6 +75,16 @@ class Load:
         """Return when all are accepted or given up."""
         self._senders.shutdown()
 
+    def visitor(self, number: int) -> str:
+        """Return what the program that is to return this number sends to the outside; "" for one that stays in."""
+        goes = self._platform.outside and number % VISITS_EVERY == 0
+        return f"{self._name}/{number}" if goes else ""
+
+    def visits(self) -> Counter[str]:
+        """Return the visits of this load's programs."""
+        known = self._platform.outside.visits() if self._platform.outside else Counter[str]()
+        return Counter({who: n for who, n in known.items() if who.startswith(f"{self._name}/")})
+
     def _send(self, number: int) -> None:
         body: dict[str, Any] = {
             "runtime": "python",
@@ -67,8 +93,12 @@ class Load:
             "arguments": {"number": number, "seconds": number % 4 / 2},
             "callback_url": self._receiver.url,
         }
+        token = TOKEN
+        if visitor := self.visitor(number):
+            body["code"], token = VISITOR, outside.TOKEN
+            body["arguments"]["visitor"] = visitor
         # The same key for each try: whoever got no answer does not know whether it was accepted.
-        headers = {"Authorization": f"Bearer {TOKEN}", "Idempotency-Key": uuid.uuid4().hex}
+        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": uuid.uuid4().hex}
         until = time.monotonic() + PATIENCE_S
         answer = None
         while time.monotonic() < until:

@@ -9,13 +9,19 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import requests
+from docker.errors import DockerException
+
+from bench.chaos.outside import Outside
 from bench.chaos.relay import Relay
 from scripts.embedded_postgres import PostgresError
 from tests.executions.test_resilience import PROC, descendants
 from tests.live import Platform
 from tests.private_docker import PrivateDocker
 
-PARTS = ("web", "worker", "keeper", "callbacks")
+PARTS = ("web", "worker", "keeper", "callbacks", "egress")
+# Of squid, which is a container as in the stack.
+PROXY = "proxy"
 LOOK_EVERY_S = 0.5
 # Everything that the platform writes, but the images of the runtimes: Postgres, logs, heads; and what sandboxes share.
 STATE_MIB, RUN_MIB = 1500, 512
@@ -25,13 +31,21 @@ CLOCK = Path(__file__).with_name("clock.c")
 class Chaotic(Platform):
     """With Postgres behind a relay for each part, on file systems of a fixed size, and with a clock that can be set.
 
-    With `docker`, its sandboxes are containers of that engine.
+    With `docker`, its sandboxes are containers of that engine. With `outside`, some programs may call out.
     """
 
-    def __init__(self, folder: Path, docker: PrivateDocker | None = None, **environment: str) -> None:
-        self._docker = docker
+    def __init__(
+        self,
+        folder: Path,
+        docker: PrivateDocker | None = None,
+        outside: Outside | None = None,
+        **environment: str,
+    ) -> None:
+        self._docker, self.outside = docker, outside
         if docker:
             environment |= {"SANDBOX_ENGINE": "docker", "DOCKER_HOST": docker.host}
+        if outside:
+            environment |= outside.settings
         self._state, self._run = folder / "state", folder / "run"
         self._clock, self._clock_library = folder / "clock", folder / "clock.so"
         self.set_clock(0)
@@ -46,7 +60,8 @@ class Chaotic(Platform):
             SANDBOX_CALLBACK_NETWORKS="127.0.0.0/8",
             **environment,
         )
-        self.relays = {part: Relay(lambda: self.postgres.port) for part in PARTS}
+        self.parts = PARTS if outside else tuple(part for part in PARTS if part != "egress")
+        self._to_postgres = {part: Relay(lambda: self.postgres.port) for part in self.parts}
         self._keeps = threading.Event()
         self._supervisor = threading.Thread(target=self._supervise, daemon=True)
 
@@ -62,9 +77,13 @@ class Chaotic(Platform):
     def state_folder(self) -> Path:
         return self._state
 
+    def relays(self, part: str) -> tuple[Relay, ...]:
+        """Return the network of the part: its way to Postgres, or the proxy's to the gateway and back."""
+        return self.outside.relays if self.outside and part == PROXY else (self._to_postgres[part],)
+
     def environment_of(self, name: str) -> dict[str, str]:
         environment = super().environment_of(name)
-        url = environment["DATABASE_URL"].replace(f":{self.postgres.port}/", f":{self.relays[name].port}/")
+        url = environment["DATABASE_URL"].replace(f":{self.postgres.port}/", f":{self._to_postgres[name].port}/")
         return environment | {
             "DATABASE_URL": url,
             "LD_PRELOAD": str(self._clock_library),
@@ -74,6 +93,9 @@ class Chaotic(Platform):
     def start(self, *runtimes: str) -> None:
         super().start(*runtimes)
         self.spawn("callbacks")
+        if self.outside:
+            self.spawn("egress")
+            self.outside.admit(self)
         # What was promised to a caller must outlive a crash.
         self.postgres.stop()
         self.postgres.durable = True
@@ -87,7 +109,7 @@ class Chaotic(Platform):
         try:
             super().stop()
         finally:
-            for relay in self.relays.values():
+            for relay in self._to_postgres.values():
                 relay.close()
             for path in (self._run, self._state):
                 subprocess.run(["umount", "--lazy", path], check=False)
@@ -105,6 +127,8 @@ class Chaotic(Platform):
             return [pid for pid in ours if part == part_of(lines[pid])]
         if part == "dockerd":
             return [self._docker.pid] if self._docker and self._docker.pid else []
+        if part == PROXY:
+            return self.outside.pids() if self.outside else []
         if part == "sandboxes":
             return [pid for pid in _pids() if str(self._run) in command_line(pid)]
         process = self.postgres.process if part == "postgres" else self.processes[part]
@@ -120,11 +144,15 @@ class Chaotic(Platform):
 
     def _supervise(self) -> None:
         while not self._keeps.wait(LOOK_EVERY_S):
-            for part in PARTS:
+            for part in self.parts:
                 if self.processes[part].poll() is not None:
                     self.spawn(part)
             if self._docker and self._docker.pid is None:
                 self._docker.start()
+            if self.outside:
+                # Docker may be busy; the next look starts it.
+                with contextlib.suppress(DockerException, requests.RequestException):
+                    self.outside.revive()
             postgres = self.postgres.process
             if postgres is None or postgres.poll() is not None:
                 # Refuses to start while a process of the one before lives, and while there is no room.

@@ -29,6 +29,7 @@ from executions.egress import policy
 from executions.egress.carrying import CHUNK, Spending, carry, hang_up
 from executions.models import Execution, Status
 from runtimes.models import Network
+from sandbox_platform.kit import tracing
 from sandbox_platform.kit.failures import without_text
 from sandboxes import doors
 from sandboxes.models import Sandbox, SandboxState
@@ -107,12 +108,14 @@ class Gateway:
 
     async def _sweep(self) -> None:
         """Close the doors of removed sandboxes."""
+        # A door that is opened while Postgres is asked may be of a sandbox that its answer does not name.
+        opened = set(self._doors)
         try:
             known = set(await self._ask(sandboxes))
         except Exception as e:
             logger.warning("egress: closing old doors failed: %s", without_text(e))
             return
-        for sandbox_id in set(self._doors) - known:
+        for sandbox_id in opened - known:
             self._doors.pop(sandbox_id).close()
             del self._accepted[sandbox_id]
             folder = self.root / str(sandbox_id)
@@ -150,7 +153,10 @@ class Gateway:
             self._connections[sandbox_id] += 1
             try:
                 if execution_id := await self._ask(execution_behind, sandbox_id):
-                    await self._carry(execution_id, reader, writer)
+                    parent = await self._ask(trace_of, execution_id) if tracing.is_on() else ""
+                    ids = {"sandbox.execution_id": str(execution_id)}
+                    with tracing.span("egress connection", parent=parent, **ids):
+                        await self._carry(execution_id, reader, writer)
             finally:
                 self._connections[sandbox_id] -= 1
                 if not self._connections[sandbox_id]:
@@ -331,6 +337,11 @@ def execution_behind(sandbox_id: int) -> UUID | None:
         return None
     running = Execution.objects.filter(pk=execution_id, status=Status.RUNNING, network=Network.EGRESS)
     return execution_id if running.exists() else None
+
+
+def trace_of(execution_id: UUID) -> str:
+    """Return the span that the execution's spans belong to, "" without one."""
+    return Execution.objects.values_list("traceparent", flat=True).get(pk=execution_id)
 
 
 def is_proxy(secret: bytes) -> bool:

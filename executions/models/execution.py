@@ -8,7 +8,7 @@ from django.db.models.functions import Coalesce
 from clients.models.client import Client
 from executions.models.lookup import SORT_KEYS, last_digits, search_vector
 from runtimes.models import Network, Runtime
-from sandbox_platform.kit import request_ids
+from sandbox_platform.kit import request_ids, tracing
 from sandbox_platform.kit.notify import CALLBACK, FINISHED, POOL, PROGRESS, USED
 from sandboxes.models import EngineName
 
@@ -137,6 +137,8 @@ class Execution(models.Model):
         db_default="",
         help_text="X-Request-Id of the request.",
     )
+    # For the spans of those who go on with it: worker, egress, callbacks.
+    traceparent = models.CharField(max_length=tracing.LONGEST, blank=True, default="", db_default="")
     batch_id = models.UUIDField(null=True)
     rerun_of = models.UUIDField(null=True)
     pinned = models.BooleanField(

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 TRACEPARENT = "traceparent"
+LONGEST = 55  # of a traceparent
 Attribute = str | int | float | bool
 SETTINGS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
@@ -40,6 +41,7 @@ def span(
         "internal": trace.SpanKind.INTERNAL,
         "server": trace.SpanKind.SERVER,
         "consumer": trace.SpanKind.CONSUMER,
+        "client": trace.SpanKind.CLIENT,
     }
     opened = _tracer().start_as_current_span(
         name,
@@ -63,6 +65,14 @@ def past(name: str, begin: datetime | None, end: datetime | None, **attributes: 
     if is_on() and begin and end and end >= begin:
         begun = _tracer().start_span(name, start_time=_ns(begin), attributes=attributes)
         begun.end(_ns(end))
+
+
+def link(current: Any, traceparent: str) -> None:
+    """Link the span, which may be None, to one of another trace; "" is none."""
+    if current is not None and traceparent:
+        from opentelemetry import trace
+
+        current.add_link(trace.get_current_span(_context(traceparent)).get_span_context())
 
 
 def traceparent() -> str:

@@ -80,12 +80,13 @@ def write(root: Path, path: str, text: str) -> None:
 def clone(root: Path) -> None:
     """Clone the commit that is checked out, without what lies beside it."""
     source = must(["git", "rev-parse", "--git-common-dir"], check="the repository", fix="git clone").strip()
-    target = root / CLONE.lstrip("/")
+    target, wanted = root / CLONE.lstrip("/"), commit()
+    # Not by copying its files, which breaks if somebody commits or git packs meanwhile.
     must(
-        ["git", "clone", "--quiet", "--no-hardlinks", "--no-checkout", (ROOT / source).resolve(), target],
+        ["git", "clone", "--quiet", "--no-local", "--no-checkout", (ROOT / source).resolve(), target],
         check="a clone of the repository", fix=FIX,
     )  # fmt: skip
-    must(["git", "-C", target, "checkout", "--quiet", "--detach", commit()], check="the commit", fix=FIX)
+    must(["git", "-C", target, "checkout", "--quiet", "--detach", wanted], check="the commit", fix=FIX)
     must(["git", "-C", target, "remote", "remove", "origin"], check="the clone's remote", fix=FIX)
 
 

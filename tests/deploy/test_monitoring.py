@@ -108,7 +108,7 @@ def test_the_token_reaches_only_the_web() -> None:
 def test_the_network_of_monitoring_has_no_way_out() -> None:
     overlay = yaml.safe_load((ROOT / "docker-compose.monitoring.yml").read_text())
     assert overlay["networks"]["monitoring"]["internal"] is True
-    assert set(overlay["services"]) == {"web", "worker"}
+    assert set(overlay["services"]) == {"web", "worker", "keeper", "callbacks", "egress"}
 
 
 def test_programs_are_unpacked_and_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,33 +1,35 @@
 """A real Prometheus and a receiver of traces watch a running platform, whose services have their roles in Postgres."""
 
 import json
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 import requests
 
-from tests.deploy.prometheus import NAME, Prometheus, known, queries, running
+from tests.deploy.prometheus import Prometheus, known, queries, running
 from tests.live import TOKEN, Platform, eventually
 from tests.sandbox_platform.kit.test_tracing import Receiver
 
 pytestmark = pytest.mark.needs_docker
 METRICS_TOKEN = "of-prometheus-in-live-tests"
 REQUEST_ID = "mine-0123456789"
-# What does not happen here.
-NOTHING = {
-    "sandbox_refusals_total", "sandbox_callback_attempts_total", "sandbox_callbacks_total",
-    "sandbox_alert_messages_total", "sandbox_callback_seconds_bucket",
-}  # fmt: skip
 CODE = "def main():\n    print('hunter2')\n    return 'hunter2'\n"
+SLEEP = "import time\ntime.sleep(60)\n"
+# As the trigger for attempts to send a message reports one.
+MESSAGE = "INSERT INTO metrics_event (name, labels, amounts) VALUES ('message', ARRAY['sent'], '{}')"
+# Nothing is to be seen where all is well.
+WELL = " == 1"
 
 
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
     one = Receiver()
     yield one
-    one.server.shutdown()
-    one.server.server_close()
+    one.close()
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +37,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Ite
     platform = Platform(
         tmp_path_factory.mktemp("watched"), roles=True, SANDBOX_METRICS_TOKEN=METRICS_TOKEN,
         SANDBOX_LOG_FORMAT="json", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, OTEL_BSP_SCHEDULE_DELAY="200",
+        SANDBOX_CALLBACK_NETWORKS="127.0.0.0/8",
     )  # fmt: skip
     try:
         platform.start("python")
@@ -51,18 +54,72 @@ def prometheus(watched: Platform, tmp_path_factory: pytest.TempPathFactory) -> I
         yield one
 
 
+@contextmanager
+def callback_receiver() -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def submit(platform: Platform, request_id: str = "", **body: Any) -> requests.Response:
+    return requests.post(
+        f"{platform.url}/api/v1/executions",
+        json={"runtime": "python", "code": CODE} | body,
+        headers={"Authorization": f"Bearer {TOKEN}"} | ({"X-Request-Id": request_id} if request_id else {}),
+        timeout=90,
+    )
+
+
 @pytest.fixture(scope="module")
 def execution(watched: Platform, prometheus: Prometheus) -> dict[str, Any]:
     """One execution by the API, with an id of the caller's own."""
-    answer = requests.post(
-        f"{watched.url}/api/v1/executions",
-        json={"runtime": "python", "code": CODE, "wait": 60},
-        headers={"Authorization": f"Bearer {TOKEN}", "X-Request-Id": REQUEST_ID},
-        timeout=90,
-    )
+    answer = submit(watched, REQUEST_ID, wait=60)
     assert answer.status_code == 201, answer.text
     assert answer.headers["X-Request-Id"] == REQUEST_ID
     return dict(answer.json())
+
+
+@pytest.fixture(scope="module")
+def told(execution: dict[str, Any], watched: Platform) -> dict[str, Any]:
+    """An execution with a callback, which came."""
+    with callback_receiver() as url:
+        answer = submit(watched, wait=60, callback_url=url)
+        assert answer.status_code == 201, answer.text
+        delivered = "SELECT 1 FROM executions_delivery WHERE status = 'delivered'"
+        eventually(lambda: watched.sql(delivered), "the callback came")
+    return dict(answer.json())
+
+
+@pytest.fixture(scope="module")
+def eventful(told: dict[str, Any], watched: Platform) -> None:
+    """Something has happened for each panel: a callback, a refusal, a failure of the platform, a message."""
+    lost = submit(watched, code=SLEEP).json()["id"]
+    sandbox = "SELECT container_id FROM executions_sandbox WHERE execution_id = %s AND container_id <> ''"
+    ended = "SELECT status FROM executions_execution WHERE id = %s AND finished_at IS NOT NULL"
+
+    def killed() -> Any:
+        # One that dies before the job comes is replaced by another.
+        for row in watched.sql(sandbox, lost):
+            watched.kill_sandbox(row["container_id"])
+        return watched.sql(ended, lost)
+
+    assert eventually(killed, "it is lost") == [{"status": "platform_error"}]
+    watched.sql("UPDATE executions_client SET max_runs_per_day = 1")
+    try:
+        eventually(lambda: submit(watched).status_code == 429, "a request is refused")
+    finally:
+        watched.sql("UPDATE executions_client SET max_runs_per_day = NULL")
+    watched.sql(MESSAGE)
 
 
 def test_prometheus_scrapes_the_platform(prometheus: Prometheus) -> None:
@@ -96,12 +153,13 @@ def test_prometheus_knows_every_figure(execution: dict[str, Any], prometheus: Pr
 
 @pytest.mark.parametrize(("title", "expression"), list(queries()))
 def test_each_query_of_the_dashboard_is_answered(
-    title: str, expression: str, execution: dict[str, Any], prometheus: Prometheus
+    title: str, expression: str, eventful: None, prometheus: Prometheus
 ) -> None:
-    if set(NAME.findall(expression)) <= NOTHING or "== 1" in expression or "platform_error" in expression:
-        prometheus.query(expression)  # which asserts that there is no error
-    else:
-        eventually(lambda: prometheus.query(expression), title, 90)
+    eventually(lambda: prometheus.query(expression.removesuffix(WELL)), title, 90)
+
+
+def test_no_job_fails(eventful: None, prometheus: Prometheus) -> None:
+    assert prometheus.query("sandbox_job_failing == 1") == []
 
 
 def test_the_rules_are_evaluated_without_errors(prometheus: Prometheus) -> None:
@@ -133,6 +191,49 @@ def test_spans_lead_from_the_request_to_the_store(execution: dict[str, Any], rec
     assert attributes(spans["execution"])["sandbox.execution_id"] == execution["id"]
     assert attributes(spans["run"])["sandbox.sandbox_id"] == execution["sandbox_id"]
     assert attributes(spans["store"])["sandbox.outcome"] == "completed"
+
+
+def test_the_run_is_linked_to_the_start_of_its_warm_sandbox(execution: dict[str, Any], receiver: Receiver) -> None:
+    def started() -> Any:
+        mine = {"sandbox.sandbox_id": execution["sandbox_id"], "sandbox.runtime": "python"}
+        return [s for s in receiver.spans if s.name == "start" and attributes(s).items() >= mine.items()]
+
+    def claims() -> list[Any]:
+        runs = [s for s in receiver.spans if attributes(s).get("sandbox.execution_id") == execution["id"]]
+        return [s for s in receiver.spans if s.name == "claim" and s.parent_span_id in {r.span_id for r in runs}]
+
+    (start,) = eventually(started, "the keeper's span of the start")
+    (claim,) = eventually(claims, "the worker's span of the claim")
+    assert [(link.trace_id, link.span_id) for link in claim.links] == [(start.trace_id, start.span_id)]
+    below = {s.name for s in receiver.spans if s.parent_span_id == start.span_id}
+    assert below == {"create", "boot"}
+    assert [s.name for s in receiver.spans if s.span_id == start.parent_span_id] == ["refill"]
+
+
+def test_the_callback_is_in_the_trace_of_its_request(told: dict[str, Any], receiver: Receiver) -> None:
+    def callbacks() -> list[Any]:
+        mine = {"sandbox.execution_id": told["id"]}
+        return [s for s in receiver.spans if s.name == "callback" and attributes(s).items() >= mine.items()]
+
+    def requested() -> list[Any]:
+        return [s for s in receiver.spans if s.span_id == callback.parent_span_id]
+
+    (callback,) = eventually(callbacks, "the span of the attempt")
+    assert attributes(callback) == {
+        "sandbox.execution_id": told["id"],
+        "sandbox.request_id": told["request_id"],
+        "sandbox.attempt": 1,
+        "sandbox.delivery": "delivered",
+        "http.response.status_code": 204,
+    }
+    (request,) = eventually(requested, "the span of the request")
+    assert (request.name, request.trace_id) == ("POST /api/v1/executions", callback.trace_id)
+
+
+def test_no_span_has_a_program_or_an_address(told: dict[str, Any], receiver: Receiver) -> None:
+    spans = str(receiver.spans)
+    assert "hunter2" not in spans
+    assert "127.0.0.1" not in spans
 
 
 def attributes(span: Any) -> dict[str, Any]:

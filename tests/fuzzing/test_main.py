@@ -1,11 +1,16 @@
+import platform
 from pathlib import Path
 
 import pytest
 
 from fuzzing import __main__ as fuzz
-from fuzzing.__main__ import Run, run, table
+from fuzzing.__main__ import Run, missing, run, table
+
+# On x86_64 it is among the dependencies, and must be there.
+fuzzer = pytest.mark.skipif(platform.machine() != "x86_64" and bool(missing()), reason=missing())
 
 
+@fuzzer
 def test_fuzzer_counts_its_inputs_and_keeps_those_that_reach_new_code(tmp_path: Path) -> None:
     found = run("frames", "the runner's frames", 2, kept=tmp_path)
     assert found.holds, found.said
@@ -13,6 +18,7 @@ def test_fuzzer_counts_its_inputs_and_keeps_those_that_reach_new_code(tmp_path: 
     assert found.kept > 3
 
 
+@fuzzer
 def test_fuzzer_finds_what_a_payload_breaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A parser that lets one wrong value through, in the processes that the fuzzer starts."""
     (tmp_path / "sitecustomize.py").write_text(
@@ -31,12 +37,25 @@ def test_fuzzer_finds_what_a_payload_breaks(tmp_path: Path, monkeypatch: pytest.
     assert [path for path in (tmp_path / "kept/found").iterdir() if b"#" in path.read_bytes()]
 
 
+@fuzzer
 def test_a_target_that_does_not_end_is_a_finding_and_not_the_end_of_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fuzz, "GRACE_S", -29)
     found = run("frames", "", 30, kept=tmp_path)
     assert (found.holds, found.said) == (False, "it had not ended -29 s after its time")
+
+
+@pytest.mark.parametrize(
+    "machine, remedy", [("aarch64", "no package for aarch64: run it on x86_64"), ("x86_64", "run `make venv`")]
+)
+def test_a_machine_without_a_fuzzer_is_told_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], machine: str, remedy: str
+) -> None:
+    monkeypatch.setattr(fuzz.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(fuzz.platform, "machine", lambda: machine)
+    assert fuzz.main() == fuzz.NO_FUZZER
+    assert remedy in capsys.readouterr().err
 
 
 def test_report_says_what_does_not_hold() -> None:

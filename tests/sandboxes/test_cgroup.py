@@ -1,4 +1,6 @@
 import errno
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,6 +81,30 @@ def test_tree_is_not_gone_through_at_each_look_for_a_container_that_is_gone(
     monkeypatch.setattr(cgroup.os, "walk", lambda top: walks.append(top) or ())
     assert [cgroup.held_bytes(ID) for _ in range(3)] == [None] * 3
     assert len(walks) == 1
+
+
+def test_one_search_is_for_all_containers_that_are_gone(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    walks = []
+    monkeypatch.setattr(cgroup.os, "walk", lambda top: walks.append(top) or ())
+    gone = [f"{number:064x}" for number in range(5)]
+    assert [cgroup.held_bytes(name) for name in gone] == [None] * 5
+    assert len(walks) == 1
+
+
+def test_tree_is_searched_again_after_a_while(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cgroup.held_bytes(ID) is None
+    write(root / "memory/customers" / ID, memory__usage_in_bytes="2048\n")
+    later = time.monotonic() + cgroup.SEARCH_EVERY_S
+    monkeypatch.setattr(cgroup.time, "monotonic", lambda: later)
+    assert cgroup.held_bytes(ID) == 2048
+
+
+def test_container_that_ended_since_the_search_is_gone(root: Path) -> None:
+    for name in (ID, ID[::-1]):
+        write(root / "memory" / f"customers-{name[:4]}" / name, memory__usage_in_bytes="2048\n")
+    assert cgroup.held_bytes(ID) == 2048
+    shutil.rmtree(root / "memory" / f"customers-{ID[::-1][:4]}")
+    assert cgroup.held_bytes(ID[::-1]) is None
 
 
 def test_sandbox_of_the_direct_engine_is_not_looked_for_elsewhere(root: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sandboxes.keeper import DEMAND_SLOT_S, DEMAND_WINDOW_S, Demand
+from sandboxes.demand import DEMAND_SLOT_S, DEMAND_WINDOW_S, Demand
 from tests.sandboxes.conftest import Clock
 
 

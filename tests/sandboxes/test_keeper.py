@@ -24,8 +24,9 @@ from sandbox_platform.kit import liveness
 from sandbox_platform.kit.notify import POOL, notify
 from sandboxes import images, pool
 from sandboxes.configuration import SandboxConfiguration
+from sandboxes.demand import DEMAND_WINDOW_S, Demand
 from sandboxes.engine import SandboxSpec
-from sandboxes.keeper import DEMAND_WINDOW_S, Demand, Keeper
+from sandboxes.keeper import Keeper
 from sandboxes.layout import ROW_LABEL
 from sandboxes.models import Sandbox, SandboxState
 from sandboxes.turns import Claimant

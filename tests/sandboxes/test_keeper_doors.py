@@ -18,7 +18,7 @@ __all__ = ["engine", "node", "runtime"]
 
 @pytest.fixture
 def with_egress(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Runtime:
-    monkeypatch.setattr("sandboxes.doors.make", lambda sandbox: f"/doors/{sandbox}")
+    monkeypatch.setattr("sandboxes.doors.make", lambda sandbox, **_: f"/doors/{sandbox}")
     Client.objects.create(name="agent", network="egress")
     Runtime.objects.update(network="egress")
     runtime.refresh_from_db()

@@ -22,6 +22,7 @@ from sandboxes.engine import ImageMissing
 from sandboxes.keeper import kinds
 from sandboxes.management.commands import node as command
 from sandboxes.models import Node, Sandbox, SandboxState
+from tests.sandboxes.stub_engine import StubEngine
 
 
 @pytest.fixture
@@ -134,6 +135,20 @@ def test_dead_are_those_without_any_process(
     Sandbox.objects.create(runtime=python_runtime, runtime_revision=1, node="n3", state=SandboxState.READY)
     liveness.hold_keeper(session.connection, "n1")
     assert nodes.dead() == ["n2", "n3"]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_node_whose_clock_was_ahead_is_as_dead_as_others(
+    settings: Settings, python_runtime: Runtime, transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = timezone.now
+    with monkeypatch.context() as ahead:
+        ahead.setattr(timezone, "now", lambda: real() + timedelta(hours=1))
+        settings.SANDBOX_NODE = "n1"
+        nodes.record(StubEngine())
+        Sandbox.objects.create(runtime=python_runtime, runtime_revision=1, node="n1", state=SandboxState.READY)
+    settings.SANDBOX_NODE = "n2"
+    assert nodes.dead() == ["n1"]
 
 
 def test_nobody_is_dead_right_after_a_restart_of_postgres(

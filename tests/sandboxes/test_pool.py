@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from runtimes.models import Runtime
 from sandbox_platform.kit.notify import POOL, Listener, ready_channel
-from sandboxes import pool
+from sandboxes import doors, pool
 from sandboxes.configuration import SandboxConfiguration
 from sandboxes.engine import EngineError, ImageMissing
 from sandboxes.models import Sandbox, SandboxState
@@ -123,7 +123,7 @@ def test_claim_with_egress_takes_one_with_a_door(python_runtime: Runtime, make_s
 def test_sandbox_with_egress_is_started_with_its_own_door(
     python_runtime: Runtime, engine: StubEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sandboxes.doors.make", lambda sandbox: f"/doors/{sandbox}")
+    monkeypatch.setattr("sandboxes.doors.make", lambda sandbox, **_: f"/doors/{sandbox}")
     sandbox = pool.start(engine, SandboxConfiguration.of_runtime(python_runtime, network="egress"))
     (spec,) = engine.created
     assert (spec.door, sandbox.network) == (f"/doors/{sandbox.pk}", "egress")
@@ -131,10 +131,27 @@ def test_sandbox_with_egress_is_started_with_its_own_door(
     assert spec.runner_config["egress"] is True
 
 
+def test_only_a_run_waits_for_a_gateway_that_is_down(
+    python_runtime: Runtime, engine: StubEngine, make_execution: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patience: list[float] = []
+
+    def make(sandbox: int, *, patience_s: float) -> str:
+        patience.append(patience_s)
+        return f"/doors/{sandbox}"
+
+    monkeypatch.setattr("sandboxes.doors.make", make)
+    configuration = SandboxConfiguration.of_runtime(python_runtime, network="egress")
+    execution = make_execution(status="running")
+    pool.start(engine, configuration)
+    pool.start(engine, configuration, claimant=Claimant(execution.pk))
+    assert patience == [0, doors.RESTART_S]
+
+
 def test_sandbox_that_is_held_has_a_door_that_leads_nowhere(
     python_runtime: Runtime, engine: StubEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sandboxes.doors.make", lambda sandbox: f"/doors/{sandbox}")
+    monkeypatch.setattr("sandboxes.doors.make", lambda sandbox, **_: f"/doors/{sandbox}")
     pool.start(engine, SandboxConfiguration.of_runtime(python_runtime, network="egress"), held=True)
     assert engine.created[0].door == "/doors/None"
 

@@ -163,9 +163,12 @@ class Counters:
         self.set()
 
     def set(self, cpu_ms: int = 1000, peak: int = 1, oom_kills: int = 0) -> None:
-        self.cpu.write_text(f"{cpu_ms * 1_000_000}\n")
-        self.peak.write_text(f"{peak}\n")
-        self.oom.write_text(f"oom_kill {oom_kills}\n")
+        files = {self.cpu: cpu_ms * 1_000_000, self.peak: peak, self.oom: f"oom_kill {oom_kills}"}
+        for path, text in files.items():
+            # As with the kernel's, nobody sees an empty one.
+            whole = path.with_suffix(".new")
+            whole.write_text(f"{text}\n")
+            whole.replace(path)
 
 
 @pytest.fixture

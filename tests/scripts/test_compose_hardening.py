@@ -33,7 +33,9 @@ OVERLAYS = {
         "keeper": {"user", "pid", "cgroup", "cap_add", "security_opt", "environment", "volumes"},
     },
     "docker-compose.hosts.yml": {"postgres": {"environment", "secrets", "ports", "networks"}},
-    "docker-compose.monitoring.yml": {"web": {"networks"}, "worker": {"networks"}},
+    "docker-compose.monitoring.yml": dict.fromkeys(
+        ("web", "worker", "keeper", "callbacks", "egress"), {"networks"}
+    ),
     "docker-compose.ragflow.yml": {"web": {"networks"}},
     "docker-compose.tls.yml": {
         "web": {"environment", "networks"},

@@ -1,5 +1,6 @@
 import subprocess
-import time
+from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
@@ -37,27 +38,36 @@ def test_a_mirrors_password_never_reaches_the_log() -> None:
     assert redact("GET https://user:p4ss@mirror.example/x") == "GET https://***@mirror.example/x"
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[], float]:
+    """Time that passes only while the code sleeps, so that a busy machine has no say."""
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(docker, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    return lambda: now[0]
+
+
+@pytest.mark.usefixtures("clock")
 def test_waiting_ends_when_nothing_changes_any_more() -> None:
     with pytest.raises(SetupError, match="nothing has changed for 0 s"):
         wait_until(lambda: False, 0.3, "an end", "wait", progress=lambda: "the same")
 
 
-def test_waiting_goes_on_while_something_changes() -> None:
-    began = time.monotonic()
-    wait_until(lambda: time.monotonic() - began > 1.5, 0.6, "an end", "wait", progress=time.monotonic)
+def test_waiting_goes_on_while_something_changes(clock: Callable[[], float]) -> None:
+    wait_until(lambda: clock() > 1.5, 0.6, "an end", "wait", progress=clock)
 
 
 def test_waiting_has_an_end_and_says_what_it_waits_for(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    clock: Callable[[], float], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As for a daemon that logs for ever and never answers."""
     monkeypatch.setattr(docker, "LONGEST_S", 0.6)
     monkeypatch.setattr(docker, "TOLD_EVERY_S", 0.2)
-    began = time.monotonic()
     with pytest.raises(SetupError, match="though something goes on"):
-        wait_until(
-            lambda: time.monotonic() - began > 10, 0.5, "Docker answers", "see its log", progress=time.monotonic
-        )
+        wait_until(lambda: clock() > 10, 0.5, "Docker answers", "see its log", progress=clock)
     assert "waiting until Docker answers" in capsys.readouterr().out
 
 

@@ -55,7 +55,7 @@ class Front:
 
     def is_up(self) -> bool:
         try:
-            return requests.get(self.url("/healthz"), verify=self.ca, timeout=5).status_code == 200
+            return requests.get(self.url("/healthz"), verify=self.ca, timeout=30).status_code == 200
         except requests.RequestException:
             return False
 
@@ -78,11 +78,11 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
 
 def test_somebody_who_does_not_trust_the_ca_gets_no_answer(front: Front) -> None:
     with pytest.raises(requests.exceptions.SSLError):
-        requests.get(front.url("/healthz"), timeout=5)
+        requests.get(front.url("/healthz"), timeout=30)
 
 
 def test_plain_http_leads_to_https(front: Front) -> None:
-    answer = requests.get(f"http://localhost:{front.plain}/admin/", allow_redirects=False, timeout=5)
+    answer = requests.get(f"http://localhost:{front.plain}/admin/", allow_redirects=False, timeout=30)
     assert answer.status_code == 308
     assert answer.headers["Location"].startswith("https://localhost")
 

@@ -15,6 +15,7 @@ import requests
 
 from scripts.setup import secret_files
 from tests.live import READY_S, TOKEN, Platform, eventually, free_port
+from tests.sandbox_platform.kit.test_tracing import Receiver
 
 ALLOWED, SUB, OTHER = "allowed.example.test", "deep.sub.example.test", "other.example.test"
 # Names that the proxy takes for addresses where nothing may get to; all of them are on the allow-list.
@@ -67,6 +68,7 @@ class World:
     platform: Platform
     proxy: Any  # its container
     address: str  # of the internet's one server
+    receiver: Receiver  # of the platform's spans
 
     def call(self, code: str, language: str = "python", **body: Any) -> dict[str, Any]:
         """A finished execution."""
@@ -166,9 +168,12 @@ def world(folder: Path, **more: str) -> Iterator[World]:
         SANDBOX_EGRESS_PROXY=listen,
         SANDBOX_EGRESS_LISTEN=gateway,
         SANDBOX_EGRESS_SECRET_FILE=str(secret_in(folder)),
+        OTEL_EXPORTER_OTLP_ENDPOINT=(receiver := Receiver()).url,
+        OTEL_BSP_SCHEDULE_DELAY="200",
     )
     label = {"sandbox-platform-test": running.node}
     with contextlib.ExitStack() as stack:
+        stack.callback(receiver.close)
         client = stack.enter_context(contextlib.closing(docker.DockerClient.from_env()))
         address = stack.enter_context(internet(client, label))
         hosts = dict.fromkeys((ALLOWED, SUB, OTHER), address) | INSIDE
@@ -182,7 +187,7 @@ def world(folder: Path, **more: str) -> Iterator[World]:
         running.start("python", "nodejs")
         running.spawn("egress")
         eventually(lambda: "doors in" in (folder / "egress.log").read_text(), "the gateway is up", READY_S)
-        it = World(running, squid, address)
+        it = World(running, squid, address, receiver)
         running.change_runtime("python", network="egress")
         running.change_runtime("nodejs", network="egress")
         running.sql("UPDATE executions_client SET network = 'egress' WHERE name = 'ragflow'")

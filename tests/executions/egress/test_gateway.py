@@ -1,5 +1,6 @@
 import asyncio
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,6 +93,44 @@ def test_without_a_gateway_there_is_no_door(settings: Settings, tmp_path: Any) -
     settings.SANDBOX_EGRESS_DIR = tmp_path
     with pytest.raises(EngineError, match="egress service does not answer"):
         doors.make(1)
+
+
+def test_a_run_waits_for_a_gateway_that_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[dict[str, Any] | EngineError] = [EngineError("away"), EngineError("away"), {"door": "/doors/1"}]
+
+    def ask(question: dict[str, Any]) -> dict[str, Any]:
+        answer = answers.pop(0)
+        if isinstance(answer, EngineError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(doors, "ask", ask)
+    monkeypatch.setattr(doors, "AGAIN_S", 0)
+    assert doors.make(1, patience_s=600) == "/doors/1"
+
+
+def test_door_that_is_opened_while_the_rows_are_read_stays(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.SANDBOX_EGRESS_DIR = tmp_path
+
+    async def sweep() -> tuple[set[int], set[str]]:
+        gateway = Gateway()
+        gateway.root.mkdir()
+        await gateway._open(1)
+
+        async def rows_of_before(*_: Any) -> list[int]:
+            await gateway._open(2)
+            return []
+
+        monkeypatch.setattr(gateway, "_ask", rows_of_before)
+        await gateway._sweep()
+        left = set(gateway._doors)
+        for server in gateway._doors.values():
+            server.close()
+        return left, {path.name for path in gateway.root.iterdir()}
+
+    assert asyncio.run(sweep()) == ({2}, {"2"})
 
 
 # --- Who asks and reports ---

@@ -249,6 +249,21 @@ def test_the_record_names_host_port_and_end(egress: World) -> None:
     assert "secret" not in json.dumps([first, second])
 
 
+def test_a_connection_is_in_the_trace_of_its_execution(egress: World) -> None:
+    ran = egress.call(FETCH["python"], argv=[f"http://{ALLOWED}/x?secret=1"])
+
+    def named(name: str) -> list[Any]:
+        def execution_of(span: Any) -> str:
+            return "".join(a.value.string_value for a in span.attributes if a.key == "sandbox.execution_id")
+
+        return [s for s in list(egress.receiver.spans) if s.name == name and execution_of(s) == ran["id"]]
+
+    (connection,) = eventually(lambda: named("egress connection"), "the gateway's span")
+    (execution,) = eventually(lambda: named("execution"), "the worker's span")
+    assert (connection.trace_id, connection.parent_span_id) == (execution.trace_id, execution.parent_span_id)
+    assert [attribute.key for attribute in connection.attributes] == ["sandbox.execution_id"]
+
+
 def test_the_execution_counts_its_requests_and_keeps_the_rules(egress: World) -> None:
     ran = egress.call(FETCH["python"], argv=[f"http://{ALLOWED}/", f"http://{OTHER}/"])
     egress.requests_of(ran)

@@ -197,7 +197,7 @@ def test_lock_that_was_removed_while_waited_for_is_taken_again(store: Store, tmp
         waiting.start()
         waiting.join(0.2)
         lock.unlink()
-    waiting.join(10)
+    waiting.join(60)
     assert not waiting.is_alive()
     assert lock.exists()
 

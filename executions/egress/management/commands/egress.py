@@ -4,6 +4,7 @@ import signal
 from typing import Any
 
 from executions.egress.gateway import Gateway
+from sandbox_platform.kit import tracing
 from sandbox_platform.kit.service import ServiceCommand
 
 
@@ -13,6 +14,7 @@ class Command(ServiceCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             asyncio.run(serve())
+        tracing.flush()
 
 
 async def serve() -> None:

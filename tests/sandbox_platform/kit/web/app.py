@@ -14,9 +14,11 @@ from sandbox_platform.kit.web import waits
 from sandbox_platform.kit.web.incoming import Bounds
 
 LARGEST = 1_000_000
+# Seconds for a head and for a body: long, so that a busy machine refuses nobody whose test is about something else.
+SECONDS = float(os.environ.get("SECONDS", "60"))
 
 settings.configure(
-    SANDBOX_WEB_BOUNDS=Bounds(1.0, 1.0, 1_000_000, ((b"/run", LARGEST), (b"", 1000))),
+    SANDBOX_WEB_BOUNDS=Bounds(SECONDS, SECONDS, 1_000_000, ((b"/run", LARGEST), (b"", 1000))),
     SANDBOX_WEB_CONNECTIONS_PER_ADDRESS=int(os.environ.get("PER_ADDRESS", "1000")),
     SANDBOX_WEB_BODIES_BYTES=int(os.environ.get("BODIES", "3000000")),
 )
@@ -37,6 +39,9 @@ left = weakref.WeakSet[Cyclic]()
 def application(environ: Any, start_response: Any) -> Any:
     if environ["PATH_INFO"] == "/slow":
         time.sleep(float(environ["QUERY_STRING"]))
+    if environ["PATH_INFO"] == "/until":
+        while not os.path.exists(environ["QUERY_STRING"]):
+            time.sleep(0.05)
     if environ["PATH_INFO"] == "/wait":
         waits.begun()
         time.sleep(float(environ["QUERY_STRING"]))
