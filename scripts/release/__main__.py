@@ -49,7 +49,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--snapshot", default="", metavar="URL",
         help="an archive that keeps Debian as it was; below it are debian/TIME and debian-security/TIME",
     )  # fmt: skip
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.pin and options.only:
+        parser.error("--pin needs all images, not --only")
+    return options
 
 
 def head() -> Commit:
@@ -65,18 +68,20 @@ def warn_of_changes() -> None:
 
 def clone(folder: Path, commit: Commit) -> None:
     """Check the commit out in a new repository. Nothing of this checkout's other files is there."""
-    for line in (
-        ["git", "init", "--quiet", folder],
-        ["git", "-C", folder, "fetch", "--quiet", "--depth=1", f"file://{ROOT}", "HEAD"],
-        # With Git's own settings of files, whatever this user's are.
-        ["git", "-C", folder, "-c", "core.autocrlf=false", "-c", "core.fileMode=true", "checkout", "--quiet",
-         "--detach", commit.name],
-    ):  # fmt: skip
-        must(["sh", "-c", 'umask 022; exec "$@"', "sh", *line], check="a clean clone", fix="git fsck")
+    # With Git's own settings of files, whatever this user's are.
+    plain = ["-c", "core.autocrlf=false", "-c", "core.fileMode=true"]
+    for words in (
+        ["init", "--quiet"],
+        ["fetch", "--quiet", "--depth=1", f"file://{ROOT}", "HEAD"],
+        [*plain, "checkout", "--quiet", "--detach", commit.name],
+    ):
+        line: list[str | Path] = ["sh", "-c", 'umask 022; exec git "$@"', "sh", "-C", folder, *words]
+        must(line, check="a clean clone", fix="git fsck")
 
 
 def build(folder: Path, commit: Commit, options: argparse.Namespace) -> dict[str, Any]:
     """Build the images in a clone below the folder. Return what was built."""
+    (folder / "clone").mkdir()
     clone(folder / "clone", commit)
     line = [
         sys.executable, "-m", "scripts.release.building", folder / "images",
@@ -209,14 +214,14 @@ def release(options: argparse.Namespace) -> int:
         for name in ("first", "second"):
             (folder / name).mkdir()
         built = build(folder / "first", commit, options)
-        if options.pin:
-            pin(built)
-            return 0
         if options.check:
             different = compared(built, build(folder / "second", commit, options))
             report(different, len(built["images"]) + 1)
             if different:
                 return 1
+        if options.pin:
+            pin(built)
+            return 0
         refuse_others(built, folder / "first/clone", whole=not options.only)
         if options.only:
             return 0

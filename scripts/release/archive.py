@@ -160,5 +160,5 @@ def from_archive(path: Path, layout: Layout, epoch: int) -> Normal:
 def load(folder: Path) -> None:
     """Let Docker load the images of a layout, under the tags of its index. Raises SetupError."""
     pipe = 'folder=$1; shift; tar -C "$folder" -cf - blobs manifest.json | "$@"'
-    line = ["sh", "-c", pipe, "sh", folder, *command("load", "--quiet")]
+    line: list[str | Path] = ["sh", "-c", pipe, "sh", folder, *command("load", "--quiet")]
     must(line, check=f"docker load of {folder.name}", fix="make release")

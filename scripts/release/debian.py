@@ -52,7 +52,7 @@ def parse(text: str) -> tuple[dict[str, str], str]:
     """Return the packages of a lock file and the time of an archive that has them."""
     moment = next((line.removeprefix(SINCE) for line in text.splitlines() if line.startswith(SINCE)), "")
     pairs = (line.split() for line in text.splitlines() if line and not line.startswith("#"))
-    return dict(pairs), moment  # type: ignore[arg-type]
+    return dict(pairs), moment
 
 
 def read_lock(root: Path, architecture: str) -> tuple[dict[str, str], str]:

@@ -55,7 +55,7 @@ def rewrite(source: IO[bytes], out: IO[bytes], epoch: int) -> Layer:
             data = old.extractfile(content) if content else None
             plain = normal(entry, epoch)
             reading = Reading(data) if data else None
-            new.addfile(plain, reading)  # type: ignore[arg-type]
+            new.addfile(plain, reading)
             seen = reading.sum if reading else hashlib.sha256()
             seen.update(repr(sorted(plain.get_info().items())).encode(errors="surrogateescape"))
             seen.update(repr(plain.pax_headers).encode(errors="surrogateescape"))

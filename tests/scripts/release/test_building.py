@@ -12,6 +12,8 @@ from scripts.setup.docker import docker
 from scripts.setup.host import ROOT, SetupError
 from scripts.setup.images import BASE, Image
 
+DOCKERFILES = [ROOT / "Dockerfile", *sorted(ROOT.glob("images/*/Dockerfile"))]
+
 
 def test_release_has_the_stack_s_images_and_the_languages_that_are_built_by_default() -> None:
     names = set(chosen("", "core"))
@@ -34,7 +36,7 @@ def test_what_pins_inputs_is_listed_with_its_hash() -> None:
     assert all(len(digest) == 64 for digest in found.values())
 
 
-@pytest.mark.parametrize("file", sorted(ROOT.glob("**/Dockerfile")), ids=str)
+@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.parent.name)
 def test_dockerfiles_leave_no_logs_and_no_caches_with_times(file: Path) -> None:
     """Only the last stage is in the image."""
     last = file.read_text(encoding="utf-8").rpartition("\nFROM ")[2]
@@ -42,7 +44,7 @@ def test_dockerfiles_leave_no_logs_and_no_caches_with_times(file: Path) -> None:
     assert last.count("/var/cache/ldconfig/aux-cache") == last.count("find /var/log -type f -delete") == installs
 
 
-@pytest.mark.parametrize("file", sorted(ROOT.glob("**/Dockerfile")), ids=str)
+@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.parent.name)
 def test_compiled_python_does_not_depend_on_the_time_of_its_source(file: Path) -> None:
     for line in file.read_text(encoding="utf-8").splitlines():
         if "-m compileall" in line:

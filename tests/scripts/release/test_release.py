@@ -55,6 +55,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_clone_has_what_is_committed_and_nothing_else(checkout: Path, tmp_path: Path) -> None:
     done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True, check=True)
+    (tmp_path / "clone").mkdir()
     release.clone(tmp_path / "clone", Commit(done.stdout.strip(), 1))
     files = [path for path in (tmp_path / "clone").iterdir() if path.name != ".git"]
     assert [path.name for path in files] == ["program"]
