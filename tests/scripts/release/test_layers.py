@@ -130,7 +130,7 @@ def test_digest_and_size_are_those_of_the_bytes() -> None:
 
 
 def test_files_that_differ_are_found_by_name() -> None:
-    one, other = written(files())[0], written(files(content=b"other"))[0]
+    one, other = written(files())[0], written(files(content=b"neW"))[0]
     assert {name for name in one.files if one.files[name] != other.files[name]} == {"new"}
 
 
