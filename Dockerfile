@@ -10,7 +10,10 @@ FROM python AS build
 COPY requirements.txt .
 RUN --mount=type=secret,id=ca --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     --mount=type=cache,target=/root/.cache/pip \
-    /opt/venv/bin/pip install -q --require-hashes -r requirements.txt && /opt/venv/bin/pip uninstall -q -y pip
+    /opt/venv/bin/pip install -q --no-compile --require-hashes -r requirements.txt \
+    && /opt/venv/bin/pip uninstall -q -y pip && find /opt/venv -name __pycache__ -prune -exec rm -rf {} +
+# Compiled modules with a hash of their source, not its time: that is another one in each build.
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/venv || true
 
 FROM python AS frontend
 # images/npm.txt. What leads to npm has the same lines in each Dockerfile that needs it, and so is built once.
@@ -28,13 +31,16 @@ RUN node build.mjs /vendor && cp -r /vendor/licenses /licenses
 
 FROM debian:trixie-slim
 # RAGFlow's Compose file calls curl in this container for its health check. Callbacks over HTTPS need ca-certificates.
-# The direct engine makes its images with erofs-utils and tar. A new volume gets owner and mode of the folder that it is
-# mounted on: here those of the seals' key and of their heads.
+# The direct engine makes its images with erofs-utils and tar. Logs, and caches with times, differ between builds.
 RUN --mount=type=secret,id=ca --mount=type=secret,id=apt_conf,target=/etc/apt/apt.conf.d/90host \
     --mount=type=secret,id=apt_sources,target=/etc/apt/sources.list.d/debian.sources \
     apt-get update -q && apt-get install -y -q --no-install-recommends python3 curl ca-certificates erofs-utils tar \
-    && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --home-dir /nonexistent --shell /usr/sbin/nologin platform \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/ldconfig/aux-cache \
+    && find /var/log -type f -delete
+# Of a release: the day of its commit, for the password's age in /etc/shadow. A new volume gets owner and mode of the
+# folder that it is mounted on: here those of the seals' key and of their heads.
+ARG SOURCE_DATE_EPOCH
+RUN useradd --system --uid 10001 --home-dir /nonexistent --shell /usr/sbin/nologin platform \
     && install -d -o platform -m 0700 /var/lib/sandbox-platform/seal \
     && install -d -o platform -m 0755 /var/lib/sandbox-platform/heads
 COPY --from=build /opt/venv /opt/venv
@@ -46,7 +52,7 @@ WORKDIR /app
 COPY . .
 COPY --from=frontend /vendor console/static/vendor
 # The root is read-only at run time, so bytecode and static files are created now. The settings need a secret to load.
-RUN python3 -m compileall -q . \
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash . \
     && DJANGO_SECRET_KEY=only-for-collectstatic DATABASE_URL=postgresql://build@localhost/build \
        python3 manage.py collectstatic --noinput
 USER platform

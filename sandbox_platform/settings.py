@@ -37,7 +37,7 @@ from sandbox_platform.sign_on_settings import *  # noqa: F403
 from sandbox_platform.watching_settings import *  # noqa: F403
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 SPECTACULAR_SETTINGS |= {"VERSION": VERSION}
 
 DEBUG = envbool("DJANGO_DEBUG", False)

@@ -79,7 +79,7 @@ def _add(found: Inventory, name: str, content: bytes) -> None:
     text = content.decode(errors="replace")
     if name == STATUS:
         found.status = content
-        found.packages.update(_debian(text))
+        found.packages.update(debian_packages(text))
     elif name == RELEASE:
         release = parse_os_release(text)
         found.distribution, found.release = release.distribution, release.version
@@ -95,7 +95,8 @@ def _add(found: Inventory, name: str, content: bytes) -> None:
                     found.packages.update(_named("npm", each.get("name"), each.get("version")))
 
 
-def _debian(status: str) -> Iterator[Package]:
+def debian_packages(status: str) -> Iterator[Package]:
+    """Yield the installed packages of dpkg's list."""
     for paragraph in status.split("\n\n"):
         fields = HeaderParser().parsestr(paragraph.strip() + "\n\n")
         if fields["Status"] and fields["Status"].split()[-1] == "installed":

@@ -213,9 +213,14 @@ def renew_fetch_image(folder: Path = BUILD_CONFIG) -> None:
 
 
 @contextmanager
-def build_secrets() -> Iterator[list[str]]:
-    """Yield the `docker build` options that pass mirrors and certificates to a build as secrets."""
+def build_secrets(apt_sources: str = "") -> Iterator[list[str]]:
+    """Yield the `docker build` options that pass mirrors and certificates to a build as secrets.
+
+    `apt_sources`: instead of those of this machine.
+    """
     contents = build_files()
+    if apt_sources:
+        contents["apt_sources"] = apt_sources
     with TemporaryDirectory(prefix="sandbox-platform-build-") as folder:
         options = []
         for name, text in contents.items():

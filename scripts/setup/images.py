@@ -170,34 +170,44 @@ def ensure_base() -> None:
 
 
 def bootstrap_base() -> None:
-    if run(["mmdebstrap", "--version"]).returncode != 0:
-        apt.install(apt.package_names(["mmdebstrap"], release()))
     fix = f"docker pull {BASE} on a machine with a registry, then docker save / docker load"
+    sources = "\n".join(source.render() for source in apt.trixie_sources())
     with TemporaryDirectory(prefix="sandbox-platform-base-") as folder:
         tar = Path(folder) / "trixie.tar"
-        sources = apt.trixie_sources()
-        mirror: list[str | Path] = []
-        if sources:
-            listed = Path(folder) / "debian.sources"
-            listed.write_text("\n".join(source.render() for source in sources), encoding="utf-8")
-            mirror = [listed]
-        # Rename the file to the name in Debian's own images, so that a build's secret mount covers it.
-        folder_in_image = '"$1"/etc/apt/sources.list.d'
-        rename = f"if cd {folder_in_image} && [ -e 0000debian.sources ]; then mv 0000* debian.sources; fi"
-        must(
-            [
-                "mmdebstrap", "--variant=minbase", "--mode=root", "--quiet",
-                *(f"--dpkgopt=path-exclude={pattern}" for pattern in SLIM),
-                "--dpkgopt=path-include=/usr/share/doc/*/copyright",
-                "--aptopt=Apt::Install-Recommends false",
-                f"--customize-hook={rename}",
-                "trixie", tar, *mirror,
-            ],
-            root=True, timeout=3600, check="building the base image", fix=fix,
-        )  # fmt: skip
+        bootstrap(tar, sources, fix=fix)
         done = docker("import", "--change", 'CMD ["bash"]', tar, BASE, timeout=1800)
         if done.returncode != 0:
             raise SetupError("docker import of the base image", tail(done), fix)
+
+
+def bootstrap(tar: Path, sources: str, *, fix: str, environment: Sequence[str] = (), hook: str = "") -> None:
+    """Write the files of a Debian 13 into an archive.
+
+    `sources`: apt's sources; if empty, mmdebstrap's own. `environment`: NAME=value of mmdebstrap. `hook`: a command of
+    the shell at the end, with the folder of the files as `$1`.
+    """
+    if run(["mmdebstrap", "--version"]).returncode != 0:
+        apt.install(apt.package_names(["mmdebstrap"], release()))
+    mirror: list[str | Path] = []
+    if sources:
+        listed = tar.with_name("debian.sources")
+        listed.write_text(sources, encoding="utf-8")
+        mirror = [listed]
+    # Rename the file to the name in Debian's own images, so that a build's secret mount covers it.
+    folder_in_image = '"$1"/etc/apt/sources.list.d'
+    rename = f"if cd {folder_in_image} && [ -e 0000debian.sources ]; then mv 0000* debian.sources; fi"
+    must(
+        [
+            "env", *environment, "mmdebstrap", "--variant=minbase", "--mode=root", "--quiet",
+            *(f"--dpkgopt=path-exclude={pattern}" for pattern in SLIM),
+            "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+            "--aptopt=Apt::Install-Recommends false",
+            f"--customize-hook={rename}",
+            *([f"--customize-hook={hook}"] if hook else []),
+            "trixie", tar, *mirror,
+        ],
+        root=True, timeout=3600, check="building the base image", fix=fix,
+    )  # fmt: skip
 
 
 def build_all(images: Sequence[Image]) -> None:
@@ -218,24 +228,33 @@ def build(image: Image, base: str, secrets: Sequence[str]) -> None:
         if not fresh() and inspect(image.tag, f'{{{{index .Config.Labels "{CONTENT_LABEL}"}}}}') == content:
             current.note("unchanged")
             return
-        line = command(
-            "buildx", "build", "--load", "--network=host", "--progress=plain", "--provenance=false",
-            *(["--no-cache"] if fresh() else []),
-            *secrets,
-            *(word for argument in image.arguments for word in ("--build-arg", argument)),
+        line = build_command(
+            image, secrets, image.tag,
             "--label", f"{CONTENT_LABEL}={content}",
-            "--tag", image.tag,
-            "--file", image.dockerfile,
-            image.context,
+            *(["--no-cache"] if fresh() else []),
         )  # fmt: skip
-        done = follow(
-            line, silence_s=SILENCE_S, shown=lambda newest: f"{image.tag}: {newest[:90]}" if newest else ""
-        )
-        if done.returncode != 0:
-            raise SetupError(
-                f"building {image.tag}", f"\n{tail(done)}\n(full output: {LOG.relative_to(ROOT)})", "make build"
-            )
+        run_build(line, image.tag)
         current.note("built")
+
+
+def build_command(image: Image, secrets: Sequence[str], tag: str, *options: str) -> list[str]:
+    return command(
+        "buildx", "build", "--load", "--network=host", "--progress=plain", "--provenance=false",
+        *options,
+        *secrets,
+        *(word for argument in image.arguments for word in ("--build-arg", argument)),
+        "--tag", tag,
+        "--file", image.dockerfile,
+        image.context,
+    )  # fmt: skip
+
+
+def run_build(line: Sequence[str], tag: str) -> None:
+    done = follow(line, silence_s=SILENCE_S, shown=lambda newest: f"{tag}: {newest[:90]}" if newest else "")
+    if done.returncode != 0:
+        raise SetupError(
+            f"building {tag}", f"\n{tail(done)}\n(full output: {LOG.relative_to(ROOT)})", "make build"
+        )
 
 
 def ensure_all() -> None:

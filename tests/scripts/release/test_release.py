@@ -1,0 +1,101 @@
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.release import __main__ as release
+from scripts.release import debian
+from scripts.release.__main__ import Commit, compared, listing, refuse_others
+from scripts.setup.host import SetupError
+
+
+def image(digest: str = "sha256:1", **files: str) -> dict[str, Any]:
+    return {"tag": "x:1", "digest": digest, "id": "sha256:2", "size": 1, "layers": [], "debian": {"a": "1"},
+            "files": files}  # fmt: skip
+
+
+def built(**images: dict[str, Any]) -> dict[str, Any]:
+    return {"version": "9.9", "architecture": "amd64", "base": image(), "images": images, "pinned": {"f": "h"}}
+
+
+def test_equal_digests_are_the_same_images() -> None:
+    assert compared(built(egress=image()), built(egress=image())) == {}
+
+
+def test_files_that_differ_are_named() -> None:
+    one = built(egress=image("sha256:1", **{"0 etc/x": "1", "0 etc/y": "1"}))
+    other = built(egress=image("sha256:9", **{"0 etc/x": "2", "0 etc/y": "1", "0 etc/z": "1"}))
+    assert compared(one, other) == {"egress": ["0 etc/x", "0 etc/z"]}
+
+
+def test_a_difference_outside_of_the_files_is_told() -> None:
+    assert compared(built(egress=image()), built(egress=image("sha256:9"))) == {"egress": ["the configuration"]}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository of one commit, and a file that is not in it."""
+    root = tmp_path / "checkout"
+    root.mkdir()
+    monkeypatch.setattr(release, "ROOT", root)
+    (root / "program").write_text("committed")
+    (root / "program").chmod(0o775)
+    for line in (
+        ["init", "--quiet"],
+        ["add", "program"],
+        ["-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "--quiet", "-m", "one"],
+    ):
+        subprocess.run(["git", "-C", root, *line], check=True)
+    (root / "program").write_text("changed")
+    (root / ".env").write_text("SECRET=1")
+    return root
+
+
+def test_clone_has_what_is_committed_and_nothing_else(checkout: Path, tmp_path: Path) -> None:
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True, check=True)
+    (tmp_path / "clone").mkdir()
+    release.clone(tmp_path / "clone", Commit(done.stdout.strip(), 1))
+    files = [path for path in (tmp_path / "clone").iterdir() if path.name != ".git"]
+    assert [path.name for path in files] == ["program"]
+    assert files[0].read_text() == "committed"
+    assert files[0].stat().st_mode & 0o777 == 0o755
+
+
+def test_packages_that_the_commit_does_not_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "scripts/release").mkdir(parents=True)
+    lock = debian.lock_path(tmp_path, "amd64")
+    lock.write_text(debian.render({"a": "1"}, "now"))
+    refuse_others(built(egress=image()), tmp_path, whole=True)
+    lock.write_text(debian.render({"a": "2"}, "now"))
+    with pytest.raises(SetupError, match="a 1, pinned: 2"):
+        refuse_others(built(egress=image()), tmp_path, whole=True)
+
+
+def test_list_says_what_the_images_are_and_were_made_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(release, "tools", lambda: {"docker": "26"})
+    found = listing(built(egress=image(**{"0 etc/x": "1"})), Commit("abc", 5), 2)
+    assert json.loads(json.dumps(found)) == {
+        "version": "9.9", "commit": "abc", "source_date_epoch": 5, "architecture": "amd64", "builds_compared": 2,
+        "base": {"digest": "sha256:1", "id": "sha256:2", "size": 1, "layers": [], "debian": {"a": "1"}},
+        "images": {
+            "egress": {"tag": "x:1", "digest": "sha256:1", "id": "sha256:2", "size": 1, "layers": [],
+                       "debian": {"a": "1"}},
+        },
+        "inputs": {"f": "h"}, "tools": {"docker": "26"},
+    }  # fmt: skip
+
+
+def test_a_difference_fails_and_tags_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    builds = [built(egress=image()), built(egress=image("sha256:9", x="1"))]
+    monkeypatch.setattr(release, "head", lambda: Commit("abc", 5))
+    monkeypatch.setattr(release, "is_running", lambda: True)
+    monkeypatch.setattr(release, "build", lambda folder, commit, options: builds.pop(0))
+    monkeypatch.setattr(release, "write", lambda *_: pytest.fail("written"))
+    assert release.release(release.parse(["--check"])) == 1
+    said = capsys.readouterr().out
+    assert "DIFFERENT  egress" in said
+    assert "1 of 2 images were the same in two builds" in said
