@@ -42,15 +42,7 @@ class Desk:
         self._handler = handler
         self._feed, self._lines = anyio.create_memory_object_stream[bytes](100)
         self._out, self._heard = anyio.create_memory_object_stream[bytes](100)
-        transport = httpx.MockTransport(self._answer)
-        self.bridge = Bridge(
-            "http://platform",
-            token,
-            self._send,
-            log=self.logged.append,
-            transport=transport,
-            retries=Retries(most=2),
-        )
+        self._token = token
         self.is_deaf = False
 
     async def _send(self, line: bytes) -> None:
@@ -98,6 +90,10 @@ class Desk:
         """Hold a conversation, let stdin end, and return what was written after that."""
 
         async def held() -> list[Json]:
+            self.bridge = Bridge(
+                "http://platform", self._token, self._send, log=self.logged.append,
+                transport=httpx.MockTransport(self._answer), retries=Retries(most=2),
+            )  # fmt: skip
             with anyio.fail_after(60):
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self.bridge.serve, self._lines)
