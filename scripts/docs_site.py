@@ -12,6 +12,10 @@ ROOT = Path(__file__).resolve().parent.parent
 OUTSIDE = (
     "CHANGELOG.md",
     "examples/run.py",
+    "examples/with_langchain.py",
+    "examples/with_llamaindex.py",
+    "examples/with_openai.py",
+    "examples/with_smolagents.py",
     "deploy/monitoring/grafana/sandbox-platform.json",
     "deploy/monitoring/prometheus.yml",
     "deploy/monitoring/sandbox-platform.rules.yml",

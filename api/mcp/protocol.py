@@ -102,6 +102,12 @@ def whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def id_of(data: Any) -> RequestId | None:
+    """Return the id of a message that was refused, None if it has none."""
+    identity = whole(data.get("id")) if isinstance(data, dict) else None
+    return identity if _is_id(identity) else None
+
+
 def _is_id(value: Any) -> bool:
     return type(value) is int and abs(value) <= LARGEST_ID or isinstance(value, str) and len(value) <= LONGEST_ID
 
@@ -111,11 +117,12 @@ def _invalid(text: str) -> RpcError:
 
 
 def _version(method: str, params: dict[str, Any], headers: Mapping[str, str]) -> str:
-    if method == "initialize":
+    meta = params.get("_meta")
+    names_its_own = isinstance(meta, dict) and mcp_types.PROTOCOL_VERSION_META_KEY in meta
+    if method == "initialize" and not names_its_own:
         return LATEST_HANDSHAKE_VERSION
     named = headers.get(VERSION_HEADER)
-    meta = params.get("_meta")
-    if named is None and isinstance(meta, dict) and mcp_types.PROTOCOL_VERSION_META_KEY in meta:
+    if named is None and names_its_own:
         raise _mismatch(VERSION_HEADER)
     version = HANDSHAKE[-1] if named in (None, OLDEST) else named
     if version not in SUPPORTED:

@@ -25,6 +25,7 @@ from api.mcp.protocol import (
     RpcError,
     check_params,
     error_of,
+    id_of,
     message_of,
     result_of,
     status_of,
@@ -89,7 +90,7 @@ class McpView(ApiView):
         except RpcError as e:
             is_modern = message is not None and message.is_modern
             status = status_of(e, is_modern=is_modern)
-            return waiting.response(error_of(e, message.id if message else None), status)
+            return waiting.response(error_of(e, message.id if message else id_of(request.data)), status)
         if isinstance(found, Pending):
             return found, replace(message, params={}), message.progress_token
         answer = waiting.response(result_of(message, found))

@@ -81,7 +81,7 @@ def prepare_tests() -> None:
 def test_tools() -> None:
     prometheus.ensure()
     encryption.ensure()
-    apt.install(["debsecan"])
+    apt.install(["debsecan", "zsh"])
 
 
 def logs() -> int:

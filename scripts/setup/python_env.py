@@ -18,7 +18,7 @@ UV_FLOOR = (0, 5)
 TOOLS = ROOT / ".tools"
 VENV = ROOT / ".venv"
 REQUIREMENTS = ROOT / "requirements-dev.txt"
-LANGCHAIN = ROOT / "tests/api/mcp/langchain/packages.txt"
+FRAMEWORKS = ROOT / "tests/examples/packages.txt"
 STAMP = ".requirements"
 
 
@@ -90,8 +90,8 @@ LOCKS: tuple[tuple[Path, str, list[str]], ...] = (
         "images/python/packages.in",
         ["--python-version", "3.13", "--python-platform", "linux"],
     ),
-    # Of one test: its packages need another version of the MCP SDK than .venv has.
-    (LANGCHAIN, "tests/api/mcp/langchain/packages.in", ["--universal"]),
+    # Of the tests of agent frameworks: they need other versions than .venv has.
+    (FRAMEWORKS, "tests/examples/packages.in", ["--universal"]),
 )
 
 

@@ -81,6 +81,17 @@ def test_newest_body_without_its_headers_is_refused(modern: Mcp) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32020)
 
 
+def test_a_refused_message_is_named_by_its_id(modern: Mcp) -> None:
+    answer = modern.request("tools/list", {"Mcp-Method": "ping"})
+    assert (answer.status_code, answer.json()["id"]) == (400, modern.number)
+    answer = modern.post({"id": "x", "method": "tools/list"})
+    assert (answer.status_code, answer.json()["id"]) == (400, "x")
+
+
+def test_newest_revision_has_no_handshake(modern: Mcp) -> None:
+    assert modern.error("initialize", protocolVersion=BEFORE) == (404, -32601)
+
+
 def test_whole_number_is_an_id_however_it_is_written(older: Mcp) -> None:
     assert older.post(LIST | {"id": -3.0}).json()["id"] == -3
 

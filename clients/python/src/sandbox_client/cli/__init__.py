@@ -18,6 +18,7 @@ COMMANDS = {
     "login": "account:login",
     "logout": "account:logout",
     "logs": "history:logs",
+    "mcp": "mcp:mcp",
     "run": "running:run",
     "runs": "history:runs",
     "runtimes": "runtimes:runtimes",

@@ -5,6 +5,10 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+# zsh has `compdef` only after compinit, which not every .zshrc calls.
+COMPDEF = "\n    compdef "
+LOADING = (COMPDEF, "\n    (( $+functions[compdef] )) || { autoload -Uz compinit && compinit -i }" + COMPDEF)
+
 
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh"]))
@@ -19,4 +23,4 @@ def completion(context: click.Context, shell: str) -> None:
     kind = get_completion_class(shell)
     assert kind is not None  # noqa: S101 - click has both
     root = context.find_root()
-    click.echo(kind(root.command, {}, "sandbox", "_SANDBOX_COMPLETE").source())
+    click.echo(kind(root.command, {}, "sandbox", "_SANDBOX_COMPLETE").source().replace(*LOADING))
