@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from sandbox_platform.kit import formats
+
 LARGEST_HEAD = 64 * 1024
 # A line with a chunk's size, or one of the lines behind the last chunk.
 LONGEST_LINE = 8190
 # What the lines between chunks may take besides the body.
 CHUNKING = 64 * 1024
+CREDENTIALS = {b"authorization", b"cookie", *(header.lower().encode() for header in formats.TOKEN_HEADERS)}
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ class Incoming:
             self._ending, self._end = Ending.LENGTH, self._body_at + int(value)
         elif name == b"expect" and value == b"100-continue":
             self.expects_continue = True
-        elif name in (b"authorization", b"cookie"):
+        elif name in CREDENTIALS:
             self.credentials.append(value)
 
     def _refuse_large(self) -> None:

@@ -1,0 +1,53 @@
+"""The wire formats of other sandboxes that clients may be allowed to use: addresses, tokens and the shape of refusals.
+
+Here because several rooms need them: the web server refuses in them, requests are counted by them, and a client has a
+switch for each. What the formats do is in api/compatible.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Refusal:
+    status: int
+    text: str
+    field: str = ""  # the field at fault, as the format names it
+    retry_after_s: int | None = None
+
+
+@dataclass(frozen=True)
+class Format:
+    """`render` returns the HTTP status and the body of a refusal, as the format's own server would send them."""
+
+    name: str  # endpoint of its executions, and its switch in Client.formats
+    title: str
+    addresses: tuple[str, ...]  # first parts of its paths; those below belong to it, too
+    token_headers: tuple[str, ...]  # in which its clients send their key, besides those of every door
+    render: Callable[[Refusal], tuple[int, Any]]
+
+    def has(self, path: str) -> bool:
+        return any(path == address or path.startswith(f"{address}/") for address in self.addresses)
+
+
+def _piston(refusal: Refusal) -> tuple[int, Any]:
+    text = f"{refusal.field}: {refusal.text}" if refusal.field else refusal.text
+    return 400 if refusal.status in (409, 422) else refusal.status, {"message": text}
+
+
+PISTON = Format(
+    name="piston",
+    title="Piston",
+    addresses=("/api/v2",),
+    token_headers=(),
+    render=_piston,
+)
+FORMATS = (PISTON,)
+TOKEN_HEADERS = sorted({header for format in FORMATS for header in format.token_headers})
+CHOICES = [(format.name, f"{format.title} ({', '.join(format.addresses)})") for format in FORMATS]
+
+
+def at(path: str) -> Format | None:
+    """Return the format that a path belongs to."""
+    return next((format for format in FORMATS if format.has(path)), None)
