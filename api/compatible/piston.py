@@ -1,0 +1,301 @@
+"""Piston: POST /api/v2/execute, GET /api/v2/runtimes and /api/v2/packages.
+
+Source: engineer-man/piston, api/src/api/v2.js and job.js. docs/doors.md lists what differs.
+"""
+
+import base64
+import signal
+from pathlib import PurePath
+from typing import Any
+
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from api.compatible.base import FormatView
+from api.compatible.catalogue import runtime_for, usable
+from api.compatible.running import run_to_end, wanted
+from api.compatible.versions import fits, version_of
+from api.ragflow.views import timing_headers
+from api.v1 import problems
+from executions import services
+from executions.models import Execution, Outcome, Status
+from runtimes.models import Runtime
+from sandbox_platform.kit import formats
+from sandbox_platform.kit.fields import Whole
+from sandbox_platform.kit.schemas import Names, Schema
+
+ENCODINGS = ("utf8", "base64", "hex")
+# Signals of runs that we end. Piston kills, too.
+KILLED = "SIGKILL"
+STATUSES: dict[str, str] = {
+    Outcome.STDOUT: "OL",
+    Outcome.STDERR: "EL",
+    Status.TIMED_OUT: "TO",
+    Status.OUT_OF_MEMORY: "SG",
+    Outcome.SIGNALLED: "SG",
+    Status.FAILED: "RE",
+}
+
+
+class PistonFileForm(serializers.Serializer):  # type: ignore[type-arg]
+    name = serializers.CharField(required=False, help_text="Without one, the first file is the program.")
+    content = serializers.CharField(allow_blank=True)
+    encoding = serializers.ChoiceField(ENCODINGS, required=False)
+
+
+class PistonExecuteForm(serializers.Serializer):  # type: ignore[type-arg]
+    """For the schema: the view reads the body as Piston does."""
+
+    language = serializers.CharField(help_text="A runtime's slug or alias.")
+    version = serializers.CharField(help_text="A version or a range, such as `3.x`; `*` for any.")
+    files = PistonFileForm(many=True, help_text="The first is the program.")
+    stdin = serializers.CharField(required=False, allow_blank=True)
+    args = serializers.ListField(child=serializers.CharField(allow_blank=True), required=False)
+    run_timeout = Whole(required=False, help_text="Milliseconds of wall time.")
+    run_cpu_time = Whole(required=False, help_text="Milliseconds of CPU time.")
+    run_memory_limit = Whole(required=False, help_text="Bytes; -1 for the runtime's limit.")
+    compile_timeout = Whole(required=False, help_text="At most the runtime's; no lower limit is applied.")
+    compile_cpu_time = Whole(required=False, help_text="At most the runtime's; no lower limit is applied.")
+    compile_memory_limit = Whole(required=False, help_text="At most the runtime's; no lower limit is applied.")
+
+
+class PistonStageSchema(Schema):
+    stdout = serializers.CharField()
+    stderr = serializers.CharField()
+    output = serializers.CharField(help_text="stdout, then stderr: their order is not kept.")
+    code = serializers.IntegerField(allow_null=True)
+    signal = serializers.CharField(allow_null=True)
+    message = serializers.CharField(allow_null=True)
+    status = serializers.ChoiceField(["RE", "SG", "TO", "OL", "EL"], allow_null=True)
+    cpu_time = serializers.IntegerField(allow_null=True, help_text="Milliseconds.")
+    wall_time = serializers.IntegerField(allow_null=True, help_text="Milliseconds.")
+    memory = serializers.IntegerField(allow_null=True, help_text="Bytes.")
+
+
+class PistonExecutedSchema(Schema):
+    language = serializers.CharField()
+    version = serializers.CharField()
+    run = PistonStageSchema()
+    compile = PistonStageSchema(required=False, help_text="Only of compiled languages.")
+
+
+class PistonRuntimeSchema(Schema):
+    language = serializers.CharField()
+    version = serializers.CharField()
+    aliases = Names()
+
+
+class PistonPackageSchema(Schema):
+    language = serializers.CharField()
+    language_version = serializers.CharField()
+    installed = serializers.BooleanField()
+
+
+class PistonMessageSchema(Schema):
+    message = serializers.CharField()
+
+
+def answers(success: Any, *statuses: int) -> dict[Any, Any]:
+    refused = {status: OpenApiResponse(PistonMessageSchema) for status in (401, 403, *statuses)}
+    return {200: success, 503: OpenApiResponse(PistonMessageSchema), **refused}
+
+
+class PistonView(FormatView):
+    format = formats.PISTON
+    theirs = {
+        "runtime": "language",
+        "code": "files",
+        "entry": "files",
+        "argv": "args",
+        "limits.wall_time_ms": "run_timeout",
+        "limits.cpu_time_ms": "run_cpu_time",
+        "limits.memory_bytes": "run_memory_limit",
+    }
+
+
+class ExecuteView(PistonView):
+    http_method_names = ["post", "options"]
+
+    @extend_schema(
+        summary="Run a program",
+        operation_id="piston_execute",
+        request={"application/json": PistonExecuteForm},
+        responses=answers(PistonExecutedSchema, 400, 413, 415, 429, 500),
+        tags=["Piston"],
+    )
+    def post(self, request: Request) -> Response:
+        execution = run_to_end(self, self._wanted())
+        return Response(executed(execution), headers=timing_headers(execution))
+
+    def _wanted(self) -> services.Request:
+        body = self.body
+        for name in ("language", "version"):
+            if not isinstance(body.get(name), str) or not body[name]:
+                raise problems.Malformed(f"{name} is required as a string")
+        runtime = self._runtime(body["language"], body["version"])
+        for name, most in (
+            ("compile_timeout", runtime.compile_wall_ms),
+            ("compile_cpu_time", runtime.compile_cpu_ms),
+            ("compile_memory_limit", runtime.memory_bytes),
+        ):
+            if (value := number(body, name)) is not None and value > most:
+                raise problems.Malformed(f"{name} cannot exceed the configured limit of {most}")
+        files = files_of(body.get("files"), runtime)
+        limits = {
+            "wall_time_ms": number(body, "run_timeout"),
+            "cpu_time_ms": number(body, "run_cpu_time"),
+            "memory_bytes": number(body, "run_memory_limit"),
+        }
+        form = {
+            "files": files,
+            "entry": files[0]["path"],
+            "stdin": given(body, "stdin", ""),
+            "argv": given(body, "args", []),
+            "limits": {name: value for name, value in limits.items() if value is not None},
+        }
+        return wanted(self, runtime, form)
+
+    def _runtime(self, language: str, version: str) -> Runtime:
+        runtime = runtime_for(language, self.caller)
+        if runtime is None or not fits(version_of(runtime), version):
+            have = f"; there is {version_of(runtime)}" if runtime else "; GET /api/v2/runtimes lists them"
+            raise problems.Malformed(f"{language[:50]}-{version[:50]} runtime is unknown{have}")
+        return runtime
+
+
+def given(body: dict[str, Any], name: str, default: Any) -> Any:
+    """Return the value, or the default for null, which Piston takes for none."""
+    return default if body.get(name) is None else body[name]
+
+
+def number(body: dict[str, Any], name: str) -> int | None:
+    """Return the limit; None if there is none, or -1, which stands for none."""
+    value = body.get(name)
+    if value is None or value == -1 and not isinstance(value, bool):
+        return None
+    if type(value) is not int or value < 0:
+        raise problems.Malformed(f"if specified, {name} must be a non-negative whole number")
+    return value
+
+
+def files_of(given: Any, runtime: Runtime) -> list[dict[str, str]]:
+    """Return the files for a form of /api/v1, the program first."""
+    if not isinstance(given, list) or not given:
+        raise problems.Malformed("files is required as an array of at least one file")
+    files = []
+    for index, file in enumerate(given):
+        if not isinstance(file, dict) or not isinstance(file.get("content"), str):
+            raise problems.Malformed(f"files[{index}].content is required as a string")
+        name = file.get("name") or (runtime.source_file if index == 0 else f"file{index}.code")
+        if not isinstance(name, str):
+            raise problems.Malformed(f"files[{index}].name must be a string")
+        if index == 0 and "." not in PurePath(name).name:
+            # Compilers tell languages by it.
+            name += PurePath(runtime.source_file).suffix
+        files.append({"path": name} | _content(file, index))
+    return files
+
+
+def _unbase64(text: str) -> bytes:
+    return base64.b64decode(text.encode("ascii"), validate=True)
+
+
+def _content(file: dict[str, Any], index: int) -> dict[str, str]:
+    content: str = file["content"]
+    encoding = file.get("encoding")
+    # Piston takes any other encoding for UTF-8.
+    if encoding not in ("base64", "hex"):
+        return {"content": content}
+    try:
+        decode = bytes.fromhex if encoding == "hex" else _unbase64
+        data = decode(content)
+    except ValueError as e:
+        raise problems.Malformed(f"files[{index}].content is not {encoding}") from e
+    return {"content_base64": base64.b64encode(data).decode()}
+
+
+def executed(execution: Execution) -> dict[str, Any]:
+    runtime = execution.runtime
+    values = {"language": runtime.slug, "version": version_of(runtime), "run": _run(execution)}
+    if not runtime.compile_command:
+        return values
+    in_compiler = execution.outcome in (Outcome.COMPILE_FAILED, Outcome.COMPILE_TIME)
+    return values | {"compile": _run(execution) if in_compiler else stage(code=0)}
+
+
+def _run(execution: Execution) -> dict[str, Any]:
+    """Return the stage that ended the run. Of a failed compilation, Piston has both stages fail."""
+    code, ended_by = execution.exit_code, None
+    if execution.signal is not None:
+        code, ended_by = None, _signal_name(execution.signal)
+    elif execution.status in (Status.TIMED_OUT, Status.OUT_OF_MEMORY, Status.OUTPUT_LIMIT):
+        code, ended_by = None, KILLED
+    return stage(
+        stdout=execution.stdout,
+        stderr=execution.stderr,
+        code=code,
+        signal=ended_by,
+        message=execution.message or None,
+        status=STATUSES.get(execution.outcome) or STATUSES.get(execution.status),
+        cpu_time=execution.cpu_ms,
+        wall_time=None if execution.run_ms is None else round(execution.run_ms),
+        memory=execution.peak_memory_bytes,
+    )
+
+
+def stage(stdout: str = "", stderr: str = "", **values: Any) -> dict[str, Any]:
+    nothing = dict.fromkeys(("signal", "message", "status", "cpu_time", "wall_time", "memory"))
+    return PistonStageSchema.dump(
+        **nothing | {"stdout": stdout, "stderr": stderr, "output": stdout + stderr} | values
+    )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"
+
+
+class RuntimesView(PistonView):
+    http_method_names = ["get", "head", "options"]
+
+    @extend_schema(
+        summary="List runtimes",
+        operation_id="piston_runtimes",
+        responses=answers(PistonRuntimeSchema(many=True)),
+        tags=["Piston"],
+    )
+    def get(self, request: Request) -> Response:
+        return Response(
+            [
+                {"language": runtime.slug, "version": version_of(runtime), "aliases": runtime.aliases}
+                for runtime in usable(self.caller)
+            ]
+        )
+
+
+class PackagesView(PistonView):
+    @extend_schema(
+        summary="List packages",
+        operation_id="piston_packages",
+        description="Piston's packages are languages: these are the runtimes.",
+        responses=answers(PistonPackageSchema(many=True)),
+        tags=["Piston"],
+    )
+    def get(self, request: Request) -> Response:
+        return Response(
+            [
+                {"language": runtime.slug, "language_version": version_of(runtime), "installed": True}
+                for runtime in usable(self.caller)
+            ]
+        )
+
+    @extend_schema(exclude=True)
+    def post(self, request: Request) -> Response:
+        raise PermissionDenied("Languages are installed by an administrator of the platform, not by clients.")
+
+    delete = post

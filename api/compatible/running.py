@@ -1,0 +1,63 @@
+"""Runs a program for a request that waits for its end, as most formats do."""
+
+from dataclasses import replace
+from typing import Any
+
+from django.http import HttpRequest
+
+from api.compatible.base import FormatView, PlatformFault
+from api.ragflow.views import finished
+from api.v1 import problems
+from executions import places, services, submission, waiting
+from executions.forms import SubmissionForm
+from executions.models import Execution, Outcome, Status
+from executions.places import TooManyWaiting
+from redaction import services as redaction
+from runtimes.models import Runtime
+from sandbox_platform.kit.fields import validated
+
+RETRY_S = 5
+
+
+def wanted(view: FormatView, runtime: Runtime, form: dict[str, Any]) -> services.Request:
+    """Return the request of a form of /api/v1, whose fields `view.theirs` names as the format does.
+
+    Raises ValidationError, InvalidField and Conflicting.
+    """
+    view.runtime = runtime
+    checked = validated(SubmissionForm, form | {"runtime": runtime.slug})
+    request = submission.request_of(checked, runtime=runtime, client=view.caller, http=view.request)
+    return replace(request, endpoint=view.format.name, announce_start=False)
+
+
+def run_to_end(view: FormatView, request: services.Request) -> Execution:
+    """Run the program and return the ended execution. It is cancelled if the caller disconnects.
+
+    Raises TooManyWaiting, what services.submit raises, and the problems of `refuse_unless_run`.
+    """
+    client_id = places.client_id_of(view.request)
+    http: HttpRequest = view.request._request
+    with places.waits.held(client_id) as free, waiting.hub.waiter(request.execution_id) as waiter:
+        if not free:
+            raise TooManyWaiting
+        execution = services.submit(request, policy=request.runtime.code_policy)
+        if not execution.is_finished:
+            del request  # it may be large, and the wait long
+            submission.forget(view.request, execution)
+            del execution
+            execution = finished(waiter, http)
+    refuse_unless_run(execution)
+    return redaction.shown(execution)  # type: ignore[no-any-return]
+
+
+def refuse_unless_run(execution: Execution) -> None:
+    """Raise a problem if the program did not run to an end of its own, or of its limits."""
+    match execution.status:
+        case Status.REJECTED:
+            raise problems.Invalid("code", execution.message, "")
+        case Status.CANCELLED if execution.outcome == Outcome.QUEUE_TIMEOUT:
+            raise problems.Unavailable(execution.message, wait=RETRY_S)
+        case Status.CANCELLED:
+            raise problems.Conflict(execution.message)
+        case Status.PLATFORM_ERROR:
+            raise PlatformFault(f"The platform failed, not the program: {execution.message}")
