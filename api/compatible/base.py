@@ -69,6 +69,18 @@ class FormatView(ApiView):
     def get_exception_handler(self) -> Any:
         return failed
 
+    def rendered(self, described: tuple[int, Any, dict[str, str]]) -> tuple[int, Any]:
+        """Return status and body of a refusal that problems.describe has described."""
+        _, problem, headers = described
+        retry_after = headers.get("Retry-After")
+        refusal = Refusal(
+            status=problem["status"],
+            text=_text(problem, self.theirs),
+            field=_named(problem["field"] or "", self.theirs),
+            retry_after_s=int(retry_after) if retry_after else None,
+        )
+        return self.format.render(refusal)
+
     @property
     def body(self) -> dict[str, Any]:
         """Return the request's JSON object. Raises problems.Invalid for another value."""
@@ -86,17 +98,8 @@ def failed(error: Exception, context: Any) -> Response | None:
     if described is None:
         return None
     set_rollback()
-    _, problem, headers = described
-    retry_after = headers.get("Retry-After")
-    status, body = view.format.render(
-        Refusal(
-            status=problem["status"],
-            text=_text(problem, view.theirs),
-            field=_named(problem["field"] or "", view.theirs),
-            retry_after_s=int(retry_after) if retry_after else None,
-        )
-    )
-    return Response(body, status=status, headers=headers)
+    status, body = view.rendered(described)
+    return Response(body, status=status, headers=described[2])
 
 
 def _named(field: str, theirs: dict[str, str]) -> str:

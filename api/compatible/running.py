@@ -19,15 +19,17 @@ from sandbox_platform.kit.fields import validated
 RETRY_S = 5
 
 
-def wanted(view: FormatView, runtime: Runtime, form: dict[str, Any]) -> services.Request:
+def wanted(
+    view: FormatView, runtime: Runtime, form: dict[str, Any], *, announce_start: bool = False
+) -> services.Request:
     """Return the request of a form of /api/v1, whose fields `view.theirs` names as the format does.
 
-    Raises ValidationError, InvalidField and Conflicting.
+    `announce_start`: whether the caller learns the id before the run has ended. Raises ValidationError, InvalidField and Conflicting.
     """
     view.runtime = runtime
     checked = validated(SubmissionForm, form | {"runtime": runtime.slug})
     request = submission.request_of(checked, runtime=runtime, client=view.caller, http=view.request)
-    return replace(request, endpoint=view.format.name, announce_start=False)
+    return replace(request, endpoint=view.format.name, announce_start=announce_start)
 
 
 def run_to_end(view: FormatView, request: services.Request) -> Execution:

@@ -2,6 +2,7 @@ from django.urls import path
 from django.urls.resolvers import URLPattern
 
 from api.compatible import piston
+from api.compatible.judge0 import views as judge0
 
 
 def _piston(beginning: str, **options: None) -> list[URLPattern]:
@@ -16,4 +17,14 @@ urlpatterns = [
     *_piston("api/v2"),
     # Where the public instance has it.
     *_piston("api/v2/piston", schema=None),
+    path("submissions", judge0.SubmissionsView.as_view()),
+    path("submissions/", judge0.SubmissionsView.as_view(schema=None)),
+    path("submissions/batch", judge0.BatchView.as_view()),
+    path("submissions/<str:token>", judge0.SubmissionView.as_view()),
+    path("languages", judge0.LanguagesView.as_view()),
+    path("languages/all", judge0.LanguagesView.as_view(schema=None)),
+    path("languages/<int:number>", judge0.LanguageView.as_view()),
+    path("statuses", judge0.StatusesView.as_view()),
+    path("about", judge0.AboutView.as_view()),
+    path("config_info", judge0.ConfigView.as_view()),
 ]

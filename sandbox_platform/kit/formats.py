@@ -32,7 +32,9 @@ class Format:
 
 
 def _piston(refusal: Refusal) -> tuple[int, Any]:
-    text = f"{refusal.field}: {refusal.text}" if refusal.field else refusal.text
+    text = refusal.text
+    if refusal.field and not text.startswith(refusal.field):
+        text = f"{refusal.field}: {text}"
     return 400 if refusal.status in (409, 422) else refusal.status, {"message": text}
 
 
@@ -43,7 +45,22 @@ PISTON = Format(
     token_headers=(),
     render=_piston,
 )
-FORMATS = (PISTON,)
+
+
+def _judge0(refusal: Refusal) -> tuple[int, Any]:
+    if refusal.status == 422 and refusal.field:
+        return 422, {refusal.field: [refusal.text]}
+    return 400 if refusal.status == 422 else refusal.status, {"error": refusal.text}
+
+
+JUDGE0 = Format(
+    name="judge0",
+    title="Judge0",
+    addresses=("/submissions", "/languages", "/statuses", "/about", "/config_info"),
+    token_headers=("X-Auth-Token", "X-RapidAPI-Key"),
+    render=_judge0,
+)
+FORMATS = (PISTON, JUDGE0)
 TOKEN_HEADERS = sorted({header for format in FORMATS for header in format.token_headers})
 CHOICES = [(format.name, f"{format.title} ({', '.join(format.addresses)})") for format in FORMATS]
 

@@ -152,7 +152,7 @@ def test_program_against_the_code_policy_is_refused(caller: Caller, python_runti
         ({"compile_timeout": 30_001}, "compile_timeout cannot exceed the configured limit of 30000"),
         (
             {"run_timeout": 10_001},
-            "run_timeout: run_timeout is above the limit of the runtime python, which is 10 s.",
+            "run_timeout is above the limit of the runtime python, which is 10 s.",
         ),
         ({"files": [{"content": "!", "encoding": "base64"}]}, "files[0].content is not base64"),
         ({"files": [{"content": "0", "encoding": "hex"}]}, "files[0].content is not hex"),
