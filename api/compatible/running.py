@@ -24,7 +24,8 @@ def wanted(
 ) -> services.Request:
     """Return the request of a form of /api/v1, whose fields `view.theirs` names as the format does.
 
-    `announce_start`: whether the caller learns the id before the run has ended. Raises ValidationError, InvalidField and Conflicting.
+    `announce_start`: whether the caller learns the id before the run has ended. Raises ValidationError, InvalidField and
+    Conflicting.
     """
     view.runtime = runtime
     checked = validated(SubmissionForm, form | {"runtime": runtime.slug})
@@ -32,17 +33,19 @@ def wanted(
     return replace(request, endpoint=view.format.name, announce_start=announce_start)
 
 
-def run_to_end(view: FormatView, request: services.Request) -> Execution:
+def run_to_end(view: FormatView, request: services.Request, *, checked: str | None = None) -> Execution:
     """Run the program and return the ended execution. It is cancelled if the caller disconnects.
 
-    Raises TooManyWaiting, what services.submit raises, and the problems of `refuse_unless_run`.
+    `checked`: the text that the code policy is for, if the program only carries it. Raises TooManyWaiting, what services.submit raises, and the problems of `refuse_unless_run`.
     """
     client_id = places.client_id_of(view.request)
     http: HttpRequest = view.request._request
     with places.waits.held(client_id) as free, waiting.hub.waiter(request.execution_id) as waiter:
         if not free:
             raise TooManyWaiting
-        execution = services.submit(request, policy=request.runtime.code_policy)
+        runtime = request.runtime
+        found = None if checked is None else services.violations(checked, runtime)
+        execution = services.submit(request, policy=runtime.code_policy, found=found)
         if not execution.is_finished:
             del request  # it may be large, and the wait long
             submission.forget(view.request, execution)

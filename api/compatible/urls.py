@@ -1,7 +1,7 @@
 from django.urls import path
 from django.urls.resolvers import URLPattern
 
-from api.compatible import piston
+from api.compatible import dify, piston
 from api.compatible.judge0 import views as judge0
 
 
@@ -27,4 +27,9 @@ urlpatterns = [
     path("statuses", judge0.StatusesView.as_view()),
     path("about", judge0.AboutView.as_view()),
     path("config_info", judge0.ConfigView.as_view()),
+    path("v1/sandbox/run", dify.RunView.as_view()),
+    path("v1/sandbox/dependencies", dify.DependenciesView.as_view()),
+    path("v1/sandbox/dependencies/refresh", dify.DependenciesView.as_view(schema=None)),
+    path("v1/sandbox/dependencies/update", dify.UpdateView.as_view()),
+    path("health", dify.health),
 ]

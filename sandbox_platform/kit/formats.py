@@ -60,7 +60,24 @@ JUDGE0 = Format(
     token_headers=("X-Auth-Token", "X-RapidAPI-Key"),
     render=_judge0,
 )
-FORMATS = (PISTON, JUDGE0)
+
+
+def _dify(refusal: Refusal) -> tuple[int, Any]:
+    """Dify shows its users the message of a 200 alone, and tells 503 from all other failures."""
+    code = {409: 400, 422: 400, 429: 503}.get(refusal.status, refusal.status)
+    status = 200 if code in (400, 403, 413, 415) else code
+    text = f"{refusal.field}: {refusal.text}" if refusal.field else refusal.text
+    return status, {"code": -code, "message": text, "data": None}
+
+
+DIFY = Format(
+    name="dify",
+    title="Dify",
+    addresses=("/v1/sandbox", "/health"),
+    token_headers=("X-Api-Key",),
+    render=_dify,
+)
+FORMATS = (PISTON, JUDGE0, DIFY)
 TOKEN_HEADERS = sorted({header for format in FORMATS for header in format.token_headers})
 CHOICES = [(format.name, f"{format.title} ({', '.join(format.addresses)})") for format in FORMATS]
 
