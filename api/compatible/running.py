@@ -13,7 +13,7 @@ from executions.forms import SubmissionForm
 from executions.models import Execution, Outcome, Status
 from executions.places import TooManyWaiting
 from redaction import services as redaction
-from runtimes.models import Runtime
+from runtimes.models import CodePolicy, Runtime
 from sandbox_platform.kit.fields import validated
 
 RETRY_S = 5
@@ -24,8 +24,9 @@ def wanted(
 ) -> services.Request:
     """Return the request of a form of /api/v1, whose fields `view.theirs` names as the format does.
 
-    `announce_start`: whether the caller learns the id before the run has ended. Raises ValidationError, InvalidField and
-    Conflicting.
+    `announce_start`: whether the caller learns the id before the run has ended.
+
+    Raises ValidationError, InvalidField and Conflicting.
     """
     view.runtime = runtime
     checked = validated(SubmissionForm, form | {"runtime": runtime.slug})
@@ -36,7 +37,9 @@ def wanted(
 def run_to_end(view: FormatView, request: services.Request, *, checked: str | None = None) -> Execution:
     """Run the program and return the ended execution. It is cancelled if the caller disconnects.
 
-    `checked`: the text that the code policy is for, if the program only carries it. Raises TooManyWaiting, what services.submit raises, and the problems of `refuse_unless_run`.
+    `checked`: the text that the code policy is for, if the program only carries it.
+
+    Raises TooManyWaiting, what services.submit raises, and the problems of `refuse_unless_run`.
     """
     client_id = places.client_id_of(view.request)
     http: HttpRequest = view.request._request
@@ -44,7 +47,8 @@ def run_to_end(view: FormatView, request: services.Request, *, checked: str | No
         if not free:
             raise TooManyWaiting
         runtime = request.runtime
-        found = None if checked is None else services.violations(checked, runtime)
+        is_apart = checked is not None and runtime.code_policy != CodePolicy.OFF
+        found = services.violations(checked or "", runtime) if is_apart else None
         execution = services.submit(request, policy=runtime.code_policy, found=found)
         if not execution.is_finished:
             del request  # it may be large, and the wait long

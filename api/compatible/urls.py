@@ -3,6 +3,7 @@ from django.urls.resolvers import URLPattern
 
 from api.compatible import dify, piston
 from api.compatible.judge0 import views as judge0
+from api.compatible.sandbox_fusion import views as sandbox_fusion
 
 
 def _piston(beginning: str, **options: None) -> list[URLPattern]:
@@ -32,4 +33,6 @@ urlpatterns = [
     path("v1/sandbox/dependencies/refresh", dify.DependenciesView.as_view(schema=None)),
     path("v1/sandbox/dependencies/update", dify.UpdateView.as_view()),
     path("health", dify.health),
+    path("run_code", sandbox_fusion.RunCodeView.as_view()),
+    path("run_jupyter", sandbox_fusion.RunJupyterView.as_view()),
 ]

@@ -77,7 +77,27 @@ DIFY = Format(
     token_headers=("X-Api-Key",),
     render=_dify,
 )
-FORMATS = (PISTON, JUDGE0, DIFY)
+
+
+def _sandbox_fusion(refusal: Refusal) -> tuple[int, Any]:
+    """FastAPI's refusals; a fault of ours has the fields of an answer, too, by which clients know it."""
+    if refusal.status == 422:
+        where = ["body", refusal.field] if refusal.field else ["body"]
+        return 422, {"detail": [{"type": "value_error", "loc": where, "msg": refusal.text}]}
+    if refusal.status >= 500:
+        fault = {"status": "SandboxError", "message": refusal.text}
+        return refusal.status, {"detail": refusal.text} | fault
+    return refusal.status, {"detail": refusal.text}
+
+
+SANDBOX_FUSION = Format(
+    name="sandboxfusion",
+    title="SandboxFusion",
+    addresses=("/run_code", "/run_jupyter"),
+    token_headers=(),
+    render=_sandbox_fusion,
+)
+FORMATS = (PISTON, JUDGE0, DIFY, SANDBOX_FUSION)
 TOKEN_HEADERS = sorted({header for format in FORMATS for header in format.token_headers})
 CHOICES = [(format.name, f"{format.title} ({', '.join(format.addresses)})") for format in FORMATS]
 
