@@ -8,7 +8,7 @@ from django.db import models, transaction
 from django.db.models import Q
 
 from runtimes.models import MIB, Network, Runtime
-from sandbox_platform.kit import formats
+from sandbox_platform.kit.formats import CHOICES
 from seccomp_profiles.models import SeccompProfile
 from seccomp_profiles.proof import known_bad
 
@@ -62,8 +62,9 @@ class Client(models.Model):
         help_text="Runtimes that the client may use. Calls for others are refused with 403. Empty: all runtimes.",
     )
     formats = ArrayField(
-        models.CharField(max_length=20, choices=formats.CHOICES),
+        models.CharField(max_length=20, choices=CHOICES),
         default=list,
+        db_default=[],
         blank=True,
         help_text="Wire formats of other sandboxes in which the client may call, beside the platform's own. Calls in "
         "others are refused with 403. A format changes no cap and no quota. See docs/doors.md.",

@@ -67,3 +67,9 @@ def test_a_body_has_more_time_the_more_of_it_comes(incoming: Incoming) -> None:
     assert incoming.deadline == 5 + 30
     incoming.feed(b"x" * 500, 20)
     assert incoming.deadline == 5 + 30 + 5
+
+
+@pytest.mark.parametrize("header", [b"Authorization", b"Cookie", b"X-API-Key", b"x-auth-token"])
+def test_callers_are_told_apart_by_each_header_of_a_token(incoming: Incoming, header: bytes) -> None:
+    assert incoming.feed(b"GET / HTTP/1.1\r\n" + header + b": one\r\nX-Other: two\r\n\r\n", 0)
+    assert incoming.credentials == [b"one"]
