@@ -231,7 +231,9 @@ def judge0_submission(data: bytes) -> None:
         else:
             expect(form["code"], "no program")
             expect(all(isinstance(argument, str) for argument in form["argv"]), "an argument that is no text")
-            expect(all(type(limit) is int and limit > 0 for limit in form["limits"].values()), "a limit of nothing")
+            expect(
+                all(type(limit) is int and limit > 0 for limit in form["limits"].values()), "a limit of nothing"
+            )
 
 
 def piston_files(data: bytes) -> None:

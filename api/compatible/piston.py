@@ -27,7 +27,6 @@ from sandbox_platform.kit import formats
 from sandbox_platform.kit.fields import Whole
 from sandbox_platform.kit.schemas import Names, Schema
 
-ENCODINGS = ("utf8", "base64", "hex")
 # Signals of runs that we end. Piston kills, too.
 KILLED = "SIGKILL"
 STATUSES: dict[str, str] = {
@@ -43,7 +42,7 @@ STATUSES: dict[str, str] = {
 class PistonFileForm(serializers.Serializer):  # type: ignore[type-arg]
     name = serializers.CharField(required=False, help_text="Without one, the first file is the program.")
     content = serializers.CharField(allow_blank=True)
-    encoding = serializers.ChoiceField(ENCODINGS, required=False)
+    encoding = serializers.CharField(required=False, help_text="`utf8`, `base64` or `hex`.")
 
 
 class PistonExecuteForm(serializers.Serializer):  # type: ignore[type-arg]
@@ -69,7 +68,7 @@ class PistonStageSchema(Schema):
     code = serializers.IntegerField(allow_null=True)
     signal = serializers.CharField(allow_null=True)
     message = serializers.CharField(allow_null=True)
-    status = serializers.ChoiceField(["RE", "SG", "TO", "OL", "EL"], allow_null=True)
+    status = serializers.CharField(allow_null=True, help_text="`RE`, `SG`, `TO`, `OL` or `EL`.")
     cpu_time = serializers.IntegerField(allow_null=True, help_text="Milliseconds.")
     wall_time = serializers.IntegerField(allow_null=True, help_text="Milliseconds.")
     memory = serializers.IntegerField(allow_null=True, help_text="Bytes.")

@@ -33,11 +33,11 @@ class SandboxFusionCellsForm(_Common):
     cells = serializers.ListField(child=serializers.CharField(allow_blank=True))
     total_timeout = serializers.FloatField(required=False, help_text="Seconds. Without it: the runtime's.")
     cell_timeout = serializers.FloatField(required=False, help_text="Only 0: none of its own.")
-    kernel = serializers.ChoiceField(["python3"], required=False)
+    kernel = serializers.CharField(required=False, help_text="Only `python3`.")
 
 
 class SandboxFusionCommandSchema(Schema):
-    status = serializers.ChoiceField(["Finished", "TimeLimitExceeded"])
+    status = serializers.CharField(help_text="`Finished` or `TimeLimitExceeded`.")
     execution_time = serializers.FloatField(allow_null=True, help_text="Seconds.")
     return_code = serializers.IntegerField(allow_null=True, help_text="Below 0: ended by this signal.")
     stdout = serializers.CharField()
@@ -45,7 +45,7 @@ class SandboxFusionCommandSchema(Schema):
 
 
 class _Answer(Schema):
-    status = serializers.ChoiceField(["Success", "Failed"])
+    status = serializers.CharField(help_text="`Success` or `Failed`.")
     message = serializers.CharField(help_text="What our limits did, if anything.")
     executor_pod_name = serializers.CharField(allow_null=True)
     files = serializers.DictField(child=serializers.CharField(), help_text="Contents in base64, by path.")
@@ -70,7 +70,7 @@ class SandboxFusionCellsSchema(_Answer):
 
 class SandboxFusionRefusedSchema(Schema):
     detail = AnyJson()
-    status = serializers.ChoiceField(["SandboxError"], required=False)
+    status = serializers.CharField(required=False, help_text="`SandboxError`.")
     message = serializers.CharField(required=False)
 
 
