@@ -98,7 +98,7 @@ class PistonMessageSchema(Schema):
 
 
 def answers(success: Any, *statuses: int) -> dict[Any, Any]:
-    refused = {status: OpenApiResponse(PistonMessageSchema) for status in (401, 403, *statuses)}
+    refused = {status: OpenApiResponse(PistonMessageSchema) for status in (401, 403, 500, *statuses)}
     return {200: success, 503: OpenApiResponse(PistonMessageSchema), **refused}
 
 
@@ -122,7 +122,7 @@ class ExecuteView(PistonView):
         summary="Run a program",
         operation_id="piston_execute",
         request={"application/json": PistonExecuteForm},
-        responses=answers(PistonExecutedSchema, 400, 413, 415, 429, 500),
+        responses=answers(PistonExecutedSchema, 400, 413, 415, 429),
         tags=["Piston"],
     )
     def post(self, request: Request) -> Response:

@@ -102,7 +102,7 @@ def _limit(body: dict[str, Any], name: str, factor: int) -> int | None:
         number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
     except (ValueError, OverflowError):
         number = math.nan
-    if not math.isfinite(number):
+    if not math.isfinite(number * factor):
         raise Invalid(name, "is not a number", "")
     if number <= 0:
         raise Invalid(name, "must be greater than 0", "")

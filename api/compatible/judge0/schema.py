@@ -73,8 +73,9 @@ SUBMISSION = {
     "description": "The fields that `fields` names.",
 }
 TOKEN = {"type": "object", "properties": {"token": {"type": "string"}}}
-LISTED = {"type": "array", "items": {"anyOf": [TOKEN, TEXTS_BY_FIELD]}}
-REFUSED_BATCH = {"type": "array", "items": {"anyOf": [TEXTS_BY_FIELD, {"type": "object"}]}}
+ERROR = {"type": "object", "properties": {"error": {"type": "string"}}}
+LISTED = {"type": "array", "items": {"anyOf": [TOKEN, TEXTS_BY_FIELD, ERROR]}}
+REFUSED_BATCH = {"type": "array", "items": {"anyOf": [TEXTS_BY_FIELD, ERROR]}}
 CONFIG = {"type": "object", "additionalProperties": {}}
 BASE64 = OpenApiParameter("base64_encoded", bool, description="Texts are in base64, both ways.")
 ASKED = OpenApiParameter("fields", str, description=f"Comma-separated, or `*` for all. Of: {', '.join(FIELDS)}.")
@@ -83,5 +84,5 @@ TOKENS = OpenApiParameter("tokens", str, description="Comma-separated, at most 2
 
 
 def answers(success: dict[int, Any], *statuses: int) -> dict[Any, Any]:
-    refused = {status: OpenApiResponse(Judge0ErrorSchema) for status in (401, 403, 503, *statuses)}
+    refused = {status: OpenApiResponse(Judge0ErrorSchema) for status in (401, 403, 500, 503, *statuses)}
     return refused | success

@@ -80,7 +80,7 @@ class SubmissionsView(Judge0View):
         request={"application/json": schema.Judge0SubmissionForm},
         responses=schema.answers(
             {201: schema.SUBMISSION, 422: OpenApiResponse(schema.TEXTS_BY_FIELD, "What is wrong, by field.")},
-            *(400, 409, 413, 415, 429, 500),
+            *(400, 409, 413, 415, 429),
         ),
         tags=["Judge0"],
     )

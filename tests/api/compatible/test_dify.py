@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from clients.models import Client
 from executions.models import Execution, Outcome, Status
@@ -114,6 +115,7 @@ def test_packages_are_those_of_the_newest_description(dify: Caller, python_runti
         kind=InspectionKind.DESCRIBE,
         runtime=python_runtime,
         state=InspectionState.DONE,
+        finished_at=timezone.now(),
         details={"facts": {"packages": {"pip": [["numpy", "2.1"], ["odd"]]}}},
     )
     packages = [{"name": "numpy", "version": "2.1"}, {"name": "odd", "version": ""}]

@@ -15,8 +15,8 @@ from sandbox_platform.kit.formats import FORMATS, Format, Refusal
 from sandbox_platform.kit.web import refusals
 from tests.api.compatible.conftest import Caller
 from tests.conftest import TOKEN
+from usage import refusals as counting
 from usage.models import Refusal as Counted
-from usage.refusals import flusher
 
 pytestmark = pytest.mark.django_db
 RUNTIMES = "/api/v2/runtimes"
@@ -79,7 +79,7 @@ def test_limit_is_refused_in_the_format(caller: Caller, nothing_runs: None) -> N
 
 def test_refusals_are_counted(caller: Caller) -> None:
     Caller().get(RUNTIMES)
-    flusher.flush()
+    counting.flush()
     assert Counted.objects.filter(kind="token").exists()
 
 

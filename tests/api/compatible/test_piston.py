@@ -53,7 +53,7 @@ def test_program_runs_and_its_output_is_answered(caller: Caller) -> None:
     with ending(stdout="42\n", stderr="warned\n", cpu_ms=12, peak_memory_bytes=9 * MIB):
         answer = caller.post(EXECUTE, WHOLE)
     assert answer.status_code == 200, answer.content
-    run = answer.json().pop("run")
+    run = answer.json()["run"]
     assert answer.json() == {"language": "python", "version": "3.13.0", "run": run}
     assert (run["stdout"], run["stderr"], run["output"]) == ("42\n", "warned\n", "42\nwarned\n")
     assert (run["code"], run["signal"], run["status"], run["message"]) == (0, None, None, None)

@@ -211,7 +211,10 @@ def test_cells_share_names_and_show_their_last_line() -> None:
     assert (second["stdout"], second["display"]) == ("1\n", [{"text/plain": "2"}])
 
 
-@pytest.mark.parametrize(("source", "name"), [("1/0", "ZeroDivisionError"), ("(", "SyntaxError"), ("raise SystemExit", "SystemExit")])
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [("1/0", "ZeroDivisionError"), ("(", "SyntaxError"), ("raise SystemExit", "SystemExit")],
+)
 def test_cells_after_a_failed_one_do_not_run(source: str, name: str) -> None:
     done = cells.main(["print(1)", source, "print(2)"])
     assert [len(cell["error"]) for cell in done] == [0, 1]
