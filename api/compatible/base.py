@@ -36,8 +36,14 @@ class FormatAuthentication(TokenAuthentication):
         return token_of(request)
 
 
-class FormatTokenScheme(TokenScheme):
+class FormatTokenScheme(TokenScheme):  # type: ignore[no-untyped-call]
     target_class = "api.compatible.base.FormatAuthentication"
+    name = "token_of_format"
+
+    def get_security_definition(self, auto_schema: Any) -> Any:
+        more = " Formats take it also in the headers of their own clients: see docs/doors.md."
+        definition = super().get_security_definition(auto_schema)
+        return definition | {"description": definition["description"] + more}
 
 
 class MayUseFormat(MayRun):

@@ -111,7 +111,8 @@ class SubmissionView(Judge0View):
     )
     def get(self, request: Request, token: str) -> Response:
         fields = self.fields
-        execution = self.mine(fields).filter(pk=uuid_of(token)).first()
+        pk = uuid_of(token)
+        execution = self.mine(fields).filter(pk=pk).first() if pk else None
         if execution is None:
             raise Http404
         return Response(submission(execution, fields, base64_encoded=self.asks("base64_encoded")))

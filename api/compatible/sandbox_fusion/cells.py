@@ -30,7 +30,8 @@ def run(source: str, number: int, names: dict[str, Any]) -> dict[str, Any]:
             tree = ast.parse(source, f"<cell {number}>")
             last = None
             if tree.body and isinstance(tree.body[-1], ast.Expr):
-                last = ast.Expression(tree.body.pop().value)
+                last = ast.Expression(tree.body[-1].value)
+                del tree.body[-1]
             exec(compile(tree, f"<cell {number}>", "exec"), names)  # noqa: S102
             value = eval(compile(last, f"<cell {number}>", "eval"), names) if last else None  # noqa: S307
             if value is not None:
