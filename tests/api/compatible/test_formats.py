@@ -40,7 +40,7 @@ def test_missing_token_is_refused_in_the_format(caller: Caller) -> None:
     assert (answer.status_code, message(answer)) == (401, "The API token is missing or wrong.")
 
 
-def test_wrong_token_is_refused(caller: Caller) -> None:
+def test_wrong_token_is_refused(caller: Caller, nothing_runs: None) -> None:
     assert Caller(Authorization="Bearer wrong").post(EXECUTE, PROGRAM).status_code == 401
 
 
@@ -58,7 +58,7 @@ def test_callers_without_a_token_are_refused_where_others_need_none(caller: Call
     )
 
 
-def test_auditor_reads_and_does_not_run(client_row: Client) -> None:
+def test_auditor_reads_and_does_not_run(client_row: Client, nothing_runs: None) -> None:
     token = Client.objects.create_with_token("auditor", role=Role.AUDITOR, formats=client_row.formats)[1]
     auditor = Caller(Authorization=f"Bearer {token}")
     assert auditor.get(RUNTIMES).status_code == 200
@@ -67,7 +67,7 @@ def test_auditor_reads_and_does_not_run(client_row: Client) -> None:
 
 
 @pytest.mark.parametrize("token", [TOKEN, "wrong"])
-def test_page_of_another_site_is_refused(caller: Caller, token: str) -> None:
+def test_page_of_another_site_is_refused(caller: Caller, nothing_runs: None, token: str) -> None:
     answer = Caller(Authorization=f"Bearer {token}", Origin="https://evil.example").post(EXECUTE, PROGRAM)
     assert answer.status_code == (403 if token == TOKEN else 401)
 
