@@ -4,7 +4,6 @@ Source: engineer-man/piston, api/src/api/v2.js and job.js. docs/doors.md lists w
 """
 
 import base64
-import signal
 from pathlib import PurePath
 from typing import Any
 
@@ -16,27 +15,17 @@ from rest_framework.response import Response
 
 from api.compatible.base import FormatView
 from api.compatible.catalogue import runtime_for, usable
+from api.compatible.endings import code_and_signal, word_of
 from api.compatible.running import run_to_end, wanted
 from api.compatible.versions import fits, version_of
 from api.ragflow.views import timing_headers
 from api.v1 import problems
 from executions import services
-from executions.models import Execution, Outcome, Status
+from executions.models import Execution, Outcome
 from runtimes.models import Runtime
 from sandbox_platform.kit import formats
 from sandbox_platform.kit.fields import Whole
 from sandbox_platform.kit.schemas import Names, Schema
-
-# Signals of runs that we end. Piston kills, too.
-KILLED = "SIGKILL"
-STATUSES: dict[str, str] = {
-    Outcome.STDOUT: "OL",
-    Outcome.STDERR: "EL",
-    Status.TIMED_OUT: "TO",
-    Status.OUT_OF_MEMORY: "SG",
-    Outcome.SIGNALLED: "SG",
-    Status.FAILED: "RE",
-}
 
 
 class PistonFileForm(serializers.Serializer):  # type: ignore[type-arg]
@@ -227,18 +216,14 @@ def executed(execution: Execution) -> dict[str, Any]:
 
 def _run(execution: Execution) -> dict[str, Any]:
     """Return the stage that ended the run. Of a failed compilation, Piston has both stages fail."""
-    code, ended_by = execution.exit_code, None
-    if execution.signal is not None:
-        code, ended_by = None, _signal_name(execution.signal)
-    elif execution.status in (Status.TIMED_OUT, Status.OUT_OF_MEMORY, Status.OUTPUT_LIMIT):
-        code, ended_by = None, KILLED
+    code, ended_by = code_and_signal(execution)
     return stage(
         stdout=execution.stdout,
         stderr=execution.stderr,
         code=code,
         signal=ended_by,
         message=execution.message or None,
-        status=STATUSES.get(execution.outcome) or STATUSES.get(execution.status),
+        status=word_of(execution),
         cpu_time=execution.cpu_ms,
         wall_time=None if execution.run_ms is None else round(execution.run_ms),
         memory=execution.peak_memory_bytes,
@@ -250,13 +235,6 @@ def stage(stdout: str = "", stderr: str = "", **values: Any) -> dict[str, Any]:
     return PistonStageSchema.dump(
         **nothing | {"stdout": stdout, "stderr": stderr, "output": stdout + stderr} | values
     )
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"SIG{number}"
 
 
 class RuntimesView(PistonView):

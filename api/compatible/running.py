@@ -1,19 +1,23 @@
 """Runs a program for a request that waits for its end, as most formats do."""
 
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 
 from api.compatible.base import FormatView, PlatformFault
 from api.ragflow.views import finished
 from api.v1 import problems
-from executions import places, services, submission, waiting
+from executions import files, places, services, submission, waiting
 from executions.forms import SubmissionForm
 from executions.models import Execution, Outcome, Status
 from executions.places import TooManyWaiting
 from redaction import services as redaction
 from runtimes.models import CodePolicy, Runtime
+from sandbox_platform.kit.errors import InvalidField
 from sandbox_platform.kit.fields import validated
 
 RETRY_S = 5
@@ -34,8 +38,21 @@ def wanted(
     return replace(request, endpoint=view.format.name, announce_start=announce_start)
 
 
+def with_files(request: services.Request, given: Mapping[str, bytes]) -> services.Request:
+    """Return the request with these files beside its program, by path. Raises InvalidField."""
+    for path in given:
+        files.checked_path(path, "files")
+        if path == request.source_file:
+            raise InvalidField("files", f"{path!r} is the path of the program.", "Rename the file.")
+    files.refuse_clashes([request.source_file, *given])
+    return replace(request, files=given)
+
+
 def run_to_end(view: FormatView, request: services.Request, *, checked: str | None = None) -> Execution:
     """Run the program and return the ended execution. It is cancelled if the caller disconnects.
+
+    A client that has as many requests waiting as it may have is not refused: its next one waits before its run is
+    queued. Trainers and workflows send bursts, and take a refusal for a failed run.
 
     `checked`: the text that the code policy is for, if the program only carries it.
 
@@ -43,7 +60,10 @@ def run_to_end(view: FormatView, request: services.Request, *, checked: str | No
     """
     client_id = places.client_id_of(view.request)
     http: HttpRequest = view.request._request
-    with places.waits.held(client_id) as free, waiting.hub.waiter(request.execution_id) as waiter:
+    with (
+        places.soon_held(client_id, _gives_up(http)) as free,
+        waiting.hub.waiter(request.execution_id) as waiter,
+    ):
         if not free:
             raise TooManyWaiting
         runtime = request.runtime
@@ -57,6 +77,13 @@ def run_to_end(view: FormatView, request: services.Request, *, checked: str | No
             execution = finished(waiter, http)
     refuse_unless_run(execution)
     return redaction.shown(execution)  # type: ignore[no-any-return]
+
+
+def _gives_up(http: HttpRequest) -> Callable[[], bool]:
+    """Return what tells whether to wait no more for a place: the caller has left, or waited as long as a queued run."""
+    until = time.monotonic() + settings.SANDBOX_QUEUE_TIMEOUT_MS / 1000
+    caller = http.META.get("gunicorn.socket")
+    return lambda: time.monotonic() > until or waiting.has_left(caller)
 
 
 def refuse_unless_run(execution: Execution) -> None:

@@ -3,6 +3,7 @@ from django.urls.resolvers import URLPattern
 
 from api.compatible import dify, piston
 from api.compatible.judge0 import views as judge0
+from api.compatible.librechat import views as librechat
 from api.compatible.sandbox_fusion import views as sandbox_fusion
 
 
@@ -35,4 +36,11 @@ urlpatterns = [
     path("health", dify.health),
     path("run_code", sandbox_fusion.RunCodeView.as_view()),
     path("run_jupyter", sandbox_fusion.RunJupyterView.as_view()),
+    path("exec", librechat.ExecView.as_view()),
+    path("upload", librechat.UploadView.as_view()),
+    path("upload/batch", librechat.BatchUploadView.as_view()),
+    path("download/<str:session>/<str:file_id>", librechat.DownloadView.as_view()),
+    path("files/<str:session>", librechat.FilesView.as_view()),
+    path("files/<str:session>/<str:file_id>", librechat.FileView.as_view(schema=None)),
+    path("sessions/<str:session>/objects/<str:file_id>", librechat.FileView.as_view()),
 ]

@@ -97,7 +97,25 @@ SANDBOX_FUSION = Format(
     token_headers=(),
     render=_sandbox_fusion,
 )
-FORMATS = (PISTON, JUDGE0, DIFY, SANDBOX_FUSION)
+
+
+def _librechat(refusal: Refusal) -> tuple[int, Any]:
+    """LibreChat tells its users when to try again if `error` is this word, and shows no text of ours."""
+    text = f"{refusal.field}: {refusal.text}" if refusal.field else refusal.text
+    if refusal.status == 429:
+        busy = {"error": "rate_limited", "message": text}
+        return 429, busy | ({"retry_after_seconds": refusal.retry_after_s} if refusal.retry_after_s else {})
+    return 400 if refusal.status in (409, 422) else refusal.status, {"error": text}
+
+
+LIBRECHAT = Format(
+    name="librechat",
+    title="LibreChat",
+    addresses=("/exec", "/upload", "/download", "/files", "/sessions"),
+    token_headers=("X-Api-Key",),
+    render=_librechat,
+)
+FORMATS = (PISTON, JUDGE0, DIFY, SANDBOX_FUSION, LIBRECHAT)
 TOKEN_HEADERS = sorted({header for format in FORMATS for header in format.token_headers})
 CHOICES = [(format.name, f"{format.title} ({', '.join(format.addresses)})") for format in FORMATS]
 
