@@ -7,18 +7,20 @@ from api.compatible.librechat import views as librechat
 from api.compatible.sandbox_fusion import views as sandbox_fusion
 
 
-def _piston(beginning: str, **options: None) -> list[URLPattern]:
+def _piston(beginning: str, end: str = "", **options: None) -> list[URLPattern]:
     return [
-        path(f"{beginning}/execute", piston.ExecuteView.as_view(**options)),
-        path(f"{beginning}/runtimes", piston.RuntimesView.as_view(**options)),
-        path(f"{beginning}/packages", piston.PackagesView.as_view(**options)),
+        path(f"{beginning}/execute{end}", piston.ExecuteView.as_view(**options)),
+        path(f"{beginning}/runtimes{end}", piston.RuntimesView.as_view(**options)),
+        path(f"{beginning}/packages{end}", piston.PackagesView.as_view(**options)),
     ]
 
 
 urlpatterns = [
     *_piston("api/v2"),
-    # Where the public instance has it.
+    # Where the public instance has it, and as a client library writes the addresses.
     *_piston("api/v2/piston", schema=None),
+    *_piston("api/v2", "/", schema=None),
+    *_piston("api/v2/piston", "/", schema=None),
     path("submissions", judge0.SubmissionsView.as_view()),
     path("submissions/", judge0.SubmissionsView.as_view(schema=None)),
     path("submissions/batch", judge0.BatchView.as_view()),

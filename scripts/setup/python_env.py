@@ -19,6 +19,7 @@ TOOLS = ROOT / ".tools"
 VENV = ROOT / ".venv"
 REQUIREMENTS = ROOT / "requirements-dev.txt"
 LANGCHAIN = ROOT / "tests/api/mcp/langchain/packages.txt"
+FORMAT_CLIENTS = ROOT / "tests/api/compatible/clients/packages.txt"
 STAMP = ".requirements"
 
 
@@ -92,6 +93,8 @@ LOCKS: tuple[tuple[Path, str, list[str]], ...] = (
     ),
     # Of one test: its packages need another version of the MCP SDK than .venv has.
     (LANGCHAIN, "tests/api/mcp/langchain/packages.in", ["--universal"]),
+    # Of another one: libraries that clients of other sandboxes use.
+    (FORMAT_CLIENTS, "tests/api/compatible/clients/packages.in", ["--universal"]),
 )
 
 

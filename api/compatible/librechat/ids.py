@@ -32,7 +32,9 @@ def pk_of(session: str) -> UUID | None:
     except binascii.Error:
         return None
     time, random = differing >> 74, differing & (1 << 74) - 1
-    return UUID(int=time << 80 | _VERSION << 76 | (random >> 62) << 64 | _VARIANT << 62 | random & (1 << 62) - 1)
+    pk = UUID(int=time << 80 | _VERSION << 76 | (random >> 62) << 64 | _VARIANT << 62 | random & (1 << 62) - 1)
+    # The last digit has bits to spare.
+    return pk if session_of(pk) == session else None
 
 
 def file_id(kind: str, pk: int) -> str:
