@@ -86,9 +86,12 @@ class PistonMessageSchema(Schema):
     message = serializers.CharField()
 
 
+def refusals(*statuses: int) -> dict[Any, Any]:
+    return {status: OpenApiResponse(PistonMessageSchema) for status in (401, 403, 500, 503, *statuses)}
+
+
 def answers(success: Any, *statuses: int) -> dict[Any, Any]:
-    refused = {status: OpenApiResponse(PistonMessageSchema) for status in (401, 403, 500, *statuses)}
-    return {200: success, 503: OpenApiResponse(PistonMessageSchema), **refused}
+    return {200: success} | refusals(*statuses)
 
 
 class PistonView(FormatView):
@@ -271,8 +274,21 @@ class PackagesView(PistonView):
             ]
         )
 
-    @extend_schema(exclude=True)
+    @extend_schema(
+        summary="Install a package: refused",
+        operation_id="piston_install",
+        request=None,
+        responses=refusals(),
+        tags=["Piston"],
+    )
     def post(self, request: Request) -> Response:
         raise PermissionDenied("Languages are installed by an administrator of the platform, not by clients.")
 
-    delete = post
+    @extend_schema(
+        summary="Uninstall a package: refused",
+        operation_id="piston_uninstall",
+        responses=refusals(),
+        tags=["Piston"],
+    )
+    def delete(self, request: Request) -> Response:
+        return self.post(request)

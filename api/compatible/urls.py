@@ -43,6 +43,6 @@ urlpatterns = [
     path("upload/batch", librechat.BatchUploadView.as_view()),
     path("download/<str:session>/<str:file_id>", librechat.DownloadView.as_view()),
     path("files/<str:session>", librechat.FilesView.as_view()),
-    path("files/<str:session>/<str:file_id>", librechat.FileView.as_view(schema=None)),
+    path("files/<str:session>/<str:file_id>", librechat.DeletionView.as_view()),
     path("sessions/<str:session>/objects/<str:file_id>", librechat.FileView.as_view()),
 ]

@@ -24,7 +24,7 @@ from api.ragflow.views import timing_headers
 from api.v1.answers import content_type
 from api.v1.problems import Malformed
 from executions import services
-from executions.models import Execution, Status
+from executions.models import Execution, Outcome
 from runtimes.models import Runtime
 from sandbox_platform.kit import formats
 from sandbox_platform.kit.downloads import as_attachment
@@ -33,6 +33,8 @@ from sandbox_platform.kit.downloads import as_attachment
 LANGUAGES = {"py": "python", "js": "nodejs"}
 # Where LibreChat tells its models that files are.
 MNT_DATA = re.compile(r"(?<![\w.-])/mnt/data(?![\w-])")
+# What the program or its compiler says itself.
+SAID_BY_STDERR = (Outcome.COMPLETED, Outcome.NONZERO_EXIT, Outcome.COMPILE_FAILED)
 # The first of these, or any other runtime, runs the empty program of an upload.
 UPLOADED_WITH = ("python", "bash", "nodejs")
 
@@ -87,7 +89,7 @@ def ran(execution: Execution) -> dict[str, Any]:
     code, ended_by = code_and_signal(execution)
     stderr = execution.stderr
     # Clients show the two streams and nothing else.
-    if execution.message and execution.status not in (Status.SUCCEEDED, Status.FAILED):
+    if execution.message and execution.outcome not in SAID_BY_STDERR:
         stderr = f"{stderr.rstrip()}\n{execution.message}\n".lstrip("\n")
     own = Session(execution)
     return schema.LibreChatRanSchema.dump(
@@ -183,6 +185,8 @@ class FilesView(LibreChatView):
 
 
 class FileView(LibreChatView):
+    http_method_names = ["get", "head", "options"]
+
     @extend_schema(
         summary="One file of a session",
         operation_id="librechat_file",
@@ -192,6 +196,15 @@ class FileView(LibreChatView):
     def get(self, request: Request, session: str, file_id: str) -> Response:
         return Response(described(self.session(session).file(file_id)))
 
-    @extend_schema(exclude=True)
+
+class DeletionView(LibreChatView):
+    http_method_names = ["delete", "options"]
+
+    @extend_schema(
+        summary="Delete a file: refused",
+        operation_id="librechat_delete",
+        responses=schema.answers({}),
+        tags=["LibreChat"],
+    )
     def delete(self, request: Request, session: str, file_id: str) -> Response:
         raise PermissionDenied("Files go with their run, when its retention is over: callers delete nothing.")

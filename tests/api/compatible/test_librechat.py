@@ -10,10 +10,11 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from api.compatible.librechat.ids import pk_of, session_of
 from api.compatible.librechat.views import in_workspace
 from clients.models import Client
+from executions import services
 from executions.models import Artifact, Execution, Outcome, Status
 from executions.verdict import Verdict
 from runtimes.models import CodePolicy, Runtime
-from tests.api.compatible.conftest import Caller, ending, spoilt
+from tests.api.compatible.conftest import DONE, Caller, ending, spoilt
 from tests.conftest import TOKEN
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -58,15 +59,17 @@ def stored(chat: Caller, name: str = "in.csv", content: bytes = b"1,2") -> dict[
     return {"id": said["files"][0]["fileId"], "session_id": said["session_id"], "name": name}
 
 
-def left(chat: Caller, **files: bytes) -> dict[str, Any]:
-    """The answer of a run that left these files, each with `_` for the dot."""
-    with ending(artifact_count=len(files)):
-        Execution.objects.all()  # the run ends before its files are there: they are written next
-        answer = run(chat)
-    row = Execution.objects.latest("queued_at")
-    for name, content in files.items():
-        Artifact.objects.create(execution=row, name=name.replace("_", "."), content=content, size=len(content))
-    return dict(answer.json())
+@pytest.fixture
+def leaving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every run ends at once and leaves out.txt."""
+
+    def ended(view: Any, request: Any) -> Execution:
+        execution = services.submit(request, policy=CodePolicy.OFF)
+        Artifact.objects.create(execution=execution, name="out.txt", content=b"3", size=1)
+        services.finish(execution.pk, DONE, artifact_count=1)
+        return Execution.objects.get(pk=execution.pk)
+
+    monkeypatch.setattr("api.compatible.librechat.views.run_to_end", ended)
 
 
 def path_of(kind: str, file: dict[str, str]) -> str:
@@ -102,7 +105,7 @@ def test_program_runs_and_its_output_is_answered(chat: Caller) -> None:
         ),
         (Verdict(Status.TIMED_OUT, Outcome.WALL_TIME, "Slow."), "a\n", ("a\nSlow.\n", None, "SIGKILL", "TO")),
         (Verdict(Status.TIMED_OUT, Outcome.WALL_TIME, "Slow."), "", ("Slow.\n", None, "SIGKILL", "TO")),
-        (Verdict(Status.FAILED, Outcome.SIGNALLED, "By 11.", signal=11), "", ("", None, "SIGSEGV", "SG")),
+        (Verdict(Status.FAILED, Outcome.SIGNALLED, "By 11.", signal=11), "", ("By 11.\n", None, "SIGSEGV", "SG")),
         (Verdict(Status.OUTPUT_LIMIT, Outcome.STDOUT, "Much."), "", ("Much.\n", None, "SIGKILL", "OL")),
     ],
 )
@@ -174,12 +177,12 @@ def test_uploads_count_for_the_quotas(chat: Caller, client_row: Client) -> None:
     assert (answer.status_code, answer.json()["error"]) == (429, "rate_limited")
 
 
-def test_files_of_other_runs_are_input_of_a_run(chat: Caller) -> None:
-    given, made = stored(chat, "in.csv", b"1,2"), left(chat, out_txt=b"3")
-    (made_file,) = chat.get(f"/files/{made['session_id']}").json()
-    reference = {"id": made_file["id"], "storage_session_id": made["session_id"], "name": "/mnt/data/made.txt"}
-    with ending():
-        assert run(chat, files=[given, reference]).status_code == 200
+def test_files_of_other_runs_are_input_of_a_run(chat: Caller, leaving: None) -> None:
+    given, (made,) = stored(chat, "in.csv", b"1,2"), run(chat).json()["files"]
+    assert (made["name"], made["storage_session_id"]) == ("out.txt", made["session_id"])
+    assert chat.get(path_of("download", made)).content == b"3"
+    reference = {"id": made["id"], "storage_session_id": made["session_id"], "name": "/mnt/data/made.txt"}
+    assert run(chat, files=[given, reference]).status_code == 200
     row = Execution.objects.latest("queued_at")
     inputs = {path: bytes(content) for path, content in row.input_files.values_list("path", "content")}
     assert inputs == {"in.csv": b"1,2", "made.txt": b"3"}
@@ -203,7 +206,6 @@ def test_nothing_of_another_client_is_reachable(chat: Caller, stranger: Caller, 
     file = stored(chat)
     for path in (
         path_of("download", file),
-        path_of("files", file),
         f"/files/{file['session_id']}",
         f"/sessions/{file['session_id']}/objects/{file['id']}",
     ):
