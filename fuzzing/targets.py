@@ -19,6 +19,7 @@ from django.core.exceptions import ValidationError
 
 from api.compatible import piston, versions
 from api.compatible.judge0 import parsing as judge0
+from api.compatible.librechat import ids as librechat
 from api.mcp import protocol as mcp
 from api.ragflow import contract
 from api.v1.problems import Problem
@@ -246,6 +247,13 @@ def piston_files(data: bytes) -> None:
         expect(all(len(file) == 2 and isinstance(file["path"], str) for file in files), "a file without a content")
 
 
+def librechat_session(data: bytes) -> None:
+    """A session of LibreChat names one execution, under no other name, or none."""
+    text = data.decode("utf-8", "replace")
+    pk = librechat.pk_of(text)
+    expect(pk is None or librechat.session_of(pk) == text, "an execution with two names")
+
+
 def domains(data: bytes) -> None:
     """An allowed domain is a name in normal form, and covers itself and nothing beside it."""
     text = data.decode("utf-8", "replace")
@@ -336,6 +344,7 @@ SEEDS: dict[Function, tuple[str, tuple[bytes, ...]]] = {
     ),
     judge0_submission: ("submissions of Judge0", (_seed(JUDGE0),)),
     piston_files: ("files and versions of Piston", (b"\x04>=3.x" + _seed([{"name": "a.py", "content": "1"}]),)),
+    librechat_session: ("sessions of LibreChat", (b"GnVoXKEdOCqAAAAAAAAAA", b"-" * 21)),
     domains: ("domains of the egress allow-list", (b".Example.com.", "bücher.example".encode())),
     trace: ("gVisor's log of system calls", (CALL, REFUSED, b"*** Dropped 3 lines")),
     receipt: ("receipts of the verification", (_seed({"type": check_receipt.TYPE, "seals": []}),)),
