@@ -27,8 +27,6 @@ from sandbox_platform.kit.units import exact
 # Of executions that hold uploaded files.
 UPLOAD = {"librechat": "upload"}
 MOST_FILES = 100
-# Of the sessions that a program's files come from.
-MOST_SESSIONS = 20
 
 
 @dataclass(frozen=True)
@@ -119,8 +117,6 @@ def _found(client: Client | None, references: Any) -> Iterable[tuple[str, Sessio
     for index, reference in enumerate(references):
         text, wanted, name = _parts(reference, index)
         if text not in known:
-            if len(known) == MOST_SESSIONS:
-                raise Malformed(f"files must be of at most {MOST_SESSIONS} sessions")
             known[text] = _listed(client, text, index)
         own, files = known[text]
         if wanted not in files:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 import uuid_utils.compat
-from django.core.files.uploadedfile import SimpleUploadedFile
+from urllib3 import encode_multipart_formdata
 
 from api.compatible.librechat.ids import pk_of, session_of
 from api.compatible.librechat.views import in_workspace
@@ -45,10 +45,9 @@ def refused(answer: Any, status: int) -> str:
 
 
 def uploaded(chat: Caller, *files: tuple[str, bytes], path: str = UPLOAD) -> Any:
-    parts = [SimpleUploadedFile("x", content) for _, content in files]
-    for part, (name, _) in zip(parts, files, strict=True):
-        part._name = name  # the folders, too
-    return chat.http.post(path, {"entity_id": "agent_1", "file": parts}, format="multipart")
+    # Not Django's encoding of forms, which leaves folders out.
+    body, kind = encode_multipart_formdata([("entity_id", "agent_1"), *(("file", file) for file in files)])
+    return chat.http.post(path, body, content_type=kind)
 
 
 def stored(chat: Caller, name: str = "in.csv", content: bytes = b"1,2") -> dict[str, str]:
