@@ -1,19 +1,19 @@
-"""The runtimes that a client may use, as formats list and name them."""
+"""The runtimes as formats name them."""
 
 import re
+from typing import Any
 
-from api.mcp.tools import usable
 from clients.models import Client
 from runtimes.models import Runtime
 from runtimes.validators import ALIAS
 
-__all__ = ["runtime_for", "usable"]
 
-
-def runtime_for(name: str, client: Client | None) -> Runtime | None:
-    """Return the usable runtime with this slug or alias, in any case of letters."""
-    name = name.lower()
+def runtime_named(name: Any, client: Client | None, refusal: Exception) -> Runtime:
+    """Return the usable runtime with this slug or alias, in any case of letters, or raise the refusal."""
+    name = name.lower() if isinstance(name, str) else ""
     if not re.fullmatch(ALIAS, name):
-        return None
-    found = Runtime.objects.lean().enabled().named(name).first()
-    return found if found and (client is None or client.may_use(found)) else None
+        raise refusal
+    runtime = Runtime.objects.lean().enabled().named(name).first()
+    if runtime is None or (client and not client.may_use(runtime)):
+        raise refusal
+    return runtime

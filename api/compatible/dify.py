@@ -15,12 +15,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api.compatible.base import FormatView
-from api.compatible.catalogue import runtime_for
+from api.compatible.catalogue import runtime_named
 from api.compatible.running import run_to_end, wanted
-from api.ragflow.views import timing_headers
 from api.v1 import problems
 from executions import services
 from executions.models import Execution, Status
+from executions.representation import timing_headers
 from inspections.models import Inspection
 from runtimes.models import Runtime
 from sandbox_platform.kit import formats
@@ -112,10 +112,7 @@ class RunView(DifyView):
 
 
 def named(language: Any, view: DifyView) -> Runtime:
-    runtime = runtime_for(language, view.caller) if isinstance(language, str) else None
-    if runtime is None:
-        raise problems.Invalid("language", "unsupported language", "")
-    return runtime
+    return runtime_named(language, view.caller, problems.Invalid("language", "unsupported language", ""))
 
 
 def output(execution: Execution) -> dict[str, Any]:

@@ -14,14 +14,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api.compatible.base import FormatView
-from api.compatible.catalogue import runtime_for, usable
+from api.compatible.catalogue import runtime_named
 from api.compatible.endings import code_and_signal, word_of
 from api.compatible.running import run_to_end, wanted
 from api.compatible.versions import fits, version_of
-from api.ragflow.views import timing_headers
 from api.v1 import problems
+from clients.admission import usable
 from executions import services
 from executions.models import Execution, Outcome
+from executions.representation import timing_headers
 from runtimes.models import Runtime
 from sandbox_platform.kit import formats
 from sandbox_platform.kit.fields import Whole
@@ -150,10 +151,11 @@ class ExecuteView(PistonView):
         return wanted(self, runtime, form)
 
     def _runtime(self, language: str, version: str) -> Runtime:
-        runtime = runtime_for(language, self.caller)
-        if runtime is None or not fits(version_of(runtime), version):
-            have = f"; there is {version_of(runtime)}" if runtime else "; GET /api/v2/runtimes lists them"
-            raise problems.Malformed(f"{language[:50]}-{version[:50]} runtime is unknown{have}")
+        unknown = f"{language[:50]}-{version[:50]} runtime is unknown"
+        nothing = problems.Malformed(f"{unknown}; GET /api/v2/runtimes lists them")
+        runtime = runtime_named(language, self.caller, nothing)
+        if not fits(version_of(runtime), version):
+            raise problems.Malformed(f"{unknown}; there is {version_of(runtime)}")
         return runtime
 
 

@@ -9,12 +9,12 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from api.compatible.base import FormatView, PlatformFault
-from api.ragflow.views import finished
 from api.v1 import problems
 from executions import files, places, services, submission, waiting
 from executions.forms import SubmissionForm
 from executions.models import Execution, Outcome, Status
 from executions.places import TooManyWaiting
+from executions.submission import finished
 from redaction import services as redaction
 from runtimes.models import CodePolicy, Runtime
 from sandbox_platform.kit.errors import InvalidField

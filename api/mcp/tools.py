@@ -6,10 +6,13 @@ LangChain's adapter takes an argument of the former name for its own. calls.py h
 
 from typing import Any
 
+from django.conf import settings
+
+from clients.admission import usable
 from clients.auth import AnonymousCaller
 from clients.models import Client
 from executions.models import Status
-from runtimes.models import ADJUSTABLE, Runtime
+from runtimes.models import ADJUSTABLE
 
 RUN_CODE = "run_code"
 LIST_RUNTIMES = "list_runtimes"
@@ -20,7 +23,7 @@ LANGUAGE, RUNTIME = "language", "runtime"
 TEXT = {"type": "string"}
 COUNT = {"type": "integer", "minimum": 0}
 TEXTS = {"type": "object", "additionalProperties": TEXT}
-WAIT = {"type": "number", "minimum": 0, "maximum": 3600}
+WAIT = {"type": "number", "minimum": 0, "maximum": settings.LONGEST_RUN_S}
 READS = {"readOnlyHint": True, "openWorldHint": False}
 
 
@@ -156,8 +159,3 @@ def offered(caller: Client | AnonymousCaller) -> list[dict[str, Any]]:
         return READING
     client = caller if isinstance(caller, Client) else None
     return [_run_code([runtime.slug for runtime in usable(client)]), *READING]
-
-
-def usable(client: Client | None) -> list[Runtime]:
-    runtimes = Runtime.objects.lean().enabled().order_by("slug")
-    return [runtime for runtime in runtimes if client is None or client.may_use(runtime)]

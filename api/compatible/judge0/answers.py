@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from api.compatible.catalogue import usable
 from api.compatible.judge0.languages import id_of
 from api.compatible.judge0.parsing import EXPECTED, KIB, fingerprint
 from api.v1.problems import Malformed
+from clients.admission import usable
 from clients.models import Client
 from executions.limits import ceiling
 from executions.models import Execution, Outcome, Status

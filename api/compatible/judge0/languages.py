@@ -1,6 +1,6 @@
 """Judge0's numbers of languages, and the runtimes that stand for them."""
 
-from api.compatible.catalogue import usable
+from clients.admission import usable
 from clients.models import Client
 from runtimes.models import Runtime
 

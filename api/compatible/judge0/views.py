@@ -21,11 +21,11 @@ from api.compatible.judge0.answers import STATUSES, columns_of, fields_of, submi
 from api.compatible.judge0.languages import languages, runtime_with
 from api.compatible.judge0.parsing import form_of, language_id
 from api.compatible.running import refuse_unless_run, run_to_end, wanted
-from api.ragflow.views import timing_headers
 from api.v1 import problems
 from executions import places, services
 from executions.models import Execution
 from executions.models.execution import LARGE
+from executions.representation import timing_headers
 from executions.sizes import groups
 from runtimes.models import Runtime
 from sandbox_platform.kit import formats

@@ -14,18 +14,18 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api.compatible.base import FormatView
-from api.compatible.catalogue import runtime_for, usable
+from api.compatible.catalogue import runtime_named
 from api.compatible.endings import code_and_signal, word_of
 from api.compatible.librechat import schema, sessions
 from api.compatible.librechat.sessions import UPLOAD, Session, described
 from api.compatible.librechat.uploads import UploadParser
 from api.compatible.running import refuse_unless_run, run_to_end, wanted, with_files
-from api.ragflow.views import timing_headers
 from api.v1.answers import content_type
 from api.v1.problems import Malformed
+from clients.admission import usable
 from executions import services
 from executions.models import Execution, Outcome
-from runtimes.models import Runtime
+from executions.representation import timing_headers
 from sandbox_platform.kit import formats
 from sandbox_platform.kit.downloads import as_attachment
 
@@ -66,16 +66,12 @@ class ExecView(LibreChatView):
         for name in ("lang", "code"):
             if not isinstance(body.get(name), str):
                 raise Malformed(f"{name} is required as a text")
-        runtime = self._runtime(body["lang"])
+        lang = body["lang"]
+        unknown = Malformed(f"Unsupported language: {lang[:50]}")
+        runtime = runtime_named(LANGUAGES.get(lang.lower(), lang), self.caller, unknown)
         form = {"code": in_workspace(body["code"]), "argv": in_workspace(body.get("args") or [])}
         request = wanted(self, runtime, form)
         return with_files(request, sessions.contents(self.caller, body.get("files")))
-
-    def _runtime(self, language: str) -> Runtime:
-        runtime = runtime_for(LANGUAGES.get(language.lower(), language), self.caller)
-        if runtime is None:
-            raise Malformed(f"Unsupported language: {language[:50]}")
-        return runtime
 
 
 def in_workspace(value: Any) -> Any:

@@ -15,15 +15,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api.compatible.base import FormatView
-from api.compatible.catalogue import runtime_for
+from api.compatible.catalogue import runtime_named
 from api.compatible.running import run_to_end, wanted
 from api.compatible.sandbox_fusion import schema
-from api.ragflow.views import timing_headers
 from api.v1.problems import Invalid
 from executions import services
 from executions.files import ARTIFACTS
 from executions.limits import ceiling
 from executions.models import Artifact, Execution, Mode, Outcome, Status
+from executions.representation import timing_headers
 from runtimes.models import MIB, Runtime
 from sandbox_platform.kit import formats
 
@@ -49,6 +49,11 @@ class FusionView(FormatView):
         "limits.memory_bytes": "memory_limit_MB",
     }
 
+    def runtime_named(self, language: Any) -> Runtime:
+        named = language[:50] if isinstance(language, str) else type(language).__name__
+        unknown = Invalid("language", f"There is no language {named!r} here.", "")
+        return runtime_named(language, self.caller, unknown)
+
 
 class RunCodeView(FusionView):
     @extend_schema(
@@ -65,7 +70,7 @@ class RunCodeView(FusionView):
 
     def _wanted(self) -> services.Request:
         body = self.body
-        runtime = runtime_named(body.get("language"), self)
+        runtime = self.runtime_named(body.get("language"))
         refuse_long_compilation(body, runtime)
         form = {
             "code": text_of(body, "code"),
@@ -102,7 +107,7 @@ class RunJupyterView(FusionView):
         cells = texts_of(body, "cells")
         if not cells:
             raise Invalid("cells", "There are no cells.", "")
-        runtime = runtime_named(PYTHON, self)
+        runtime = self.runtime_named(PYTHON)
         form = {
             "code": driver(),
             "mode": Mode.FUNCTION,
@@ -111,13 +116,6 @@ class RunJupyterView(FusionView):
             "limits": limits_of(body, "total_timeout", runtime, self),
         }
         return wanted(self, runtime, form)
-
-
-def runtime_named(language: Any, view: FusionView) -> Runtime:
-    runtime = runtime_for(language, view.caller) if isinstance(language, str) else None
-    if runtime is None:
-        raise Invalid("language", f"There is no language {str(language)[:50]!r} here.", "")
-    return runtime
 
 
 def text_of(body: dict[str, Any], name: str) -> str:
