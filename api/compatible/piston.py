@@ -15,13 +15,13 @@ from rest_framework.response import Response
 
 from api.compatible.base import FormatView
 from api.compatible.catalogue import runtime_named
-from api.compatible.endings import code_and_signal, word_of
+from api.compatible.endings import code_and_signal, in_compiler, word_of
 from api.compatible.running import run_to_end, wanted
 from api.compatible.versions import fits, version_of
 from api.v1 import problems
 from clients.admission import usable
 from executions import services
-from executions.models import Execution, Outcome
+from executions.models import Execution
 from executions.representation import timing_headers
 from runtimes.models import Runtime
 from sandbox_platform.kit import formats
@@ -215,8 +215,7 @@ def executed(execution: Execution) -> dict[str, Any]:
     values = {"language": runtime.slug, "version": version_of(runtime), "run": _run(execution)}
     if not runtime.compile_command:
         return values
-    in_compiler = execution.outcome in (Outcome.COMPILE_FAILED, Outcome.COMPILE_TIME)
-    return values | {"compile": _run(execution) if in_compiler else stage(code=0)}
+    return values | {"compile": _run(execution) if in_compiler(execution) else stage(code=0)}
 
 
 def _run(execution: Execution) -> dict[str, Any]:

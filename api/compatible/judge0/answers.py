@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from api.compatible.endings import in_compiler, signal_of
 from api.compatible.judge0.languages import id_of
 from api.compatible.judge0.parsing import EXPECTED, KIB, fingerprint
 from api.v1.problems import Malformed
 from clients.admission import usable
 from clients.models import Client
 from executions.limits import ceiling
-from executions.models import Execution, Outcome, Status
+from executions.models import Execution, Status
 from redaction import services as redaction
 
 STATUSES = {
@@ -32,13 +33,12 @@ STATUSES = {
     14: "Exec Format Error",
 }
 BY_SIGNAL: dict[int, int] = {signal.SIGSEGV: 7, signal.SIGXFSZ: 8, signal.SIGFPE: 9, signal.SIGABRT: 10}
-IN_COMPILER = (Outcome.COMPILE_FAILED, Outcome.COMPILE_TIME)
 DEFAULT = ("stdout", "time", "memory", "stderr", "token", "compile_output", "message", "status")
 MOST_FIELDS = 100
 
 
 def status_of(execution: Execution) -> int:
-    if execution.outcome in IN_COMPILER:
+    if in_compiler(execution):
         return 6
     match execution.status:
         case Status.QUEUED:
@@ -52,12 +52,9 @@ def status_of(execution: Execution) -> int:
             return 5
         case Status.OUTPUT_LIMIT:
             return 8
-        case Status.OUT_OF_MEMORY:
-            return 12
-        case Status.FAILED if execution.signal is not None:
-            return BY_SIGNAL.get(execution.signal, 12)
-        case Status.FAILED:
-            return 11
+        case Status.FAILED | Status.OUT_OF_MEMORY:
+            ended_by = signal_of(execution)
+            return 11 if ended_by is None else BY_SIGNAL.get(ended_by, 12)
     return 13
 
 
@@ -75,11 +72,11 @@ def _seconds(milliseconds: float | None) -> str | None:
 
 
 def _stderr(execution: Execution) -> str | None:
-    return None if execution.outcome in IN_COMPILER else execution.stderr or None
+    return None if in_compiler(execution) else execution.stderr or None
 
 
 def _compile_output(execution: Execution) -> str | None:
-    return (execution.stderr or None) if execution.outcome in IN_COMPILER else None
+    return (execution.stderr or None) if in_compiler(execution) else None
 
 
 def _limit(name: str, divisor: int) -> Callable[[Execution], float]:
@@ -105,8 +102,8 @@ OTHERS: dict[str, Callable[[Execution], Any]] = {
     "time": lambda execution: _seconds(execution.cpu_ms),
     "wall_time": lambda execution: _seconds(execution.run_ms),
     "memory": lambda execution: (execution.peak_memory_bytes or 0) // KIB or None,
-    "exit_code": lambda execution: None if execution.signal else execution.exit_code,
-    "exit_signal": lambda execution: execution.signal,
+    "exit_code": lambda execution: None if signal_of(execution) else execution.exit_code,
+    "exit_signal": signal_of,
     "created_at": lambda execution: _time(execution.queued_at),
     "finished_at": lambda execution: _time(execution.finished_at),
     "number_of_runs": lambda execution: 1,

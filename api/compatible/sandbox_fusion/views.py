@@ -16,18 +16,18 @@ from rest_framework.response import Response
 
 from api.compatible.base import FormatView
 from api.compatible.catalogue import runtime_named
+from api.compatible.endings import in_compiler, signal_of
 from api.compatible.running import run_to_end, wanted
 from api.compatible.sandbox_fusion import schema
 from api.v1.problems import Invalid
 from executions import services
 from executions.files import ARTIFACTS
 from executions.limits import ceiling
-from executions.models import Artifact, Execution, Mode, Outcome, Status
+from executions.models import Artifact, Execution, Mode, Status
 from executions.representation import timing_headers
 from runtimes.models import MIB, Runtime
 from sandbox_platform.kit import formats
 
-KILLED = -9
 MOST_FETCHED = 100
 PYTHON = "python"
 # Seconds that clients send if nobody chose them. Above the runtime's limit, they stand for it.
@@ -178,13 +178,12 @@ def refuse_long_compilation(body: dict[str, Any], runtime: Runtime) -> None:
 
 
 def ran(execution: Execution) -> dict[str, Any]:
-    in_compiler = execution.outcome in (Outcome.COMPILE_FAILED, Outcome.COMPILE_TIME)
     compiled = None
     if execution.runtime.compile_command:
-        compiled = command(execution) if in_compiler else finished(0)
+        compiled = command(execution) if in_compiler(execution) else finished(0)
     return said(execution) | {
         "compile_result": compiled,
-        "run_result": None if in_compiler else command(execution),
+        "run_result": None if in_compiler(execution) else command(execution),
     }
 
 
@@ -199,17 +198,12 @@ def said(execution: Execution) -> dict[str, Any]:
 
 def command(execution: Execution) -> dict[str, Any]:
     """Return how the program, or its compiler, ended. A return code below 0 is a signal, as in Python."""
-    code: int | None = execution.exit_code
-    if execution.signal is not None:
-        code = -execution.signal
-    elif execution.status in (Status.OUT_OF_MEMORY, Status.OUTPUT_LIMIT):
-        code = KILLED
-    timed_out = execution.status == Status.TIMED_OUT
+    ended_by = signal_of(execution)
     seconds = None if execution.run_ms is None else execution.run_ms / 1000
     values = {"stdout": execution.stdout, "stderr": execution.stderr, "execution_time": seconds}
-    if timed_out:
+    if execution.status == Status.TIMED_OUT:
         return finished(None) | values | {"status": "TimeLimitExceeded"}
-    return finished(code) | values
+    return finished(execution.exit_code if ended_by is None else -ended_by) | values
 
 
 def finished(code: int | None) -> dict[str, Any]:
@@ -220,8 +214,7 @@ def cells_ran(execution: Execution) -> dict[str, Any]:
     cells = json.loads(execution.result) if execution.result is not None else []
     if not is_of_cells(cells):  # the program can return what it likes
         cells = []
-    answer = said(execution) | {"driver": command(execution), "cells": cells}
-    return answer
+    return said(execution) | {"driver": command(execution), "cells": cells}
 
 
 def is_of_cells(value: Any) -> bool:
