@@ -31,7 +31,7 @@ SANDBOX_WEB_BOUNDS = Bounds(
         (b"/api/v1/executions", DATA_UPLOAD_MAX_MEMORY_SIZE),
         (b"/api/v1/batches", DATA_UPLOAD_MAX_MEMORY_SIZE),
         # Programs of inspections, rules of profiles.
-        (b"/api/", 4 * SANDBOX_MAX_PROGRAM_BYTES),
+        (b"/api", 4 * SANDBOX_MAX_PROGRAM_BYTES),
         (b"", SANDBOX_MAX_FORM_BYTES),
     ),
 )

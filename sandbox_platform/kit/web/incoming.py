@@ -23,10 +23,12 @@ class Bounds:
     head_s: float  # from the first byte of a head to its last
     body_s: float  # for a body, besides the time that its bytes need at the lowest rate
     lowest_rate: int  # bytes a second
-    largest: Sequence[tuple[bytes, int]]  # bytes of a body, by the beginning of the path; the first that fits
+    # Bytes of a body, by the path that it is sent to or to one below; the first that fits. b"" is above all.
+    largest: Sequence[tuple[bytes, int]]
 
     def largest_body(self, path: bytes) -> int:
-        return next(largest for beginning, largest in self.largest if path.startswith(beginning))
+        below = path.rstrip(b"/") + b"/"
+        return next(largest for at, largest in self.largest if not at or below.startswith(at.rstrip(b"/") + b"/"))
 
 
 class Refused(Exception):
