@@ -119,9 +119,10 @@ def _named(field: str, theirs: dict[str, str]) -> str:
 def _text(problem: Any, theirs: dict[str, str]) -> str:
     field = problem["field"] or ""
     detail = problem["detail"]
-    if field in theirs:
+    ours = field.rpartition(".")[2]
+    if field.startswith("limits.") and field in theirs and detail.startswith(f"{ours} "):
         # Such as "wall_time_ms is above …": a name that callers of the format do not know.
-        detail = detail.replace(field.rpartition(".")[2], theirs[field])
+        detail = theirs[field] + detail.removeprefix(ours)
     # Remedies speak of the fields of /api/v1 where there is one.
     remedy = "" if field else problem["remedy"]
     return f"{detail} {remedy or ''}".strip()

@@ -220,6 +220,12 @@ def test_program_against_the_code_policy_is_refused(judge: Caller, python_runtim
     assert "source_code" in refused(submit(judge, source_code="import os\nos.system('x')"))
 
 
+def test_names_of_fields_do_not_change_what_a_program_is_refused_for(judge: Caller) -> None:
+    Runtime.objects.update(code_policy=CodePolicy.BLOCK)
+    (text,) = refused(submit(judge, source_code="path = 'C:\\Users'"))["source_code"]
+    assert "'unicodeescape' codec" in text
+
+
 def test_submission_of_another_client_is_unknown(judge: Caller, stranger: Caller, mine: Mine) -> None:
     pk = mine().pk
     for path in (f"{SUBMISSIONS}/{pk}", f"{SUBMISSIONS}/{uuid.uuid4()}", f"{SUBMISSIONS}/x"):
