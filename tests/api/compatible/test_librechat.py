@@ -187,6 +187,10 @@ def test_files_of_other_runs_are_input_of_a_run(chat: Caller, leaving: None) -> 
     assert inputs == {"in.csv": b"1,2", "made.txt": b"3"}
 
 
+def test_name_that_cannot_be_encoded_is_refused(chat: Caller) -> None:
+    assert "not printable" in refused(run(chat, files=[stored(chat) | {"name": "a\ud800.txt"}]), 400)
+
+
 def test_of_two_files_with_one_name_the_last_is_taken(chat: Caller) -> None:
     first, second = stored(chat, content=b"old"), stored(chat, content=b"new")
     with ending():
