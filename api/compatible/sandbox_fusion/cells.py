@@ -1,7 +1,7 @@
 """The program that runs cells of a notebook one after another. It runs in a sandbox, with nothing but Python.
 
-Each cell's output is apart. As in a notebook, the value of a last line that is an expression is shown, and the cells
-after a failed one do not run.
+Each cell's output is apart. As in a notebook, the value of a last line that is an expression is shown. The cells after
+a failed one run, as SandboxFusion's do: callers look for the result of each cell.
 """
 
 import ast
@@ -46,9 +46,4 @@ def run(source: str, number: int, names: dict[str, Any]) -> dict[str, Any]:
 
 def main(cells: list[str]) -> list[dict[str, Any]]:
     names: dict[str, Any] = {"__name__": "__main__"}
-    done: list[dict[str, Any]] = []
-    for number, source in enumerate(cells, 1):
-        done.append(run(source, number, names))
-        if done[-1]["error"]:
-            break
-    return done
+    return [run(source, number, names) for number, source in enumerate(cells, 1)]

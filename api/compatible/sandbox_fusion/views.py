@@ -88,7 +88,7 @@ class RunJupyterView(FusionView):
     @extend_schema(
         summary="Run the cells of a notebook",
         operation_id="sandboxfusion_run_jupyter",
-        description="In a fresh sandbox, in order, up to the first that fails. There is no IPython.",
+        description="In a fresh sandbox, in order, also after one that fails. There is no IPython.",
         request={"application/json": schema.SandboxFusionCellsForm},
         responses=schema.answers(schema.SandboxFusionCellsSchema),
         tags=["SandboxFusion"],
