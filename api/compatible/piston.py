@@ -13,6 +13,7 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from api.compatible import reading
 from api.compatible.base import FormatView
 from api.compatible.catalogue import runtime_named
 from api.compatible.endings import code_and_signal, in_compiler, word_of
@@ -30,7 +31,7 @@ from sandbox_platform.kit.schemas import Names, Schema
 
 
 class PistonFileForm(serializers.Serializer):  # type: ignore[type-arg]
-    name = serializers.CharField(required=False, help_text="Without one, the first file is the program.")
+    name = serializers.CharField(required=False, help_text="Without one, the program gets the runtime's.")
     content = serializers.CharField(allow_blank=True)
     encoding = serializers.CharField(required=False, help_text="`utf8`, `base64` or `hex`.")
 
@@ -40,7 +41,7 @@ class PistonExecuteForm(serializers.Serializer):  # type: ignore[type-arg]
 
     language = serializers.CharField(help_text="A runtime's slug or alias.")
     version = serializers.CharField(help_text="A version or a range, such as `3.x`; `*` for any.")
-    files = PistonFileForm(many=True, help_text="The first is the program.")
+    files = PistonFileForm(many=True, help_text="The first that is a text is the program.")
     stdin = serializers.CharField(required=False, allow_blank=True)
     args = serializers.ListField(child=serializers.CharField(allow_blank=True), required=False)
     run_timeout = Whole(required=False, help_text="Milliseconds of wall time.")
@@ -133,18 +134,18 @@ class ExecuteView(PistonView):
             ("compile_cpu_time", runtime.compile_cpu_ms),
             ("compile_memory_limit", runtime.memory_bytes),
         ):
-            if (value := number(body, name)) is not None and value > most:
+            if (value := limit(body, name)) is not None and value > most:
                 raise problems.Malformed(f"{name} cannot exceed the configured limit of {most}")
-        files = files_of(body.get("files"), runtime)
+        files, program = files_of(body.get("files"), runtime)
         limits = {
-            "wall_time_ms": number(body, "run_timeout"),
-            "cpu_time_ms": number(body, "run_cpu_time"),
-            "memory_bytes": number(body, "run_memory_limit"),
+            "wall_time_ms": limit(body, "run_timeout"),
+            "cpu_time_ms": limit(body, "run_cpu_time"),
+            "memory_bytes": limit(body, "run_memory_limit"),
         }
         form = {
             "files": files,
-            "entry": files[0]["path"],
-            "stdin": given(body, "stdin", ""),
+            "entry": program,
+            "stdin": with_line_end(given(body, "stdin", "")),
             "argv": given(body, "args", []),
             "limits": {name: value for name, value in limits.items() if value is not None},
         }
@@ -164,47 +165,55 @@ def given(body: dict[str, Any], name: str, default: Any) -> Any:
     return default if body.get(name) is None else body[name]
 
 
-def number(body: dict[str, Any], name: str) -> int | None:
-    """Return the limit; None if there is none, or -1, which stands for none."""
-    value = body.get(name)
-    if value is None or value == -1 and not isinstance(value, bool):
+def with_line_end(stdin: Any) -> Any:
+    """Return the text as Piston's programs get it: it ends with a line, also if there is none."""
+    return f"{stdin}\n" if isinstance(stdin, str) and not stdin.endswith("\n") else stdin
+
+
+def limit(body: dict[str, Any], name: str) -> int | None:
+    """Return the limit; None if there is none, or 0 or -1, which stand for none."""
+    if body.get(name) is None:
         return None
-    if type(value) is not int or value < 0:
-        raise problems.Malformed(f"if specified, {name} must be a non-negative whole number")
-    return value
+    value = reading.number(body[name])
+    if value in (0, -1):
+        return None
+    if not value > 0:
+        raise problems.Malformed(f"if specified, {name} must be a non-negative number")
+    return max(round(value), 1)
 
 
-def files_of(given: Any, runtime: Runtime) -> list[dict[str, str]]:
-    """Return the files for a form of /api/v1, the program first."""
+def files_of(given: Any, runtime: Runtime) -> tuple[list[dict[str, str]], str]:
+    """Return the files for a form of /api/v1, and the path of the program: of the first text, or the first file."""
     if not isinstance(given, list) or not given:
         raise problems.Malformed("files is required as an array of at least one file")
-    files = []
     for index, file in enumerate(given):
         if not isinstance(file, dict) or not isinstance(file.get("content"), str):
             raise problems.Malformed(f"files[{index}].content is required as a string")
-        name = file.get("name") or (runtime.source_file if index == 0 else f"file{index}.code")
+    program = next((index for index, file in enumerate(given) if not is_encoded(file)), 0)
+    files = []
+    for index, file in enumerate(given):
+        name = file.get("name") or (runtime.source_file if index == program else f"file{index}.code")
         if not isinstance(name, str):
             raise problems.Malformed(f"files[{index}].name must be a string")
-        if index == 0 and "." not in PurePath(name).name:
+        if index == program and "." not in PurePath(name).name:
             # Compilers tell languages by it.
             name += PurePath(runtime.source_file).suffix
         files.append({"path": name} | _content(file, index))
-    return files
+    return files, files[program]["path"]
 
 
-def _unbase64(text: str) -> bytes:
-    return base64.b64decode(text.encode("ascii"), validate=True)
+def is_encoded(file: dict[str, Any]) -> bool:
+    """Whether the content is in base64 or hex. Piston takes any other encoding for UTF-8."""
+    return file.get("encoding") in ("base64", "hex")
 
 
 def _content(file: dict[str, Any], index: int) -> dict[str, str]:
     content: str = file["content"]
-    encoding = file.get("encoding")
-    # Piston takes any other encoding for UTF-8.
-    if encoding not in ("base64", "hex"):
+    if not is_encoded(file):
         return {"content": content}
+    encoding = file["encoding"]
     try:
-        decode = bytes.fromhex if encoding == "hex" else _unbase64
-        data = decode(content)
+        data = bytes.fromhex(content) if encoding == "hex" else reading.unbase64(content)
     except ValueError as e:
         raise problems.Malformed(f"files[{index}].content is not {encoding}") from e
     return {"content_base64": base64.b64encode(data).decode()}

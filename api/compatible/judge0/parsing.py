@@ -1,12 +1,11 @@
 """Judge0's submission into a form of /api/v1."""
 
-import base64
-import binascii
 import hashlib
 import math
 import shlex
 from typing import Any
 
+from api.compatible import reading
 from api.v1.problems import Invalid
 from executions.forms import LOWEST
 
@@ -76,10 +75,8 @@ def _text(body: dict[str, Any], name: str, base64_encoded: bool) -> str | None:
     if not base64_encoded:
         return value
     try:
-        # Encoders break lines, and leave the padding out.
-        compact = "".join(value.split()).rstrip("=").encode("ascii")
-        return base64.b64decode(compact + b"=" * (-len(compact) % 4), validate=True).decode()
-    except (UnicodeError, binascii.Error) as e:
+        return reading.unbase64(value).decode()
+    except ValueError as e:
         raise Invalid(name, "is not base64 of a text in UTF-8", "") from e
 
 
@@ -98,15 +95,12 @@ def _limit(body: dict[str, Any], name: str, factor: int) -> int | None:
     value = body.get(name)
     if value is None or value == "":
         return None
-    try:
-        number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
-    except (ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number * factor):
+    ours = reading.number(value, in_text=True) * factor
+    if not math.isfinite(ours):
         raise Invalid(name, "is not a number", "")
-    if number <= 0:
+    if ours <= 0:
         raise Invalid(name, "must be greater than 0", "")
-    return max(round(number * factor), 1)
+    return max(round(ours), 1)
 
 
 def _arguments(body: dict[str, Any]) -> list[str]:

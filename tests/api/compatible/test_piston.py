@@ -65,7 +65,7 @@ def test_what_was_asked_for_is_in_the_history(caller: Caller, client_row: Client
         caller.post(EXECUTE, WHOLE)
     row = Execution.objects.get()
     assert (row.client, row.endpoint, row.mode) == (client_row, "piston", "script")
-    assert (row.code, row.source_file, row.stdin, row.argv) == ("print(1)", "my.py", "in", ["-v"])
+    assert (row.code, row.source_file, row.stdin, row.argv) == ("print(1)", "my.py", "in\n", ["-v"])
     assert [row.limits[name] for name in ("wall_time_ms", "cpu_time_ms", "memory_bytes")] == [
         3000,
         2000,
@@ -148,7 +148,9 @@ def test_program_against_the_code_policy_is_refused(caller: Caller, python_runti
         ({"files": [{"name": "x"}]}, "files[0].content is required as a string"),
         ({"language": "cobol"}, "cobol-* runtime is unknown; GET /api/v2/runtimes lists them"),
         ({"version": "3.10.0"}, "python-3.10.0 runtime is unknown; there is 3.13.0"),
-        ({"run_timeout": "3000"}, "if specified, run_timeout must be a non-negative whole number"),
+        ({"run_timeout": "3000"}, "if specified, run_timeout must be a non-negative number"),
+        ({"run_timeout": -5}, "if specified, run_timeout must be a non-negative number"),
+        ({"run_timeout": True}, "if specified, run_timeout must be a non-negative number"),
         ({"compile_timeout": 30_001}, "compile_timeout cannot exceed the configured limit of 30000"),
         (
             {"run_timeout": 10_001},
@@ -210,6 +212,44 @@ def test_program_may_be_in_base64(caller: Caller) -> None:
     with ending():
         execute(caller, files=[{"content": content, "encoding": "base64"}])
     assert Execution.objects.get().code == "print('ä')"
+
+
+def test_base64_may_have_line_breaks_and_no_padding(caller: Caller) -> None:
+    encoded = base64.b64encode(b"print(12345)").decode().rstrip("=")
+    with ending():
+        execute(caller, files=[{"content": f"{encoded[:4]}\n{encoded[4:]}\n", "encoding": "base64"}])
+    assert Execution.objects.get().code == "print(12345)"
+
+
+@pytest.mark.parametrize("encoding", ["utf8", None, "latin1"])
+def test_first_text_is_the_program(caller: Caller, encoding: str | None) -> None:
+    data = {"name": "in.bin", "content": "/wA=", "encoding": "base64"}
+    with ending():
+        execute(caller, files=[data, {"content": "print(1)", "encoding": encoding}])
+    row = Execution.objects.get()
+    assert (row.code, row.source_file, InputFile.objects.get().path) == ("print(1)", "main.py", "in.bin")
+
+
+@pytest.mark.parametrize(("stdin", "read"), [(..., "\n"), (None, "\n"), ("", "\n"), ("a", "a\n"), ("a\n", "a\n")])
+def test_input_ends_with_a_line(caller: Caller, stdin: Any, read: str) -> None:
+    body = {"language": "python", "version": "*", "files": [{"content": "input()"}]}
+    with ending():
+        caller.post(EXECUTE, body if stdin is ... else body | {"stdin": stdin})
+    assert Execution.objects.get().stdin == read
+
+
+def test_limit_of_0_is_the_runtimes(caller: Caller) -> None:
+    limits = ("run_timeout", "run_cpu_time", "run_memory_limit", "compile_timeout")
+    with ending():
+        assert execute(caller, **dict.fromkeys(limits, 0)).status_code == 200
+    row = Execution.objects.get()
+    assert (row.limits["wall_time_ms"], row.limits["memory_bytes"]) == (10_000, 256 * MIB)
+
+
+def test_limit_may_have_a_fraction(caller: Caller) -> None:
+    with ending():
+        execute(caller, run_timeout=1500.4)
+    assert Execution.objects.get().limits["wall_time_ms"] == 1500
 
 
 def test_runtimes_are_listed(caller: Caller, c_runtime: Runtime) -> None:
