@@ -17,7 +17,7 @@ class _Common(serializers.Serializer):  # type: ignore[type-arg]
     fetch_files = serializers.ListField(
         child=serializers.CharField(), required=False, help_text="Paths of files to return."
     )
-    memory_limit_MB = serializers.IntegerField(required=False, help_text="-1: the runtime's.")
+    memory_limit_MB = serializers.IntegerField(required=False, help_text="0 or less: the runtime's. At least 64.")
 
 
 class SandboxFusionRunForm(_Common):
@@ -32,7 +32,7 @@ class SandboxFusionRunForm(_Common):
 class SandboxFusionCellsForm(_Common):
     cells = serializers.ListField(child=serializers.CharField(allow_blank=True))
     total_timeout = serializers.FloatField(required=False, help_text="Seconds. Without it: the runtime's.")
-    cell_timeout = serializers.FloatField(required=False, help_text="Only 0: none of its own.")
+    cell_timeout = serializers.FloatField(required=False, help_text="Not applied, as by SandboxFusion.")
     kernel = serializers.CharField(required=False, help_text="Only `python3`.")
 
 

@@ -5,15 +5,17 @@ differs.
 """
 
 import base64
+import itertools
 import json
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from api.compatible import reading
 from api.compatible.base import FormatView
 from api.compatible.catalogue import runtime_named
 from api.compatible.endings import in_compiler, signal_of
@@ -22,6 +24,7 @@ from api.compatible.sandbox_fusion import schema
 from api.v1.problems import Invalid
 from executions import services
 from executions.files import ARTIFACTS
+from executions.forms import LOWEST
 from executions.limits import ceiling
 from executions.models import Artifact, Execution, Mode, Status
 from executions.representation import timing_headers
@@ -73,13 +76,11 @@ class RunCodeView(FusionView):
         runtime = self.runtime_named(body.get("language"))
         refuse_long_compilation(body, runtime)
         form = {
-            "code": text_of(body, "code"),
             "stdin": "" if body.get("stdin") is None else body["stdin"],
             "argv": texts_of(body, "args"),
-            "files": given_files(body),
             "limits": limits_of(body, "run_timeout", runtime, self),
         }
-        return wanted(self, runtime, form)
+        return wanted(self, runtime, form | program(text_of(body, "code"), given_files(body), runtime))
 
 
 class RunJupyterView(FusionView):
@@ -102,20 +103,17 @@ class RunJupyterView(FusionView):
         body = self.body
         if body.get("kernel", "python3") != "python3":
             raise Invalid("kernel", "Only python3.", "")
-        if body.get("cell_timeout") not in (None, 0):
-            raise Invalid("cell_timeout", "Cells have no time limit of their own here: send total_timeout.", "")
+        number_of(body, "cell_timeout")  # which SandboxFusion does not apply either
         cells = texts_of(body, "cells")
         if not cells:
             raise Invalid("cells", "There are no cells.", "")
         runtime = self.runtime_named(PYTHON)
         form = {
-            "code": driver(),
             "mode": Mode.FUNCTION,
             "arguments": {"cells": cells},
-            "files": given_files(body),
             "limits": limits_of(body, "total_timeout", runtime, self),
         }
-        return wanted(self, runtime, form)
+        return wanted(self, runtime, form | program(driver(), given_files(body), runtime))
 
 
 def text_of(body: dict[str, Any], name: str) -> str:
@@ -145,35 +143,70 @@ def given_files(body: dict[str, Any]) -> list[dict[str, str]]:
             continue
         if not isinstance(content, str):
             raise Invalid("files", "Each content must be a text in base64.", "")
-        files.append({"path": path.removeprefix("./"), "content_base64": content})
+        try:
+            data = reading.unbase64(content)
+        except ValueError as e:
+            raise Invalid("files", f"The content of {path[:100]!r} is not base64.", "") from e
+        files.append({"path": path.removeprefix("./"), "content_base64": base64.b64encode(data).decode()})
     return files
+
+
+def program(code: str, files: list[dict[str, str]], runtime: Runtime) -> dict[str, Any]:
+    """Return the program and the files beside it, for a form of /api/v1.
+
+    SandboxFusion names a program as no file is. Where the name says what to run, the program replaces the file.
+    """
+    source = PurePath(runtime.source_file)
+    paths = {file["path"] for file in files}
+    if source.name in paths and "{name}" in runtime.run_command:
+        files = [file for file in files if file["path"] != source.name]
+    elif source.name in paths:
+        names = (f"{source.stem}_{number}{source.suffix}" for number in itertools.count(1))
+        free = next(name for name in names if name not in paths)
+        return {"files": [*files, {"path": free, "content": code}], "entry": free}
+    return {"code": code, "files": files}
 
 
 def limits_of(body: dict[str, Any], timeout: str, runtime: Runtime, view: FusionView) -> dict[str, int]:
     limits = {}
-    if (seconds := number_of(body, timeout)) is not None:
+    if (seconds := seconds_of(body, timeout)) is not None:
         milliseconds = max(round(seconds * 1000), 1)
         if seconds != DEFAULTS[timeout] or milliseconds <= ceiling(runtime, view.caller, "wall_time_ms")[0]:
             limits["wall_time_ms"] = milliseconds
-    if (megabytes := number_of(body, "memory_limit_MB")) is not None:
+    # Its client sends -1, and its server takes any number below 1 for none.
+    if (megabytes := number_of(body, "memory_limit_MB")) is not None and megabytes > 0:
+        least = LOWEST["memory_bytes"] // MIB
+        if megabytes < least:
+            raise Invalid("memory_limit_MB", f"Input should be greater than or equal to {least}", "")
         limits["memory_bytes"] = round(megabytes * MIB)
     return limits
 
 
 def number_of(body: dict[str, Any], name: str) -> float | None:
-    """Return the limit; None if there is none, or -1, which stands for none."""
-    value = body.get(name)
-    if value is None or (value == -1 and not isinstance(value, bool)):
+    """Return the number, or None if there is none."""
+    if body.get(name) is None:
         return None
-    # The last comparison is also false of what is no number that can be counted with.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 2**31:
+    value = reading.number(body[name])
+    # Also false of what is no number.
+    if not abs(value) < 2**31:
+        raise Invalid(name, "Input should be a valid number", "")
+    return value
+
+
+def seconds_of(body: dict[str, Any], name: str) -> float | None:
+    """Return the limit; None if there is none, or -1, which stands for none."""
+    value = number_of(body, name)
+    if value is None or value == -1:
+        return None
+    if value <= 0:
         raise Invalid(name, "Input should be a number greater than 0", "")
     return value
 
 
 def refuse_long_compilation(body: dict[str, Any], runtime: Runtime) -> None:
+    """Raise Invalid if the compiler is to have more time than the runtime gives it."""
     seconds, most = number_of(body, "compile_timeout"), runtime.compile_wall_ms / 1000
-    if seconds is not None and seconds > most:
+    if seconds is not None and seconds > most and runtime.compile_command:
         raise Invalid("compile_timeout", f"The compiler has {most:g} s here.", "")
 
 

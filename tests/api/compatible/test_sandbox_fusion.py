@@ -139,8 +139,12 @@ def test_fault_of_the_platform_is_an_error_of_the_sandbox(caller: Caller) -> Non
         ({"code": None}, "code", "Input should be a valid string"),
         ({"language": "lean"}, "language", "There is no language 'lean' here."),
         ({"args": "-v"}, "args", "Input should be a list of strings"),
-        ({"run_timeout": "5"}, "run_timeout", "Input should be a number greater than 0"),
-        ({"compile_timeout": 31}, "compile_timeout", "The compiler has 30 s here."),
+        ({"run_timeout": "5"}, "run_timeout", "Input should be a valid number"),
+        ({"run_timeout": 0}, "run_timeout", "Input should be a number greater than 0"),
+        ({"compile_timeout": True}, "compile_timeout", "Input should be a valid number"),
+        ({"compile_timeout": 31, "language": "c"}, "compile_timeout", "The compiler has 30 s here."),
+        ({"memory_limit_MB": 32}, "memory_limit_MB", "Input should be greater than or equal to 64"),
+        ({"files": {"a": "!"}}, "files", "The content of 'a' is not base64."),
         (
             {"run_timeout": 11},
             "run_timeout",
@@ -153,7 +157,9 @@ def test_fault_of_the_platform_is_an_error_of_the_sandbox(caller: Caller) -> Non
         ),
     ],
 )
-def test_invalid_field_is_named(caller: Caller, changed: dict[str, Any], field: str, text: str) -> None:
+def test_invalid_field_is_named(
+    caller: Caller, c_runtime: Runtime, changed: dict[str, Any], field: str, text: str
+) -> None:
     assert refused(run(caller, **changed)) == (["body", field], text)
     assert not Execution.objects.exists()
 
@@ -163,6 +169,42 @@ def test_default_time_of_clients_stands_for_the_runtimes(caller: Caller) -> None
     with ending():
         assert run(caller, run_timeout=10.0).status_code == 200
     assert Execution.objects.get().limits["wall_time_ms"] == 5000
+
+
+@pytest.mark.parametrize("changed", [{"compile_timeout": 60}, {"memory_limit_MB": 0}, {"memory_limit_MB": -1}])
+def test_limit_of_nothing_is_none(caller: Caller, changed: dict[str, Any]) -> None:
+    with ending():
+        assert run(caller, **changed).status_code == 200
+
+
+def test_time_of_a_cell_is_not_applied(caller: Caller) -> None:
+    with ending():
+        assert caller.post(CELLS, NOTEBOOK | {"cell_timeout": 3}).status_code == 200
+
+
+def test_content_may_have_line_breaks(caller: Caller) -> None:
+    with ending():
+        run(caller, files={"a": "/w\nA=\n"})
+    assert bytes(InputFile.objects.get().content) == b"\xff\0"
+
+
+@pytest.mark.parametrize(("path", "body"), [(RUN, {"code": "print(1)", "language": "python"}), (CELLS, NOTEBOOK)])
+def test_file_may_have_the_name_of_the_program(caller: Caller, path: str, body: dict[str, Any]) -> None:
+    files = {"./main.py": "MQ==", "main_1.py": "Mg=="}
+    with ending():
+        assert caller.post(path, body | {"files": files}).status_code == 200
+    row = Execution.objects.get()
+    assert row.source_file == "main_2.py"
+    assert sorted(row.input_files.values_list("path", flat=True)) == ["main.py", "main_1.py"]
+
+
+def test_program_that_is_run_by_its_name_replaces_the_file(caller: Caller) -> None:
+    Runtime.objects.update(run_command="run {name}")
+    with ending():
+        assert run(caller, files={"main.py": "MQ==", "a": "MQ=="}).status_code == 200
+    row = Execution.objects.get()
+    assert (row.code, row.source_file) == ("print(1)", "main.py")
+    assert [file.path for file in row.input_files.all()] == ["a"]
 
 
 def test_path_out_of_the_workspace_is_refused(caller: Caller) -> None:
@@ -199,7 +241,7 @@ def test_code_policy_is_for_the_cells(caller: Caller) -> None:
 
 @pytest.mark.parametrize(
     ("changed", "field"),
-    [({"cells": []}, "cells"), ({"kernel": "ir"}, "kernel"), ({"cell_timeout": 3}, "cell_timeout")],
+    [({"cells": []}, "cells"), ({"kernel": "ir"}, "kernel"), ({"cell_timeout": "3"}, "cell_timeout")],
 )
 def test_what_cells_cannot_have_is_refused(caller: Caller, changed: dict[str, Any], field: str) -> None:
     assert refused(caller.post(CELLS, NOTEBOOK | changed))[0] == ["body", field]
