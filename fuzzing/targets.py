@@ -225,7 +225,7 @@ def judge0_submission(data: bytes) -> None:
         return
     for encoded in (False, True):
         try:
-            form = judge0.form_of(value, base64_encoded=encoded)
+            form = judge0.form_of(value, base64_encoded=encoded, as_stored=str)
             judge0.language_id(value)
         except Problem as problem:
             expect(problem.field and problem.text, "an error without a field")

@@ -26,6 +26,7 @@ class Format:
     addresses: tuple[str, ...]  # first parts of its paths; those below belong to it, too
     token_headers: tuple[str, ...]  # in which its clients send their key, besides those of every door
     render: Callable[[Refusal], tuple[int, Any]]
+    own_labels: tuple[str, ...] = ()  # which the format sets itself; callers cannot, so no secret is in them
 
     def has(self, path: str) -> bool:
         return any(path == address or path.startswith(f"{address}/") for address in self.addresses)
@@ -59,6 +60,7 @@ JUDGE0 = Format(
     addresses=("/submissions", "/languages", "/statuses", "/about", "/config_info"),
     token_headers=("X-Auth-Token", "X-RapidAPI-Key"),
     render=_judge0,
+    own_labels=("judge0.expected",),
 )
 
 
@@ -114,6 +116,7 @@ LIBRECHAT = Format(
     addresses=("/exec", "/upload", "/download", "/files", "/sessions"),
     token_headers=("X-Api-Key",),
     render=_librechat,
+    own_labels=("librechat",),
 )
 FORMATS = (PISTON, JUDGE0, DIFY, SANDBOX_FUSION, LIBRECHAT)
 TOKEN_HEADERS = sorted({header for format in FORMATS for header in format.token_headers})
@@ -123,3 +126,8 @@ CHOICES = [(format.name, f"{format.title} ({', '.join(format.addresses)})") for 
 def at(path: str) -> Format | None:
     """Return the format that a path belongs to."""
     return next((format for format in FORMATS if format.has(path)), None)
+
+
+def own_labels(endpoint: str | None) -> tuple[str, ...]:
+    """Return the labels that the format of an execution has set itself."""
+    return next((format.own_labels for format in FORMATS if format.name == endpoint), ())

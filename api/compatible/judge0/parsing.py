@@ -1,16 +1,19 @@
 """Judge0's submission into a form of /api/v1."""
 
-import hashlib
 import math
 import shlex
+from collections.abc import Callable
 from typing import Any
+
+from django.utils.crypto import salted_hmac
 
 from api.compatible import reading
 from api.v1.problems import Invalid
 from executions.forms import LOWEST
+from sandbox_platform.kit import formats
 
 # The answer that the caller expects is not kept, only what tells whether the program printed it.
-EXPECTED = "judge0.expected"
+(EXPECTED,) = formats.JUDGE0.own_labels
 SWITCHES = (
     "enable_network",
     "redirect_stderr_to_stdout",
@@ -25,8 +28,11 @@ NOT_ALLOWED = {
 KIB = 1024
 
 
-def form_of(body: dict[str, Any], *, base64_encoded: bool) -> dict[str, Any]:
-    """Return the form without its runtime. Raises Invalid with Judge0's field."""
+def form_of(body: dict[str, Any], *, base64_encoded: bool, as_stored: Callable[[str], str]) -> dict[str, Any]:
+    """Return the form without its runtime. Raises Invalid with Judge0's field.
+
+    `as_stored`: returns what is stored of an output, with which the output of the program is compared.
+    """
     code = _text(body, "source_code", base64_encoded)
     if not code:
         raise Invalid("source_code", "can't be blank", "")
@@ -45,7 +51,7 @@ def form_of(body: dict[str, Any], *, base64_encoded: bool) -> dict[str, Any]:
         "stdin": _text(body, "stdin", base64_encoded) or "",
         "argv": _arguments(body),
         "limits": {name: value for name, value in limits.items() if value is not None},
-        "labels": {} if expected is None else {EXPECTED: fingerprint(expected)},
+        "labels": {} if expected is None else {EXPECTED: fingerprint(as_stored(expected))},
     }
 
 
@@ -61,9 +67,12 @@ def language_id(body: dict[str, Any]) -> int:
 
 
 def fingerprint(output: str) -> str:
-    """Return what is equal for two outputs that differ only in blanks at the ends of lines and of the text."""
+    """Return what is equal for two outputs that differ only in blanks at the ends of lines and of the text.
+
+    Its key is not in the database: whoever reads the label could otherwise guess the output.
+    """
     text = "\n".join(line.rstrip() for line in output.split("\n")).rstrip()
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return salted_hmac(EXPECTED, text.encode("utf-8", "surrogatepass"), algorithm="sha256").hexdigest()
 
 
 def _text(body: dict[str, Any], name: str, base64_encoded: bool) -> str | None:

@@ -27,6 +27,7 @@ from executions.models import Execution
 from executions.models.execution import LARGE
 from executions.representation import timing_headers
 from executions.sizes import groups
+from redaction import services as redaction
 from runtimes.models import Runtime
 from sandbox_platform.kit import formats
 
@@ -60,8 +61,12 @@ class Judge0View(FormatView):
         runtime = runtime_with(number, self.caller)
         if runtime is None:
             raise problems.Invalid("language_id", f"language with id {str(number)[:20]} doesn't exist", "")
-        form = form_of(body, base64_encoded=self.asks("base64_encoded"))
+        form = form_of(body, base64_encoded=self.asks("base64_encoded"), as_stored=self.as_stored)
         return wanted(self, runtime, form, announce_start=not self.asks("wait"))
+
+    def as_stored(self, output: str) -> str:
+        """Return what is stored of an output of the caller's programs."""
+        return redaction.stored(places.client_id_of(self.request), services.db_text(output))
 
     def mine(self, fields: tuple[str, ...]) -> QuerySet[Execution]:
         """Return the caller's submissions. Those of others do not exist for it, whatever its role."""

@@ -72,6 +72,11 @@ def caller(client_row: Client) -> Caller:
 
 
 @pytest.fixture
+def judge(client_row: Client) -> Caller:
+    return Caller(X_Auth_Token=TOKEN)
+
+
+@pytest.fixture
 def stranger(client_row: Client) -> Caller:
     """Another client, which may call in every format, too."""
     token = Client.objects.create_with_token("stranger", formats=client_row.formats)[1]

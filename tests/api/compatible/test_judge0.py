@@ -12,11 +12,11 @@ from executions.models import Execution, Outcome, Status
 from executions.verdict import Verdict
 from runtimes.models import MIB, CodePolicy, Runtime
 from tests.api.compatible.conftest import DONE, Caller, ending, spoilt
+from tests.api.compatible.judge0 import PYTHON, SUBMISSIONS, submit
 from tests.conftest import TOKEN
 
 pytestmark = pytest.mark.django_db(transaction=True)
-PYTHON = 71
-SUBMISSIONS, BATCH = "/submissions", "/submissions/batch"
+BATCH = "/submissions/batch"
 WHOLE: dict[str, Any] = {
     "source_code": "print(input())",
     "language_id": PYTHON,
@@ -34,20 +34,11 @@ Mine = Callable[..., Execution]
 
 
 @pytest.fixture
-def judge(client_row: Client) -> Caller:
-    return Caller(X_Auth_Token=TOKEN)
-
-
-@pytest.fixture
 def mine(make_execution: Mine, client_row: Client) -> Mine:
     def mine(**overrides: Any) -> Execution:
         return make_execution(**{"client": client_row, "endpoint": "judge0"} | overrides)
 
     return mine
-
-
-def submit(judge: Caller, query: str = "", **changed: Any) -> Any:
-    return judge.post(f"{SUBMISSIONS}{query}", {"source_code": "print(1)", "language_id": PYTHON} | changed)
 
 
 def refused(answer: Any, status: int = 422) -> Any:
@@ -115,6 +106,12 @@ def test_output_is_compared_with_the_expected(
 def test_end_has_judge0s_status(judge: Caller, verdict: Verdict, status: int) -> None:
     with ending(verdict):
         assert submit(judge, "?wait=true").json()["status"]["id"] == status
+
+
+def test_limit_ends_a_program_by_a_signal(judge: Caller) -> None:
+    with ending(Verdict(Status.OUT_OF_MEMORY, Outcome.MEMORY)):
+        answer = submit(judge, "?wait=true&fields=exit_code,exit_signal")
+    assert answer.json() == {"exit_code": None, "exit_signal": 9}
 
 
 def test_compilers_output_is_apart(judge: Caller, c_runtime: Runtime) -> None:
