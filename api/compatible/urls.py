@@ -26,7 +26,7 @@ urlpatterns = [
     path("submissions/batch", judge0.BatchView.as_view()),
     path("submissions/<str:token>", judge0.SubmissionView.as_view()),
     path("languages", judge0.LanguagesView.as_view()),
-    path("languages/all", judge0.LanguagesView.as_view(schema=None)),
+    path("languages/all", judge0.AllLanguagesView.as_view()),
     path("languages/<int:number>", judge0.LanguageView.as_view()),
     path("statuses", judge0.StatusesView.as_view()),
     path("about", judge0.AboutView.as_view()),

@@ -220,4 +220,5 @@ def configuration(client: Client | None, largest_batch: int) -> dict[str, Any]:
         "use_docs_as_homepage": False,
         "enable_network": False,
         "allow_enable_network": False,
+        "disable_implicit_base64_encoding": True,
     }

@@ -41,8 +41,11 @@ class Judge0LanguageSchema(Schema):
     name = serializers.CharField()
 
 
-class Judge0WholeLanguageSchema(Judge0LanguageSchema):
+class Judge0MarkedLanguageSchema(Judge0LanguageSchema):
     is_archived = serializers.BooleanField()
+
+
+class Judge0WholeLanguageSchema(Judge0MarkedLanguageSchema):
     source_file = serializers.CharField()
     compile_cmd = serializers.CharField(allow_null=True)
     run_cmd = serializers.CharField(allow_null=True)
@@ -80,7 +83,7 @@ CONFIG = {"type": "object", "additionalProperties": {}}
 BASE64 = OpenApiParameter("base64_encoded", bool, description="Texts are in base64, both ways.")
 ASKED = OpenApiParameter("fields", str, description=f"Comma-separated, or `*` for all. Of: {', '.join(FIELDS)}.")
 WAIT = OpenApiParameter("wait", bool, description="Answer when the run has ended.")
-TOKENS = OpenApiParameter("tokens", str, description="Comma-separated, at most 20.")
+TOKENS = OpenApiParameter("tokens", str, description="Comma-separated, at most 20. May be a header instead.")
 
 
 def answers(success: dict[int, Any], *statuses: int) -> dict[Any, Any]:

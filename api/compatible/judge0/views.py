@@ -4,6 +4,7 @@ Source: judge0/judge0, app/controllers and app/serializers, and the official Pyt
 docs/doors.md lists what differs.
 """
 
+import logging
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api import refusals
-from api.compatible.base import FormatView
+from api.compatible.base import FormatView, PlatformFault
 from api.compatible.judge0 import answers, schema
 from api.compatible.judge0.answers import STATUSES, columns_of, fields_of, submission
 from api.compatible.judge0.languages import languages, runtime_with
@@ -30,9 +31,12 @@ from executions.sizes import groups
 from redaction import services as redaction
 from runtimes.models import Runtime
 from sandbox_platform.kit import formats
+from sandbox_platform.kit.failures import without_text
 
+logger = logging.getLogger(__name__)
 LARGEST_BATCH = 20
-# The release whose ids of languages the official clients then use.
+# The release whose ids of languages the official clients then use. Texts are plain unless a request says otherwise, as
+# in the releases before; the configuration says so.
 VERSION = "1.14.0"
 
 
@@ -152,19 +156,26 @@ class BatchView(Judge0View):
         given = self.body.get("submissions")
         count = len(given) if isinstance(given, list) else 0
         refuse_count(count)
-        done = [self._one(one, is_first=index == 0) for index, one in enumerate(given or ())]
-        accepted = any("token" in one for one in done)
-        return Response(done, status=201 if accepted else 422)
+        done: list[dict[str, Any]] = []
+        for one in given or ():
+            done.append(self._one(one, done))
+        return Response(done, status=201 if has_token(done) else 422)
 
-    def _one(self, body: Any, *, is_first: bool) -> dict[str, Any]:
-        """Return the token, or what is wrong. A refusal of the first that is not about it is one of all."""
+    def _one(self, body: Any, before: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the token, or what is wrong. A refusal of the first that is not about it is one of all.
+
+        `before`: what the others got. If one of them has a token, the caller must get it, or would submit it again.
+        """
         try:
             request = self.wanted(body)
             execution = services.submit(request, policy=request.runtime.code_policy)
             refuse_unless_run(execution)
         except Exception as e:
             described = problems.describe(e)
-            if described is None or (is_first and described[1]["status"] != problems.UNPROCESSABLE):
+            if described is None and has_token(before):
+                logger.error("a submission of a batch: %s", without_text(e))
+                described = problems.describe(PlatformFault("The service failed. Its log has the reason."))
+            if described is None or (not before and described[1]["status"] != problems.UNPROCESSABLE):
                 raise
             refusals.note(e, self.request, self.runtime)
             said: dict[str, Any] = self.rendered(described)[1]
@@ -180,7 +191,8 @@ class BatchView(Judge0View):
     )
     def get(self, request: Request) -> Response:
         fields = self.fields
-        tokens = [token for token in request.query_params.get("tokens", "").strip().split(",") if token]
+        asked = request.headers.get("tokens") or request.query_params.get("tokens", "")
+        tokens = [token for token in asked.strip().split(",") if token]
         refuse_count(len(tokens))
         wanted = [pk for pk in map(uuid_of, tokens) if pk]
         ids = list(self.mine(fields).filter(pk__in=wanted).values_list("pk", flat=True))
@@ -196,6 +208,10 @@ class BatchView(Judge0View):
         response = Response({"submissions": [shown.get(uuid_of(token)) for token in tokens]})
         place.keep_until_closed(response)
         return response
+
+
+def has_token(done: list[dict[str, Any]]) -> bool:
+    return any("token" in one for one in done)
 
 
 def refuse_count(count: int) -> None:
@@ -223,6 +239,22 @@ class LanguagesView(Judge0View):
     )
     def get(self, request: Request) -> Response:
         return Response([_listed(number, runtime) for number, runtime in languages(self.caller)])
+
+
+class AllLanguagesView(Judge0View):
+    http_method_names = ["get", "head", "options"]
+
+    @extend_schema(
+        summary="List languages, also archived ones",
+        operation_id="judge0_all_languages",
+        description="None is archived.",
+        responses=schema.answers({200: schema.Judge0MarkedLanguageSchema(many=True)}),
+        tags=["Judge0"],
+    )
+    def get(self, request: Request) -> Response:
+        return Response(
+            [_listed(number, runtime) | {"is_archived": False} for number, runtime in languages(self.caller)]
+        )
 
 
 class LanguageView(Judge0View):

@@ -1,6 +1,7 @@
 """Judge0's addresses."""
 
 import base64
+import itertools
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from clients.models import Client, Role
+from executions import services
 from executions.models import Execution, Outcome, Status
 from executions.verdict import Verdict
 from runtimes.models import MIB, CodePolicy, Runtime
@@ -263,6 +265,43 @@ def test_used_up_quota_is_told_of_each(judge: Caller, client_row: Client) -> Non
     assert refused(judge.post(BATCH, {"submissions": [one]}), 429)["error"]
 
 
+def failing_at(monkeypatch: pytest.MonkeyPatch, *numbers: int) -> None:
+    """Have the submissions with these numbers, counted from 0, fail in the service."""
+    submit, calls = services.submit, itertools.count()
+
+    def submitted(*args: Any, **options: Any) -> Execution:
+        if next(calls) in numbers:
+            raise RuntimeError("secret")
+        return submit(*args, **options)
+
+    monkeypatch.setattr(services, "submit", submitted)
+
+
+def test_fault_at_one_of_a_batch_leaves_the_others_their_tokens(
+    judge: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing_at(monkeypatch, 1)
+    answer = judge.post(BATCH, {"submissions": [{"source_code": "1", "language_id": PYTHON}] * 3})
+    assert answer.status_code == 201
+    assert [list(one) for one in answer.json()] == [["token"], ["error"], ["token"]]
+    assert "secret" not in answer.content.decode()
+
+
+def test_fault_before_a_token_was_given_is_one_of_the_batch(
+    judge: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing_at(monkeypatch, 0)
+    bad, good = {"source_code": "1", "language_id": 1}, {"source_code": "1", "language_id": PYTHON}
+    with pytest.raises(RuntimeError):
+        judge.post(BATCH, {"submissions": [bad, good, good]})
+    assert not Execution.objects.exists()
+
+
+def test_tokens_may_be_in_a_header(judge: Caller, mine: Mine) -> None:
+    pk = str(mine().pk)
+    assert judge.get(f"{BATCH}?fields=token", headers={"tokens": pk}).json() == {"submissions": [{"token": pk}]}
+
+
 @pytest.mark.parametrize("count", [0, 21])
 def test_batch_has_one_to_twenty(judge: Caller, count: int) -> None:
     assert list(refused(judge.post(BATCH, {"submissions": [{}] * count}), 400)) == ["error"]
@@ -287,6 +326,7 @@ def test_languages_are_those_of_the_runtimes(judge: Caller, c_runtime: Runtime) 
     listed = judge.get("/languages").json()
     assert {"id": 71, "name": "Python 3.13"} in listed
     assert [one["id"] for one in listed] == [48, 49, 50, 71, 92, 100, 103, 109]
+    assert judge.get("/languages/all").json() == [one | {"is_archived": False} for one in listed]
     assert judge.get("/languages/50").json()["compile_cmd"] == "gcc -o {program} {source}"
     assert judge.get("/languages/51").status_code == 404
 
@@ -302,6 +342,7 @@ def test_what_official_clients_ask_first(judge: Caller) -> None:
     assert judge.get("/about").json()["version"] == "1.14.0"
     configuration = judge.get("/config_info").json()
     assert (configuration["max_submission_batch_size"], configuration["max_cpu_time_limit"]) == (20, 10.0)
+    assert configuration["disable_implicit_base64_encoding"] is True
     assert judge.get("/statuses").json()[2] == {"id": 3, "description": "Accepted"}
 
 
