@@ -77,7 +77,7 @@ def test_client_of_sandbox_fusion(drive: Drive) -> None:
     said = drive("fusion")
     assert said["copied"] == "abab"
     assert said["summaries"] == ["yes", "no", "slow"]
-    assert said["cells"] == [["", []], ["6\n", ["42"]], ["", []]]
+    assert said["cells"] == [["", []], ["6\n", ["42"]], ["", []], ["6\n", []]]
     assert said["error"] == "ZeroDivisionError"
 
 
