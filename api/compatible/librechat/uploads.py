@@ -15,7 +15,8 @@ _SLASH = "\x1f"
 
 class _PathKeeping(DjangoParser):
     def sanitize_file_name(self, file_name: str) -> str | None:
-        return _SLASH.join(super().sanitize_file_name(part) or "" for part in file_name.split("/"))
+        sanitized = super().sanitize_file_name
+        return _SLASH.join(sanitized(part) or "" for part in file_name.split("/"))
 
 
 class UploadParser(parsers.MultiPartParser):

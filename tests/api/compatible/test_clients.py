@@ -158,7 +158,7 @@ def test_conversation_of_librechat(speaking: Platform) -> None:
     (left,) = drawn["files"]
     assert left["name"] == "sum.txt"
     downloaded = chat.get(f"download/{left['session_id']}/{left['id']}")
-    assert (downloaded.content, downloaded.headers["Content-Type"]) == (b"3", "text/plain")
+    assert (downloaded.content, downloaded.headers["Content-Type"]) == (b"3", "text/plain; charset=utf-8")
     # The next turn has both files, and changes one of them.
     again = chat.run(
         "print(open('/mnt/data/sum.txt').read())\nopen('table.csv', 'a').write('3,4\\n')", table, left

@@ -117,7 +117,7 @@ def test_stderr_says_what_a_limit_did(chat: Caller, verdict: Verdict, stderr: st
 def test_uploaded_file_is_found_and_downloaded(chat: Caller) -> None:
     file = stored(chat, "in.csv", b"1,2")
     answer = chat.get(path_of("download", file))
-    assert (answer.content, answer["Content-Type"]) == (b"1,2", "text/csv")
+    assert (answer.content, answer["Content-Type"]) == (b"1,2", "text/csv; charset=utf-8")
     assert answer["Content-Disposition"].startswith("attachment")
     (listed,) = chat.get(f"/files/{file['session_id']}?detail=summary").json()
     assert listed["name"] == f"{file['session_id']}/{file['id']}.csv"
@@ -171,7 +171,8 @@ def test_upload_without_a_runtime_is_refused(chat: Caller, client_row: Client) -
 
 
 def test_uploads_count_for_the_quotas(chat: Caller, client_row: Client) -> None:
-    Client.objects.filter(pk=client_row.pk).update(max_open_executions=0)
+    Client.objects.filter(pk=client_row.pk).update(max_open_executions=1)
+    stored(chat)
     answer = uploaded(chat, ("a", b"1"))
     assert (answer.status_code, answer.json()["error"]) == (429, "rate_limited")
 
