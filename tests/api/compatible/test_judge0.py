@@ -169,7 +169,7 @@ def test_base64_may_have_line_breaks_and_no_padding(judge: Caller) -> None:
 
 def test_all_fields_are_those_that_can_be_asked_for(judge: Caller, mine: Mine) -> None:
     shown = judge.get(f"{SUBMISSIONS}/{mine().pk}?fields=*").json()
-    assert (shown["language"], shown["language_id"]) == ({"id": 109, "name": "Python 3.13"}, 109)
+    assert (shown["language"], shown["language_id"]) == ({"id": 113, "name": "Python 3.13"}, 113)
     assert shown["finished_at"].endswith("Z")
     assert shown["expected_output"] is None
 
@@ -325,7 +325,7 @@ def test_batch_that_is_too_large_is_refused(judge: Caller, mine: Mine, settings:
 def test_languages_are_those_of_the_runtimes(judge: Caller, c_runtime: Runtime) -> None:
     listed = judge.get("/languages").json()
     assert {"id": 71, "name": "Python 3.13"} in listed
-    assert [one["id"] for one in listed] == [48, 49, 50, 71, 92, 100, 103, 109]
+    assert [one["id"] for one in listed] == [48, 49, 50, 71, 92, 100, 103, 109, 113]
     assert judge.get("/languages/all").json() == [one | {"is_archived": False} for one in listed]
     assert judge.get("/languages/50").json()["compile_cmd"] == "gcc -o {program} {source}"
     assert judge.get("/languages/51").status_code == 404
