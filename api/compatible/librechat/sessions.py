@@ -126,11 +126,11 @@ def _found(client: Client | None, references: Any) -> Iterable[tuple[str, Sessio
 
 def _parts(reference: Any, index: int) -> tuple[str, str, str]:
     given = reference if isinstance(reference, dict) else {}
-    parts = (given.get("storage_session_id") or given.get("session_id"), given.get("id"), given.get("name") or "")
-    if not all(isinstance(part, str) for part in parts):
+    text, wanted = given.get("storage_session_id") or given.get("session_id"), given.get("id")
+    name = given.get("name") or ""
+    if not (isinstance(text, str) and isinstance(wanted, str) and isinstance(name, str)):
         raise Malformed(f"files[{index}] needs an id, a session_id and a name, as texts")
-    session_id, wanted, name = parts
-    return session_id, wanted, name.removeprefix("/mnt/data/")
+    return text, wanted, name.removeprefix("/mnt/data/")
 
 
 def _listed(client: Client | None, text: str, index: int) -> tuple[Session, dict[str, File]]:
