@@ -51,7 +51,7 @@ def drive(speaking: Platform) -> Drive:
 
 def test_official_sdk_of_judge0(drive: Drive) -> None:
     said = drive("judge0_sdk")
-    assert said["stdout"] == "desserts\n"
+    assert said["stdout"] == "!diaper\n"
     assert said["statuses"] == ["Accepted", "Accepted", "Wrong Answer", "Time Limit Exceeded"]
     assert said["is_timed"] and said["runs_python"]
     assert (said["version"], said["batch"]) == ("1.14.0", 20)
@@ -59,7 +59,7 @@ def test_official_sdk_of_judge0(drive: Drive) -> None:
 
 def test_asynchronous_client_of_judge0(drive: Drive) -> None:
     said = drive("judge0_async")
-    assert (said["about"], said["status"], said["exit_code"]) == ("1.14.0", "Runtime Error (NZEC)", 1)
+    assert (said["about"], said["status"]) == ("1.14.0", "Runtime Error (NZEC)")
     assert "ValueError: ü" in said["stderr"]
     assert "compiler_options" in said["refused"]
 

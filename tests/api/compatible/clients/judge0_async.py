@@ -30,7 +30,6 @@ async def main(url: str, token: str) -> dict[str, object]:
             "about": (await client.get_about()).version,
             "status": detail.status.description,
             "stderr": detail.stderr,
-            "exit_code": detail.exit_code,
             "refused": refused,
         }
 

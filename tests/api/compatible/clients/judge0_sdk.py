@@ -8,11 +8,13 @@ import judge0
 
 def main(url: str, token: str) -> dict[str, object]:
     client = judge0.Client(url, headers={"X-Auth-Token": token})
+    # Otherwise it takes a language of Judge0's extra edition.
+    given = {"client": client, "language": judge0.LanguageAlias.PYTHON}
     echo = "print(input()[::-1])"
-    one = judge0.run(client=client, source_code=echo, stdin="stressed")
+    one = judge0.run(**given, source_code=echo, stdin="repaid!")
     cases = [judge0.TestCase("ab", "ba"), judge0.TestCase("ab", "ab")]
-    judged = judge0.run(client=client, source_code=echo, test_cases=cases)
-    slow = judge0.run(client=client, source_code="while True: pass", cpu_time_limit=0.5)
+    judged = judge0.run(**given, source_code=echo, test_cases=cases)
+    slow = judge0.run(**given, source_code="while True: pass", cpu_time_limit=0.5)
     return {
         "version": client.version,
         "stdout": one.stdout,
