@@ -15,6 +15,7 @@ from django.shortcuts import render
 from api.mcp.schema import rpc_failure
 from api.ragflow import results
 from api.v1.problems import MEDIA_TYPE, body
+from sandbox_platform.kit import formats
 
 RETRY_AFTER_S = 5
 CONSOLE = "/admin/"
@@ -25,6 +26,7 @@ MCP = "/mcp"
 def failed(request: HttpRequest) -> HttpResponse:
     """Answer for the exception that is being handled. Django calls this, and logs the exception."""
     status, code, detail, remedy = _explained(sys.exc_info()[1])
+    retry_after_s = RETRY_AFTER_S if status == HTTPStatus.SERVICE_UNAVAILABLE else None
     response: HttpResponse
     if request.path_info.startswith(CONSOLE):
         title = HTTPStatus(status).phrase
@@ -34,11 +36,14 @@ def failed(request: HttpRequest) -> HttpResponse:
         response = JsonResponse(results.RefusedSerializer.dump(f"{detail} {remedy}"), status=status)
     elif request.path_info.rstrip("/") == MCP:
         response = JsonResponse(rpc_failure(f"{detail} {remedy}"), status=status)
+    elif format := formats.at(request.path_info):
+        status, said = format.render(formats.Refusal(status, f"{detail} {remedy}", retry_after_s=retry_after_s))
+        response = JsonResponse(said, status=status, safe=False)
     else:
         problem = body(status, detail, code, remedy=remedy)
         response = JsonResponse(problem, status=status, content_type=MEDIA_TYPE)
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        response["Retry-After"] = str(RETRY_AFTER_S)
+    if retry_after_s:
+        response["Retry-After"] = str(retry_after_s)
     return response
 
 

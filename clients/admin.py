@@ -54,6 +54,7 @@ class ClientAdmin(ModelAdmin[Client]):
                     "enabled",
                     "role",
                     "allowed_runtimes",
+                    "formats",
                     "network",
                     "seccomp_profile",
                     "created_at",

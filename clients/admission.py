@@ -62,6 +62,12 @@ def check_runtime(client: Client | None, runtime: Runtime) -> None:
         raise RuntimeNotAllowed(client, runtime)
 
 
+def usable(client: Client | None) -> list[Runtime]:
+    """Return the enabled runtimes that the client may use, by slug. None: a caller without restrictions."""
+    runtimes = Runtime.objects.lean().enabled().order_by("slug")
+    return [runtime for runtime in runtimes if client is None or client.may_use(runtime)]
+
+
 class OverLimit(Exception):
     """The client has used up a quota. Retrying later can succeed."""
 

@@ -89,8 +89,11 @@ def token_with(text: str) -> Token | None:
 
 
 class TokenAuthentication(BaseAuthentication):
+    def token_of(self, request: Request) -> str:
+        return token_of(request)
+
     def authenticate(self, request: Request) -> tuple[Client | AnonymousCaller, Token | None]:
-        text = token_of(request)
+        text = self.token_of(request)
         if text and (token := token_with(text)):
             # Only the holder of a token that was valid once learns the reason.
             if refusal := token.refusal():

@@ -8,6 +8,7 @@ from django.utils import timezone
 from clients.models import Client, Token
 from runtimes.forms import BytesField, TimeField
 from runtimes.models import Runtime
+from sandbox_platform.kit.formats import CHOICES
 from sandbox_platform.kit.forms import CHECKBOXES, TextInput
 from sandbox_platform.kit.generics import ModelForm
 from sandbox_platform.kit.units import exact
@@ -28,6 +29,12 @@ class ClientForm(ModelForm[Client]):
         widget=CHECKBOXES,
         required=False,
         help_text=Client._meta.get_field("allowed_runtimes").help_text,
+    )
+    formats = forms.MultipleChoiceField(
+        choices=CHOICES,
+        widget=CHECKBOXES,
+        required=False,
+        help_text=Client._meta.get_field("formats").help_text,
     )
 
     class Meta:

@@ -17,7 +17,10 @@ def checked_path(path: str, field: str) -> str:
     """Return the path unchanged. Raises InvalidField if it could name anything but a file below /workspace."""
     parts = path.split("/")
     problem = None
-    if len(path.encode()) > LONGEST_PATH or any(len(part.encode()) > LONGEST_NAME for part in parts):
+    # First, because surrogates cannot be encoded.
+    if "\\" in path or not path.isprintable():
+        problem = "has a backslash, or a character that is not printable"
+    elif len(path.encode()) > LONGEST_PATH or any(len(part.encode()) > LONGEST_NAME for part in parts):
         problem = f"is longer than {LONGEST_PATH} bytes, or one of its parts is longer than {LONGEST_NAME}"
     elif len(parts) > DEEPEST:
         problem = f"is nested deeper than {DEEPEST} folders"
@@ -25,8 +28,6 @@ def checked_path(path: str, field: str) -> str:
         problem = "is absolute"
     elif "" in parts or "." in parts or ".." in parts:
         problem = "has an empty part, a '.' or a '..'"
-    elif "\\" in path or not path.isprintable():
-        problem = "has a backslash or a control character"
     elif path == ARTIFACTS:
         problem = "is the folder for artifacts"
     if problem:

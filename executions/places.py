@@ -1,16 +1,17 @@
 """Counts the requests of a web process that occupy a thread while an execution runs, by client.
 
 A process has SANDBOX_WEB_THREADS threads. Event streams may have three eighths of them, and requests that wait for an
-execution a half. The others are free for requests that are answered at once.
+execution a half. The others are free for requests that are answered at once; a sixteenth of all may wait for a place.
 """
 
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from django.conf import settings
+from django.db import connection
 from django.http import HttpResponseBase
 from rest_framework.request import Request
 
@@ -19,6 +20,8 @@ from sandbox_platform.kit.errors import TooMany
 
 THREADS = settings.SANDBOX_WEB_THREADS
 RETRY_AFTER_S = 1
+# How often a request that waits for a place looks whether it still should.
+LOOK_S = 1.0
 
 
 class Places:
@@ -30,21 +33,34 @@ class Places:
 
     def __init__(self, most: int, share: int) -> None:
         self._most, self._share = max(most, 1), share
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._held: Counter[int | None] = Counter()
 
     def take(self, client_id: int | None) -> bool:
-        with self._lock:
-            free = self._most - self._held.total()
-            is_free = self._held[client_id] < min(self._share * free, max(self._most - 1, 1))
-            self._held[client_id] += is_free
+        with self._changed:
+            return self._take(client_id)
+
+    def take_soon(self, client_id: int | None, gave_up: Callable[[], bool]) -> bool:
+        """Take a place as soon as the client may have one. Return False if it gave up before."""
+        with self._changed:
+            while not self._take(client_id):
+                self._changed.wait(LOOK_S)
+                if gave_up():
+                    return False
+            return True
+
+    def _take(self, client_id: int | None) -> bool:
+        free = self._most - self._held.total()
+        is_free = self._held[client_id] < min(self._share * free, max(self._most - 1, 1))
+        self._held[client_id] += is_free
         return is_free
 
     def give_back(self, client_id: int | None) -> None:
-        with self._lock:
+        with self._changed:
             self._held[client_id] -= 1
             if not self._held[client_id]:
                 del self._held[client_id]
+            self._changed.notify_all()
 
     @contextmanager
     def held(self, client_id: int | None) -> Iterator[bool]:
@@ -60,6 +76,24 @@ class Places:
 streams = Places(THREADS * 3 // 8, share=1)
 # One client may send a burst of 50 to one process.
 waits = Places(THREADS // 2, share=7)
+# Of requests that wait for a place of `waits`, each with a thread. Those of one caller that compute have as many
+# (kit/web/turns.py), and keep their turn, so that all others of it wait in the event loop, without threads.
+queued = Places(THREADS // 16, share=1)
+
+
+@contextmanager
+def soon_held(client_id: int | None, gave_up: Callable[[], bool]) -> Iterator[bool]:
+    """Yield whether a place of `waits` was free, or became so before the caller gave up."""
+    taken = waits.take(client_id)
+    if not taken:
+        connection.close()  # return it to the pool
+        with queued.held(client_id) as may_queue:
+            taken = may_queue and waits.take_soon(client_id, gave_up)
+    try:
+        yield taken
+    finally:
+        if taken:
+            waits.give_back(client_id)
 
 
 # A page of SANDBOX_MAX_PAGE takes some 150 MB until it is sent, and all processes share the memory of one service.

@@ -32,6 +32,14 @@ def json_value(text: str | None) -> Any:
     return text if nested_deeper_than(MAX_NESTING, value) else value
 
 
+def timing_headers(execution: Execution) -> dict[str, str]:
+    """Return headers with the execution's id, its phases in milliseconds and warm or cold, for external benchmarks."""
+    timing = ", ".join(f"{name};dur={ms:.1f}" for name, ms in execution.phases_ms().items())
+    temperature = "" if execution.warm is None else ("warm" if execution.warm else "cold")
+    headers = {"X-Execution-Id": str(execution.pk), "Server-Timing": timing, "X-Sandbox-Pool": temperature}
+    return {name: value for name, value in headers.items() if value}
+
+
 class LimitsSchema(Stored):
     def get_fields(self) -> Any:
         kinds: dict[str, Any] = {

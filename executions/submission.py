@@ -8,9 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 import psycopg.errors
+from django.conf import settings
 from django.db import IntegrityError
 from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
+from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 
 from clients.models import Client
@@ -19,12 +21,17 @@ from executions.limits import LimitTooHigh
 from executions.models import Execution, Mode
 from executions.models.execution import IDEMPOTENCY_CONSTRAINT, LARGE
 from executions.verdict import MAX_NESTING, nested_deeper_than
+from executions.waiting import GaveUp, Waiter
 from runtimes.models import Runtime
 from sandbox_platform.kit.callers import remote_address
 from sandbox_platform.kit.errors import Conflicting, InvalidField
 from sandbox_platform.kit.web import waits
 
 ENDPOINT = "api"
+# How long a cancelled run may take to end.
+KILL_S = 30
+# The queue timeout, the longest run of a worker and a margin: a later end means that the platform has failed.
+WAIT_S = settings.SANDBOX_QUEUE_TIMEOUT_MS / 1000 + settings.LONGEST_RUN_S + 60
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 KEY_REUSED = "idempotency_key_reused"
 
@@ -175,6 +182,20 @@ def until_finished(execution: Execution, *, wait_s: float, http: Request) -> Exe
     if not isinstance(done, Execution):
         done = Execution.objects.select_related("runtime").get(pk=execution.pk)
     done.client = execution.client  # avoid a query
+    return done
+
+
+def finished(waiter: Waiter, http: HttpRequest) -> Execution:
+    """Wait for the execution's end and return it. Cancel it if the caller disconnects or WAIT_S is over.
+
+    Raises APIException if a cancelled execution does not end within KILL_S.
+    """
+    done = waiter.wait(timeout_s=WAIT_S, caller=http.META.get("gunicorn.socket"))
+    if isinstance(done, GaveUp):
+        services.cancel(waiter.execution_id)
+        done = waiter.wait(timeout_s=KILL_S)
+    if isinstance(done, GaveUp):
+        raise APIException(f"Execution {waiter.execution_id} was cancelled but has not ended.")
     return done
 
 

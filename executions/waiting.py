@@ -126,6 +126,15 @@ class Hub:
 hub = Hub()
 
 
+def has_left(caller: socket.socket | None) -> bool:
+    """Whether the other end of the client's socket has closed it."""
+    if caller is None:
+        return False
+    poll = select.poll()
+    poll.register(caller, select.POLLRDHUP)
+    return bool(poll.poll(0))
+
+
 @cache
 def _ended(columns: tuple[str, ...]) -> Compiled[Execution]:
     rows = Execution.objects.only(*columns) if columns else Execution.objects.select_related("runtime")

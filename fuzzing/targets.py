@@ -17,8 +17,12 @@ from pathlib import Path
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
+from api.compatible import piston, versions
+from api.compatible.judge0 import parsing as judge0
+from api.compatible.librechat import ids as librechat
 from api.mcp import protocol as mcp
 from api.ragflow import contract
+from api.v1.problems import Problem
 from audit import check_receipt
 from executions import bounds
 from executions.egress import models as egress
@@ -26,6 +30,7 @@ from fuzzing.bites import Bites, any_json
 from redaction.patterns import SHIPPED, PatternError, compile_pattern
 from runtimes import manifests, packages
 from runtimes.code_policy import RULES, javascript, python
+from runtimes.models import Runtime
 from sandbox_platform.kit.json_size import TooManyValues
 from sandboxes import protocol, session, tracing
 from seccomp_profiles import advice, derivation, diff, rules, validators
@@ -145,6 +150,17 @@ def code_policy(data: bytes) -> None:
             expect(violation.rule in RULES, "a rule that there is not")
 
 
+RUNTIME = Runtime(source_file="main.py")
+JUDGE0 = {
+    "source_code": "cHJpbnQoMSk=",
+    "language_id": 71,
+    "stdin": "in",
+    "expected_output": "1",
+    "command_line_arguments": "-v 'a b'",
+    "cpu_time_limit": "2.5",
+    "memory_limit": 128000,
+    "number_of_runs": 1,
+}
 PACKAGE = re.compile(r"[^\s;&|<>$`'\"\\()-][^\s;&|$`'\"\\()]*")
 
 
@@ -200,6 +216,42 @@ def mcp_message(data: bytes) -> None:
     else:
         expect(message.version in mcp.SUPPORTED, "a revision that is not served")
         expect(isinstance(message.params, dict), "parameters that are no object")
+
+
+def judge0_submission(data: bytes) -> None:
+    """A submission of Judge0 gives a form with a program, texts and whole limits, or an error that names a field."""
+    value = any_json(data, (*JUDGE0, *judge0.SWITCHES, *judge0.NOT_ALLOWED))
+    if not isinstance(value, dict):
+        return
+    for encoded in (False, True):
+        try:
+            form = judge0.form_of(value, base64_encoded=encoded, as_stored=str)
+            judge0.language_id(value)
+        except Problem as problem:
+            expect(problem.field and problem.text, "an error without a field")
+        else:
+            expect(form["code"], "no program")
+            expect(all(isinstance(argument, str) for argument in form["argv"]), "an argument that is no text")
+            expect(
+                all(type(limit) is int and limit > 0 for limit in form["limits"].values()), "a limit of nothing"
+            )
+
+
+def piston_files(data: bytes) -> None:
+    """Files of Piston are files for a form of /api/v1, and a range of versions fits or does not."""
+    bites = Bites(data, ("name", "content", "encoding", "base64", "hex", "*", "^3.1", ">=3 <4", "||"))
+    versions.fits("3.13.0", bites.text())
+    with suppress(Problem):
+        files, program = piston.files_of(any_json(bites.rest(), ("name", "content", "encoding", "hex")), RUNTIME)
+        expect(program in [file["path"] for file in files], "no program")
+        expect(all(len(file) == 2 and isinstance(file["path"], str) for file in files), "a file without a content")
+
+
+def librechat_session(data: bytes) -> None:
+    """A session of LibreChat names one execution, under no other name, or none."""
+    text = data.decode("utf-8", "replace")
+    pk = librechat.pk_of(text)
+    expect(pk is None or librechat.session_of(pk) == text, "an execution with two names")
 
 
 def domains(data: bytes) -> None:
@@ -290,6 +342,9 @@ SEEDS: dict[Function, tuple[str, tuple[bytes, ...]]] = {
         "the message of POST /mcp",
         (b"\0\0" + _seed(MESSAGE), b"\1\0" + _seed(MESSAGE), b"\0\0" + DEEP),
     ),
+    judge0_submission: ("submissions of Judge0", (_seed(JUDGE0),)),
+    piston_files: ("files and versions of Piston", (b"\x04>=3.x" + _seed([{"name": "a.py", "content": "1"}]),)),
+    librechat_session: ("sessions of LibreChat", (b"GnVoXKEdOCqAAAAAAAAAA", b"-" * 21)),
     domains: ("domains of the egress allow-list", (b".Example.com.", "bücher.example".encode())),
     trace: ("gVisor's log of system calls", (CALL, REFUSED, b"*** Dropped 3 lines")),
     receipt: ("receipts of the verification", (_seed({"type": check_receipt.TYPE, "seals": []}),)),

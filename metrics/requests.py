@@ -12,6 +12,7 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from metrics.counting import REQUEST
 from metrics.models import Event
+from sandbox_platform.kit import formats
 from sandbox_platform.kit.flushing import Flusher
 
 FLUSH_S = 5.0
@@ -29,7 +30,10 @@ INSERT = f"""
 
 
 def count(path: str, status: int, seconds: float) -> None:
-    door = next((door for beginning, door in DOORS if path.startswith(beginning)), "other")
+    if format := formats.at(path):
+        door = format.name
+    else:
+        door = next((door for beginning, door in DOORS if path.startswith(beginning)), "other")
     key = (door, f"{status // 100}xx", float(f"{seconds:.2g}"))
     with _lock:
         if key not in _counts and len(_counts) >= MOST_ROWS:

@@ -13,6 +13,7 @@ from typing import Any
 from redaction.models import RedactionPattern
 from redaction.patterns import SHIPPED, PatternError, compile_pattern
 from redaction.policies import redacts_by_client
+from sandbox_platform.kit import formats
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +88,10 @@ class Redactor:
         redacted: dict[str, Any] = {name: self.text(values[name]) for name in TEXTS if values.get(name)}
         redacted |= {name: self.json_text(values[name]) for name in JSON_TEXTS if values.get(name)}
         redacted |= {name: self.value(values[name]) for name in VALUES if values.get(name)}
+        if labels := values.get("labels"):
+            own = {name: labels[name] for name in formats.own_labels(values.get("endpoint")) if name in labels}
+            others = {name: value for name, value in labels.items() if name not in own}
+            redacted["labels"] = self.value(others) | own
         if "code" in redacted and redacted["code"] != values["code"]:
             # Beside a redacted text, the hash of the original lets anybody guess what was removed.
             redacted["code_sha256"] = ""
@@ -149,8 +154,13 @@ def applies_to(client_id: int | None) -> bool:
 
 def changes(client_id: int | None, text: str) -> bool:
     """Return whether redaction would change the text for this client."""
+    return stored(client_id, text) != text
+
+
+def stored(client_id: int | None, text: str) -> str:
+    """Return the text as an ended execution of this client has it."""
     redactor = cache.get().redactor_of(client_id)
-    return redactor is not None and redactor.text(text) != text
+    return redactor.text(text) if redactor else text
 
 
 def shown(execution: Any) -> Any:
@@ -194,6 +204,6 @@ def redacted_end(
     rules = cache.get()
     if not any(rules.by_client.values()):
         return {}, None
-    stored = read_stored(("client_id", *SENT))
-    redactor = rules.redactor_of(stored["client_id"]) if stored else None
-    return (redactor.fields(stored | values), redactor) if stored and redactor else ({}, None)
+    row = read_stored(("client_id", "endpoint", *SENT))
+    redactor = rules.redactor_of(row["client_id"]) if row else None
+    return (redactor.fields(row | values), redactor) if row and redactor else ({}, None)

@@ -1,6 +1,7 @@
 """Settings of how requests arrive and how large they may be. `.env.example` and docs/security.md explain them."""
 
 from sandbox_platform.kit.env import envduration, envint, envmemory, envquota
+from sandbox_platform.kit.formats import FORMATS
 from sandbox_platform.kit.web.incoming import Bounds
 
 # Bounds of a request's size and of an answer's: parsing takes a multiple of them in memory. RAGFlow sends the whole
@@ -24,12 +25,13 @@ SANDBOX_WEB_BOUNDS = Bounds(
     body_s=envduration("SANDBOX_WEB_BODY_TIMEOUT", "30s") / 1000,
     lowest_rate=envmemory("SANDBOX_WEB_LOWEST_RATE", "16k"),
     largest=(
+        *((address.encode(), DATA_UPLOAD_MAX_MEMORY_SIZE) for format in FORMATS for address in format.addresses),
         (b"/run", DATA_UPLOAD_MAX_MEMORY_SIZE),
         (b"/mcp", DATA_UPLOAD_MAX_MEMORY_SIZE),
         (b"/api/v1/executions", DATA_UPLOAD_MAX_MEMORY_SIZE),
         (b"/api/v1/batches", DATA_UPLOAD_MAX_MEMORY_SIZE),
         # Programs of inspections, rules of profiles.
-        (b"/api/", 4 * SANDBOX_MAX_PROGRAM_BYTES),
+        (b"/api", 4 * SANDBOX_MAX_PROGRAM_BYTES),
         (b"", SANDBOX_MAX_FORM_BYTES),
     ),
 )

@@ -7,6 +7,7 @@ from django.urls import include, path
 from django.views.defaults import bad_request, permission_denied
 from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerSplitView
 
+from api.compatible.base import not_found as formats_not_found
 from api.console import RunFromConsole
 from api.document import document
 from api.mcp.views import McpView
@@ -15,6 +16,7 @@ from api.ragflow.views import RunView, healthz, readyz, run_with_slash
 from api.ragflow.views import not_found as ragflow_not_found
 from api.v1.problems import not_found
 from console import errors
+from sandbox_platform.kit import formats
 from sandbox_platform.redoc import redoc_script
 
 # Here rather than at the start of every process: see console/apps.py.
@@ -23,8 +25,11 @@ admin.autodiscover()
 
 def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer in the caller's format: a page of the console, or JSON."""
-    missing = errors.not_found if errors.is_console(request) else ragflow_not_found
-    return missing(request, exception)
+    if errors.is_console(request):
+        return errors.not_found(request, exception)
+    if format := formats.at(request.path_info):
+        return formats_not_found(format)
+    return ragflow_not_found(request, exception)
 
 
 def handler403(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -51,6 +56,7 @@ urlpatterns = [
     path("run/", run_with_slash),
     path("mcp", McpView.as_view()),
     path("mcp/", McpView.as_view(schema=None)),
+    path("", include("api.compatible.urls")),
     path("openapi.json", document, name="schema"),
     path("docs", documentation(SpectacularSwaggerSplitView.as_view(**OPEN, url_name="schema"))),
     path("redoc", documentation(SpectacularRedocView.as_view(**OPEN, url_name="schema"))),

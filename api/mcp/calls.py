@@ -12,6 +12,7 @@ from api.mcp import results, tools
 from api.v1.base import ApiView
 from api.v1.catalogue import check_may_look_into
 from api.v1.listing import ListForm
+from clients.admission import usable
 from clients.network import network_of
 from clients.permissions import MayRun
 from executions import export, pages, representation, services, submission
@@ -133,7 +134,7 @@ def _found(arguments: dict[str, Any], view: ApiView) -> dict[str, Any]:
 
 def _runtimes(form: dict[str, Any], view: ApiView) -> list[dict[str, Any]]:
     if "runtime" not in form:
-        return [_shown(runtime, view) for runtime in tools.usable(view.caller)]
+        return [_shown(runtime, view) for runtime in usable(view.caller)]
     runtime = _runtime_named(form["runtime"])
     check_may_look_into(runtime, view.caller)
     described = Inspection.objects.newest_description(runtime)

@@ -8,11 +8,12 @@ from typing import Any
 
 from django.conf import settings
 
+from clients.admission import usable
 from clients.auth import AnonymousCaller
 from clients.models import Client
 from clients.network import has_egress
 from executions.models import Status
-from runtimes.models import ADJUSTABLE, Runtime
+from runtimes.models import ADJUSTABLE
 
 RUN_CODE = "run_code"
 LIST_RUNTIMES = "list_runtimes"
@@ -165,8 +166,3 @@ def offered(caller: Client | AnonymousCaller) -> list[dict[str, Any]]:
     runtimes = usable(client)
     online = [runtime.slug for runtime in runtimes if has_egress(runtime, client)]
     return [_run_code([runtime.slug for runtime in runtimes], online), *READING]
-
-
-def usable(client: Client | None) -> list[Runtime]:
-    runtimes = Runtime.objects.lean().enabled().order_by("slug")
-    return [runtime for runtime in runtimes if client is None or client.may_use(runtime)]

@@ -7,7 +7,6 @@ from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.utils import OpenApiResponse, extend_schema
-from rest_framework.exceptions import APIException
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,9 +19,9 @@ from clients.models import Client
 from clients.permissions import MayRun
 from executions import places, readiness, services, waiting
 from executions.bounds import OverBound
-from executions.models import Execution
 from executions.places import TooManyWaiting
-from executions.waiting import GaveUp, Waiter
+from executions.representation import timing_headers
+from executions.submission import finished
 from runtimes.models import Runtime
 from sandbox_platform.kit.callers import remote_address
 from sandbox_platform.kit.compiled import Compiled
@@ -33,10 +32,6 @@ from sandbox_platform.kit.web import waits
 
 ENDPOINT = "ragflow"
 RUNTIME = Compiled(lambda slug: Runtime.objects.lean().filter(slug=slug), slug="-")
-# How long a cancelled run may take to end.
-KILL_S = 30
-# The queue timeout, the longest run of a worker and a margin: a later end means that the platform has failed.
-WAIT_S = settings.SANDBOX_QUEUE_TIMEOUT_MS / 1000 + settings.LONGEST_RUN_S + 60
 
 
 class Renderer(JSONRenderer):
@@ -136,28 +131,6 @@ class RunView(APIView):
     def handle_exception(self, exc: Exception) -> Response:
         refusals.note(exc, self.request)
         return super().handle_exception(exc)
-
-
-def finished(waiter: Waiter, http: HttpRequest) -> Execution:
-    """Wait for the execution's end and return it. Cancel it if the caller disconnects or WAIT_S is over.
-
-    Raises APIException if a cancelled execution does not end within KILL_S.
-    """
-    done = waiter.wait(timeout_s=WAIT_S, caller=http.META.get("gunicorn.socket"))
-    if isinstance(done, GaveUp):
-        services.cancel(waiter.execution_id)
-        done = waiter.wait(timeout_s=KILL_S)
-    if isinstance(done, GaveUp):
-        raise APIException(f"Execution {waiter.execution_id} was cancelled but has not ended.")
-    return done
-
-
-def timing_headers(execution: Execution) -> dict[str, str]:
-    """Return headers with the execution's id, its phases in milliseconds and warm or cold, for external benchmarks."""
-    timing = ", ".join(f"{name};dur={ms:.1f}" for name, ms in execution.phases_ms().items())
-    temperature = "" if execution.warm is None else ("warm" if execution.warm else "cold")
-    headers = {"X-Execution-Id": str(execution.pk), "Server-Timing": timing, "X-Sandbox-Pool": temperature}
-    return {name: value for name, value in headers.items() if value}
 
 
 @csrf_exempt

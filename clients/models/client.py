@@ -8,6 +8,7 @@ from django.db import models, transaction
 from django.db.models import Q
 
 from runtimes.models import MIB, Network, Runtime
+from sandbox_platform.kit.formats import CHOICES
 from seccomp_profiles.models import SeccompProfile
 from seccomp_profiles.proof import known_bad
 
@@ -59,6 +60,14 @@ class Client(models.Model):
         default=list,
         blank=True,
         help_text="Runtimes that the client may use. Calls for others are refused with 403. Empty: all runtimes.",
+    )
+    formats = ArrayField(
+        models.CharField(max_length=20, choices=CHOICES),
+        default=list,
+        db_default=[],
+        blank=True,
+        help_text="Wire formats of other sandboxes in which the client may call, beside the platform's own. Calls in "
+        "others are refused with 403. A format changes no cap and no quota. See docs/doors.md.",
     )
 
     max_wall_time_ms = _cap(100, 3_600_000, "Milliseconds of wall time of a run.")
@@ -146,6 +155,9 @@ class Client(models.Model):
 
     def may_use(self, runtime: Runtime) -> bool:
         return not self.allowed_runtimes or runtime.slug in self.allowed_runtimes
+
+    def may_speak(self, format_name: str) -> bool:
+        return format_name in self.formats
 
     @property
     def stored_limit(self) -> int | None:

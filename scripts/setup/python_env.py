@@ -19,6 +19,7 @@ TOOLS = ROOT / ".tools"
 VENV = ROOT / ".venv"
 REQUIREMENTS = ROOT / "requirements-dev.txt"
 FRAMEWORKS = ROOT / "tests/examples/packages.txt"
+FORMAT_CLIENTS = ROOT / "tests/api/compatible/clients/packages.txt"
 STAMP = ".requirements"
 
 
@@ -92,6 +93,8 @@ LOCKS: tuple[tuple[Path, str, list[str]], ...] = (
     ),
     # Of the tests of agent frameworks: they need other versions than .venv has.
     (FRAMEWORKS, "tests/examples/packages.in", ["--universal"]),
+    # Libraries with which people call other sandboxes, for the tests of their formats.
+    (FORMAT_CLIENTS, "tests/api/compatible/clients/packages.in", ["--universal"]),
 )
 
 

@@ -6,6 +6,7 @@ from django.test import Client as Browser
 from django.urls import reverse
 from django.utils import timezone
 
+from audit.models import ClientEvent
 from clients.admission import admit
 from clients.forms import OVERLAPS
 from clients.models import Client, ClientStorage, Role, Token, hash_token
@@ -108,6 +109,19 @@ def test_runtime_that_is_gone_stays_among_the_allowed(browser: Browser, existing
     save(browser, page(existing), allowed_runtimes=["gone"])
     existing.refresh_from_db()
     assert existing.allowed_runtimes == ["gone"]
+
+
+def test_formats_are_off_until_they_are_chosen(browser: Browser, existing: Client) -> None:
+    assert existing.formats == []
+    save(browser, page(existing), formats=["piston", "dify"])
+    existing.refresh_from_db()
+    assert existing.formats == ["piston", "dify"]
+    assert "nothing is not one of the available choices" in save(browser, page(existing), formats=["nothing"])
+
+
+def test_change_of_formats_is_in_the_trail(browser: Browser, existing: Client) -> None:
+    save(browser, page(existing), formats=["judge0"])
+    assert ClientEvent.objects.filter(pgh_obj_id=existing.pk).order_by("pk").last().formats == ["judge0"]
 
 
 def test_list_shows_usage(browser: Browser, existing: Client, make_execution: MakeExecution) -> None:

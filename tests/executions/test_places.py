@@ -2,6 +2,7 @@ import pytest
 
 from executions import places
 from executions.places import Places
+from sandbox_platform.kit.web.worker import AT_ONCE
 
 
 def taken(of: Places, client_id: int) -> int:
@@ -51,3 +52,41 @@ def test_a_place_is_taken_again_when_it_was_given_back() -> None:
 
 def test_some_threads_wait_for_nobody() -> None:
     assert places.streams._most + places.waits._most <= places.THREADS * 7 // 8
+
+
+def test_who_queues_gets_the_place_that_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Places(1, share=1)
+    monkeypatch.setattr(places, "waits", one)
+    assert one.take(1)
+    looks: list[None] = []
+
+    def gave_up() -> bool:
+        looks.append(None)
+        one.give_back(1)
+        return False
+
+    monkeypatch.setattr(places, "LOOK_S", 0)
+    with places.soon_held(2, gave_up) as held:
+        assert (held, len(looks)) == (True, 1)
+        assert not one.take(1)
+    assert one.take(1)
+
+
+def test_who_gives_up_has_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Places(1, share=1)
+    monkeypatch.setattr(places, "waits", one)
+    monkeypatch.setattr(places, "LOOK_S", 0)
+    assert one.take(1)
+    with places.soon_held(2, lambda: True) as held:
+        assert not held
+    assert not places.queued._held
+
+
+def test_few_queue_for_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = Places(1, share=1)
+    monkeypatch.setattr(places, "waits", full)
+    monkeypatch.setattr(places, "queued", Places(8, share=1))
+    full.take(1)
+    assert taken(places.queued, 2) == AT_ONCE
+    with places.soon_held(2, lambda: pytest.fail("it queues")) as held:
+        assert not held

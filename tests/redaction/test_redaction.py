@@ -269,6 +269,13 @@ def test_a_callback_url_that_would_be_redacted_is_refused(python_runtime: Runtim
         services.submit(request, policy="off")
 
 
+@pytest.mark.parametrize(("endpoint", "left"), [("judge0", "a" * 64), ("api", "[redacted]"), (None, "[redacted]")])
+def test_label_that_a_format_sets_stays(endpoint: str | None, left: str) -> None:
+    values = {"endpoint": endpoint, "labels": {"judge0.expected": "a" * 64, "by": "a" * 64}}
+    redacted = redactor("[0-9a-f]{32,}").fields(values)
+    assert redacted["labels"] == {"judge0.expected": left, "by": "[redacted]"}
+
+
 def test_an_open_execution_is_shown_redacted(redacting: None, make_execution: MakeExecution) -> None:
     fields = {"code": TOKEN, "labels": {"by": TOKEN}, "argv": [TOKEN], "variables": {"A": TOKEN}, "stdin": TOKEN}
     execution = make_execution(status=Status.RUNNING, input_count=1, source_file=f"{TOKEN}.py", **fields)

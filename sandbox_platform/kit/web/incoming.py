@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from sandbox_platform.kit import formats
+
 LARGEST_HEAD = 64 * 1024
 # A line with a chunk's size, or one of the lines behind the last chunk.
 LONGEST_LINE = 8190
 # What the lines between chunks may take besides the body.
 CHUNKING = 64 * 1024
+CREDENTIALS = {b"authorization", b"cookie", *(header.lower().encode() for header in formats.TOKEN_HEADERS)}
 
 
 @dataclass(frozen=True)
@@ -20,10 +23,12 @@ class Bounds:
     head_s: float  # from the first byte of a head to its last
     body_s: float  # for a body, besides the time that its bytes need at the lowest rate
     lowest_rate: int  # bytes a second
-    largest: Sequence[tuple[bytes, int]]  # bytes of a body, by the beginning of the path; the first that fits
+    # Bytes of a body, by the path that it is sent to or to one below; the first that fits. b"" is above all.
+    largest: Sequence[tuple[bytes, int]]
 
     def largest_body(self, path: bytes) -> int:
-        return next(largest for beginning, largest in self.largest if path.startswith(beginning))
+        below = path.rstrip(b"/") + b"/"
+        return next(largest for at, largest in self.largest if not at or below.startswith(at.rstrip(b"/") + b"/"))
 
 
 class Refused(Exception):
@@ -114,7 +119,7 @@ class Incoming:
             self._ending, self._end = Ending.LENGTH, self._body_at + int(value)
         elif name == b"expect" and value == b"100-continue":
             self.expects_continue = True
-        elif name in (b"authorization", b"cookie"):
+        elif name in CREDENTIALS:
             self.credentials.append(value)
 
     def _refuse_large(self) -> None:

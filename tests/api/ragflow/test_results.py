@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from api.ragflow import results
-from api.ragflow.views import timing_headers
 from executions.models import Execution, Outcome, Status
+from executions.representation import timing_headers
 
 ENDS = [
     (Status.SUCCEEDED, Outcome.COMPLETED),

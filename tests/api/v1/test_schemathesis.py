@@ -33,9 +33,11 @@ CONFIGURATION = "tests/api/v1/schemathesis.toml"
 # The allowances bound how many sandboxes the machine has to start, and how long a request may have to wait.
 CLIENTS = """
 from clients.models import Client, Role
+from sandbox_platform.kit.formats import FORMATS
 for role in Role:
     Client.objects.create_with_token(
-        role, role.value * 4, role=role, max_runs_per_minute=12, max_open_executions=12, max_wall_time_ms=2000
+        role, role.value * 4, role=role, max_runs_per_minute=12, max_open_executions=12, max_wall_time_ms=2000,
+        formats=[format.name for format in FORMATS],
     )
 """
 # One build at a time on a node, and this one lasts as long as Postgres: what is asked for are random names of

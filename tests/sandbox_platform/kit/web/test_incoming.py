@@ -3,6 +3,7 @@
 import pytest
 
 from sandbox_platform.kit.web.incoming import CHUNKING, LARGEST_HEAD, Bounds, Incoming, Refused
+from sandbox_platform.request_settings import DATA_UPLOAD_MAX_MEMORY_SIZE, SANDBOX_WEB_BOUNDS
 
 BOUNDS = Bounds(head_s=10, body_s=30, lowest_rate=100, largest=((b"/run", 1000), (b"", 10)))
 CHUNKED = b"POST /run HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -67,3 +68,43 @@ def test_a_body_has_more_time_the_more_of_it_comes(incoming: Incoming) -> None:
     assert incoming.deadline == 5 + 30
     incoming.feed(b"x" * 500, 20)
     assert incoming.deadline == 5 + 30 + 5
+
+
+@pytest.mark.parametrize("header", [b"Authorization", b"Cookie", b"X-API-Key", b"x-auth-token"])
+def test_callers_are_told_apart_by_each_header_of_a_token(incoming: Incoming, header: bytes) -> None:
+    assert incoming.feed(b"GET / HTTP/1.1\r\n" + header + b": one\r\nX-Other: two\r\n\r\n", 0)
+    assert incoming.credentials == [b"one"]
+
+
+@pytest.mark.parametrize(
+    ("path", "largest"),
+    [
+        (b"/run", 1000),
+        (b"/run/", 1000),
+        (b"/run/x", 1000),
+        (b"/runs", 10),
+        (b"/run_code", 10),
+        (b"/", 10),
+        (b"", 10),
+    ],
+)
+def test_bound_of_a_path_is_for_those_below_it_only(path: bytes, largest: int) -> None:
+    assert BOUNDS.largest_body(path) == largest
+
+
+@pytest.mark.parametrize(
+    ("path", "is_large"),
+    [
+        (b"/run", True),
+        (b"/run_code", True),
+        (b"/submissions/batch", True),
+        (b"/api/v2/piston/execute", True),
+        (b"/api/v1/executions", True),
+        (b"/healthz", False),
+        (b"/abouts", False),
+        (b"/apis", False),
+    ],
+)
+def test_large_bodies_are_for_the_doors(path: bytes, is_large: bool) -> None:
+    largest = SANDBOX_WEB_BOUNDS.largest_body(path)
+    assert (largest == DATA_UPLOAD_MAX_MEMORY_SIZE) is is_large

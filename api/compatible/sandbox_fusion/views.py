@@ -1,0 +1,272 @@
+"""SandboxFusion: POST /run_code and POST /run_jupyter.
+
+Source: bytedance/SandboxFusion, sandbox/server/sandbox_api.py and sandbox/runners/types.py. docs/doors.md lists what
+differs.
+"""
+
+import base64
+import itertools
+import json
+from functools import cache
+from pathlib import Path, PurePath
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from api.compatible import reading
+from api.compatible.base import FormatView
+from api.compatible.catalogue import runtime_named
+from api.compatible.endings import in_compiler, signal_of
+from api.compatible.running import run_to_end, wanted
+from api.compatible.sandbox_fusion import schema
+from api.v1.problems import Invalid
+from executions import services
+from executions.files import ARTIFACTS
+from executions.forms import LOWEST
+from executions.limits import ceiling
+from executions.models import Artifact, Execution, Mode, Status
+from executions.representation import timing_headers
+from runtimes.models import MIB, Runtime
+from sandbox_platform.kit import formats
+
+MOST_FETCHED = 100
+PYTHON = "python"
+# Seconds that clients send if nobody chose them. Above the runtime's limit, they stand for it.
+DEFAULTS = {"run_timeout": 10, "total_timeout": 45}
+
+
+@cache
+def driver() -> str:
+    return Path(__file__).with_name("cells.py").read_text()
+
+
+class FusionView(FormatView):
+    format = formats.SANDBOX_FUSION
+    http_method_names = ["post", "options"]
+    theirs = {
+        "runtime": "language",
+        "argv": "args",
+        "limits.wall_time_ms": "run_timeout",
+        "limits.memory_bytes": "memory_limit_MB",
+    }
+
+    def runtime_named(self, language: Any) -> Runtime:
+        named = language[:50] if isinstance(language, str) else type(language).__name__
+        unknown = Invalid("language", f"There is no language {named!r} here.", "")
+        return runtime_named(language, self.caller, unknown)
+
+
+class RunCodeView(FusionView):
+    @extend_schema(
+        summary="Run a program",
+        operation_id="sandboxfusion_run_code",
+        request={"application/json": schema.SandboxFusionRunForm},
+        responses=schema.answers(schema.SandboxFusionRanSchema),
+        tags=["SandboxFusion"],
+    )
+    def post(self, request: Request) -> Response:
+        fetched = texts_of(self.body, "fetch_files")
+        execution = run_to_end(self, self._wanted())
+        return Response(ran(execution) | files_of(execution, fetched), headers=timing_headers(execution))
+
+    def _wanted(self) -> services.Request:
+        body = self.body
+        runtime = self.runtime_named(body.get("language"))
+        refuse_long_compilation(body, runtime)
+        form = {
+            "stdin": "" if body.get("stdin") is None else body["stdin"],
+            "argv": texts_of(body, "args"),
+            "limits": limits_of(body, "run_timeout", runtime, self),
+        }
+        return wanted(self, runtime, form | program(text_of(body, "code"), given_files(body), runtime))
+
+
+class RunJupyterView(FusionView):
+    theirs = FusionView.theirs | {"arguments": "cells", "code": "cells", "limits.wall_time_ms": "total_timeout"}
+
+    @extend_schema(
+        summary="Run the cells of a notebook",
+        operation_id="sandboxfusion_run_jupyter",
+        description="In a fresh sandbox, in order, also after one that fails. There is no IPython.",
+        request={"application/json": schema.SandboxFusionCellsForm},
+        responses=schema.answers(schema.SandboxFusionCellsSchema),
+        tags=["SandboxFusion"],
+    )
+    def post(self, request: Request) -> Response:
+        fetched, source = texts_of(self.body, "fetch_files"), "\n".join(texts_of(self.body, "cells"))
+        execution = run_to_end(self, self._wanted(), checked=source)
+        return Response(cells_ran(execution) | files_of(execution, fetched), headers=timing_headers(execution))
+
+    def _wanted(self) -> services.Request:
+        body = self.body
+        if body.get("kernel", "python3") != "python3":
+            raise Invalid("kernel", "Only python3.", "")
+        number_of(body, "cell_timeout")  # which SandboxFusion does not apply either
+        cells = texts_of(body, "cells")
+        if not cells:
+            raise Invalid("cells", "There are no cells.", "")
+        runtime = self.runtime_named(PYTHON)
+        form = {
+            "mode": Mode.FUNCTION,
+            "arguments": {"cells": cells},
+            "limits": limits_of(body, "total_timeout", runtime, self),
+        }
+        return wanted(self, runtime, form | program(driver(), given_files(body), runtime))
+
+
+def text_of(body: dict[str, Any], name: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str):
+        raise Invalid(name, "Input should be a valid string", "")
+    return value
+
+
+def texts_of(body: dict[str, Any], name: str) -> list[str]:
+    value = body.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise Invalid(name, "Input should be a list of strings", "")
+    return value
+
+
+def given_files(body: dict[str, Any]) -> list[dict[str, str]]:
+    """Return the files for a form of /api/v1. Those without a content are left out, as SandboxFusion does."""
+    value = body.get("files") or {}
+    if not isinstance(value, dict):
+        raise Invalid("files", "Input should be a dictionary of contents by path", "")
+    files = []
+    for path, content in value.items():
+        if content is None:
+            continue
+        if not isinstance(content, str):
+            raise Invalid("files", "Each content must be a text in base64.", "")
+        try:
+            data = reading.unbase64(content)
+        except ValueError as e:
+            raise Invalid("files", f"The content of {path[:100]!r} is not base64.", "") from e
+        files.append({"path": path.removeprefix("./"), "content_base64": base64.b64encode(data).decode()})
+    return files
+
+
+def program(code: str, files: list[dict[str, str]], runtime: Runtime) -> dict[str, Any]:
+    """Return the program and the files beside it, for a form of /api/v1.
+
+    SandboxFusion names a program as no file is. Where the name says what to run, the program replaces the file.
+    """
+    source = PurePath(runtime.source_file)
+    paths = {file["path"] for file in files}
+    if source.name in paths and "{name}" in runtime.run_command:
+        files = [file for file in files if file["path"] != source.name]
+    elif source.name in paths:
+        names = (f"{source.stem}_{number}{source.suffix}" for number in itertools.count(1))
+        free = next(name for name in names if name not in paths)
+        return {"files": [*files, {"path": free, "content": code}], "entry": free}
+    return {"code": code, "files": files}
+
+
+def limits_of(body: dict[str, Any], timeout: str, runtime: Runtime, view: FusionView) -> dict[str, int]:
+    limits = {}
+    if (seconds := seconds_of(body, timeout)) is not None:
+        milliseconds = max(round(seconds * 1000), 1)
+        if seconds != DEFAULTS[timeout] or milliseconds <= ceiling(runtime, view.caller, "wall_time_ms")[0]:
+            limits["wall_time_ms"] = milliseconds
+    # Its client sends -1, and its server takes any number below 1 for none.
+    if (megabytes := number_of(body, "memory_limit_MB")) is not None and megabytes > 0:
+        least = LOWEST["memory_bytes"] // MIB
+        if megabytes < least:
+            raise Invalid("memory_limit_MB", f"Input should be greater than or equal to {least}", "")
+        limits["memory_bytes"] = round(megabytes * MIB)
+    return limits
+
+
+def number_of(body: dict[str, Any], name: str) -> float | None:
+    """Return the number, or None if there is none."""
+    if body.get(name) is None:
+        return None
+    value = reading.number(body[name])
+    # Also false of what is no number.
+    if not abs(value) < 2**31:
+        raise Invalid(name, "Input should be a valid number", "")
+    return value
+
+
+def seconds_of(body: dict[str, Any], name: str) -> float | None:
+    """Return the limit; None if there is none, or -1, which stands for none."""
+    value = number_of(body, name)
+    if value is None or value == -1:
+        return None
+    if value <= 0:
+        raise Invalid(name, "Input should be a number greater than 0", "")
+    return value
+
+
+def refuse_long_compilation(body: dict[str, Any], runtime: Runtime) -> None:
+    """Raise Invalid if the compiler is to have more time than the runtime gives it."""
+    seconds, most = number_of(body, "compile_timeout"), runtime.compile_wall_ms / 1000
+    if seconds is not None and seconds > most and runtime.compile_command:
+        raise Invalid("compile_timeout", f"The compiler has {most:g} s here.", "")
+
+
+def ran(execution: Execution) -> dict[str, Any]:
+    compiled = None
+    if execution.runtime.compile_command:
+        compiled = command(execution) if in_compiler(execution) else finished(0)
+    return said(execution) | {
+        "compile_result": compiled,
+        "run_result": None if in_compiler(execution) else command(execution),
+    }
+
+
+def said(execution: Execution) -> dict[str, Any]:
+    succeeded = execution.status == Status.SUCCEEDED
+    return {
+        "status": "Success" if succeeded else "Failed",
+        "message": "" if execution.status == Status.FAILED else execution.message,
+        "executor_pod_name": None,
+    }
+
+
+def command(execution: Execution) -> dict[str, Any]:
+    """Return how the program, or its compiler, ended. A return code below 0 is a signal, as in Python."""
+    ended_by = signal_of(execution)
+    seconds = None if execution.run_ms is None else execution.run_ms / 1000
+    values = {"stdout": execution.stdout, "stderr": execution.stderr, "execution_time": seconds}
+    if execution.status == Status.TIMED_OUT:
+        return finished(None) | values | {"status": "TimeLimitExceeded"}
+    return finished(execution.exit_code if ended_by is None else -ended_by) | values
+
+
+def finished(code: int | None) -> dict[str, Any]:
+    return {"status": "Finished", "execution_time": None, "return_code": code, "stdout": "", "stderr": ""}
+
+
+def cells_ran(execution: Execution) -> dict[str, Any]:
+    cells = json.loads(execution.result) if execution.result is not None else []
+    if not is_of_cells(cells):  # the program can return what it likes
+        cells = []
+    return said(execution) | {"driver": command(execution), "cells": cells}
+
+
+def is_of_cells(value: Any) -> bool:
+    texts, lists = ("stdout", "stderr"), ("display", "error")
+    return isinstance(value, list) and all(
+        isinstance(cell, dict)
+        and cell.keys() == {*texts, *lists}
+        and all(isinstance(cell[name], str) for name in texts)
+        and all(isinstance(cell[name], list) for name in lists)
+        for cell in value
+    )
+
+
+def files_of(execution: Execution, fetched: list[str]) -> dict[str, Any]:
+    """Return the files that the caller named, if the program left them."""
+    names = {path: path.removeprefix("./").removeprefix(f"{ARTIFACTS}/") for path in fetched[:MOST_FETCHED]}
+    wanted_names = [name for name in names.values() if "\0" not in name and name.isprintable()]
+    left: list[Artifact] = []
+    if execution.artifact_count and wanted_names:
+        left = list(execution.artifacts.filter(name__in=wanted_names))
+    contents = {artifact.name: base64.b64encode(bytes(artifact.content)).decode() for artifact in left}
+    return {"files": {path: contents[name] for path, name in names.items() if name in contents}}
