@@ -66,23 +66,23 @@ def warn_of_changes() -> None:
         say(f"    {len(changed)} changed files of this checkout are not in the release: commit them first")
 
 
-def clone(folder: Path, commit: Commit) -> None:
+def clone(source: Path, folder: Path, commit: Commit) -> None:
     """Check the commit out in a new repository. Nothing of this checkout's other files is there."""
     # With Git's own settings of files, whatever this user's are.
     plain = ["-c", "core.autocrlf=false", "-c", "core.fileMode=true"]
     for words in (
         ["init", "--quiet"],
-        ["fetch", "--quiet", "--depth=1", f"file://{ROOT}", "HEAD"],
+        ["fetch", "--quiet", "--depth=1", f"file://{source}", "HEAD"],
         [*plain, "checkout", "--quiet", "--detach", commit.name],
     ):
         line: list[str | Path] = ["sh", "-c", 'umask 022; exec git "$@"', "sh", "-C", folder, *words]
         must(line, check="a clean clone", fix="git fsck")
 
 
-def build(folder: Path, commit: Commit, options: argparse.Namespace) -> dict[str, Any]:
-    """Build the images in a clone below the folder. Return what was built."""
+def build(source: Path, folder: Path, commit: Commit, options: argparse.Namespace) -> dict[str, Any]:
+    """Build the images in a clone of the source, below the folder. Return what was built."""
     (folder / "clone").mkdir()
-    clone(folder / "clone", commit)
+    clone(source, folder / "clone", commit)
     line = [
         sys.executable, "-m", "scripts.release.building", folder / "images",
         "--epoch", str(commit.epoch), "--commit", commit.name,
@@ -213,9 +213,11 @@ def release(options: argparse.Namespace) -> int:
     with working_folder() as folder:
         for name in ("first", "second"):
             (folder / name).mkdir()
-        built = build(folder / "first", commit, options)
+        built = build(ROOT, folder / "first", commit, options)
         if options.check:
-            different = compared(built, build(folder / "second", commit, options))
+            # The checkout may have another commit by now.
+            second = build(folder / "first/clone", folder / "second", commit, options)
+            different = compared(built, second)
             report(different, len(built["images"]) + 1)
             if different:
                 return 1

@@ -56,7 +56,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_clone_has_what_is_committed_and_nothing_else(checkout: Path, tmp_path: Path) -> None:
     done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True, check=True)
     (tmp_path / "clone").mkdir()
-    release.clone(tmp_path / "clone", Commit(done.stdout.strip(), 1))
+    release.clone(checkout, tmp_path / "clone", Commit(done.stdout.strip(), 1))
     files = [path for path in (tmp_path / "clone").iterdir() if path.name != ".git"]
     assert [path.name for path in files] == ["program"]
     assert files[0].read_text() == "committed"
@@ -93,9 +93,34 @@ def test_a_difference_fails_and_tags_nothing(
     builds = [built(egress=image()), built(egress=image("sha256:9", x="1"))]
     monkeypatch.setattr(release, "head", lambda: Commit("abc", 5))
     monkeypatch.setattr(release, "is_running", lambda: True)
-    monkeypatch.setattr(release, "build", lambda folder, commit, options: builds.pop(0))
+    monkeypatch.setattr(release, "build", lambda source, folder, commit, options: builds.pop(0))
     monkeypatch.setattr(release, "write", lambda *_: pytest.fail("written"))
     assert release.release(release.parse(["--check"])) == 1
     said = capsys.readouterr().out
     assert "DIFFERENT  egress" in said
     assert "1 of 2 images were the same in two builds" in said
+
+
+def test_second_build_is_of_the_first_s_clone_because_the_checkout_may_move_on(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = []
+
+    def build(source: Path, folder: Path, commit: Commit, options: object) -> dict[str, Any]:
+        sources.append(source)
+        (folder / "clone").mkdir()
+        release.clone(source, folder / "clone", commit)
+        subprocess.run(
+            ["git", "-C", checkout, "-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "--quiet",
+             "--amend", "--message", "two"],
+            check=True,
+        )  # fmt: skip
+        return built(egress=image())
+
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True, check=True)
+    monkeypatch.setattr(release, "head", lambda: Commit(head.stdout.strip(), 5))
+    monkeypatch.setattr(release, "is_running", lambda: True)
+    monkeypatch.setattr(release, "build", build)
+    monkeypatch.setattr(release, "refuse_others", lambda *_, **__: None)
+    assert release.release(release.parse(["--check", "--only", "egress"])) == 0
+    assert sources[0] == checkout
