@@ -41,7 +41,9 @@ class PistonExecuteForm(serializers.Serializer):  # type: ignore[type-arg]
 
     language = serializers.CharField(help_text="A runtime's slug or alias.")
     version = serializers.CharField(help_text="A version or a range, such as `3.x`; `*` for any.")
-    files = PistonFileForm(many=True, help_text="The first that is a text is the program.")
+    files = serializers.ListField(
+        child=PistonFileForm(), min_length=1, help_text="The first that is a text is the program."
+    )
     stdin = serializers.CharField(required=False, allow_blank=True)
     args = serializers.ListField(child=serializers.CharField(allow_blank=True), required=False)
     run_timeout = Whole(required=False, help_text="Milliseconds of wall time.")

@@ -28,7 +28,7 @@ class Judge0SubmissionForm(serializers.Serializer):  # type: ignore[type-arg]
 
 
 class Judge0BatchForm(serializers.Serializer):  # type: ignore[type-arg]
-    submissions = Judge0SubmissionForm(many=True)
+    submissions = serializers.ListField(child=Judge0SubmissionForm(), min_length=1, max_length=20)
 
 
 class Judge0StatusSchema(Schema):

@@ -30,7 +30,7 @@ class SandboxFusionRunForm(_Common):
 
 
 class SandboxFusionCellsForm(_Common):
-    cells = serializers.ListField(child=serializers.CharField(allow_blank=True))
+    cells = serializers.ListField(child=serializers.CharField(allow_blank=True), min_length=1)
     total_timeout = serializers.FloatField(required=False, help_text="Seconds. Without it: the runtime's.")
     cell_timeout = serializers.FloatField(required=False, help_text="Not applied, as by SandboxFusion.")
     kernel = serializers.CharField(required=False, help_text="Only `python3`.")

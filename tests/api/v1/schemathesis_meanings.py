@@ -134,6 +134,7 @@ MEANINGS_OF_FORMATS = re.compile(
     # Does not go together, or is above a limit.
     "|The path |is the path of the program|is both a file and a folder|is the path of the code|given twice"
     "|is above the |cannot exceed|The compiler has|must be greater than|must be less than|Cells have no time limit"
+    "|should be a number greater than 0|at least one submission"
     "|Only python3|No files provided|option cannot be enabled|needs an id",
 )
 # What is known to all of them.
