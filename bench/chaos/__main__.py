@@ -87,7 +87,10 @@ def main() -> int:
     with shared_templates(), tempfile.TemporaryDirectory(prefix="chaos-") as folder, ExitStack() as stack:
         docker = stack.enter_context(private_docker()) if options.engine == "docker" else None
         outside = None if docker else stack.enter_context(Outside(Path(folder)).open("chaos"))
-        platform, receiver = Chaotic(Path(folder), docker, outside, SANDBOX_WORKERS="8"), Receiver()
+        platform, receiver = (
+            Chaotic(Path(folder), docker, outside, SANDBOX_WORKERS="8", SANDBOX_TIMEOUT="30s"),
+            Receiver(),
+        )
         try:
             platform.start("python")
             platform.sql(WITNESS)

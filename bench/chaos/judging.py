@@ -14,7 +14,7 @@ from bench.chaos.load import Load, Receiver
 from bench.chaos.outside import RECORDED
 from bench.chaos.parts import Chaotic, command_line
 
-PATIENCE_S = 300
+PATIENCE_S = 600  # a busy machine takes minutes for the runs themselves
 POLL_S = 0.3
 SWEPT_S = 60
 OUT_S = 60
