@@ -55,6 +55,7 @@ class Desk:
         self.seen.append(sent)
         message = json.loads(sent.content)
         if message["method"] == "initialize":
+            await anyio.wait_all_tasks_blocked()  # whoever does not wait for its answer goes first
             answer = result(sent, protocolVersion=BEFORE)
             return httpx.Response(200, json=answer, headers={"Mcp-Session-Id": SESSION})
         try:

@@ -91,7 +91,8 @@ NOT_OURS = {
     input-required-result-basic-list-roots input-required-result-request-state
     input-required-result-multiple-input-requests input-required-result-multi-round
     input-required-result-non-tool-request input-required-result-result-type input-required-result-tampered-state
-    input-required-result-capability-check
+    input-required-result-capability-check input-required-result-missing-input-response
+    input-required-result-ignore-extra-params
     """,
 }
 
