@@ -82,14 +82,14 @@ smoke: ## send POST /run in Python and Node.js to the running stack
 test: export SANDBOX_ENGINE ?= direct
 test: ## run all tests with gVisor (SANDBOX_ENGINE=docker: its engine); schemathesis as one role (ARGS="-k name")
 	@$(SETUP) prepare_tests
-	@$(VENV)/pytest $(SPREAD) $(ARGS)
+	@$(VENV)/python -m pytest $(SPREAD) $(ARGS)
 
 test-all: export FUZZ_ROLES = caller,auditor,administrator
 test-all: test ## the same with schemathesis as every role: nightly, and before a release
 
 test-fast: venv frontend ## run the tests that need neither Docker nor the stack
 	@$(SETUP) ensure_prometheus
-	@$(VENV)/pytest $(SPREAD) -m "not needs_docker and not needs_stack" $(ARGS)
+	@$(VENV)/python -m pytest $(SPREAD) -m "not needs_docker and not needs_stack" $(ARGS)
 
 fidelity: ## run every case of tests/fidelity plainly and on the platform, for all built runtimes (ARGS="--runtimes c")
 	@$(SETUP) prepare_tests

@@ -1,8 +1,10 @@
 """Runs a program for a request that waits for its end, as most formats do."""
 
+import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from pathlib import PurePath
 from typing import Any
 
 from django.conf import settings
@@ -16,7 +18,6 @@ from executions.models import Execution, Outcome, Status
 from executions.places import TooManyWaiting
 from executions.submission import finished
 from runtimes.models import CodePolicy, Runtime
-from sandbox_platform.kit.errors import InvalidField
 from sandbox_platform.kit.fields import validated
 
 RETRY_S = 5
@@ -37,25 +38,44 @@ def wanted(
     return replace(request, endpoint=view.format.name, announce_start=announce_start)
 
 
+def program_path(runtime: Runtime, source_file: str, beside: Collection[str]) -> str:
+    """Return where a program goes that has files beside it: under another name than one of them.
+
+    Where the name says what to run, as in Java, it is the same, and the program takes the place of the file.
+    """
+    if source_file not in beside or "{name}" in runtime.run_command:
+        return source_file
+    source = PurePath(source_file)
+    names = (f"{source.stem}_{number}{source.suffix}" for number in itertools.count(1))
+    return next(name for name in names if name not in beside)
+
+
 def with_files(request: services.Request, given: Mapping[str, bytes]) -> services.Request:
     """Return the request with these files beside its program, by path. Raises InvalidField."""
     for path in given:
         files.checked_path(path, "files")
-        if path == request.source_file:
-            raise InvalidField("files", f"{path!r} is the path of the program.", "Rename the file.")
-    files.refuse_clashes([request.source_file, *given])
-    return replace(request, files=given)
+    source_file = program_path(request.runtime, request.source_file, given)
+    beside = {path: content for path, content in given.items() if path != source_file}
+    files.refuse_clashes([source_file, *beside])
+    return replace(request, source_file=source_file, files=beside)
 
 
-def run_to_end(view: FormatView, request: services.Request, *, checked: str | None = None) -> Execution:
+def run_to_end(
+    view: FormatView,
+    request: services.Request,
+    *,
+    checked: str | None = None,
+    beside: Callable[[], Mapping[str, bytes]] | None = None,
+) -> Execution:
     """Run the program and return the ended execution. It is cancelled if the caller disconnects.
 
     A client that has as many requests waiting as it may have is not refused: its next one waits before its run is
     queued. Trainers and workflows send bursts, and take a refusal for a failed run.
 
-    `checked`: the text that the code policy is for, if the program only carries it.
+    `checked`: the text that the code policy is for, if the program only carries it. `beside`: reads the files beside
+    the program, once there is a place, because a short request can name many stored files.
 
-    Raises TooManyWaiting, what services.submit raises, and the problems of `refuse_unless_run`.
+    Raises TooManyWaiting, what `beside` raises, what services.submit raises, and the problems of `refuse_unless_run`.
     """
     client_id = places.client_id_of(view.request)
     http: HttpRequest = view.request._request
@@ -65,12 +85,14 @@ def run_to_end(view: FormatView, request: services.Request, *, checked: str | No
     ):
         if not free:
             raise TooManyWaiting
+        if beside:
+            request = with_files(request, beside())
         runtime = request.runtime
         is_apart = checked is not None and runtime.code_policy != CodePolicy.OFF
         found = services.violations(checked or "", runtime) if is_apart else None
         execution = services.submit(request, policy=runtime.code_policy, found=found)
         if not execution.is_finished:
-            del request  # it may be large, and the wait long
+            del request, checked  # they may be large, and the wait long
             submission.forget(view.request, execution)
             del execution
             execution = finished(waiter, http)

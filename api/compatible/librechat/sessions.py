@@ -4,7 +4,7 @@ An upload is an execution, too: of an empty program, with the files as its input
 masking and the trail hold for uploaded files as for all others, and there is no second place for them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -19,6 +19,7 @@ from api.compatible.librechat.ids import file_id, pk_of, session_of
 from api.v1.answers import content_type
 from api.v1.problems import Malformed, TooLarge
 from clients.models import Client
+from executions.files import checked_path
 from executions.models import Execution
 from redaction import services as redaction
 from sandbox_platform.kit import formats
@@ -91,21 +92,25 @@ def session(client: Client | None, text: str) -> Session:
     return Session(execution)
 
 
-def contents(client: Client | None, references: Any) -> dict[str, bytes]:
+def named(client: Client | None, references: Any) -> dict[str, tuple[Session, File]]:
     """Return the files of an exec request by path. Of two with the same name, the last one is taken.
 
     `references`: objects with a file's `id`, its `session_id` or `storage_session_id`, and its `name` in this run.
 
-    Raises Malformed, also for a file that the client does not have, and TooLarge.
+    Raises Malformed, also for a file that the client does not have, InvalidField for a path, and TooLarge.
     """
-    named = {name: (own, file) for name, own, file in _found(client, references)}
-    size, most = sum(file.size for _, file in named.values()), settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    found = {checked_path(name, "files"): (own, file) for name, own, file in _found(client, references)}
+    size, most = sum(file.size for _, file in found.values()), settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     if size > most:
         raise TooLarge(
             f"The files have {size:,} bytes; the limit is {exact(most, 'bytes')} (SANDBOX_MAX_REQUEST).",
             remedy="Name fewer of them.",
         )
-    return {name: own.content(file) for name, (own, file) in named.items()}
+    return found
+
+
+def contents(found: Mapping[str, tuple[Session, File]]) -> dict[str, bytes]:
+    return {name: own.content(file) for name, (own, file) in found.items()}
 
 
 def _found(client: Client | None, references: Any) -> Iterable[tuple[str, Session, File]]:

@@ -58,7 +58,8 @@ class ExecView(LibreChatView):
         tags=["LibreChat"],
     )
     def post(self, request: Request) -> Response:
-        execution = run_to_end(self, self._wanted())
+        found = sessions.named(self.caller, self.body.get("files"))
+        execution = run_to_end(self, self._wanted(), beside=lambda: sessions.contents(found))
         return Response(ran(execution), headers=timing_headers(execution))
 
     def _wanted(self) -> services.Request:
@@ -70,15 +71,16 @@ class ExecView(LibreChatView):
         unknown = Malformed(f"Unsupported language: {lang[:50]}")
         runtime = runtime_named(LANGUAGES.get(lang.lower(), lang), self.caller, unknown)
         form = {"code": in_workspace(body["code"]), "argv": in_workspace(body.get("args") or [])}
-        request = wanted(self, runtime, form)
-        return with_files(request, sessions.contents(self.caller, body.get("files")))
+        return wanted(self, runtime, form)
 
 
 def in_workspace(value: Any) -> Any:
     """Return the text, or those of a list, with the paths of LibreChat's folder as they are in a sandbox."""
     if isinstance(value, str):
         return MNT_DATA.sub("/workspace", value)
-    return [in_workspace(one) for one in value] if isinstance(value, list) else value
+    return (
+        [in_workspace(one) if isinstance(one, str) else one for one in value] if isinstance(value, list) else value
+    )
 
 
 def ran(execution: Execution) -> dict[str, Any]:

@@ -5,10 +5,9 @@ differs.
 """
 
 import base64
-import itertools
 import json
 from functools import cache
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
@@ -19,11 +18,11 @@ from api.compatible import reading
 from api.compatible.base import FormatView
 from api.compatible.catalogue import runtime_named
 from api.compatible.endings import in_compiler, signal_of
-from api.compatible.running import run_to_end, wanted
+from api.compatible.running import program_path, run_to_end, wanted
 from api.compatible.sandbox_fusion import schema
 from api.v1.problems import Invalid
 from executions import services
-from executions.files import ARTIFACTS
+from executions.files import ARTIFACTS, LONGEST_PATH
 from executions.forms import LOWEST
 from executions.limits import ceiling
 from executions.models import Artifact, Execution, Mode, Status
@@ -67,7 +66,7 @@ class RunCodeView(FusionView):
         tags=["SandboxFusion"],
     )
     def post(self, request: Request) -> Response:
-        fetched = texts_of(self.body, "fetch_files")
+        fetched = fetched_files(self.body)
         execution = run_to_end(self, self._wanted())
         return Response(ran(execution) | files_of(execution, fetched), headers=timing_headers(execution))
 
@@ -95,8 +94,9 @@ class RunJupyterView(FusionView):
         tags=["SandboxFusion"],
     )
     def post(self, request: Request) -> Response:
-        fetched, source = texts_of(self.body, "fetch_files"), "\n".join(texts_of(self.body, "cells"))
-        execution = run_to_end(self, self._wanted(), checked=source)
+        fetched = fetched_files(self.body)
+        # Not kept in a name of this function, which waits for the run.
+        execution = run_to_end(self, self._wanted(), checked="\n".join(texts_of(self.body, "cells")))
         return Response(cells_ran(execution) | files_of(execution, fetched), headers=timing_headers(execution))
 
     def _wanted(self) -> services.Request:
@@ -132,6 +132,11 @@ def texts_of(body: dict[str, Any], name: str) -> list[str]:
     return value
 
 
+def fetched_files(body: dict[str, Any]) -> list[str]:
+    """Return the paths of the files to send back; not those that no file has, for they are kept during the run."""
+    return [path for path in texts_of(body, "fetch_files")[:MOST_FETCHED] if len(path) <= LONGEST_PATH]
+
+
 def given_files(body: dict[str, Any]) -> list[dict[str, str]]:
     """Return the files for a form of /api/v1. Those without a content are left out, as SandboxFusion does."""
     value = body.get("files") or {}
@@ -152,19 +157,12 @@ def given_files(body: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def program(code: str, files: list[dict[str, str]], runtime: Runtime) -> dict[str, Any]:
-    """Return the program and the files beside it, for a form of /api/v1.
-
-    SandboxFusion names a program as no file is. Where the name says what to run, the program replaces the file.
-    """
-    source = PurePath(runtime.source_file)
-    paths = {file["path"] for file in files}
-    if source.name in paths and "{name}" in runtime.run_command:
-        files = [file for file in files if file["path"] != source.name]
-    elif source.name in paths:
-        names = (f"{source.stem}_{number}{source.suffix}" for number in itertools.count(1))
-        free = next(name for name in names if name not in paths)
-        return {"files": [*files, {"path": free, "content": code}], "entry": free}
-    return {"code": code, "files": files}
+    """Return the program and the files beside it, for a form of /api/v1."""
+    path = program_path(runtime, runtime.source_file, {file["path"] for file in files})
+    beside = [file for file in files if file["path"] != path]
+    if path == runtime.source_file:
+        return {"code": code, "files": beside}
+    return {"files": [*beside, {"path": path, "content": code}], "entry": path}
 
 
 def limits_of(body: dict[str, Any], timeout: str, runtime: Runtime, view: FusionView) -> dict[str, int]:
@@ -263,7 +261,7 @@ def is_of_cells(value: Any) -> bool:
 
 def files_of(execution: Execution, fetched: list[str]) -> dict[str, Any]:
     """Return the files that the caller named, if the program left them."""
-    names = {path: path.removeprefix("./").removeprefix(f"{ARTIFACTS}/") for path in fetched[:MOST_FETCHED]}
+    names = {path: path.removeprefix("./").removeprefix(f"{ARTIFACTS}/") for path in fetched}
     wanted_names = [name for name in names.values() if "\0" not in name and name.isprintable()]
     left: list[Artifact] = []
     if execution.artifact_count and wanted_names:

@@ -25,6 +25,7 @@ from gunicorn.http import get_parser
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from sandbox_platform.kit import formats
 from sandbox_platform.kit.web import refusals, waits
 from sandbox_platform.kit.web.incoming import Bounds, Incoming, Refused
 from sandbox_platform.kit.web.outgoing import Outgoing
@@ -107,8 +108,14 @@ class Connection(TConn):  # type: ignore[misc]
 
     @property
     def caller(self) -> Hashable:
-        """Whose turn the request takes that has arrived."""
-        return self.address, *(self.incoming.credentials if self.incoming else ())
+        """Whose turn the request takes that has arrived.
+
+        In a format, requests keep their turn while they wait for a place. The caller's others, by which it may cancel
+        what holds the places, have turns of their own.
+        """
+        if self.incoming is None:
+            return (self.address,)
+        return self.address, *self.incoming.credentials, formats.at(self.incoming.path.decode("ascii", "replace"))
 
     def init(self) -> None:
         if not self.initialized:

@@ -1,5 +1,6 @@
 """LibreChat's addresses."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from urllib3 import encode_multipart_formdata
 
 from api.compatible.librechat.ids import pk_of, session_of
 from api.compatible.librechat.views import in_workspace
+from api.compatible.running import with_files
 from clients.models import Client
 from executions import services
 from executions.models import Artifact, Execution, Outcome, Status
@@ -62,8 +64,8 @@ def stored(chat: Caller, name: str = "in.csv", content: bytes = b"1,2") -> dict[
 def leaving(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every run ends at once and leaves out.txt."""
 
-    def ended(view: Any, request: Any) -> Execution:
-        execution = services.submit(request, policy=CodePolicy.OFF)
+    def ended(view: Any, request: Any, beside: Callable[[], dict[str, bytes]]) -> Execution:
+        execution = services.submit(with_files(request, beside()), policy=CodePolicy.OFF)
         Artifact.objects.create(execution=execution, name="out.txt", content=b"3", size=1)
         services.finish(execution.pk, DONE, artifact_count=1)
         return Execution.objects.get(pk=execution.pk)
@@ -147,10 +149,26 @@ def test_batch_keeps_folders(chat: Caller) -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["../etc/passwd", "a/../b", "main.py", "artifacts", "a\\b/.."])
+@pytest.mark.parametrize("name", ["../etc/passwd", "a/../b", "artifacts", "a\\b/.."])
 def test_upload_with_a_path_that_cannot_be_is_refused(chat: Caller, name: str) -> None:
     assert refused(uploaded(chat, (name, b"1")), 400)
     assert not Execution.objects.exists()
+
+
+def test_file_named_as_a_program_is_uploaded_and_beside_a_program(chat: Caller, leaving: None) -> None:
+    given = stored(chat, "main.py", b"mine")
+    assert run(chat, files=[given]).status_code == 200
+    upload, program = Execution.objects.order_by("pk")
+    for execution in (upload, program):
+        assert execution.source_file == "main_1.py"
+        assert bytes(execution.input_files.get(path="main.py").content) == b"mine"
+
+
+def test_arguments_of_many_lists_are_refused(chat: Caller) -> None:
+    deep: list[Any] = []
+    for _ in range(600):
+        deep = [deep]
+    assert refused(run(chat, args=deep), 400)
 
 
 def test_upload_without_a_file_is_refused(chat: Caller) -> None:

@@ -37,7 +37,7 @@ left = weakref.WeakSet[Cyclic]()
 
 
 def application(environ: Any, start_response: Any) -> Any:
-    if environ["PATH_INFO"] == "/slow":
+    if environ["PATH_INFO"] in ("/slow", "/exec"):  # the second is an address of a format
         time.sleep(float(environ["QUERY_STRING"]))
     if environ["PATH_INFO"] == "/until":
         while not os.path.exists(environ["QUERY_STRING"]):

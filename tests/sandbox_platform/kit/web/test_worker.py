@@ -177,6 +177,14 @@ def test_the_requests_of_one_caller_leave_threads_to_others(serve: Serve, header
     assert server.is_served_soon()
 
 
+def test_a_burst_in_a_format_leaves_turns_to_its_caller_s_other_requests(serve: Serve) -> None:
+    server = serve("--threads", "8")
+    for _ in range(12):
+        server.connect(asking(f"/exec?{LONG_S}"))
+    time.sleep(0.3)
+    assert server.is_served_soon()
+
+
 def test_all_requests_of_a_caller_are_answered_in_turn(serve: Serve) -> None:
     server = serve("--threads", "8")
     sockets = [server.connect(asking("/slow?0.1")) for _ in range(12)]
