@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from django.http import JsonResponse
-from rest_framework.exceptions import PermissionDenied
+from rest_framework.exceptions import MethodNotAllowed, PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView, set_rollback
@@ -71,6 +71,12 @@ class FormatView(ApiView):
     theirs: ClassVar[dict[str, str]] = {}
     authentication_classes = [FormatAuthentication]
     permission_classes = [MayUseFormat]
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        # First, because a format may say with the status 200 that the caller must not.
+        if request.method not in self.allowed_methods:
+            raise MethodNotAllowed(str(request.method))
+        super().initial(request, *args, **kwargs)
 
     def get_exception_handler(self) -> Any:
         return failed

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 import requests
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Open, person, write_program
 from tests.live import TOKEN, Platform, eventually
@@ -44,6 +44,17 @@ def run(platform: Platform, program: str) -> None:
 
 def last_execution(page: Page, platform: Platform) -> None:
     page.goto(f"{platform.url}/admin/executions/execution/{platform.last_execution()['id']}/change/")
+
+
+def test_playground_keeps_what_was_typed_before_its_script_came(admin: Page, platform: Platform) -> None:
+    held: list[Route] = []
+    admin.route("**/playground*.js", lambda route: held.append(route))  # noqa: PLW0108 -- it sets attributes
+    admin.goto(f"{platform.url}/admin/playground/", wait_until="commit")
+    admin.get_by_label("Arguments of main(), as JSON").fill('{"name": "Ada"}')
+    eventually(lambda: admin.wait_for_timeout(50) or held, "the script is asked for")
+    held[0].continue_()
+    expect(admin.locator("#curl")).to_contain_text("Ada")
+    expect(admin.get_by_label("Arguments of main(), as JSON")).to_have_value('{"name": "Ada"}')
 
 
 def test_playground_runs_a_program_and_shows_the_call(admin: Page, platform: Platform) -> None:

@@ -81,10 +81,10 @@ def ask(forwarder: Any, tmp_path: Path) -> Iterator[Callable[..., bytes]]:
 
     def send(routes: dict[str, str], *parts: bytes) -> bytes:
         serving.append(asyncio.run_coroutine_threadsafe(forwarder.Forwarder("pip", routes).serve(), loop))
-        eventually((tmp_path / "pip").exists, "the socket exists")
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(20)
-            client.connect(str(tmp_path / "pip"))
+            # Its file is there before it listens.
+            eventually(lambda: client.connect_ex(str(tmp_path / "pip")) == 0, "the socket listens")
             received = b""
             for part in parts:
                 client.sendall(part)

@@ -10,6 +10,8 @@
   let files = [];
 
   let untouched = true;
+  // Fields that a person has filled, perhaps before this script was there. Examples leave them alone.
+  const byHand = new Set([fields.arguments, fields.stdin, fields.argv].filter((field) => field.value !== field.defaultValue));
   const editor = codeEditor.replaceTextarea(by("code"), {
     label: "Program",
     describedBy: "code-keys",
@@ -33,15 +35,19 @@
   function useExample(example) {
     editor.setText(example.code);
     fields.mode.value = example.mode;
-    fields.arguments.value = example.arguments;
-    fields.stdin.value = example.stdin;
-    fields.argv.value = example.argv.join("\n");
+    fill(fields.arguments, example.arguments);
+    fill(fields.stdin, example.stdin);
+    fill(fields.argv, example.argv.join("\n"));
     by("files").value = "";
     keepFiles(example.files);
     untouched = true;
   }
+  function fill(field, text) {
+    if (!byHand.has(field)) field.value = text;
+  }
   function chooseExample() {
     if (!untouched && !confirm("Replace the program by the example?")) return;
+    byHand.clear();
     useExample(runtimes[fields.runtime.value].examples[fields.example.value]);
     showCall();
   }
@@ -173,7 +179,7 @@
     showCall();
   });
   form.addEventListener("submit", run);
-  form.addEventListener("input", showCall);
+  form.addEventListener("input", ({ target }) => { byHand.add(target); showCall(); });
   fields.runtime.addEventListener("change", chooseRuntime);
   fields.mode.addEventListener("change", showCall);
   fields.example.addEventListener("change", chooseExample);

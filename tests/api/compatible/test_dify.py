@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from clients.models import Client
+from clients.models import Client, Role
 from executions.models import Execution, Outcome, Status
 from executions.verdict import Verdict
 from inspections.models import Inspection, InspectionKind, InspectionState
@@ -100,6 +100,12 @@ def test_limit_is_what_dify_takes_for_busy(dify: Caller, nothing_runs: None) -> 
 def test_wrong_token_is_refused(client_row: Client) -> None:
     assert refused(run(Caller(X_Api_Key="wrong")), -401, status=401)
     assert refused(Caller().get(f"{DEPENDENCIES}?language=python3"), -401, status=401)
+
+
+@pytest.mark.parametrize("path", [RUN, DEPENDENCIES])
+def test_method_that_there_is_not_is_told_before_the_role(dify: Caller, client_row: Client, path: str) -> None:
+    Client.objects.filter(pk=client_row.pk).update(role=Role.AUDITOR)
+    assert refused(dify.http.generic("TRACE", path), -405, status=405)
 
 
 def test_fault_of_the_platform_is_no_result(dify: Caller) -> None:

@@ -30,7 +30,8 @@ def job(work: Callable[[], object], name: str = "of the test", **options: object
 
 
 def test_every_module_of_jobs_is_found() -> None:
-    modules = {path.parent for path in settings.BASE_DIR.glob("*/**/jobs.py") if ".venv" not in path.parts}
+    rooms = (path.parent for path in settings.BASE_DIR.glob("[a-z]*/__init__.py"))
+    modules = {path.parent for room in rooms for path in room.glob("**/jobs.py")}
     found = {
         Path(job.work.__code__.co_filename).parent for job in jobs.declared() if hasattr(job.work, "__code__")
     }
