@@ -80,9 +80,10 @@ ERROR = {"type": "object", "properties": {"error": {"type": "string"}}}
 LISTED = {"type": "array", "items": {"anyOf": [TOKEN, TEXTS_BY_FIELD, ERROR]}}
 REFUSED_BATCH = {"type": "array", "items": {"anyOf": [TEXTS_BY_FIELD, ERROR]}}
 CONFIG = {"type": "object", "additionalProperties": {}}
-BASE64 = OpenApiParameter("base64_encoded", bool, description="Texts are in base64, both ways.")
+# Texts, because Judge0 takes whatever is not `true` for false, and refuses nothing.
+BASE64 = OpenApiParameter("base64_encoded", str, description="`true`: texts are in base64, both ways.")
 ASKED = OpenApiParameter("fields", str, description=f"Comma-separated, or `*` for all. Of: {', '.join(FIELDS)}.")
-WAIT = OpenApiParameter("wait", bool, description="Answer when the run has ended.")
+WAIT = OpenApiParameter("wait", str, description="`true`: answer when the run has ended.")
 TOKENS = OpenApiParameter("tokens", str, description="Comma-separated, at most 20. May be a header instead.")
 
 
