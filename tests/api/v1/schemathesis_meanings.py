@@ -127,7 +127,7 @@ MEANINGS = [
 # Of the formats of other sandboxes (api/compatible), whose answers have forms of their own: what they say somewhere.
 MEANINGS_OF_FORMATS = re.compile(
     # Names what there is not.
-    "runtime is unknown|doesn't exist|There is no language|Unsupported language|was not found"
+    "runtime is unknown|doesn't exist|There is no language|Unsupported language|was not found|invalid fields"
     # Is none of the texts that a schema cannot describe.
     "|[Nn]ot base64|is not hex|is not a number|No closing quotation|No escaped character|Null characters"
     "|surrogate|contains NUL|is not UTF-8|can't be blank"
