@@ -10,6 +10,7 @@ was lost, untrue or left over.
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -37,9 +38,8 @@ from tests.executions.test_resilience import WITNESS  # noqa: E402
 from tests.live import eventually  # noqa: E402
 from tests.private_docker import private_docker  # noqa: E402
 
-AIM_S = 30
-HEAD = """| fault | accepted | ends | back after | what broke |
-|---|--:|---|--:|---|"""
+HEAD = """| fault | accepted | ends | served again after | all ended after | pool back after | what broke |
+|---|--:|---|--:|--:|--:|---|"""
 
 
 def break_it(platform: Chaotic, receiver: Receiver, fault: Fault, runs: int) -> Verdict:
@@ -55,7 +55,8 @@ def break_it(platform: Chaotic, receiver: Receiver, fault: Fault, runs: int) -> 
 
 def line(fault: Fault, verdict: Verdict) -> str:
     ends = ", ".join(f"{number} {end}" for end, number in verdict.ends.most_common())
-    back = f"{verdict.back_s:.0f} s" if verdict.back_s is not None else "never"
+    times = (verdict.served_s, verdict.ended_s, verdict.back_s)
+    back = " | ".join("never" if seconds is None else f"{seconds:.0f} s" for seconds in times)
     broken = "; ".join(verdict.broken[:3]) + (
         f"; and {more} more" if (more := len(verdict.broken) - 3) > 0 else ""
     )
@@ -78,12 +79,13 @@ def main() -> int:
     chosen = [fault for fault in faults if options.only in fault.name]
     lines = [
         f"{options.runs} executions for each fault, {os.cpu_count()} cores, load before {machine_load()},"
-        f" engine {options.engine}, {datetime.now(UTC):%Y-%m-%d}. “Back”: every execution has ended and"
-        " the pool has its size, counted from the end of the fault.",
+        f" engine {options.engine}, {datetime.now(UTC):%Y-%m-%d}. Seconds count from the end of the fault; the pool"
+        " is back when every execution has ended and it has its size.",
         "",
         HEAD,
     ]
     failed = 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by default nothing would be stopped and removed
     with shared_templates(), tempfile.TemporaryDirectory(prefix="chaos-") as folder, ExitStack() as stack:
         docker = stack.enter_context(private_docker()) if options.engine == "docker" else None
         outside = None if docker else stack.enter_context(Outside(Path(folder)).open("chaos"))

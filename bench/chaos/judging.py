@@ -5,6 +5,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +29,7 @@ POOL = """
 """
 OPEN = "SELECT 1 FROM executions_execution WHERE finished_at IS NULL"
 UNTOLD = "SELECT 1 FROM executions_delivery WHERE finished_at IS NULL"
+ENDED = "SELECT count(*) AS ended FROM executions_execution WHERE finished_at IS NOT NULL"
 DELIVERY = """
     SELECT status, attempt_count, last_status_code, last_error, finished_at::text FROM executions_delivery
     WHERE execution_id = %s
@@ -40,7 +42,10 @@ ENDS = "SELECT id::text, status, outcome, started, result FROM executions_execut
 class Verdict:
     accepted: int = 0
     ends: Counter[str] = field(default_factory=Counter)
-    back_s: float | None = None  # until the pool had its size and every execution had ended
+    # Seconds from the end of the fault until the first execution ended, until all had, and until the pool had its size.
+    served_s: float | None = None
+    ended_s: float | None = None
+    back_s: float | None = None
     broken: list[str] = field(default_factory=list)
 
 
@@ -93,9 +98,27 @@ def until_quiet(platform: Chaotic, patience_s: float = PATIENCE_S) -> float | No
     return None
 
 
+def _watch_recovery(platform: Chaotic, load: Load, verdict: Verdict) -> None:
+    """Take the times of the verdict, which stay None if PATIENCE_S passes first."""
+    begin = time.monotonic()
+    ended: int | None = None  # how many executions had ended when Postgres was first asked
+    while verdict.back_s is None and (passed := time.monotonic() - begin) < PATIENCE_S:
+        with suppress(psycopg.Error):
+            now = platform.sql(ENDED)[0]["ended"]
+            ended = now if ended is None else ended
+            if verdict.served_s is None and now > ended:
+                verdict.served_s = passed
+            if verdict.ended_s is None and load.is_answered and not platform.sql(OPEN):
+                verdict.ended_s = passed
+            if verdict.ended_s is not None and not platform.sql(POOL):
+                verdict.back_s = passed
+        time.sleep(POLL_S)
+
+
 def judge(platform: Chaotic, load: Load, receiver: Receiver, before: set[str], earlier: set[str]) -> Verdict:
     """`before`: the traces of the platform at rest. `earlier`: the executions of earlier faults."""
-    verdict = Verdict(back_s=until_quiet(platform))
+    verdict = Verdict()
+    _watch_recovery(platform, load, verdict)
     load.wait()
     if load.given_up:
         verdict.broken.append(f"{len(load.given_up)} requests were never accepted: {load.given_up[0]}")

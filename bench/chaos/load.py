@@ -63,13 +63,19 @@ class Load:
         self._platform, self._receiver = platform, receiver
         self._senders = ThreadPoolExecutor(SENDERS)
         self._name = uuid.uuid4().hex[:8]
+        self._sent = 0
         self.accepted: dict[str, int] = {}  # the number that each execution is to return
         self.given_up: list[str] = []
 
     def send(self, runs: int) -> None:
         """Start to send, and return at once."""
+        self._sent += runs
         for number in range(runs):
             self._senders.submit(self._send, number)
+
+    @property
+    def is_answered(self) -> bool:
+        return len(self.accepted) + len(self.given_up) == self._sent
 
     def wait(self) -> None:
         """Return when all are accepted or given up."""
