@@ -26,6 +26,8 @@ NOT_ALLOWED = {
     "callback_url": "callbacks are not allowed: GET the submission, or wait",
 }
 KIB = 1024
+# Splitting takes time with the square of a word's length: 30 s for a megabyte.
+LONGEST_ARGUMENTS = 32_768
 
 
 def form_of(body: dict[str, Any], *, base64_encoded: bool, as_stored: Callable[[str], str]) -> dict[str, Any]:
@@ -119,6 +121,8 @@ def _arguments(body: dict[str, Any]) -> list[str]:
     try:
         if not isinstance(value, str):
             raise ValueError("is not a text")
+        if len(value) > LONGEST_ARGUMENTS:
+            raise ValueError(f"is too long (maximum is {LONGEST_ARGUMENTS} characters)")
         return shlex.split(value)
     except ValueError as e:
         raise Invalid("command_line_arguments", str(e).lower(), "") from e

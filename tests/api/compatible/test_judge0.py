@@ -202,6 +202,11 @@ def test_unknown_field_is_refused(judge: Caller, mine: Mine) -> None:
         ({"additional_files": "UEs="}, "additional_files", "additional files are not allowed"),
         ({"number_of_runs": 2}, "number_of_runs", "must be less than or equal to 1"),
         ({"command_line_arguments": "'"}, "command_line_arguments", "no closing quotation"),
+        (
+            {"command_line_arguments": "x" * 32_769},
+            "command_line_arguments",
+            "is too long (maximum is 32768 characters)",
+        ),
     ],
 )
 def test_invalid_field_is_named(judge: Caller, changed: dict[str, Any], field: str, text: str) -> None:
