@@ -19,6 +19,9 @@ class Texts(io.StringIO):
     def fileno(self) -> int:
         return 1
 
+    def close(self) -> None:
+        """Stay open: a cell that closes it is not the last one."""
+
 
 def run(source: str, number: int, names: dict[str, Any]) -> dict[str, Any]:
     """Run one cell. Return what it said, in the fields of the format."""
@@ -39,8 +42,10 @@ def run(source: str, number: int, names: dict[str, Any]) -> dict[str, Any]:
                 display.append({"text/plain": repr(value)})
         except BaseException as e:
             # The first frame is this one.
-            lines = traceback.format_exception(type(e), e, e.__traceback__.tb_next if e.__traceback__ else None)
-            errors.append({"ename": type(e).__name__, "evalue": str(e), "traceback": lines})
+            inner = e.__traceback__.tb_next if e.__traceback__ else None
+            # It also has a text for an exception whose own `__str__` fails.
+            told = traceback.TracebackException(type(e), e, inner)
+            errors.append({"ename": type(e).__name__, "evalue": str(told), "traceback": list(told.format())})
     return {"stdout": out.getvalue(), "stderr": err.getvalue(), "display": display, "error": errors}
 
 

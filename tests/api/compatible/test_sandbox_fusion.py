@@ -255,12 +255,22 @@ def test_cells_share_names_and_show_their_last_line() -> None:
 
 @pytest.mark.parametrize(
     ("source", "name"),
-    [("1/0", "ZeroDivisionError"), ("(", "SyntaxError"), ("raise SystemExit", "SystemExit")],
+    [
+        ("1/0", "ZeroDivisionError"),
+        ("(", "SyntaxError"),
+        ("raise SystemExit", "SystemExit"),
+        ("class Odd(Exception):\n    __str__ = None\nraise Odd", "Odd"),
+    ],
 )
 def test_cells_after_a_failed_one_run(source: str, name: str) -> None:
     done = cells.main(["a = 1", source, "print(a)"])
     assert ([len(cell["error"]) for cell in done], done[2]["stdout"]) == ([0, 1, 0], "1\n")
     assert done[1]["error"][0]["ename"] == name
+
+
+def test_cell_that_closes_its_stream_is_not_the_last() -> None:
+    done = cells.main(["import sys\nprint('x')\nsys.stdout.close()", "print(1)"])
+    assert [cell["stdout"] for cell in done] == ["x\n", "1\n"]
 
 
 @pytest.mark.parametrize(("path", "whole"), [(RUN, WHOLE), (CELLS, NOTEBOOK)])
