@@ -33,6 +33,8 @@ from sandbox_platform.kit.web import waits
 
 # Many executions of a batch end at about the same time: wait this long, then read all of them with one query.
 COALESCE_S = 0.05
+# Columns of an execution that no field of the answer is made of.
+NOT_SHOWN = representation.unneeded_columns(representation.SMALL)
 
 
 def requests_of(forms: list[dict[str, Any]], view: ApiView, http: Request) -> list[services.Request]:
@@ -73,26 +75,35 @@ class BatchesView(ApiView):
         wanted = requests_of(forms, self, request)
         batch_id = uuid_utils.compat.uuid7()
         found = [violations_of(one) for one in wanted]
+        executions = []
         with transaction.atomic():
             admit(self.caller, len(wanted))
             for one, its in zip(wanted, found, strict=True):
                 one = replace(one, batch_id=batch_id)
-                services.submit(one, policy=one.runtime.code_policy, admitted=True, found=its)
+                executions.append(services.submit(one, policy=one.runtime.code_policy, admitted=True, found=its))
+        # Not read again: if Postgres failed now, the caller would take the batch for refused, and send it again.
+        for execution in executions:
+            for column in NOT_SHOWN:
+                execution.__dict__.pop(column, None)
+        executions.sort(key=lambda execution: execution.pk)
         headers = {"Location": f"/api/v1/batches/{batch_id}"}
-        return Response(self.batch(batch_id), status=202, headers=headers)
+        return Response(shown(batch_id, executions), status=202, headers=headers)
 
     def batch(self, batch_id: UUID) -> dict[str, Any]:
         """Return the batch as JSON. Raises Http404 if it has no execution that the caller may see."""
-        large = representation.unneeded_columns(representation.SMALL)
-        executions = list(self.visible().filter(batch_id=batch_id).order_by("id").defer(*large))
+        executions = list(self.visible().filter(batch_id=batch_id).order_by("id").defer(*NOT_SHOWN))
         if not executions:
             raise Http404
-        return BatchSchema.dump(
-            id=batch_id,
-            finished=all(execution.is_finished for execution in executions),
-            counts=Counter(execution.status for execution in executions),
-            executions=[representation.listed(row, representation.SMALL) for row in executions],
-        )
+        return shown(batch_id, executions)
+
+
+def shown(batch_id: UUID, executions: list[Execution]) -> dict[str, Any]:
+    return BatchSchema.dump(
+        id=batch_id,
+        finished=all(execution.is_finished for execution in executions),
+        counts=Counter(execution.status for execution in executions),
+        executions=[representation.listed(row, representation.SMALL) for row in executions],
+    )
 
 
 class BatchView(BatchesView):

@@ -10,6 +10,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_q.models import OrmQ
 from rest_framework.test import APIClient
@@ -185,6 +187,20 @@ def test_batch_is_queued_as_a_whole(api: APIClient) -> None:
     assert (answer.status_code, answer.json()["counts"]) == (202, {"queued": 3})
     assert OrmQ.objects.count() == 3
     assert api.get(answer["Location"]).json() == answer.json()
+
+
+def test_batch_has_the_order_in_which_it_was_sent(api: APIClient) -> None:
+    sent = [{"runtime": "python", "code": "", "labels": {"number": str(number)}} for number in range(20)]
+    answer = api.post(f"{API}/batches", {"executions": sent}, format="json").json()
+    assert [row["labels"] for row in answer["executions"]] == [one["labels"] for one in sent]
+
+
+def test_accepted_batch_is_answered_from_memory(api: APIClient) -> None:
+    """If Postgres failed after the commit, the answer would be an error, and the caller would send the batch again."""
+    with CaptureQueriesContext(connection) as asked:
+        answer = api.post(f"{API}/batches", {"executions": [{"runtime": "python", "code": ""}] * 2}, format="json")
+    assert answer.status_code == 202
+    assert asked.captured_queries[-1]["sql"].startswith("RELEASE SAVEPOINT")
 
 
 @pytest.mark.parametrize(
