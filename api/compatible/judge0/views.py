@@ -5,13 +5,13 @@ docs/doors.md lists what differs.
 """
 
 import logging
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.conf import settings
 from django.db.models import QuerySet
 from django.http import Http404
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -229,6 +229,8 @@ def _listed(number: int, runtime: Runtime) -> dict[str, Any]:
 
 class LanguagesView(Judge0View):
     http_method_names = ["get", "head", "options"]
+    # What each language has beside its id and its name.
+    marks: ClassVar[dict[str, Any]] = {}
 
     @extend_schema(
         summary="List languages",
@@ -238,23 +240,19 @@ class LanguagesView(Judge0View):
         tags=["Judge0"],
     )
     def get(self, request: Request) -> Response:
-        return Response([_listed(number, runtime) for number, runtime in languages(self.caller)])
+        return Response([_listed(number, runtime) | self.marks for number, runtime in languages(self.caller)])
 
 
-class AllLanguagesView(Judge0View):
-    http_method_names = ["get", "head", "options"]
-
-    @extend_schema(
+@extend_schema_view(
+    get=extend_schema(
         summary="List languages, also archived ones",
         operation_id="judge0_all_languages",
         description="None is archived.",
         responses=schema.answers({200: schema.Judge0MarkedLanguageSchema(many=True)}),
-        tags=["Judge0"],
     )
-    def get(self, request: Request) -> Response:
-        return Response(
-            [_listed(number, runtime) | {"is_archived": False} for number, runtime in languages(self.caller)]
-        )
+)
+class AllLanguagesView(LanguagesView):
+    marks: ClassVar[dict[str, Any]] = {"is_archived": False}
 
 
 class LanguageView(Judge0View):
@@ -271,7 +269,7 @@ class LanguageView(Judge0View):
         if runtime is None:
             raise Http404
         commands = {"compile_cmd": runtime.compile_command or None, "run_cmd": runtime.run_command or None}
-        whole = {"is_archived": False, "source_file": runtime.source_file}
+        whole = AllLanguagesView.marks | {"source_file": runtime.source_file}
         return Response(_listed(number, runtime) | whole | commands)
 
 

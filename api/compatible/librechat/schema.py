@@ -91,6 +91,8 @@ UPLOAD = {
 }
 DETAIL = OpenApiParameter("detail", str, description="Not looked at: every answer has everything.")
 DOWNLOADED = OpenApiResponse(OpenApiTypes.BINARY, "The file, always as an attachment.")
+# Refusals of a request with a body.
+BODY = (400, 413, 415, 429)
 
 
 def answers(success: dict[Any, Any], *statuses: int) -> dict[Any, Any]:

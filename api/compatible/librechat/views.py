@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from django.http import HttpResponse
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -54,7 +54,7 @@ class ExecView(LibreChatView):
         summary="Run a program",
         operation_id="librechat_exec",
         request={"application/json": schema.LibreChatExecForm},
-        responses=schema.answers({200: schema.LibreChatRanSchema}, 400, 413, 415, 429),
+        responses=schema.answers({200: schema.LibreChatRanSchema}, *schema.BODY),
         tags=["LibreChat"],
     )
     def post(self, request: Request) -> Response:
@@ -116,14 +116,14 @@ class UploadView(LibreChatView):
         operation_id="librechat_upload",
         description="They are the input of a run of an empty program, which is the session.",
         request=schema.UPLOAD,
-        responses=schema.answers({200: schema.LibreChatUploadedSchema}, 400, 413, 415, 429),
+        responses=schema.answers({200: schema.LibreChatUploadedSchema}, *schema.BODY),
         tags=["LibreChat"],
     )
     def post(self, request: Request) -> Response:
-        return Response(self._stored())
+        return Response(self.stored())
 
-    def _stored(self) -> dict[str, Any]:
-        """Store the files of the form. Raises what services.submit raises, and Malformed."""
+    def stored(self) -> dict[str, Any]:
+        """Store the files of the form and describe them. Raises what services.submit raises, and Malformed."""
         if not self.body:
             raise Malformed("No files provided")
         runtimes = usable(self.caller)
@@ -138,19 +138,19 @@ class UploadView(LibreChatView):
         return {"message": "success", "session_id": own.id, "storage_session_id": own.id, "files": files}
 
 
-class BatchUploadView(UploadView):
-    @extend_schema(
+@extend_schema_view(
+    post=extend_schema(
         summary="Upload several files",
         operation_id="librechat_upload_batch",
         description="All of them, or none.",
-        request=schema.UPLOAD,
-        responses=schema.answers({200: schema.LibreChatBatchSchema}, 400, 413, 415, 429),
-        tags=["LibreChat"],
+        responses=schema.answers({200: schema.LibreChatBatchSchema}, *schema.BODY),
     )
-    def post(self, request: Request) -> Response:
-        stored = self._stored()
+)
+class BatchUploadView(UploadView):
+    def stored(self) -> dict[str, Any]:
+        stored = super().stored()
         files = [{"status": "success"} | file for file in stored["files"]]
-        return Response(stored | {"files": files, "succeeded": len(files), "failed": 0})
+        return stored | {"files": files, "succeeded": len(files), "failed": 0}
 
 
 class DownloadView(LibreChatView):
