@@ -14,38 +14,30 @@ from django.db import InterfaceError, OperationalError, connection
 from django.db.models import Func, PositiveIntegerField, QuerySet
 from django.utils import timezone
 
-from clients.models import Client
 from executions import live, services
-from executions.configuration import COLUMNS, RunConfiguration
+from executions.acquisition import acquire, configuration_of
+from executions.configuration import COLUMNS
 from executions.models import Execution, Outcome, Status
 from executions.requeueing import recover
 from executions.sources import starting
 from executions.verdict import Verdict, decide
 from redaction import services as redaction
 from redaction.policies import any_policy_redacts
-from runtimes.models import Limits, Runtime
+from runtimes.models import Limits
 from sandbox_platform.kit import liveness, request_ids, tracing
 from sandbox_platform.kit.compiled import Compiled
 from sandbox_platform.kit.failures import without_text
-from sandbox_platform.kit.notify import listening, ready_channel
 from sandbox_platform.kit.prepared import prepared
-from sandboxes import pool, turns
-from sandboxes.configuration import SandboxConfiguration
+from sandboxes import pool
 from sandboxes.engine import Channel, Engine, EngineError, ImageMissing
 from sandboxes.engines import get_engine
 from sandboxes.models import Sandbox
 from sandboxes.protocol import BYE, Job
 from sandboxes.session import EndedBy, Report
 from sandboxes.sessions import session_of, state_of
-from sandboxes.turns import NOBODY, Claimant
 
 logger = logging.getLogger(__name__)
 
-# The keeper starts sandboxes, because it sees the demand of all waiting runs. If the keeper is down or takes longer
-# than this, the worker starts its own sandbox.
-KEEPER_PATIENCE_S = 15
-# Poll at this interval, too: a call may be lost, or another run may claim the sandbox that it announced.
-LOOK_AGAIN_S = 2.0
 ANSWER_S = 0.03  # head start of the answer before gVisor is taken down
 STORE_PATIENCE_S = 120
 # psycopg's own errors come from waiting for notifications, which Django does not wrap.
@@ -83,7 +75,6 @@ def taken(pk: UUID) -> QuerySet[Execution]:
     return mine.filter(pk=pk)
 
 
-REVISION = "SELECT 1 FROM runtimes_runtime WHERE id = %s AND revision = %s"
 TAKEN = Compiled(taken, pk=UUID(int=0))
 
 
@@ -226,109 +217,6 @@ def take(execution_id: str) -> Any:
     if execution:
         execution.job_sent = False
     return execution
-
-
-def configuration_of(execution: Execution) -> SandboxConfiguration:
-    """Return the configuration of the execution's sandbox: the recorded one if it is pinned, else the one in force.
-
-    Raises EngineError.
-    """
-    stored = RunConfiguration.stored(execution)
-    if execution.pinned:
-        return stored.as_recorded(execution.runtime)
-    return stored.in_force(execution.runtime, execution.client)
-
-
-def acquire(
-    engine: Engine, configuration: SandboxConfiguration, execution: Execution
-) -> tuple[Sandbox, bool, Channel]:
-    """Return a sandbox for the execution, whether it was warm, and the channel to its stdin and stdout.
-
-    Raises EngineError.
-    """
-    if execution.pinned or not configuration.is_pooled:
-        started = start(engine, execution)
-        return started, False, engine.attach(started.container_id)
-    warm = True
-    deadline = time.monotonic() + KEEPER_PATIENCE_S
-    claimant = claimant_of(execution)
-    while time.monotonic() < deadline and (sandbox := pool.claim(configuration, claimant)):
-        try:
-            return sandbox, warm, engine.attach(sandbox.container_id)
-        except EngineError as e:
-            # The warm sandbox died in the pool: Docker was restarted, or an operator removed the container.
-            logger.warning("sandbox %s was dead: %s", sandbox, e)
-            pool.discard(sandbox)
-    warm = False
-    kept = wait_for_keeper(engine, configuration, claimant, deadline)
-    sandbox = kept or start(engine, execution)
-    return sandbox, warm, engine.attach(sandbox.container_id)
-
-
-def start(engine: Engine, execution: Execution) -> Sandbox:
-    """Start a sandbox for this execution, under the profile that is in force when the sandbox is ready.
-
-    Raises EngineError.
-    """
-    while True:
-        wanted = configuration_of(with_reloaded_profiles(execution))
-        sandbox = pool.start(engine, wanted, claimant=claimant_of(execution))
-        if configuration_of(with_reloaded_profiles(execution)).profile_sha256 == sandbox.profile_sha256:
-            return sandbox
-        pool.discard(sandbox)
-
-
-def with_reloaded_profiles(execution: Execution) -> Execution:
-    """Reload the profiles in force: one may be activated while the execution waits or its sandbox starts."""
-    runtimes = Runtime.objects.select_related("seccomp_profile__active")
-    execution.runtime.seccomp_profile = runtimes.get(pk=execution.runtime.pk).seccomp_profile
-    if execution.client:
-        clients = Client.objects.select_related("seccomp_profile__active")
-        execution.client.seccomp_profile = clients.get(pk=execution.client.pk).seccomp_profile
-    return execution
-
-
-def claimant_of(execution: Execution) -> Claimant:
-    return Claimant(execution.pk, execution.client_id or NOBODY, execution.requeues)
-
-
-def wait_for_keeper(
-    engine: Engine, configuration: SandboxConfiguration, claimant: Claimant, deadline: float
-) -> Sandbox | None:
-    """Wait for a sandbox that the keeper starts. Return None if the keeper is down or the deadline has passed.
-
-    Raises ImageMissing if the node lacks the image.
-    """
-    with listening(ready_channel(claimant.execution_id)) as wait:
-        while time.monotonic() < deadline and keeper_will_start(configuration):
-            turns.wait(configuration.kind, claimant)
-            if sandbox := pool.claim(configuration, claimant):
-                return sandbox
-            if not wait(LOOK_AGAIN_S):
-                check_image(engine, configuration, claimant)
-            elif sandbox := pool.claim(configuration, claimant):
-                return sandbox
-    turns.leave(claimant.execution_id)
-    return None
-
-
-def check_image(engine: Engine, configuration: SandboxConfiguration, claimant: Claimant) -> None:
-    """Raise ImageMissing if the node lacks the image: the keeper cannot start a sandbox either."""
-    try:
-        engine.image_id(configuration.image)
-    except ImageMissing:
-        turns.leave(claimant.execution_id)
-        raise
-    except EngineError:
-        pass  # the engine is away: the keeper may start sandboxes once it is back
-
-
-def keeper_will_start(configuration: SandboxConfiguration) -> bool:
-    """Return whether the node's keeper is alive and starts sandboxes of this revision of the runtime."""
-    with prepared(), connection.cursor() as cursor:
-        cursor.execute(REVISION, [configuration.runtime.pk, configuration.revision])
-        is_current = bool(cursor.fetchone())
-    return is_current and liveness.keeper_alive(settings.SANDBOX_NODE)
 
 
 def job_of(execution: Execution, limits: Limits) -> Job:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from clients.models import Client
-from executions import services, tasks
+from executions import acquisition, services, tasks
 from executions.configuration import NotReproducible, RunConfiguration
 from executions.models import Execution, Status
 from runtimes.models import Network, Runtime
@@ -90,7 +90,7 @@ def test_what_is_gone_is_not_replaced_by_what_there_is(
 def test_pinned_run_starts_from_what_is_recorded(python_runtime: Runtime, ended: Execution) -> None:
     execution = submit(python_runtime, pinned_to=ended)
     assert RunConfiguration.stored(execution) == RunConfiguration.stored(ended)
-    assert tasks.configuration_of(execution).image == "sha256:then"
+    assert acquisition.configuration_of(execution).image == "sha256:then"
 
 
 def test_end_records_the_sandbox_and_keeps_the_rest(python_runtime: Runtime, capped: Client) -> None:

@@ -6,7 +6,7 @@ import pytest
 from pytest_django import Settings
 
 from clients.models import Client
-from executions import tasks
+from executions import acquisition, tasks
 from executions.egress.policy import network_for
 from executions.models import Execution, Status
 from runtimes.models import Network, Runtime
@@ -42,7 +42,7 @@ def test_runs_of_the_runtimes_profile_take_warm_sandboxes(
     make_execution: MakeExecution, quiet: SeccompProfile
 ) -> None:
     Runtime.objects.update(seccomp_profile=quiet)
-    configuration = tasks.configuration_of(taken(make_execution))
+    configuration = acquisition.configuration_of(taken(make_execution))
     assert (configuration.profile, configuration.is_pooled) == (quiet.current, True)
 
 
@@ -50,7 +50,7 @@ def test_profile_of_the_client_goes_before_the_runtimes(
     make_execution: MakeExecution, quiet: SeccompProfile
 ) -> None:
     Runtime.objects.update(seccomp_profile=revisions.create_profile("other"))
-    configuration = tasks.configuration_of(
+    configuration = acquisition.configuration_of(
         taken(make_execution, Client.objects.create(name="picky", seccomp_profile=quiet))
     )
     assert configuration.profile == quiet.current
@@ -63,7 +63,7 @@ def test_claim_reads_every_column_that_a_run_in_a_warm_sandbox_needs(
     Runtime.objects.update(seccomp_profile=quiet)
     execution = taken(make_execution, Client.objects.create(name="picky", seccomp_profile=quiet))
     with django_assert_num_queries(0):  # type: ignore[attr-defined]
-        configuration = tasks.configuration_of(execution)
+        configuration = acquisition.configuration_of(execution)
         assert (configuration.profile_name, configuration.profile_revision) == ("quiet", 1)
         assert configuration.image
         assert configuration.is_pooled
@@ -78,7 +78,7 @@ def test_revision_activated_while_the_run_waited_is_the_one_it_starts_under(
     Runtime.objects.update(seccomp_profile=quiet)
     execution = taken(make_execution)
     revisions.put_in_force(revisions.add_revision(quiet, profile(deny("rmdir"))), by="root")
-    assert tasks.start(engine, execution).profile_revision == 2
+    assert acquisition.start(engine, execution).profile_revision == 2
 
 
 def test_sandbox_that_started_under_the_old_revision_is_given_up(
@@ -94,5 +94,5 @@ def test_sandbox_that_started_under_the_old_revision_is_given_up(
         start(container_id)
 
     monkeypatch.setattr(engine, "start", activate_meanwhile)
-    assert tasks.start(engine, execution).profile_revision == 2
+    assert acquisition.start(engine, execution).profile_revision == 2
     assert Sandbox.objects.get(profile_revision=1).state == SandboxState.USED

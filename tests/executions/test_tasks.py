@@ -8,7 +8,7 @@ import pytest
 from django.db import IntegrityError, connection
 from pytest_django import Settings
 
-from executions import tasks
+from executions import acquisition, tasks
 from executions.models import Execution, Outcome, Status
 from runtimes.models import Network, Runtime
 from sandboxes.configuration import SandboxConfiguration
@@ -40,10 +40,10 @@ def test_unforeseen_fault_ends_the_execution_and_is_logged_without_what_it_quote
 def test_run_waits_for_a_keeper_that_is_alive_and_starts_its_revision(
     python_runtime: Runtime, monkeypatch: pytest.MonkeyPatch, alive: int, behind: int, expected: bool
 ) -> None:
-    monkeypatch.setattr(tasks.liveness, "keeper_alive", lambda node: bool(alive))
+    monkeypatch.setattr(acquisition.liveness, "keeper_alive", lambda node: bool(alive))
     configuration = SandboxConfiguration.of_runtime(python_runtime, Network.NONE)
     Runtime.objects.update(revision=python_runtime.revision + behind)
-    assert tasks.keeper_will_start(configuration) is expected
+    assert acquisition.keeper_will_start(configuration) is expected
 
 
 def test_run_does_not_wait_for_a_sandbox_of_an_image_that_the_node_lacks(
@@ -54,14 +54,14 @@ def test_run_does_not_wait_for_a_sandbox_of_an_image_that_the_node_lacks(
     settings: Settings,
 ) -> None:
     settings.SANDBOX_NODE = "test-missing"
-    monkeypatch.setattr(tasks, "LOOK_AGAIN_S", 0.05)
+    monkeypatch.setattr(acquisition, "LOOK_AGAIN_S", 0.05)
     engine = StubEngine()
     engine.missing.add(python_runtime.image)
     configuration = SandboxConfiguration.of_runtime(python_runtime, Network.NONE)
-    claimant = tasks.claimant_of(make_execution(status=Status.RUNNING))
+    claimant = acquisition.claimant_of(make_execution(status=Status.RUNNING))
     # It would wait for the keeper until the deadline: the keeper is alive, and starts nothing.
     with keeper_with(node="test-missing"), pytest.raises(ImageMissing):
-        tasks.wait_for_keeper(engine, configuration, claimant, time.monotonic() + 30)
+        acquisition.wait_for_keeper(engine, configuration, claimant, time.monotonic() + 30)
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM sandboxes_wait")
         assert cursor.fetchone() == (0,)

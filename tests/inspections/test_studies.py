@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from clients.models import Client
-from executions import services, tasks
+from executions import acquisition, services, tasks
 from executions.models import Execution
 from inspections.laboratory import Laboratory
 from inspections.models import Inspection, InspectionKind
@@ -33,7 +33,7 @@ def laboratory(runtime: Runtime) -> Laboratory:
 def test_dry_run_has_the_limits_of_the_worker(python_runtime: Runtime) -> None:
     capped = Client.objects.create(name="capped", max_wall_time_ms=500, max_memory_bytes=64 * 1024**2)
     execution = submit(python_runtime, capped)
-    worker = tasks.configuration_of(execution).limits
+    worker = acquisition.configuration_of(execution).limits
     dry_run = replayed(laboratory(python_runtime), execution)
     assert dry_run.laboratory.limits == worker
     assert (worker.wall_time_ms, worker.memory_bytes) == (500, 64 * 1024**2)
