@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from executions.models import Outcome, Status
-from runtimes.models import Limits, OutputAction
+from runtimes.models import MIB, Limits, OutputAction
 from sandbox_platform.kit.units import exact
 from sandboxes.engine import ContainerState
 from sandboxes.protocol import End
 from sandboxes.session import EndedBy, Report
 
-MIB = 1024**2
 # Half of what Python's parser can do: readers parse the result again, at a stack depth of their own.
 MAX_NESTING = 500
 MAX_NAMED = 10  # files in a message

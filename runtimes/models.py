@@ -1,7 +1,4 @@
-import math
 import shlex
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +13,9 @@ from runtimes.choices import Network as Network
 from runtimes.choices import OutputAction as OutputAction
 from runtimes.choices import Runner as Runner
 from runtimes.code_policy import RULES
+from runtimes.limits import ADJUSTABLE as ADJUSTABLE
+from runtimes.limits import MIB as MIB
+from runtimes.limits import Limits as Limits
 from runtimes.packages import validate_packages
 from runtimes.signals import build_dropped
 from runtimes.validators import (
@@ -30,51 +30,6 @@ from runtimes.validators import (
 from sandbox_platform.kit.notify import POOL, notify
 from seccomp_profiles.models import SeccompProfile
 from seccomp_profiles.proof import known_bad
-
-MIB = 1024**2
-
-
-# Limits that a caller may lower for one execution: the session and the job enforce them, not the container's flags
-# (except for memory: see executions.tasks).
-ADJUSTABLE = (
-    "wall_time_ms",
-    "cpu_time_ms",
-    "memory_bytes",
-    "output_bytes",
-    "result_bytes",
-    "artifact_count",
-    "artifact_bytes",
-)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one run may use. Times in milliseconds, sizes in bytes, cpus in cores."""
-
-    wall_time_ms: int
-    cpu_time_ms: int
-    cpus: float
-    memory_bytes: int
-    processes: int
-    open_files: int
-    workspace_bytes: int
-    tmp_bytes: int
-    output_bytes: int
-    output_action: str
-    result_bytes: int
-    artifact_count: int
-    artifact_bytes: int
-    # These have defaults for stored executions from before the compile step existed.
-    compile_wall_ms: int = 30_000
-    compile_cpu_ms: int = 30_000
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    def lowered_to(self, wanted: Mapping[str, Any]) -> "Limits":
-        """Return a copy with the adjustable limits lowered to `wanted`. Higher wanted values have no effect."""
-        lower = {name: min(getattr(self, name), wanted.get(name, math.inf)) for name in ADJUSTABLE}
-        return replace(self, **lower)
 
 
 def validate_string_map(value: Any) -> None:
