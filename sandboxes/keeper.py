@@ -1,4 +1,4 @@
-"""The pool keeper: starts warm sandboxes, removes used ones, and reconciles rows with containers.
+"""The pool keeper: starts warm sandboxes, removes used ones, and lets leftovers.py repair what dead processes left.
 
 An advisory lock ensures one keeper per node. All its state can be read again from Postgres and Docker, so it may die
 at any time.
@@ -42,11 +42,11 @@ from sandbox_platform.kit.notify import (
     ready_channel,
 )
 from sandbox_platform.kit.prepared import prepared
-from sandboxes import images, nodes, pool, turns
+from sandboxes import images, leftovers, nodes, pool, turns
 from sandboxes.calls import CALL_AGAIN_S, Calls, SandboxKind, Unreadable, of_payload
 from sandboxes.configuration import SandboxConfiguration
 from sandboxes.demand import Demand
-from sandboxes.engine import Container, Engine, EngineError, ImageMissing
+from sandboxes.engine import Engine, EngineError, ImageMissing
 from sandboxes.models import Sandbox, SandboxState
 from seccomp_profiles.models import hash_rules
 
@@ -60,8 +60,6 @@ COALESCE_S = 0.01
 PAUSE_S = 0.08
 # How often to look for and kill the sandbox of a cancelled execution, until the execution has ended.
 KILL_AGAIN_S = 0.2
-# A row that is "starting" for this long belongs to a process that died during the start.
-START_GRACE_S = 90
 REMOVALS = 4
 # The columns of a runtime that a pass over the pool needs. Under load there are several passes per run.
 POOLED = (
@@ -201,7 +199,8 @@ class Keeper:
             jobs.run(job)
         self._kill_cancelled()
         try:
-            self._reconcile()
+            ours_since = min((s.begun for f, s in self._starts.items() if not f.done()), default=timezone.now())
+            leftovers.reconcile(self._engine, self._occupancy.unfinished, ours_since)
         except EngineError as e:
             logger.warning("Docker is unavailable: %s", e)
 
@@ -321,42 +320,6 @@ class Keeper:
             time.sleep(1)
             return
         sandbox.delete()
-
-    def _reconcile(self) -> None:
-        """Repair rows without containers and containers without rows, which dead processes leave behind."""
-        ours_since = min((s.begun for f, s in self._starts.items() if not f.done()), default=timezone.now())
-        rows = {row.pk: row for row in self._mine()}
-        containers = self._engine.containers()
-        alive = {c.id for c in containers if c.running}
-        for container in containers:
-            # A row is written before its container, but rows were read first here: query again before removing.
-            known = container.sandbox.isdigit() and (
-                int(container.sandbox) in rows or self._mine().filter(pk=container.sandbox).exists()
-            )
-            if not known:
-                logger.warning("container %s has no row: removed", container.id[:12])
-                self._engine.remove(container.id)
-        claimed = [
-            row.execution_id for row in rows.values() if row.execution_id and row.state == SandboxState.CLAIMED
-        ]
-        unfinished = self._occupancy.unfinished(claimed)
-        for row in rows.values():
-            age = (timezone.now() - row.created_at).total_seconds()
-            # No run's and no build's: an earlier keeper's, or that of a start that lost Postgres.
-            abandoned = not (row.execution_id or row.held) and row.created_at < ours_since
-            starter_died = row.state == SandboxState.STARTING and (abandoned or age > START_GRACE_S)
-            died = row.state == SandboxState.READY and row.container_id not in alive
-            # The reaper ended the execution, and its worker claimed the sandbox only afterwards.
-            orphaned = row.state == SandboxState.CLAIMED and row.execution_id not in unfinished
-            if starter_died or died or orphaned:
-                self._adopt_container(row, containers)
-                self._mine().filter(pk=row.pk, state=row.state).update(state=SandboxState.USED)
-
-    def _adopt_container(self, row: Sandbox, containers: list[Container]) -> None:
-        """Record the container of a row whose starter died before it could write the container's id."""
-        for container in containers:
-            if container.sandbox == str(row.pk) and not row.container_id:
-                self._mine().filter(pk=row.pk).update(container_id=container.id)
 
 
 def kinds() -> Iterator[tuple[Any, str]]:

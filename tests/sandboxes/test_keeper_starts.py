@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from runtimes.models import Runtime
-from sandboxes.keeper import START_GRACE_S
+from sandboxes.leftovers import START_GRACE_S
 from sandboxes.models import Sandbox, SandboxState
 from tests.live import eventually
 from tests.sandboxes.stub_engine import StubEngine
