@@ -8,7 +8,7 @@ from aiosmtpd.controller import Controller
 from django.utils import timezone
 from pytest_django import Settings
 
-from alerts import evaluation, tasks
+from alerts import evaluation, shipped, tasks
 from alerts.models import Alert, AlertState, Channel, ChannelKind, Notification, Rule
 from sandbox_platform.kit import conditions
 from sandbox_platform.kit.conditions import Condition, Finding, Parameter
@@ -19,6 +19,7 @@ from tests.live import free_port
 __all__ = ["Receiver", "loopback_allowed", "receiver"]
 
 Later = Callable[..., None]
+Watch = Callable[..., Callable[[], list[str]]]
 
 
 @pytest.fixture
@@ -95,6 +96,31 @@ def send_all() -> list[Notification]:
     for notification in Notification.objects.filter(status="pending", in_flight_since__isnull=False):
         tasks.send(notification.pk, notification.attempt_count)
     return list(Notification.objects.order_by("id"))
+
+
+@pytest.fixture
+def watch(db: None, later: Later) -> Watch:
+    """Only this shipped rule, with other parameters if need be, and no waiting. Each call evaluates it."""
+
+    def start(name: str, **parameters: Any) -> Callable[[], list[str]]:
+        shipped.create_missing()
+        Rule.objects.exclude(name=name).delete()
+        rule = Rule.objects.get()
+        rule.pending_ms = rule.recover_ms = 0
+        rule.parameters |= parameters
+        rule.save()
+        condition = conditions.declared()[rule.condition]
+
+        def fires() -> list[str]:
+            later(minutes=1)
+            assert evaluate(condition.evaluated_by) == 1
+            rule.refresh_from_db()
+            assert rule.state.error == ""
+            return firing(rule)
+
+        return fires
+
+    return start
 
 
 @dataclass
