@@ -76,19 +76,22 @@ class Places:
 streams = Places(THREADS * 3 // 8, share=1)
 # One client may send a burst of 50 to one process.
 waits = Places(THREADS // 2, share=7)
-# Of requests that wait for a place of `waits`, each with a thread. Those of one caller that compute have as many
-# (kit/web/turns.py), and keep their turn, so that all others of it wait in the event loop, without threads.
+# Of requests that wait for a place of `waits` or `pages`, each with a thread. Those of one caller that compute have as
+# many (kit/web/turns.py), and keep their turn, so that all others of it wait in the event loop, without threads.
 queued = Places(THREADS // 16, share=1)
+
+
+def _taken_soon(places: Places, client_id: int | None, gave_up: Callable[[], bool]) -> bool:
+    """Take a place as soon as there is one. Return False if the caller gave up before, or too many others wait."""
+    connection.close()  # return it to the pool
+    with queued.held(client_id) as may_queue:
+        return may_queue and places.take_soon(client_id, gave_up)
 
 
 @contextmanager
 def soon_held(client_id: int | None, gave_up: Callable[[], bool]) -> Iterator[bool]:
     """Yield whether a place of `waits` was free, or became so before the caller gave up."""
-    taken = waits.take(client_id)
-    if not taken:
-        connection.close()  # return it to the pool
-        with queued.held(client_id) as may_queue:
-            taken = may_queue and waits.take_soon(client_id, gave_up)
+    taken = waits.take(client_id) or _taken_soon(waits, client_id, gave_up)
     try:
         yield taken
     finally:
@@ -118,13 +121,17 @@ class PageOf:
         self._client_id = client_id
         self._taken = False
 
-    def reading(self, size: int) -> None:
-        """Take a place if the page has so many bytes. Raises TooManyLargePages."""
-        if size >= LARGE_PAGE_BYTES:
-            self.take()
+    def reading(self, size: int, gave_up: Callable[[], bool] | None = None) -> None:
+        """Take a place if the page has so many bytes. Raises TooManyLargePages.
 
-    def take(self) -> None:
-        if not pages.take(self._client_id):
+        `gave_up`: of a caller who rather waits for a place than is refused.
+        """
+        if size >= LARGE_PAGE_BYTES:
+            self.take(gave_up)
+
+    def take(self, gave_up: Callable[[], bool] | None = None) -> None:
+        taken = pages.take(self._client_id)
+        if not taken and not (gave_up and _taken_soon(pages, self._client_id, gave_up)):
             raise TooManyLargePages
         self._taken = True
         # Also when no response comes of it.

@@ -80,7 +80,7 @@ def run_to_end(
     client_id = places.client_id_of(view.request)
     http: HttpRequest = view.request._request
     with (
-        places.soon_held(client_id, _gives_up(http)) as free,
+        places.soon_held(client_id, gives_up(http)) as free,
         waiting.hub.waiter(request.execution_id) as waiter,
     ):
         if not free:
@@ -100,7 +100,7 @@ def run_to_end(
     return execution
 
 
-def _gives_up(http: HttpRequest) -> Callable[[], bool]:
+def gives_up(http: HttpRequest) -> Callable[[], bool]:
     """Return what tells whether to wait no more for a place: the caller has left, or waited as long as a queued run."""
     until = time.monotonic() + settings.SANDBOX_QUEUE_TIMEOUT_MS / 1000
     caller = http.META.get("gunicorn.socket")

@@ -72,6 +72,26 @@ def test_who_queues_gets_the_place_that_is_given_back(monkeypatch: pytest.Monkey
     assert one.take(1)
 
 
+def test_who_waits_for_a_large_page_gets_the_place_that_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Places(1, share=1)
+    monkeypatch.setattr(places, "pages", one)
+    monkeypatch.setattr(places, "LOOK_S", 0)
+    assert one.take(1)
+
+    def gave_up() -> bool:
+        one.give_back(1)
+        return False
+
+    places.PageOf(2).reading(places.LARGE_PAGE_BYTES - 1)
+    with pytest.raises(places.TooManyLargePages):
+        places.PageOf(2).reading(places.LARGE_PAGE_BYTES)
+    page = places.PageOf(2)
+    page.reading(places.LARGE_PAGE_BYTES, gave_up)
+    assert not one.take(1)
+    del page
+    assert one.take(1)
+
+
 def test_who_gives_up_has_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
     one = Places(1, share=1)
     monkeypatch.setattr(places, "waits", one)

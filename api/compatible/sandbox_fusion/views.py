@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,10 +19,10 @@ from api.compatible import reading
 from api.compatible.base import FormatView
 from api.compatible.catalogue import runtime_named
 from api.compatible.endings import in_compiler, signal_of
-from api.compatible.running import program_path, run_to_end, wanted
+from api.compatible.running import gives_up, program_path, run_to_end, wanted
 from api.compatible.sandbox_fusion import schema
-from api.v1.problems import Invalid
-from executions import services
+from api.v1.problems import Invalid, TooLarge
+from executions import places, services
 from executions.files import ARTIFACTS, LONGEST_PATH
 from executions.forms import LOWEST
 from executions.limits import ceiling
@@ -29,6 +30,7 @@ from executions.models import Artifact, Execution, Mode, Status
 from executions.representation import timing_headers
 from runtimes.models import MIB, Runtime
 from sandbox_platform.kit import formats
+from sandbox_platform.kit.units import exact
 
 MOST_FETCHED = 100
 PYTHON = "python"
@@ -56,6 +58,22 @@ class FusionView(FormatView):
         unknown = Invalid("language", f"There is no language {named!r} here.", "")
         return runtime_named(language, self.caller, unknown)
 
+    def answered(self, execution: Execution, told: dict[str, Any], fetched: list[str]) -> Response:
+        """Answer with the files that the caller named beside what is told. Raises TooLarge and TooManyLargePages."""
+        left = left_of(execution, fetched)
+        size, most = sum(artifact.size for artifact in left.values()), settings.SANDBOX_MAX_PAGE_BYTES
+        if size > most:
+            raise TooLarge(
+                f"The files of fetch_files have {size:,} bytes; the limit is {exact(most, 'bytes')} "
+                "(SANDBOX_MAX_PAGE).",
+                remedy="Name fewer of them.",
+            )
+        place = places.PageOf(places.client_id_of(self.request))
+        place.reading(size, gives_up(self.request._request))
+        response = Response(told | {"files": contents_of(left)}, headers=timing_headers(execution))
+        place.keep_until_closed(response)
+        return response
+
 
 class RunCodeView(FusionView):
     @extend_schema(
@@ -68,7 +86,7 @@ class RunCodeView(FusionView):
     def post(self, request: Request) -> Response:
         fetched = fetched_files(self.body)
         execution = run_to_end(self, self._wanted())
-        return Response(ran(execution) | files_of(execution, fetched), headers=timing_headers(execution))
+        return self.answered(execution, ran(execution), fetched)
 
     def _wanted(self) -> services.Request:
         body = self.body
@@ -97,7 +115,7 @@ class RunJupyterView(FusionView):
         fetched = fetched_files(self.body)
         # Not kept in a name of this function, which waits for the run.
         execution = run_to_end(self, self._wanted(), checked="\n".join(texts_of(self.body, "cells")))
-        return Response(cells_ran(execution) | files_of(execution, fetched), headers=timing_headers(execution))
+        return self.answered(execution, cells_ran(execution), fetched)
 
     def _wanted(self) -> services.Request:
         body = self.body
@@ -259,12 +277,18 @@ def is_of_cells(value: Any) -> bool:
     )
 
 
-def files_of(execution: Execution, fetched: list[str]) -> dict[str, Any]:
-    """Return the files that the caller named, if the program left them."""
+def left_of(execution: Execution, fetched: list[str]) -> dict[str, Artifact]:
+    """Return those of the named files that the program left, by the caller's path and without their contents."""
     names = {path: path.removeprefix("./").removeprefix(f"{ARTIFACTS}/") for path in fetched}
     wanted_names = [name for name in names.values() if "\0" not in name and name.isprintable()]
-    left: list[Artifact] = []
-    if execution.artifact_count and wanted_names:
-        left = list(execution.artifacts.filter(name__in=wanted_names))
-    contents = {artifact.name: base64.b64encode(bytes(artifact.content)).decode() for artifact in left}
-    return {"files": {path: contents[name] for path, name in names.items() if name in contents}}
+    if not execution.artifact_count or not wanted_names:
+        return {}
+    left = {row.name: row for row in execution.artifacts.filter(name__in=wanted_names).defer("content")}
+    return {path: left[name] for path, name in names.items() if name in left}
+
+
+def contents_of(left: dict[str, Artifact]) -> dict[str, str]:
+    """Return the contents in base64, of those that were not purged meanwhile."""
+    rows = Artifact.objects.filter(pk__in=[artifact.pk for artifact in left.values()])
+    contents = {pk: base64.b64encode(content).decode() for pk, content in rows.values_list("pk", "content")}
+    return {path: contents[artifact.pk] for path, artifact in left.items() if artifact.pk in contents}

@@ -8,7 +8,7 @@ import pytest
 
 from api.compatible.sandbox_fusion import cells
 from clients.models import Client
-from executions import services
+from executions import places, services
 from executions.models import Artifact, Execution, InputFile, Outcome, Status
 from executions.verdict import Verdict
 from runtimes.models import MIB, CodePolicy, Runtime
@@ -79,20 +79,52 @@ def test_what_was_asked_for_is_in_the_history(caller: Caller, client_row: Client
     assert [(file.path, bytes(file.content)) for file in InputFile.objects.all()] == [("data/in.bin", b"\xff\0")]
 
 
-def test_files_that_were_asked_for_come_back(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def leaving_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every program leaves three files."""
+
     def ended(view: Any, request: Any, **options: Any) -> Execution:
         execution = services.submit(request, policy=CodePolicy.OFF)
         for name in ("out.txt", "plot.png", "other.txt"):
-            Artifact.objects.create(execution=execution, name=name, content=name.encode(), size=1)
+            content = name.encode()
+            Artifact.objects.create(execution=execution, name=name, content=content, size=len(content))
         services.finish(execution.pk, DONE, artifact_count=3)
-        return Execution.objects.get()
+        return Execution.objects.get(pk=execution.pk)
 
     monkeypatch.setattr("api.compatible.sandbox_fusion.views.run_to_end", ended)
+
+
+def test_files_that_were_asked_for_come_back(caller: Caller, leaving_files: None) -> None:
     files = caller.post(RUN, WHOLE).json()["files"]
     assert {path: base64.b64decode(content) for path, content in files.items()} == {
         "out.txt": b"out.txt",
         "./artifacts/plot.png": b"plot.png",
     }
+
+
+def test_files_that_are_too_large_together_are_refused(caller: Caller, leaving_files: None, settings: Any) -> None:
+    settings.SANDBOX_MAX_PAGE_BYTES = 14
+    answer = caller.post(RUN, WHOLE)
+    assert (answer.status_code, "SANDBOX_MAX_PAGE" in answer.json()["detail"]) == (413, True)
+    settings.SANDBOX_MAX_PAGE_BYTES = 15
+    assert caller.post(RUN, WHOLE).status_code == 200
+
+
+def test_large_answers_are_few_at_a_time(
+    caller: Caller, leaving_files: None, client_row: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = places.Places(1, share=1)
+    monkeypatch.setattr(places, "pages", one)
+    monkeypatch.setattr(places, "LARGE_PAGE_BYTES", 15)
+    monkeypatch.setattr(places, "LOOK_S", 0)
+    monkeypatch.setattr("api.compatible.sandbox_fusion.views.gives_up", lambda http: lambda: True)
+    assert one.take(client_row.pk)
+    assert caller.post(RUN, WHOLE).status_code == 429
+    assert caller.post(RUN, WHOLE | {"fetch_files": ["out.txt"]}).status_code == 200
+    one.give_back(client_row.pk)
+    # Until it is sent; the test's client closes it at once.
+    assert caller.post(RUN, WHOLE).status_code == 200
+    assert one.take(client_row.pk)
 
 
 @pytest.mark.parametrize(
