@@ -73,7 +73,9 @@ class FormatView(ApiView):
     permission_classes = [MayUseFormat]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        # First, because a format may say with the status 200 that the caller must not.
+        # The token first: whoever counts a refusal asks for it. Then the method, because a format may say with the
+        # status 200 that the caller must not.
+        self.perform_authentication(request)
         if request.method not in self.allowed_methods:
             raise MethodNotAllowed(str(request.method))
         super().initial(request, *args, **kwargs)

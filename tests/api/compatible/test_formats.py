@@ -93,6 +93,12 @@ def test_method_that_an_address_lacks_is_refused_in_the_format(caller: Caller) -
     assert (answer.status_code, list(answer.json())) == (405, ["message"])
 
 
+@pytest.mark.parametrize("path", [EXECUTE, "/languages", "/v1/sandbox/run", "/run_code", "/exec"])
+def test_token_comes_before_the_method(caller: Caller, path: str) -> None:
+    for stranger in (Caller(), Caller(Authorization="Bearer wrong")):
+        assert stranger.http.delete(path).status_code == 401
+
+
 def test_other_media_types_are_refused(caller: Caller) -> None:
     answer = caller.http.post(EXECUTE, json.dumps(PROGRAM), content_type="text/plain")
     assert answer.status_code == 415
