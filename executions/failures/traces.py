@@ -48,7 +48,6 @@ _UNCAUGHT = _p(r"^\s*throw |^node:internal")
 _PANIC = _p(r"^(panic|fatal error): (.*?)(?: \[recovered\].*)?$")
 _GO_CALL = _p(r"^([\w./*()-]+)\((?:[^()]*|\.\.\.)\)$")
 _GO_AT = _p(r"^\t(\S+\.go):[0-9]+")
-_GO_TYPE = _p(r"^(?:main\.)?\*?([\w.]+)\(?.*$")
 # Ruby, PHP, Rust
 _RUBY = _p(r"^(.+?):[0-9]+:in ['`](?:.*[#.])?(.+?)': (.*?) ?\(([A-Z][\w:]*)\)$")
 _RUBY_FLAT = _p(r"^(.+?\.rb):[0-9]+:(?:in .*?:)? (.*?) ?\(([A-Z][\w:]*)\)$")
