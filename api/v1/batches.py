@@ -81,13 +81,13 @@ class BatchesView(ApiView):
             for one, its in zip(wanted, found, strict=True):
                 one = replace(one, batch_id=batch_id)
                 executions.append(services.submit(one, policy=one.runtime.code_policy, admitted=True, found=its))
-        # Not read again: if Postgres failed now, the caller would take the batch for refused, and send it again.
-        for execution in executions:
-            for column in NOT_SHOWN:
-                execution.__dict__.pop(column, None)
-        executions.sort(key=lambda execution: execution.pk)
-        headers = {"Location": f"/api/v1/batches/{batch_id}"}
-        return Response(shown(batch_id, executions), status=202, headers=headers)
+            # Before the commit: if Postgres failed after it, the caller would take the batch for refused, and send it
+            # again.
+            for execution in executions:
+                for column in NOT_SHOWN:
+                    execution.__dict__.pop(column, None)
+            answer = shown(batch_id, sorted(executions, key=lambda execution: execution.pk))
+        return Response(answer, status=202, headers={"Location": f"/api/v1/batches/{batch_id}"})
 
     def batch(self, batch_id: UUID) -> dict[str, Any]:
         """Return the batch as JSON. Raises Http404 if it has no execution that the caller may see."""
