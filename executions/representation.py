@@ -152,7 +152,7 @@ class _Small(Schema):
     artifact_count = serializers.IntegerField()
     input_count = serializers.IntegerField(help_text="Number of files sent with the program.")
     source_file = serializers.CharField(help_text="Path of the program in /workspace.")
-    code_sha256 = serializers.CharField(help_text="Empty: redaction changed the code.")
+    code_sha256 = serializers.CharField(help_text="Empty: redaction changed the code, or may change it.")
     queued_at = serializers.DateTimeField()
     started = serializers.BooleanField(
         allow_null=True,

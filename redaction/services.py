@@ -92,8 +92,9 @@ class Redactor:
             own = {name: labels[name] for name in formats.own_labels(values.get("endpoint")) if name in labels}
             others = {name: value for name, value in labels.items() if name not in own}
             redacted["labels"] = self.value(others) | own
-        if "code" in redacted and redacted["code"] != values["code"]:
-            # Beside a redacted text, the hash of the original lets anybody guess what was removed.
+        if redacted.get("code", "") != values.get("code"):
+            # Beside a redacted text, the hash of the original lets anybody guess what was removed. Lists are read
+            # without the code, so what they show of an open execution may be such a hash.
             redacted["code_sha256"] = ""
         return redacted
 

@@ -287,6 +287,12 @@ def test_an_open_execution_is_shown_redacted(redacting: None, make_execution: Ma
     assert execution.code == TOKEN
 
 
+def test_a_list_without_the_code_has_no_hash_of_it_either(redacting: None, make_execution: MakeExecution) -> None:
+    pk = make_execution(status=Status.RUNNING, code=TOKEN).pk
+    row = Execution.objects.defer(*representation.unneeded_columns(representation.SMALL)).get(pk=pk)
+    assert representation.listed(row, representation.SMALL)["code_sha256"] == ""
+
+
 def test_pages_show_an_open_execution_redacted(
     redacting: None, browser: Browser, make_execution: MakeExecution
 ) -> None:
