@@ -4,6 +4,7 @@ A process has SANDBOX_WEB_THREADS threads. Event streams may have three eighths 
 execution a half. The others are free for requests that are answered at once; a sixteenth of all may wait for a place.
 """
 
+import math
 import threading
 import weakref
 from collections import Counter
@@ -33,31 +34,34 @@ class Places:
 
     def __init__(self, most: int, share: int) -> None:
         self._most, self._share = max(most, 1), share
+        self._most_of_one = max(self._most - 1, 1)
         self._changed = threading.Condition()
         self._held: Counter[int | None] = Counter()
 
-    def take(self, client_id: int | None) -> bool:
+    def take(self, client_id: int | None, count: int = 1) -> bool:
+        """Take a place, or several for one request, or none. One request never needs all."""
         with self._changed:
-            return self._take(client_id)
+            return self._take(client_id, count)
 
-    def take_soon(self, client_id: int | None, gave_up: Callable[[], bool]) -> bool:
-        """Take a place as soon as the client may have one. Return False if it gave up before."""
+    def take_soon(self, client_id: int | None, gave_up: Callable[[], bool], count: int = 1) -> bool:
+        """Take the places as soon as the client may have them. Return False if it gave up before."""
         with self._changed:
-            while not self._take(client_id):
+            while not self._take(client_id, count):
                 self._changed.wait(LOOK_S)
                 if gave_up():
                     return False
             return True
 
-    def _take(self, client_id: int | None) -> bool:
+    def _take(self, client_id: int | None, count: int) -> bool:
+        count = min(count, self._most_of_one)
         free = self._most - self._held.total()
-        is_free = self._held[client_id] < min(self._share * free, max(self._most - 1, 1))
-        self._held[client_id] += is_free
+        is_free = count <= free and self._held[client_id] + count <= min(self._share * free, self._most_of_one)
+        self._held[client_id] += count * is_free
         return is_free
 
-    def give_back(self, client_id: int | None) -> None:
+    def give_back(self, client_id: int | None, count: int = 1) -> None:
         with self._changed:
-            self._held[client_id] -= 1
+            self._held[client_id] -= min(count, self._most_of_one)
             if not self._held[client_id]:
                 del self._held[client_id]
             self._changed.notify_all()
@@ -81,11 +85,11 @@ waits = Places(THREADS // 2, share=7)
 queued = Places(THREADS // 16, share=1)
 
 
-def _taken_soon(places: Places, client_id: int | None, gave_up: Callable[[], bool]) -> bool:
-    """Take a place as soon as there is one. Return False if the caller gave up before, or too many others wait."""
+def _taken_soon(places: Places, client_id: int | None, gave_up: Callable[[], bool], count: int = 1) -> bool:
+    """Take places as soon as they are free. Return False if the caller gave up before, or too many others wait."""
     connection.close()  # return it to the pool
     with queued.held(client_id) as may_queue:
-        return may_queue and places.take_soon(client_id, gave_up)
+        return may_queue and places.take_soon(client_id, gave_up, count)
 
 
 @contextmanager
@@ -99,7 +103,8 @@ def soon_held(client_id: int | None, gave_up: Callable[[], bool]) -> Iterator[bo
             waits.give_back(client_id)
 
 
-# A page of SANDBOX_MAX_PAGE takes some 150 MB until it is sent, and all processes share the memory of one service.
+# A page of SANDBOX_MAX_PAGE takes some 150 MB until it is sent, and all processes share the memory of one service. An
+# answer that is larger needs more places.
 LARGE_PAGE_BYTES = 1 << 20
 pages = Places(6, share=2)
 
@@ -115,7 +120,7 @@ class TooManyLargePages(TooMany):
 
 
 class PageOf:
-    """The place of a client's large page or export, from before it is read until its response is closed."""
+    """The place of a client's large page, export or answer, from before it is read until its response is closed."""
 
     def __init__(self, client_id: int | None) -> None:
         self._client_id = client_id
@@ -127,15 +132,15 @@ class PageOf:
         `gave_up`: of a caller who rather waits for a place than is refused.
         """
         if size >= LARGE_PAGE_BYTES:
-            self.take(gave_up)
+            self.take(gave_up, math.ceil(size / settings.SANDBOX_MAX_PAGE_BYTES))
 
-    def take(self, gave_up: Callable[[], bool] | None = None) -> None:
-        taken = pages.take(self._client_id)
-        if not taken and not (gave_up and _taken_soon(pages, self._client_id, gave_up)):
+    def take(self, gave_up: Callable[[], bool] | None = None, count: int = 1) -> None:
+        taken = pages.take(self._client_id, count)
+        if not taken and not (gave_up and _taken_soon(pages, self._client_id, gave_up, count)):
             raise TooManyLargePages
         self._taken = True
         # Also when no response comes of it.
-        self._give_back = weakref.finalize(self, pages.give_back, self._client_id)
+        self._give_back = weakref.finalize(self, pages.give_back, self._client_id, count)
 
     def keep_until_closed(self, response: HttpResponseBase) -> None:
         if not self._taken:

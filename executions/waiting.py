@@ -7,14 +7,16 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 
 import psycopg
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
+from django.http import HttpRequest
 
 from executions.models import Execution
 from sandbox_platform.kit.compiled import Compiled
@@ -133,6 +135,13 @@ def has_left(caller: socket.socket | None) -> bool:
     poll = select.poll()
     poll.register(caller, select.POLLRDHUP)
     return bool(poll.poll(0))
+
+
+def gives_up(http: HttpRequest) -> Callable[[], bool]:
+    """Return what tells whether to wait no more for a place: the caller has left, or waited as long as a queued run."""
+    until = time.monotonic() + settings.SANDBOX_QUEUE_TIMEOUT_MS / 1000
+    caller = http.META.get("gunicorn.socket")
+    return lambda: time.monotonic() > until or has_left(caller)
 
 
 @cache

@@ -1,13 +1,11 @@
 """Runs a program for a request that waits for its end, as most formats do."""
 
 import itertools
-import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest
 
 from api.compatible.base import FormatView, PlatformFault
@@ -80,7 +78,7 @@ def run_to_end(
     client_id = places.client_id_of(view.request)
     http: HttpRequest = view.request._request
     with (
-        places.soon_held(client_id, gives_up(http)) as free,
+        places.soon_held(client_id, waiting.gives_up(http)) as free,
         waiting.hub.waiter(request.execution_id) as waiter,
     ):
         if not free:
@@ -98,13 +96,6 @@ def run_to_end(
             execution = finished(waiter, http)
     refuse_unless_run(execution)
     return execution
-
-
-def gives_up(http: HttpRequest) -> Callable[[], bool]:
-    """Return what tells whether to wait no more for a place: the caller has left, or waited as long as a queued run."""
-    until = time.monotonic() + settings.SANDBOX_QUEUE_TIMEOUT_MS / 1000
-    caller = http.META.get("gunicorn.socket")
-    return lambda: time.monotonic() > until or waiting.has_left(caller)
 
 
 def refuse_unless_run(execution: Execution) -> None:

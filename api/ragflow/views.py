@@ -4,6 +4,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
+from django.db.models import Sum
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.utils import OpenApiResponse, extend_schema
@@ -19,7 +20,8 @@ from clients.models import Client
 from clients.permissions import MayRun
 from executions import places, readiness, services, waiting
 from executions.bounds import OverBound
-from executions.places import TooManyWaiting
+from executions.models import Artifact, Execution
+from executions.places import TooManyLargePages, TooManyWaiting
 from executions.representation import timing_headers
 from executions.submission import finished
 from runtimes.models import Runtime
@@ -124,13 +126,33 @@ class RunView(APIView):
                 http.__dict__.pop("_body", None)
                 waits.begun()
                 execution = finished(waiter, http)
-        has_artifacts = execution.exit_code == 0 and execution.artifact_count
-        artifacts = list(execution.artifacts.all()) if has_artifacts else []
-        return Response(results.render(execution, artifacts), headers=timing_headers(execution))
+        try:
+            return answered(execution, client_id, http)
+        except TooManyLargePages as e:
+            refusals.note(e, request, runtime)
+            return Response(
+                results.BusySerializer.dump(e), status=429, headers={"Retry-After": str(e.retry_after_s)}
+            )
 
     def handle_exception(self, exc: Exception) -> Response:
         refusals.note(exc, self.request)
         return super().handle_exception(exc)
+
+
+def answered(execution: Execution, client_id: int | None, http: HttpRequest) -> Response:
+    """Answer for the ended execution, with its artifacts. A large answer waits for its places.
+
+    Raises TooManyLargePages.
+    """
+    place = places.PageOf(client_id)
+    artifacts: list[Artifact] = []
+    if execution.exit_code == 0 and execution.artifact_count:
+        size = execution.artifacts.aggregate(size=Sum("size"))["size"] or 0
+        place.reading(size, waiting.gives_up(http))
+        artifacts = list(execution.artifacts.all())
+    response = Response(results.render(execution, artifacts), headers=timing_headers(execution))
+    place.keep_until_closed(response)
+    return response
 
 
 @csrf_exempt

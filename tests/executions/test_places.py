@@ -1,4 +1,5 @@
 import pytest
+from pytest_django import Settings
 
 from executions import places
 from executions.places import Places
@@ -90,6 +91,36 @@ def test_who_waits_for_a_large_page_gets_the_place_that_is_given_back(monkeypatc
     assert not one.take(1)
     del page
     assert one.take(1)
+
+
+def test_larger_answers_need_more_places() -> None:
+    pages = Places(6, share=2)
+    assert pages.take(1, 4)
+    assert not pages.take(2, 3)
+    assert pages.take(2, 2)
+    pages.give_back(1, 4)
+    pages.give_back(2, 2)
+    assert taken(pages, 1) == 4
+
+
+def test_no_answer_needs_all_places() -> None:
+    pages = Places(6, share=2)
+    assert pages.take(1, 100)
+    assert [pages.take(2), pages.take(2)] == [True, False]
+    pages.give_back(1, 100)
+    assert pages.take(3, 4)
+
+
+def test_page_takes_places_by_its_size(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    settings.SANDBOX_MAX_PAGE_BYTES = 2 * places.LARGE_PAGE_BYTES
+    monkeypatch.setattr(places, "pages", pages := Places(6, share=2))
+    page = places.PageOf(1)
+    page.reading(7 * places.LARGE_PAGE_BYTES)
+    assert not pages.take(2, 3)
+    assert pages.take(2, 2)
+    pages.give_back(2, 2)
+    del page
+    assert pages.take(2, 3)
 
 
 def test_who_gives_up_has_no_place(monkeypatch: pytest.MonkeyPatch) -> None:

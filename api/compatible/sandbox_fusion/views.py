@@ -19,10 +19,10 @@ from api.compatible import reading
 from api.compatible.base import FormatView
 from api.compatible.catalogue import runtime_named
 from api.compatible.endings import in_compiler, signal_of
-from api.compatible.running import gives_up, program_path, run_to_end, wanted
+from api.compatible.running import program_path, run_to_end, wanted
 from api.compatible.sandbox_fusion import schema
 from api.v1.problems import Invalid, TooLarge
-from executions import places, services
+from executions import places, services, waiting
 from executions.files import ARTIFACTS, LONGEST_PATH
 from executions.forms import LOWEST
 from executions.limits import ceiling
@@ -69,7 +69,7 @@ class FusionView(FormatView):
                 remedy="Name fewer of them.",
             )
         place = places.PageOf(places.client_id_of(self.request))
-        place.reading(size, gives_up(self.request._request))
+        place.reading(size, waiting.gives_up(self.request._request))
         response = Response(told | {"files": contents_of(left)}, headers=timing_headers(execution))
         place.keep_until_closed(response)
         return response

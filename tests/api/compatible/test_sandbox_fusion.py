@@ -8,7 +8,7 @@ import pytest
 
 from api.compatible.sandbox_fusion import cells
 from clients.models import Client
-from executions import places, services
+from executions import places, services, waiting
 from executions.models import Artifact, Execution, InputFile, Outcome, Status
 from executions.verdict import Verdict
 from runtimes.models import MIB, CodePolicy, Runtime
@@ -117,7 +117,7 @@ def test_large_answers_are_few_at_a_time(
     monkeypatch.setattr(places, "pages", one)
     monkeypatch.setattr(places, "LARGE_PAGE_BYTES", 15)
     monkeypatch.setattr(places, "LOOK_S", 0)
-    monkeypatch.setattr("api.compatible.sandbox_fusion.views.gives_up", lambda http: lambda: True)
+    monkeypatch.setattr(waiting, "gives_up", lambda http: lambda: True)
     assert one.take(client_row.pk)
     assert caller.post(RUN, WHOLE).status_code == 429
     assert caller.post(RUN, WHOLE | {"fetch_files": ["out.txt"]}).status_code == 200

@@ -7,12 +7,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.http import HttpRequest
 from django.test import Client as Http
 from django.utils import timezone
 
+from api.ragflow.views import answered
 from clients.models import Client, ClientStorage, ClientUsage, Role
 from clients.models.usage import SECONDS
-from executions.models import Execution, Status
+from executions import places, waiting
+from executions.models import Artifact, Execution, Status
 from executions.waiting import Hub
 from runtimes.models import Runtime
 from tests.api.conforming import ConformingClient
@@ -106,3 +110,31 @@ def test_client_with_too_many_open_is_429(client: Http, caller: Client, make_exe
     answer = run(client)
     assert (answer.status_code, answer["Retry-After"]) == (429, "1")
     assert answer.json()["limit"] == "max_open_executions"
+
+
+def test_answer_with_large_artifacts_waits_for_its_place(
+    caller: Client, make_execution: MakeExecution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = places.Places(1, share=1)
+    monkeypatch.setattr(places, "pages", one)
+    monkeypatch.setattr(places, "LARGE_PAGE_BYTES", 3)
+    monkeypatch.setattr(places, "LOOK_S", 0)
+    monkeypatch.setattr(connection, "close", lambda: None)
+    execution = make_execution(client=caller, exit_code=0, result="1", artifact_count=2)
+    for name in ("a.csv", "b.csv"):
+        Artifact.objects.create(execution=execution, name=name, content=b"1,", size=2)
+
+    def one_less() -> bool:
+        one.give_back(2)
+        return False
+
+    assert one.take(2)
+    monkeypatch.setattr(waiting, "gives_up", lambda http: lambda: True)
+    with pytest.raises(places.TooManyLargePages):
+        answered(execution, caller.pk, HttpRequest())
+    monkeypatch.setattr(waiting, "gives_up", lambda http: one_less)
+    answer = answered(execution, caller.pk, HttpRequest())
+    assert [artifact["name"] for artifact in answer.data["artifacts"]] == ["a.csv", "b.csv"]
+    assert not one.take(2)
+    answer.close()
+    assert one.take(2)
