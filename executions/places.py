@@ -80,8 +80,8 @@ class Places:
 streams = Places(THREADS * 3 // 8, share=1)
 # One client may send a burst of 50 to one process.
 waits = Places(THREADS // 2, share=7)
-# Of requests that wait for a place of `waits` or `pages`, each with a thread. Those of one caller that compute have as
-# many (kit/web/turns.py), and keep their turn, so that all others of it wait in the event loop, without threads.
+# Requests that wait for a place of `waits` or `pages`, each with a thread. As many requests of one caller compute at a
+# time (kit/web/turns.py). They keep their turn, so that the caller's others wait in the event loop, without threads.
 queued = Places(THREADS // 16, share=1)
 
 

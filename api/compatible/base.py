@@ -64,7 +64,7 @@ class MayUseFormat(MayRun):
 
 
 class FormatView(ApiView):
-    """A view of one format. Its body is JSON, or as the view's own parsers have it."""
+    """A view of one format. It takes a JSON body unless it names other parsers."""
 
     format: ClassVar[Format]
     # Names of our fields in the format, for refusals that name one.
@@ -117,7 +117,7 @@ def failed(error: Exception, context: Any) -> Response | None:
 
 
 def _named(field: str, theirs: dict[str, str]) -> str:
-    """Return the field's name in the format: that of its longest known beginning."""
+    """Return the field's name in the format, by the longest name in `theirs` that it begins with."""
     for ours in sorted(theirs, key=len, reverse=True):
         if field == ours or field.startswith((f"{ours}.", f"{ours}[")):
             return theirs[ours] + field[len(ours) :]
@@ -137,6 +137,6 @@ def _text(problem: Any, theirs: dict[str, str]) -> str:
 
 
 def not_found(format: Format) -> JsonResponse:
-    """Answer for an address below the format's that is none of its own."""
+    """Answer 404 for an unknown address below one of the format's."""
     status, body = format.render(Refusal(404, f"{format.title} has no such address here. See docs/doors.md."))
     return JsonResponse(body, status=status, safe=False)

@@ -39,7 +39,7 @@ class DifyRunForm(serializers.Serializer):  # type: ignore[type-arg]
 
 class DifyOutputSchema(Schema):
     stdout = serializers.CharField()
-    error = serializers.CharField(help_text="Of a failed program, never empty; of another, always.")
+    error = serializers.CharField(help_text="Never empty if the program failed; otherwise always empty.")
     stderr = serializers.CharField()
     exit_code = serializers.IntegerField(allow_null=True)
 
@@ -73,7 +73,7 @@ class DifyRefusedSchema(Schema):
 
 def answers(success: Any) -> dict[Any, Any]:
     refused = {status: OpenApiResponse(DifyRefusedSchema) for status in (401, 500, 503)}
-    return {200: OpenApiResponse(success, "Also a refusal: `code` tells."), **refused}
+    return {200: OpenApiResponse(success, "A result or a refusal: see `code`."), **refused}
 
 
 def succeeded(data: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from executions.models import Execution, Outcome, Status
 # Runs that we end. The other sandboxes kill, too.
 ENDED_BY_US = (Status.TIMED_OUT, Status.OUT_OF_MEMORY, Status.OUTPUT_LIMIT)
 IN_COMPILER = (Outcome.COMPILE_FAILED, Outcome.COMPILE_TIME)
-# Piston's, which LibreChat's interpreter has, too.
+# Piston's words, which LibreChat's interpreter uses, too.
 _WORDS: dict[str, str] = {
     Outcome.STDOUT: "OL",
     Outcome.STDERR: "EL",

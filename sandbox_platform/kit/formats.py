@@ -1,7 +1,7 @@
 """The wire formats of other sandboxes that clients may be allowed to use: addresses, tokens and the shape of refusals.
 
-Here because several rooms need them: the web server refuses in them, requests are counted by them, and a client has a
-switch for each. What the formats do is in api/compatible.
+The kit has them because several rooms need them: the web server writes refusals in a format, requests are counted by
+format, and a client has a switch for each. api/compatible implements the formats.
 """
 
 from collections.abc import Callable
@@ -24,9 +24,9 @@ class Format:
     name: str  # endpoint of its executions, and its switch in Client.formats
     title: str
     addresses: tuple[str, ...]  # first parts of its paths; those below belong to it, too
-    token_headers: tuple[str, ...]  # in which its clients send their key, besides those of every door
+    token_headers: tuple[str, ...]  # headers that may hold a token, besides those that every door reads
     render: Callable[[Refusal], tuple[int, Any]]
-    own_labels: tuple[str, ...] = ()  # which the format sets itself; callers cannot, so no secret is in them
+    own_labels: tuple[str, ...] = ()  # labels that the format sets; callers cannot, so they hold no secret
 
     def has(self, path: str) -> bool:
         return any(path == address or path.startswith(f"{address}/") for address in self.addresses)

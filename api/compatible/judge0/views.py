@@ -35,8 +35,8 @@ from sandbox_platform.kit.failures import without_text
 
 logger = logging.getLogger(__name__)
 LARGEST_BATCH = 20
-# The release whose ids of languages the official clients then use. Texts are plain unless a request says otherwise, as
-# in the releases before; the configuration says so.
+# The official clients choose their ids of languages by this release. Texts are plain unless a request says otherwise,
+# as in earlier releases; the configuration says so.
 VERSION = "1.14.0"
 
 
@@ -162,9 +162,9 @@ class BatchView(Judge0View):
         return Response(done, status=201 if has_token(done) else 422)
 
     def _one(self, body: Any, before: list[dict[str, Any]]) -> dict[str, Any]:
-        """Return the token, or what is wrong. A refusal of the first that is not about it is one of all.
+        """Return the token, or what is wrong. Raises what refuses the whole batch.
 
-        `before`: what the others got. If one of them has a token, the caller must get it, or would submit it again.
+        `before`: what the earlier ones got. If one has a token, the caller must get it, or would submit it again.
         """
         try:
             request = self.wanted(body)

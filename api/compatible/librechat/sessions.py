@@ -25,7 +25,7 @@ from redaction import services as redaction
 from sandbox_platform.kit import formats
 from sandbox_platform.kit.units import exact
 
-# Of executions that hold uploaded files.
+# Labels of an execution that holds uploaded files.
 UPLOAD = {"librechat": "upload"}
 MOST_FILES = 100
 
@@ -41,7 +41,7 @@ class File:
 
     @property
     def object_name(self) -> str:
-        """Its name in LibreChat's store, which clients take apart."""
+        """The file's name in LibreChat's store. Clients split it."""
         return f"{self.session}/{self.id}{PurePosixPath(self.name).suffix}"
 
 

@@ -151,7 +151,7 @@ def texts_of(body: dict[str, Any], name: str) -> list[str]:
 
 
 def fetched_files(body: dict[str, Any]) -> list[str]:
-    """Return the paths of the files to send back; not those that no file has, for they are kept during the run."""
+    """Return the paths of the files to send back, without those too long for any file: they are kept during the run."""
     return [path for path in texts_of(body, "fetch_files")[:MOST_FETCHED] if len(path) <= LONGEST_PATH]
 
 
