@@ -16,8 +16,6 @@ from scripts.setup.host import ROOT, Command, SetupError, record, run, say, tail
 STILL_S = 300.0
 TOLD_EVERY_S = 30.0
 LOOK_S = 1.0
-# A daemon that does not answer for so long shows no progress.
-LOOK_TIMEOUT_S = 60.0
 KILL_S = 30.0
 RUNNING = "running"
 FIX = "make logs to see what they do; make start waits for them again, and loses nothing"
@@ -25,9 +23,12 @@ FIX = "make logs to see what they do; make start waits for them again, and loses
 Services = dict[str, dict[str, str]]
 
 
-def services() -> Services:
-    """Return `docker compose ps` of every service of the stack, by name, with State and Health."""
-    lines = run(compose("ps", "--all", "--format", "json"), timeout=LOOK_TIMEOUT_S).stdout.splitlines()
+def services(timeout_s: float = STILL_S) -> Services:
+    """Return `docker compose ps` of every service of the stack, by name, with State and Health.
+
+    Nothing if Docker does not answer. An emulated machine that starts the stack takes more than a minute to answer.
+    """
+    lines = run(compose("ps", "--all", "--format", "json"), timeout=timeout_s).stdout.splitlines()
     return {entry["Service"]: entry for entry in map(json.loads, lines)}
 
 
@@ -72,7 +73,7 @@ class Progress:
 
 def describe(found: Services) -> str:
     said = [f"{name} {one.get('Health') or one.get('State')}" for name, one in sorted(found.items())]
-    return ", ".join(said) or "no container yet"
+    return ", ".join(said) or "no container yet, or Docker does not answer"
 
 
 def up(command: Command, *, still_s: float = STILL_S) -> None:
@@ -84,7 +85,7 @@ def up(command: Command, *, still_s: float = STILL_S) -> None:
         )
         progress = Progress(still_s)
         while process.poll() is None:
-            if not progress.goes_on(found := services()):
+            if not progress.goes_on(found := services(still_s)):
                 _end(process, root=words[0] == "sudo")
                 raise SetupError("docker compose up", f"not done {still(progress, describe(found), still_s)}", FIX)
             progress.pause()
@@ -119,7 +120,7 @@ def wait_healthy(
     while unready := not_ready(wanted, found := look()):
         if not progress.goes_on(found):
             states = {name: found.get(name, {}) for name in unready}
-            logs = run(compose("logs", "--no-color", "--tail=25", *unready), timeout=LOOK_TIMEOUT_S)
+            logs = run(compose("logs", "--no-color", "--tail=25", *unready), timeout=still_s)
             ended = [name for name, one in states.items() if one.get("State") != RUNNING]
             fix = f"make logs SERVICE={ended[0]}, correct the cause, then make start" if ended else FIX
             what = f"{', '.join(unready)} not healthy {still(progress, describe(states), still_s)}"

@@ -78,37 +78,50 @@ def test_service_that_ends_again_and_again_gets_no_further() -> None:
 
 
 def test_migrations_have_the_time_that_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(starting, "services", lambda: {"postgres": HEALTHY, "migrate": UP})
+    monkeypatch.setattr(starting, "services", lambda _: {"postgres": HEALTHY, "migrate": UP})
     up(["sh", "-c", "sleep 0.5"], still_s=0.1)
 
 
 def test_start_without_any_progress_ends_compose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(starting, "services", lambda: {"postgres": STARTING})
+    monkeypatch.setattr(starting, "services", lambda _: {"postgres": STARTING})
     with pytest.raises(SetupError, match="postgres starting"):
         up(["sh", "-c", f"sleep 30; touch {tmp_path}/done"], still_s=0.1)
     assert not (tmp_path / "done").exists()
 
 
 def test_failed_start_shows_what_compose_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(starting, "services", dict)
+    monkeypatch.setattr(starting, "services", lambda _: {})
     with pytest.raises(SetupError, match="no such image"):
         up(["sh", "-c", "echo no such image >&2; exit 1"])
 
 
 def test_a_daemon_that_does_not_answer_shows_no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(starting, "compose", lambda *words: ["sleep", "30"])
-    monkeypatch.setattr(starting, "LOOK_TIMEOUT_S", 0.1)
     began = time.monotonic()
-    assert starting.services() == {}
+    assert starting.services(0.1) == {}
     with pytest.raises(SetupError, match="no container yet"):
         up(["sh", "-c", "sleep 30"], still_s=0.3)
     assert time.monotonic() - began < 20
 
 
+def test_docker_may_take_as_long_to_answer_as_the_services_may_stand_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[float] = []
+
+    def services(timeout_s: float) -> Services:
+        given.append(timeout_s)
+        return {"migrate": UP}
+
+    monkeypatch.setattr(starting, "services", services)
+    up(["sh", "-c", "sleep 0.2"], still_s=400)
+    assert set(given) == {400}
+
+
 def test_compose_that_does_not_end_when_told_is_killed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     deaf = tmp_path / "deaf"
 
-    def services() -> Services:
+    def services(timeout_s: float) -> Services:
         eventually(deaf.exists, "the shell ignores TERM")
         return {"postgres": STARTING}
 
