@@ -26,6 +26,7 @@ from scripts.setup import apt
 from scripts.setup.host import ROOT, SetupError, fail, is_root, must, say, step
 
 PAGE = ROOT / "docs/hosts-tested.md"
+COMMIT = "git rev-parse --short=12 HEAD"
 FACTS = (
     ". /etc/os-release; echo $PRETTY_NAME $(cat /etc/debian_version); uname -r; systemctl --version | head -1;"
     " (docker --version && docker info --format '{{.CgroupDriver}}, cgroup v{{.CgroupVersion}}') 2> /dev/null;"
@@ -107,7 +108,8 @@ def make_guest(folder: Path, handed: Sequence[str]) -> None:
 def facts_before(options: argparse.Namespace, accel: str, told: str) -> dict[str, str]:
     started = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     return {
-        "when, commit": f"{started}, `{disk.commit()[:12]}`",
+        "when": started,
+        "commit": disk.commit()[:12],
         "machine": f"{os.cpu_count()} cores, Linux {platform.release()}; QEMU {accelerator.version()}",
         "accelerator": f"{accel}{f' ({told})' if told else ''}",
         "guest's size": f"{options.cpus} CPUs, {options.memory:g} GiB",
@@ -130,6 +132,8 @@ def try_guest(options: argparse.Namespace) -> int:
                 if outcome.status == steps.FAILED:
                     say(outcome.output[-4000:])
             if any(outcome.status == steps.OK for outcome in outcomes) and guest.is_running:
+                # A guest that was there before may have another commit than is checked out here.
+                facts["commit"] = guest.run(COMMIT, 120).output.strip() or facts["commit"]
                 facts["guest"] = "; ".join(guest.run(FACTS, 120).output.split("\n")).strip("; ")
     text = report.render(facts, outcomes)
     say(text)
