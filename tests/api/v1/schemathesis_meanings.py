@@ -67,6 +67,8 @@ MEANINGS = [
     Meaning(INSPECT, "runtime|profile", "There is no "),
     Meaning(INSPECT, "revision|execution", ".* has no (such execution|revision )"),
     Meaning(f"GET {PROFILES}/{{name}}/diff", "before|after", ".* (has no revision|extends no other profile)"),
+    # A runtime that is enabled needs its image on the nodes.
+    Meaning(RUNTIME, "image", r"(No node has|\d+ of \d+ nodes do not have) the image "),
     # Is taken.
     Meaning(RUNTIME, "slug", "Runtime with this Slug already exists"),
     Meaning(RUNTIME, "aliases", ".* already names the runtime "),
