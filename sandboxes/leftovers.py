@@ -1,4 +1,4 @@
-"""What dead processes leave behind on this node: rows without containers, and containers without rows."""
+"""What is left on this node: rows without containers, containers without rows, and doors of removed sandboxes."""
 
 import logging
 from collections.abc import Callable, Collection, Iterable
@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from sandboxes import doors
 from sandboxes.engine import Container, Engine
 from sandboxes.models import Sandbox, SandboxState
 
@@ -28,6 +29,7 @@ def reconcile(engine: Engine, unfinished: Callable[[Collection[UUID]], set[UUID]
     containers = engine.containers()
     alive = {container.id for container in containers if container.running}
     _remove_unknown(engine, containers, rows.keys())
+    _remove_doors(rows.keys())
     claimed = [row.execution_id for row in rows.values() if row.execution_id and row.state == SandboxState.CLAIMED]
     open_executions = unfinished(claimed)
     for row in rows.values():
@@ -56,6 +58,15 @@ def _remove_unknown(engine: Engine, containers: Iterable[Container], rows: Colle
         if not known:
             logger.warning("container %s has no row: removed", container.id[:12])
             engine.remove(container.id)
+
+
+def _remove_doors(rows: Collection[int]) -> None:
+    for sandbox_id in doors.all_made() - set(rows):
+        if not _mine().filter(pk=sandbox_id).exists():
+            try:
+                doors.remove(sandbox_id)
+            except OSError as e:
+                logger.warning("the door of sandbox %s cannot be removed: %s", sandbox_id, e.strerror)
 
 
 def _adopt_container(row: Sandbox, containers: Iterable[Container]) -> None:

@@ -114,6 +114,7 @@ class Platform:
             "SANDBOX_BUILD_CONFIG": str(self.folder / "build-config"),
             "SANDBOX_SEAL_KEY_FILE": str(self.folder / "seal" / "seal.key"),
             "SANDBOX_HEADS_FILE": str(self.folder / "heads.jsonl"),
+            "SANDBOX_EGRESS_DIR": str(self.folder / "doors"),
             "SANDBOX_BUILT_RUNTIMES": ",".join(offered_runtimes()),
             # As in the image of the platform.
             "MALLOC_ARENA_MAX": "2",

@@ -8,11 +8,11 @@ reports how the request ended.
 """
 
 import asyncio
-import contextlib
 import hmac
 import ipaddress
 import json
 import logging
+import os
 import secrets
 from collections import Counter, OrderedDict
 from collections.abc import Callable
@@ -41,6 +41,7 @@ MAX_OPEN = 2000
 # Connections over the life of a door: each costs a query.
 MAX_ACCEPTED_PER_DOOR = 5 * settings.SANDBOX_EGRESS_REQUESTS
 SWEEP_S = 10
+KEEPER_S = 0.5
 THREADS = 8
 CONNECT_S = 10
 INTRODUCTION_S = 10
@@ -66,19 +67,18 @@ class Gateway:
 
     async def run(self) -> None:
         """Serve until cancelled."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        self.root.chmod(0o700)
-        self._folder(doors.DARK)
-        for folder in self.root.iterdir():
-            if folder.name.isdigit():
-                await self._open(int(folder.name))
         control = self.root / doors.CONTROL
+        await self._folders(control.parent)
+        for sandbox_id in doors.all_made():
+            await self._open(sandbox_id)
         control.unlink(missing_ok=True)
         host, port = address_of(settings.SANDBOX_EGRESS_LISTEN)
         async with (
             await asyncio.start_server(self._proxy_asks, host, port),
             await asyncio.start_unix_server(self._control, control),
         ):
+            # Keeper and workers are other users. Nobody else gets into the folder.
+            control.chmod(0o666)
             logger.info("egress of node %s: doors in %s", settings.SANDBOX_NODE, self.root)
             while True:
                 await asyncio.sleep(SWEEP_S)
@@ -86,16 +86,18 @@ class Gateway:
 
     # -- doors ----------------------------------------------------------------------------------------
 
-    def _folder(self, name: str) -> Path:
-        folder = self.root / name
-        folder.mkdir(exist_ok=True)
-        folder.chmod(0o755)
-        return folder
+    async def _folders(self, ours: Path) -> None:
+        """Wait for the folders, which the keeper makes: this process may replace none of them."""
+        told = False
+        while not os.access(ours, os.W_OK):
+            if not told:
+                logger.info("egress: waiting for a keeper to make %s", ours)
+                told = True
+            await asyncio.sleep(KEEPER_S)
 
-    async def _open(self, sandbox_id: int) -> Path:
-        folder = self._folder(str(sandbox_id))
+    async def _open(self, sandbox_id: int) -> None:
         if sandbox_id not in self._doors:
-            path = folder / doors.SOCKET
+            path = self.root / str(sandbox_id) / doors.SOCKET
             path.unlink(missing_ok=True)
 
             async def come(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -104,7 +106,6 @@ class Gateway:
             self._doors[sandbox_id] = await asyncio.start_unix_server(come, path)
             # Writable by all: guests run as an unprivileged user, and only the door's sandbox mounts the folder.
             path.chmod(0o666)
-        return folder
 
     async def _sweep(self) -> None:
         """Close the doors of removed sandboxes."""
@@ -118,10 +119,8 @@ class Gateway:
         for sandbox_id in opened - known:
             self._doors.pop(sandbox_id).close()
             del self._accepted[sandbox_id]
-            folder = self.root / str(sandbox_id)
-            (folder / doors.SOCKET).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+            # The keeper removes the folder, and may have done so.
+            (self.root / str(sandbox_id) / doors.SOCKET).unlink(missing_ok=True)
 
     async def _control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one question of the keeper or a worker. No other process can reach the socket."""
@@ -137,9 +136,8 @@ class Gateway:
     async def _answer(self, question: dict[str, Any]) -> dict[str, Any]:
         if "try" in question:
             return {"tried": {host: await self._try(host) for host in TRIALS}}
-        sandbox_id = question["open"]
-        folder = await self._open(int(sandbox_id)) if sandbox_id is not None else self.root / doors.DARK
-        return {"door": str(folder)}
+        await self._open(int(question["open"]))
+        return {"opened": True}
 
     # -- connections ----------------------------------------------------------------------------------
 

@@ -35,9 +35,12 @@ LONGEST_S = 1800.0
 TOLD_EVERY_S = 30.0
 DAEMON_LOG = Path("/var/log/dockerd.log")
 # Directories shared by worker and gVisor for traces, and by guests and the egress service for requests. They hold only
-# pipes and sockets, and have the same paths on the host and in the containers. OWNER is the platform image's user.
-FOLDERS = (Path("/var/lib/sandbox-platform/trace"), Path("/var/lib/sandbox-platform/doors"))
-OWNER = 10001
+# pipes and sockets, and have the same paths on the host and in the containers. 10001 is the platform image's user,
+# 10002 the egress service's user and group in docker-compose.yml, which may enter the folder and change nothing in it.
+FOLDERS = {
+    Path("/var/lib/sandbox-platform/trace"): ("10001:10001", "700"),
+    Path("/var/lib/sandbox-platform/doors"): ("10001:10002", "2750"),
+}
 # The /etc/hosts of every sandbox. Docker would write one, and a network namespace of its own doing with it, which takes
 # an eighth of a sandbox's start.
 HOSTS = Path("/var/lib/sandbox-platform/hosts")
@@ -139,9 +142,9 @@ def install(missing: list[str]) -> None:
 
 def ensure_folders() -> None:
     with step("files and directories that sandboxes share with the host") as current:
-        for folder in FOLDERS:
-            for line in (["mkdir", "-p"], ["chown", f"{OWNER}:{OWNER}"], ["chmod", "700"]):
-                fix = f"create {folder} by hand, owned by uid {OWNER}"
+        for folder, (owner, mode) in FOLDERS.items():
+            for line in (["mkdir", "-p"], ["chown", owner], ["chmod", mode]):
+                fix = f"create {folder} by hand, owned by {owner}, with mode {mode}"
                 must([*line, folder], root=True, check=str(folder), fix=fix)
         write = f"printf '{NAMES}' > {HOSTS} && chmod 644 {HOSTS}"
         must(["sh", "-c", write], root=True, check=str(HOSTS), fix=f"write {HOSTS} by hand, with localhost in it")

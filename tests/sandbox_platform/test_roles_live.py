@@ -26,7 +26,6 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         folder,
         roles=True,
         SANDBOX_CALLBACK_NETWORKS="127.0.0.0/8",
-        SANDBOX_EGRESS_DIR=str(folder / "doors"),
         SANDBOX_EGRESS_LISTEN=f"127.0.0.1:{free_port()}",
     )
     try:

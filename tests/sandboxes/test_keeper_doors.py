@@ -2,12 +2,15 @@
 
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from pytest_django import Settings
 
 from clients.models import Client
 from runtimes.models import Runtime
 from sandbox_platform.kit.notify import POOL, notify
+from sandboxes import doors
 from sandboxes.models import Sandbox
 from tests.live import eventually
 from tests.sandboxes.stub_engine import StubEngine
@@ -46,3 +49,18 @@ def test_keeper_retires_doors_that_nobody_needs(
         change()
         notify(POOL)
         eventually(lambda: by_network() == {"none": 2}, "the doors are gone")
+
+
+def test_keeper_removes_the_doors_of_sandboxes_that_are_gone(
+    engine: StubEngine, runtime: Runtime, settings: Settings, tmp_path: Path
+) -> None:
+    settings.SANDBOX_EGRESS_DIR = tmp_path
+    doors.provide()
+    of_nobody = doors.root() / "999999999"
+    of_nobody.mkdir()
+    (of_nobody / doors.SOCKET).touch()
+    with keeping(engine):
+        eventually(lambda: by_network() == {"none": 2}, "the pool is there")
+        (of_somebody := doors.root() / str(Sandbox.objects.latest("pk").pk)).mkdir()
+        eventually(lambda: not of_nobody.exists(), "the door is gone")
+        assert of_somebody.exists()

@@ -166,6 +166,7 @@ def test_sandbox_is_not_started_when_nobody_makes_its_door(
     python_runtime: Runtime, engine: StubEngine, settings: Settings, tmp_path: Path
 ) -> None:
     settings.SANDBOX_EGRESS_DIR = tmp_path
+    doors.provide()
     with pytest.raises(EngineError, match="egress service"):
         pool.start(engine, SandboxConfiguration.of_runtime(python_runtime, network="egress"))
     assert engine.created == []

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from sandboxes import doors
-from scripts.setup.docker import command
+from scripts.setup.docker import FOLDERS, command
 from tests.live import ROOT
 
 FILES = {path.name: yaml.safe_load(path.read_text()) for path in sorted(ROOT.glob("docker-compose*.yml"))}
@@ -68,8 +68,14 @@ def test_service_has_no_rights_to_spare(service: dict[str, Any]) -> None:
         "ipc",
         "network_mode",
         "userns_mode",
-        "user",
     }
+
+
+def test_egress_is_another_user_than_worker_and_keeper_whose_folders_it_must_not_replace() -> None:
+    assert {name: service["user"] for name, service in ALL.items() if "user" in service} == {
+        "egress": "10002:10002"
+    }
+    assert FOLDERS[Path("/var/lib/sandbox-platform/doors")] == ("10001:10002", "2750")
 
 
 @each_service

@@ -6,7 +6,9 @@ import subprocess
 
 import pytest
 import requests
+from django.test import override_settings
 
+from sandboxes import doors
 from scripts.setup.docker import command
 from tests.live import eventually
 
@@ -120,6 +122,16 @@ def test_the_gateway_has_no_way_out(stack):
 @pytest.mark.parametrize("service", ["egress", "proxy"])
 def test_who_stands_behind_the_doors_has_no_docker(stack, service):
     assert not any("docker.sock" in mount["Source"] for mount in stack.inspect(service)["Mounts"])
+
+
+@pytest.mark.parametrize(
+    "line", ["ln -s /etc {}/99999", "mkdir {}/99999", "mv {}/dark {}/99999", "touch {}/dark/door"]
+)
+def test_the_gateway_cannot_change_what_a_sandbox_mounts(stack, line):
+    with override_settings(SANDBOX_NODE=stack.node):
+        attempt = line.format(*[doors.root()] * 2)
+    done = stack.compose("exec", "-T", "egress", "sh", "-c", attempt)
+    assert (done.returncode, "Permission denied" in done.stderr) == (1, True), done.stderr
 
 
 def test_the_proxy_knows_no_secret_but_the_gateways(stack):

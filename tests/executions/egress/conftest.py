@@ -164,7 +164,6 @@ def world(folder: Path, **more: str) -> Iterator[World]:
         SANDBOX_WORKERS="2",
         SANDBOX_EGRESS_REQUESTS=str(MOST),
         SANDBOX_EGRESS_BYTES=f"{MOST_MIB}m",
-        SANDBOX_EGRESS_DIR=str(folder / "doors"),
         SANDBOX_EGRESS_PROXY=listen,
         SANDBOX_EGRESS_LISTEN=gateway,
         SANDBOX_EGRESS_SECRET_FILE=str(secret_in(folder)),

@@ -91,12 +91,17 @@ def test_who_does_not_run_or_has_no_egress_is_nobody(behind: Any, execution: dic
 
 def test_without_a_gateway_there_is_no_door(settings: Settings, tmp_path: Any) -> None:
     settings.SANDBOX_EGRESS_DIR = tmp_path
+    doors.provide()
     with pytest.raises(EngineError, match="egress service does not answer"):
         doors.make(1)
 
 
-def test_a_run_waits_for_a_gateway_that_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers: list[dict[str, Any] | EngineError] = [EngineError("away"), EngineError("away"), {"door": "/doors/1"}]
+def test_a_run_waits_for_a_gateway_that_comes_back(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.SANDBOX_EGRESS_DIR = tmp_path
+    doors.provide()
+    answers: list[dict[str, Any] | EngineError] = [EngineError("away"), EngineError("away"), {"opened": True}]
 
     def ask(question: dict[str, Any]) -> dict[str, Any]:
         answer = answers.pop(0)
@@ -106,7 +111,7 @@ def test_a_run_waits_for_a_gateway_that_comes_back(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(doors, "ask", ask)
     monkeypatch.setattr(doors, "AGAIN_S", 0)
-    assert doors.make(1, patience_s=600) == "/doors/1"
+    assert doors.make(1, patience_s=600) == str(doors.root() / "1")
 
 
 def test_door_that_is_opened_while_the_rows_are_read_stays(
@@ -114,9 +119,10 @@ def test_door_that_is_opened_while_the_rows_are_read_stays(
 ) -> None:
     settings.SANDBOX_EGRESS_DIR = tmp_path
 
-    async def sweep() -> tuple[set[int], set[str]]:
+    async def sweep() -> tuple[set[int], list[Path]]:
         gateway = Gateway()
-        gateway.root.mkdir()
+        for sandbox_id in (1, 2):
+            (gateway.root / str(sandbox_id)).mkdir(parents=True)
         await gateway._open(1)
 
         async def rows_of_before(*_: Any) -> list[int]:
@@ -128,9 +134,9 @@ def test_door_that_is_opened_while_the_rows_are_read_stays(
         left = set(gateway._doors)
         for server in gateway._doors.values():
             server.close()
-        return left, {path.name for path in gateway.root.iterdir()}
+        return left, sorted(gateway.root.glob(f"*/{doors.SOCKET}"))
 
-    assert asyncio.run(sweep()) == ({2}, {"2"})
+    assert asyncio.run(sweep()) == ({2}, [doors.root() / "2" / doors.SOCKET])
 
 
 # --- Who asks and reports ---
