@@ -108,14 +108,16 @@ def _made(sandbox_id: int) -> Path:
 
 
 def _folder(path: Path, mode: int) -> None:
-    """Make a folder in one that the gateway cannot write to. Raises OSError."""
-    if os.path.lexists(path):
+    """Make a folder in one that the gateway cannot write to, or complete one. Raises OSError."""
+    if not os.path.lexists(path):
+        path.mkdir(mode=0o750)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode):
         return
-    path.mkdir(mode=0o750)
-    if os.geteuid() == 0:
+    if os.geteuid() == 0 and found.st_uid != (owner := path.parent.stat().st_uid):
         # Root with the direct engine only. With the other engine the same folders must be usable.
-        os.chown(path, path.parent.stat().st_uid, -1)
-    if mode != 0o750:
+        os.chown(path, owner, -1)
+    if found.st_mode & 0o777 != mode:
         path.chmod(mode)
 
 

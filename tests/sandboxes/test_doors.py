@@ -143,6 +143,14 @@ def test_doors_of_running_sandboxes_stay_when_the_keeper_starts_again(opened: li
     assert doors.all_made() == {7}
 
 
+def test_folder_that_a_keeper_did_not_complete_is_completed_by_the_next(opened: list[object]) -> None:
+    doors.provide()
+    (doors.root() / doors.GATEWAY).chmod(0o750)
+    doors.provide()
+    with as_user(SERVICE):
+        (doors.root() / doors.CONTROL).touch()
+
+
 def test_before_the_keeper_s_start_there_is_no_door(opened: list[object]) -> None:
     with pytest.raises(EngineError, match="the keeper makes the folders at its start"):
         doors.make(7)
