@@ -158,7 +158,12 @@ DATABASES["default"]["CONN_MAX_AGE"] = None
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 # Beside what the URL says, such as sslmode and sslrootcert.
 DATABASES["default"].setdefault("OPTIONS", {})
-DATABASES["default"]["OPTIONS"] |= {"connect_timeout": 5, "application_name": application_name(sys.argv)}
+# Nobody waits for the background services, and to end them for a slow answer makes a busy machine busier.
+connect_timeout_s = 5 if os.environ.get("SANDBOX_SERVICE", "web") == "web" else 15
+DATABASES["default"]["OPTIONS"] |= {
+    "connect_timeout": connect_timeout_s,
+    "application_name": application_name(sys.argv),
+}
 # A session of a machine that is gone ends after 25 s on both sides, and with it the locks by which it counts as alive.
 DATABASES["default"]["OPTIONS"] |= {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 DATABASES["default"]["OPTIONS"]["options"] = (
@@ -259,6 +264,8 @@ SANDBOX_TRACE_DIR = Path(os.environ.get("SANDBOX_TRACE_DIR") or "/var/lib/sandbo
 # The third registration lets its guest open a Unix socket of the host. The directory holds these sockets and must have
 # the same path here and on the host. See executions/egress.
 SANDBOX_GVISOR_EGRESS_RUNTIME = os.environ.get("SANDBOX_GVISOR_EGRESS_RUNTIME") or "runsc-egress"
+# Where services renew a file while they are at work; see kit/heartbeat.py. Compose's health checks look there.
+SANDBOX_ALIVE_DIR = os.environ.get("SANDBOX_ALIVE_DIR") or ""
 SANDBOX_EGRESS_DIR = Path(os.environ.get("SANDBOX_EGRESS_DIR") or "/var/lib/sandbox-platform/doors")
 # Limit of requests per run: a program in a loop must not fill the history.
 SANDBOX_EGRESS_REQUESTS = envint("SANDBOX_EGRESS_REQUESTS", 1000, minimum=1)

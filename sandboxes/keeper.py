@@ -27,6 +27,7 @@ from runtimes.models import Network, Runtime
 from sandbox_platform.kit import jobs, liveness, tracing
 from sandbox_platform.kit.compiled import Compiled
 from sandbox_platform.kit.failures import without_text
+from sandbox_platform.kit.heartbeat import Heartbeat
 from sandbox_platform.kit.jobs import TICK_S, Job, JobThread
 from sandbox_platform.kit.notify import (
     CANCEL,
@@ -142,6 +143,7 @@ class Keeper:
             liveness.hold_keeper(listener.connection, settings.SANDBOX_NODE)
             logger.info("keeping the pool of node %s", settings.SANDBOX_NODE)
             next_tick = next_step = 0.0
+            heart = Heartbeat("keeper")
             while not self._stop:
                 if time.monotonic() >= next_tick:
                     self._tick()
@@ -155,6 +157,7 @@ class Keeper:
                     self._kill_cancelled()
                 next_look = min(next_step, next_tick, self._kill_again_at)
                 heard = listener.wait(max(0.0, next_look - time.monotonic()))
+                heart.beat()
                 for notification in heard:
                     with suppress(Unreadable):
                         next_step = min(next_step, time.monotonic() + self._hear(notification))

@@ -12,6 +12,7 @@ from django.db.utils import InterfaceError
 from django_q.brokers.orm import ORM
 
 from sandbox_platform.kit import liveness
+from sandbox_platform.kit.heartbeat import Heartbeat
 from sandbox_platform.kit.notify import CALLBACK_QUEUED, QUEUED, Listener
 from sandbox_platform.kit.prepared import prepared
 
@@ -109,6 +110,7 @@ class NotifyBroker(ORM):  # type: ignore[misc]
         self._served: list[int] = []  # ids of clients, the last served at the end
         self._listener: Listener | None = None
         self._is_callbacks = self.list_key == settings.CALLBACK_CLUSTER
+        self._heart = Heartbeat("callbacks" if self._is_callbacks else "worker")
         # Each queue has its own channel, so that a run does not wake the callbacks' cluster.
         self._channel = CALLBACK_QUEUED if self._is_callbacks else QUEUED
 
@@ -126,6 +128,7 @@ class NotifyBroker(ORM):  # type: ignore[misc]
         try:
             # Listen before the first look, or a task that arrives between looking and waiting is missed.
             listener = self._listen()
+            self._heart.beat()
             if self._workers is None:
                 return self._dequeue(listener)
             if self._workers.reserve(WAIT_S):

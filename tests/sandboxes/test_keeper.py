@@ -7,12 +7,14 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from django.conf import settings
 from django.db import connection
+from django.test import override_settings
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -379,3 +381,8 @@ def test_keeper_outlives_the_absence_of_its_engine(runtime: Runtime, engine: Stu
         eventually(lambda: states()["used"], "it cannot remove it")
         engine.away = False
         eventually(ready(2), "it works again")
+
+
+def test_keeper_at_work_renews_its_file(runtime: Runtime, engine: StubEngine, tmp_path: Path) -> None:
+    with override_settings(SANDBOX_ALIVE_DIR=str(tmp_path)), keeping(engine):
+        eventually((tmp_path / "alive.keeper").exists, "it beats")

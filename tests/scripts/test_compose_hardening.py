@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
+from django.test import override_settings
 
+from sandbox_platform.kit.heartbeat import Heartbeat
 from sandboxes import doors
 from scripts.setup.docker import FOLDERS, command
 from tests.live import ROOT
@@ -111,6 +113,20 @@ def test_service_is_restarted_and_its_health_is_known(name: str) -> None:
 def test_health_of_egress_is_asked_of_the_socket_that_it_listens_on() -> None:
     pattern = SERVICES["egress"]["healthcheck"]["test"][-2]
     assert re.search(pattern, f"0000: 00000002 00000000 00010000 0001 01 9 {doors.root() / doors.CONTROL}")
+
+
+@pytest.mark.parametrize("service", ["worker", "keeper", "callbacks"])
+def test_health_is_asked_of_the_file_that_the_service_renews(service: str, tmp_path: Path) -> None:
+    assert SERVICES[service]["environment"]["SANDBOX_ALIVE_DIR"] == "/tmp"  # noqa: S108
+    _, *check = SERVICES[service]["healthcheck"]["test"]
+    line = check.pop().replace("$$", "$").replace("/tmp", str(tmp_path))
+    is_healthy = lambda: subprocess.run([*check, line], check=False, stderr=subprocess.DEVNULL).returncode == 0  # noqa: E731
+    assert not is_healthy()
+    with override_settings(SANDBOX_ALIVE_DIR=str(tmp_path)):
+        Heartbeat(service).beat()
+    assert is_healthy()
+    os.utime(tmp_path / f"alive.{service}", (0, 0))
+    assert not is_healthy()
 
 
 def test_only_the_web_is_published_and_on_loopback_unless_told() -> None:
