@@ -130,7 +130,8 @@ def try_guest(options: argparse.Namespace) -> int:
             for outcome in steps.run_all(guest, chosen, options.patience):
                 outcomes.append(outcome)
                 if outcome.status == steps.FAILED:
-                    say(outcome.output[-4000:])
+                    # With what `make` says first, and the logs of the services after it.
+                    say(outcome.output[-20_000:])
             if any(outcome.status == steps.OK for outcome in outcomes) and guest.is_running:
                 # A guest that was there before may have another commit than is checked out here.
                 facts["commit"] = guest.run(COMMIT, 120).output.strip() or facts["commit"]
