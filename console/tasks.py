@@ -13,6 +13,7 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.timezone import localtime
 
 from audit import heads, verifications
 from builds import services as builds
@@ -61,6 +62,12 @@ class TaskSummary:
     link: SafeString | str = ""
     client: SafeString | str = ""
     state: str = ""
+    about: str = ""
+
+    @property
+    def words(self) -> str:
+        """Return a name without ids: what is done, and of what."""
+        return f"{self.title} ({self.about})" if self.about else self.title
 
 
 @dataclass(frozen=True)
@@ -163,7 +170,9 @@ def summarize(tasks: Iterable[Task]) -> list[TaskSummary]:
     """Return the summaries of a page of tasks, in their order. Makes one query per table."""
     tasks = list(tasks)
     executions = _executions({task.execution_id for task in tasks if task.name == services.RUN.name})
-    sent = Delivery.objects.select_related("execution__client").defer(*(f"execution__{name}" for name in LARGE))
+    sent = Delivery.objects.select_related("execution__client", "execution__runtime").defer(
+        *(f"execution__{name}" for name in LARGE)
+    )
     delivered = sent.in_bulk(_row_ids(tasks, deliveries.DELIVER.name))
     built = RuntimeBuild.objects.select_related("runtime").in_bulk(_row_ids(tasks, *BUILDING))
 
@@ -174,14 +183,15 @@ def summarize(tasks: Iterable[Task]) -> list[TaskSummary]:
         title = task_type.title
         execution = executions.get(task.execution_id) if task.name == services.RUN.name else None
         if execution is not None:
-            return TaskSummary(title, _link(execution, execution.pk), _client(execution), _state(execution))
+            link = _link(execution, execution.pk)
+            return TaskSummary(title, link, _client(execution), _state(execution), _about(execution))
         if task.name == deliveries.DELIVER.name and (delivery := delivered.get(task.row_id)):
             state = delivery.get_status_display()
-            return TaskSummary(title, _link(delivery, delivery.execution_id), _client(delivery.execution), state)
+            of = delivery.execution
+            return TaskSummary(title, _link(delivery, of.pk), _client(of), state, _about(of))
         if task.name in BUILDING and (build := built.get(task.row_id)):
-            return TaskSummary(
-                title, _link(build, f"{build.runtime.slug}, {build}"), "", build.get_state_display()
-            )
+            link = _link(build, f"{build.runtime.slug}, {build}")
+            return TaskSummary(title, link, "", build.get_state_display(), str(build))
         return TaskSummary(title)
 
     return [one(task) for task in tasks]
@@ -192,8 +202,13 @@ def _row_ids(tasks: list[Task], *names: str) -> set[int]:
 
 
 def _executions(ids: set[UUID | None]) -> dict[UUID | None, Execution]:
-    rows = Execution.objects.select_related("client").defer(*LARGE).in_bulk(ids - {None})
+    rows = Execution.objects.select_related("client", "runtime").defer(*LARGE).in_bulk(ids - {None})
     return dict(rows)
+
+
+def _about(execution: Execution) -> str:
+    of = f" of client {execution.client}" if execution.client else ""
+    return f"{execution.runtime}{of}, queued at {localtime(execution.queued_at):%Y-%m-%d %H:%M:%S}"
 
 
 def _state(execution: Execution) -> str:

@@ -73,7 +73,13 @@ class TaskAdmin(ReadOnlyAdmin[Any]):
         row = super().get_object(request, object_id, from_field)
         if row is not None:
             row.summary = tasks.summarize([task_of(row)])[0]
+            row.shown_name = row.summary.words
         return row
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Name the row in the page's title as in its breadcrumbs: the tables are django-q2's, with its names."""
+        context["subtitle"] = context["original"].shown_name
+        return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.display(description="Task")
     def kind(self, row: Any) -> str:
@@ -221,11 +227,13 @@ class FailureAdmin(TaskAdmin):
     @admin.action(description="Retry (an execution that has started is never run again)", permissions=["again"])
     def run_again(self, request: HttpRequest, failures: QuerySet[Any]) -> None:
         number = 0
-        for failure in failures:
+        chosen = list(failures)
+        summaries = tasks.summarize(task_of(failure) for failure in chosen)
+        for failure, summary in zip(chosen, summaries, strict=True):
             try:
                 tasks.retry(task_of(failure), request.user)
             except tasks.NotRetryable as e:
-                self.message_user(request, f"{failure}: {e}", messages.WARNING)
+                self.message_user(request, f"{summary.words}: {e}", messages.WARNING)
                 continue
             self.log_change(request, failure, "Retried.")
             failure.delete()

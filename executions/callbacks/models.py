@@ -71,7 +71,7 @@ class Delivery(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"callback of {self.execution_id}"
+        return f"callback to {self.host}, {self.created_at:%Y-%m-%d %H:%M:%S}"
 
 
 class DeliveryAttempt(models.Model):

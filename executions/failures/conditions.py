@@ -25,7 +25,7 @@ LIST = "/admin/failures/failuregroup/"
 def new_failures(values: Values) -> Iterator[Finding]:
     """Yield each group that appeared in the window and has at least `number` runs.
 
-    Its title stays here: it is a line of a program's output.
+    Titles that are lines of a program's output stay here.
     """
     since = timezone.now() - timedelta(milliseconds=values["window_ms"])
     for group in groups_first_seen_since(since).filter(count__gte=values["number"]):
@@ -33,7 +33,7 @@ def new_failures(values: Values) -> Iterator[Finding]:
         detail = (
             f"{group.get_kind_display()} of {of} on {group.runtime or 'a deleted runtime'}: {group.count:,} runs."
         )
-        yield Finding(f"failure {group.pk}", group.count, detail, f"{LIST}{group.pk}/change/")
+        yield Finding(group.without_output, group.count, detail, f"{LIST}{group.pk}/change/")
 
 
 declare(

@@ -35,6 +35,10 @@ class Kind(models.TextChoices):
     OTHER = "other", "Other"  # of a client with too many groups
 
 
+# Kinds whose title and message are lines of the program's output.
+QUOTING = (Kind.EXCEPTION, Kind.COMPILATION)
+
+
 @dataclass(frozen=True)
 class Facts:
     """A failed run. `stderr`, `stdout`: at most the two ends, see traces.MOST."""

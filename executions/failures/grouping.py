@@ -16,7 +16,7 @@ from django.db.models.functions import Concat, Left, Length, Right
 from django.db.models.lookups import LessThanOrEqual
 from django.utils import timezone
 
-from executions.failures.fingerprints import OTHER, Facts, Fingerprint, Kind, fingerprint
+from executions.failures.fingerprints import OTHER, QUOTING, Facts, Fingerprint, fingerprint
 from executions.failures.models import FailureGroup, FailureHour, FailurePending, FailureRun
 from executions.failures.traces import MOST
 from executions.figures import floor_hour
@@ -29,8 +29,6 @@ MOST_GROUPS = 500
 KEPT = timedelta(days=90)
 # A group whose first run is older than this was found in the history, for example at an upgrade: it is no news.
 NEWS = timedelta(hours=1)
-# Kinds whose message is a line of the program's output.
-QUOTING = (Kind.EXCEPTION, Kind.COMPILATION)
 FACTS = ("status", "outcome", "exit_code", "signal", "message", "code_sha256", "policy_violations")
 COUNT_GROUPS = f"""
     UPDATE {FailureGroup._meta.db_table} AS counted SET count = counted.count + more.count,

@@ -3,8 +3,9 @@ from django.db import models
 from django.db.models import F
 
 from clients.models import Client
-from executions.failures.fingerprints import LONGEST_MESSAGE, LONGEST_PLACE, LONGEST_TYPE, Kind
+from executions.failures.fingerprints import LONGEST_MESSAGE, LONGEST_PLACE, LONGEST_TYPE, QUOTING, Kind
 from executions.models import Execution
+from executions.models.ids import short_id
 from runtimes.models import Runtime
 
 
@@ -49,6 +50,16 @@ class FailureGroup(models.Model):
 
     def __str__(self) -> str:
         return f"{self.title}: {self.message}" if self.message else self.title
+
+    @property
+    def without_output(self) -> str:
+        """Return a name of which a program's output decides nothing: what it is, on what, since when.
+
+        It never changes, and is unique by the end of the id.
+        """
+        what = Kind(self.kind).label if self.kind in QUOTING else self.title
+        runtime = self.runtime or "a deleted runtime"
+        return f"{what} on {runtime}, new at {self.created_at:%Y-%m-%d %H:%M} UTC ({short_id(self.pk)})"
 
 
 class FailureRun(models.Model):

@@ -16,6 +16,7 @@ from executions.callbacks.models import Delivery, DeliveryStatus
 from executions.failures.grouping import group_failures
 from executions.failures.models import FailureGroup
 from executions.models import Execution, Outcome, Status
+from executions.models.ids import short_id
 from runtimes.models import Runtime
 from sandbox_platform.kit import conditions
 from tests.alerts.conftest import Later, Watch, evaluate, firing
@@ -88,11 +89,22 @@ def test_new_failures(watch: Watch, make_execution: MakeExecution, client: Clien
     failed(make_execution, 1, client=client, stderr="ValueError: a secret of the program")
     group_failures()
     group = FailureGroup.objects.get()
-    assert fires() == [f"failure {group.pk}"]
+    seen = f"{group.created_at:%Y-%m-%d %H:%M}"
+    assert fires() == [f"Exception on python, new at {seen} UTC ({short_id(group.pk)})"]
     alert = Alert.objects.get()
     assert alert.detail == "Exception of client ragflow on python: 3 runs."
     later(hours=1)
     assert fires() == []
+
+
+def test_new_failure_that_quotes_no_output_is_named_by_its_title(
+    watch: Watch, make_execution: MakeExecution
+) -> None:
+    fires = watch("New failure", number=1)
+    failed(make_execution, 1, exit_code=3)
+    group_failures()
+    (subject,) = fires()
+    assert subject.startswith("Exit status 3 on python, new at ")
 
 
 def test_queue(watch: Watch, make_execution: MakeExecution) -> None:

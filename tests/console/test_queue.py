@@ -1,5 +1,6 @@
 import json
 import pickle
+import re
 import uuid
 from base64 import b64encode
 from collections.abc import Callable
@@ -97,6 +98,12 @@ def test_forged_task_is_unknown_and_harmless(browser: Browser, db: None) -> None
     assert "Not a task of this platform" in html_of(browser, QUEUE)
 
 
+def test_page_of_a_queued_task_is_named_in_words(browser: Browser, queued: Execution) -> None:
+    page = html_of(browser, reverse("admin:django_q_ormq_change", args=[OrmQ.objects.get().pk]))
+    (title,) = re.findall(r"<h1\b.*?</h1>", page, re.DOTALL)
+    assert "Run a program (python of client ragflow, queued at " in words(title)
+
+
 def test_operator_cancels_what_waits(visitor: Visitor, queued: Execution) -> None:
     assert "1 cancelled" in act(visitor("operator"), QUEUE, "cancel", OrmQ.objects.get())
     queued.refresh_from_db()
@@ -184,6 +191,18 @@ def test_one_that_has_begun_never_runs_twice(browser: Browser, make_execution: M
     assert "The execution is succeeded: run it again from its page." in act(browser, FAILED, "run_again", failure)
     assert not OrmQ.objects.exists()
     assert Failure.objects.exists()
+
+
+def test_messages_and_title_name_the_task_in_words(
+    browser: Browser, make_execution: MakeExecution, client_with_token: tuple[Client, str]
+) -> None:
+    execution = make_execution(client=client_with_token[0])
+    failure = fail(services.RUN.name, str(execution.pk))
+    name = f"Run a program (python of client ragflow, queued at {execution.queued_at:%Y-%m-%d %H:%M:%S})"
+    assert f"{name}: The execution is succeeded" in act(browser, FAILED, "run_again", failure)
+    page = html_of(browser, reverse("admin:django_q_failure_change", args=[failure.pk]))
+    (title,) = re.findall(r"<h1\b.*?</h1>", page, re.DOTALL)
+    assert name in words(title) and str(execution.pk) not in title
 
 
 def test_callback_is_made_again_where_docker_is_not(browser: Browser, make_execution: MakeExecution) -> None:
