@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from alerts.evaluation import MOST_SUBJECTS
+from alerts.firing import firing_of
 from alerts.models import Alert, Severity
 from alerts.watch import unwatched
 from audit.models import Pending, Seal
@@ -152,7 +153,7 @@ def _live_tiles(
     )  # fmt: skip
     yield _service_tile()
     if request.user.has_perm("alerts.view_alert"):
-        yield _alert_tile()
+        yield _alert_tile(request)
     if request.user.has_perm("audit.view_seal"):
         yield _seal_tile()
     if probed is not None:
@@ -173,8 +174,8 @@ def _service_tile() -> Tile:
     return Tile("Service", "down", note, link, "broken")
 
 
-def _alert_tile() -> Tile:
-    firing = Counter(Alert.objects.firing().values_list("severity", flat=True))
+def _alert_tile(request: HttpRequest) -> Tile:
+    firing = firing_of(request)
     link = f"{reverse('admin:alerts_alert_changelist')}?state__exact=firing"
     if problem := unwatched():
         return Tile("Alerts", str(firing.total()), f"not watched: {problem}"[:120], link, "broken")

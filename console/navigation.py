@@ -7,7 +7,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
 
-from alerts.models import Alert
+from alerts.firing import firing_of
 from executions.people import MAY_RUN
 
 RUNS, OPERATE, CONFIGURE, AUDIT, PEOPLE = "Runs", "Operations", "Configuration", "Audit", "People"
@@ -94,12 +94,12 @@ def _models(request: HttpRequest) -> Iterator[tuple[str, dict[str, Any]]]:
             link = reverse(f"admin:{options.app_label}_{options.model_name}_changelist")
             name = str(options.verbose_name_plural)
             item = _item(TITLES.get(name, name[:1].upper() + name[1:]), icon, link)
-            yield section, item | (_firing() if label == "alerts.Alert" else {})
+            yield section, item | (_firing(request) if label == "alerts.Alert" else {})
 
 
-def _firing() -> dict[str, Any]:
+def _firing(request: HttpRequest) -> dict[str, Any]:
     """Return the badge with the number of alerts that fire, nothing if none does."""
-    number = Alert.objects.firing().count()
+    number = firing_of(request).total()
     return {"badge": str(number), "badge_variant": "danger"} if number else {}
 
 

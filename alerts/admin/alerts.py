@@ -11,6 +11,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 
+from alerts.firing import firing_of
 from alerts.models import Alert, AlertState, Rule
 from alerts.watch import unwatched
 from sandbox_platform.kit.html import badge, note
@@ -67,7 +68,11 @@ class AlertAdmin(ReadOnlyAdmin[Alert]):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         chosen = TimeRange.of(request)
-        context = {"picker": picker(request, chosen, everything=True), "unwatched": unwatched()}
+        context = {
+            "picker": picker(request, chosen, everything=True),
+            "unwatched": unwatched(),
+            "firing": firing_of(request).total(),
+        }
         return super().changelist_view(request, context | (extra_context or {}))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Alert]:

@@ -3,7 +3,7 @@
 import copy
 from typing import Any
 
-from unfold.views import ChangeList
+from sandbox_platform.kit.generics import ChangeList
 
 
 class NamedList(ChangeList):  # type: ignore[misc]

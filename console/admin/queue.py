@@ -12,13 +12,13 @@ from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 from django_q import admin as _registers  # noqa: F401 -- registers the pages that are removed below
 from django_q.models import Failure, OrmQ, Schedule, Success
-from unfold.views import ChangeList
 
 from clients.models import Client
 from console import tasks
 from console.tasks import TASK_TYPES, Task
 from executions import services
 from executions.models import Outcome
+from sandbox_platform.kit.generics import ChangeList
 from sandbox_platform.kit.html import text
 from sandbox_platform.kit.ranges import TimeRange, TimeRangeFilter, picker
 from sandbox_platform.kit.readonly import ReadOnlyAdmin

@@ -13,12 +13,12 @@ from django.utils.dates import MONTHS_3
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.timezone import localtime
-from unfold.views import ChangeList
 
 from executions.models import Execution
 from executions.models.ids import made_at
 from executions.models.lookup import SEARCHED_CHARACTERS, SORT_KEYS
 from executions.searching import newest, of_request, with_id_part
+from sandbox_platform.kit.generics import ChangeList
 from sandbox_platform.kit.ranges import PAGING, PARAMETERS, TimeRange
 
 LONGEST_SEARCH = 500

@@ -10,7 +10,6 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
-from unfold.views import ChangeList
 
 from executions.admin.executions import ExecutionAdmin
 from executions.failures import figures
@@ -20,6 +19,7 @@ from executions.models import Execution
 from executions.models.ids import short_id
 from executions.sources import detail_cards
 from sandbox_platform.kit import html
+from sandbox_platform.kit.generics import ChangeList
 from sandbox_platform.kit.ranges import TimeRange, TimeRangeFilter, picker
 from sandbox_platform.kit.readonly import ReadOnlyAdmin
 

@@ -39,10 +39,11 @@ if TYPE_CHECKING:
     from django.contrib.admin.helpers import ActionForm as ActionForm
     from django.core.paginator import Paginator as Paginator
     from django.forms import ModelForm as ModelForm
+    from unfold.views import ChangeList as ChangeList
 else:
     from django.contrib.admin.options import IncorrectLookupParameters
     from django.contrib.postgres.fields import ArrayField
-    from unfold import admin
+    from unfold import admin, views
     from unfold.forms import ActionForm as ActionForm
     from unfold.widgets import UnfoldAdminTextInputWidget
 
@@ -57,6 +58,14 @@ else:
     class _Subscriptable:
         def __class_getitem__(cls, item: Any) -> type:
             return cls
+
+    class ChangeList(views.ChangeList):
+        def get_results(self, request):
+            """Count what the page lists, if it lists all: rows come and go between Django's count and its reading."""
+            super().get_results(request)
+            if not self.multi_page or (self.show_all and self.can_show_all):
+                self.result_list = list(self.result_list)
+                self.result_count = len(self.result_list)
 
     class ModelAdmin(_Subscriptable, admin.ModelAdmin):
         # Wide tables scroll within the page's width. Filters open beside the table, not above it.
@@ -95,6 +104,9 @@ else:
                 if unit_of(field.name)
             }
             self.readonly_preprocess_fields = quantities | self.readonly_preprocess_fields
+
+        def get_changelist(self, request, **kwargs):
+            return ChangeList
 
         def changelist_view(self, request, extra_context=None):
             if any(name.startswith(CHOSEN) for name in request.GET):

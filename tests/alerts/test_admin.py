@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.contrib.messages import get_messages
+from django.core.paginator import Paginator
 from django.db import connection
 from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
@@ -101,6 +102,31 @@ def test_dashboard_and_menu_show_what_fires(browser: Browser, alert: Alert) -> N
     assert page("alert_change", alert.pk) in shown
     entry = shown[shown.index("notifications_active") :]
     assert words(entry[: entry.index("</a>")]).split() == ["notifications_active", "Alerts", "1"]
+
+
+def test_list_counts_the_rows_that_it_shows(
+    browser: Browser, alert: Alert, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Another alert opens after Django has counted.
+    monkeypatch.setattr(Paginator, "count", 0)
+    assert browser.get(page("alert_changelist")).context["cl"].result_count == 1
+
+
+def test_list_says_how_many_fire_as_the_menu_does(
+    browser: Browser, make_rule: MakeRule, figures: Figures, later: Later
+) -> None:
+    make_rule()
+    figures.met = {"client a": 3, "client b": 3}
+    evaluate()
+    later(minutes=1)
+    figures.met = {"client b": 3}
+    evaluate()
+    later(minutes=6)
+    evaluate()
+    shown = html(browser, page("alert_changelist"))
+    assert "1 firing now, as in the menu" in words(shown) and "2 alerts" in words(shown)
+    entry = shown[shown.index("notifications_active") :]
+    assert words(entry[: entry.index("</a>")]).split()[-1] == "1"
 
 
 def test_dashboard_says_that_rules_are_not_watched(
