@@ -12,9 +12,18 @@ from typing import Any
 from django.conf import settings
 
 from executions import bounds
+from executions.models.execution import CALLED_BY
 from sandbox_platform.kit.json_size import refuse_many_values
 
 LANGUAGES = ("python", "nodejs")
+# Programs by which people call by hand, by the product in their User-Agent.
+BY_HAND = {
+    "curl": "curl",
+    "wget": "wget",
+    "httpie": "httpie",
+    "postmanruntime": "postman",
+    "sandbox-smoke-test": "smoke-test",  # scripts/smoke.py
+}
 
 
 class Malformed(Exception):
@@ -57,6 +66,12 @@ def parse_request(body: bytes, content_type: str) -> RunRequest:
     bounds.refuse_large_program(run.code, "code_b64")
     bounds.refuse_large_arguments(run.arguments)
     return run
+
+
+def labels_of(user_agent: str) -> dict[str, str]:
+    """Return the labels of a run: none for a run of RAGFlow's, whose format has no labels."""
+    name = BY_HAND.get(user_agent.partition("/")[0].lower())
+    return {CALLED_BY: name} if name else {}
 
 
 def _code(data: dict[str, Any]) -> str:

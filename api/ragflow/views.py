@@ -98,6 +98,7 @@ class RunView(APIView):
             announce_start=False,
             client=caller if isinstance(caller, Client) else None,
             remote_address=remote_address(http),
+            labels=contract.labels_of(http.headers.get("User-Agent", "")),
         )
         client_id = wanted.client.pk if wanted.client else None
         with (

@@ -31,6 +31,8 @@ LARGE = ("code", "arguments", "stdin", "argv", "stdout", "stderr", "result", "po
 OPEN = (Status.QUEUED, Status.RUNNING)
 # Endpoint of the platform's own test runs (inspections/separation.py): no figure or usage counts them.
 SELF_TEST = "self-test"
+# Label of the runs that people make by hand in RAGFlow's format, which has no labels: curl, the smoke test of `make`.
+CALLED_BY = "caller"
 IDEMPOTENCY_CONSTRAINT = "execution_idempotency_once"
 TERMINAL = tuple(status for status in Status if status not in OPEN)
 CALL_BACK = f"""

@@ -4,11 +4,14 @@ from collections.abc import Callable
 import pytest
 from django.test import Client as Browser
 from django.urls import reverse
+from django.utils import timezone
 
+from api.ragflow import views as ragflow
 from clients.models import Client
 from console import first_steps
 from executions import people
-from executions.models import Execution
+from executions.models import Execution, Outcome, Status
+from executions.models.execution import CALLED_BY, SELF_TEST
 from runtimes.models import Runtime
 from scripts import smoke
 from tests.conftest import Visitor
@@ -35,17 +38,20 @@ def test_a_run_from_the_playground_is_a_step(visitor: Visitor, python_runtime: R
         reverse("playground_run"), {"runtime": "python", "code": "print(1)"}, content_type="application/json"
     )
     assert answer.status_code == 202
+    assert done() == set()
+    Execution.objects.update(status=Status.SUCCEEDED, outcome=Outcome.COMPLETED, finished_at=timezone.now())
     assert done() == {"run"}
 
 
-def test_only_a_run_of_the_playground_is_the_first_step(
+def test_a_program_that_succeeded_is_the_first_step_whoever_ran_it(
     make_execution: MakeExecution, client_with_token: tuple[Client, str]
 ) -> None:
-    make_execution(client=people.client(), endpoint="executions")
+    make_execution(status=Status.FAILED, outcome=Outcome.NONZERO_EXIT)
+    make_execution(endpoint=SELF_TEST)
+    make_execution(code_sha256=first_steps.SMOKE_SHA256[0])
     assert done() == set()
-    smoke_test = first_steps.SMOKE_SHA256[0]  # run again by a person
-    make_execution(client=client_with_token[0], endpoint=people.ENDPOINT, code_sha256=smoke_test)
-    assert done() == set()
+    make_execution(client=client_with_token[0], endpoint=ragflow.ENDPOINT, labels={CALLED_BY: "curl"})
+    assert done() == {"run"}
 
 
 def test_each_step_leads_to_its_page(browser: Browser, client_with_token: tuple[Client, str]) -> None:
@@ -60,15 +66,13 @@ def test_each_step_leads_to_its_page(browser: Browser, client_with_token: tuple[
     assert all(f'<a href="{link}">' in page for link in links.values())
 
 
-def test_a_long_history_of_the_playgrounds_client_is_not_read(
-    make_execution: MakeExecution, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = Client.objects.create(name=people.CLIENT)
+def test_a_long_history_is_not_read(make_execution: MakeExecution, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(first_steps, "LOOKED_AT", 2)
-    make_execution(client=client, endpoint=people.ENDPOINT)
-    make_execution(client=client, endpoint="api")
+    make_execution()
+    failed = {"status": Status.FAILED, "outcome": Outcome.NONZERO_EXIT}
+    make_execution(**failed)
     assert first_steps._has_run()
-    make_execution(client=client, endpoint="api")
+    make_execution(**failed)
     assert not first_steps._has_run()
 
 
@@ -78,9 +82,27 @@ def test_a_run_of_a_caller_is_a_step_but_the_smoke_test_is_not(
     for program in smoke.PROGRAMS.values():
         make_execution(client=client_with_token[0], code_sha256=hashlib.sha256(program.encode()).hexdigest())
     make_execution(client=None)
-    assert done() == set()
+    assert "call" not in done()
     make_execution(client=client_with_token[0])
-    assert done() == {"call"}
+    assert "call" in done()
+
+
+def test_a_call_of_run_by_hand_connects_no_ragflow(
+    make_execution: MakeExecution, client_with_token: tuple[Client, str]
+) -> None:
+    assert first_steps.RAGFLOW == ragflow.ENDPOINT
+    client = client_with_token[0]
+    make_execution(client=client, endpoint=ragflow.ENDPOINT, labels={CALLED_BY: "curl"})
+    assert "call" not in done()
+    make_execution(client=client, endpoint=ragflow.ENDPOINT)
+    assert "call" in done()
+
+
+def test_labels_of_the_api_are_its_caller_s_own(
+    make_execution: MakeExecution, client_with_token: tuple[Client, str]
+) -> None:
+    make_execution(client=client_with_token[0], endpoint="executions", labels={CALLED_BY: "an agent"})
+    assert "call" in done()
 
 
 def test_a_limit_set_by_a_person_is_a_step(visitor: Visitor, client_with_token: tuple[Client, str]) -> None:

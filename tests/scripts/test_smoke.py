@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from api.ragflow.contract import labels_of
 from scripts import smoke
 
 GOOD = {
@@ -20,10 +21,12 @@ GOOD = {
 class Service(BaseHTTPRequestHandler):
     answer: dict[str, Any] = GOOD
     seen: list[dict[str, Any]] = []
+    agents: set[str] = set()
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.seen.append({**body, "authorization": self.headers["Authorization"]})
+        self.agents.add(self.headers["User-Agent"])
         status = 200 if self.headers["Authorization"] == "Bearer right" else 401
         self.send_response(status)
         self.end_headers()
@@ -47,6 +50,8 @@ def test_both_languages_are_run_as_ragflow_sends_them(url: str) -> None:
     lines = smoke.check(url, "right")
     assert [line.split(" ok")[0] for line in lines] == ["python", "nodejs"]
     assert {request["language"] for request in Service.seen} == {"python", "nodejs"}
+    (agent,) = Service.agents
+    assert labels_of(agent) == {"caller": "smoke-test"}
     assert b"def main" in base64.b64decode(Service.seen[0]["code_b64"])
 
 

@@ -42,11 +42,10 @@ def caller(client_with_token: tuple[Client, str], python_runtime: Runtime) -> Cl
     return client_with_token[0]
 
 
-def run(http: Http) -> Any:
+def run(http: Http, agent: str = "") -> Any:
     body = {"code_b64": base64.b64encode(b"def main(): return 1").decode(), "language": "python"}
-    return http.post(
-        "/run", json.dumps(body), content_type="application/json", headers={"Authorization": f"Bearer {TOKEN}"}
-    )
+    headers = {"Authorization": f"Bearer {TOKEN}", "User-Agent": agent}
+    return http.post("/run", json.dumps(body), content_type="application/json", headers=headers)
 
 
 def test_auditor_may_not_run(client: Http, caller: Client) -> None:
@@ -68,6 +67,15 @@ def test_row_says_what_the_caller_can_read(client: Http, caller: Client) -> None
     row = Execution.objects.get()
     kept = [".png", ".jpg", ".jpeg", ".svg", ".pdf", ".csv", ".json", ".html"]
     assert (row.artifact_suffixes, row.announce_start) == (kept, False)
+
+
+@pytest.mark.parametrize(
+    "agent, labels", [("curl/8.5.0", {"caller": "curl"}), ("python-requests/2.32.3", {}), ("", {})]
+)
+def test_run_by_hand_has_a_label(client: Http, caller: Client, agent: str, labels: dict[str, str]) -> None:
+    Runtime.objects.update(enabled=False)
+    run(client, agent)
+    assert Execution.objects.get().labels == labels
 
 
 @pytest.mark.parametrize("limit", ["max_runs_per_minute", "max_runs_per_day"])
