@@ -147,6 +147,7 @@ STATUS_OF = {
     "memory": "out_of_memory",
     "output": "output_limit",
     "rejected": "rejected",
+    "queue": "cancelled",
     "platform": "platform_error",
     "other": "cancelled",
 }

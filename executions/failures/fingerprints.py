@@ -31,6 +31,7 @@ class Kind(models.TextChoices):
     MEMORY = "memory", "Memory limit"
     OUTPUT = "output", "Output limit"
     REJECTED = "rejected", "Rejected"
+    QUEUE = "queue", "Queue timeout"  # what clients ask for is more than there is, or nobody ran
     PLATFORM = "platform", "Platform error"
     OTHER = "other", "Other"  # of a client with too many groups
 
@@ -105,7 +106,8 @@ def fingerprint(facts: Facts) -> Fingerprint:
             if found := traces.exception(facts.stderr) or traces.on_stdout(facts.stdout):
                 return _of_trace(Kind.EXCEPTION, found)
             return Fingerprint(Kind.EXIT, f"Exit status {facts.exit_code}", place=_program(facts))
-    return Fingerprint(Kind.PLATFORM, str(outcome.label), normalised(facts.message, LONGEST_MESSAGE))
+    kind = Kind.QUEUE if outcome == Outcome.QUEUE_TIMEOUT else Kind.PLATFORM
+    return Fingerprint(kind, str(outcome.label), normalised(facts.message, LONGEST_MESSAGE))
 
 
 def _of_trace(kind: Kind, found: traces.Trace) -> Fingerprint:

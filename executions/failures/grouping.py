@@ -8,8 +8,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Case, Count, Exists, F, OuterRef, Q, QuerySet, TextField, Value, When
 from django.db.models.functions import Concat, Left, Length, Right
@@ -20,7 +22,7 @@ from executions.failures.fingerprints import OTHER, QUOTING, Facts, Fingerprint,
 from executions.failures.models import FailureGroup, FailureHour, FailurePending, FailureRun
 from executions.failures.traces import MOST
 from executions.figures import floor_hour
-from executions.models import Execution
+from executions.models import Execution, Outcome
 from sandbox_platform.kit.locks import Lock
 
 BATCH = 200
@@ -29,6 +31,7 @@ MOST_GROUPS = 500
 KEPT = timedelta(days=90)
 # A group whose first run is older than this was found in the history, for example at an upgrade: it is no news.
 NEWS = timedelta(hours=1)
+TIMES = ("queued_at", "enqueued_at", "finished_at")
 FACTS = ("status", "outcome", "exit_code", "signal", "message", "code_sha256", "policy_violations")
 COUNT_GROUPS = f"""
     UPDATE {FailureGroup._meta.db_table} AS counted SET count = counted.count + more.count,
@@ -49,7 +52,7 @@ class _Failed:
     client_id: int | None
     runtime_id: int
     queued_at: datetime
-    finished_at: datetime
+    failed_at: datetime
     fingerprint: Fingerprint
 
     @property
@@ -102,7 +105,7 @@ def _read(ids: list[UUID]) -> Iterable[_Failed]:
         Execution.objects.filter(pk__in=ids, finished_at__isnull=False, failure__isnull=True)
         .order_by("pk")
         .annotate(errors=_ends("stderr"), printed=_ends("stdout"))
-        .values("pk", "client_id", "runtime_id", "queued_at", "finished_at", "errors", "printed", *FACTS)
+        .values("pk", "client_id", "runtime_id", *TIMES, "errors", "printed", *FACTS)
     )
     for row in rows:
         facts = Facts(stderr=row["errors"], stdout=row["printed"], **{name: row[name] for name in FACTS})
@@ -111,9 +114,21 @@ def _read(ids: list[UUID]) -> Iterable[_Failed]:
             row["client_id"],
             row["runtime_id"],
             row["queued_at"],
-            row["finished_at"],
+            _failed_at(row),
             fingerprint(facts),
         )
+
+
+def _failed_at(row: dict[str, Any]) -> datetime:
+    """Return when the run failed: its end or, if it waited too long, when its time was over.
+
+    A restored backup has runs that waited when it was taken. They end now, and are no news.
+    """
+    ended: datetime = row["finished_at"]
+    if row["outcome"] != Outcome.QUEUE_TIMEOUT:
+        return ended
+    over: datetime = row["enqueued_at"] + timedelta(milliseconds=settings.SANDBOX_QUEUE_TIMEOUT_MS)
+    return min(ended, over)
 
 
 def _groups_of(failed: list[_Failed]) -> dict[UUID, FailureGroup]:
@@ -133,8 +148,8 @@ def _groups_of(failed: list[_Failed]) -> dict[UUID, FailureGroup]:
         if key not in known:
             known[key] = FailureGroup(
                 client_id=run.client_id, runtime_id=run.runtime_id, fingerprint=key[1], kind=what.kind,
-                title=what.title, message=what.message, place=what.place, first_at=run.finished_at,
-                last_at=run.finished_at, created_at=now,
+                title=what.title, message=what.message, place=what.place, first_at=run.failed_at,
+                last_at=run.failed_at, created_at=now,
             )  # fmt: skip
             new.append(known[key])
             sizes[run.client_id] += 1
@@ -160,7 +175,7 @@ def _count(failed: list[_Failed], groups: dict[UUID, FailureGroup]) -> None:
     hours = Counter((groups[run.execution_id].pk, floor_hour(run.queued_at)) for run in failed)
     ended = defaultdict[UUID, list[datetime]](list)
     for run in failed:
-        ended[groups[run.execution_id].pk].append(run.finished_at)
+        ended[groups[run.execution_id].pk].append(run.failed_at)
     counted = [(pk, len(times), min(times), max(times)) for pk, times in ended.items()]
     with connection.cursor() as cursor:
         if counted:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
+from pytest_django import Settings
 
 from alerts.models import Alert, Rule
 from clients.admission import admit
@@ -105,6 +106,24 @@ def test_new_failure_that_quotes_no_output_is_named_by_its_title(
     group_failures()
     (subject,) = fires()
     assert subject.startswith("Exit status 3 on python, new at ")
+
+
+def test_runs_that_waited_when_a_backup_was_taken_are_no_news(
+    watch: Watch, make_execution: MakeExecution, settings: Settings
+) -> None:
+    fires = watch("New failure", number=1)
+    settings.SANDBOX_QUEUE_TIMEOUT_MS = 600_000
+    waited = {"status": Status.CANCELLED, "outcome": Outcome.QUEUE_TIMEOUT}
+    taken = timezone.now() - timedelta(days=1)
+    failed(make_execution, 1, queued_at=taken, enqueued_at=taken, **waited)
+    group_failures()
+    group = FailureGroup.objects.get()
+    assert (fires(), group.first_at) == ([], taken + timedelta(minutes=10))
+    failed(make_execution, 1, client=Client.objects.create(name="other"), **waited)
+    group_failures()
+    (subject,) = fires()
+    assert subject.startswith("Queue timeout on python, new at ")
+    assert "Platform error" not in Alert.objects.get().detail
 
 
 def test_queue(watch: Watch, make_execution: MakeExecution) -> None:

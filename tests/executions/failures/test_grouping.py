@@ -74,7 +74,7 @@ def test_a_run_that_waited_too_long_is_a_failure(make_execution: MakeExecution) 
     execution = make_execution(status=Status.QUEUED)
     finish(execution.pk, Verdict(Status.CANCELLED, Outcome.QUEUE_TIMEOUT, "Queue timeout: 30 s."), redacting=False)
     group_failures()
-    assert FailureGroup.objects.get().kind == Kind.PLATFORM
+    assert FailureGroup.objects.get().kind == Kind.QUEUE
 
 
 def test_a_transaction_that_is_rolled_back_names_no_run(make_execution: MakeExecution) -> None:
