@@ -28,19 +28,22 @@ from sandbox_platform.kit.forms import TEXTAREA, TextInput
 from sandbox_platform.kit.generics import ModelAdmin, ModelForm
 
 MOST_RECIPIENTS = 50
+# Of the field's widget: the kinds of channel for which the page shows it (kinds.js).
+KINDS = "data-kinds"
+WEBHOOKS = f"{ChannelKind.WEBHOOK.value} {ChannelKind.SLACK.value}"
 
 
 class ChannelForm(ModelForm[Channel]):
     recipients = forms.CharField(
         required=False,
-        widget=TEXTAREA(attrs={"rows": 3}),
+        widget=TEXTAREA(attrs={"rows": 3, KINDS: ChannelKind.MAIL.value}),
         help_text="For mail: addresses, one per line or separated by commas.",
     )
     url = forms.CharField(
         label="URL",
         required=False,
         max_length=2000,
-        widget=TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        widget=TextInput(attrs={"autocomplete": "off", "spellcheck": "false", KINDS: WEBHOOKS}),
     )
 
     class Meta:
@@ -108,7 +111,10 @@ class ChannelAdmin(ModelAdmin[Channel]):
     list_filter = ("kind", "enabled")
     actions = ("rotate_secret",)
     readonly_fields = ("target", "last_message", "created_at")
-    add_fieldsets = ((None, {"fields": ("name", "kind", "enabled", "lowest_severity", "recipients", "url")}),)
+    add_fieldsets = ((None, {"fields": ("name", "kind", "recipients", "url", "enabled", "lowest_severity")}),)
+
+    class Media:
+        js = ("alerts/kinds.js",)
 
     def get_fieldsets(self, request: HttpRequest, obj: Channel | None = None) -> Any:
         if obj is None:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from unfold.views import ChangeList as ChangeList
 else:
     from django.contrib.admin.options import IncorrectLookupParameters
+    from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
     from django.contrib.postgres.fields import ArrayField
     from unfold import admin, views
     from unfold.forms import ActionForm as ActionForm
@@ -107,6 +108,13 @@ else:
 
         def get_changelist(self, request, **kwargs):
             return ChangeList
+
+        def formfield_for_dbfield(self, db_field, request, **kwargs):
+            """Offer no "+" beside a choice: what was typed would be lost with the page that it leads to."""
+            field = super().formfield_for_dbfield(db_field, request, **kwargs)
+            if isinstance(field and field.widget, RelatedFieldWidgetWrapper):
+                field.widget.can_add_related = False
+            return field
 
         def changelist_view(self, request, extra_context=None):
             if any(name.startswith(CHOSEN) for name in request.GET):

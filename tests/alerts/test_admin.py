@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.contrib.messages import get_messages
 from django.core.paginator import Paginator
 from django.db import connection
@@ -205,6 +206,18 @@ def test_only_administrators_change_rules_and_channels(
     assert not Notification.objects.exists()
 
 
+def test_no_page_leads_from_a_form_to_another(browser: Browser, make_rule: MakeRule) -> None:
+    """A "+" beside a choice would: what was typed would be lost."""
+    make_rule()
+    adding = [
+        reverse(f"admin:{each._meta.app_label}_{each._meta.model_name}_add")
+        for each, its in admin.site._registry.items()
+        if its.has_add_permission(browser.get(page("alert_changelist")).wsgi_request)
+    ]
+    assert page("silence_add") in adding
+    assert [url for url in adding if "add-related" in browser.get(url, follow=True).content.decode()] == []
+
+
 def test_administrator_adds_a_rule_for_a_condition(browser: Browser, make_channel: MakeChannel) -> None:
     make_channel()
     assert "?condition=queue_old" in html(browser, page("rule_add"))
@@ -299,6 +312,16 @@ def test_target_that_cannot_work_is_refused(
     answer = send(browser, page("channel_add"), name="ops", **values)
     assert problem in str(answer.context["adminform"].form.errors[field])
     assert not Channel.objects.exists()
+
+
+def test_form_says_which_kinds_each_target_is_for(browser: Browser, db: None) -> None:
+    form = browser.get(page("channel_add")).context["adminform"].form
+    assert {name: form[name].field.widget.attrs.get("data-kinds") for name in ("recipients", "url", "name")} == {
+        "recipients": "mail",
+        "url": "webhook slack",
+        "name": None,
+    }
+    assert "alerts/kinds.js" in html(browser, page("channel_add"))
 
 
 def test_mail_without_a_server_is_said_on_the_channel(browser: Browser, db: None, settings: Settings) -> None:
