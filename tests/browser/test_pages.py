@@ -139,3 +139,28 @@ def test_history_on_a_phone_names_the_client_in_low_rows(open_page: Open, platfo
     expect(row.locator(".field-client")).to_be_visible()
     box = row.bounding_box()
     assert box and box["height"] < 200
+
+
+def test_alerts_on_a_phone_have_low_rows(open_page: Open, platform: Platform) -> None:
+    platform.sql(
+        "INSERT INTO alerts_alert (rule_name, condition, severity, subject, value, detail, link, state, since,"
+        " fired_at, resolved_at, resolution) VALUES ('Most executions of a client fail', 'failures',"
+        " 'warning', 'client ragflow', 9, 'Any failure: 9 of 9 executions (100 %) in the last 1 h.', '',"
+        " 'resolved', now(), now(), now(), 'x')"
+    )
+    page = open_page(size=PHONE)
+    page.goto(f"{platform.url}/admin/alerts/alert/")
+    row = page.locator("#result_list tr.data-row", has_text="client ragflow").first
+    expect(row.locator(".field-begun")).to_be_visible()
+    box = row.bounding_box()
+    assert box and box["height"] < 200
+
+
+def test_form_of_a_channel_shows_the_fields_of_its_kind(open_page: Open, platform: Platform) -> None:
+    page = open_page()
+    page.goto(f"{platform.url}/admin/alerts/channel/add/")
+    recipients, url = page.locator("#id_recipients"), page.locator("#id_url")
+    for kind, is_mail in (("mail", True), ("slack", False), ("webhook", False), ("mail", True)):
+        page.locator("#id_kind").select_option(kind)
+        expect(recipients).to_be_visible(visible=is_mail)
+        expect(url).to_be_visible(visible=not is_mail)
