@@ -43,7 +43,7 @@ class AlertAdmin(ReadOnlyAdmin[Alert]):
     )
     list_filter = ("state", "severity", "rule_name", SinceFilter)
     search_fields = ("rule_name", "subject", "detail")
-    search_help_text = "Search by rule, subject or detail."
+    search_help_text = "Rule, subject or detail"
     # Firing, pending, resolved.
     ordering = ("state", "-id")
     list_per_page = 50

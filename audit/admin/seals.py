@@ -31,7 +31,7 @@ class SealAdmin(ReadOnlyAdmin[Seal]):
     empty_hint = "The first seal is made within an hour of the first run."
     list_display = ("sequence", "period_from", "period_to", "count", "short_hash")
     search_fields = ("sequence", "hash")
-    search_help_text = "Search by number or hash."
+    search_help_text = "Number or hash"
     date_hierarchy = "period_to"
     list_before_template = "audit/seal_tools.html"
     change_form_outer_before_template = "audit/seal_one.html"

@@ -104,7 +104,7 @@ class TrailAdmin(ReadOnlyAdmin[TrailEntry]):
         WhenFilter,
     )
     search_fields = ("pgh_data",)  # see get_search_results()
-    search_help_text = "Search by user, client, address or any text of the changed row."
+    search_help_text = "User, client, address or any text"
     actions = ("export_csv",)
     list_per_page = 50
     paginator = TrailPaginator

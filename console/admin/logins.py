@@ -33,7 +33,7 @@ class _LoginAdmin(ReadOnlyAdmin[Any]):
     """The columns that both pages share, with labels in the platform's style."""
 
     list_before_template = "console/addresses_note.html"
-    search_help_text = "Search by user name or address."
+    search_help_text = "User name or address"
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[NamedList]:
         return NamedList

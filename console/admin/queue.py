@@ -168,7 +168,7 @@ class FailureAdmin(TaskAdmin):
     empty_hint = "No task of the platform failed. Failed programs are listed under executions."
     list_display = ("kind", "subject", "client", "failed", "took", "error", "state")
     search_fields = ("name",)
-    search_help_text = "Search by execution id."
+    search_help_text = "Execution id"
     list_filter = (KindFilter, FailedFilter)
     list_before_template = "console/time_range.html"
     fields = readonly_fields = (

@@ -30,7 +30,7 @@ class UserSessionAdmin(ReadOnlyAdmin[UserSession]):
     ordering = ("-created_at",)
     actions = ("end_sessions",)
     nouns = ("session", "sessions")
-    search_help_text = "Search by user name or address."
+    search_help_text = "User name or address"
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[NamedList]:
         return NamedList

@@ -61,10 +61,8 @@ class ExecutionAdmin(ReadOnlyAdmin[Execution]):
     # Django applies the dates of the query string; changelist.drill_down makes the links.
     date_hierarchy = "queued_at"
     search_fields = ("id",)
-    search_help_text = (
-        "An id, its begin or its last 12 digits; the X-Request-Id of a request; or words in code and output. "
-        '"A phrase", -word and OR work as in a web search.'
-    )
+    # Also a part of an id, the X-Request-Id of a request, "a phrase", -word and OR: docs/console.md.
+    search_help_text = "Id, or words in code and output"
     show_full_result_count = False
     # Facets would count the whole history, once per choice.
     show_facets = admin.ShowFacets.NEVER

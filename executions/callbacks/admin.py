@@ -59,7 +59,7 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
     list_select_related = ("execution__client",)
     show_full_result_count = False
     search_fields = ("=execution__id",)
-    search_help_text = "An execution's id."
+    search_help_text = "Execution id"
     inlines = (AttemptInline,)
     change_form_outer_before_template = "console/act_on_one.html"
     fields = (

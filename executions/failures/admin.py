@@ -59,7 +59,7 @@ class FailureAdmin(ReadOnlyAdmin[FailureGroup]):
     list_per_page = 50
     list_before_template = "failures/list_tools.html"
     search_fields = ("title", "message", "place")
-    search_help_text = "Search by exception, message, file or function."
+    search_help_text = "Exception, message, file or function"
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     ordering = ("-last_at", "-pk")

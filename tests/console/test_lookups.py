@@ -116,3 +116,9 @@ def test_staff_without_a_role_sees_nothing(client: Browser, db: None, page: str)
 @pytest.mark.parametrize("role", ["administrator", "operator", "auditor"])
 def test_every_role_sees_the_dashboard(visitor: Visitor, role: str) -> None:
     assert visitor(role).get(reverse("admin:index")).status_code == 200
+
+
+def test_what_a_list_searches_fits_into_its_field() -> None:
+    """On a phone the field has 270 pixels for it, and beside the menu a little more."""
+    helps = {model._meta.label: its.search_help_text or "" for model, its in admin.site._registry.items()}
+    assert {label: text for label, text in helps.items() if len(text) > 36} == {}
