@@ -117,7 +117,7 @@ def make(image: Image, name: str, content: str, layout: Layout, build: Build) ->
     """Build an image without cache, and write what Docker made of it anew."""
     tag = f"sandbox-platform/release-{name}:{build.mark}"
     labels = {**build.labels, images.CONTENT_LABEL: content}
-    with step(f"image {name}", among_others=True) as current:
+    with step(f"image {name}") as current:
         line = images.build_command(
             image, build.secrets, tag, "--no-cache",
             "--build-arg", f"SOURCE_DATE_EPOCH={build.epoch}",

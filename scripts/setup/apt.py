@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scripts.setup.host import Release, SetupError, follow, release, run, say, tail, write_root_file
+from scripts.setup.host import Release, SetupError, detail, follow, release, run, tail, write_root_file
 
 OURS = Path("/etc/apt/sources.list.d/sandbox-platform.sources")
 PIN = Path("/etc/apt/preferences.d/sandbox-platform")
@@ -155,7 +155,7 @@ def update() -> None:
             line = ["env", *APT_WORDS, "apt-get", "update", "-q"]
             done = follow(line, root=True, silence_s=SILENCE_S, shown=progress)
             if done.returncode != 0:
-                say(f"    apt-get update reported errors, continuing:\n{tail(done, 4)}")
+                detail(f"apt-get update reported errors, continuing:\n{tail(done, 4)}")
             _updated = True
 
 

@@ -15,13 +15,13 @@ from scripts.setup.host import (
     Command,
     SetupError,
     as_root,
+    detail,
     has_systemd,
     is_root,
     must,
     parse_version,
     release,
     run,
-    say,
     step,
     tail,
 )
@@ -259,7 +259,7 @@ def wait_until(
             raise SetupError(what, f"not within {now - began:.0f} s, though something goes on", fix)
         if now - told >= TOLD_EVERY_S:
             told = now
-            say(f"    {now - began:.0f} s: waiting until {what}")
+            detail(f"{now - began:.0f} s: waiting until {what}")
         time.sleep(0.25)
 
 

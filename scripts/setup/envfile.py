@@ -19,6 +19,7 @@ EXAMPLE = ROOT / ".env.example"
 TLS_FILE = "docker-compose.tls.yml"
 # The one with which other hosts can join, and that of a host that has joined; see docs/hosts.md.
 HOSTS_FILE = "docker-compose.hosts.yml"
+RAGFLOW_FILE = "docker-compose.ragflow.yml"
 WORKER_FILE = "docker-compose.worker.yml"
 ASSIGNMENT = re.compile(r"^(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$")
 

@@ -12,7 +12,7 @@ from sandboxes.gvisor import has_compiled_filters, is_current, version_of
 from scripts.setup import gvisor_sources
 from scripts.setup.docker import on_path
 from scripts.setup.gvisor_sources import Source
-from scripts.setup.host import Command, SetupError, must, run, say, step
+from scripts.setup.host import Command, SetupError, detail, must, run, step
 
 # A folder for each version. Docker's shim keeps the path that a container was started with, so running sandboxes
 # finish on their version.
@@ -26,7 +26,7 @@ SOURCES: tuple[Source, ...] = (gvisor_sources.from_repository, gvisor_sources.fr
 
 def ensure() -> Path:
     """Return the runsc to register: one that is here and current, a new one, or as a last resort an older one."""
-    with step("gVisor", among_others=True) as current:
+    with step("gVisor") as current:
         here = present()
         versions = {path: version_of(path) for path in here}
         wanted = [path for path, version in versions.items() if is_current(version)]
@@ -71,7 +71,7 @@ def from_sources() -> Path | None:
                 source(Path(folder))
                 return install(Path(folder))
             except SetupError as error:
-                say(f"    gVisor: {error.check}: {str(error).splitlines()[1].removeprefix('cause: ')}")
+                detail(f"{error.check}: {str(error).splitlines()[1].removeprefix('cause: ')}")
     return None
 
 

@@ -8,9 +8,11 @@ import select
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,16 +46,39 @@ class Step:
         self.notes.append(text)
 
 
+# The step of this thread, and the one whose heading was printed last.
+_current: ContextVar[str] = ContextVar("_current", default="")
+_printing = threading.Lock()
+_last_heading = ""
+
+
 @contextmanager
-def step(title: str, *, among_others: bool = False) -> Iterator[Step]:
-    """Report a step. `among_others`: other steps run at the same time, so the last line repeats the title."""
+def step(title: str) -> Iterator[Step]:
+    """Report a step. Others may run at the same time."""
     current = Step()
     started = time.monotonic()
-    say(f"==> {title}")
-    yield current
-    outcome = "; ".join(current.notes) or "done"
-    prefix = f"{title}: " if among_others else ""
-    say(f"    {prefix}{outcome} ({time.monotonic() - started:.1f} s)")
+    outer = _current.set(title)
+    try:
+        _say_heading(title)
+        yield current
+        outcome = "; ".join(current.notes) or "done"
+        detail(f"{outcome} ({time.monotonic() - started:.1f} s)")
+    finally:
+        _current.reset(outer)
+
+
+def _say_heading(title: str) -> None:
+    global _last_heading
+    with _printing:
+        _last_heading = title
+        say(f"==> {title}")
+
+
+def detail(text: str) -> None:
+    """Say a line of the current step. It has the step's name if it comes under the heading of another one."""
+    title = _current.get()
+    with _printing:
+        say(f"    {text}" if title in ("", _last_heading) else f"    {title}: {text}")
 
 
 def say(text: str) -> None:
@@ -136,7 +161,7 @@ def follow(
             newest = shown(lines[-1].strip().rsplit("\n", 1)[-1])
             if newest and time.monotonic() - told >= TOLD_EVERY_S:
                 told = time.monotonic()
-                say(f"    {redact(newest)}")
+                detail(redact(newest))
         else:
             lines.append(f"\n{words[0]}: ended, because it wrote nothing for {silence_s:.0f} s\n")
             run(["sh", "-c", f"kill {process.pid}"], root=root)

@@ -223,7 +223,7 @@ def build_all(images: Sequence[Image]) -> None:
 
 
 def build(image: Image, base: str, secrets: Sequence[str]) -> None:
-    with step(f"image {image.tag}", among_others=True) as current:
+    with step(f"image {image.tag}") as current:
         content = fingerprint(image.content, "\0".join((base, *image.arguments)), image.context)
         if not fresh() and inspect(image.tag, f'{{{{index .Config.Labels "{CONTENT_LABEL}"}}}}') == content:
             current.note("unchanged")
@@ -250,7 +250,7 @@ def build_command(image: Image, secrets: Sequence[str], tag: str, *options: str)
 
 
 def run_build(line: Sequence[str], tag: str) -> None:
-    done = follow(line, silence_s=SILENCE_S, shown=lambda newest: f"{tag}: {newest[:90]}" if newest else "")
+    done = follow(line, silence_s=SILENCE_S, shown=lambda newest: newest[:90])
     if done.returncode != 0:
         raise SetupError(
             f"building {tag}", f"\n{tail(done)}\n(full output: {LOG.relative_to(ROOT)})", "make build"

@@ -7,13 +7,14 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from scripts import smoke
 from scripts.setup import certificates, direct, engine, envfile, images, starting
 from scripts.setup.compose import compose
 from scripts.setup.docker import docker
-from scripts.setup.host import LOG, ROOT, SetupError, run, say, step, tail
+from scripts.setup.host import LOG, ROOT, SetupError, detail, run, say, step, tail
 from scripts.setup.hosts import authority, reaching
 
 LABEL = "sandbox-platform"
@@ -73,7 +74,7 @@ def renew_served_certificate() -> None:
     if envfile.publishes_database() and services().get("postgres", {}).get("State") == "running":
         served = served_certificate(envfile.settings())
         if served and not authority.is_served(served):
-            say("    Postgres starts anew, with the new certificate")
+            detail("Postgres starts anew, with the new certificate")
             _compose("up", "--detach", "--no-build", "--no-deps", "--force-recreate", "--wait", "postgres")
 
 
@@ -265,7 +266,7 @@ def clean() -> None:
         removed += direct.remove_all()
         removed = list(dict.fromkeys(removed))
         for name in removed:
-            say(f"    removed {name}")
+            detail(f"removed {name}")
         current.note(f"{len(removed)} removed; images and .env are kept" if removed else "nothing to remove")
 
 
@@ -314,6 +315,18 @@ def hosts(settings: dict[str, str]) -> str:
     return f"{known}; others: DJANGO_ALLOWED_HOSTS in .env, then make restart"
 
 
+def ragflow_here(settings: Mapping[str, str]) -> str:
+    """Return what is left to do for a RAGFlow in Docker on this machine."""
+    network = settings.get("RAGFLOW_NETWORK") or "docker_ragflow"
+    files = settings.get("COMPOSE_FILE") or "docker-compose.yml"
+    if envfile.RAGFLOW_FILE in files.split(":"):
+        return f"joined to its network, {network}"
+    return (
+        f"set this in .env, then run make restart\n  COMPOSE_FILE={files}:{envfile.RAGFLOW_FILE}\n"
+        f"  (joins the network {network})"
+    )
+
+
 def report() -> None:
     settings = envfile.settings()
     if envfile.is_joined():
@@ -341,9 +354,7 @@ RAGFlow, current releases: in docker/.env
   SANDBOX_EXECUTOR_MANAGER_API_TOKEN={token}
 RAGFlow, older releases (no token variable): Admin > Sandbox settings > Self-managed, endpoint
   http://ragflow:{token}@sandbox-executor-manager:9385
-RAGFlow in Docker on this machine: set this in .env, then run make restart
-  COMPOSE_FILE=docker-compose.yml:docker-compose.ragflow.yml
-  (joins the network {settings.get("RAGFLOW_NETWORK", "docker_ragflow")})
+RAGFlow in Docker on this machine: {ragflow_here(settings)}
 RAGFlow on another machine: set SANDBOX_EXECUTOR_MANAGER_BIND=0.0.0.0 in .env, and DJANGO_ALLOWED_HOSTS to the name or
   address that RAGFlow calls, run make restart, then use that name and port {port}
 

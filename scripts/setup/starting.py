@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from tempfile import TemporaryFile
 
 from scripts.setup.compose import compose
-from scripts.setup.host import ROOT, Command, SetupError, record, run, say, tail
+from scripts.setup.host import ROOT, Command, SetupError, detail, record, run, tail
 
 # Without a change in any service. A container starts in a second, and in a minute where the machine is emulated.
 STILL_S = 300.0
@@ -61,7 +61,7 @@ class Progress:
         self._reached |= reached
         if time.monotonic() - self._told >= TOLD_EVERY_S:
             self._told = time.monotonic()
-            say(f"    {self.waited_s:.0f} s: {'migrating the database' if migrates else describe(found)}")
+            detail(f"{self.waited_s:.0f} s: {'migrating the database' if migrates else describe(found)}")
         return time.monotonic() - self._moved < self._still_s
 
     def pause(self) -> None:

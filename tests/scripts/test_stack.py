@@ -89,6 +89,23 @@ def test_summary_offers_a_place_off_this_machine_for_heads(values: dict[str, str
     assert ("off this machine" in stack.heads(values)) == ("SANDBOX_HEADS_SYSLOG" not in values)
 
 
+@pytest.mark.parametrize(
+    "files, advised",
+    [
+        ("", "COMPOSE_FILE=docker-compose.yml:docker-compose.ragflow.yml\n"),
+        (
+            "docker-compose.yml:docker-compose.tls.yml",
+            "COMPOSE_FILE=docker-compose.yml:docker-compose.tls.yml:docker-compose.ragflow.yml\n",
+        ),
+        ("docker-compose.yml:docker-compose.ragflow.yml", ""),
+    ],
+)
+def test_summary_advises_to_join_ragflow_only_where_it_is_not(files: str, advised: str) -> None:
+    said = stack.ragflow_here({"COMPOSE_FILE": files})
+    assert advised in said and ("COMPOSE_FILE" in said) == bool(advised)
+    assert "docker_ragflow" in said
+
+
 def test_a_joined_host_waits_for_its_own_services_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stack.envfile, "is_joined", lambda: True)
     monkeypatch.setattr(stack.envfile, "has_tls", lambda: False)

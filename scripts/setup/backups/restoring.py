@@ -14,7 +14,7 @@ from scripts.setup.backups import archive, encryption
 from scripts.setup.backups.archive import Manifest
 from scripts.setup.backups.installation import Installation
 from scripts.setup.backups.taking import DUMP, ENV, HEADS, KEY, RUNTIMES, SECRET, known_migrations, version
-from scripts.setup.host import ROOT, SetupError, parse_version, say, step
+from scripts.setup.host import ROOT, SetupError, detail, parse_version, step
 from scripts.setup.hosts import authority
 
 # $1: the key's path, $2: the path of the heads or nothing; on standard input: the archive of the key. Where the same
@@ -90,7 +90,7 @@ def restore(installation: Installation, manifest: Manifest, folder: Path) -> str
     installation.start()
     said = verify(installation)
     for line in missing_images(installation, folder):
-        say(f"    {line}")
+        detail(line)
     return said
 
 
