@@ -80,22 +80,19 @@ class Places:
 streams = Places(THREADS * 3 // 8, share=1)
 # One client may send a burst of 50 to one process.
 waits = Places(THREADS // 2, share=7)
-# Requests that wait for a place of `waits` or `pages`, each with a thread. As many requests of one caller compute at a
+# Requests that wait for a place of `waits`, each with a thread. As many requests of one caller compute at a
 # time (kit/web/turns.py). They keep their turn, so that the caller's others wait in the event loop, without threads.
 queued = Places(THREADS // 16, share=1)
-
-
-def _taken_soon(places: Places, client_id: int | None, gave_up: Callable[[], bool], count: int = 1) -> bool:
-    """Take places as soon as they are free. Return False if the caller gave up before, or too many others wait."""
-    connection.close()  # return it to the pool
-    with queued.held(client_id) as may_queue:
-        return may_queue and places.take_soon(client_id, gave_up, count)
 
 
 @contextmanager
 def soon_held(client_id: int | None, gave_up: Callable[[], bool]) -> Iterator[bool]:
     """Yield whether a place of `waits` was free, or became so before the caller gave up."""
-    taken = waits.take(client_id) or _taken_soon(waits, client_id, gave_up)
+    taken = waits.take(client_id)
+    if not taken:
+        connection.close()  # return it to the pool
+        with queued.held(client_id) as may_queue:
+            taken = may_queue and waits.take_soon(client_id, gave_up)
     try:
         yield taken
     finally:
@@ -129,14 +126,18 @@ class PageOf:
     def reading(self, size: int, gave_up: Callable[[], bool] | None = None) -> None:
         """Take a place if the page has so many bytes. Raises TooManyLargePages.
 
-        `gave_up`: of a caller who rather waits for a place than is refused.
+        `gave_up`: of a caller whose run has ended. It waits for a place until then, however many others do, because a
+        refusal would lose the run: its thread must be one of `waits` still.
         """
         if size >= LARGE_PAGE_BYTES:
             self.take(gave_up, math.ceil(size / settings.SANDBOX_MAX_PAGE_BYTES))
 
     def take(self, gave_up: Callable[[], bool] | None = None, count: int = 1) -> None:
         taken = pages.take(self._client_id, count)
-        if not taken and not (gave_up and _taken_soon(pages, self._client_id, gave_up, count)):
+        if not taken and gave_up:
+            connection.close()  # return it to the pool
+            taken = pages.take_soon(self._client_id, gave_up, count)
+        if not taken:
             raise TooManyLargePages
         self._taken = True
         # Also when no response comes of it.

@@ -200,12 +200,14 @@ def finished(waiter: Waiter, http: HttpRequest) -> Execution:
 
 
 def forget(http: Request, execution: Execution) -> None:
-    """Free the memory of the request's body and of the execution's large columns, which may wait for an hour.
-
-    Whoever reads such a column afterwards gets it from the database.
-    """
+    """Free the memory of the request's body and of the execution's large columns, which may wait for an hour."""
     vars(http).update(_full_data={}, _data={}, _files={})
     http._request.__dict__.pop("_body", None)
     waits.begun()
+    forget_columns(execution)
+
+
+def forget_columns(execution: Execution) -> None:
+    """Free the memory of the large columns. Whoever reads one afterwards gets it from the database."""
     for column in (*LARGE, "variables"):
         execution.__dict__.pop(column, None)

@@ -64,6 +64,7 @@ def run_to_end(
     *,
     checked: str | None = None,
     beside: Callable[[], Mapping[str, bytes]] | None = None,
+    then: Callable[[Execution], object] | None = None,
 ) -> Execution:
     """Run the program and return the ended execution. It is cancelled if the caller disconnects.
 
@@ -71,9 +72,11 @@ def run_to_end(
     queued. Trainers and workflows send bursts, and take a refusal for a failed run.
 
     `checked`: the text that the code policy is for, if the program only carries it. `beside`: reads the files beside
-    the program, once there is a place, because a short request can name many stored files.
+    the program, once there is a place, because a short request can name many stored files. `then`: is called with the
+    ended execution while the request still has its place, such as to wait for the place of a large answer.
 
-    Raises TooManyWaiting, what `beside` raises, what services.submit raises, and the problems of `refuse_unless_run`.
+    Raises TooManyWaiting, what `beside` and `then` raise, what services.submit raises, and the problems of
+    `refuse_unless_run`.
     """
     client_id = places.client_id_of(view.request)
     http: HttpRequest = view.request._request
@@ -94,7 +97,9 @@ def run_to_end(
             submission.forget(view.request, execution)
             del execution
             execution = finished(waiter, http)
-    refuse_unless_run(execution)
+        refuse_unless_run(execution)
+        if then:
+            then(execution)
     return execution
 
 

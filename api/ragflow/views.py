@@ -23,7 +23,7 @@ from executions.bounds import OverBound
 from executions.models import Artifact, Execution
 from executions.places import TooManyLargePages, TooManyWaiting
 from executions.representation import timing_headers
-from executions.submission import finished
+from executions.submission import finished, forget_columns
 from runtimes.models import Runtime
 from sandbox_platform.kit.callers import remote_address
 from sandbox_platform.kit.compiled import Compiled
@@ -127,30 +127,38 @@ class RunView(APIView):
                 http.__dict__.pop("_body", None)
                 waits.begun()
                 execution = finished(waiter, http)
-        try:
-            return answered(execution, client_id, http)
-        except TooManyLargePages as e:
-            refusals.note(e, request, runtime)
-            return Response(
-                results.BusySerializer.dump(e), status=429, headers={"Retry-After": str(e.retry_after_s)}
-            )
+            try:
+                place = place_for(execution, client_id, http)
+            except TooManyLargePages as e:
+                refusals.note(e, request, runtime)
+                return Response(
+                    results.BusySerializer.dump(e), status=429, headers={"Retry-After": str(e.retry_after_s)}
+                )
+        return answered(execution, place)
 
     def handle_exception(self, exc: Exception) -> Response:
         refusals.note(exc, self.request)
         return super().handle_exception(exc)
 
 
-def answered(execution: Execution, client_id: int | None, http: HttpRequest) -> Response:
-    """Answer for the ended execution, with its artifacts. A large answer waits for its places.
-
-    Raises TooManyLargePages.
-    """
+def place_for(execution: Execution, client_id: int | None, http: HttpRequest) -> places.PageOf:
+    """Return the place of the ended execution's answer. A large answer waits for it. Raises TooManyLargePages."""
     place = places.PageOf(client_id)
-    artifacts: list[Artifact] = []
-    if execution.exit_code == 0 and execution.artifact_count:
+    if _has_artifacts(execution):
         size = execution.artifacts.aggregate(size=Sum("size"))["size"] or 0
+        if size >= places.LARGE_PAGE_BYTES:
+            forget_columns(execution)  # the wait may be long
         place.reading(size, waiting.gives_up(http))
-        artifacts = list(execution.artifacts.all())
+    return place
+
+
+def _has_artifacts(execution: Execution) -> bool:
+    return execution.exit_code == 0 and execution.artifact_count > 0
+
+
+def answered(execution: Execution, place: places.PageOf) -> Response:
+    """Answer for the ended execution, with its artifacts."""
+    artifacts: list[Artifact] = list(execution.artifacts.all()) if _has_artifacts(execution) else []
     response = Response(results.render(execution, artifacts), headers=timing_headers(execution))
     place.keep_until_closed(response)
     return response

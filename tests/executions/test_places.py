@@ -86,6 +86,9 @@ def test_who_waits_for_a_large_page_gets_the_place_that_is_given_back(monkeypatc
     places.PageOf(2).reading(places.LARGE_PAGE_BYTES - 1)
     with pytest.raises(places.TooManyLargePages):
         places.PageOf(2).reading(places.LARGE_PAGE_BYTES)
+    # However many requests wait for a run's place: a refusal would lose the run.
+    monkeypatch.setattr(places, "queued", full := Places(1, share=1))
+    assert full.take(None)
     page = places.PageOf(2)
     page.reading(places.LARGE_PAGE_BYTES, gave_up)
     assert not one.take(1)

@@ -6,6 +6,7 @@ differs.
 
 import base64
 import json
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from executions.forms import LOWEST
 from executions.limits import ceiling
 from executions.models import Artifact, Execution, Mode, Status
 from executions.representation import timing_headers
+from executions.submission import forget_columns
 from runtimes.models import MIB, Runtime
 from sandbox_platform.kit import formats
 from sandbox_platform.kit.units import exact
@@ -58,19 +60,30 @@ class FusionView(FormatView):
         unknown = Invalid("language", f"There is no language {named!r} here.", "")
         return runtime_named(language, self.caller, unknown)
 
-    def answered(self, execution: Execution, told: dict[str, Any], fetched: list[str]) -> Response:
-        """Answer with the files that the caller named beside what is told. Raises TooLarge and TooManyLargePages."""
-        left = left_of(execution, fetched)
-        size, most = sum(artifact.size for artifact in left.values()), settings.SANDBOX_MAX_PAGE_BYTES
-        if size > most:
-            raise TooLarge(
-                f"The files of fetch_files have {size:,} bytes; the limit is {exact(most, 'bytes')} "
-                "(SANDBOX_MAX_PAGE).",
-                remedy="Name fewer of them.",
-            )
+    def answered(
+        self,
+        request: Callable[[], services.Request],
+        told: Callable[[Execution], dict[str, Any]],
+        checked: Callable[[], str] | None = None,
+    ) -> Response:
+        """Run what is requested, and answer with the files that the caller named beside what is told.
+
+        Raises TooLarge, TooManyLargePages, and what run_to_end raises.
+        """
+        fetched = fetched_files(self.body)
         place = places.PageOf(places.client_id_of(self.request))
-        place.reading(size, waiting.gives_up(self.request._request))
-        response = Response(told | {"files": contents_of(left)}, headers=timing_headers(execution))
+        left: dict[str, Artifact] = {}
+
+        def take_place(execution: Execution) -> None:
+            left.update(left_of(execution, fetched))
+            size = size_of(left)
+            if size >= places.LARGE_PAGE_BYTES:
+                forget_columns(execution)  # the wait may be long
+            place.reading(size, waiting.gives_up(self.request._request))
+
+        # Neither request nor text is kept in a name of this function, which waits for the run.
+        execution = run_to_end(self, request(), checked=checked() if checked else None, then=take_place)
+        response = Response(told(execution) | {"files": contents_of(left)}, headers=timing_headers(execution))
         place.keep_until_closed(response)
         return response
 
@@ -84,9 +97,7 @@ class RunCodeView(FusionView):
         tags=["SandboxFusion"],
     )
     def post(self, request: Request) -> Response:
-        fetched = fetched_files(self.body)
-        execution = run_to_end(self, self._wanted())
-        return self.answered(execution, ran(execution), fetched)
+        return self.answered(self._wanted, ran)
 
     def _wanted(self) -> services.Request:
         body = self.body
@@ -112,10 +123,7 @@ class RunJupyterView(FusionView):
         tags=["SandboxFusion"],
     )
     def post(self, request: Request) -> Response:
-        fetched = fetched_files(self.body)
-        # Not kept in a name of this function, which waits for the run.
-        execution = run_to_end(self, self._wanted(), checked="\n".join(texts_of(self.body, "cells")))
-        return self.answered(execution, cells_ran(execution), fetched)
+        return self.answered(self._wanted, cells_ran, checked=lambda: "\n".join(texts_of(self.body, "cells")))
 
     def _wanted(self) -> services.Request:
         body = self.body
@@ -285,6 +293,17 @@ def left_of(execution: Execution, fetched: list[str]) -> dict[str, Artifact]:
         return {}
     left = {row.name: row for row in execution.artifacts.filter(name__in=wanted_names).defer("content")}
     return {path: left[name] for path, name in names.items() if name in left}
+
+
+def size_of(left: dict[str, Artifact]) -> int:
+    """Return how many bytes the files have. Raises TooLarge."""
+    size, most = sum(artifact.size for artifact in left.values()), settings.SANDBOX_MAX_PAGE_BYTES
+    if size > most:
+        raise TooLarge(
+            f"The files of fetch_files have {size:,} bytes; the limit is {exact(most, 'bytes')} (SANDBOX_MAX_PAGE).",
+            remedy="Name fewer of them.",
+        )
+    return size
 
 
 def contents_of(left: dict[str, Artifact]) -> dict[str, str]:

@@ -5,12 +5,14 @@ import json
 from typing import Any
 
 import pytest
+from django.http import HttpRequest
 
 from api.compatible.sandbox_fusion import cells
 from clients.models import Client
 from executions import places, services, waiting
 from executions.models import Artifact, Execution, InputFile, Outcome, Status
 from executions.verdict import Verdict
+from executions.waiting import Waiter
 from runtimes.models import MIB, CodePolicy, Runtime
 from tests.api.compatible.conftest import DONE, Caller, ending, spoilt
 
@@ -83,15 +85,15 @@ def test_what_was_asked_for_is_in_the_history(caller: Caller, client_row: Client
 def leaving_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every program leaves three files."""
 
-    def ended(view: Any, request: Any, **options: Any) -> Execution:
-        execution = services.submit(request, policy=CodePolicy.OFF)
+    def ended(waiter: Waiter, http: HttpRequest) -> Execution:
+        execution = Execution.objects.get(pk=waiter.execution_id)
         for name in ("out.txt", "plot.png", "other.txt"):
             content = name.encode()
             Artifact.objects.create(execution=execution, name=name, content=content, size=len(content))
         services.finish(execution.pk, DONE, artifact_count=3)
         return Execution.objects.get(pk=execution.pk)
 
-    monkeypatch.setattr("api.compatible.sandbox_fusion.views.run_to_end", ended)
+    monkeypatch.setattr("api.compatible.running.finished", ended)
 
 
 def test_files_that_were_asked_for_come_back(caller: Caller, leaving_files: None) -> None:
@@ -125,6 +127,27 @@ def test_large_answers_are_few_at_a_time(
     # Until it is sent; the test's client closes it at once.
     assert caller.post(RUN, WHOLE).status_code == 200
     assert one.take(client_row.pk)
+
+
+def test_answer_that_waits_holds_the_place_of_its_run(
+    caller: Caller, leaving_files: None, client_row: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So threads that wait are as few as those of runs."""
+    monkeypatch.setattr(places, "pages", pages := places.Places(1, share=1))
+    monkeypatch.setattr(places, "waits", waits := places.Places(8, share=7))
+    monkeypatch.setattr(places, "LARGE_PAGE_BYTES", 15)
+    monkeypatch.setattr(places, "LOOK_S", 0)
+    held: list[int] = []
+
+    def give_back() -> bool:
+        held.append(waits._held[client_row.pk])
+        pages.give_back(client_row.pk)
+        return False
+
+    monkeypatch.setattr(waiting, "gives_up", lambda http: give_back)
+    assert pages.take(client_row.pk)
+    assert set(caller.post(RUN, WHOLE).json()["files"]) == {"out.txt", "./artifacts/plot.png"}
+    assert (held, waits._held.total()) == ([1], 0)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.test import Client as Http
 from django.utils import timezone
 
-from api.ragflow.views import answered
+from api.ragflow.views import answered, place_for
 from clients.models import Client, ClientStorage, ClientUsage, Role
 from clients.models.usage import SECONDS
 from executions import places, waiting
@@ -139,9 +139,15 @@ def test_answer_with_large_artifacts_waits_for_its_place(
     assert one.take(2)
     monkeypatch.setattr(waiting, "gives_up", lambda http: lambda: True)
     with pytest.raises(places.TooManyLargePages):
-        answered(execution, caller.pk, HttpRequest())
+        place_for(execution, caller.pk, HttpRequest())
+    # However many requests wait for a run's place: a refusal would lose the run.
+    monkeypatch.setattr(places, "queued", full := places.Places(1, share=1))
+    assert full.take(None)
     monkeypatch.setattr(waiting, "gives_up", lambda http: one_less)
-    answer = answered(execution, caller.pk, HttpRequest())
+    place = place_for(execution, caller.pk, HttpRequest())
+    assert "stdout" not in vars(execution)
+    answer = answered(execution, place)
+    del place
     assert [artifact["name"] for artifact in answer.data["artifacts"]] == ["a.csv", "b.csv"]
     assert not one.take(2)
     answer.close()
