@@ -24,6 +24,14 @@ RECORDED = """
 """
 
 
+def start_of(pid: int) -> str:
+    """Return when the process began, in the kernel's ticks; "" if there is none."""
+    try:
+        return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
+
+
 class Outside:
     """The proxy is behind a relay on the way there, and the gateway behind another on the way back."""
 
@@ -33,6 +41,8 @@ class Outside:
         self.relays = (Relay(lambda: self._proxy_port), Relay(lambda: self._gateway_port))
         self._proxy: Any = None
         self._address = ""
+        # The proxy's process when Docker was last asked, with its start: others may get its number.
+        self._known: tuple[int, str] | None = None
 
     @property
     def settings(self) -> dict[str, str]:
@@ -72,20 +82,21 @@ class Outside:
     def revive(self) -> None:
         """Start the proxy again if it has ended."""
         if not self.pids():
-            self._proxy.reload()
+            self._look()
             if self._proxy.status != "running":
                 self._proxy.start()
-                self._proxy.reload()
+                self._look()
 
     def pids(self) -> list[int]:
         """Return every process of the proxy."""
-        pid = self._pid()
-        return [pid, *descendants(pid)] if pid and (PROC / str(pid)).exists() else []
+        pid, begun = self._known or self._look()
+        return [pid, *descendants(pid)] if begun and start_of(pid) == begun else []
 
-    def _pid(self) -> int:
-        if not self._proxy.attrs.get("State", {}).get("Pid"):
-            self._proxy.reload()
-        return int(self._proxy.attrs["State"]["Pid"])
+    def _look(self) -> tuple[int, str]:
+        self._proxy.reload()
+        pid = int(self._proxy.attrs["State"]["Pid"])
+        self._known = pid, start_of(pid)
+        return self._known
 
     def visits(self) -> Counter[str]:
         """Return who came to the server, and how often: what they sent."""
