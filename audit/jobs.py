@@ -6,7 +6,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.utils import timezone
 
-from audit import heads, keys, purging, sealing
+from audit import heads, keys, partitions, purging, sealing
 from audit.models import HeadDestination, PurgeRecord, RetentionPolicy, Seal, SealingFailure
 from sandbox_platform.kit.jobs import Job, LastRun, declare
 
@@ -77,5 +77,16 @@ declare(
         timedelta(minutes=1),
         heads.send_due,
         last_run=_last_sent,
+    )
+)
+
+
+declare(
+    Job(
+        "Make the history's months",
+        "Make the partitions of the next three months, where the history is partitioned by month.",
+        timedelta(hours=1),
+        partitions.make_ahead,
+        look_every_s=3600.0,
     )
 )

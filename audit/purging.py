@@ -11,6 +11,7 @@ from django.db.models import Exists, Model, OuterRef, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 from django.utils import timezone
 
+from audit import partitions
 from audit.models import ExecutionPart, Leaf, PurgeRecord, RetentionPolicy
 from audit.sources import BLANK
 from executions.failures import grouping
@@ -29,10 +30,13 @@ CLOCKS_DIFFER = timedelta(hours=1)
 
 def purge() -> Iterator[PurgeRecord]:
     """Purge everything that is due. Yield the record of each batch after its commit."""
+    waits = yield from partitions.drop_due()
     for policy in RetentionPolicy.objects.select_related("client"):
         # Purge whole records first: their parts then need no purge.
         for kind in (ExecutionPart.METADATA, ExecutionPart.CODE, ExecutionPart.OUTPUT, ExecutionPart.ARTIFACTS):
             days = policy.days(kind)
+            if waits and kind == ExecutionPart.METADATA:
+                continue  # the rows of a month that can be dropped soon are not deleted one by one
             done: UUID | None = None
             # Each batch starts where the last one ended, so that purged executions are skipped only once.
             while days is not None and (record := _purge_batch(policy, kind, days, after=done)):
@@ -46,6 +50,8 @@ def _purge_batch(
 ) -> PurgeRecord | None:
     now = timezone.now()
     cutoff = now - max(timedelta(days=days), GRACE)
+    if kind == ExecutionPart.METADATA:
+        cutoff = partitions.whole_months(cutoff)
     with transaction.atomic():
         grouping.hold()
         # SKIP LOCKED: two concurrent purges would only wait for each other's rows.

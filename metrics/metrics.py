@@ -16,7 +16,9 @@ FIGURES = (
 )
 SIZES = """
     SELECT pg_database_size(current_database()),
-        (SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = 'executions_execution'::regclass)
+        (SELECT sum(greatest(reltuples, 0)) FROM pg_class WHERE relkind = 'r' AND (
+            oid = 'executions_execution'::regclass
+            OR oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'executions_execution'::regclass)))
 """
 
 

@@ -187,6 +187,14 @@ PRIVILEGES: dict[Service, Grants] = {
         "sandboxes.Sandbox": "",
     },
 }
+# Functions that do as the owner what their caller may not. Each of them checks itself whether it is due.
+FUNCTIONS: dict[Service, tuple[str, ...]] = {
+    Service.KEEPER: (
+        "history_ahead()",
+        "history_analyze()",
+        "history_drop(text)",
+    ),  # audit/migrations/partitions.sql
+}
 # Of these tables a service sees some columns only.
 COLUMNS: dict[Service, dict[str, tuple[str, ...]]] = {
     Service.WORKER: {"alerts.Channel": ("id", "kind", "enabled")},  # for the doctor

@@ -36,6 +36,9 @@ def statements(existing: set[str]) -> Iterator[sql.Composable]:
     # A temporary table could carry a trigger of its own, and pass for one of the platform's.
     yield sql.SQL("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC").format(database)
     yield sql.SQL("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    functions = sorted({each for of_service in privileges.FUNCTIONS.values() for each in of_service})
+    for function in functions:
+        yield sql.SQL(f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC")
     for service in Service:
         role = sql.Identifier(service.role)
         if service.role not in existing:
@@ -50,6 +53,10 @@ def statements(existing: set[str]) -> Iterator[sql.Composable]:
             # The words come from privileges.py.
             words = sql.SQL(privileges_)
             yield sql.SQL("GRANT {} ON {} TO {}").format(words, sql.Identifier(table), role)
+        for function in functions:
+            yield sql.SQL(f"REVOKE ALL ON FUNCTION {function} FROM {{}}").format(role)
+        for function in privileges.FUNCTIONS.get(service, ()):
+            yield sql.SQL(f"GRANT EXECUTE ON FUNCTION {function} TO {{}}").format(role)
     yield from _queue_policies()
 
 

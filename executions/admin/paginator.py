@@ -26,8 +26,11 @@ class EstimatingPaginator(Paginator[Any]):
     def _estimate(self, model: type[Model]) -> int:
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT reltuples::bigint FROM pg_class WHERE oid = %s::regclass",
-                [model._meta.db_table],
+                # Of a table, or of its partitions.
+                "SELECT sum(greatest(reltuples, 0))::bigint FROM pg_class WHERE relkind = 'r'"
+                " AND (oid = %(table)s::regclass"
+                " OR oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = %(table)s::regclass))",
+                {"table": model._meta.db_table},
             )
             estimate: int = cursor.fetchone()[0]
         return estimate

@@ -198,8 +198,12 @@ def hold() -> None:
 
 def quoting(executions: list[UUID]) -> list[FailureGroup]:
     """Return the groups of these runs whose message is a line of their output."""
-    groups = FailureRun.objects.filter(execution__in=executions).values("group")
-    return list(FailureGroup.objects.filter(pk__in=groups, kind__in=QUOTING).exclude(message=""))
+    return quoting_runs(FailureRun.objects.filter(execution__in=executions))
+
+
+def quoting_runs(runs: QuerySet[FailureRun]) -> list[FailureGroup]:
+    groups = FailureGroup.objects.filter(pk__in=runs.values("group"), kind__in=QUOTING)
+    return list(groups.exclude(message=""))
 
 
 def forget_messages(groups: Iterable[FailureGroup]) -> None:

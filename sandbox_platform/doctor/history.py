@@ -3,9 +3,11 @@ from datetime import timedelta
 from django.db import connection
 from django.utils import timezone
 
-from audit import heads
+from audit import heads, partitions
 from audit.models import HeadDestination, Pending, Seal, SealingFailure, SealKey
 from audit.verification.findings import LATE
+from executions.models import Execution
+from executions.models.ids import first_id, made_at
 from sandbox_platform.doctor.check import Check, broken, ok, warning
 
 SENT_WITHIN = timedelta(minutes=15)
@@ -72,3 +74,23 @@ def guards(name: str) -> Check:
         fix = "find out who disabled it, ALTER TABLE … ENABLE TRIGGER …, then run `manage.py verify_audit`"
         return broken(name, f"disabled: {', '.join(off)}", fix)
     return ok(name, f"{len(triggers)} triggers enabled")
+
+
+def months(name: str) -> Check:
+    """Check that a history that is partitioned by month has a partition for the next one."""
+    parts = partitions.parts()
+    if not parts:
+        return ok(name, "the history is one table")
+    following = partitions.next_month(timezone.now())
+    wanted = first_id(following)
+    fix = "see the keeper's log: it makes them every hour"
+    if not any(part.high and (part.low is None or part.low <= wanted) and wanted < part.high for part in parts):
+        return broken(name, f"there is no partition for {following:%Y-%m}", fix)
+    newest = max(part.high for part in parts if part.high)
+    if Execution.objects.filter(pk__gte=newest).exists():
+        return warning(
+            name,
+            f"executions lie beyond the last partition, which ends {made_at(newest):%Y-%m-%d}",
+            "correct the clock of the node that made them; the keeper moves them when their month is made",
+        )
+    return ok(name, f"{len(parts)} partitions, up to {made_at(newest):%Y-%m-%d}")

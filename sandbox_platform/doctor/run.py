@@ -44,6 +44,7 @@ CHECKS: dict[str, Callable[[str], Check]] = {
     "seals": history.seals,
     "seal key": history.seal_key,
     "seal heads": history.seal_heads,
+    "months": history.months,
     "history triggers": history.guards,
     "workers": service.workers,
     "queue": service.queue,

@@ -8,7 +8,7 @@ from enum import IntEnum, unique
 class Lock(IntEnum):
     """The lock numbers. A test fails if one is written anywhere else.
 
-    SEAL must never change: a trigger in existing databases contains it.
+    SEAL and PARTITIONS must never change: functions in existing databases contain them.
     """
 
     KEEPER = 7385001  # per node: its keeper is alive
@@ -24,6 +24,7 @@ class Lock(IntEnum):
     FAILURES = 7385013  # failed runs are being grouped
     METRICS = 7385014  # events are being added to the counters of /metrics
     SELF_TEST = 7385015  # the next program of the self-test is being submitted
+    PARTITIONS = 7385017  # partitions of the history are being made
     ALERTS = 7385021  # per service: it evaluates the rules of alerts
     NOTIFICATIONS = 7385022  # notifications of alerts that are due are being queued
     FIRST_LOGIN = 7385031  # somebody whom the OpenID provider names becomes a user

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db.migrations.loader import MigrationLoader
 from django_migration_linter import MigrationLinter
+
+from sandbox_platform.kit.partitions import AddIndexToHistory
 
 # Migrations that are not safe in this sense, and why that did no harm. A new one needs a better reason than these.
 INITIAL = "makes the tables that it changes: no version before used them"
@@ -24,10 +27,18 @@ ACCEPTED = {
         "audit",
         "0012_trail_indexes",
     ): "locks the tables of the trail: changes of the configuration wait, runs do not",
+    (
+        "audit",
+        "0014_partitions",
+    ): "defines functions: what locks is in their bodies, which a command and the keeper call",
     ("executions", "0005_short_id"): "an index of some seconds on a million rows; runs that end meanwhile wait",
 }
 # Warnings of the linter that mean a lock while the old version serves.
 LOCKS = ("CREATE_INDEX", "CREATE_INDEX_EXCLUSIVE", "DROP_INDEX", "REINDEX")
+
+
+# The last migration of the history before some installations partitioned it.
+LAST_OF_ONE_TABLE = "0011_traceparent"
 
 
 def is_ours(module: str) -> bool:
@@ -64,3 +75,16 @@ def test_migration_is_safe_while_the_version_of_before_serves(
 @pytest.mark.parametrize("key", ACCEPTED, ids="-".join)
 def test_exception_is_still_needed(transactional_db: None, linter: MigrationLinter, key: tuple[str, str]) -> None:
     assert not is_safe(linter, key)
+
+
+def test_an_index_of_the_history_is_made_on_each_partition() -> None:
+    """Postgres cannot make the index of a partitioned table concurrently, and the migration would fail there."""
+    later = [
+        migration
+        for (app, name), migration in MIGRATIONS.items()
+        if app == "executions" and name > LAST_OF_ONE_TABLE
+    ]
+    indexes = [
+        each for migration in later for each in migration.operations if isinstance(each, AddIndexConcurrently)
+    ]
+    assert all(isinstance(each, AddIndexToHistory) for each in indexes if each.model_name == "execution")

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -6,9 +7,11 @@ from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
-from audit import keys, sealing
+from audit import keys, partitions, sealing
 from audit.jobs import run_due
 from audit.models import HeadDestination, Seal, SealKey
+from executions.models import Execution
+from executions.models.ids import first_id
 from sandbox_platform.doctor import Status, history
 
 
@@ -126,3 +129,28 @@ def test_guard_switched_off_is_named(all_on: None) -> None:
     found = history.guards("guards")
     assert found.status is Status.BROKEN
     assert "executions_execution.audit_guard" in found.detail
+
+
+def test_months_are_none_in_a_history_that_is_one_table(db: None) -> None:
+    found = history.months("months")
+    assert (found.status, found.detail) == (Status.OK, "the history is one table")
+
+
+def test_months_lack_the_next_one(db: None, make_execution: Callable[..., Execution]) -> None:
+    partitions.convert(lambda step: None)
+    assert history.months("months").status is Status.OK
+    for part in partitions.parts():
+        if part.low:
+            execute(f"DROP TABLE {part.name}")
+    # What is left ends with this month or, on its last days, with the next one.
+    execute("ALTER TABLE executions_execution DETACH PARTITION executions_execution_before")
+    found = history.months("months")
+    assert (found.status, "there is no partition for" in found.detail) == (Status.BROKEN, True)
+
+
+def test_months_with_an_execution_beyond_the_last_are_a_warning(
+    db: None, make_execution: Callable[..., Execution]
+) -> None:
+    partitions.convert(lambda step: None)
+    make_execution(id=first_id(timezone.now() + timedelta(days=4000)))
+    assert "beyond the last partition" in history.months("months").detail
