@@ -22,12 +22,15 @@ class Service(BaseHTTPRequestHandler):
     answer: dict[str, Any] = GOOD
     seen: list[dict[str, Any]] = []
     agents: set[str] = set()
+    busy = 0  # answers with 503 before the others
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.seen.append({**body, "authorization": self.headers["Authorization"]})
         self.agents.add(self.headers["User-Agent"])
         status = 200 if self.headers["Authorization"] == "Bearer right" else 401
+        if len(self.seen) <= self.busy:
+            status = 503
         self.send_response(status)
         self.end_headers()
         self.wfile.write(json.dumps(self.answer).encode())
@@ -68,6 +71,18 @@ def test_a_wrong_answer_fails_at_once(url: str, change: dict[str, Any], monkeypa
 def test_a_refused_token_is_told(url: str) -> None:
     with pytest.raises(smoke.SmokeError, match="HTTP 401"):
         smoke.check(url, "wrong")
+
+
+def test_a_busy_service_is_asked_again(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Service, "busy", 1)
+    assert len(smoke.check(url, "right")) == 2
+
+
+def test_a_service_that_stays_busy_is_told(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Service, "busy", 1000)
+    monkeypatch.setattr(smoke, "BUSY_SECONDS", 0)
+    with pytest.raises(smoke.SmokeError, match="HTTP 503"):
+        smoke.check(url, "right")
 
 
 def test_no_service_is_told_after_the_patience(monkeypatch: pytest.MonkeyPatch) -> None:
