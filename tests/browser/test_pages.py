@@ -145,7 +145,7 @@ def test_alerts_on_a_phone_have_low_rows(open_page: Open, platform: Platform) ->
     platform.sql(
         "INSERT INTO alerts_alert (rule_name, condition, severity, subject, value, detail, link, state, since,"
         " fired_at, resolved_at, resolution) VALUES ('Most executions of a client fail', 'failures',"
-        " 'warning', 'client ragflow', 9, 'Any failure: 9 of 9 executions (100 %) in the last 1 h.', '',"
+        " 'warning', 'client ragflow', 9, 'Any failure: 9 of 9 executions (100 %%) in the last 1 h.', '',"
         " 'resolved', now(), now(), now(), 'x')"
     )
     page = open_page(size=PHONE)
