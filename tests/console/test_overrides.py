@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 from django.apps import AppConfig, apps
+from django.test import Client as Browser
+from django.urls import reverse
 
+from clients.models import Client
 from tests.live import ROOT
 
 # SHA-256 of the package's own template. When a test fails here: compare the package's new text with its old one,
 # bring our template up to date, then write the new hash here and the new version into the template's comment.
 OVERRIDES = {
+    "admin/change_form.html": "e9824d4d8a447d9741a1fe4a83180042ac11383bd51678e2b5e40460fa42d86a",
     "admin/change_list.html": "5885c39760f6085d55b2db8e740d4fdc340c402fc7cd43c0b5ef6ae7fb76f421",
     "admin/filter.html": "0c4cab2e0096ba7712d4ed56474be5b757af19016f2a8655da9001907cd2a065",
     "admin/index.html": "9fdb849b7da18ccde0e5dda1923465830718700726570ea70554bffe1f012115",
@@ -64,3 +68,10 @@ def test_override_says_for_which_version_it_is(name: str) -> None:
 
 def test_no_static_file_hides_one_of_a_package() -> None:
     assert [name for name in files("static") if upstream("static", name)] == []
+
+
+@pytest.mark.parametrize(("page", "has_link"), [("add", False), ("change", True)])
+def test_a_page_that_adds_one_has_no_link_to_itself(browser: Browser, page: str, has_link: bool) -> None:
+    of = [Client.objects.create(name="agent").pk] if page == "change" else []
+    html = browser.get(reverse(f"admin:clients_client_{page}", args=of)).content.decode()
+    assert ('class="addlink' in html) == has_link
