@@ -1,7 +1,6 @@
 """The platform's processes without sandboxes, on the Postgres of bench.embedded, and what they are measured with."""
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,7 @@ from typing import Any
 
 from bench.client import TRIVIAL, Caller
 from bench.history import say
-from bench.processes import ROOT, _free_port
+from bench.processes import ROOT, _free_port, end
 from bench.scaling.noop import FOLDER, declare_nothing
 from bench.scaling.observing import Figures, Observer
 
@@ -94,14 +93,7 @@ class Cluster:
         return False
 
     def stop(self) -> None:
-        for process in self._processes:
-            process.terminate()
-        for process in self._processes:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(20)
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        end(self._processes)
 
 
 @contextmanager
