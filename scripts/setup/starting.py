@@ -14,6 +14,9 @@ from scripts.setup.host import ROOT, Command, SetupError, detail, record, run, t
 
 # Without a change in any service. A container starts in a second, and in a minute where the machine is emulated.
 STILL_S = 300.0
+# At most this much of the time between two looks counts: a busy emulated machine has answered after six minutes, in
+# which services may have got further and nobody saw it. A daemon that hangs is given up after half an hour.
+COUNTED_S = 100.0
 TOLD_EVERY_S = 30.0
 LOOK_S = 1.0
 KILL_S = 30.0
@@ -45,7 +48,8 @@ class Progress:
 
     def __init__(self, still_s: float) -> None:
         self._still_s = still_s
-        self._began = self._moved = self._told = self._looked = time.monotonic()
+        self._began = self._counted = self._told = self._looked = time.monotonic()
+        self._stood_s = 0.0
         # What each service has reached. A service that ends and starts again gets no further.
         self._reached: set[tuple[str, str, str]] = set()
 
@@ -56,13 +60,16 @@ class Progress:
     def goes_on(self, found: Services) -> bool:
         reached = {(name, one.get("State", ""), one.get("Health", "")) for name, one in found.items()}
         migrates = found.get("migrate", {}).get("State") == RUNNING
+        now = time.monotonic()
+        self._stood_s += min(now - self._counted, COUNTED_S)
+        self._counted = now
         if migrates or reached - self._reached:
-            self._moved = time.monotonic()
+            self._stood_s = 0.0
         self._reached |= reached
         if time.monotonic() - self._told >= TOLD_EVERY_S:
             self._told = time.monotonic()
             detail(f"{self.waited_s:.0f} s: {'migrating the database' if migrates else describe(found)}")
-        return time.monotonic() - self._moved < self._still_s
+        return self._stood_s < self._still_s
 
     def pause(self) -> None:
         """Wait before the next look. Where looking takes seconds, it must not slow down what it looks at."""

@@ -60,6 +60,17 @@ def test_services_that_get_further_are_waited_for_beyond_the_time_that_each_step
 
 
 @pytest.mark.usefixtures("clock")
+def test_time_in_which_docker_did_not_answer_counts_little() -> None:
+    slow = iter([{**ALL_UP, "web": STARTING}, {}, {}, ALL_UP])
+
+    def look() -> Services:
+        starting.time.sleep(3 * starting.COUNTED_S)
+        return next(slow)
+
+    wait_healthy(WANTED, look, still_s=3 * starting.COUNTED_S)
+
+
+@pytest.mark.usefixtures("clock")
 def test_services_that_stand_still_are_named_with_what_they_are_and_may_be_waited_for_again() -> None:
     with pytest.raises(
         SetupError, match="web not healthy after .* none of them got further.*web starting"
