@@ -4,9 +4,11 @@ It has no role in Postgres and decides nothing: the gateway knows which executio
 """
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import logging
+import math
 import socket
 import ssl
 from typing import Any
@@ -27,6 +29,7 @@ CONNECT_S = 5
 ANSWER_S = 30
 # How long the addresses of the gateway's name are taken for current.
 ADDRESSES_S = 5
+AGAIN_S = 0.5
 Address = tuple[str, int]
 
 
@@ -55,7 +58,7 @@ class Forwarder:
         # A sandbox stays with the gateway that it began with: each counts what passes through it.
         self._chosen: dict[int, Address] = {}
         self._addresses: list[Address] = []
-        self._resolved_at = 0.0
+        self._current_until = -math.inf  # the addresses
         self._state = ""
 
     async def run(self) -> None:
@@ -117,25 +120,25 @@ class Forwarder:
                     continue
                 self._chosen[sandbox_id] = address
                 return link, answer
-        self._resolved_at = 0  # another one may have its place
+        self._look_again()
         raise GatewayAway(f"the egress gateway at {settings.SANDBOX_EGRESS_REMOTE}: {fault}")
 
     async def _ask(self, address: Address, question: dict[str, Any]) -> tuple[Link, dict[str, Any]]:
         """Raises OSError and ValueError."""
         async with asyncio.timeout(CONNECT_S + INTRODUCTION_S):
             link = await links.connect(address, self._context)
-        try:
+        with contextlib.ExitStack() as unanswered:
+            unanswered.callback(link.close)
             link.say(self._who | question)
             async with asyncio.timeout(ANSWER_S):
-                return link, await link.line()
-        except BaseException:
-            link.close()
-            raise
+                answer = await link.line()
+            unanswered.pop_all()
+        return link, answer
 
     async def _in_order(self, sandbox_id: int) -> list[Address]:
         """Return the gateway's addresses. The order differs from sandbox to sandbox and stays the same for each."""
         loop = asyncio.get_running_loop()
-        if loop.time() - self._resolved_at > ADDRESSES_S or not self._resolved_at:
+        if loop.time() > self._current_until:
             host, port = self._gateway
             try:
                 found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -144,9 +147,13 @@ class Forwarder:
                     return []
             else:
                 self._addresses = list({(str(entry[4][0]), port) for entry in found})
-                self._resolved_at = loop.time()
+                self._current_until = loop.time() + ADDRESSES_S
         first = self._chosen.get(sandbox_id)
         return sorted(self._addresses, key=lambda address: (address != first, _weight(sandbox_id, address)))
+
+    def _look_again(self) -> None:
+        """Ask for the addresses soon: another gateway may have taken the place of one. Programs may ask in a loop."""
+        self._current_until = min(self._current_until, asyncio.get_running_loop().time() + AGAIN_S)
 
     def _tell(self, state: str) -> None:
         """Log once that the gateway is away or back: every request of every program would be a line."""

@@ -213,6 +213,9 @@ class Link:
     def __post_init__(self) -> None:
         self.incoming, self.outgoing = FrameReader(self.reader), FrameWriter(self.writer)
         keep_alive(self.writer.get_extra_info("socket"))
+        # As without TLS. Its own limits are several times as high, and a thousand links may be full.
+        self.writer.transport.set_write_buffer_limits(CHUNK)
+        self.writer.transport.set_read_buffer_limits(CHUNK)  # type: ignore[attr-defined]
 
     async def line(self) -> dict[str, Any]:
         """Return the line that comes next. Raises OSError and ValueError."""
