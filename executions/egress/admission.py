@@ -10,6 +10,8 @@ from django.conf import settings
 
 MAX_OPEN_PER_DOOR = 64
 MAX_OPEN = 2000
+# Those of links: one whose guest does not read takes up to 0.75 MiB here, most of it asyncio's buffers for TLS.
+MAX_LINKS = 1000
 # Connections over the life of a door: each costs a query.
 MAX_ACCEPTED_PER_DOOR = 5 * settings.SANDBOX_EGRESS_REQUESTS
 # Questions to Postgres of one node at the same time, which leaves threads for the others.
@@ -27,8 +29,9 @@ class Peer:
 
 
 class Admission:
-    def __init__(self, *, nodes: bool = False) -> None:
-        """`nodes`: the doors are those of several nodes, which share the places."""
+    def __init__(self, *, links: bool = False, nodes: bool = False) -> None:
+        """`links`: the connections are links. `nodes`: of several nodes, which share the places."""
+        self._most = MAX_LINKS if links else MAX_OPEN
         self._nodes = nodes
         self._peers: OrderedDict[str, Peer] = OrderedDict()
         self._open = 0
@@ -62,7 +65,7 @@ class Admission:
                 del peer.open[sandbox_id]
 
     def _is_full(self, peer: Peer, sandbox_id: int) -> bool:
-        free = MAX_OPEN - self._open
+        free = self._most - self._open
         # A node may have as many places as it leaves free, so that some are left whatever other nodes do.
         taken = self._nodes and peer.open.total() >= free
         return free <= 0 or taken or peer.open[sandbox_id] >= MAX_OPEN_PER_DOOR

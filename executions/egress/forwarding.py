@@ -53,7 +53,7 @@ class Forwarder:
             raise ValueError("SANDBOX_EGRESS_REMOTE: write host:port of the egress gateway")
         self._gateway = host, port
         self._who = {"node": settings.SANDBOX_NODE, "key": key.key}
-        self._admission = Admission()
+        self._admission = Admission(links=True)
         self._doors = Doors(self)
         # A sandbox stays with the gateway that it began with: each counts what passes through it.
         self._chosen: dict[int, Address] = {}

@@ -64,7 +64,7 @@ class Entrance(Protocol):
 class Gateway:
     def __init__(self, *, nodes: bool = False) -> None:
         """`nodes`: the doors are on other machines."""
-        self._admission = Admission(nodes=nodes)
+        self._admission = Admission(links=nodes, nodes=nodes)
         self._database = ThreadPoolExecutor(THREADS, "egress")
         # Which execution the connection that a task serves belongs to, by node and sandbox.
         self._served: dict[asyncio.Task[Any], tuple[str, int, UUID]] = {}

@@ -217,7 +217,7 @@ def test_refusals_are_counted_in_one_line_and_probes_of_the_port_in_none(
 def test_a_node_leaves_places_to_others(
     settings: Settings, running_sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admission, "MAX_OPEN", 6)
+    monkeypatch.setattr(admission, "MAX_LINKS", 6)
     sandbox, _ = running_sandbox()
     of_another, _ = running_sandbox(OTHER_NODE)
 
