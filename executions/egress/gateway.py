@@ -318,10 +318,9 @@ def executions_behind(sandbox_ids: Collection[int]) -> dict[tuple[str, int], UUI
         pk__in=sandbox_ids, state=SandboxState.CLAIMED, network=Network.EGRESS
     ).values_list("node", "pk", "execution_id")
     behind = {(node, pk): execution_id for node, pk, execution_id in claimed if execution_id is not None}
-    running = Execution.objects.filter(
-        pk__in=behind.values(), status=Status.RUNNING, network=Network.EGRESS
-    ).values_list("pk", flat=True)
-    ids = set(running)
+    running = Execution.objects.filter(pk__in=behind.values(), status=Status.RUNNING, network=Network.EGRESS)
+    # The gateway's role in Postgres does not see the column by which executions are ordered.
+    ids = set(running.order_by().values_list("pk", flat=True))
     return {door: execution_id for door, execution_id in behind.items() if execution_id in ids}
 
 

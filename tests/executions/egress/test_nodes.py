@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from executions.egress import admission, links, nodes
+from executions.egress import admission, carrying, links, nodes
 from executions.egress.carrying import CHUNK
 from executions.egress.gateway import Gateway
 from executions.egress.nodes import Nodes
@@ -64,6 +64,29 @@ def test_a_node_s_link_carries_its_sandbox_s_request(settings: Settings, running
             return got
 
     assert asyncio.run(scenario()) == ANSWER
+
+
+def test_an_answer_arrives_though_more_is_sent_meanwhile(
+    settings: Settings, running_sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of a connection with unread data would be a reset, and the answer would be lost."""
+    monkeypatch.setattr(carrying, "HANG_UP_S", linking.LONG_S)
+    sandbox, _ = running_sandbox()
+    proxy = Proxy()
+
+    async def scenario() -> list[bytes]:
+        async with linking.gateway(settings, proxy) as world:
+            link, _ = await world.link(door=sandbox)
+            link.writer.transport.pause_reading()
+            link.outgoing.write(REQUEST)
+            await linking.until(lambda: proxy.gone)
+            for _ in range(10):
+                link.outgoing.write(bytes(1000))
+                await asyncio.sleep(0.05)
+            link.writer.transport.resume_reading()
+            return [await link.incoming.read(CHUNK) for _ in range(2)]
+
+    assert asyncio.run(scenario()) == [ANSWER, b""]
 
 
 @pytest.mark.parametrize("key", [
@@ -159,6 +182,8 @@ def test_strangers_are_bounded_and_leave_room_for_nodes_again(
     settings: Settings, running_sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nodes, "MAX_STRANGERS", 3)
+    # Nobody is closed for having said nothing.
+    monkeypatch.setattr(links, "INTRODUCTION_S", 4 * linking.LONG_S)
     sandbox, _ = running_sandbox()
 
     async def scenario() -> bool:
