@@ -276,6 +276,13 @@ SANDBOX_EGRESS_PROXY = os.environ.get("SANDBOX_EGRESS_PROXY") or "127.0.0.1:3128
 SANDBOX_EGRESS_LISTEN = os.environ.get("SANDBOX_EGRESS_LISTEN") or "127.0.0.1:3129"
 # By which the gateway knows the proxy. Only the two have it. Empty: the gateway takes no proxy for its own.
 SANDBOX_EGRESS_SECRET = envsecret("SANDBOX_EGRESS_SECRET")
+# A gateway for the doors of other machines: host:port where it listens for them (without a host: on all addresses), and
+# the secret from which the keys of the nodes are derived. Empty: it has the doors of its own machine.
+SANDBOX_EGRESS_NODES_LISTEN = os.environ.get("SANDBOX_EGRESS_NODES_LISTEN") or ""
+SANDBOX_EGRESS_NODES_SECRET = envsecret("SANDBOX_EGRESS_NODES_SECRET")
+# A node without a gateway: host:port of the one that its doors lead to, and this node's key for it.
+SANDBOX_EGRESS_REMOTE = os.environ.get("SANDBOX_EGRESS_REMOTE") or ""
+SANDBOX_EGRESS_NODE_KEY = envsecret("SANDBOX_EGRESS_NODE_KEY")
 # The direct engine's: the runsc that it calls (empty: the newest that `make` installed), the folder of the sandboxes,
 # which a restart of the host may empty, and that of the images.
 SANDBOX_RUNSC = os.environ.get("SANDBOX_RUNSC") or ""

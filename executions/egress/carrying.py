@@ -2,12 +2,30 @@
 
 import asyncio
 import contextlib
+from typing import Protocol
 
 from django.conf import settings
 
 CHUNK = 65536
 HANG_UP_S = 1
-Way = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Reader(Protocol):
+    """Of asyncio.StreamReader, what carrying needs."""
+
+    async def read(self, n: int, /) -> bytes:
+        """Return up to n bytes, b"" at the other side's end. Raises OSError."""
+
+
+class Writer(Protocol):
+    """Of asyncio.StreamWriter, what carrying needs."""
+
+    def write(self, data: bytes, /) -> None: ...
+    async def drain(self) -> None: ...
+    def write_eof(self) -> None: ...
+
+
+Way = tuple[Reader, Writer]
 
 
 class Spending:
@@ -21,8 +39,16 @@ class Spending:
         return self.bytes > settings.SANDBOX_EGRESS_BYTES
 
 
+class Unlimited(Spending):
+    """Of a node whose gateway is elsewhere and counts there."""
+
+    @property
+    def over(self) -> bool:
+        return False
+
+
 async def carry(forth: Way, back: Way, spending: Spending) -> None:
-    """Carry both ways until the proxy's end, or until the execution has spent its bytes.
+    """Carry both ways until the proxy's end, or until the execution has spent its bytes or its side is lost.
 
     A guest that closes only its sending side still gets the answer.
     """
@@ -30,7 +56,7 @@ async def carry(forth: Way, back: Way, spending: Spending) -> None:
     receiving = asyncio.ensure_future(pump(*back, spending))
     try:
         await asyncio.wait({sending, receiving}, return_when=asyncio.FIRST_COMPLETED)
-        if not spending.over:
+        if not spending.over and not _has_failed(sending):
             await asyncio.wait({receiving})
     finally:
         sending.cancel()
@@ -38,7 +64,12 @@ async def carry(forth: Way, back: Way, spending: Spending) -> None:
         await asyncio.gather(sending, receiving, return_exceptions=True)
 
 
-async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+def _has_failed(sending: "asyncio.Future[bool]") -> bool:
+    """Return whether the guest's side is lost: nobody waits for the answer."""
+    return sending.done() and (sending.exception() is not None or not sending.result())
+
+
+async def hang_up(reader: Reader, writer: Writer) -> None:
     """Let the guest read the answer first: closing a socket that holds unread data would reset the connection."""
     with contextlib.suppress(OSError, TimeoutError):
         writer.write_eof()
@@ -47,13 +78,24 @@ async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
                 pass
 
 
-async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, spending: Spending) -> None:
-    """Pass on what comes until its end, or until the execution has spent its bytes."""
-    with contextlib.suppress(ConnectionError):
-        while data := await reader.read(CHUNK):
-            spending.bytes += len(data)
-            if spending.over:
-                return
+async def pump(reader: Reader, writer: Writer, spending: Spending) -> bool:
+    """Pass on what comes until its end, or until the execution has spent its bytes.
+
+    Returns False if the side that it reads is lost. If the other side is, what that one still says may arrive.
+    """
+    while True:
+        try:
+            data = await reader.read(CHUNK)
+        except ConnectionError:
+            return False
+        spending.bytes += len(data)
+        if spending.over:
+            return True
+        try:
+            if not data:
+                writer.write_eof()
+                return True
             writer.write(data)
             await writer.drain()
-        writer.write_eof()
+        except ConnectionError:
+            return True

@@ -1,6 +1,7 @@
 """The egress gateway, the host's side of the doors.
 
-It has one listener per sandbox, so that the host knows which sandbox sends a request and need not trust the guest.
+Each sandbox has a door of its own, so the gateway knows which sandbox sends a request and need not trust the guest. The
+doors are on this machine (listening.py), or on others whose nodes forward them (nodes.py, forwarding.py).
 
 The gateway does not parse the traffic. It opens each connection to the proxy with a PROXY header whose source address
 is the execution's id: both have 128 bits. For each request the proxy asks the gateway for a decision, and afterwards
@@ -8,40 +9,34 @@ reports how the request ended.
 """
 
 import asyncio
+import contextlib
 import hmac
 import ipaddress
-import json
 import logging
-import os
 import secrets
-from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from executions.egress import policy
-from executions.egress.carrying import CHUNK, Spending, carry, hang_up
+from executions.egress.admission import Admission
+from executions.egress.carrying import CHUNK, Reader, Spending, Writer, carry, hang_up
+from executions.egress.links import address_of
 from executions.models import Execution, Status
 from runtimes.models import Network
 from sandbox_platform.kit import tracing
 from sandbox_platform.kit.failures import without_text
-from sandboxes import doors
 from sandboxes.models import Sandbox, SandboxState
 
 logger = logging.getLogger(__name__)
 
-MAX_OPEN_PER_DOOR = 64
-MAX_OPEN = 2000
-# Connections over the life of a door: each costs a query.
-MAX_ACCEPTED_PER_DOOR = 5 * settings.SANDBOX_EGRESS_REQUESTS
 SWEEP_S = 10
-KEEPER_S = 0.5
 THREADS = 8
 CONNECT_S = 10
 INTRODUCTION_S = 10
@@ -53,119 +48,98 @@ TRIALS = ("loopback.egress.invalid", "private.egress.invalid", "metadata.egress.
 NONE = "-"
 
 
+class Entrance(Protocol):
+    """Where connections of guests come from."""
+
+    async def start(self) -> None:
+        """Listen. Raises OSError."""
+
+    async def sweep(self) -> None:
+        """Drop what is not needed any more."""
+
+    def close(self) -> None:
+        """Listen no more."""
+
+
 class Gateway:
-    def __init__(self) -> None:
-        self.root = doors.root()
+    def __init__(self, *, nodes: bool = False) -> None:
+        """`nodes`: the doors are on other machines."""
+        self._admission = Admission(links=nodes, nodes=nodes)
         self._database = ThreadPoolExecutor(THREADS, "egress")
-        self._doors: dict[int, asyncio.Server] = {}
-        self._connections: Counter[int] = Counter()
-        self._accepted: Counter[int] = Counter()
+        # Which execution the connection that a task serves belongs to, by node and sandbox.
+        self._served: dict[asyncio.Task[Any], tuple[str, int, UUID]] = {}
         self._seen: OrderedDict[UUID, int] = OrderedDict()
         self._spending: OrderedDict[UUID, Spending] = OrderedDict()
         # Stands for the execution in the doctor's requests. Random, so that no guest can use it.
         self._trial = UUID(bytes=secrets.token_bytes(16))
 
-    async def run(self) -> None:
+    async def run(self, entrance: Entrance) -> None:
         """Serve until cancelled."""
-        control = self.root / doors.CONTROL
-        await self._folders(control.parent)
-        for sandbox_id in doors.all_made():
-            await self._open(sandbox_id)
-        control.unlink(missing_ok=True)
         host, port = address_of(settings.SANDBOX_EGRESS_LISTEN)
-        async with (
-            await asyncio.start_server(self._proxy_asks, host, port),
-            await asyncio.start_unix_server(self._control, control),
-        ):
-            # Keeper and workers are other users. Nobody else gets into the folder.
-            control.chmod(0o666)
-            logger.info("egress of node %s: doors in %s", settings.SANDBOX_NODE, self.root)
+        proxy = await asyncio.start_server(self._proxy_asks, host, port)
+        try:
+            await entrance.start()
             while True:
                 await asyncio.sleep(SWEEP_S)
-                await self._sweep()
-
-    # -- doors ----------------------------------------------------------------------------------------
-
-    async def _folders(self, ours: Path) -> None:
-        """Wait for the folders, which the keeper makes: this process may replace none of them."""
-        told = False
-        while not os.access(ours, os.W_OK):
-            if not told:
-                logger.info("egress: waiting for a keeper to make %s", ours)
-                told = True
-            await asyncio.sleep(KEEPER_S)
-
-    async def _open(self, sandbox_id: int) -> None:
-        if sandbox_id not in self._doors:
-            path = self.root / str(sandbox_id) / doors.SOCKET
-            path.unlink(missing_ok=True)
-
-            async def come(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                await self._pass(sandbox_id, reader, writer)
-
-            self._doors[sandbox_id] = await asyncio.start_unix_server(come, path)
-            # Writable by all: guests run as an unprivileged user, and only the door's sandbox mounts the folder.
-            path.chmod(0o666)
-
-    async def _sweep(self) -> None:
-        """Close the doors of removed sandboxes."""
-        # A door that is opened while Postgres is asked may be of a sandbox that its answer does not name.
-        opened = set(self._doors)
-        try:
-            known = set(await self._ask(sandboxes))
-        except Exception as e:
-            logger.warning("egress: closing old doors failed: %s", without_text(e))
-            return
-        for sandbox_id in opened - known:
-            self._doors.pop(sandbox_id).close()
-            del self._accepted[sandbox_id]
-            # The keeper removes the folder, and may have done so.
-            (self.root / str(sandbox_id) / doors.SOCKET).unlink(missing_ok=True)
-
-    async def _control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one question of the keeper or a worker. No other process can reach the socket."""
-        try:
-            question = json.loads(await reader.readline())
-            writer.write(json.dumps(await self._answer(question)).encode() + b"\n")
-            await writer.drain()
-        except (OSError, ValueError, KeyError, TypeError) as e:
-            logger.warning("egress: control: %s", without_text(e))
+                await entrance.sweep()
+                await self.sweep()
         finally:
-            writer.close()
-
-    async def _answer(self, question: dict[str, Any]) -> dict[str, Any]:
-        if "try" in question:
-            return {"tried": {host: await self._try(host) for host in TRIALS}}
-        await self._open(int(question["open"]))
-        return {"opened": True}
+            # Not waiting for their connections, which last as long as the other side likes.
+            entrance.close()
+            proxy.close()
 
     # -- connections ----------------------------------------------------------------------------------
 
-    async def _pass(self, sandbox_id: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection of a guest."""
-        try:
-            self._accepted[sandbox_id] += 1
-            full = self._connections[sandbox_id] >= MAX_OPEN_PER_DOOR or self._connections.total() >= MAX_OPEN
-            if full or self._accepted[sandbox_id] > MAX_ACCEPTED_PER_DOOR:
-                return
-            self._connections[sandbox_id] += 1
-            try:
-                if execution_id := await self._ask(execution_behind, sandbox_id):
-                    parent = await self._ask(trace_of, execution_id) if tracing.is_on() else ""
-                    ids = {"sandbox.execution_id": str(execution_id)}
-                    with tracing.span("egress connection", parent=parent, **ids):
-                        await self._carry(execution_id, reader, writer)
-            finally:
-                self._connections[sandbox_id] -= 1
-                if not self._connections[sandbox_id]:
-                    del self._connections[sandbox_id]
-        except Exception as e:
-            # The connection's outermost frame: an error ends only this connection.
-            logger.warning("egress: sandbox %s: %s", sandbox_id, without_text(e))
-        finally:
-            writer.close()
+    async def come(self, sandbox_id: int, reader: Reader, writer: Writer) -> None:
+        """Serve one connection of a guest of this machine. The caller closes it."""
+        async with self.admitted(settings.SANDBOX_NODE, sandbox_id) as execution_id:
+            if execution_id is not None:
+                await self.serve(execution_id, reader, writer)
 
-    async def _carry(self, execution_id: UUID, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    @contextlib.asynccontextmanager
+    async def admitted(self, node: str, sandbox_id: int) -> AsyncIterator[UUID | None]:
+        """Hold a place for one connection of a door of the node.
+
+        Yields the execution behind the door, None if the connection is refused. The task that holds the place is
+        cancelled once the execution does not run there any more.
+        """
+        with self._admission.place(node, sandbox_id) as has_place:
+            if not has_place:
+                yield None
+                return
+            async with self._admission.peer(node).asking:
+                execution_id = await self._ask(execution_behind, node, sandbox_id)
+            task = asyncio.current_task()
+            if execution_id is None or task is None:
+                yield None
+                return
+            self._served[task] = (node, sandbox_id, execution_id)
+            try:
+                yield execution_id
+            finally:
+                del self._served[task]
+
+    async def sweep(self) -> None:
+        """Close the connections of executions that have ended: a node that is lost, or taken over, does not."""
+        served = dict(self._served)
+        if not served:
+            return
+        try:
+            behind = await self._ask(executions_behind, {sandbox_id for _, sandbox_id, _ in served.values()})
+        except Exception as e:
+            logger.warning("egress: closing old connections failed: %s", without_text(e))
+            return
+        for task, (node, sandbox_id, execution_id) in served.items():
+            if behind.get((node, sandbox_id)) != execution_id:
+                task.cancel()
+
+    async def serve(self, execution_id: UUID, reader: Reader, writer: Writer) -> None:
+        """Carry a connection of the execution to the proxy and back."""
+        parent = await self._ask(trace_of, execution_id) if tracing.is_on() else ""
+        with tracing.span("egress connection", parent=parent, **{"sandbox.execution_id": str(execution_id)}):
+            await self._carry(execution_id, reader, writer)
+
+    async def _carry(self, execution_id: UUID, reader: Reader, writer: Writer) -> None:
         spending = await self._spending_of(execution_id)
         # Once everything is spent, a connection serves only to have its request recorded and refused.
         limited = Spending(settings.SANDBOX_EGRESS_BYTES - CHUNK) if spending.over else spending
@@ -247,8 +221,9 @@ class Gateway:
         if request.execution_id == self._trial:
             return f"{channel} {'OK' if request.host in TRIALS else 'ERR'}"
         try:
+            seen = await self._count(request.execution_id)
             spent = self._spent(request.execution_id)
-            row = await self._ask(partial(policy.decide, spent=spent), request, self._count(request.execution_id))
+            row = await self._ask(partial(policy.decide, spent=spent), request, seen)
         except Exception as e:
             # The request is not recorded, therefore refused.
             logger.error("egress: decision failed, request refused: %s", without_text(e))
@@ -257,13 +232,20 @@ class Gateway:
             return f"{channel} ERR"
         return f"{channel} {'OK' if row.allowed else 'ERR'} tag={row.pk}"
 
-    def _count(self, execution_id: UUID) -> int:
-        """Count a request; return the number of earlier requests of the execution."""
-        seen = self._seen.pop(execution_id, 0)
+    async def _count(self, execution_id: UUID) -> int:
+        """Count a request; return the number of earlier requests of the execution.
+
+        After a restart, or in a gateway that takes over from another one, the recorded ones are the earlier ones.
+        """
+        seen = self._seen.pop(execution_id, None)
+        if seen is None:
+            recorded = await self._ask(policy.count_of, execution_id)
+            # Others of the execution may have been counted meanwhile.
+            seen = max(recorded, self._seen.pop(execution_id, 0))
         self._seen[execution_id] = seen + 1
         while len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)
-        return seen
+        return int(seen)
 
     async def _complete(self, line: str) -> None:
         try:
@@ -279,9 +261,9 @@ class Gateway:
             and self._seen.get(ended.request.execution_id, 0) > settings.SANDBOX_EGRESS_REQUESTS
         ):
             return
-        if ended.request_id is None:
-            self._count(ended.request.execution_id)
         try:
+            if ended.request_id is None:
+                await self._count(ended.request.execution_id)
             spent = self._spent(ended.request.execution_id)
             if not await self._ask(partial(policy.complete, spent=spent), ended):
                 logger.warning(
@@ -289,6 +271,10 @@ class Gateway:
                 )
         except Exception as e:
             logger.error("egress: recording the end of a request failed: %s", without_text(e))
+
+    async def tried(self) -> dict[str, Any]:
+        """Return the proxy's answers to requests that it must refuse, by host: see the doctor's check."""
+        return {"tried": {host: await self._try(host) for host in TRIALS}}
 
     async def _try(self, host: str) -> str:
         """Send the proxy a request that the rules allow; return the name of its refusal, or the status line."""
@@ -321,20 +307,21 @@ def in_session(work: Callable[..., Any], *arguments: Any) -> Any:
         raise
 
 
-def sandboxes() -> list[int]:
-    return list(Sandbox.objects.filter(node=settings.SANDBOX_NODE).values_list("pk", flat=True))
+def execution_behind(node: str, sandbox_id: int) -> UUID | None:
+    """Return the execution that runs in the node's sandbox, None if none does or it has no egress."""
+    return executions_behind({sandbox_id}).get((node, sandbox_id))
 
 
-def execution_behind(sandbox_id: int) -> UUID | None:
-    """Return the execution that runs in the sandbox, or None if none does or it has no egress."""
+def executions_behind(sandbox_ids: Collection[int]) -> dict[tuple[str, int], UUID]:
+    """Return the executions with egress that run in these sandboxes, by node and sandbox."""
     claimed = Sandbox.objects.filter(
-        pk=sandbox_id, node=settings.SANDBOX_NODE, state=SandboxState.CLAIMED, network=Network.EGRESS
-    )
-    execution_id = claimed.values_list("execution_id", flat=True).first()
-    if execution_id is None:
-        return None
-    running = Execution.objects.filter(pk=execution_id, status=Status.RUNNING, network=Network.EGRESS)
-    return execution_id if running.exists() else None
+        pk__in=sandbox_ids, state=SandboxState.CLAIMED, network=Network.EGRESS
+    ).values_list("node", "pk", "execution_id")
+    behind = {(node, pk): execution_id for node, pk, execution_id in claimed if execution_id is not None}
+    running = Execution.objects.filter(pk__in=behind.values(), status=Status.RUNNING, network=Network.EGRESS)
+    # The gateway's role in Postgres does not see the column by which executions are ordered.
+    ids = set(running.order_by().values_list("pk", flat=True))
+    return {door: execution_id for door, execution_id in behind.items() if execution_id in ids}
 
 
 def trace_of(execution_id: UUID) -> str:
@@ -346,11 +333,6 @@ def is_proxy(secret: bytes) -> bool:
     """Return whether this is the proxy's secret. Without a configured one, nobody is the proxy."""
     known = settings.SANDBOX_EGRESS_SECRET.encode()
     return bool(known) and hmac.compare_digest(secret, known)
-
-
-def address_of(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    return host, int(port)
 
 
 def execution_of(address: str) -> UUID:

@@ -79,6 +79,11 @@ def bytes_of(execution_id: UUID) -> int:
     return (sums["sent"] or 0) + (sums["received"] or 0)
 
 
+def count_of(execution_id: UUID) -> int:
+    """Return how many requests of the execution are recorded."""
+    return EgressRequest.objects.filter(execution=execution_id).order_by().count()
+
+
 def _reason(request: ProxyRequest, execution: Execution) -> str:
     """Return the reason to refuse the request under the present rules, or "" to allow it."""
     if execution.status != Status.RUNNING or execution.network != Network.EGRESS:

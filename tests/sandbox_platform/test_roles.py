@@ -16,7 +16,7 @@ from clients.storage import add_up
 from console.models import JobRun
 from executions import services, storage
 from executions.callbacks.deliveries import DELIVER, give_up_excess
-from executions.egress import policy
+from executions.egress import gateway, policy
 from executions.egress.models import EgressRule
 from executions.egress.policy import ProxyRequest
 from executions.models import Outcome, Status
@@ -26,7 +26,7 @@ from sandbox_platform.kit.acts import Kind
 from sandbox_platform.kit.jobs import Job
 from sandbox_platform.kit.services import Service
 from sandboxes.models import Sandbox, SandboxState
-from seccomp_profiles.models import SeccompProfile
+from seccomp_profiles.models import SeccompProfile, hash_rules
 from tests.sandbox_platform.acting import (  # noqa: F401 -- fixtures
     MakeExecution,
     acting_as,
@@ -266,6 +266,20 @@ def test_egress_decides_and_records(make_execution: MakeExecution) -> None:
         list(EgressRule.objects.applying(runtime_id=execution.runtime_id, client_id=None))
         ended = policy.CompletedRequest(request, decided.pk, False, "", 200, "192.0.2.1", 1, 2)
         assert policy.complete(ended)
+
+
+def test_egress_learns_who_is_behind_a_door(make_execution: MakeExecution, python_runtime: Runtime) -> None:
+    execution = make_execution(status=Status.RUNNING, network=Network.EGRESS)
+    sandbox = Sandbox.objects.create(
+        node="a", runtime=python_runtime, runtime_revision=1, profile_sha256=hash_rules(None),
+        network=Network.EGRESS, state=SandboxState.CLAIMED, execution_id=execution.pk,
+    )  # fmt: skip
+    with acting_as(Service.EGRESS):
+        assert gateway.execution_behind("a", sandbox.pk) == execution.pk
+        assert gateway.execution_behind("b", sandbox.pk) is None
+        assert gateway.executions_behind({sandbox.pk}) == {("a", sandbox.pk): execution.pk}
+        assert gateway.trace_of(execution.pk) == ""
+        assert (policy.count_of(execution.pk), policy.bytes_of(execution.pk)) == (0, 0)
 
 
 def test_the_keeper_adds_up_and_recounts_what_clients_store(make_execution: MakeExecution) -> None:

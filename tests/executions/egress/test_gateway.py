@@ -1,4 +1,5 @@
 import asyncio
+import ipaddress
 import uuid
 from pathlib import Path
 from typing import Any
@@ -54,9 +55,8 @@ def test_line_that_is_none_is_refused(line: str) -> None:
 
 
 @pytest.fixture
-def behind(settings: Settings, python_runtime: Runtime, make_execution: Any) -> Any:
+def behind(python_runtime: Runtime, make_execution: Any) -> Any:
     """Who is behind the door of a sandbox that is like this."""
-    settings.SANDBOX_NODE = "this-node"
 
     def found(execution: dict[str, Any], **sandbox: Any) -> bool:
         row = make_execution(**{"status": Status.RUNNING, "network": Network.EGRESS} | execution)
@@ -65,7 +65,7 @@ def behind(settings: Settings, python_runtime: Runtime, make_execution: Any) -> 
             "profile_sha256": hash_rules(None), "network": Network.EGRESS,
             "state": SandboxState.CLAIMED, "execution_id": row.pk,
         }  # fmt: skip
-        behind = execution_behind(Sandbox.objects.create(**fields | sandbox).pk)
+        behind = execution_behind("this-node", Sandbox.objects.create(**fields | sandbox).pk)
         assert behind in (None, row.pk)
         return behind is not None
 
@@ -114,29 +114,23 @@ def test_a_run_waits_for_a_gateway_that_comes_back(
     assert doors.make(1, patience_s=600) == str(doors.root() / "1")
 
 
-def test_door_that_is_opened_while_the_rows_are_read_stays(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_gateway_that_takes_over_counts_on(
+    settings: Settings, transactional_db: None, make_execution: Any
 ) -> None:
-    settings.SANDBOX_EGRESS_DIR = tmp_path
+    """Another one, or this one before a restart, has recorded requests of the run."""
+    settings.SANDBOX_EGRESS_REQUESTS = 2
+    execution = make_execution(status=Status.RUNNING, network=Network.EGRESS)
+    line = f"0 {ipaddress.IPv6Address(execution.pk.int)} GET other.example 80"
 
-    async def sweep() -> tuple[set[int], list[Path]]:
+    async def asked(times: int) -> None:
         gateway = Gateway()
-        for sandbox_id in (1, 2):
-            (gateway.root / str(sandbox_id)).mkdir(parents=True)
-        await gateway._open(1)
+        # At the same time, as the proxy asks.
+        await asyncio.gather(*(gateway._decide(line) for _ in range(times)))
 
-        async def rows_of_before(*_: Any) -> list[int]:
-            await gateway._open(2)
-            return []
-
-        monkeypatch.setattr(gateway, "_ask", rows_of_before)
-        await gateway._sweep()
-        left = set(gateway._doors)
-        for server in gateway._doors.values():
-            server.close()
-        return left, sorted(gateway.root.glob(f"*/{doors.SOCKET}"))
-
-    assert asyncio.run(sweep()) == ({2}, [doors.root() / "2" / doors.SOCKET])
+    asyncio.run(asked(1))
+    asyncio.run(asked(4))
+    reasons = execution.egress_requests.values_list("reason", flat=True)
+    assert sorted(reasons) == ["limit", "no_egress", "no_egress"]
 
 
 # --- Who asks and reports ---

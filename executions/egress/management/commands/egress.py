@@ -1,25 +1,35 @@
 import asyncio
-import contextlib
-import signal
 from typing import Any
 
+from django.conf import settings
+from django.core.management.base import CommandError
+
 from executions.egress.gateway import Gateway
+from executions.egress.listening import Doors
+from executions.egress.nodes import Nodes
+from executions.egress.serving import until_stopped
 from sandbox_platform.kit import tracing
 from sandbox_platform.kit.service import ServiceCommand
 
 
 class Command(ServiceCommand):
-    help = "Run the egress gateway, which listens on the doors of this node's sandboxes. Runs until stopped."
+    help = (
+        "Run the egress gateway: of the doors of this node's sandboxes, or with SANDBOX_EGRESS_NODES_LISTEN of the "
+        "doors of other machines. Runs until stopped."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            asyncio.run(serve())
+        asyncio.run(until_stopped(serve()))
         tracing.flush()
 
 
 async def serve() -> None:
-    task = asyncio.ensure_future(Gateway().run())
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
-    await task
+    gateway = Gateway(nodes=bool(settings.SANDBOX_EGRESS_NODES_LISTEN))
+    if not settings.SANDBOX_EGRESS_NODES_LISTEN:
+        await gateway.run(Doors(gateway))
+        return
+    try:
+        nodes = Nodes(gateway)
+    except ValueError as e:
+        raise CommandError(str(e)) from e
+    await gateway.run(nodes)
