@@ -89,6 +89,7 @@ test-all: test ## the same with schemathesis as every role: nightly, and before 
 
 test-fast: venv frontend ## run the tests that need neither Docker nor the stack
 	@$(SETUP) ensure_prometheus
+	@$(SETUP) ensure_helm
 	@$(VENV)/python -m pytest $(SPREAD) -m "not needs_docker and not needs_stack" $(ARGS)
 
 fidelity: ## run every case of tests/fidelity plainly and on the platform, for all built runtimes (ARGS="--runtimes c")
