@@ -11,7 +11,7 @@ export PYTHONPYCACHEPREFIX = $(CURDIR)/.setup/pycache
 unexport PYTHONDONTWRITEBYTECODE
 export RUNTIMES
 .DEFAULT_GOAL := setup
-.PHONY: setup ensure_env ensure_uv venv frontend build start stop restart upgrade migrate-from-0.1 backup restore invite join drain return nodes scan docs logs smoke test test-all test-fast fidelity attack fuzz bench chaos load doctor host-test runtime-pages client-reference screenshots release clean dev lock lint help
+.PHONY: setup ensure_env ensure_uv venv frontend build start stop restart upgrade migrate-from-0.1 backup restore invite join drain return nodes scan docs logs smoke test test-all test-fast fidelity attack fuzz bench chaos load doctor host-test runtime-pages client-reference screenshots release push clean dev lock lint help
 
 setup: ## install what is missing, build, start and smoke-test; print addresses, token and settings for RAGFlow
 	@$(SETUP) setup
@@ -133,6 +133,9 @@ screenshots: venv frontend ## take screenshots of a real platform into docs/scre
 
 release: ## build this version's images from a clean clone, tag them and list them in dist/ (ARGS=--check: twice)
 	@$(PYTHON) -m scripts.release $(ARGS)
+
+push: ## push the built images to a registry, for Kubernetes (REGISTRY=host/prefix, TAG=, ONLY="agent runtime-go": docs/kubernetes.md)
+	@$(PYTHON) -m scripts.push --registry "$(REGISTRY)" --tag "$(TAG)" --only "$(ONLY)" $(ARGS)
 
 clean: ## remove the stack, its sandboxes and its DATABASE, found by label
 	@$(SETUP) clean

@@ -82,7 +82,7 @@ def test_tools() -> None:
     prometheus.ensure()
     helm.ensure()
     encryption.ensure()
-    apt.install(["debsecan", "zsh"])
+    apt.install(["debsecan", "skopeo", "zsh"])
 
 
 def logs() -> int:
