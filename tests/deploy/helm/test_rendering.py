@@ -87,6 +87,15 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"postgres": {"trial": {"enabled": False}, "external": {"host": "db"}}},
         "postgres.external.passwordSecret.name is empty",
     ),
+    "a server that nothing verifies": (
+        {
+            "postgres": {
+                "trial": {"enabled": False},
+                "external": {"host": "db", "passwordSecret": {"name": "db"}},
+            }
+        },
+        "postgres.external.ca.name is empty",
+    ),
     "two databases": ({"postgres": {"external": {"host": "db"}}}, "exclude each other"),
     "a hook without a database": ({"migrations": {"hook": "always"}}, "migrations.hook=always needs"),
     "no registry": ({"images": {"registry": ""}}, "images.registry is empty"),
