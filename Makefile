@@ -11,7 +11,7 @@ export PYTHONPYCACHEPREFIX = $(CURDIR)/.setup/pycache
 unexport PYTHONDONTWRITEBYTECODE
 export RUNTIMES
 .DEFAULT_GOAL := setup
-.PHONY: setup ensure_env ensure_uv venv frontend build start stop restart upgrade migrate-from-0.1 backup restore invite join drain return nodes scan docs logs smoke test test-all test-fast fidelity attack fuzz bench chaos load doctor host-test runtime-pages client-reference screenshots release push clean dev lock lint help
+.PHONY: setup ensure_env ensure_uv venv frontend build start stop restart upgrade migrate-from-0.1 backup restore invite join drain return nodes scan docs logs smoke test test-all test-fast test-cluster fidelity attack fuzz bench chaos load doctor host-test runtime-pages client-reference screenshots release push clean dev lock lint help
 
 setup: ## install what is missing, build, start and smoke-test; print addresses, token and settings for RAGFlow
 	@$(SETUP) setup
@@ -91,6 +91,11 @@ test-fast: venv frontend ## run the tests that need neither Docker nor the stack
 	@$(SETUP) ensure_prometheus
 	@$(SETUP) ensure_helm
 	@$(VENV)/python -m pytest $(SPREAD) -m "not needs_docker and not needs_stack" $(ARGS)
+
+test-cluster: ## install the chart in the cluster of KUBECONFIG and test it there (VALUES=file of make push; docs/kubernetes.md)
+	@$(SETUP) ensure_helm
+	@SANDBOX_CLUSTER_VALUES="$(abspath $(or $(VALUES),$(error VALUES is not set: name the file that make push wrote)))" \
+		$(VENV)/python -m pytest -n 0 --timeout 1800 tests/cluster $(ARGS)
 
 fidelity: ## run every case of tests/fidelity plainly and on the platform, for all built runtimes (ARGS="--runtimes c")
 	@$(SETUP) prepare_tests

@@ -51,6 +51,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only", default="", metavar="A,B", help="only these images: platform, runtime-python …")
     parser.add_argument("--values", type=Path, default=VALUES, metavar="FILE", help="where the values go")
     parser.add_argument("--auth-file", default="", metavar="FILE", help="Docker's or skopeo's file of log-ins")
+    # Docker's keeps the configuration as it is, and with it the id by which the history names an image.
+    parser.add_argument("--format", choices=["v2s2", "oci"], default="v2s2", help="of manifests")
     parser.add_argument("--plain-http", action="store_true", help="a registry without TLS, for tries")
     return parser.parse_args(arguments)
 
@@ -94,12 +96,9 @@ def tags(name: str, tag: str) -> list[str]:
 
 
 def copy_command(source: str, target: str, digest_file: Path, options: argparse.Namespace) -> Command:
-    """Return the call of skopeo that copies an image. Source and target have the form transport:reference.
-
-    Docker's format keeps the configuration as it is, and so the id by which the history names an image.
-    """
+    """Return the call of skopeo that copies an image. Source and target have the form transport:reference."""
     return [
-        "skopeo", "copy", "--quiet", "--insecure-policy", "--format", "v2s2", "--retry-times", "3",
+        "skopeo", "copy", "--quiet", "--insecure-policy", "--format", options.format, "--retry-times", "3",
         "--digestfile", digest_file,
         *(["--dest-authfile", options.auth_file] if options.auth_file else []),
         *(["--dest-tls-verify=false"] if options.plain_http else []),

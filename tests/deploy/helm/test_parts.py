@@ -318,6 +318,17 @@ def test_agents_are_scaled_by_a_figure_that_exists(way: str) -> None:
     assert '"8"' in json.dumps(scaler["spec"])
 
 
+def test_prometheus_calls_the_platform_as_the_shipped_rules_do() -> None:
+    (monitor,) = of_kind(render(WHOLE), "ServiceMonitor")
+    (endpoint,) = monitor["spec"]["endpoints"]
+    (label,) = endpoint["relabelings"]
+    (job,) = yaml.safe_load((ROOT / "deploy/monitoring/prometheus.yml").read_text())["scrape_configs"]
+    assert label == {"targetLabel": "job", "replacement": job["job_name"]}
+    assert endpoint["authorization"]["credentials"] == {"name": "ours", "key": "metrics_token"}
+    (service,) = [each for each in of_kind(render(WHOLE), "Service") if part_of(each) == "web"]
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+
+
 # --- Images ---
 
 

@@ -1,5 +1,6 @@
 """The chart is well-formed in each way of installing it, and refuses values that cannot work."""
 
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -7,6 +8,7 @@ import pytest
 import yaml
 from django.conf import settings
 
+from tests.cluster import images, release
 from tests.deploy.helm.rendering import (
     CHART,
     EXTERNAL,
@@ -15,6 +17,7 @@ from tests.deploy.helm.rendering import (
     containers,
     merged,
     of_kind,
+    part_of,
     pods,
     refusal,
     render,
@@ -79,6 +82,14 @@ def test_every_mount_has_its_volume(way: str) -> None:
         names += [each["metadata"]["name"] for each in claims if part == "postgres"]
         assert mounts == set(names)
         assert len(set(names)) == len(names)
+
+
+def test_the_chart_takes_the_values_of_the_tests_on_a_cluster() -> None:
+    values = merged(images.values(["c", "python"], Path("/var/tmp/archives")), release.VALUES)
+    assert containers(pods(render(values))["agent"])["agent"]["image"] == "sandbox-platform/agent:latest"
+    scaled = render(merged(values, {"agent": {"kind": "Deployment", "replicas": 0}}))
+    (agents,) = [each for each in of_kind(scaled, "Deployment") if part_of(each) == "agent"]
+    assert agents["spec"]["replicas"] == 0
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
