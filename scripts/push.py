@@ -80,7 +80,9 @@ def chosen(only: str, here: Sequence[str]) -> list[str]:
     names = wanted or [*NEEDED, *(name for name in here if name not in NEEDED)]
     if missing := [name for name in names if name not in here]:
         raise SetupError(
-            f"the image {source(missing[0])}", "Docker does not have it", "make build, or ONLY= with other images"
+            f"the image {source(missing[0])}",
+            "Docker does not have it",
+            "make build KUBERNETES=yes, or ONLY= with other images",
         )
     return names
 
