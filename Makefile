@@ -11,7 +11,7 @@ export PYTHONPYCACHEPREFIX = $(CURDIR)/.setup/pycache
 unexport PYTHONDONTWRITEBYTECODE
 export RUNTIMES
 .DEFAULT_GOAL := setup
-.PHONY: setup ensure_env ensure_uv venv frontend build start stop restart upgrade migrate-from-0.1 backup restore invite join drain return nodes scan docs logs smoke test test-all test-fast fidelity attack fuzz bench chaos load doctor host-test runtime-pages client-reference screenshots release clean dev lock lint help
+.PHONY: setup ensure_env ensure_uv venv frontend build start stop restart upgrade migrate-from-0.1 backup restore invite join drain return nodes scan docs logs smoke test test-all test-fast test-cluster fidelity attack fuzz bench chaos load doctor host-test runtime-pages client-reference screenshots release push clean dev lock lint help
 
 setup: ## install what is missing, build, start and smoke-test; print addresses, token and settings for RAGFlow
 	@$(SETUP) setup
@@ -89,7 +89,13 @@ test-all: test ## the same with schemathesis as every role: nightly, and before 
 
 test-fast: venv frontend ## run the tests that need neither Docker nor the stack
 	@$(SETUP) ensure_prometheus
+	@$(SETUP) ensure_helm
 	@$(VENV)/python -m pytest $(SPREAD) -m "not needs_docker and not needs_stack" $(ARGS)
+
+test-cluster: ## install the chart in the cluster of KUBECONFIG and test it there (VALUES=file of make push; docs/kubernetes.md)
+	@$(SETUP) ensure_helm
+	@SANDBOX_CLUSTER_VALUES="$(abspath $(or $(VALUES),$(error VALUES is not set: name the file that make push wrote)))" \
+		$(VENV)/python -m pytest -n 0 --timeout 1800 tests/cluster $(ARGS)
 
 fidelity: ## run every case of tests/fidelity plainly and on the platform, for all built runtimes (ARGS="--runtimes c")
 	@$(SETUP) prepare_tests
@@ -132,6 +138,9 @@ screenshots: venv frontend ## take screenshots of a real platform into docs/scre
 
 release: ## build this version's images from a clean clone, tag them and list them in dist/ (ARGS=--check: twice)
 	@$(PYTHON) -m scripts.release $(ARGS)
+
+push: ## push the built images to a registry, for Kubernetes (REGISTRY=host/prefix, TAG=, ONLY="agent runtime-go": docs/kubernetes.md)
+	@$(PYTHON) -m scripts.push --registry "$(REGISTRY)" --tag "$(TAG)" --only "$(ONLY)" $(ARGS)
 
 clean: ## remove the stack, its sandboxes and its DATABASE, found by label
 	@$(SETUP) clean

@@ -16,6 +16,7 @@ FIGURES = (
     Figure("queue_depth", "Executions that wait for a worker."),
     Figure("queue_oldest_age_seconds", "How long the execution that waits longest has waited; 0: none waits."),
     Figure("running", "Executions that a worker of the node has taken.", ("node",)),
+    Figure("wanted_slots", "Worker slots in use if no execution waited: those that wait, and those that run."),
     Figure("tasks_queued", "Tasks in the queue of the workers and in that of the callbacks service.", ("queue",)),
 )
 
@@ -25,10 +26,12 @@ def read() -> Iterator[Value]:
     age = max((timezone.now() - queue["oldest"]).total_seconds(), 0) if queue["oldest"] else 0
     yield Value("queue_depth", queue["number"])
     yield Value("queue_oldest_age_seconds", age)
-    running = Execution.objects.filter(status=Status.RUNNING).order_by().values_list("node")
+    rows = Execution.objects.filter(status=Status.RUNNING).order_by().values_list("node")
+    running = dict(rows.annotate(number=Count("pk")))
     idle = dict.fromkeys(Node.objects.values_list("name", flat=True), 0)
-    for node, number in (idle | dict(running.annotate(number=Count("pk")))).items():
+    for node, number in (idle | running).items():
         yield Value("running", number, (node,))
+    yield Value("wanted_slots", queue["number"] + sum(running.values()))
     tasks = OrmQ.objects.order_by().values_list("key").annotate(number=Count("pk"))
     for name, number in (dict.fromkeys((RUNS, settings.CALLBACK_CLUSTER), 0) | dict(tasks)).items():
         yield Value("tasks_queued", number, (name,))

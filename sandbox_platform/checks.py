@@ -1,5 +1,6 @@
 """System checks of the settings. They run before any process starts and need no Docker, network or database."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +13,8 @@ from sandbox_platform.kit.service import SETTINGS
 SHORTEST_TOKEN = 16
 LONGEST_NODE_NAME = 100
 SMALLEST_MEMORY = 64 * 1024**2
+# Kubernetes sets it in every container.
+IN_KUBERNETES = "KUBERNETES_SERVICE_HOST"
 
 
 @register(Tags.security)
@@ -124,7 +127,8 @@ def check_seeds(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
             f"Use at most {LONGEST_NODE_NAME} characters.",
         ),
         (
-            not settings.SANDBOX_JOINED or _verifies_the_server(),
+            # In Kubernetes, where the chart's values decide it, the database may be in the same cluster.
+            not settings.SANDBOX_JOINED or IN_KUBERNETES in os.environ or _verifies_the_server(),
             "E018",
             "The connection to the database of the first host could be listened to",
             "Add sslmode=verify-full and sslrootcert to DATABASE_URL, or run `make join` again.",

@@ -216,11 +216,13 @@ READS_ALL_BUT: dict[Service, tuple[str, ...]] = {
     Service.WORKER: PEOPLE + SECRETS + OWNERS,
     Service.KEEPER: PEOPLE + SECRETS + OWNERS,
 }
-MIGRATIONS = "django_migrations"  # a table without a model, which doctor reads
+# A table without a model. Doctor reads it, and every service that waits for the migrations before its start.
+MIGRATIONS = "django_migrations"
 
 
 def grants(service: Service) -> Iterator[tuple[str, str]]:
     """Yield (table, privileges as GRANT takes them) of the service."""
+    yield MIGRATIONS, "select"
     named = PRIVILEGES[service]
     for label, privileges in named.items():
         listed = ", ".join(["select", *privileges.split()])
@@ -239,7 +241,7 @@ def grants(service: Service) -> Iterator[tuple[str, str]]:
         hidden = {table for label in READS_ALL_BUT[service] for table in _tables(apps.get_model(label))}
         models = apps.get_models(include_auto_created=True)
         every = {model._meta.db_table for model in models if model._meta.managed and not model._meta.proxy}
-        for table in sorted((every | {MIGRATIONS}) - hidden):
+        for table in sorted(every - hidden):
             yield table, "select"
 
 

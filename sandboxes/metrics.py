@@ -36,9 +36,9 @@ def read() -> Iterator[Value]:
         yield Value("pool_min", least, (runtime,))
         yield Value("pool_max", most, (runtime,))
     found = list(Node.objects.all())
-    # Before the keeper's first record, the web knows only its own node.
-    slots = {settings.SANDBOX_NODE: settings.SANDBOX_WORKERS}
-    slots |= {row.name: row.workers for row in found if row.workers is not None}
+    slots = {row.name: row.workers for row in found if row.workers is not None}
+    # Before a keeper's first record, the web knows only its own node. In Kubernetes it is on none.
+    slots = slots or {settings.SANDBOX_NODE: settings.SANDBOX_WORKERS}
     for node, number in slots.items():
         yield Value("worker_slots", number, (node,))
     for node_row in found:

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from scripts.setup import apt, browser, docker, envfile, frontend, images, prometheus, python_env, stack
+from scripts.setup import apt, browser, docker, envfile, frontend, helm, images, prometheus, python_env, stack
 from scripts.setup.backups import commands as backups
 from scripts.setup.backups import encryption
 from scripts.setup.host import SUPPORTED, SetupError, fail, release, say
@@ -80,8 +80,9 @@ def prepare_tests() -> None:
 
 def test_tools() -> None:
     prometheus.ensure()
+    helm.ensure()
     encryption.ensure()
-    apt.install(["debsecan", "zsh"])
+    apt.install(["debsecan", "skopeo", "zsh"])
 
 
 def logs() -> int:
@@ -96,6 +97,7 @@ COMMANDS: dict[str, Callable[[], int | None]] = {
     "ensure_docker": provide,
     "ensure_browser": browser.ensure,
     "ensure_prometheus": prometheus.ensure,
+    "ensure_helm": helm.ensure,
     "ensure_frontend": frontend.ensure,
     "build": build,
     "start": start,

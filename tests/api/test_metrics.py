@@ -105,6 +105,23 @@ def test_a_deleted_runtime_vanishes(python_runtime: Runtime) -> None:
     assert not [name for name, _ in scraped() if name == "sandbox_claims_total"]
 
 
+def test_wanted_slots_are_what_waits_and_what_runs(make_execution: MakeExecution) -> None:
+    make_execution()
+    make_execution(status=Status.QUEUED)
+    make_execution(status=Status.RUNNING, node="n1")
+    make_execution(status=Status.RUNNING, node="n2")
+    assert value(scraped(), "sandbox_wanted_slots") == 3
+
+
+def test_slots_are_those_of_the_nodes_and_not_of_a_web_beside_them(settings: Settings) -> None:
+    settings.SANDBOX_NODE, settings.SANDBOX_WORKERS = "web", 8
+    assert value(scraped(), "sandbox_worker_slots", node="web") == 8
+    Node.objects.create(name="n1", seen_at=timezone.now(), workers=4)
+    samples = scraped()
+    assert value(samples, "sandbox_worker_slots", node="n1") == 4
+    assert value(samples, "sandbox_worker_slots", node="web") is None
+
+
 def test_the_queue_and_the_pool(make_execution: MakeExecution, python_runtime: Runtime) -> None:
     make_execution(status=Status.QUEUED, queued_at=timezone.now() - timedelta(minutes=2))
     make_execution(status=Status.RUNNING, node="n1")

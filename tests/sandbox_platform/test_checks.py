@@ -91,6 +91,15 @@ def test_a_joined_host_without_a_verified_connection_is_an_error(
     assert ids() == {"sandbox_platform.E018"}
 
 
+def test_in_kubernetes_the_values_decide_how_the_database_is_reached(
+    settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.SANDBOX_JOINED = True
+    monkeypatch.setitem(settings.DATABASES["default"], "OPTIONS", {})
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+    assert ids() == set()
+
+
 def test_a_joined_host_with_a_verified_connection_passes(settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.SANDBOX_JOINED = True
     trust = {"sslmode": "verify-full", "sslrootcert": "/run/secrets/database_ca"}
