@@ -12,6 +12,7 @@ from builds.making import repository, tag_of
 from builds.models import BuildState, RuntimeBuild
 from executions.models import Execution
 from sandboxes.engine import EngineError
+from sandboxes.sources.source import DOCKER
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +22,8 @@ NO_CODE = hashlib.sha256(b"").hexdigest()
 
 
 def collect_here() -> None:
+    if settings.SANDBOX_IMAGE_SOURCE != DOCKER:
+        return  # this node has no Docker, and so no images of builds in it
     try:
         collect(get_build_engine())
     except EngineError as e:

@@ -10,6 +10,7 @@ from pathlib import Path
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
+from sandbox_platform.image_settings import *  # noqa: F403
 from sandbox_platform.interfaces import (  # noqa: F401 -- Django reads them here
     CACHES,
     CONTENT_SECURITY_POLICY,
@@ -250,7 +251,11 @@ SANDBOX_NODE = os.environ.get("SANDBOX_NODE") or socket.gethostname()
 SANDBOX_JOINED = envbool("SANDBOX_JOINED", False)  # the database, the web and the callbacks are on another host
 SANDBOX_LABEL = "sandbox-platform"
 # What starts sandboxes: docker, or direct (runsc without Docker; the node's processes need more rights for it).
-SANDBOX_ENGINE = envchoice("SANDBOX_ENGINE", "docker", ("docker", "direct"))
+SANDBOX_ENGINE = envchoice(
+    "SANDBOX_ENGINE",
+    "docker" if SANDBOX_IMAGE_SOURCE == "docker" else "direct",  # noqa: F405
+    ("docker", "direct"),
+)
 # Why `make` chose it, for the doctor.
 SANDBOX_ENGINE_REASON = os.environ.get("SANDBOX_ENGINE_REASON") or ""
 DOCKER_HOST = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
@@ -286,6 +291,8 @@ SANDBOX_IMAGE_DISK_BYTES = envmemory("SANDBOX_IMAGE_DISK", "20g")
 # The host's cgroup tree, from which a sandbox's CPU time and peak memory are read. In a container it is a read-only
 # mount of the host's.
 SANDBOX_CGROUP_ROOT = Path(os.environ.get("SANDBOX_CGROUP_ROOT") or "/sys/fs/cgroup")
+# Where in it the direct engine's sandboxes are: "" for /sandbox-platform, auto for below this process's own cgroup.
+SANDBOX_CGROUP_PARENT = envchoice("SANDBOX_CGROUP_PARENT", "", ("", "auto"))
 SANDBOX_WORKERS = envint("SANDBOX_WORKERS", 8, minimum=1)
 # Sandboxes started at the same time. A start of the direct engine is busy from beginning to end, so more than one per
 # core only makes whoever waits for the first of them wait longer. Docker's pauses in between.

@@ -49,6 +49,7 @@ from sandboxes.configuration import SandboxConfiguration
 from sandboxes.demand import Demand
 from sandboxes.engine import Engine, EngineError, ImageMissing
 from sandboxes.models import Sandbox, SandboxState
+from sandboxes.sources.source import SourceUnavailable
 from seccomp_profiles.models import hash_rules
 
 logger = logging.getLogger(__name__)
@@ -205,7 +206,7 @@ class Keeper:
             ours_since = min((s.begun for f, s in self._starts.items() if not f.done()), default=timezone.now())
             leftovers.reconcile(self._engine, self._occupancy.unfinished, ours_since)
         except EngineError as e:
-            logger.warning("Docker is unavailable: %s", e)
+            logger.warning("the engine is unavailable: %s", e)
 
     def _step(self) -> None:
         self._call_again_at = math.inf
@@ -235,7 +236,8 @@ class Keeper:
         reference, channel = images.of_question(question)
         try:
             notify(channel, self._engine.image_id(reference))
-        except ImageMissing:
+        except (ImageMissing, SourceUnavailable) as e:
+            logger.info("image %s: %s", reference, e)
             notify(channel)
         except EngineError as e:
             logger.warning("image %s: %s", reference, e)

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from scripts.setup import apt, browser, docker, envfile, frontend, images, prometheus, python_env, stack
+from scripts.setup import apt, browser, docker, envfile, frontend, images, prometheus, python_env, registry, stack
 from scripts.setup.backups import commands as backups
 from scripts.setup.backups import encryption
 from scripts.setup.host import SUPPORTED, SetupError, fail, release, say
@@ -81,7 +81,8 @@ def prepare_tests() -> None:
 def test_tools() -> None:
     prometheus.ensure()
     encryption.ensure()
-    apt.install(["debsecan", "zsh"])
+    registry.ensure()
+    apt.install(["debsecan", "skopeo", "zsh"])
 
 
 def logs() -> int:
