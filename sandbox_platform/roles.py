@@ -14,6 +14,8 @@ from sandbox_platform.kit.env import envsecret
 from sandbox_platform.kit.services import Service
 
 QUEUE = OrmQ._meta.db_table
+# Services that take from their own queue only, and see no other.
+OWN_QUEUE = {Service.CALLBACKS: settings.CALLBACK_CLUSTER, Service.BUILDER: settings.BUILD_CLUSTER}
 # Roles of other installations, of superusers, or of somebody who belongs to the owner would void what follows.
 TOO_MIGHTY = """
     SELECT rolname FROM pg_roles r WHERE rolname = ANY(%s) AND (
@@ -68,15 +70,18 @@ def _queue_policies() -> Iterator[sql.Composable]:
     table = sql.Identifier(QUEUE)
     yield sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(table)
     for service in Service:
-        is_callbacks = service == Service.CALLBACKS
-        seen = sql.SQL("key = {}").format(settings.CALLBACK_CLUSTER) if is_callbacks else sql.SQL("true")
+        own = OWN_QUEUE.get(service)
+        seen = sql.SQL("key = {}").format(own) if own else sql.SQL("true")
         sent: list[sql.Composable] = [
             sql.SQL("(key, payload::jsonb ->> 'task') = ({}, {})").format(task.queue, task.name)
             for task in tasks.declared()
             if service in task.senders
         ]
+        # Whoever inserts a row reads its number.
+        sent_elsewhere = own and any(service in task.senders and task.queue != own for task in tasks.declared())
+        read = sql.SQL(" OR ").join([seen, *sent]) if sent_elsewhere else seen
         clauses = {
-            "SELECT": sql.SQL("USING ({})").format(seen),
+            "SELECT": sql.SQL("USING ({})").format(read),
             "DELETE": sql.SQL("USING ({})").format(seen),
             # To lock a row, and no more.
             "UPDATE": sql.SQL("USING ({}) WITH CHECK (false)").format(seen),

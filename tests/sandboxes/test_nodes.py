@@ -66,9 +66,10 @@ def test_a_drained_node_takes_no_task_and_one_that_is_taken_back_does(
     assert len(NotifyBroker()._take()) == 1
 
 
-def test_callbacks_are_delivered_on_a_drained_node(make_node: MakeNode) -> None:
+@pytest.mark.parametrize("queue", [settings.CALLBACK_CLUSTER, settings.BUILD_CLUSTER])
+def test_callbacks_and_builds_go_on_on_a_drained_node(make_node: MakeNode, queue: str) -> None:
     make_node(settings.SANDBOX_NODE, draining=True)
-    broker = NotifyBroker(str(settings.CALLBACK_CLUSTER))
+    broker = NotifyBroker(queue)
     broker.enqueue("task")
     assert len(broker._take()) == 1
 
