@@ -149,7 +149,7 @@ if DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
 SANDBOX_DATABASE_ROLE_PREFIX = os.environ.get("SANDBOX_DATABASE_ROLE_PREFIX") or "sandbox"
 DATABASE_IS_SHARED = bool(DATABASES["default"]["PASSWORD"])
 if not DATABASE_IS_SHARED:
-    if service := envchoice("SANDBOX_SERVICE", "", ("", "web", "worker", "keeper", "callbacks", "egress")):
+    if service := envchoice("SANDBOX_SERVICE", "", ("", *SERVICES)):  # noqa: F405
         DATABASES["default"]["USER"] = f"{SANDBOX_DATABASE_ROLE_PREFIX}_{service}"
     DATABASES["default"]["PASSWORD"] = envsecret("DATABASE_PASSWORD")
 # Each process keeps one connection. The web process is the exception: its threads share a pool (see gunicorn.py) and

@@ -52,6 +52,7 @@ CHECKS: dict[str, Callable[[str], Check]] = {
     "keeper": service.keeper,
     "nodes": cluster.nodes,
     "callbacks": service.callbacks,
+    "builder": service.builder,
     "alerts": alerts.alerts,
     "egress": service.egress,
     "pool": service.pool,
@@ -79,6 +80,8 @@ def run_all() -> Iterator[Check]:
         skipped |= ELSEWHERE
     if settings.SANDBOX_IMAGE_SOURCE != DOCKER:
         skipped |= DOCKERS
+    if settings.SANDBOX_BUILDER == settings.SANDBOX_IMAGE_SOURCE == DOCKER:
+        skipped |= {"builder"}  # workers make builds
     for name, check in CHECKS.items():
         if name not in skipped:
             yield run(name, check)

@@ -86,6 +86,16 @@ def tls_image() -> Image:
     return Image("tls", "sandbox-platform/tls:latest", folder / "Dockerfile", folder, (folder,))
 
 
+def builder_image() -> Image:
+    """Return the image of `manage.py builder`, which is built upon the agent's. The stack has no use for it."""
+    folder = IMAGES / "builder"
+    # The agent's image is what it is built from: another one asks for another builder.
+    agent = inspect("sandbox-platform/agent:latest", "{{.Id}}")
+    return Image(
+        "builder", "sandbox-platform/builder:latest", folder / "Dockerfile", folder, (folder,), (f"AGENT={agent}",)
+    )
+
+
 def runtime_image(manifest: Path) -> Image:
     """Return a runtime's image, built with the directory's own Dockerfile or with the shared one."""
     folder = manifest.parent

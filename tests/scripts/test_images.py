@@ -5,7 +5,7 @@ import pytest
 
 from scripts.setup import images
 from scripts.setup.host import SetupError
-from scripts.setup.images import fingerprint, ignored_except, runtime_images
+from scripts.setup.images import builder_image, fingerprint, ignored_except, runtime_images
 
 
 def test_only_what_the_dockerignore_lets_through_counts() -> None:
@@ -142,3 +142,22 @@ def test_what_leads_to_npm_is_the_same_in_every_dockerfile() -> None:
         npm = text[text.index("ARG NPM") :].split("WORKDIR")[0].split("\n\n")[0].rstrip()
         steps.append((before, npm))
     assert len(set(steps)) == 1
+
+
+def test_builders_image_is_built_again_upon_another_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = iter(["sha256:one", "sha256:two"])
+    asked = []
+
+    def inspect(tag: str, template: str) -> str:
+        asked.append(tag)
+        return next(ids)
+
+    monkeypatch.setattr(images, "inspect", inspect)
+    first, second = builder_image(), builder_image()
+    assert first.arguments != second.arguments
+    lines = first.dockerfile.read_text().splitlines()
+    assert f"FROM {asked[0]}" in lines
+    # What is not declared is no part of a build.
+    assert {argument.partition("=")[0] for argument in first.arguments} <= {
+        line.removeprefix("ARG ") for line in lines
+    }

@@ -8,15 +8,15 @@ from django.conf import settings as here
 from pytest_django import Settings
 
 from builds.buildah.engine import BuildahEngine
-from tests.builds.buildah.registry import Registry, registry
+from tests.builds.buildah.registry import Guarded, guarded_registry
 
 IMAGES = ("sandbox-platform/runtime-python:latest", "sandbox-platform/fetch:latest")
 
 
 @pytest.fixture(scope="session")
-def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     """A registry that has the images of a runtime and of the fetching container."""
-    with registry(tmp_path_factory.mktemp("registry")) as there:
+    with guarded_registry(tmp_path_factory.mktemp("registry")) as there:
         for image in IMAGES:
             there.push(image)
         yield there
@@ -31,15 +31,19 @@ def folder() -> Iterator[Path]:
             patch.setattr(here, "SANDBOX_BUILD_DIR", Path(folder) / "builds")
             engine = BuildahEngine()
         engine.tidy()
-        # gVisor and buildah keep mounts between their uses.
-        mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-        for path in sorted(mounted, reverse=True):
-            if path.startswith(f"{folder}/"):
-                subprocess.run(["umount", path], check=True)
+        unmount_below(Path(folder))
+
+
+def unmount_below(folder: Path) -> None:
+    """gVisor and buildah keep mounts between their uses."""
+    mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for path in sorted(mounted, reverse=True):
+        if path.startswith(f"{folder}/"):
+            subprocess.run(["umount", path], check=True)
 
 
 @pytest.fixture
-def engine(there: Registry, folder: Path, settings: Settings) -> Iterator[BuildahEngine]:
+def engine(there: Guarded, folder: Path, settings: Settings) -> Iterator[BuildahEngine]:
     settings.SANDBOX_BUILDER, settings.SANDBOX_IMAGE_SOURCE = "buildah", "registry"
     settings.SANDBOX_IMAGE_REGISTRY, settings.SANDBOX_IMAGE_REGISTRY_AUTH_FILE = there.name, str(there.auth)
     settings.SANDBOX_IMAGE_REGISTRY_CA_FILE, settings.SANDBOX_IMAGE_REGISTRY_PLAIN_HTTP = "", True

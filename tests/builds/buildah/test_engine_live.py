@@ -21,7 +21,7 @@ from builds.running import run
 from builds.services import cancel
 from runtimes.packages import complete
 from sandboxes.engine import EngineError
-from tests.builds.buildah.registry import PASSWORD, Registry
+from tests.builds.buildah.registry import PASSWORD, Guarded
 from tests.builds.local_mirrors import SECRET, TOKEN, Mirrors, local_mirrors
 
 pytestmark = [pytest.mark.needs_docker, pytest.mark.django_db]
@@ -100,7 +100,7 @@ echo 'FACTS node {"version": "v20.1.0", "arch": "x64", "platform": "linux"}'
 
 
 def test_packages_of_all_installers_are_in_the_pushed_image(
-    engine: BuildahEngine, building: RuntimeBuild, there: Registry, mirrors: Mirrors, with_node: str
+    engine: BuildahEngine, building: RuntimeBuild, there: Guarded, mirrors: Mirrors, with_node: str
 ) -> None:
     building.base = with_node
     building.packages = complete({"apt": ["greeting-data"], "pip": ["needsgreeting"], "npm": ["tiny"]})
@@ -108,7 +108,7 @@ def test_packages_of_all_installers_are_in_the_pushed_image(
     # What a node is told is the content id: it finds the image by it, and the content is what it says.
     manifest = there.manifest("by-content", building.image_id.removeprefix("sha256:"))
     assert manifest["config"]["digest"] == building.image_id
-    config = there.get(f"blobs/{building.image_id}".replace("blobs", "by-content/blobs"))
+    config = there.get(f"by-content/blobs/{building.image_id}")
     assert f"sha256:{hashlib.sha256(config).hexdigest()}" == building.image_id
     assert {layer["mediaType"].rpartition("tar")[2].strip("+.") for layer in manifest["layers"]} == {"gzip"}
     said = told(
@@ -132,7 +132,7 @@ def test_image_starts_like_its_base(engine: BuildahEngine, building: RuntimeBuil
 
 
 def test_no_secret_is_in_image_or_log(
-    engine: BuildahEngine, building: RuntimeBuild, mirrors: Mirrors, there: Registry, with_node: str
+    engine: BuildahEngine, building: RuntimeBuild, mirrors: Mirrors, there: Guarded, with_node: str
 ) -> None:
     building.base_image_id = with_node
     building.packages = complete({"apt": ["greeting-data"], "pip": ["needsgreeting"], "npm": ["tiny"]})
@@ -218,7 +218,7 @@ def test_what_a_killed_builder_left_is_removed(
 
 
 def test_image_that_is_pulled_is_kept_under_its_content(
-    engine: BuildahEngine, building: RuntimeBuild, there: Registry
+    engine: BuildahEngine, building: RuntimeBuild, there: Guarded
 ) -> None:
     building.kind, building.base, building.packages = BuildKind.PULL, PYTHON, complete({})
     record = Record(building)
@@ -244,7 +244,7 @@ def test_registry_that_refuses_the_password_is_named(
         engine.image(PYTHON)
 
 
-def test_tag_of_another_content_is_refused(engine: BuildahEngine, there: Registry) -> None:
+def test_tag_of_another_content_is_refused(engine: BuildahEngine, there: Guarded) -> None:
     base = engine.image(PYTHON)["Id"]
     other = "sha256:" + "ab" * 32
     engine._buildah.push(base, f"{there.name}/by-content:{'ab' * 32}")
