@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,11 @@ class Buildah:
         options = references.options(reference, self._certificates)
         command = self._command("pull", "--policy=always", *options, f"docker://{reference}")
         lines = []
-        # In the background nobody waits for an answer; a registry that hangs ends with the build's time limit.
         with self._started(command, stderr=subprocess.STDOUT) as process:
             assert process.stdout is not None  # noqa: S101
+            # A registry may accept a connection and say nothing.
+            guard = threading.Timer(TIMEOUT_S, process.kill)
+            guard.start()
             try:
                 for line in process.stdout:
                     lines.append(line.rstrip())
@@ -40,6 +43,8 @@ class Buildah:
             except GeneratorExit:
                 process.kill()
                 raise
+            finally:
+                guard.cancel()
         if process.returncode:
             raise EngineError(f"pull {reference}: {' '.join(lines)[-SHOWN:]}")
 
