@@ -230,6 +230,13 @@ def check_writable() -> None:
     probe.rmdir()
 
 
+def prepare_own() -> None:
+    """Let this process's own cgroup have groups with limits below it, as sandboxes are. Raises OSError."""
+    own_cgroup.make_writable(settings.SANDBOX_CGROUP_ROOT)
+    if version() == 2:
+        own_cgroup.delegate(settings.SANDBOX_CGROUP_ROOT)
+
+
 def parent_path() -> str:
     """Return the path in the tree of the cgroup that has the direct engine's sandboxes. Raises OSError."""
     if settings.SANDBOX_CGROUP_PARENT != AUTO:
