@@ -81,7 +81,7 @@ PRIVILEGES: dict[Service, Grants] = {
         "people.RecoveryLink": "insert update",
         "redaction.RedactionPattern": "insert update delete",
         "runtimes.Runtime": "insert update delete",
-        "sandboxes.Node": "update(draining) delete",
+        "sandboxes.Node": "update(draining,stopping) delete",
         # Worker and keeper end the container that a row names: the web may not name another one.
         "sandboxes.Sandbox": "update(state)",
         "seccomp_profiles.SeccompActivation": "insert",

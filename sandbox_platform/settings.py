@@ -152,6 +152,9 @@ if not DATABASE_IS_SHARED:
     if service := envchoice("SANDBOX_SERVICE", "", ("", *SERVICES)):  # noqa: F405
         DATABASES["default"]["USER"] = f"{SANDBOX_DATABASE_ROLE_PREFIX}_{service}"
     DATABASES["default"]["PASSWORD"] = envsecret("DATABASE_PASSWORD")
+    if service and not DATABASES["default"]["PASSWORD"]:
+        # A container with several services has the password of each (sandbox_platform/agent.py).
+        DATABASES["default"]["PASSWORD"] = envsecret(f"SANDBOX_DATABASE_{service.upper()}_PASSWORD")
 # Each process keeps one connection. The web process is the exception: its threads share a pool (see gunicorn.py) and
 # return their connection while they wait for a result, as most of them do.
 DATABASES["default"]["CONN_MAX_AGE"] = None

@@ -119,7 +119,7 @@ class Keeper:
         self._kill_again_at = self._call_again_at = math.inf
         self._in_tick = [job for job in declared if job.in_tick]
         self._threads = [JobThread(job) for job in declared if not job.in_tick]
-        self._stop = False
+        self._stop = self._started = False
 
     def stop(self) -> None:
         self._stop = True
@@ -143,6 +143,10 @@ class Keeper:
         with Listener(POOL, CANCEL, IMAGE_ASKED, *channels) as listener:
             liveness.hold_keeper(listener.connection, settings.SANDBOX_NODE)
             logger.info("keeping the pool of node %s", settings.SANDBOX_NODE)
+            if not self._started and nodes.started():
+                logger.info("node %s takes work again: its own stop had drained it", settings.SANDBOX_NODE)
+            # Only then: a lost connection is no start.
+            self._started = True
             next_tick = next_step = 0.0
             heart = Heartbeat("keeper")
             while not self._stop:

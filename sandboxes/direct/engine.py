@@ -21,7 +21,7 @@ from sandboxes.direct import bundle, channel
 from sandboxes.direct.images import node_store
 from sandboxes.direct.runsc import Runsc
 from sandboxes.engine import Container, ContainerState, EngineError, SandboxSpec
-from sandboxes.layout import CGROUP_PARENT, KIND_LABEL, PROGRAM, ROW_LABEL
+from sandboxes.layout import KIND_LABEL, PROGRAM, ROW_LABEL
 from sandboxes.models import EngineName
 from sandboxes.sources.source import ImageSource, image_source
 
@@ -55,7 +55,7 @@ class DirectEngine:
                 program = str(folder / PROGRAM)
                 Path(program).write_bytes(spec.program)
                 Path(program).chmod(0o755)
-            config = bundle.config(spec, image, f"{CGROUP_PARENT}/{name}", program)
+            config = bundle.config(spec, image, f"/{cgroup.parent_path()}/{name}", program)
             (folder / "config.json").write_text(json.dumps(config))
             channel.make(folder)
             described = {

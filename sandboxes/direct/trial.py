@@ -68,7 +68,9 @@ def check_cgroups() -> None:
     try:
         cgroup.check_writable()
     except OSError as e:
-        raise NotUsable(f"{root} is not writable: {e.strerror}", "mount the host's cgroup tree writable") from e
+        raise NotUsable(
+            f"{root} is not writable: {e.strerror or e}", "mount the host's cgroup tree writable"
+        ) from e
 
 
 def try_sandbox(engine: Engine, image: str) -> None:
