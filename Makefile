@@ -28,7 +28,7 @@ venv: ## synchronise .venv with requirements-dev.txt
 frontend: ## build the browser files from npm packages, for dev and the tests
 	@$(SETUP) ensure_frontend
 
-build: ## build images whose content changed (RUNTIMES=all, or names: RUNTIMES="go rust"; FRESH=yes: all anew)
+build: ## build images whose content changed (RUNTIMES=all, or names: RUNTIMES="go rust"; FRESH=yes: all anew; KUBERNETES=yes: those of its nodes, too)
 	@$(SETUP) build
 
 start: ## start the stack and wait until it is healthy

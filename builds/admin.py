@@ -61,6 +61,8 @@ class BuildForm(ModelForm[RuntimeBuild]):
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
+        if why := services.why_unavailable():
+            raise ValidationError(f"{why} {services.AVAILABLE_WITH}")
         packages = {name: values.get(name, "").split() for name in ECOSYSTEMS}
         for ecosystem, problem in problems(packages).items():
             self.add_error(ecosystem or None, problem)
@@ -162,6 +164,15 @@ class RuntimeBuildAdmin(ModelAdmin[RuntimeBuild]):
         ]
         return own + super().get_urls()
 
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        say_unavailable(request)
+        return super().changelist_view(request, extra_context)
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> Any:
+        if request.method == "GET":  # the form says it, too
+            say_unavailable(request)
+        return super().add_view(request, form_url, extra_context)
+
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> Any:
@@ -240,6 +251,12 @@ class RuntimeBuildAdmin(ModelAdmin[RuntimeBuild]):
     def shown_packages(self, build: RuntimeBuild) -> str:
         named = [f"{name}: {', '.join(build.packages[name])}" for name in ECOSYSTEMS if build.packages.get(name)]
         return "; ".join(named) or "none in addition to the image"
+
+
+def say_unavailable(request: HttpRequest) -> None:
+    """Say on the page why this installation makes no builds, and what to set."""
+    if why := services.why_unavailable():
+        messages.warning(request, f"{why} {services.AVAILABLE_WITH}")
 
 
 def page_of(pk: int) -> str:

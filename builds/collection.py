@@ -7,11 +7,13 @@ from itertools import groupby
 from django.conf import settings
 from django.db.models import Q
 
-from builds.engine import BuildEngine, get_build_engine
+from builds.docker_engine import DockerBuildEngine
+from builds.engine import get_build_engine
 from builds.making import repository, tag_of
 from builds.models import BuildState, RuntimeBuild
 from executions.models import Execution
 from sandboxes.engine import EngineError
+from sandboxes.sources.source import DOCKER
 
 logger = logging.getLogger(__name__)
 
@@ -21,13 +23,17 @@ NO_CODE = hashlib.sha256(b"").hexdigest()
 
 
 def collect_here() -> None:
+    if settings.SANDBOX_BUILDER != DOCKER or settings.SANDBOX_IMAGE_SOURCE != DOCKER:
+        return  # images of builds, if there are any, are in a registry, which has rules of its own for what it keeps
+    engine = get_build_engine()
+    assert isinstance(engine, DockerBuildEngine)  # noqa: S101
     try:
-        collect(get_build_engine())
+        collect(engine)
     except EngineError as e:
         logger.warning("collecting images: %s", e)
 
 
-def collect(engine: BuildEngine) -> list[str]:
+def collect(engine: DockerBuildEngine) -> list[str]:
     """Remove the unneeded images of this node's builds, and return their names."""
     removed = [tag_of(build) for build in unneeded_builds() if _remove(engine, build)]
     return removed + _strays(engine)
@@ -49,7 +55,7 @@ def is_needed(image_id: str) -> bool:
     return Execution.objects.filter(rerunnable, image_id=image_id).exists()
 
 
-def _remove(engine: BuildEngine, build: RuntimeBuild) -> bool:
+def _remove(engine: DockerBuildEngine, build: RuntimeBuild) -> bool:
     try:
         engine.untag(f"{repository()}:{tag_of(build)}")
     except EngineError as e:
@@ -59,7 +65,7 @@ def _remove(engine: BuildEngine, build: RuntimeBuild) -> bool:
     return True
 
 
-def _strays(engine: BuildEngine) -> list[str]:
+def _strays(engine: DockerBuildEngine) -> list[str]:
     """Remove images and containers of interrupted builds, or of a deleted database; return the images' names."""
     # Read Docker before the database, so that a build that starts meanwhile does not count as a stray.
     tags, builders = engine.tags(repository()), engine.builders()

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from django.conf import settings
+
 from builds import mirrors
 from builds.archives import without
 from builds.engine import FETCH, FETCHER, INSIDE, BuildEngine
@@ -13,12 +15,17 @@ from builds.record import BuildFailed, Record
 from builds.running import run
 from sandboxes.engine import ImageMissing
 
+# Where no file names it: in the registry.
+FETCH_IMAGE = "sandbox-platform/fetch:latest"
 OUT = ("debs", "wheels", "pip", "node_modules")
 
 
 def fetch_image(engine: BuildEngine) -> str:
     """Return the content id of the fetching image, which the set-up has written. Its name could have moved."""
     image_id = mirrors.host_file("fetch_image").strip()
+    if settings.SANDBOX_BUILDER == "buildah":
+        # A registry that lacks it says so itself.
+        return str(engine.image(image_id or FETCH_IMAGE)["Id"])
     try:
         if image_id:
             return str(engine.image(image_id)["Id"])

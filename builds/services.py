@@ -4,36 +4,64 @@ from collections.abc import Mapping
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Max
+from django.db.models import Max, Q
 from django.utils import timezone
+from django_q.models import OrmQ
 
 from builds.models import USABLE, BuildKind, BuildState, RuntimeBuild
 from runtimes.manifests import plain_packages
 from runtimes.models import Runtime
 from runtimes.packages import complete
 from sandbox_platform.kit import liveness
+from sandbox_platform.kit.broker import RUNS
 from sandbox_platform.kit.errors import Conflicting
 from sandbox_platform.kit.services import Service
-from sandbox_platform.kit.tasks import Task
+from sandbox_platform.kit.tasks import Task, payload_of
 from sandboxes import images
 
-BUILD = Task("build", "builds.tasks.run_build", senders=[Service.WEB, Service.WORKER, Service.KEEPER])
+
+def queue_of(builder: str) -> str:
+    """Return the queue from which a builder takes builds."""
+    return str(settings.BUILD_CLUSTER) if builder == "buildah" else RUNS
+
+
+BUILD = Task(
+    "build",
+    "builds.tasks.run_build",
+    senders=[Service.WEB, Service.WORKER, Service.KEEPER, Service.BUILDER],
+    queue=queue_of(settings.SANDBOX_BUILDER),
+)
+# Of an image that the builder has pushed: only nodes run what is in images.
+PROBE = Task("probe build", "builds.tasks.probe_build", senders=[Service.BUILDER, Service.KEEPER])
 ACTIVATE = Task("activate build", "builds.tasks.activate_build", senders=[Service.WEB])
 
-# Of all nodes: one that is gone has no keeper.
+# Of all nodes: one that is gone has no keeper. A build without a session waits for a worker that probes it.
 LOST = """
     UPDATE runtimes_runtimebuild b SET state = 'failed', finished_at = now(),
         error = 'The worker that ran the build died. Request the build again.'
-    WHERE state IN ('building', 'probing')
+    WHERE state IN ('building', 'probing') AND worker_backend IS NOT NULL
       AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = b.worker_backend)
     RETURNING id
 """
 
 
+# Nobody is at work on these.
+WAITING = Q(state=BuildState.QUEUED) | Q(state=BuildState.PROBING, worker_backend=None)
+AVAILABLE_WITH = (
+    "Set SANDBOX_BUILDER=buildah, SANDBOX_IMAGE_SOURCE=registry and SANDBOX_IMAGE_REGISTRY, and run the builder; "
+    "see docs/builds.md."
+)
+
+
 def request_build(
     runtime: Runtime, *, kind: BuildKind, packages: Mapping[str, list[str]], by: str
 ) -> RuntimeBuild:
-    """Queue a build and return it. Raises Conflicting while another build of the runtime is in progress."""
+    """Queue a build and return it.
+
+    Raises Conflicting while another build of the runtime is in progress, and where this installation makes no builds.
+    """
+    if why := why_unavailable():
+        raise Conflicting(why, remedy=AVAILABLE_WITH, code="builds_not_available")
     try:
         with transaction.atomic():
             # The lock keeps the numbers unique.
@@ -57,17 +85,38 @@ def request_build(
     return build
 
 
+def why_unavailable() -> str:
+    """Return why this installation makes no builds, "" if it makes some."""
+    if settings.SANDBOX_BUILDER == "docker":
+        if settings.SANDBOX_IMAGE_SOURCE == "docker":
+            return ""
+        return "Builds need a builder: no node has Docker here."
+    if settings.SANDBOX_IMAGE_SOURCE == "registry" and settings.SANDBOX_IMAGE_REGISTRY:
+        return ""
+    return "Builds need a registry: the builder pushes images to it, and the nodes pull them from there."
+
+
 def enqueue(build: RuntimeBuild) -> None:
     BUILD.enqueue(build.pk)
+
+
+def hand_over(build: RuntimeBuild) -> bool:
+    """Let a worker probe the image that the builder has pushed. Return False if the row was ended meanwhile."""
+    with transaction.atomic():
+        building = RuntimeBuild.objects.filter(pk=build.pk, state=BuildState.BUILDING)
+        handed = building.update(
+            state=BuildState.PROBING, worker_backend=None, progress="waiting for a node that tests the image"
+        )
+        if handed:
+            PROBE.enqueue(build.pk)
+    return bool(handed)
 
 
 def cancel(build: RuntimeBuild) -> bool:
     """Cancel the build; False if it has already ended. A running build stops at its next beat."""
     now = timezone.now()
     rows = RuntimeBuild.objects.filter(pk=build.pk)
-    if rows.filter(state=BuildState.QUEUED).update(
-        state=BuildState.CANCELLED, cancel_requested_at=now, finished_at=now
-    ):
+    if rows.filter(WAITING).update(state=BuildState.CANCELLED, cancel_requested_at=now, finished_at=now):
         return True
     return bool(rows.working().update(cancel_requested_at=now))
 
@@ -126,18 +175,27 @@ def shortened(image: str) -> str:
 def recover_lost() -> None:
     """Mark builds whose worker died as failed, and enqueue the next queued build. Keepers call this periodically.
 
-    A queued build has no task if the task was lost, or returned because another build was running.
+    A build that waits has no task if the task was lost, or returned because another build was running.
     """
     if not RuntimeBuild.objects.unfinished().exists():
         return
     with connection.cursor() as cursor:
         cursor.execute(LOST)
+    for build in RuntimeBuild.objects.filter(WAITING, state=BuildState.PROBING):
+        if not is_queued(PROBE, build):
+            PROBE.enqueue(build.pk)
     start_next()
+
+
+def is_queued(task: Task, build: RuntimeBuild) -> bool:
+    return bool(OrmQ.objects.filter(key=task.queue, payload=payload_of(task, build.pk)).exists())
 
 
 def start_next() -> None:
     """Enqueue the build that has waited longest. A surplus task does no harm: see tasks.take."""
     if RuntimeBuild.objects.working().filter(node=settings.SANDBOX_NODE).exists():
         return
-    if waiting := RuntimeBuild.objects.filter(state=BuildState.QUEUED).order_by("id").first():
+    waiting = RuntimeBuild.objects.filter(state=BuildState.QUEUED).order_by("id").first()
+    # The builder may be away for long, and keepers ask every few seconds.
+    if waiting and not is_queued(BUILD, waiting):
         enqueue(waiting)

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+from collections.abc import Iterator
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -23,6 +24,15 @@ from sandboxes.images import NobodyAnswers
 
 logger = logging.getLogger(__name__)
 
+# The role of `manage.py builder` sees no more of a runtime.
+READ = (*(field.name for field in RuntimeBuild._meta.concrete_fields), "runtime__slug")
+# What to do for a node that has not got an image.
+COPY = {
+    "docker": "Copy the image there (docker save, docker load)",
+    "registry": "Let the nodes pull from the registry",
+    "archive": "Let the nodes have the image",
+}
+
 
 def run_build(build_id: int) -> None:
     """Run a build. Does nothing if the build is gone, taken or cancelled, or if this node is running another one."""
@@ -30,8 +40,36 @@ def run_build(build_id: int) -> None:
     if build is None:
         return
     engine, record = get_build_engine(), Record(build)
+    with ending(build, record, engine):
+        make(engine, build, record)
+        if settings.SANDBOX_BUILDER == "buildah":
+            # A step for which nothing of the image has to be here. It runs only where nodes run programs.
+            if not services.hand_over(build):
+                raise Lost
+            return
+        if not RuntimeBuild.objects.filter(pk=build.pk, state=BuildState.BUILDING).update(
+            state=BuildState.PROBING
+        ):
+            raise Lost
+        prove(build, record)
+
+
+def probe_build(build_id: int) -> None:
+    """Prove an image that the builder has pushed, and put it live. Does nothing if another worker does, or has."""
+    waiting = RuntimeBuild.objects.filter(pk=build_id, state=BuildState.PROBING, worker_backend=None)
+    if not waiting.update(worker_backend=Func(function="pg_backend_pid", output_field=PositiveIntegerField())):
+        return
+    build = RuntimeBuild.objects.select_related("runtime").get(pk=build_id)
+    record = Record(build)
+    with ending(build, record):
+        prove(build, record)
+
+
+@contextlib.contextmanager
+def ending(build: RuntimeBuild, record: Record, engine: BuildEngine | None = None) -> Iterator[None]:
+    """End the build, whatever goes wrong, and start the next. `engine`: what made its image here."""
     try:
-        carry_out(engine, build, record)
+        yield
     except Cancelled:
         end(engine, build, record, BuildState.CANCELLED, "Cancelled.")
     except (BuildFailed, EngineError) as e:
@@ -42,15 +80,19 @@ def run_build(build_id: int) -> None:
     except Exception as e:
         # The boundary of the worker: the build must end whatever the exception.
         logger.error("%s: %s", build, without_text(e))
-        end(
-            engine,
-            build,
-            record,
-            BuildState.FAILED,
-            f"Internal error: {type(e).__name__}. See the worker's log.",
-        )
+        why = f"Internal error: {type(e).__name__}. See the worker's log."
+        end(engine, build, record, BuildState.FAILED, why)
     finally:
+        if engine:
+            tidy(engine)
         services.start_next()
+
+
+def tidy(engine: BuildEngine) -> None:
+    try:
+        engine.tidy()
+    except EngineError as e:
+        logger.warning("what a build left is not removed yet: %s", e)
 
 
 def take(build_id: int) -> RuntimeBuild | None:
@@ -64,15 +106,16 @@ def take(build_id: int) -> RuntimeBuild | None:
             )
     except IntegrityError:
         return None  # another build is running here; its end starts the next one
-    return RuntimeBuild.objects.select_related("runtime").get(pk=build_id) if taken else None
+    if not taken:
+        return None
+    rows = RuntimeBuild.objects.select_related("runtime")
+    return (rows.only(*READ) if settings.SANDBOX_BUILDER == "buildah" else rows).get(pk=build_id)
 
 
-def carry_out(engine: BuildEngine, build: RuntimeBuild, record: Record) -> None:
-    make(engine, build, record)
-    if not RuntimeBuild.objects.filter(pk=build.pk, state=BuildState.BUILDING).update(state=BuildState.PROBING):
-        raise Lost
-    # Docker makes the image, and the node's engine starts its sandboxes. The direct engine unpacks it here for the
-    # first of them, so that no run waits for that.
+def prove(build: RuntimeBuild, record: Record) -> None:
+    """Probe the image, and put the build live, or keep it ready. Raises BuildFailed, EngineError, Cancelled, Lost."""
+    # Docker or the builder makes the image, and the node's engine starts its sandboxes. The direct engine unpacks it
+    # here for the first of them, so that no run waits for that.
     probe(get_engine(), build.runtime, build.image_id, build.packages, record)
     record.step("probes passed")
     try:
@@ -80,7 +123,7 @@ def carry_out(engine: BuildEngine, build: RuntimeBuild, record: Record) -> None:
     except NobodyAnswers:
         problem = "No keeper answered whether every node has the image."
     if problem:
-        keep(build, f"{problem} Copy the image there (docker save, docker load), then activate this build.")
+        keep(build, f"{problem} {COPY[settings.SANDBOX_IMAGE_SOURCE]}, then activate this build.")
         return
     record.step("starting warm sandboxes")
     go_live(get_engine(), build)
@@ -92,7 +135,7 @@ def keep(build: RuntimeBuild, why: str) -> None:
     RuntimeBuild.objects.filter(pk=build.pk, state__in=WORKING).update(**fields)
 
 
-def end(engine: BuildEngine, build: RuntimeBuild, record: Record, state: BuildState, why: str) -> None:
+def end(engine: BuildEngine | None, build: RuntimeBuild, record: Record, state: BuildState, why: str) -> None:
     remove_image(engine, build)
     with contextlib.suppress(BuildFailed, Cancelled, Lost):
         record.line(why)
@@ -101,7 +144,9 @@ def end(engine: BuildEngine, build: RuntimeBuild, record: Record, state: BuildSt
     RuntimeBuild.objects.filter(pk=build.pk, state__in=WORKING).update(**fields)
 
 
-def remove_image(engine: BuildEngine, build: RuntimeBuild) -> None:
+def remove_image(engine: BuildEngine | None, build: RuntimeBuild) -> None:
+    if engine is None:
+        return  # the image is in the registry
     try:
         engine.untag(f"{repository()}:{tag_of(build)}")
     except EngineError as e:

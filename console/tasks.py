@@ -112,6 +112,10 @@ def _build_again(task: Task, user: User) -> None:
     builds.enqueue(build)
 
 
+def _probe_again(task: Task, user: User) -> None:
+    raise NotRetryable("The keeper repeats it by itself while the build waits. Build again if it has failed.")
+
+
 def _activate_again(task: Task, user: User) -> None:
     try:
         builds.activate(_build(task))
@@ -146,6 +150,7 @@ TASK_TYPES = {
     services.RUN.name: TaskType("Run a program", _run_again, MAY_RUN),
     deliveries.DELIVER.name: TaskType("Deliver a callback", _deliver_again, "callbacks.change_delivery"),
     builds.BUILD.name: TaskType("Build an image", _build_again, "builds.change_runtimebuild"),
+    builds.PROBE.name: TaskType("Test a build's image", _probe_again, "builds.change_runtimebuild"),
     builds.ACTIVATE.name: TaskType("Activate a build", _activate_again, "builds.change_runtimebuild"),
     inspections.INSPECT.name: TaskType("Inspect a seccomp profile", _inspect_again),
     heads.DELIVER.name: TaskType("Send a head of the seals", _send_head_again),
@@ -153,7 +158,7 @@ TASK_TYPES = {
     doctor.EXAMINE.name: TaskType("Run the doctor's checks", _examine_again),
 }
 
-BUILDING = (builds.BUILD.name, builds.ACTIVATE.name)
+BUILDING = (builds.BUILD.name, builds.PROBE.name, builds.ACTIVATE.name)
 
 
 def retry(task: Task, user: Any) -> None:

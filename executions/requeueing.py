@@ -33,8 +33,7 @@ def recover(execution_id: UUID, requeues: int, *, job_sent: bool | None = None) 
     `job_sent`: None if only a dead worker knew; then a claimed sandbox counts as one that got the job.
     """
     with transaction.atomic():
-        attempt = Execution.objects.filter(pk=execution_id, status=Status.RUNNING, requeues=requeues)
-        execution = attempt.only("client_id", "cancel_requested_at", "cancel_outcome").select_for_update().first()
+        execution = _locked(execution_id, requeues)
         if execution is None:
             return
         # This statement begins after the lock was taken, so it sees every claim.
@@ -48,17 +47,42 @@ def recover(execution_id: UUID, requeues: int, *, job_sent: bool | None = None) 
         elif requeues >= MAX_REQUEUES:
             _end(execution_id, NEVER_STARTED, started=False)
         else:
-            logger.warning("execution %s: queued again", execution_id)
-            attempt.update(
-                status=Status.QUEUED,
-                requeues=requeues + 1,
-                enqueued_at=timezone.now(),
-                claimed_at=None,
-                node="",
-                worker_backend=None,
-                worker_cluster=None,
-            )
-            services.enqueue(execution)
+            _queue_again(execution, requeues)
+
+
+def hand_back(execution_id: UUID, requeues: int) -> bool:
+    """Queue the attempt's execution again if no sandbox is claimed for it, so that another node takes it.
+
+    For a worker that lives: what it still does for the attempt is void. Return False if it goes on with it.
+    """
+    with transaction.atomic():
+        execution = _locked(execution_id, requeues)
+        if execution is None or execution.cancel_requested_at or requeues >= MAX_REQUEUES:
+            return False
+        if pool.has_claimed(execution_id):
+            return False
+        pool.release(execution_id, claimed=False)
+        _queue_again(execution, requeues)
+        return True
+
+
+def _locked(execution_id: UUID, requeues: int) -> Execution | None:
+    attempt = Execution.objects.filter(pk=execution_id, status=Status.RUNNING, requeues=requeues)
+    return attempt.only("client_id", "cancel_requested_at", "cancel_outcome").select_for_update().first()
+
+
+def _queue_again(execution: Execution, requeues: int) -> None:
+    logger.warning("execution %s: queued again", execution.pk)
+    Execution.objects.filter(pk=execution.pk).update(
+        status=Status.QUEUED,
+        requeues=requeues + 1,
+        enqueued_at=timezone.now(),
+        claimed_at=None,
+        node="",
+        worker_backend=None,
+        worker_cluster=None,
+    )
+    services.enqueue(execution)
 
 
 def _end(execution_id: UUID, message: str, *, started: bool) -> None:

@@ -9,7 +9,7 @@ from executions.models import Execution
 from runtimes.models import Runtime
 from sandboxes.direct.engine import DirectEngine
 from sandboxes.direct.images import node_store
-from sandboxes.engine import Engine, ImageMissing
+from sandboxes.engine import Engine, EngineError, ImageMissing
 from sandboxes.engines import get_engine
 from sandboxes.models import EngineName, Sandbox
 
@@ -22,11 +22,18 @@ def prepare() -> None:
     if not isinstance(engine, DirectEngine) or store.size_bytes() >= settings.SANDBOX_IMAGE_DISK_BYTES:
         return
     here = store.current_names()
+    failed: EngineError | None = None
     for runtime in Runtime.objects.enabled():
-        with suppress(ImageMissing):
+        try:
             if engine.image_id(runtime.live_image).removeprefix("sha256:") not in here:
                 engine.unpacked(runtime.live_image)
                 return
+        except ImageMissing:
+            pass
+        except EngineError as e:
+            failed = e  # that of another runtime may be had
+    if failed:
+        raise failed
 
 
 def sweep() -> None:

@@ -81,7 +81,7 @@ PRIVILEGES: dict[Service, Grants] = {
         "people.RecoveryLink": "insert update",
         "redaction.RedactionPattern": "insert update delete",
         "runtimes.Runtime": "insert update delete",
-        "sandboxes.Node": "update(draining) delete",
+        "sandboxes.Node": "update(draining,stopping) delete",
         # Worker and keeper end the container that a row names: the web may not name another one.
         "sandboxes.Sandbox": "update(state)",
         "seccomp_profiles.SeccompActivation": "insert",
@@ -186,6 +186,13 @@ PRIVILEGES: dict[Service, Grants] = {
         "egress.EgressRule": "",
         "sandboxes.Sandbox": "",
     },
+    # Not which runtime gets which image: a worker decides that, after its probes.
+    Service.BUILDER: {
+        "builds.RuntimeBuild": "update(state,base_image_id,image_id,digest,node,progress,log,error,"
+        "worker_backend,started_at,finished_at)",
+        "django_q.OrmQ": "insert update(lock) delete",
+        "django_q.Task": "insert",
+    },
 }
 # Functions that do as the owner what their caller may not. Each of them checks itself whether it is due.
 FUNCTIONS: dict[Service, tuple[str, ...]] = {
@@ -208,6 +215,12 @@ COLUMNS: dict[Service, dict[str, tuple[str, ...]]] = {
         "executions.Execution": ("id", "status", "network", "runtime_id", "client_id", "traceparent"),
         # Not its environment, which may hold credentials.
         "runtimes.Runtime": ("id", "network"),
+    },
+    Service.BUILDER: {
+        # What the queue counts to find whose turn it is.
+        "executions.Execution": ("client_id", "status"),
+        "runtimes.Runtime": ("id", "slug"),
+        "sandboxes.Node": ("name", "draining"),
     },
 }
 # Services that may read every table, but these.

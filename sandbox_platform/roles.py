@@ -1,6 +1,6 @@
 """The database roles of the services: made, and given what privileges.py declares, by the owner of the tables."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.conf import settings
@@ -14,6 +14,8 @@ from sandbox_platform.kit.env import envsecret
 from sandbox_platform.kit.services import Service
 
 QUEUE = OrmQ._meta.db_table
+# Services that take from their own queue only, and see no other.
+OWN_QUEUE = {Service.CALLBACKS: settings.CALLBACK_CLUSTER, Service.BUILDER: settings.BUILD_CLUSTER}
 # Roles of other installations, of superusers, or of somebody who belongs to the owner would void what follows.
 TOO_MIGHTY = """
     SELECT rolname FROM pg_roles r WHERE rolname = ANY(%s) AND (
@@ -39,7 +41,7 @@ def statements(existing: set[str]) -> Iterator[sql.Composable]:
     functions = sorted({each for of_service in privileges.FUNCTIONS.values() for each in of_service})
     for function in functions:
         yield sql.SQL(f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC")
-    for service in Service:
+    for service in used(existing):
         role = sql.Identifier(service.role)
         if service.role not in existing:
             yield sql.SQL("CREATE ROLE {} LOGIN").format(role)
@@ -57,26 +59,38 @@ def statements(existing: set[str]) -> Iterator[sql.Composable]:
             yield sql.SQL(f"REVOKE ALL ON FUNCTION {function} FROM {{}}").format(role)
         for function in privileges.FUNCTIONS.get(service, ()):
             yield sql.SQL(f"GRANT EXECUTE ON FUNCTION {function} TO {{}}").format(role)
-    yield from _queue_policies()
+    yield from _queue_policies(used(existing))
 
 
-def _queue_policies() -> Iterator[sql.Composable]:
+def used(existing: set[str]) -> list[Service]:
+    """Return the services that have a role: the builder only where there is one, or was.
+
+    Somebody else may have made the roles, and would have to make one that nobody needs.
+    """
+    has_builder = settings.SANDBOX_BUILDER == "buildah" or Service.BUILDER.role in existing
+    return [service for service in Service if service != Service.BUILDER or has_builder]
+
+
+def _queue_policies(services: Iterable[Service]) -> Iterator[sql.Composable]:
     """Which tasks a service may enqueue, and from which queues it may take. The owner of the table is exempt.
 
     jsonb and Python's json take the same of two equal keys, the last one.
     """
     table = sql.Identifier(QUEUE)
     yield sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(table)
-    for service in Service:
-        is_callbacks = service == Service.CALLBACKS
-        seen = sql.SQL("key = {}").format(settings.CALLBACK_CLUSTER) if is_callbacks else sql.SQL("true")
+    for service in services:
+        own = OWN_QUEUE.get(service)
+        seen = sql.SQL("key = {}").format(own) if own else sql.SQL("true")
         sent: list[sql.Composable] = [
             sql.SQL("(key, payload::jsonb ->> 'task') = ({}, {})").format(task.queue, task.name)
             for task in tasks.declared()
             if service in task.senders
         ]
+        # Whoever inserts a row reads its number.
+        sent_elsewhere = own and any(service in task.senders and task.queue != own for task in tasks.declared())
+        read = sql.SQL(" OR ").join([seen, *sent]) if sent_elsewhere else seen
         clauses = {
-            "SELECT": sql.SQL("USING ({})").format(seen),
+            "SELECT": sql.SQL("USING ({})").format(read),
             "DELETE": sql.SQL("USING ({})").format(seen),
             # To lock a row, and no more.
             "UPDATE": sql.SQL("USING ({}) WITH CHECK (false)").format(seen),
@@ -103,7 +117,7 @@ def ensure() -> list[str]:
             raise RolesUnusable(f"{mighty[0][0]} is a superuser, may create roles, or belongs to another role")
         for statement in statements(existing):
             cursor.execute(statement)
-        for service in Service:
+        for service in used(existing):
             is_set = _set_password(cursor, service.role, password_of(service))
             state = "updated" if service.role in existing else "created"
             done.append(f"database role {service.role}: {state}" + ("" if is_set else ", password left unchanged"))

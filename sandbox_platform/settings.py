@@ -10,6 +10,7 @@ from pathlib import Path
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
+from sandbox_platform.image_settings import *  # noqa: F403
 from sandbox_platform.interfaces import (  # noqa: F401 -- Django reads them here
     CACHES,
     CONTENT_SECURITY_POLICY,
@@ -148,9 +149,12 @@ if DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
 SANDBOX_DATABASE_ROLE_PREFIX = os.environ.get("SANDBOX_DATABASE_ROLE_PREFIX") or "sandbox"
 DATABASE_IS_SHARED = bool(DATABASES["default"]["PASSWORD"])
 if not DATABASE_IS_SHARED:
-    if service := envchoice("SANDBOX_SERVICE", "", ("", "web", "worker", "keeper", "callbacks", "egress")):
+    if service := envchoice("SANDBOX_SERVICE", "", ("", *SERVICES)):  # noqa: F405
         DATABASES["default"]["USER"] = f"{SANDBOX_DATABASE_ROLE_PREFIX}_{service}"
     DATABASES["default"]["PASSWORD"] = envsecret("DATABASE_PASSWORD")
+    if service and not DATABASES["default"]["PASSWORD"]:
+        # A container with several services has the password of each (sandbox_platform/agent.py).
+        DATABASES["default"]["PASSWORD"] = envsecret(f"SANDBOX_DATABASE_{service.upper()}_PASSWORD")
 # Each process keeps one connection. The web process is the exception: its threads share a pool (see gunicorn.py) and
 # return their connection while they wait for a result, as most of them do.
 DATABASES["default"]["CONN_MAX_AGE"] = None
@@ -250,7 +254,11 @@ SANDBOX_NODE = os.environ.get("SANDBOX_NODE") or socket.gethostname()
 SANDBOX_JOINED = envbool("SANDBOX_JOINED", False)  # the database, the web and the callbacks are on another host
 SANDBOX_LABEL = "sandbox-platform"
 # What starts sandboxes: docker, or direct (runsc without Docker; the node's processes need more rights for it).
-SANDBOX_ENGINE = envchoice("SANDBOX_ENGINE", "docker", ("docker", "direct"))
+SANDBOX_ENGINE = envchoice(
+    "SANDBOX_ENGINE",
+    "docker" if SANDBOX_IMAGE_SOURCE == "docker" else "direct",  # noqa: F405
+    ("docker", "direct"),
+)
 # Why `make` chose it, for the doctor.
 SANDBOX_ENGINE_REASON = os.environ.get("SANDBOX_ENGINE_REASON") or ""
 DOCKER_HOST = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
@@ -293,6 +301,8 @@ SANDBOX_IMAGE_DISK_BYTES = envmemory("SANDBOX_IMAGE_DISK", "20g")
 # The host's cgroup tree, from which a sandbox's CPU time and peak memory are read. In a container it is a read-only
 # mount of the host's.
 SANDBOX_CGROUP_ROOT = Path(os.environ.get("SANDBOX_CGROUP_ROOT") or "/sys/fs/cgroup")
+# Where in it the direct engine's sandboxes are: "" for /sandbox-platform, auto for below this process's own cgroup.
+SANDBOX_CGROUP_PARENT = envchoice("SANDBOX_CGROUP_PARENT", "", ("", "auto"))
 SANDBOX_WORKERS = envint("SANDBOX_WORKERS", 8, minimum=1)
 # Sandboxes started at the same time. A start of the direct engine is busy from beginning to end, so more than one per
 # core only makes whoever waits for the first of them wait longer. Docker's pauses in between.
@@ -301,6 +311,13 @@ SANDBOX_STARTS = envint("SANDBOX_STARTS", STARTS_PER_CORE * (os.cpu_count() or 1
 # Maximum wait of an accepted execution for a free worker. Then it is cancelled (queue timeout).
 SANDBOX_QUEUE_TIMEOUT_MS = envduration("SANDBOX_QUEUE_TIMEOUT", "10m")
 
+# What makes images for runtimes: docker (a worker, with the node's Docker) or buildah (`manage.py builder`, which
+# pushes to the registry).
+SANDBOX_BUILDER = envchoice("SANDBOX_BUILDER", "docker", ("docker", "buildah"))
+# Where buildah unpacks images. Empty between two builds.
+SANDBOX_BUILD_DIR = Path(os.environ.get("SANDBOX_BUILD_DIR") or "/var/lib/sandbox-platform/builds")
+# How: overlay, or vfs, which copies each image that it uses, where no overlay can be mounted.
+SANDBOX_BUILD_STORAGE = envchoice("SANDBOX_BUILD_STORAGE", "overlay", ("overlay", "vfs"))
 # Maximum duration of an image build.
 SANDBOX_BUILD_TIMEOUT_MS = envduration("SANDBOX_BUILD_TIMEOUT", "20m")
 # Number of a runtime's newest builds whose images are kept for a rollback.
@@ -355,6 +372,8 @@ LONGEST_RUN_S = 3600
 LONGEST_START_S = 900
 CALLBACK_CLUSTER = "callbacks"
 CALLBACK_WORKERS = 4
+# The queue of `manage.py builder`.
+BUILD_CLUSTER = "builds"
 
 Q_CLUSTER = {
     "name": "sandbox-platform",
@@ -374,5 +393,9 @@ Q_CLUSTER = {
     "recycle": 1000,
     "label": "Queue",
     "log_level": "WARNING",
-    "ALT_CLUSTERS": {CALLBACK_CLUSTER: {"workers": CALLBACK_WORKERS, "timeout": 60, "retry": 120}},
+    "ALT_CLUSTERS": {
+        CALLBACK_CLUSTER: {"workers": CALLBACK_WORKERS, "timeout": 60, "retry": 120},
+        # One build at a time. It takes no longer than a run may: see the check of SANDBOX_BUILD_TIMEOUT.
+        BUILD_CLUSTER: {"workers": 1},
+    },
 }

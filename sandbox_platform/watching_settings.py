@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from sandbox_platform.kit.env import envchoice, envsecret
 from sandbox_platform.kit.logs import Json, Lines
 
-SERVICES = ("web", "worker", "keeper", "callbacks", "egress", "egress_doors")
+SERVICES = ("web", "worker", "keeper", "callbacks", "egress", "egress_doors", "builder")
 # Of the Compose stack; elsewhere the command tells.
 SANDBOX_SERVICE = os.environ.get("SANDBOX_SERVICE") or next(
     (word for word in sys.argv[1:2] if word in SERVICES), "web" if Path(sys.argv[0]).name == "gunicorn" else ""

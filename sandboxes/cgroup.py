@@ -7,6 +7,7 @@ for in the tree, by the container's id.
 
 import contextlib
 import errno
+import functools
 import os
 import re
 import select
@@ -18,7 +19,11 @@ from pathlib import Path
 
 from django.conf import settings
 
+from sandboxes import own_cgroup
 from sandboxes.layout import CGROUP_SLICE
+
+# SANDBOX_CGROUP_PARENT
+AUTO = "auto"
 
 # Of Docker's containers, under either driver. The direct engine's names are shorter.
 DOCKERS = re.compile(r"(?:docker-)?([0-9a-f]{64})(?:\.scope)?")
@@ -73,7 +78,7 @@ def _number(container_id: str, controller: str, names: Iterable[str]) -> int | N
 def folder(container_id: str, controller: str) -> Path | None:
     """Return a sandbox's cgroup, on v1 the one in the hierarchy of this controller."""
     top = _top(controller)
-    parents: list[str] = [settings.SANDBOX_LABEL, CGROUP_SLICE, *DOCKERS_OWN, *_learned.get(top, ())]
+    parents: list[str] = [parent_path(), CGROUP_SLICE, *DOCKERS_OWN, *_learned.get(top, ())]
     for parent in parents:
         for name in (container_id, f"docker-{container_id}.scope"):
             if (found := top / parent / name).is_dir():
@@ -123,7 +128,7 @@ def other_parents() -> set[str]:
     places = [found.parent.relative_to(top) for found, _ in _dockers(top)]
     # Below a container is the tree of another daemon.
     parents = {str(place) for place in places if not any(DOCKERS.fullmatch(part) for part in place.parts)}
-    return parents - {settings.SANDBOX_LABEL, CGROUP_SLICE, *DOCKERS_OWN}
+    return parents - {parent_path(), CGROUP_SLICE, *DOCKERS_OWN}
 
 
 def processes(container_id: str) -> list[int]:
@@ -218,16 +223,37 @@ def missing_controllers() -> list[str]:
 def check_writable() -> None:
     """Make and remove a cgroup beside the sandboxes'. Raises OSError."""
     root = settings.SANDBOX_CGROUP_ROOT
-    parent = (root if version() == 2 else root / "memory") / settings.SANDBOX_LABEL
-    parent.mkdir(exist_ok=True)
-    probe = parent / f"probe-{os.getpid()}"
+    folder = (root if version() == 2 else root / "memory") / parent_path()
+    folder.mkdir(exist_ok=True)
+    probe = folder / f"probe-{os.getpid()}"
     probe.mkdir(exist_ok=True)
     probe.rmdir()
 
 
+def prepare_own() -> None:
+    """Let this process's own cgroup have groups with limits below it, as sandboxes are. Raises OSError."""
+    own_cgroup.make_writable(settings.SANDBOX_CGROUP_ROOT)
+    if version() == 2:
+        own_cgroup.delegate(settings.SANDBOX_CGROUP_ROOT)
+
+
+def parent_path() -> str:
+    """Return the path in the tree of the cgroup that has the direct engine's sandboxes. Raises OSError."""
+    if settings.SANDBOX_CGROUP_PARENT != AUTO:
+        return settings.SANDBOX_LABEL
+    return _below_own(settings.SANDBOX_CGROUP_ROOT, version())
+
+
+@functools.cache
+def _below_own(root: Path, version: int) -> str:
+    # Cached: a process stays in its group, but for the move at the start, which changes nothing here.
+    own = own_cgroup.path(root, version)
+    return f"{own}/{settings.SANDBOX_LABEL}" if own else settings.SANDBOX_LABEL
+
+
 def _own(container_id: str) -> list[Path]:
     root = settings.SANDBOX_CGROUP_ROOT
-    path = f"{settings.SANDBOX_LABEL}/{container_id}"
+    path = f"{parent_path()}/{container_id}"
     if version() == 2:
         return [root / path]
     return [folder for controller in root.iterdir() if (folder := controller / path).exists()]

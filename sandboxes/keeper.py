@@ -49,6 +49,7 @@ from sandboxes.configuration import SandboxConfiguration
 from sandboxes.demand import Demand
 from sandboxes.engine import Engine, EngineError, ImageMissing
 from sandboxes.models import Sandbox, SandboxState
+from sandboxes.sources.source import SourceUnavailable
 from seccomp_profiles.models import hash_rules
 
 logger = logging.getLogger(__name__)
@@ -118,7 +119,7 @@ class Keeper:
         self._kill_again_at = self._call_again_at = math.inf
         self._in_tick = [job for job in declared if job.in_tick]
         self._threads = [JobThread(job) for job in declared if not job.in_tick]
-        self._stop = False
+        self._stop = self._started = False
 
     def stop(self) -> None:
         self._stop = True
@@ -142,6 +143,10 @@ class Keeper:
         with Listener(POOL, CANCEL, IMAGE_ASKED, *channels) as listener:
             liveness.hold_keeper(listener.connection, settings.SANDBOX_NODE)
             logger.info("keeping the pool of node %s", settings.SANDBOX_NODE)
+            if not self._started and nodes.started():
+                logger.info("node %s takes work again: its own stop had drained it", settings.SANDBOX_NODE)
+            # Only then: a lost connection is no start.
+            self._started = True
             next_tick = next_step = 0.0
             heart = Heartbeat("keeper")
             while not self._stop:
@@ -205,7 +210,7 @@ class Keeper:
             ours_since = min((s.begun for f, s in self._starts.items() if not f.done()), default=timezone.now())
             leftovers.reconcile(self._engine, self._occupancy.unfinished, ours_since)
         except EngineError as e:
-            logger.warning("Docker is unavailable: %s", e)
+            logger.warning("the engine is unavailable: %s", e)
 
     def _step(self) -> None:
         self._call_again_at = math.inf
@@ -235,7 +240,8 @@ class Keeper:
         reference, channel = images.of_question(question)
         try:
             notify(channel, self._engine.image_id(reference))
-        except ImageMissing:
+        except (ImageMissing, SourceUnavailable) as e:
+            logger.info("image %s: %s", reference, e)
             notify(channel)
         except EngineError as e:
             logger.warning("image %s: %s", reference, e)

@@ -122,6 +122,8 @@ class Node(models.Model):
     workers = models.PositiveIntegerField(null=True, help_text="Executions that run there at the same time.")
     # A person's decision, not the keeper's word: its workers take nothing, and its keeper keeps no pool.
     draining = models.BooleanField(default=False, db_default=False)
+    # Drained by its own end, as a pod is, and not by a person: it works again as soon as it is back.
+    stopping = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         default_permissions = ()

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from sandbox_platform.kit import acts, liveness
@@ -18,6 +19,8 @@ from sandboxes.models import Node, Sandbox
 EVERY = timedelta(minutes=1)
 # A node that has been silent for this long was taken away.
 FORGOTTEN = timedelta(days=7)
+# One that has stopped by itself is back soon, or was one pod of several with names of their own.
+STOPPED_FORGOTTEN = timedelta(hours=1)
 # A node without a keeper and a worker is dead after this time: a restart of the stack takes less.
 DEAD_AFTER = timedelta(minutes=3)
 
@@ -59,6 +62,7 @@ def record(engine: Engine) -> None:
     )
     # A drained node that is repaired for a month comes back drained.
     Node.objects.filter(seen_at__lt=Now() - FORGOTTEN, draining=False).delete()
+    Node.objects.filter(seen_at__lt=Now() - STOPPED_FORGOTTEN, stopping=True).delete()
 
 
 def is_draining(name: str = "") -> bool:
@@ -71,17 +75,31 @@ def drain(name: str, *, http: Any = None) -> bool:
 
     Its runs go on to their end. Its keeper removes the pool. `http`: the request of the person, for the trail.
     """
-    return _set_draining(name, True, Kind.DRAINED, http)
+    # A node that is stopping stays drained when it is back: a person says so.
+    return _changed(name, Kind.DRAINED, ~Q(draining=True, stopping=False), http, draining=True, stopping=False)
 
 
 def take_back(name: str, *, http: Any = None) -> bool:
     """Let a drained node take work again; return False if it was not being drained. Raises UnknownNode."""
-    return _set_draining(name, False, Kind.TAKEN_BACK, http)
+    return _changed(name, Kind.TAKEN_BACK, Q(draining=True), http, draining=False, stopping=False)
 
 
-def _set_draining(name: str, draining: bool, kind: Kind, http: Any) -> bool:
+def stop() -> bool:
+    """Drain this node until it is started again; return False if it was being drained. Raises UnknownNode."""
+    return _changed(settings.SANDBOX_NODE, Kind.DRAINED, Q(draining=False), draining=True, stopping=True)
+
+
+def started() -> bool:
+    """End the drain of this node if its own stop began it, and no person; return whether that was so."""
+    name = settings.SANDBOX_NODE
+    if not Node.objects.filter(name=name, stopping=True).exists():
+        return False
+    return _changed(name, Kind.TAKEN_BACK, Q(stopping=True), draining=False, stopping=False)
+
+
+def _changed(name: str, kind: Kind, due: Q, http: Any = None, **fields: bool) -> bool:
     with transaction.atomic():
-        changed = Node.objects.filter(name=name, draining=not draining).update(draining=draining)
+        changed = Node.objects.filter(due, name=name).update(**fields)
         if changed:
             acts.done(kind, f"node {name}", name[:64], http=http)
         elif not Node.objects.filter(name=name).exists():

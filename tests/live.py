@@ -42,6 +42,7 @@ COMMANDS = {
     "keeper": ["manage.py", "keeper"],
     "callbacks": ["manage.py", "callbacks"],
     "egress": ["manage.py", "egress"],
+    "builder": ["manage.py", "builder"],
 }
 STARTED = ("web", "worker", "keeper")  # the others by whoever needs them
 

@@ -2,7 +2,8 @@
 
 Runs on the host's network, because a mirror may be reachable only from there. Listens on one Unix socket for each
 installer. /run/routes.json names the hosts of each: {"pip": {"index.example:443": ""}}. The value is the address of the
-host's own proxy for that mirror, or "" without one.
+host's own proxy for that mirror, or "" without one. Without a container of its own it is given the folder of the
+sockets and the file of the routes as arguments: DOOR ROUTES.
 """
 
 import asyncio
@@ -10,10 +11,10 @@ import base64
 import json
 import os
 import ssl
+import sys
 from urllib.parse import unquote, urlsplit
 
-DOOR = "/run/door"
-ROUTES = "/run/routes.json"
+DOOR, ROUTES = sys.argv[1:3] if len(sys.argv) > 2 else ("/run/door", "/run/routes.json")
 REFUSED = "refused"
 CA = "/run/secrets/ca"
 HEAD_BYTES = 64 * 1024

@@ -6,6 +6,7 @@ from django.conf import settings
 from sandbox_platform.doctor.check import Check, broken, ok, warning
 from sandbox_platform.kit.units import format_bytes
 from sandboxes.docker_engine import get_engine
+from sandboxes.sources.source import DOCKER
 
 GIB = 1024**3
 LOW = 5 * GIB
@@ -13,9 +14,17 @@ EMPTY = GIB // 2
 
 
 def disk(name: str) -> Check:
-    free = shutil.disk_usage(_docker_root()).free
-    detail = f"{format_bytes(free)} free in Docker's data directory"
+    if settings.SANDBOX_IMAGE_SOURCE != DOCKER:
+        return _space(
+            name, settings.SANDBOX_IMAGE_DIR, "for unpacked images", "free space, or lower SANDBOX_IMAGE_DISK"
+        )
     fix = "free space: `docker system df`, `docker image prune`"
+    return _space(name, _docker_root(), "in Docker's data directory", fix)
+
+
+def _space(name: str, folder: Path, what: str, fix: str) -> Check:
+    free = shutil.disk_usage(folder).free
+    detail = f"{format_bytes(free)} free {what}"
     if free < EMPTY:
         return broken(name, detail, fix)
     return warning(name, detail, fix) if free < LOW else ok(name, detail)

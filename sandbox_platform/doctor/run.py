@@ -15,6 +15,7 @@ from sandbox_platform.doctor import (
     service,
 )
 from sandbox_platform.doctor.check import Check, broken
+from sandboxes.sources.source import DOCKER
 
 CHECKS: dict[str, Callable[[str], Check]] = {
     "engine": direct.chosen,
@@ -51,6 +52,7 @@ CHECKS: dict[str, Callable[[str], Check]] = {
     "keeper": service.keeper,
     "nodes": cluster.nodes,
     "callbacks": service.callbacks,
+    "builder": service.builder,
     "alerts": alerts.alerts,
     "egress": service.egress,
     "pool": service.pool,
@@ -68,12 +70,18 @@ ONLY = {
 
 # The checks of what a joined host leaves to the first one.
 ELSEWHERE = {"seal heads", "RAGFlow's port"}
+# The checks that ask Docker: of no use on a node whose images come from elsewhere.
+DOCKERS = {"Docker", "Docker's cgroups", "builds"}
 
 
 def run_all() -> Iterator[Check]:
     skipped = {name for engine, names in ONLY.items() if engine != settings.SANDBOX_ENGINE for name in names}
     if settings.SANDBOX_JOINED:
         skipped |= ELSEWHERE
+    if settings.SANDBOX_IMAGE_SOURCE != DOCKER:
+        skipped |= DOCKERS
+    if settings.SANDBOX_BUILDER == settings.SANDBOX_IMAGE_SOURCE == DOCKER:
+        skipped |= {"builder"}  # workers make builds
     for name, check in CHECKS.items():
         if name not in skipped:
             yield run(name, check)

@@ -5,10 +5,11 @@ from django.conf import settings
 from django.db.models import Min
 from django.utils import timezone
 
+from builds.services import AVAILABLE_WITH, why_unavailable
 from executions.models import Execution, Status
 from runtimes.models import Network, Runtime
 from sandbox_platform.doctor.check import Check, broken, ok, warning
-from sandbox_platform.kit.liveness import callbacks_alive, keeper_alive, workers_alive
+from sandbox_platform.kit.liveness import builders_alive, callbacks_alive, keeper_alive, workers_alive
 from sandboxes import doors
 from sandboxes.configuration import SandboxConfiguration
 from sandboxes.engine import EngineError
@@ -55,6 +56,14 @@ def callbacks(name: str) -> Check:
         return ok(name, f"{alive} delivery cluster")
     fix = "run `make start`, then `make logs SERVICE=callbacks`"
     return warning(name, "no process delivers callbacks: deliveries wait", fix)
+
+
+def builder(name: str) -> Check:
+    if why := why_unavailable():
+        return warning(name, why, AVAILABLE_WITH)
+    if builders_alive():
+        return ok(name, "alive")
+    return warning(name, "no process makes builds: they wait", "start `manage.py builder`; see docs/builds.md")
 
 
 def egress(name: str) -> Check:

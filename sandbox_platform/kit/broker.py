@@ -2,7 +2,8 @@
 
 import logging
 import time
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 import psycopg
@@ -13,12 +14,12 @@ from django_q.brokers.orm import ORM
 
 from sandbox_platform.kit import liveness
 from sandbox_platform.kit.heartbeat import Heartbeat
-from sandbox_platform.kit.notify import CALLBACK_QUEUED, QUEUED, Listener
+from sandbox_platform.kit.notify import BUILD_QUEUED, CALLBACK_QUEUED, QUEUED, Listener
 from sandbox_platform.kit.prepared import prepared
 
 logger = logging.getLogger(__name__)
 
-# The queue of the workers; the other is settings.CALLBACK_CLUSTER.
+# The queue of the workers; see QUEUES for the others.
 RUNS = str(settings.Q_CLUSTER["name"])
 WAIT_S = 1.0  # the pusher checks its stop event between two waits
 RECONNECT_S = 0.5
@@ -40,7 +41,7 @@ PUT = """
 # tasks of the first FEW clients, so ten thousand tasks take as long as ten. It reads FEW and not one, because other
 # nodes may be about to take the first. It sorts before it locks, so it locks only the task it takes.
 # A node that is being drained takes nothing, and once the drain is committed no statement takes anything for it. `node`
-# is "" for the callbacks, which belong to no node.
+# is "" for the other queues, whose clusters belong to no node.
 # BETWEEN instead of = keeps the planner from walking the primary key, through the tasks of all clients.
 TAKE = """
     WITH RECURSIVE client AS (
@@ -79,6 +80,31 @@ FEW = 8
 SERVED = 100
 
 
+class Queue(NamedTuple):
+    """A queue with the cluster that takes from it.
+
+    `channel`: of its notifications, so that a task wakes no other cluster. `service`: whose heart beats. `of_node`:
+    whether a node that is drained takes nothing. `hold`: takes the cluster's lock.
+    """
+
+    channel: str
+    service: str
+    of_node: bool
+    hold: Callable[[psycopg.Connection], None]
+
+
+def _hold_worker(session: psycopg.Connection) -> None:
+    liveness.hold_worker(session, settings.SANDBOX_NODE)
+
+
+OF_WORKERS = Queue(QUEUED, "worker", True, _hold_worker)
+QUEUES = {
+    RUNS: OF_WORKERS,
+    settings.CALLBACK_CLUSTER: Queue(CALLBACK_QUEUED, "callbacks", False, liveness.hold_callbacks),
+    settings.BUILD_CLUSTER: Queue(BUILD_QUEUED, "builder", False, liveness.hold_builder),
+}
+
+
 class Workers(Protocol):
     """The worker processes of this cluster, as the broker sees them."""
 
@@ -109,14 +135,12 @@ class NotifyBroker(ORM):  # type: ignore[misc]
         self._workers = workers
         self._served: list[int] = []  # ids of clients, the last served at the end
         self._listener: Listener | None = None
-        self._is_callbacks = self.list_key == settings.CALLBACK_CLUSTER
-        self._heart = Heartbeat("callbacks" if self._is_callbacks else "worker")
-        # Each queue has its own channel, so that a run does not wake the callbacks' cluster.
-        self._channel = CALLBACK_QUEUED if self._is_callbacks else QUEUED
+        self._queue = QUEUES.get(self.list_key, OF_WORKERS)
+        self._heart = Heartbeat(self._queue.service)
 
     def enqueue(self, task: str) -> Any:
         with connection.cursor() as cursor:
-            cursor.execute(PUT, [self.list_key, task, self._client_id, self._execution_id, self._channel])
+            cursor.execute(PUT, [self.list_key, task, self._client_id, self._execution_id, self._queue.channel])
             return cursor.fetchone()[0]
 
     def dequeue(self) -> list[tuple[int, str]] | None:
@@ -162,16 +186,13 @@ class NotifyBroker(ORM):  # type: ignore[misc]
     def _listen(self) -> Listener:
         if self._listener is None:
             close_old_connections()
-            self._listener = Listener(self._channel)
-            if self._is_callbacks:
-                liveness.hold_callbacks(self._listener.connection)
-            else:
-                liveness.hold_worker(self._listener.connection, settings.SANDBOX_NODE)
+            self._listener = Listener(self._queue.channel)
+            self._queue.hold(self._listener.connection)
         return self._listener
 
     def _take(self) -> list[tuple[int, str]]:
         with prepared(), connection.cursor() as cursor:
-            node = "" if self._is_callbacks else settings.SANDBOX_NODE
+            node = settings.SANDBOX_NODE if self._queue.of_node else ""
             cursor.execute(TAKE, {"key": self.list_key, "few": FEW, "served": self._served, "node": node})
             taken = cursor.fetchall()
         for _, _, client_id in taken:

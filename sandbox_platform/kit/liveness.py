@@ -43,6 +43,10 @@ def hold_callbacks(session: psycopg.Connection) -> None:
     session.execute("SELECT pg_advisory_lock_shared(%s, %s)", [Lock.CALLBACKS, node_key(ANY_NODE)])
 
 
+def hold_builder(session: psycopg.Connection) -> None:
+    session.execute("SELECT pg_advisory_lock_shared(%s, %s)", [Lock.BUILDER, node_key(ANY_NODE)])
+
+
 def keeper_alive(node: str) -> bool:
     return _holders(Lock.KEEPER, node) > 0
 
@@ -60,6 +64,11 @@ def workers_alive(node: str) -> int:
 def callbacks_alive() -> int:
     """Return how many clusters that deliver callbacks are alive, on any node."""
     return _holders(Lock.CALLBACKS, ANY_NODE)
+
+
+def builders_alive() -> int:
+    """Return how many clusters that make builds are alive. None is needed where workers make builds."""
+    return _holders(Lock.BUILDER, ANY_NODE)
 
 
 def clusters_alive() -> set[int]:

@@ -27,6 +27,7 @@ class Lock(IntEnum):
     PARTITIONS = 7385017  # partitions of the history are being made
     ALERTS = 7385021  # per service: it evaluates the rules of alerts
     NOTIFICATIONS = 7385022  # notifications of alerts that are due are being queued
+    BUILDER = 7385041  # a cluster that makes builds is alive
     FIRST_LOGIN = 7385031  # somebody whom the OpenID provider names becomes a user
 
 

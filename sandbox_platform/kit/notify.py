@@ -15,6 +15,7 @@ from django.db import connection
 
 QUEUED = "execution_queued"  # no payload: a task is in the queue
 CALLBACK_QUEUED = "callback_queued"  # no payload: a task is in the callbacks' queue
+BUILD_QUEUED = "build_queued"  # no payload: a task is in the builder's queue
 FINISHED = "execution_finished"  # execution id
 PROGRESS = "execution_progress"  # execution id: it started to run, or has new output
 WATCHED = "execution_watched"  # execution id: somebody watches its output

@@ -11,6 +11,7 @@ class Service(StrEnum):
     KEEPER = "keeper"
     CALLBACKS = "callbacks"
     EGRESS = "egress"
+    BUILDER = "builder"
 
     @property
     def role(self) -> str:

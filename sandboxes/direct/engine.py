@@ -20,10 +20,10 @@ from sandboxes import cgroup
 from sandboxes.direct import bundle, channel
 from sandboxes.direct.images import node_store
 from sandboxes.direct.runsc import Runsc
-from sandboxes.docker_engine import DockerEngine
 from sandboxes.engine import Container, ContainerState, EngineError, SandboxSpec
-from sandboxes.layout import CGROUP_PARENT, KIND_LABEL, PROGRAM, ROW_LABEL
+from sandboxes.layout import KIND_LABEL, PROGRAM, ROW_LABEL
 from sandboxes.models import EngineName
+from sandboxes.sources.source import ImageSource, image_source
 
 END_TIMEOUT_S = 20.0
 LOOK_S = 0.005
@@ -37,10 +37,10 @@ class DirectEngine:
 
     name = EngineName.DIRECT.value
 
-    def __init__(self, images: DockerEngine | None = None) -> None:
+    def __init__(self, images: ImageSource | None = None) -> None:
         self._folder: Path = settings.SANDBOX_RUN_DIR / "sandboxes"
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._images = images or DockerEngine()
+        self._images = images or image_source()
         self._store = node_store()
         self._runsc = Runsc()
 
@@ -55,7 +55,7 @@ class DirectEngine:
                 program = str(folder / PROGRAM)
                 Path(program).write_bytes(spec.program)
                 Path(program).chmod(0o755)
-            config = bundle.config(spec, image, f"{CGROUP_PARENT}/{name}", program)
+            config = bundle.config(spec, image, f"/{cgroup.parent_path()}/{name}", program)
             (folder / "config.json").write_text(json.dumps(config))
             channel.make(folder)
             described = {

@@ -1,12 +1,12 @@
-"""The node's images: each the content of one image of Docker's, unpacked once into one read-only EROFS file."""
+"""The node's images: each the content of one image of the source, unpacked once into one read-only EROFS file."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import logging
 import os
-import re
 import shutil
 import subprocess
 import tempfile
@@ -21,6 +21,7 @@ from django.conf import settings
 from sandboxes.direct.bundle import MOUNT_POINTS, Image
 from sandboxes.engine import EngineError, ImageMissing
 from sandboxes.layout import HOSTNAME
+from sandboxes.sources.source import CONTENT_ID
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +30,10 @@ MAKE_TIMEOUT_S = 600
 UNUSED_S = 24 * 3600
 # Raise it when images are made in another way: those of before are made again.
 LAYOUT = 2
-CONTENT_ID = re.compile(r"sha256:[0-9a-f]{64}")
 # As on any machine: the sandbox has a loopback interface, and its own name.
 HOSTS = f"127.0.0.1 localhost\n127.0.1.1 {HOSTNAME}\n::1 localhost ip6-localhost ip6-loopback\n"
 MOST_LINKS = 100  # and folders of a path
+FULL = (errno.ENOSPC, errno.EDQUOT)
 # Enough for an interrupted removal to be visible, and short enough to type.
 SHOWN = 12
 
@@ -111,7 +112,9 @@ class Store:
                     found = export(archive)
                     archive.seek(0)
                     # Devices are of no use in gVisor, which has its own, and have been a way out of it.
-                    _command(["tar", "-x", "-p", "--exclude=dev/*", "-C", root], stdin=archive)
+                    # Folders may come in another order than what is in them.
+                    options = ["--exclude=dev/*", "--delay-directory-restore"]
+                    _command(["tar", "-x", "-p", *options, "-C", root], stdin=archive)
                 volumes = sorted(found.get("Volumes") or ())
                 _prepare(root, volumes)
                 # Data inside of inodes makes gVisor fail with EFAULT. Files keep their times, by which Python tells
@@ -131,7 +134,11 @@ class Store:
                 Path(work, "described").write_text(json.dumps(described))
                 Path(work, "described").rename(self._described(name))
         except OSError as e:
+            if e.errno in FULL:
+                raise EngineError(_full(name, self._folder)) from e
             raise EngineError(f"image {name[:SHOWN]}: {e}") from e
+        except _Full as e:
+            raise EngineError(_full(name, self._folder)) from e
 
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
@@ -261,7 +268,18 @@ def _command(words: list[str | Path], stdin: IO[bytes] | None = None) -> None:
     except subprocess.TimeoutExpired as e:
         raise EngineError(f"{words[0]} took more than {MAKE_TIMEOUT_S} s") from e
     if done.returncode:
-        raise EngineError(f"{words[0]}: {done.stderr.decode(errors='replace')[-500:]}")
+        said = done.stderr.decode(errors="replace")[-500:]
+        if any(os.strerror(number) in said for number in FULL):
+            raise _Full
+        raise EngineError(f"{words[0]}: {said}")
+
+
+class _Full(Exception):
+    """A tool has found no space left on the disk."""
+
+
+def _full(name: str, folder: Path) -> str:
+    return f"image {name[:SHOWN]}: the disk of {folder} is full: free space there, or lower SANDBOX_IMAGE_DISK"
 
 
 def _sha256(path: Path) -> str:

@@ -77,6 +77,17 @@ class Runsc:
         if process.returncode:
             raise EngineError(f"start: runsc: {_told(folder) or f'exit status {process.returncode}'}")
 
+    def foreground(self, name: str, folder: Path, flags: Sequence[str], output: int) -> "subprocess.Popen[bytes]":
+        """Start the bundle in `folder`; the process ends with the sandbox, and with its exit status.
+
+        `output`: a descriptor for what the program and runsc write. Raises EngineError.
+        """
+        command = self._command([*flags, f"--log={folder / LOG}"], "run", f"--bundle={folder}", name)
+        try:
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        except OSError as e:
+            raise EngineError(f"start: {e}") from e
+
     def run_and_record(
         self, name: str, folder: Path, flags: Sequence[str], streams: Sequence[int], into: Path
     ) -> None:
@@ -102,24 +113,33 @@ class Runsc:
             if not select.select([told], [], [], TIMEOUT_S)[0] or told.readline() != b"0\n":
                 raise EngineError(f"start: runsc: {_told(folder)}")
 
+    def kill(self, name: str) -> None:
+        """End a sandbox that has no cgroup of its own, and forget it. Succeeds for one that is gone."""
+        if self._state(name).exists():
+            self._delete(name)
+        self.delete(name)
+
     def delete(self, name: str) -> None:
         """Forget a sandbox whose processes are gone.
 
         Then runsc would only remove its files of the sandbox, for the price of a process. A file that stayed would
         cost each later start, because runsc looks through the folder.
         """
-        state = self._root / f"{name}_sandbox:{name}.state"
+        state = self._state(name)
         if not state.exists():
-            with suppress(OSError, subprocess.SubprocessError):
-                subprocess.run(
-                    self._command([], "delete", "--force", name),
-                    capture_output=True,
-                    timeout=TIMEOUT_S,
-                    check=False,
-                )
+            self._delete(name)
         # Also then: of a start that was killed before it had a state, runsc knows nothing and leaves the rest.
         for file in (state, state.with_suffix(".lock"), self._root / f"runsc-{name}.sock"):
             file.unlink(missing_ok=True)
+
+    def _state(self, name: str) -> Path:
+        return self._root / f"{name}_sandbox:{name}.state"
+
+    def _delete(self, name: str) -> None:
+        with suppress(OSError, subprocess.SubprocessError):
+            subprocess.run(
+                self._command([], "delete", "--force", name), capture_output=True, timeout=TIMEOUT_S, check=False
+            )
 
     def version(self) -> str:
         path = self._path

@@ -1,6 +1,7 @@
 """Tries on this node whether its processes can start sandboxes with the direct engine."""
 
 import select
+import shutil
 import time
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from sandboxes import cgroup, gvisor
 from sandboxes.direct import images, runsc
 from sandboxes.engine import Channel, Engine, EngineError, SandboxSpec
 from sandboxes.layout import KIND_LABEL
+from sandboxes.sources.source import REGISTRY
 
 # Until its first line: a fraction of a second, or a minute where the machine is emulated.
 PATIENCE_S = 180
@@ -55,6 +57,8 @@ def check_tools() -> None:
         )
     if not images.available():
         raise NotUsable("mkfs.erofs or tar is missing", "install erofs-utils and tar, or run `make setup`")
+    if settings.SANDBOX_IMAGE_SOURCE == REGISTRY and not shutil.which("skopeo"):
+        raise NotUsable("skopeo is missing, with which images are fetched from the registry", "install skopeo")
 
 
 def check_cgroups() -> None:
@@ -64,7 +68,9 @@ def check_cgroups() -> None:
     try:
         cgroup.check_writable()
     except OSError as e:
-        raise NotUsable(f"{root} is not writable: {e.strerror}", "mount the host's cgroup tree writable") from e
+        raise NotUsable(
+            f"{root} is not writable: {e.strerror or e}", "mount the host's cgroup tree writable"
+        ) from e
 
 
 def try_sandbox(engine: Engine, image: str) -> None:

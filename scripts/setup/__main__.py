@@ -10,7 +10,19 @@ import sys
 import time
 from collections.abc import Callable
 
-from scripts.setup import apt, browser, docker, envfile, frontend, helm, images, prometheus, python_env, stack
+from scripts.setup import (
+    apt,
+    browser,
+    docker,
+    envfile,
+    frontend,
+    helm,
+    images,
+    prometheus,
+    python_env,
+    registry,
+    stack,
+)
 from scripts.setup.backups import commands as backups
 from scripts.setup.backups import encryption
 from scripts.setup.host import SUPPORTED, SetupError, fail, release, say
@@ -82,6 +94,7 @@ def test_tools() -> None:
     prometheus.ensure()
     helm.ensure()
     encryption.ensure()
+    registry.ensure()
     apt.install(["debsecan", "skopeo", "zsh"])
 
 

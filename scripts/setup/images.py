@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from scripts.setup import apt, certificates, envfile
+from scripts.setup import apt, certificates, envfile, gvisor
 from scripts.setup.certificates import build_secrets
 from scripts.setup.docker import command, docker
 from scripts.setup.host import LOG, ROOT, SetupError, follow, must, release, run, step, tail
 
 BASE = "debian:trixie-slim"
 CONTENT_LABEL = "sandbox-platform.content"
+PLATFORM_TAG = "sandbox-platform/platform:latest"
+AGENT_TAG = "sandbox-platform/agent:latest"
 RUNTIME_TAG = "sandbox-platform/runtime-"
 IMAGES = ROOT / "images"
 NPM = ROOT / "images/npm.txt"
@@ -45,6 +47,7 @@ class Image:
     context: Path
     content: tuple[Path, ...]  # files and directories; a change of any causes a rebuild
     arguments: tuple[str, ...] = ()  # build arguments, NAME=value
+    contexts: tuple[tuple[str, Path], ...] = ()  # folders beside the context, by the names in the Dockerfile
 
 
 def ignored_except(dockerignore: str) -> list[str]:
@@ -62,8 +65,9 @@ def npm_argument() -> str:
 def platform_image() -> Image:
     patterns = ignored_except((ROOT / ".dockerignore").read_text(encoding="utf-8"))
     content = [path for pattern in patterns for path in ROOT.glob(pattern)]
-    tag = "sandbox-platform/platform:latest"
-    return Image("platform", tag, ROOT / "Dockerfile", ROOT, (ROOT / "Dockerfile", *content), (npm_argument(),))
+    return Image(
+        "platform", PLATFORM_TAG, ROOT / "Dockerfile", ROOT, (ROOT / "Dockerfile", *content), (npm_argument(),)
+    )
 
 
 def postgres_image() -> Image:
@@ -84,6 +88,28 @@ def fetch_image() -> Image:
 def tls_image() -> Image:
     folder = IMAGES / "tls"
     return Image("tls", "sandbox-platform/tls:latest", folder / "Dockerfile", folder, (folder,))
+
+
+def agent_image(runsc: Path) -> Image:
+    """Return the image of a node of Kubernetes, which the stack has no use for. `runsc`: a version that is installed.
+
+    Raises SetupError for one that `make` has not installed: what is beside it would be sent to the build.
+    """
+    if runsc.parent.parent != gvisor.FOLDER:
+        raise SetupError("gVisor for the agent's image", f"{runsc} is not in {gvisor.FOLDER}", "make setup")
+    folder, version = IMAGES / "agent", runsc.parent.name
+    # With another platform, or another gVisor, it is another image.
+    arguments = (f"PLATFORM={inspect(PLATFORM_TAG, '{{.Id}}')}", f"GVISOR={version}")
+    contexts = (("gvisor", runsc.parent),)
+    return Image("agent", AGENT_TAG, folder / "Dockerfile", folder, (folder,), arguments, contexts)
+
+
+def builder_image() -> Image:
+    """Return the image of `manage.py builder`, which is made of the agent's. The stack has no use for it."""
+    folder = IMAGES / "builder"
+    # With another agent it is another image.
+    arguments = (f"AGENT={inspect(AGENT_TAG, '{{.Id}}')}",)
+    return Image("builder", "sandbox-platform/builder:latest", folder / "Dockerfile", folder, (folder,), arguments)
 
 
 def runtime_image(manifest: Path) -> Image:
@@ -156,6 +182,11 @@ def inspect(tag: str, template: str) -> str:
 def fresh() -> bool:
     """Return whether everything is to be built anew, with the packages of today: `make build FRESH=yes`."""
     return os.environ.get("FRESH", "").lower() in {"1", "yes", "true"}
+
+
+def for_kubernetes() -> bool:
+    """Return whether the images that only Kubernetes needs are to be built, too: `make build KUBERNETES=yes`."""
+    return os.environ.get("KUBERNETES", "").lower() in {"1", "yes", "true"}
 
 
 def ensure_base() -> None:
@@ -242,6 +273,7 @@ def build_command(image: Image, secrets: Sequence[str], tag: str, *options: str)
         "buildx", "build", "--load", "--network=host", "--progress=plain", "--provenance=false",
         *options,
         *secrets,
+        *(word for name, folder in image.contexts for word in ("--build-context", f"{name}={folder}")),
         *(word for argument in image.arguments for word in ("--build-arg", argument)),
         "--tag", tag,
         "--file", image.dockerfile,
@@ -264,3 +296,7 @@ def ensure_all() -> None:
         others.append(tls_image())
     build_all([*runtime_images(wanted_runtimes()), *others])
     certificates.renew_fetch_image()
+    if for_kubernetes():
+        # Made of the platform's image, and the next of the agent's.
+        build_all([agent_image(gvisor.ensure())])
+        build_all([builder_image()])

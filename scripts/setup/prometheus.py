@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 from scripts.setup import apt
@@ -29,12 +30,12 @@ def ensure() -> None:
         for name in PROGRAMS:
             # Later releases of Debian have a package of its own for promtool.
             if not program(name):
-                unpack(name)
+                unpack(name, FOLDER, PROGRAMS)
         current.note("unpacked from the machine's package sources into .tools")
 
 
-def unpack(package: str) -> None:
-    """Unpack the programs of a package into FOLDER, and run none of its scripts."""
+def unpack(package: str, into: Path, programs: Collection[str]) -> None:
+    """Unpack the programs of a package into a folder, and run none of its scripts."""
     apt.update()
     fix = f"apt-get download {package}"
     with tempfile.TemporaryDirectory(prefix="sandbox-platform-") as name:
@@ -48,7 +49,7 @@ def unpack(package: str) -> None:
         )
         (archive,) = folder.glob("*.deb")
         must(["dpkg-deb", "--extract", archive, folder / "files"], check=f"the package {package}", fix=fix)
-        FOLDER.mkdir(parents=True, exist_ok=True)
+        into.mkdir(parents=True, exist_ok=True)
         for path in (folder / "files/usr/bin").iterdir():
-            if path.name in PROGRAMS:
-                shutil.copy2(path, FOLDER / path.name)
+            if path.name in programs:
+                shutil.copy2(path, into / path.name)

@@ -2,6 +2,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client as Browser
 from django.urls import reverse
+from pytest_django import Settings
 
 from builds import tasks
 from builds.models import BuildState, RuntimeBuild
@@ -171,3 +172,29 @@ def test_runtimes_page_leads_to_its_builds(browser: Browser, node: str, python_r
     html = browser.get(reverse("admin:runtimes_runtime_change", args=[python_runtime.pk])).content.decode()
     assert page(build) in html
     assert f"{ADD}?runtime={python_runtime.pk}" in html
+
+
+@pytest.fixture
+def no_registry(settings: Settings) -> str:
+    """What the pages say then."""
+    settings.SANDBOX_BUILDER, settings.SANDBOX_IMAGE_SOURCE = "buildah", "archive"
+    return "Builds need a registry"
+
+
+@pytest.mark.parametrize("url", [ADD, LIST])
+def test_page_says_what_builds_need(browser: Browser, no_registry: str, url: str) -> None:
+    html = browser.get(url).content.decode()
+    assert no_registry in html
+    assert "SANDBOX_IMAGE_REGISTRY" in html
+
+
+def test_form_without_a_registry_is_refused_with_the_reason(
+    browser: Browser, no_registry: str, python_runtime: Runtime
+) -> None:
+    assert no_registry in asked(browser, python_runtime, pip="humanize")
+    assert not RuntimeBuild.objects.exists()
+
+
+@pytest.mark.parametrize("url", [ADD, LIST])
+def test_page_says_nothing_of_it_where_builds_are_made(browser: Browser, url: str) -> None:
+    assert "SANDBOX_IMAGE_REGISTRY" not in browser.get(url).content.decode()

@@ -14,7 +14,8 @@ import docker
 import pytest
 from pytest_django import Settings
 
-from builds.engine import INSIDE, BuildEngine
+from builds.docker_engine import DockerBuildEngine
+from builds.engine import INSIDE
 from builds.fetching import fetch
 from builds.making import install, repository, tag_of
 from builds.models import BuildState, RuntimeBuild
@@ -62,8 +63,8 @@ else:
 
 
 @pytest.fixture
-def engine() -> BuildEngine:
-    return BuildEngine()
+def engine() -> DockerBuildEngine:
+    return DockerBuildEngine()
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def mirrors(tmp_path: Path, settings: Settings) -> Iterator[Mirrors]:
 
 
 @pytest.fixture
-def made(build: RuntimeBuild, engine: BuildEngine) -> Iterator[Callable[..., str]]:
+def made(build: RuntimeBuild, engine: DockerBuildEngine) -> Iterator[Callable[..., str]]:
     """Installs packages in an image; the id of the new image. Nothing is left behind."""
 
     def make(image: str, **packages: list[str]) -> str:
@@ -199,7 +200,7 @@ def test_without_its_own_image_nothing_is_fetched(
 
 
 @pytest.fixture
-def fetched(build: RuntimeBuild, engine: BuildEngine, mirrors: Mirrors) -> Iterator[Callable[..., set[str]]]:
+def fetched(build: RuntimeBuild, engine: DockerBuildEngine, mirrors: Mirrors) -> Iterator[Callable[..., set[str]]]:
     """Fetches for another Python than any image here has; the names of the wheels."""
     RuntimeBuild.objects.filter(pk=build.pk).update(state=BuildState.BUILDING)
     container = engine.create_builder(engine.image(PYTHON)["Id"], build.pk)

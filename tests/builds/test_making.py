@@ -1,7 +1,7 @@
 import pytest
 from pytest_django import Settings
 
-from builds.engine import _name_and_tag
+from builds.docker_engine import _name_and_tag
 from builds.making import repository, tag_of
 from builds.models import RuntimeBuild
 

@@ -16,7 +16,7 @@ from django_q.models import OrmQ
 from executions import reaper, representation, services, tasks
 from executions.admin.explain import explain
 from executions.models import Execution, Outcome, Status
-from executions.requeueing import MAX_REQUEUES, recover
+from executions.requeueing import MAX_REQUEUES, hand_back, recover
 from executions.verdict import Verdict
 from runtimes.models import Runtime
 from sandbox_platform.kit import liveness
@@ -278,3 +278,52 @@ def test_page_says_whether_the_program_may_have_started(make_execution: MakeExec
         "Retry. The program may have run in part before the failure.",
         "Retry. The program never ran.",
     ]
+
+
+# -- a worker that lives, whose node stops ------------------------------------------------------------------
+
+
+def test_run_without_a_sandbox_is_handed_back(taken: MakeExecution) -> None:
+    execution = taken()
+    assert hand_back(execution.pk, 0)
+    assert facts(execution) == ("queued", "", False, 1, 1)
+
+
+def test_run_with_a_claimed_sandbox_goes_on(taken: MakeExecution, make_sandbox: MakeSandbox) -> None:
+    execution = taken()
+    make_sandbox(state=SandboxState.CLAIMED, execution_id=execution.pk)
+    assert not hand_back(execution.pk, 0)
+    assert facts(execution)[:4] == ("running", "", None, 0)
+
+
+def test_sandbox_that_starts_for_a_run_that_is_handed_back_is_given_up(
+    taken: MakeExecution, make_sandbox: MakeSandbox
+) -> None:
+    execution = taken()
+    make_sandbox(state=SandboxState.STARTING, execution_id=execution.pk)
+    assert hand_back(execution.pk, 0)
+    assert Sandbox.objects.values_list("state", "execution_id").get() == (SandboxState.USED, None)
+
+
+def test_worker_gets_no_sandbox_for_a_run_that_was_handed_back(
+    taken: MakeExecution, make_sandbox: MakeSandbox, python_runtime: Runtime
+) -> None:
+    execution = taken()
+    make_sandbox(state=SandboxState.READY)
+    assert hand_back(execution.pk, 0)
+    configuration = SandboxConfiguration.of_runtime(python_runtime)
+    assert pool.claim(configuration, Claimant(execution.pk, 0, 0)) is None
+
+
+@pytest.mark.parametrize(
+    "fields", [{"requeues": MAX_REQUEUES}, {"cancel_requested_at": timezone.now(), "cancel_outcome": "cancelled"}]
+)
+def test_run_that_would_end_instead_is_left_to_its_worker(taken: MakeExecution, fields: dict[str, Any]) -> None:
+    execution = taken(**fields)
+    assert not hand_back(execution.pk, execution.requeues)
+    assert Execution.objects.get(pk=execution.pk).status == Status.RUNNING
+
+
+def test_later_attempt_is_not_handed_back(taken: MakeExecution) -> None:
+    execution = taken(requeues=1)
+    assert not hand_back(execution.pk, 0)

@@ -15,6 +15,7 @@ from sandboxes.direct.engine import DirectEngine
 from sandboxes.direct.images import LAYOUT
 from sandboxes.engine import EngineError, ImageMissing
 from sandboxes.models import Sandbox
+from sandboxes.sources.source import SourceUnavailable
 from tests.sandboxes.stub_engine import StubEngine
 
 MakeExecution = Callable[..., Execution]
@@ -81,11 +82,14 @@ class Unpacking(DirectEngine):
     def __init__(self, folder: Path) -> None:
         self._place = folder
         self.missing: set[str] = set()
+        self.unavailable: set[str] = set()
         self.made: list[str] = []
 
     def image_id(self, image: str) -> str:
         if image in self.missing:
             raise ImageMissing(image)
+        if image in self.unavailable:
+            raise SourceUnavailable(image)
         return f"sha256:{image}"
 
     def unpacked(self, image: str) -> Image:
@@ -119,6 +123,14 @@ def test_image_that_is_not_in_docker_is_passed_over(two: None, unpacking: Unpack
     unpacking.missing = {"one"}
     unpacked.prepare()
     assert unpacking.made == ["two"]
+
+
+def test_image_that_cannot_be_had_now_does_not_stop_the_others(two: None, unpacking: Unpacking) -> None:
+    unpacking.unavailable = {"one"}
+    unpacked.prepare()
+    assert unpacking.made == ["two"]
+    with pytest.raises(SourceUnavailable):
+        unpacked.prepare()
 
 
 def test_nothing_is_unpacked_ahead_beyond_the_bound(two: None, unpacking: Unpacking, images: Path) -> None:

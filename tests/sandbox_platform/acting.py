@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import Error, connection, transaction
+from django.test import override_settings
 from psycopg import sql
 from pytest_django import DjangoDbBlocker
 
@@ -18,7 +19,8 @@ MakeExecution = Callable[..., Execution]
 
 @pytest.fixture(scope="module")
 def made(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
-    with django_db_blocker.unblock():
+    # With every role that an installation may have.
+    with django_db_blocker.unblock(), override_settings(SANDBOX_BUILDER="buildah"):
         roles.ensure()
 
 

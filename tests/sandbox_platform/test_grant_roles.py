@@ -52,6 +52,15 @@ def test_the_script_has_the_same_statements() -> None:
     assert "CREATE POLICY" in output.getvalue()
 
 
+def test_the_builder_has_a_role_only_where_there_is_one(settings: Any) -> None:
+    """Where somebody else makes the roles, an upgrade asks for none that nobody needs."""
+    settings.SANDBOX_BUILDER = "docker"
+    assert "sandbox_builder" not in roles.as_script()
+    assert Service.BUILDER in roles.used({"sandbox_builder"})
+    settings.SANDBOX_BUILDER = "buildah"
+    assert 'CREATE ROLE "sandbox_builder" LOGIN;' in roles.as_script()
+
+
 def test_every_label_and_column_exists() -> None:
     for service in Service:
         assert list(privileges.grants(service))

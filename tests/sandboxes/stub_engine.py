@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from sandboxes.docker_engine import DockerChannel
 from sandboxes.engine import Channel, Container, ContainerState, EngineError, ImageMissing, SandboxSpec
 from sandboxes.layout import ROW_LABEL
+from sandboxes.sources.source import SourceUnavailable
 
 
 @dataclass
@@ -28,6 +29,7 @@ class StubEngine:
         self.removed: list[str] = []
         self.away = False
         self.missing: set[str] = set()
+        self.unavailable: set[str] = set()
         self._lock = threading.Lock()
         self._ids = itertools.count(1)
 
@@ -87,6 +89,8 @@ class StubEngine:
 
     def image_id(self, image: str) -> str:
         self._check()
+        if image in self.unavailable:
+            raise SourceUnavailable(image)
         if image in self.missing:
             raise ImageMissing(f"no image {image}")
         return f"sha256:{image}"

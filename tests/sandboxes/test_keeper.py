@@ -322,6 +322,13 @@ def test_keeper_tells_what_an_image_is(runtime: Runtime, engine: StubEngine) -> 
         assert (images.image_id("there"), images.image_id("gone")) == ("sha256:there", "")
 
 
+def test_image_that_cannot_be_had_now_is_not_on_the_node(runtime: Runtime, engine: StubEngine) -> None:
+    engine.unavailable.add("in the registry")
+    with keeping(engine):
+        eventually(ready(2), "two are ready")
+        assert images.missing("in the registry").startswith("No node has the image")
+
+
 def test_image_is_unknown_while_no_keeper_runs(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "PATIENCE_S", 0.1)
     with pytest.raises(images.NobodyAnswers):

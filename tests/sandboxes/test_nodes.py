@@ -66,9 +66,10 @@ def test_a_drained_node_takes_no_task_and_one_that_is_taken_back_does(
     assert len(NotifyBroker()._take()) == 1
 
 
-def test_callbacks_are_delivered_on_a_drained_node(make_node: MakeNode) -> None:
+@pytest.mark.parametrize("queue", [settings.CALLBACK_CLUSTER, settings.BUILD_CLUSTER])
+def test_callbacks_and_builds_go_on_on_a_drained_node(make_node: MakeNode, queue: str) -> None:
     make_node(settings.SANDBOX_NODE, draining=True)
-    broker = NotifyBroker(str(settings.CALLBACK_CLUSTER))
+    broker = NotifyBroker(queue)
     broker.enqueue("task")
     assert len(broker._take()) == 1
 
@@ -183,3 +184,57 @@ def test_missing_images_have_a_status_of_their_own(
     with pytest.raises(SystemExit) as ended:
         node("check")
     assert ended.value.code == 3
+
+
+# -- A node that stops by itself, as a pod does ---------------------------------------------------------------
+
+
+@pytest.fixture
+def this_node(make_node: MakeNode, settings: Settings) -> Callable[..., Node]:
+    return lambda **fields: make_node(settings.SANDBOX_NODE, **fields)
+
+
+def flags() -> tuple[bool, bool]:
+    """Whether the node is drained, and whether its own stop is the reason."""
+    return Node.objects.values_list("draining", "stopping").get()
+
+
+def test_node_that_stopped_works_again_when_it_is_back(this_node: Callable[..., Node]) -> None:
+    this_node()
+    assert nodes.stop()
+    assert flags() == (True, True)
+    assert nodes.started()
+    assert flags() == (False, False)
+
+
+def test_node_that_a_person_drains_stays_drained_when_it_is_back(this_node: Callable[..., Node]) -> None:
+    this_node()
+    nodes.drain(settings.SANDBOX_NODE)
+    assert not nodes.stop()
+    assert not nodes.started()
+    assert flags() == (True, False)
+
+
+def test_node_that_a_person_drains_while_it_stops_stays_drained(this_node: Callable[..., Node]) -> None:
+    this_node()
+    nodes.stop()
+    assert nodes.drain(settings.SANDBOX_NODE)
+    assert not nodes.started()
+    assert flags() == (True, False)
+
+
+def test_node_that_is_not_yet_known_has_not_stopped(transactional_db: None) -> None:
+    assert not nodes.started()
+
+
+def test_person_takes_a_node_back_that_stopped(this_node: Callable[..., Node]) -> None:
+    this_node(draining=True, stopping=True)
+    assert nodes.take_back(settings.SANDBOX_NODE)
+    assert flags() == (False, False)
+
+
+@pytest.mark.parametrize(("fields", "stays"), [({"stopping": True}, False), ({}, True)])
+def test_node_that_stopped_is_forgotten_soon(make_node: MakeNode, fields: dict[str, bool], stays: bool) -> None:
+    make_node("n1", seen_at=timezone.now() - nodes.STOPPED_FORGOTTEN, draining=True, **fields)
+    nodes.record(StubEngine())
+    assert Node.objects.filter(name="n1").exists() == stays

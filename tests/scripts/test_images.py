@@ -5,7 +5,7 @@ import pytest
 
 from scripts.setup import images
 from scripts.setup.host import SetupError
-from scripts.setup.images import fingerprint, ignored_except, runtime_images
+from scripts.setup.images import agent_image, builder_image, fingerprint, ignored_except, runtime_images
 
 
 def test_only_what_the_dockerignore_lets_through_counts() -> None:
@@ -142,3 +142,66 @@ def test_what_leads_to_npm_is_the_same_in_every_dockerfile() -> None:
         npm = text[text.index("ARG NPM") :].split("WORKDIR")[0].split("\n\n")[0].rstrip()
         steps.append((before, npm))
     assert len(set(steps)) == 1
+
+
+# -- The image of a node of Kubernetes ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def runsc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(images.gvisor, "FOLDER", tmp_path)
+    monkeypatch.setattr(images, "inspect", lambda tag, template: "sha256:platform")
+    return tmp_path / "release-20260907.0" / "runsc"
+
+
+def test_agents_image_follows_the_platform_and_gvisor(runsc: Path) -> None:
+    image = agent_image(runsc)
+    assert image.arguments == ("PLATFORM=sha256:platform", "GVISOR=release-20260907.0")
+    text = image.dockerfile.read_text()
+    assert all(f"ARG {argument.partition('=')[0]}\n" in text for argument in image.arguments)
+    assert text.splitlines()[3] == f"FROM {images.PLATFORM_TAG}"
+
+
+def test_gvisor_is_given_to_the_build_as_a_folder_of_its_own(runsc: Path) -> None:
+    line = images.build_command(agent_image(runsc), [], "tag")
+    assert line[line.index("--build-context") + 1] == f"gvisor={runsc.parent}"
+
+
+def test_gvisor_that_make_has_not_installed_is_refused(runsc: Path) -> None:
+    with pytest.raises(SetupError, match="make setup"):
+        agent_image(Path("/usr/bin/runsc"))
+
+
+@pytest.mark.parametrize(("asked", "built"), [("", []), ("yes", ["agent", "builder"])])
+def test_images_of_kubernetes_are_built_on_request_only(
+    runsc: Path, monkeypatch: pytest.MonkeyPatch, asked: str, built: list[str]
+) -> None:
+    names: list[list[str]] = []
+    monkeypatch.setenv("KUBERNETES", asked)
+    monkeypatch.setattr(images, "ensure_base", lambda: None)
+    monkeypatch.setattr(images, "build_all", lambda them: names.append([image.name for image in them]))
+    monkeypatch.setattr(images.certificates, "renew_fetch_image", lambda: None)
+    monkeypatch.setattr(images.gvisor, "ensure", lambda: runsc)
+    images.ensure_all()
+    first, *others = names
+    assert not {"agent", "builder"} & set(first)
+    assert [name for them in others for name in them] == built
+
+
+def test_builders_image_is_built_again_upon_another_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = iter(["sha256:one", "sha256:two"])
+    asked = []
+
+    def inspect(tag: str, template: str) -> str:
+        asked.append(tag)
+        return next(ids)
+
+    monkeypatch.setattr(images, "inspect", inspect)
+    first, second = builder_image(), builder_image()
+    assert first.arguments != second.arguments
+    lines = first.dockerfile.read_text().splitlines()
+    assert f"FROM {asked[0]}" in lines
+    # What is not declared is no part of a build.
+    assert {argument.partition("=")[0] for argument in first.arguments} <= {
+        line.removeprefix("ARG ") for line in lines
+    }

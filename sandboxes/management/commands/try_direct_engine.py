@@ -17,7 +17,7 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("image", help="an image that is in Docker and has /bin/sh")
+        parser.add_argument("image", help="an image that the source of images has, with /bin/sh")
 
     def handle(self, **options: Any) -> None:
         try:

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from builds.models import BuildState, RuntimeBuild
@@ -122,3 +123,11 @@ def test_live_build_is_rolled_back_once(root: APIClient) -> None:
     RuntimeBuild.objects.update(state=BuildState.LIVE, image_id="sha256:1")
     assert root.post(f"{BUILDS}/1/deactivate").json()["state"] == "ready"
     assert root.post(f"{BUILDS}/1/deactivate").status_code == 409
+
+
+def test_build_without_a_registry_is_refused_with_what_to_set(root: APIClient, settings: Settings) -> None:
+    settings.SANDBOX_BUILDER, settings.SANDBOX_IMAGE_SOURCE = "buildah", "archive"
+    answer = start(root, {"kind": "pull"})
+    assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (409, "builds_not_available")
+    assert "SANDBOX_IMAGE_REGISTRY" in answer.json()["remedy"]
+    assert not RuntimeBuild.objects.exists()

@@ -53,13 +53,15 @@ def test_a_service_whose_disk_is_full_goes_on(folder: Path) -> None:
     Heartbeat("keeper").beat()
 
 
-@pytest.mark.parametrize(("queue", "service"), [(None, "worker"), ("callbacks", "callbacks")])
+@pytest.mark.parametrize(
+    ("queue", "service"), [(None, "worker"), ("callbacks", "callbacks"), ("builds", "builder")]
+)
 @pytest.mark.django_db(transaction=True)
 def test_a_queue_that_is_listened_to_beats(
     folder: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, queue: str | None, service: str
 ) -> None:
     monkeypatch.setattr("sandbox_platform.kit.broker.WAIT_S", 0)
-    broker = NotifyBroker(queue and settings.CALLBACK_CLUSTER)
+    broker = NotifyBroker(queue)
     with closing(broker._listen()):
         assert is_renewed(folder / f"alive.{service}", broker.dequeue)
 

@@ -64,6 +64,13 @@ def other(database_url: str) -> Iterator[psycopg.Connection]:
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_builder_is_neither_a_worker_nor_the_callbacks(other: psycopg.Connection) -> None:
+    liveness.hold_builder(other)
+    alive = liveness.builders_alive(), liveness.callbacks_alive(), liveness.workers_alive(settings.SANDBOX_NODE)
+    assert alive == (1, 0, 0)
+
+
+@pytest.mark.django_db(transaction=True)
 def test_sealing_and_the_callbacks_do_not_know_each_other(other: psycopg.Connection) -> None:
     liveness.hold_callbacks(other)
     assert liveness.callbacks_alive() == 1
