@@ -143,8 +143,8 @@ class Forwarder:
             try:
                 found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             except OSError:
-                if not self._addresses:
-                    return []
+                # Those of before may still be right.
+                self._current_until = loop.time() + AGAIN_S
             else:
                 self._addresses = list({(str(entry[4][0]), port) for entry in found})
                 self._current_until = loop.time() + ADDRESSES_S

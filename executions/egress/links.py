@@ -34,7 +34,8 @@ SHORTEST_SECRET = 32
 LONGEST_NODE = 100  # characters of a node's name, as in sandboxes.models.Node
 LENGTH = 4
 INTRODUCTION_S = 10
-# How long a closed link may go on sending what was written.
+# How long a closed link goes on sending what was written, and drops what still comes: with that unread, the end would
+# be a reset, which can overtake an answer.
 CLOSING_S = 5
 # The gateway's name in its certificate. It says nothing about where the gateway is.
 NAME = "gateway.egress.invalid"
@@ -74,7 +75,7 @@ def node_key(secret: str, node: str) -> NodeKey:
 
 def is_node(secret: str, node: str, key: str) -> bool:
     """Return whether the key is that of the node."""
-    return hmac.compare_digest(key.encode(), _derived(secret, f"node {node}").hex().encode())
+    return hmac.compare_digest(key.encode(errors="surrogatepass"), _derived(secret, f"node {node}").hex().encode())
 
 
 def _derived(secret: str, purpose: str) -> bytes:
@@ -82,7 +83,9 @@ def _derived(secret: str, purpose: str) -> bytes:
         raise ValueError(
             f"SANDBOX_EGRESS_NODES_SECRET has fewer than {SHORTEST_SECRET} characters: make a random one"
         )
-    return hmac.digest(secret.encode(), f"sandbox-platform egress {purpose}".encode(), "sha256")
+    return hmac.digest(
+        secret.encode(), f"sandbox-platform egress {purpose}".encode(errors="surrogatepass"), "sha256"
+    )
 
 
 def _private_key(secret: str) -> Ed25519PrivateKey:
@@ -219,7 +222,10 @@ class Link:
 
     async def line(self) -> dict[str, Any]:
         """Return the line that comes next. Raises OSError and ValueError."""
-        value = json.loads(await self.reader.readline())
+        try:
+            value = json.loads(await self.reader.readline())
+        except RecursionError as e:
+            raise ValueError("too many brackets") from e
         if not isinstance(value, dict):
             raise ValueError("no object")
         return value

@@ -12,7 +12,6 @@ from typing import Any
 from django.conf import settings
 
 from executions.egress import links
-from executions.egress.carrying import hang_up
 from executions.egress.gateway import Gateway
 from executions.egress.links import INTRODUCTION_S, Link
 from sandbox_platform.kit.failures import without_text
@@ -132,4 +131,5 @@ class Nodes:
             link.say({"accepted": execution_id is not None})
             if execution_id is not None:
                 await self._gateway.serve(execution_id, link.incoming, link.outgoing)
-                await hang_up(link.incoming, link.outgoing)
+                # Also of a connection that was cut: the node would take it for one that was lost.
+                link.outgoing.write_eof()

@@ -269,6 +269,25 @@ def test_a_gateway_that_is_added_takes_no_sandbox_from_another(monkeypatch: pyte
     assert {order(forwarder, sandbox_id)[0] for sandbox_id in forwarder._chosen} == {"10.0.0.1"}
 
 
+def test_a_name_without_an_address_is_not_looked_up_for_each_request(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up: list[str] = []
+
+    async def getaddrinfo(loop: Any, host: str, port: int, **_: Any) -> list[Any]:
+        looked_up.append(host)
+        raise socket.gaierror
+
+    async def scenario() -> list[bytes]:
+        monkeypatch.setattr(forwarding, "AGAIN_S", 60)
+        monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+        async with linking.node(7):
+            return [await (await linking.guest(7)).get() for _ in range(3)]
+
+    assert asyncio.run(scenario()) == [UNAVAILABLE] * 3
+    assert len(looked_up) == 1
+
+
 def test_another_gateway_is_asked_if_the_first_one_is_away(
     settings: Settings, running_sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from executions.egress import admission, carrying, links, nodes
+from executions.egress import admission, links, nodes
 from executions.egress.carrying import CHUNK
 from executions.egress.gateway import Gateway
 from executions.egress.nodes import Nodes
@@ -70,7 +70,7 @@ def test_an_answer_arrives_though_more_is_sent_meanwhile(
     settings: Settings, running_sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The end of a connection with unread data would be a reset, and the answer would be lost."""
-    monkeypatch.setattr(carrying, "HANG_UP_S", linking.LONG_S)
+    monkeypatch.setattr(links, "CLOSING_S", linking.LONG_S)
     sandbox, _ = running_sandbox()
     proxy = Proxy()
 
@@ -90,8 +90,8 @@ def test_an_answer_arrives_though_more_is_sent_meanwhile(
 
 
 @pytest.mark.parametrize("key", [
-    links.node_key(OTHER_SECRET, NODE).key, links.node_key(SECRET, OTHER_NODE).key, "", "é", None, 7, ["x"],
-], ids=["other secret", "other node", "empty", "letters", "none", "number", "list"])  # fmt: skip
+    links.node_key(OTHER_SECRET, NODE).key, links.node_key(SECRET, OTHER_NODE).key, "", "é", "\ud800", None, 7, ["x"],
+], ids=["other secret", "other node", "empty", "letters", "half", "none", "number", "list"])  # fmt: skip
 def test_who_has_not_the_key_of_the_node_gets_nothing(
     settings: Settings, running_sandbox: MakeSandbox, key: Any
 ) -> None:
@@ -119,6 +119,21 @@ def test_a_node_cannot_use_the_execution_of_another_node(settings: Settings, run
 
     assert asyncio.run(scenario()) == {"accepted": False}
     assert len(proxy.whose) == 1
+
+
+@pytest.mark.parametrize("node", ["", "\ud800", "n" * 10_000, None, 7])
+def test_who_is_no_node_gets_nothing_and_no_fault_is_logged(
+    settings: Settings, transactional_db: None, caplog: pytest.LogCaptureFixture, node: Any
+) -> None:
+    async def scenario() -> dict[str, Any]:
+        async with linking.gateway(settings, Proxy()) as world:
+            link = await links.connect(world.address, links.node_context(links.node_key(SECRET, NODE)))
+            link.say({"node": node, "key": links.node_key(SECRET, NODE).key, "door": 1})
+            async with asyncio.timeout(linking.LONG_S):
+                return await link.line()
+
+    assert "it does not take this node's key" in asyncio.run(scenario())["error"]
+    assert "Traceback" not in caplog.text
 
 
 @pytest.mark.parametrize("door", [0, -1, 2**63, 2**70, "1", 1.0, True, None, []])
@@ -201,7 +216,7 @@ def test_strangers_are_bounded_and_leave_room_for_nodes_again(
 
 @pytest.mark.parametrize("line", [b"\n", b"[]\n", b"nonsense\n", b"[" * 60_000 + b"\n", b"x" * 200_000])
 def test_a_first_line_that_is_none_ends_the_link_only(
-    settings: Settings, running_sandbox: MakeSandbox, line: bytes
+    settings: Settings, running_sandbox: MakeSandbox, caplog: pytest.LogCaptureFixture, line: bytes
 ) -> None:
     sandbox, _ = running_sandbox()
 
@@ -215,6 +230,9 @@ def test_a_first_line_that_is_none_ends_the_link_only(
             return b"", await accepted(world, door=sandbox)
 
     assert asyncio.run(scenario()) == (b"", True)
+    assert not [
+        record for record in caplog.records if record.name == nodes.__name__ and record.levelno > logging.INFO
+    ]
 
 
 def test_refusals_are_counted_in_one_line_and_probes_of_the_port_in_none(
