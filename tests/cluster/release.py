@@ -39,7 +39,7 @@ def kubectl(*words: str, stdin: str | None = None, check: bool = True, timeout: 
     )
     if check and done.returncode != 0:
         raise AssertionError(f"kubectl {' '.join(words)}: {done.stderr}{done.stdout}")
-    return done.stdout if done.returncode == 0 else done.stderr
+    return done.stdout if done.returncode == 0 else done.stdout + done.stderr
 
 
 def cluster_answers() -> None:

@@ -26,6 +26,7 @@ from tests.deploy.helm.rendering import (
 from tests.deploy.prometheus import NAME, known
 from tests.live import ROOT
 
+MANUAL = (ROOT / "docs/kubernetes.md").read_text()
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 SETTINGS = json.loads((CHART / "values.schema.json").read_text())["properties"]["settings"]["properties"]
 # Set by the chart itself, or by what takes their place in Kubernetes.
@@ -119,6 +120,19 @@ def test_the_secret_of_the_chart_has_every_key_that_is_read(values: dict[str, An
     }
     assert set(secret["data"]) == every - {".dockerconfigjson", "*"}
     assert secret["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+
+
+def test_the_manual_names_every_key_of_a_secret_of_ones_own() -> None:
+    (section,) = re.findall(r"^### Secrets\n(.+?)(?=^## )", MANUAL, re.MULTILINE | re.DOTALL)
+    told = set(re.findall(r"`([a-z]+(?:_[a-z]+)*)`", section))
+    every = {
+        key
+        for values in (TRIAL, WHOLE)
+        for pod in pods(render(values)).values()
+        for one in containers(pod).values()
+        for key in secret_keys(pod, one)
+    }
+    assert told == every - {".dockerconfigjson", "*"}
 
 
 def test_the_chart_makes_no_secret_beside_ours() -> None:
