@@ -82,7 +82,7 @@ def test_tools() -> None:
     prometheus.ensure()
     encryption.ensure()
     registry.ensure()
-    apt.install(["debsecan", "skopeo", "zsh"])
+    apt.install(["buildah", "debsecan", "skopeo", "zsh"])
 
 
 def logs() -> int:
