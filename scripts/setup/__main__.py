@@ -95,7 +95,7 @@ def test_tools() -> None:
     helm.ensure()
     encryption.ensure()
     registry.ensure()
-    apt.install(["debsecan", "skopeo", "zsh"])
+    apt.install(["buildah", "debsecan", "skopeo", "zsh"])
 
 
 def logs() -> int:

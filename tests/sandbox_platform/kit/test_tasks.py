@@ -71,5 +71,8 @@ def test_every_process_knows_every_task() -> None:
     script = "from sandbox_platform.kit import tasks; print(*sorted(tasks._declared), sep=',')"
     command = [sys.executable, "manage.py", "shell", "--no-imports", "-v0", "-c", script]
     known = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-    assert known == "activate build,build,deliver callback,deliver head,doctor,inspect,run,send alert,verify"
+    assert (
+        known
+        == "activate build,build,deliver callback,deliver head,doctor,inspect,probe build,run,send alert,verify"
+    )
     assert known == ",".join(sorted(tasks._declared))
