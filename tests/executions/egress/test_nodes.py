@@ -70,7 +70,7 @@ def test_an_answer_arrives_though_more_is_sent_meanwhile(
     settings: Settings, running_sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The end of a connection with unread data would be a reset, and the answer would be lost."""
-    monkeypatch.setattr(links, "CLOSING_S", linking.LONG_S)
+    monkeypatch.setattr(nodes, "CLOSING_S", linking.LONG_S)
     sandbox, _ = running_sandbox()
     proxy = Proxy()
 
