@@ -69,11 +69,11 @@ def _has_failed(sending: "asyncio.Future[bool]") -> bool:
     return sending.done() and (sending.exception() is not None or not sending.result())
 
 
-async def hang_up(reader: Reader, writer: Writer) -> None:
+async def hang_up(reader: Reader, writer: Writer, patience_s: float = HANG_UP_S) -> None:
     """Let the guest read the answer first: closing a socket that holds unread data would reset the connection."""
     with contextlib.suppress(OSError, TimeoutError):
         writer.write_eof()
-        async with asyncio.timeout(HANG_UP_S):
+        async with asyncio.timeout(patience_s):
             while await reader.read(CHUNK):
                 pass
 

@@ -34,8 +34,7 @@ SHORTEST_SECRET = 32
 LONGEST_NODE = 100  # characters of a node's name, as in sandboxes.models.Node
 LENGTH = 4
 INTRODUCTION_S = 10
-# How long a closed link goes on sending what was written, and drops what still comes: with that unread, the end would
-# be a reset, which can overtake an answer.
+# How long a link whose work is done may go on sending what was written.
 CLOSING_S = 5
 # The gateway's name in its certificate. It says nothing about where the gateway is.
 NAME = "gateway.egress.invalid"

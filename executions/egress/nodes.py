@@ -12,8 +12,9 @@ from typing import Any
 from django.conf import settings
 
 from executions.egress import links
+from executions.egress.carrying import hang_up
 from executions.egress.gateway import Gateway
-from executions.egress.links import INTRODUCTION_S, Link
+from executions.egress.links import CLOSING_S, INTRODUCTION_S, Link
 from sandbox_platform.kit.failures import without_text
 
 logger = logging.getLogger(__name__)
@@ -131,5 +132,5 @@ class Nodes:
             link.say({"accepted": execution_id is not None})
             if execution_id is not None:
                 await self._gateway.serve(execution_id, link.incoming, link.outgoing)
-                # Also of a connection that was cut: the node would take it for one that was lost.
-                link.outgoing.write_eof()
+                # A reset could overtake the last frame, and the node would take what was cut for what was lost.
+                await hang_up(link.incoming, link.outgoing, CLOSING_S)

@@ -98,6 +98,13 @@ class World:
             return link, await link.line()
 
 
+async def accepted(world: World, **said: Any) -> bool:
+    """Whether the link is let through; it stays open."""
+    link, answered = await world.link(**said)
+    world.links.append(link)
+    return bool(answered.get("accepted"))
+
+
 def set_up(settings: Settings, folder: Path) -> None:
     settings.SANDBOX_NODE = NODE
     settings.SANDBOX_EGRESS_DIR = folder

@@ -79,13 +79,14 @@ def test_the_gateway_counts_the_bytes_and_cuts(settings: Settings, running_sandb
     sandbox, _ = running_sandbox()
     settings.SANDBOX_EGRESS_BYTES = 4 * CHUNK
 
-    async def scenario() -> bytes:
+    async def scenario() -> list[bytes]:
         async with linking.gateway(settings, Proxy(echo)), linking.node(sandbox):
-            return await (await linking.guest(sandbox)).get(MUCH, ends=True)
+            return [await (await linking.guest(sandbox)).get(MUCH, ends=True) for _ in range(5)]
 
     got = asyncio.run(scenario())
-    assert len(got) <= 4 * CHUNK
-    assert MUCH.startswith(got)
+    assert len(got[0]) <= 4 * CHUNK
+    # What came before the cut, and not that the gateway is away.
+    assert all(MUCH.startswith(each) for each in got)
 
 
 def test_a_door_of_nobody_leads_nowhere(settings: Settings, transactional_db: None) -> None:
