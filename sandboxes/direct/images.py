@@ -233,6 +233,8 @@ def _prepare(root: Path, volumes: list[str]) -> None:
     for name, text in (("hosts", HOSTS), ("hostname", f"{HOSTNAME}\n"), ("resolv.conf", "")):
         (etc / name).unlink(missing_ok=True)
         (etc / name).write_text(text)
+    if not os.path.lexists(etc / "mtab"):
+        (etc / "mtab").symlink_to("/proc/mounts")  # for df; Docker makes it in what it exports
     (root / ".dockerenv").unlink(missing_ok=True)
 
 

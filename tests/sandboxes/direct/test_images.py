@@ -68,6 +68,10 @@ def test_image_has_the_folders_that_are_mounted_on(store: Store) -> None:
         assert "NID" in extracted(image.file, place) or "Path" in extracted(image.file, place), place
 
 
+def test_mounts_are_listed_where_programs_look(store: Store) -> None:
+    assert "NID" in extracted(store.image(ID, exporter()).file, "/etc/mtab")
+
+
 def test_devices_of_the_image_are_left_out(store: Store) -> None:
     image = store.image(ID, exporter(("dev", tarfile.DIRTYPE, ""), ("dev/cuse", tarfile.CHRTYPE, "")))
     assert "Path : /dev/cuse" not in extracted(image.file, "/dev/cuse")
