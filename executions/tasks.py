@@ -35,6 +35,7 @@ from sandboxes.models import Sandbox
 from sandboxes.protocol import BYE, Job
 from sandboxes.session import EndedBy, Report
 from sandboxes.sessions import session_of, state_of
+from sandboxes.sources.source import DOCKER, REMEDIES
 
 logger = logging.getLogger(__name__)
 
@@ -113,11 +114,13 @@ def attempt(execution: Any) -> None:
         logger.warning("execution %s was queued again meanwhile", execution_id)
     except ImageMissing:
         slug, image = execution.runtime.slug, execution.runtime.live_image
+        remedy = f"If the image is one of the platform's, run `make build RUNTIMES={slug}`."
+        if settings.SANDBOX_IMAGE_SOURCE != DOCKER:
+            remedy = f"An administrator can {REMEDIES[settings.SANDBOX_IMAGE_SOURCE]}."
         give_up(
             execution,
             Outcome.START_FAILED,
-            f"Sandbox start failed: the image {image} is not on the node {settings.SANDBOX_NODE}. If the image "
-            f"is one of the platform's, run `make build RUNTIMES={slug}`.",
+            f"Sandbox start failed: the image {image} is not on the node {settings.SANDBOX_NODE}. {remedy}",
         )
     except EngineError as e:
         give_up(execution, Outcome.START_FAILED, f"Sandbox start failed: {e}")

@@ -9,17 +9,11 @@ from sandboxes import cgroup, engines, gvisor
 from sandboxes.docker_engine import get_engine
 from sandboxes.engine import EngineError, ImageMissing
 from sandboxes.layout import cgroup_of_docker
-from sandboxes.sources.source import ARCHIVE, DOCKER, REGISTRY, SourceUnavailable
+from sandboxes.sources.source import DOCKER, REMEDIES, SourceUnavailable
 
 OLDEST_DOCKER = 24
 TRACING = ("--oci-seccomp", "--allow-flag-override", "--debug", "--strace", "--strace-log-size=1")
 EGRESS = ("--network=none", "--oci-seccomp", "--host-uds=open")
-# What to do about an image that the source does not have.
-MISSING = {
-    DOCKER: "run `make build`",
-    REGISTRY: "push it to the registry, or disable the runtime",
-    ARCHIVE: "put its archive into the folder SANDBOX_IMAGE_ARCHIVES, or disable the runtime",
-}
 
 
 def engine(name: str) -> Check:
@@ -114,7 +108,7 @@ def images(name: str) -> Check:
         except SourceUnavailable as e:
             return broken(name, str(e), "see SANDBOX_IMAGE_SOURCE in docs/architecture.md")
     if missing:
-        return broken(name, f"missing on this node: {', '.join(missing)}", MISSING[settings.SANDBOX_IMAGE_SOURCE])
+        return broken(name, f"missing on this node: {', '.join(missing)}", REMEDIES[settings.SANDBOX_IMAGE_SOURCE])
     if not runtimes:
         return broken(name, "no runtime is enabled", "run `manage.py bootstrap`, or enable one in the admin")
     return ok(name, f"present for {', '.join(runtime.slug for runtime in runtimes)}")

@@ -8,6 +8,12 @@ from django.conf import settings
 from sandboxes.engine import EngineError
 
 DOCKER, REGISTRY, ARCHIVE = "docker", "registry", "archive"
+# What to do about an image that a source does not have.
+REMEDIES = {
+    DOCKER: "run `make build`",
+    REGISTRY: "push it to the registry, or disable the runtime",
+    ARCHIVE: "put its archive into the folder SANDBOX_IMAGE_ARCHIVES, or disable the runtime",
+}
 CONTENT_ID = re.compile(r"sha256:[0-9a-f]{64}")
 
 

@@ -66,3 +66,25 @@ def test_run_does_not_wait_for_a_sandbox_of_an_image_that_the_node_lacks(
         cursor.execute("SELECT count(*) FROM sandboxes_wait")
         assert cursor.fetchone() == (0,)
     engine.close()
+
+
+@pytest.mark.parametrize(
+    ("source", "remedy"),
+    [("docker", "make build RUNTIMES=python"), ("registry", "push it"), ("archive", "SANDBOX_IMAGE_ARCHIVES")],
+)
+def test_missing_image_is_told_with_what_to_do_about_it(
+    make_execution: Callable[..., Execution],
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Settings,
+    source: str,
+    remedy: str,
+) -> None:
+    def missing(_execution: Any) -> None:
+        raise ImageMissing("runtime-python")
+
+    settings.SANDBOX_IMAGE_SOURCE = source
+    monkeypatch.setattr(tasks, "run", missing)
+    execution = make_execution(status=Status.QUEUED)
+    tasks.run_execution(str(execution.pk))
+    execution.refresh_from_db()
+    assert remedy in execution.message

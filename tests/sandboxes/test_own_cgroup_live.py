@@ -1,23 +1,19 @@
-"""A sandbox below the cgroup of the process that starts it, with real cgroups and a real runsc.
-
-The process has the mounts of a container: in a mount namespace of its own it sees its group as the top of each tree,
-read-only.
-"""
+"""A sandbox below the cgroup of the process that starts it, with real cgroups and a real runsc."""
 
 import json
 import os
-import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from sandboxes import cgroup
+from tests.sandboxes import contained
+from tests.sandboxes.contained import group
+
+__all__ = ["group"]
 
 pytestmark = [pytest.mark.needs_docker, pytest.mark.timeout(120)]
-ROOT = Path("/sys/fs/cgroup")
 IMAGE = "sandbox-platform/runtime-python:latest"
 INSIDE = f"""
 import json
@@ -39,40 +35,9 @@ print(json.dumps(seen))
 """
 
 
-def tops() -> list[Path]:
-    return (
-        [ROOT] if cgroup.version() == 2 else [ROOT / one for one in ("cpu", "cpuacct", "cpuset", "memory", "pids")]
-    )
-
-
-@pytest.fixture
-def group() -> Iterator[str]:
-    """A group in each tree, as a container has one."""
-    name = f"test-{secrets.token_hex(4)}"
-    for top in tops():
-        (top / name).mkdir()
-        for file in ("cpuset.cpus", "cpuset.mems"):
-            if (top / name / file).exists() and cgroup.version() == 1:
-                (top / name / file).write_text((top / file).read_text())
-    yield name
-    for top in tops():
-        for path, folders, _ in os.walk(top / name, topdown=False):
-            for folder in folders:
-                Path(path, folder).rmdir()
-        (top / name).rmdir()
-
-
 def in_container_of(group: str, command: list[str], tmp_path: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command in the group, with the trees as a container sees them."""
-    lines = ["set -e"]
-    for top in tops():
-        lines += [
-            f"echo $$ > {top / group}/cgroup.procs",
-            f"mount --bind {top / group} {top}",
-            f"mount -o remount,bind,ro {top}",
-        ]
     return subprocess.run(
-        ["unshare", "--mount", "sh", "-c", "\n".join([*lines, 'exec "$@"']), "sh", *command],
+        [*contained.command(group), *command],
         capture_output=True,
         text=True,
         env=os.environ
