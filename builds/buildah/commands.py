@@ -25,6 +25,8 @@ class Buildah:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._certificates = folder / "certificates"
+        self._settings = folder / "containers.conf"
+        self._temporary = folder / "tmp"
 
     def pull(self, reference: str) -> Iterator[str]:
         """Pull the image, and yield buildah's messages. The last line is the image's id."""
@@ -93,8 +95,10 @@ class Buildah:
         return [path, *storage, f"--storage-driver={settings.SANDBOX_BUILD_STORAGE}", *words]
 
     def _started(self, command: list[str], stderr: int) -> "subprocess.Popen[str]":
-        (self._folder / "tmp").mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
+            self._temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Otherwise a folder in /run, where the builder's container may write nothing.
+            self._settings.write_text(f'[engine]\ntmp_dir = "{self._temporary}"\n')
             return subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -112,7 +116,11 @@ class Buildah:
         proxies = {
             name: os.environ[name] for name in ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY") if name in os.environ
         }
-        folders = {"HOME": str(self._folder), "TMPDIR": str(self._folder / "tmp")}
+        folders = {
+            "HOME": str(self._folder),
+            "TMPDIR": str(self._temporary),
+            "CONTAINERS_CONF": str(self._settings),
+        }
         return {"PATH": os.environ.get("PATH", os.defpath), **folders, **proxies}
 
     def _run(self, *words: str) -> str:

@@ -80,8 +80,8 @@ def run_all() -> Iterator[Check]:
         skipped |= ELSEWHERE
     if settings.SANDBOX_IMAGE_SOURCE != DOCKER:
         skipped |= DOCKERS
-    if settings.SANDBOX_BUILDER == settings.SANDBOX_IMAGE_SOURCE == DOCKER:
-        skipped |= {"builder"}  # workers make builds
+    if settings.SANDBOX_BUILDER == DOCKER:
+        skipped |= {"builder"}  # workers make builds, or nobody does, which is no fault
     for name, check in CHECKS.items():
         if name not in skipped:
             yield run(name, check)

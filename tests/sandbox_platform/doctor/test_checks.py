@@ -12,14 +12,13 @@ from django.conf import settings as django_settings
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
-from pytest_django import Settings
 
 from builds.models import RuntimeBuild
 from executions.models import Execution, Status
 from runtimes.models import Runtime
 from sandbox_platform.doctor import Status as Finding
 from sandbox_platform.doctor import database, docker, host, service
-from sandbox_platform.kit.liveness import hold_builder, hold_callbacks, hold_keeper, hold_worker
+from sandbox_platform.kit.liveness import hold_callbacks, hold_keeper, hold_worker
 from sandboxes.engine import EngineError, ImageMissing
 from sandboxes.models import Sandbox, SandboxState
 from seccomp_profiles.models import hash_rules
@@ -302,27 +301,6 @@ def test_nobody_delivers_callbacks(db: None) -> None:
 def test_callbacks_are_delivered(session: psycopg.Connection) -> None:
     hold_callbacks(session)
     assert service.callbacks("callbacks").status is Finding.OK
-
-
-@pytest.fixture
-def with_builder(settings: Settings) -> None:
-    settings.SANDBOX_BUILDER, settings.SANDBOX_IMAGE_SOURCE = "buildah", "registry"
-    settings.SANDBOX_IMAGE_REGISTRY = "registry.example/sandbox"
-
-
-def test_nobody_makes_builds(db: None, with_builder: None) -> None:
-    found = service.builder("builder")
-    assert (found.status, "builds" in found.detail) == (Finding.WARNING, True)
-
-
-def test_builder_is_alive(session: psycopg.Connection, with_builder: None) -> None:
-    hold_builder(session)
-    assert service.builder("builder").status is Finding.OK
-
-
-def test_builder_without_a_registry(db: None, with_builder: None, settings: Settings) -> None:
-    settings.SANDBOX_IMAGE_REGISTRY = ""
-    assert "registry" in service.builder("builder").detail
 
 
 def test_no_keeper(db: None) -> None:
