@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from scripts.setup import prometheus
+from scripts.setup import unpacking
 from scripts.setup.host import step
 from scripts.setup.python_env import TOOLS
 
@@ -25,5 +25,5 @@ def ensure() -> None:
         if found := program():
             current.note(f"found {found}")
             return
-        prometheus.unpack(PROGRAM, FOLDER, (PROGRAM,))
+        unpacking.unpack(PROGRAM, FOLDER, (PROGRAM,))
         current.note("unpacked from the machine's package sources into .tools")

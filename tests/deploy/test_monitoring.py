@@ -15,7 +15,7 @@ from pytest_django import Settings
 from executions.models import Execution
 from metrics import adding
 from sandboxes.models import Node
-from scripts.setup import prometheus, secret_files
+from scripts.setup import secret_files
 from tests.deploy.prometheus import DASHBOARD, FOLDER, NAME, known, program, queries
 from tests.live import ROOT
 from tests.metrics.reading import TOKEN
@@ -109,32 +109,3 @@ def test_the_network_of_monitoring_has_no_way_out() -> None:
     overlay = yaml.safe_load((ROOT / "docker-compose.monitoring.yml").read_text())
     assert overlay["networks"]["monitoring"]["internal"] is True
     assert set(overlay["services"]) == {"web", "worker", "keeper", "callbacks", "egress"}
-
-
-def test_programs_are_unpacked_and_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package that has programs in usr/bin, and a script that must not run."""
-    monkeypatch.setattr(prometheus, "FOLDER", tmp_path / "tools")
-    control, programs = tmp_path / "package/DEBIAN", tmp_path / "package/usr/bin"
-    for folder in (control, programs):
-        folder.mkdir(parents=True)
-    (control / "control").write_text(
-        "Package: promtool\nVersion: 1\nArchitecture: all\nMaintainer: us <us@example.com>\nDescription: test\n"
-    )
-    (control / "postinst").write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
-    (control / "postinst").chmod(0o755)
-    for name in ("promtool", "other"):
-        (programs / name).write_text("#!/bin/sh\n")
-    archive = tmp_path / "promtool.deb"
-    subprocess.run(["dpkg-deb", "--build", tmp_path / "package", archive], check=True, capture_output=True)
-    real = prometheus.must
-
-    def must(command: list[Any], **options: Any) -> str:
-        if command[0] == "apt-get":  # a mirror cannot be counted on here
-            command = ["cp", archive, options["cwd"]]
-        return real(command, **options)
-
-    monkeypatch.setattr(prometheus, "must", must)
-    monkeypatch.setattr(prometheus.apt, "update", lambda: None)
-    prometheus.unpack("promtool")
-    assert [path.name for path in (tmp_path / "tools").iterdir()] == ["promtool"]
-    assert not (tmp_path / "ran").exists()
