@@ -1,4 +1,7 @@
-"""Settings of where a node's images come from. In the stack it is Docker; docs/architecture.md has the others."""
+"""Settings of where a node's images come from, and what makes them. In the stack it is Docker.
+
+docs/architecture.md has the other sources, docs/builds.md the other builder.
+"""
 
 import os
 from pathlib import Path
@@ -18,6 +21,13 @@ SANDBOX_IMAGE_REGISTRY_CA_FILE = os.environ.get("SANDBOX_IMAGE_REGISTRY_CA_FILE"
 SANDBOX_IMAGE_REGISTRY_PLAIN_HTTP = envbool("SANDBOX_IMAGE_REGISTRY_PLAIN_HTTP", False)
 # A folder with an OCI archive for each image: runtime-python.tar.
 SANDBOX_IMAGE_ARCHIVES = Path(os.environ.get("SANDBOX_IMAGE_ARCHIVES") or "/var/lib/sandbox-platform/archives")
+# What makes images for runtimes: docker (a worker, with the node's Docker) or buildah (`manage.py builder`, which
+# pushes to the registry).
+SANDBOX_BUILDER = envchoice("SANDBOX_BUILDER", "docker", ("docker", "buildah"))
+# Where buildah unpacks images. Empty between two builds.
+SANDBOX_BUILD_DIR = Path(os.environ.get("SANDBOX_BUILD_DIR") or "/var/lib/sandbox-platform/builds")
+# How: overlay, or vfs, which copies each image that it uses, where no overlay can be mounted.
+SANDBOX_BUILD_STORAGE = envchoice("SANDBOX_BUILD_STORAGE", "overlay", ("overlay", "vfs"))
 
 if SANDBOX_IMAGE_SOURCE != "docker" and (os.environ.get("SANDBOX_ENGINE") or "direct") != "direct":
     raise ImproperlyConfigured(

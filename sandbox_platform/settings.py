@@ -311,13 +311,6 @@ SANDBOX_STARTS = envint("SANDBOX_STARTS", STARTS_PER_CORE * (os.cpu_count() or 1
 # Maximum wait of an accepted execution for a free worker. Then it is cancelled (queue timeout).
 SANDBOX_QUEUE_TIMEOUT_MS = envduration("SANDBOX_QUEUE_TIMEOUT", "10m")
 
-# What makes images for runtimes: docker (a worker, with the node's Docker) or buildah (`manage.py builder`, which
-# pushes to the registry).
-SANDBOX_BUILDER = envchoice("SANDBOX_BUILDER", "docker", ("docker", "buildah"))
-# Where buildah unpacks images. Empty between two builds.
-SANDBOX_BUILD_DIR = Path(os.environ.get("SANDBOX_BUILD_DIR") or "/var/lib/sandbox-platform/builds")
-# How: overlay, or vfs, which copies each image that it uses, where no overlay can be mounted.
-SANDBOX_BUILD_STORAGE = envchoice("SANDBOX_BUILD_STORAGE", "overlay", ("overlay", "vfs"))
 # Maximum duration of an image build.
 SANDBOX_BUILD_TIMEOUT_MS = envduration("SANDBOX_BUILD_TIMEOUT", "20m")
 # Number of a runtime's newest builds whose images are kept for a rollback.
