@@ -23,7 +23,21 @@ LOOK_S = 0.5
 TOLERANCE = 1.2
 MOST_THREADS = 1000
 
-MEMORY = "def main():\n    kept = []\n    while True:\n        kept.append(bytearray(10_000_000))\n"
+# Files of /tmp count, too, up to its size. Touching all of it page by page takes an emulated sandbox more than a run's
+# time.
+MEMORY = """\
+import tempfile
+
+def main():
+    kept, block = [], bytes(4_000_000)
+    with tempfile.TemporaryFile() as file:
+        try:
+            while True:
+                file.write(block)
+        except OSError:
+            while True:
+                kept.append(bytearray(4_000_000))
+"""
 ENDLESS = "def main():\n    while True:\n        pass\n"
 SLEEP = "import time\ndef main():\n    time.sleep(100_000)\n"
 FOUR_BUSY = """\
