@@ -8,7 +8,7 @@ from builds.buildah.guest import FLAGS, Program, config
 from builds.engine import CAPABILITIES
 
 INSTALL = Program(("/bin/sh", "/run/build/build.sh"), {"LANG": "C"}, 0, capable=True)
-FETCH = Program(("python3", "fetch.py"), {}, 10001, capable=False, folder="/fetch", door=Path("/work/door"))
+FETCH = Program(("python3", "fetch.py"), {}, 10001, capable=False, folder="/fetch", door=Path("/build/door"))
 BOTH = pytest.mark.parametrize("program", [INSTALL, FETCH], ids=["install", "fetch"])
 
 
@@ -16,7 +16,7 @@ BOTH = pytest.mark.parametrize("program", [INSTALL, FETCH], ids=["install", "fet
 def test_nothing_of_the_machine_is_mounted_but_the_door(program: Program) -> None:
     mounts = config(Path("/root"), program)["mounts"]
     bound = [(mount["source"], mount["options"]) for mount in mounts if mount["type"] == "bind"]
-    assert bound == ([("/work/door", ["rbind", "ro"])] if program.door else [])
+    assert bound == ([("/build/door", ["rbind", "ro"])] if program.door else [])
 
 
 @BOTH
