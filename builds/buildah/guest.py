@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from builds.engine import CAPABILITIES, DOOR, MEMORY_BYTES
-from sandboxes.direct.bundle import PATH
+from sandboxes.direct.bundle import PATH, system_mounts
 from sandboxes.direct.runsc import Runsc
 from sandboxes.engine import ContainerState, EngineError
 
@@ -134,14 +134,7 @@ def config(root: Path, program: Program) -> dict[str, Any]:
             "noNewPrivileges": True,
         },
         "mounts": [
-            {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
-            {
-                "destination": "/sys",
-                "type": "sysfs",
-                "source": "sysfs",
-                "options": ["nosuid", "noexec", "nodev", "ro"],
-            },
-            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]},
+            *system_mounts(),
             *([_door(program.door)] if program.door else []),
         ],
         "linux": {

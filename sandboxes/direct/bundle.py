@@ -108,9 +108,8 @@ def _limit(name: str, value: int) -> Json:
     return {"type": f"RLIMIT_{name}", "soft": value, "hard": value}
 
 
-def _mounts(spec: SandboxSpec, image: Image) -> list[Json]:
-    limits = spec.limits
-    own = [f"uid={NOBODY}", f"gid={NOBODY}", "mode=0700"]
+def system_mounts() -> list[Json]:
+    """Return the mounts of /proc, /sys and /dev, the same in every guest of runsc."""
     return [
         {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
         {
@@ -120,6 +119,14 @@ def _mounts(spec: SandboxSpec, image: Image) -> list[Json]:
             "options": ["nosuid", "noexec", "nodev", "ro"],
         },
         {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]},
+    ]
+
+
+def _mounts(spec: SandboxSpec, image: Image) -> list[Json]:
+    limits = spec.limits
+    own = [f"uid={NOBODY}", f"gid={NOBODY}", "mode=0700"]
+    return [
+        *system_mounts(),
         # Of the sandbox's own, for semaphores and shared memory between the program's processes.
         _tmpfs("/dev/shm", limits.workspace_bytes, "mode=1777"),  # noqa: S108
         # Volumes that the image declares are folders in memory, too.
