@@ -168,6 +168,14 @@ def test_seals_go_on_after_a_restored_backup_and_say_so(history: list[Execution]
     assert problems() == []
 
 
+def test_a_failure_to_seal_is_over_with_the_seal_after_a_restore(history: list[Execution]) -> None:
+    cut_off(3)
+    run_due()
+    assert "was made here" in SealingFailure.objects.get().reason
+    call_command("seal", after_restore=True)
+    assert not SealingFailure.objects.exists()
+
+
 def test_a_restore_that_replaced_nothing_is_not_stated(history: list[Execution]) -> None:
     (seal,) = sealing.seal(after_restore=True)
     assert seal.statement is None
