@@ -96,6 +96,7 @@ def make_guest(folder: Path, handed: Sequence[str]) -> None:
         return
     with step("a disk with Debian 13"):
         key = folder / "key"
+        key.unlink(missing_ok=True)  # of a guest whose disk was removed
         must(
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key],
             check="a key for the guest",

@@ -57,10 +57,10 @@ def within(seconds: float, look: Callable[[], T]) -> T:
 
 
 class Release:
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, values: Values | None = None) -> None:
         self.name = self.namespace = f"sandbox-test-{name}"
         self.prefix = f"{self.name}-sandbox-platform"
-        self._values = VALUES
+        self._values = merged(VALUES, values or {})
 
     def helm(self, *words: str) -> None:
         images = os.environ["SANDBOX_CLUSTER_VALUES"]
