@@ -55,15 +55,28 @@ def acquire(
     claimant = claimant_of(execution)
     while time.monotonic() < deadline and (sandbox := pool.claim(configuration, claimant)):
         try:
-            return sandbox, warm, engine.attach(sandbox.container_id)
+            return sandbox, warm, attach_to_living(engine, sandbox)
         except EngineError as e:
-            # The warm sandbox died in the pool: Docker was restarted, or an operator removed the container.
+            # The warm sandbox died in the pool: Docker was restarted, an operator removed the container, or the kernel
+            # was out of memory. Nothing of the run has been sent.
             logger.warning("sandbox %s was dead: %s", sandbox, e)
             pool.discard(sandbox)
     warm = False
     kept = wait_for_keeper(engine, configuration, claimant, deadline)
     sandbox = kept or start(engine, execution)
     return sandbox, warm, engine.attach(sandbox.container_id)
+
+
+def attach_to_living(engine: Engine, sandbox: Sandbox) -> Channel:
+    """Raise EngineError if the sandbox, which has been ready, is dead."""
+    channel = engine.attach(sandbox.container_id)
+    try:
+        # The direct engine's FIFOs outlive the sandbox, and only a FIFO that is written to needs a reader.
+        channel.send(b"")
+    except EngineError:
+        channel.close()
+        raise
+    return channel
 
 
 def start(engine: Engine, execution: Execution) -> Sandbox:
