@@ -18,9 +18,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bench import stack
-from bench.__main__ import say
-from tests.cluster.release import HERE, Caller, Release
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sandbox_platform.settings")
+django.setup()
+
+from bench import stack  # noqa: E402
+from bench.__main__ import say  # noqa: E402
+from tests.cluster.release import HERE, Caller, Release  # noqa: E402
 
 CGROUPS = Path("/sys/fs/cgroup")
 PROGRAM = "print(sum(range(1000)))\n"

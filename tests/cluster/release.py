@@ -134,19 +134,20 @@ class Caller:
         self._namespace, self._token = release.namespace, release.token()
         self.url = "http://sandbox-executor-manager:9385"
         pod = release.get(f"pod/{release.pods('web')[0]}")
-        image = next(one for one in pod["spec"]["containers"] if one["name"] == "web")
+        # Of the platform itself: no other is needed in the cluster.
+        self.image = next(one for one in pod["spec"]["containers"] if one["name"] == "web")
         kubectl(
-            "-n", self._namespace, "run", CALLER, f"--image={image['image']}", "--restart=Never",
-            f"--image-pull-policy={image['imagePullPolicy']}", "--command", "--", "sleep", "86400",
+            "-n", self._namespace, "run", CALLER, f"--image={self.image['image']}", "--restart=Never",
+            f"--image-pull-policy={self.image['imagePullPolicy']}", "--command", "--", "sleep", "86400",
         )  # fmt: skip
         kubectl("-n", self._namespace, "wait", f"pod/{CALLER}", "--for=condition=Ready", "--timeout=120s")
 
-    def _python(self, script: Path, *words: str) -> str:
+    def python(self, script: str, *words: str) -> str:
         command = ("-n", self._namespace, "exec", "-i", CALLER, "--", "python3", "-", *words)
-        return kubectl(*command, stdin=script.read_text(), timeout=1800)
+        return kubectl(*command, stdin=script, timeout=1800)
 
     def smoke(self) -> str:
-        return self._python(Path(smoke.__file__), self.url, self._token)
+        return self.python(Path(smoke.__file__).read_text(), self.url, self._token)
 
     def send(self, method: str, path: str, body: object = None) -> Object:
         (answer,) = self.send_all([(method, path, body)], at_once=1)
@@ -155,7 +156,7 @@ class Caller:
     def send_all(self, requests: list[tuple[str, str, object]], *, at_once: int) -> list[Object]:
         """Send requests; return {status, body} of each, or {error}, in their order."""
         job = json.dumps({"url": self.url, "token": self._token, "at_once": at_once, "requests": requests})
-        answers: list[Object] = json.loads(self._python(HERE / "calling.py", job))
+        answers: list[Object] = json.loads(self.python((HERE / "calling.py").read_text(), job))
         return answers
 
     def under_load(self, number: int, code: str) -> subprocess.Popen[str]:
@@ -168,6 +169,13 @@ class Caller:
         process.stdin.write((HERE / "calling.py").read_text())
         process.stdin.close()
         return process
+
+
+def run(caller: Caller, code: str, **fields: Any) -> Object:
+    """Let a Python program, or one of another runtime, run to its end."""
+    answer = caller.send("POST", "/api/v1/executions", {"runtime": "python", "code": code, "wait": 300, **fields})
+    assert answer.get("status") == 201, answer
+    return dict(answer["body"])
 
 
 def answers_of(load: subprocess.Popen[str]) -> list[Object]:

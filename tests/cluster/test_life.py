@@ -3,7 +3,8 @@
 import time
 from typing import Any
 
-from tests.cluster.release import GONE_S, Caller, Release, answers_of, kubectl, within
+from tests.cluster.node import Node
+from tests.cluster.release import CALLER, GONE_S, Caller, Release, answers_of, kubectl, within
 from tests.deploy.helm.rendering import CHART
 
 SHORT = "import time\ntime.sleep(1)\nprint('done')\n"
@@ -78,14 +79,14 @@ def test_runs_wait_without_agents_and_end_with_the_first(release: Release, calle
     path = f"/api/v1/executions/{answer['body']['id']}"
     time.sleep(10)
     assert caller.send("GET", path)["body"]["status"] == "queued"
-    kubectl("-n", release.namespace, "scale", f"deployment/{release.prefix}-agent", "--replicas=1")
+    release.upgrade({"agent": {"replicas": 1}})
     release.wait_until_ready()
     assert caller.send("GET", f"{path}?wait=300")["body"]["status"] == "succeeded"
 
 
 def test_agents_share_the_work_of_one_queue(release: Release, caller: Caller) -> None:
     """Several on one node stand for several nodes: each run is claimed by one of them."""
-    kubectl("-n", release.namespace, "scale", f"deployment/{release.prefix}-agent", "--replicas=2")
+    release.upgrade({"agent": {"replicas": 2}})
     release.wait_until_ready()
     answers = answers_of(caller.under_load(40, SHORT))
     assert ends(answers) == ["succeeded"] * 40
@@ -104,11 +105,16 @@ def test_an_upgrade_migrates_again_and_keeps_the_secrets(release: Release, calle
     assert serves(caller)
 
 
-def test_uninstalling_leaves_only_what_cannot_be_made_again(release: Release) -> None:
+def test_uninstalling_leaves_only_what_cannot_be_made_again(release: Release, caller: Caller) -> None:
     """The last test: nothing is installed after it."""
+    kubectl("-n", release.namespace, "delete", "pod", CALLER, "--grace-period=1")
+    node = Node(release, caller)
+    # Otherwise nothing would be found after it either.
+    assert all(node.has().values())
     release.uninstall()
     kinds = "pods,deployments,daemonsets,statefulsets,jobs,services,networkpolicies,configmaps,serviceaccounts"
     selector = f"app.kubernetes.io/instance={release.name}"
     within(GONE_S, lambda: not release.get(kinds, "-l", selector)["items"])
     left = release.get("secrets,persistentvolumeclaims", "-l", selector)["items"]
     assert [each["metadata"]["name"] for each in left] == [release.prefix]
+    within(GONE_S, lambda: not any(node.has().values()))

@@ -109,6 +109,11 @@ def part_of(thing: Object) -> str:
     return str(thing["metadata"]["labels"]["app.kubernetes.io/component"])
 
 
+def with_volumes(template: Object, more: list[Object]) -> Object:
+    spec = template["spec"]
+    return template | {"spec": spec | {"volumes": [*spec["volumes"], *more]}}
+
+
 def pods(objects: list[Object]) -> dict[str, Object]:
     """The template of each pod, by its part."""
     found = {}
@@ -117,7 +122,10 @@ def pods(objects: list[Object]) -> dict[str, Object]:
         if each["kind"] == "CronJob":
             template = each["spec"]["jobTemplate"]["spec"]["template"]
         if template:
-            found[part_of(template)] = template
+            claims = [one["metadata"]["name"] for one in each["spec"].get("volumeClaimTemplates", ())]
+            # As the controller of a StatefulSet adds them.
+            volumes = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in claims]
+            found[part_of(template)] = with_volumes(template, volumes) if volumes else template
     return found
 
 

@@ -256,8 +256,7 @@ def test_no_web_pod_ends_before_another_serves() -> None:
     container = containers(web["spec"]["template"])["web"]
     assert container["readinessProbe"]["httpGet"]["path"] == "/healthz"
     pause = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
-    # gunicorn's graceful_timeout.
-    assert web["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > pause + 30
+    assert pause >= 5
 
 
 def test_the_number_of_web_pods_is_left_to_their_autoscaler() -> None:
@@ -291,6 +290,12 @@ def test_the_end_of_an_agent_leaves_time_for_its_runs() -> None:
     command = containers({"spec": spec})["agent"]["lifecycle"]["preStop"]["exec"]["command"]
     assert command == ["python3", "manage.py", "drain_node", "--wait", "300s"]
     assert spec["terminationGracePeriodSeconds"] >= 300 + 60
+
+
+def test_the_end_of_a_web_pod_leaves_time_for_requests_that_wait() -> None:
+    spec = pods(render(merged(TRIAL, {"web": {"drainSeconds": 300}})))["web"]["spec"]
+    assert environment(containers({"spec": spec})["web"])["GUNICORN_CMD_ARGS"] == "--graceful-timeout 300"
+    assert spec["terminationGracePeriodSeconds"] >= 10 + 300
 
 
 def test_a_restart_of_postgres_does_not_restart_an_agent() -> None:
