@@ -80,7 +80,7 @@ def measure(
     """Return runs a second, and the CPU seconds of one."""
     run = ("POST", "/api/v1/executions", {"runtime": "python", "code": PROGRAM, "wait": 300})
     before = cpu_s(folders)
-    bodies = [answer.get("body") for answer in send([run] * number)]
+    bodies: list[Any] = [answer.get("body") for answer in send([run] * number)]
     time.sleep(REFILL_S)
     spent = cpu_s(folders) - before
     failed = [body for body in bodies if not isinstance(body, dict) or body.get("status") != "succeeded"]
@@ -101,6 +101,7 @@ def main() -> None:
     release = Release("bench", VALUES)
     say("installing the chart")
     try:
+        release.make_namespace()
         release.install()
         caller = Caller(release)
         subjects = {

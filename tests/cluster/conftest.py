@@ -11,7 +11,7 @@ collect_ignore_glob = [] if os.environ.get("SANDBOX_CLUSTER_VALUES") else ["test
 
 
 # What ends the installation is last.
-ORDER = ("test_api_server.py", "test_running.py", "test_egress.py", "test_life.py")
+ORDER = ("test_api_server.py", "test_registry.py", "test_running.py", "test_egress.py", "test_life.py")
 
 
 @pytest.hookimpl(trylast=True)
@@ -31,6 +31,7 @@ def release(cluster: None) -> Iterator[Release]:
     """The chart, installed once with a Postgres of its own. What the pods say is shown if a test fails."""
     installed = Release("trial")
     try:
+        installed.make_namespace()
         installed.install()
         yield installed
     finally:

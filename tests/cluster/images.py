@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from scripts.push import NEEDED, RUNTIME, chosen, copy, parse, present, save, source, working_file
+from scripts.push import FOR_BUILDS, NEEDED, RUNTIME, chosen, copy, parse, present, save, source, working_file
 from scripts.setup.host import SetupError, fail, must
 
 FIX = "set CONTAINERD_ADDRESS to the socket of the cluster's containerd"
@@ -47,7 +47,7 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         for name in chosen("", present()):
-            if name in NEEDED:
+            if name in (*NEEDED, *FOR_BUILDS):
                 import_into_containerd(name)
             elif name.startswith(RUNTIME):
                 archive_of(name, folder)

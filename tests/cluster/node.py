@@ -29,7 +29,8 @@ print(json.dumps({"mounts": mounts, "cgroups": cgroups, "processes": processes, 
 class Node:
     def __init__(self, release: Release, caller: Caller) -> None:
         self._namespace = release.namespace
-        self._uids = [each["metadata"]["uid"] for each in release.get("pods")["items"]]
+        ours = release.get("pods", "-l", f"app.kubernetes.io/instance={release.name}")["items"]
+        self._uids = [each["metadata"]["uid"] for each in ours]
         pod = {
             "apiVersion": "v1", "kind": "Pod", "metadata": {"name": NAME},
             "spec": {
@@ -42,8 +43,8 @@ class Node:
                 "volumes": [{"name": NAME, "hostPath": {"path": "/"}}],
             },
         }  # fmt: skip
-        kubectl("-n", self._namespace, "apply", "-f", "-", stdin=json.dumps(pod))
-        kubectl("-n", self._namespace, "wait", f"pod/{NAME}", "--for=condition=Ready", "--timeout=120s")
+        release.apply(pod)
+        release.until_pod_is_ready(NAME)
         mounts = self._shell("awk", "{print $5}", "/proc/1/mountinfo").splitlines()
         # /var/lib/kubelet/pods, or where else this node has it.
         self._pods = next(
@@ -56,7 +57,7 @@ class Node:
         return kubectl("-n", self._namespace, "exec", "-i", NAME, "--", *words, stdin=stdin)
 
     def has(self) -> dict[str, list[str]]:
-        """Mounts, cgroups, processes and folders of the pods that were there when this began to look."""
+        """Mounts, cgroups, processes and folders of the release's pods that were there when this began to look."""
         said = self._shell("python3", "-", self._pods, *self._uids, stdin=LOOK)
         found: dict[str, list[str]] = json.loads(said)
         return found

@@ -1,16 +1,19 @@
 """An installation of the chart in the cluster that KUBECONFIG names, and a pod that calls it."""
 
+import copy
 import json
 import os
 import subprocess
 import time
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
+
 from scripts import smoke
-from tests.deploy.helm.rendering import CHART, Values, merged, program
+from tests.deploy.helm.rendering import CHART, Values, containers, merged, pods, program, render
 
 T = TypeVar("T")
 Object = dict[str, Any]
@@ -47,7 +50,14 @@ def cluster_answers() -> None:
     kubectl("get", "nodes", timeout=30)
 
 
-def within(seconds: float, look: Callable[[], T]) -> T:
+def platform_image() -> tuple[str, str]:
+    """Reference and pull policy, by the values that were given."""
+    given = yaml.safe_load(Path(os.environ["SANDBOX_CLUSTER_VALUES"]).read_text())
+    web = containers(pods(render(merged(VALUES, {"images": given["images"]})))["web"])["web"]
+    return web["image"], web["imagePullPolicy"]
+
+
+def within(seconds: float, look: Callable[[], T | None]) -> T:
     """Return the first true answer. Fails after this time."""
     until = time.monotonic() + seconds
     while not (found := look()):
@@ -70,14 +80,20 @@ class Release:
         )
         assert done.returncode == 0, done.stderr + self.told()
 
-    def install(self) -> None:
+    def make_namespace(self) -> None:
         kubectl("create", "namespace", self.namespace)
         kubectl("label", "namespace", self.namespace, "pod-security.kubernetes.io/enforce=privileged")
+
+    def install(self) -> None:
         self.helm("install", self.name, str(CHART))
         self.wait_until_ready()
 
+    def change(self, values: Values) -> None:
+        """Of what is installed next."""
+        self._values = merged(self._values, values)
+
     def upgrade(self, changes: Values) -> None:
-        self._values = merged(self._values, changes)
+        self.change(changes)
         self.helm("upgrade", self.name, str(CHART))
 
     def uninstall(self) -> None:
@@ -89,6 +105,19 @@ class Release:
         for each in self.get("deployments,daemonsets,statefulsets")["items"]:
             what = f"{each['kind'].lower()}/{each['metadata']['name']}"
             kubectl("-n", self.namespace, "rollout", "status", what, f"--timeout={READY_S}s", timeout=READY_S + 30)
+
+    def apply(self, *objects: Object) -> None:
+        kubectl(
+            "-n",
+            self.namespace,
+            "apply",
+            "-f",
+            "-",
+            stdin=json.dumps({"kind": "List", "apiVersion": "v1", "items": objects}),
+        )
+
+    def until_pod_is_ready(self, name: str) -> None:
+        kubectl("-n", self.namespace, "wait", f"pod/{name}", "--for=condition=Ready", "--timeout=120s")
 
     def remove(self) -> None:
         kubectl("delete", "namespace", self.namespace, "--ignore-not-found", f"--timeout={GONE_S}s", check=False)
@@ -104,6 +133,14 @@ class Release:
     def exec(self, part: str, *words: str, container: str = "", check: bool = True) -> str:
         name = within(GONE_S, lambda: self.pods(part))[0]
         return kubectl("-n", self.namespace, "exec", name, "-c", container or part, "--", *words, check=check)
+
+    def broken(self) -> list[Object]:
+        """What the doctor finds broken on the node of an agent."""
+        words = ("env", "SANDBOX_SERVICE=worker", "python3", "manage.py", "doctor", "--json")
+        said = self.exec("agent", *words, check=False)
+        checks: list[Object] = json.loads(said[said.index("[") : said.rindex("]") + 1])
+        assert len(checks) > 10
+        return [each for each in checks if each["status"] == "broken"]
 
     def restarts(self) -> int:
         states = [one for each in self.get("pods")["items"] for one in each["status"].get("containerStatuses", ())]
@@ -146,6 +183,11 @@ class Caller:
         command = ("-n", self._namespace, "exec", "-i", CALLER, "--", "python3", "-", *words)
         return kubectl(*command, stdin=script, timeout=1800)
 
+    def with_token(self, token: str) -> "Caller":
+        other = copy.copy(self)
+        other._token = token
+        return other
+
     def smoke(self) -> str:
         return self.python(Path(smoke.__file__).read_text(), self.url, self._token)
 
@@ -153,7 +195,7 @@ class Caller:
         (answer,) = self.send_all([(method, path, body)], at_once=1)
         return answer
 
-    def send_all(self, requests: list[tuple[str, str, object]], *, at_once: int) -> list[Object]:
+    def send_all(self, requests: Sequence[tuple[str, str, object]], *, at_once: int) -> list[Object]:
         """Send requests; return {status, body} of each, or {error}, in their order."""
         job = json.dumps({"url": self.url, "token": self._token, "at_once": at_once, "requests": requests})
         answers: list[Object] = json.loads(self.python((HERE / "calling.py").read_text(), job))

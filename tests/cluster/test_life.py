@@ -4,9 +4,10 @@ import time
 from typing import Any
 
 from tests.cluster.node import Node
-from tests.cluster.release import CALLER, GONE_S, Caller, Release, answers_of, kubectl, within
+from tests.cluster.release import GONE_S, Caller, Release, answers_of, kubectl, within
 from tests.deploy.helm.rendering import CHART
 
+SUCCEEDED = "succeeded"
 SHORT = "import time\ntime.sleep(1)\nprint('done')\n"
 # A run that had begun when its agent was killed: its program is not started twice.
 LOST = "worker_lost"
@@ -20,15 +21,20 @@ def begin(caller: Caller, number: int) -> Any:
 
 
 def ends(answers: list[dict[str, Any]]) -> list[str]:
-    """How each run ended; what the platform did not answer is among them."""
-    return [
-        each["body"]["status"] if each.get("status") in (200, 201) else f"no answer: {each}" for each in answers
-    ]
+    """How each run ended, with the reason if it did not succeed; what the platform did not answer is among them."""
+
+    def told(answer: dict[str, Any]) -> str:
+        if answer.get("status") not in (200, 201):
+            return f"no answer: {answer}"
+        body = answer["body"]
+        return SUCCEEDED if body["status"] == SUCCEEDED else f"{body['outcome']}: {body['message']}"
+
+    return [told(each) for each in answers]
 
 
 def serves(caller: Caller) -> bool:
     answer = caller.send("POST", "/api/v1/executions", {"runtime": "python", "code": "print(1)", "wait": 300})
-    return answer.get("status") == 201 and answer["body"]["status"] == "succeeded"
+    return answer.get("status") == 201 and answer["body"]["status"] == SUCCEEDED
 
 
 def test_a_rollout_under_load_loses_no_run(release: Release, caller: Caller) -> None:
@@ -36,7 +42,7 @@ def test_a_rollout_under_load_loses_no_run(release: Release, caller: Caller) -> 
     for what in ("deployment/{}-web", "deployment/{}-callbacks", "daemonset/{}-agent"):
         kubectl("-n", release.namespace, "rollout", "restart", what.format(release.prefix))
     release.wait_until_ready()
-    assert ends(answers_of(load)) == ["succeeded"] * 40
+    assert ends(answers_of(load)) == [SUCCEEDED] * 40
 
 
 def test_an_agent_that_is_killed_loses_only_what_had_begun(release: Release, caller: Caller) -> None:
@@ -48,7 +54,7 @@ def test_an_agent_that_is_killed_loses_only_what_had_begun(release: Release, cal
     # As many as ran at the same time, at most.
     lost = [each for each in answers if each.get("body", {}).get("outcome") == LOST]
     assert len(lost) <= 4
-    assert ends([each for each in answers if each not in lost]) == ["succeeded"] * (40 - len(lost))
+    assert ends([each for each in answers if each not in lost]) == [SUCCEEDED] * (40 - len(lost))
     within(GONE_S, lambda: serves(caller))
 
 
@@ -81,7 +87,7 @@ def test_runs_wait_without_agents_and_end_with_the_first(release: Release, calle
     assert caller.send("GET", path)["body"]["status"] == "queued"
     release.upgrade({"agent": {"replicas": 1}})
     release.wait_until_ready()
-    assert caller.send("GET", f"{path}?wait=300")["body"]["status"] == "succeeded"
+    assert caller.send("GET", f"{path}?wait=300")["body"]["status"] == SUCCEEDED
 
 
 def test_agents_share_the_work_of_one_queue(release: Release, caller: Caller) -> None:
@@ -89,7 +95,7 @@ def test_agents_share_the_work_of_one_queue(release: Release, caller: Caller) ->
     release.upgrade({"agent": {"replicas": 2}})
     release.wait_until_ready()
     answers = answers_of(caller.under_load(40, SHORT))
-    assert ends(answers) == ["succeeded"] * 40
+    assert ends(answers) == [SUCCEEDED] * 40
     paths = [("GET", f"/api/v1/executions/{each['body']['id']}", None) for each in answers]
     nodes = {each["body"]["node"] for each in caller.send_all(paths, at_once=4)}
     assert nodes == set(release.pods("agent"))
@@ -99,15 +105,18 @@ def test_an_upgrade_migrates_again_and_keeps_the_secrets(release: Release, calle
     token = release.token()
     release.helm("upgrade", release.name, str(CHART))
     release.wait_until_ready()
-    jobs = release.get("jobs", "-l", "app.kubernetes.io/component=migrate")["items"]
-    assert all(each["status"].get("succeeded") for each in jobs)
+
+    def all_have_migrated() -> bool:
+        jobs = release.get("jobs", "-l", "app.kubernetes.io/component=migrate")["items"]
+        return all(each["status"].get("succeeded") for each in jobs)
+
+    within(GONE_S, all_have_migrated)
     assert release.token() == token
     assert serves(caller)
 
 
 def test_uninstalling_leaves_only_what_cannot_be_made_again(release: Release, caller: Caller) -> None:
     """The last test: nothing is installed after it."""
-    kubectl("-n", release.namespace, "delete", "pod", CALLER, "--grace-period=1")
     node = Node(release, caller)
     # Otherwise nothing would be found after it either.
     assert all(node.has().values())

@@ -292,6 +292,13 @@ def test_the_end_of_an_agent_leaves_time_for_its_runs() -> None:
     assert spec["terminationGracePeriodSeconds"] >= 300 + 60
 
 
+def test_the_doors_are_there_before_the_agent_and_until_it_has_ended() -> None:
+    """Kubernetes ends ordinary containers of a pod at the same time, and runs of a draining agent would lose them."""
+    (doors,) = [each for each in pods(render(TRIAL))["agent"]["spec"]["initContainers"] if each["name"] == "doors"]
+    assert doors["restartPolicy"] == "Always"
+    assert doors["startupProbe"]
+
+
 def test_the_end_of_a_web_pod_leaves_time_for_requests_that_wait() -> None:
     spec = pods(render(merged(TRIAL, {"web": {"drainSeconds": 300}})))["web"]["spec"]
     assert environment(containers({"spec": spec})["web"])["GUNICORN_CMD_ARGS"] == "--graceful-timeout 300"
