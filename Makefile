@@ -136,7 +136,7 @@ screenshots: venv frontend ## take screenshots of a real platform into docs/scre
 	@$(SETUP) ensure_browser
 	@$(VENV)/python -m scripts.screenshots
 
-release: ## build this version's images from a clean clone, tag them and list them in dist/ (ARGS=--check: twice)
+release: ## build this version's images and chart from a clean clone, tag them and list them in dist/ (ARGS=--check: twice)
 	@$(PYTHON) -m scripts.release $(ARGS)
 
 push: ## push the built images to a registry, for Kubernetes (REGISTRY=host/prefix, TAG=, ONLY="agent runtime-go": docs/kubernetes.md)

@@ -96,6 +96,15 @@ def why_unavailable() -> str:
     return "Builds need a registry: the builder pushes images to it, and the nodes pull them from there."
 
 
+def builder_is_gone() -> bool:
+    """Return whether builds need a builder of its own and none is alive. Where workers make builds, none is needed."""
+    return needs_builder() and not liveness.builders_alive()
+
+
+def needs_builder() -> bool:
+    return settings.SANDBOX_BUILDER == "buildah" and not why_unavailable()
+
+
 def enqueue(build: RuntimeBuild) -> None:
     BUILD.enqueue(build.pk)
 

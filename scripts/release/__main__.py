@@ -1,7 +1,8 @@
 """Build the images of this version from a clean clone, and tag them with it: `make release`.
 
 Clones the commit that is checked out, builds the images there without cache, and writes dist/: the images in the layout
-of OCI, and a list with the digest of each and what it was made of. Exits with 1 if something was refused or differs.
+of OCI, the chart for Kubernetes, and a list with the digest of each and what it was made of. Exits with 1 if something
+was refused or differs.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.release import archive, debian
+from scripts.release import archive, chart, debian
+from scripts.setup import helm
 from scripts.setup.docker import command as docker_command
 from scripts.setup.docker import docker, is_running
 from scripts.setup.host import ROOT, SetupError, fail, must, run, say, step
@@ -117,26 +120,30 @@ def working_folder() -> Iterator[Path]:
 
 
 def compared(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return the images whose digests differ, with the files that do."""
+    """Return the images whose digests differ, with the files that do; and the chart, if it does."""
     pairs = {"base": (first["base"], second["base"])}
     pairs |= {name: (image, second["images"][name]) for name, image in first["images"].items()}
-    return {
+    found = {
         name: differing(one["files"], other["files"]) or ["the configuration"]
         for name, (one, other) in pairs.items()
         if one["digest"] != other["digest"]
     }
+    if first["chart"] != second["chart"]:
+        found["chart"] = [(first["chart"] or second["chart"])["file"]]
+    return found
 
 
 def differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
     return sorted(path for path in one.keys() | other.keys() if one.get(path) != other.get(path))
 
 
-def report(different: Mapping[str, Sequence[str]], count: int) -> None:
+def report(different: Mapping[str, Sequence[str]], built: Mapping[str, Any]) -> None:
+    parts = ["base", *built["images"], *(["chart"] if built["chart"] else [])]
     for name, files in different.items():
         say(f"DIFFERENT  {name}: {len(files)} files; layer and path of the first:")
         for path in files[:SHOWN]:
             say(f"             {path}")
-    say(f"{count - len(different)} of {count} images were the same in two builds")
+    say(f"{len(set(parts) - different.keys())} of {len(parts)} parts were the same in two builds")
 
 
 def packages(built: Mapping[str, Any]) -> dict[str, str]:
@@ -162,11 +169,14 @@ def refuse_others(built: Mapping[str, Any], root: Path, *, whole: bool) -> None:
 
 
 def tools() -> dict[str, str]:
-    """Return the versions of what built the images: another one may build them otherwise."""
+    """Return the versions of what built the images and the chart: another one may build them otherwise."""
+    program = helm.program()
     return {
         "mmdebstrap": run(["mmdebstrap", "--version"]).stdout.strip(),
         "docker": docker("version", "--format", "{{.Server.Version}}").stdout.strip(),
         "buildx": run(docker_command("buildx", "version")).stdout.strip(),
+        "helm": run([program, "version", "--short"]).stdout.strip() if program else "",
+        "zlib": zlib.ZLIB_RUNTIME_VERSION,
     }
 
 
@@ -180,17 +190,22 @@ def listing(built: Mapping[str, Any], commit: Commit, builds: int) -> dict[str, 
     return {
         "version": built["version"], "commit": commit.name, "source_date_epoch": commit.epoch,
         "architecture": built["architecture"], "builds_compared": builds,
-        "base": base, "images": described, "inputs": built["pinned"], "tools": tools(),
+        "base": base, "images": described, "chart": built["chart"], "gvisor": built["gvisor"],
+        "inputs": built["pinned"], "tools": tools(),
     }  # fmt: skip
 
 
 def write(folder: Path, built: Mapping[str, Any], commit: Commit, builds: int) -> Path:
-    """Put images and list into dist/."""
+    """Put images, chart and list into dist/."""
     DIST.mkdir(exist_ok=True)
     target = DIST / f"sandbox-platform-{built['version']}"
+    packed = DIST / f"{target.name}.tgz"
+    packed.unlink(missing_ok=True)
+    if built["chart"]:
+        shutil.move(folder / "images" / built["chart"]["file"], packed)
     shutil.rmtree(target, ignore_errors=True)
     shutil.move(folder / "images", target)
-    path = DIST / f"sandbox-platform-{built['version']}.json"
+    path = DIST / f"{target.name}.json"
     path.write_text(json.dumps(listing(built, commit, builds), indent=1) + "\n", encoding="utf-8")
     return path
 
@@ -218,7 +233,7 @@ def release(options: argparse.Namespace) -> int:
             # The checkout may have another commit by now.
             second = build(folder / "first/clone", folder / "second", commit, options)
             different = compared(built, second)
-            report(different, len(built["images"]) + 1)
+            report(different, built)
             if different:
                 return 1
         if options.pin:
@@ -231,6 +246,7 @@ def release(options: argparse.Namespace) -> int:
     with step(f"images of version {built['version']}"):
         tag(DIST / f"sandbox-platform-{built['version']}", built)
     say(f"{path.relative_to(ROOT)} has their digests and what they were made of")
+    say(f"dist/{built['chart']['file']} is the chart" if built["chart"] else f"    {chart.MISSING}")
     return 0
 
 

@@ -13,12 +13,12 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from scripts.release import archive, debian
+from scripts.release import archive, chart, debian, runsc
 from scripts.release.archive import Layout, Normal
 from scripts.setup import apt, certificates, images
 from scripts.setup.docker import docker
@@ -27,7 +27,8 @@ from scripts.setup.hosts.invitation import platform_version
 from scripts.setup.images import Image
 
 BASE = "base"
-BASE_TAG = "sandbox-platform/release-base"
+PREFIX = "sandbox-platform/"
+BASE_TAG = f"{PREFIX}release-base"
 # Files whose hashes or versions pin what a build fetches. Those of an image are in its context or named here.
 PINNED = (
     "Dockerfile",
@@ -38,7 +39,11 @@ PINNED = (
     "images/*/package-lock.json",
     "images/*/packages.txt",
     "images/runner/node/package-lock.json",
+    "scripts/setup/runsc/go.mod",
+    "scripts/setup/runsc/go.sum",
 )
+# Only Kubernetes needs them. Each is made of another image of the release.
+MADE_OF = {"agent": "platform", "builder": "agent"}
 # Every machine has its own mirrors, and builds mount them: an image names none.
 NO_SOURCES = (
     'cd "$1"/etc/apt && rm -rf sources.list sources.list.d/* '
@@ -47,7 +52,7 @@ NO_SOURCES = (
 FIX = "make release"
 
 
-def all_images(runtimes: str) -> dict[str, Image]:
+def images_of_the_base(runtimes: str) -> dict[str, Image]:
     found = [
         images.platform_image(), images.postgres_image(), images.egress_image(), images.fetch_image(),
         images.tls_image(), *images.runtime_images(runtimes),
@@ -55,13 +60,24 @@ def all_images(runtimes: str) -> dict[str, Image]:
     return {image.name.replace(" ", "-"): image for image in found}
 
 
-def chosen(only: str, runtimes: str) -> dict[str, Image]:
-    """Return the images of a release, or those of a list of names. Raises SetupError for an unknown name."""
-    every = all_images(runtimes)
-    names = only.replace(",", " ").split() or list(every)
+def ancestors(name: str) -> list[str]:
+    """Return the images that an image is made of, each behind its own."""
+    parent = MADE_OF.get(name)
+    return [*ancestors(parent), parent] if parent else []
+
+
+def chosen(only: str, runtimes: str) -> list[str]:
+    """Return the names of a release's images, or those of a list, each behind what it is made of.
+
+    Raises SetupError for an unknown name.
+    """
+    # These first: Docker is given what they are made of together with everything that is there by then.
+    every = [*MADE_OF, *images_of_the_base(runtimes)]
+    names = only.replace(",", " ").split() or every
     if unknown := sorted(set(names) - set(every)):
-        raise SetupError(f"--only {only}", f"{unknown[0]} is no image of a release", f"some of: {' '.join(every)}")
-    return {name: every[name] for name in names}
+        known = " ".join(dict.fromkeys(every))
+        raise SetupError(f"--only {only}", f"{unknown[0]} is no image of a release", f"some of: {known}")
+    return list(dict.fromkeys(each for name in names for each in (*ancestors(name), name)))
 
 
 def architecture() -> str:
@@ -112,16 +128,23 @@ class Build:
     labels: Mapping[str, str]
     mark: str  # tag of what Docker makes, until it is written anew
 
+    def tag(self, name: str) -> str:
+        return f"{PREFIX}release-{name}:{self.mark}"
+
+    def parent(self, name: str) -> str:
+        """Return the tag of the image that this one is made of."""
+        return self.tag(MADE_OF[name]) if name in MADE_OF else self.base
+
 
 def make(image: Image, name: str, content: str, layout: Layout, build: Build) -> Normal:
     """Build an image without cache, and write what Docker made of it anew."""
-    tag = f"sandbox-platform/release-{name}:{build.mark}"
+    tag = build.tag(name)
     labels = {**build.labels, images.CONTENT_LABEL: content}
     with step(f"image {name}") as current:
         line = images.build_command(
             image, build.secrets, tag, "--no-cache",
             "--build-arg", f"SOURCE_DATE_EPOCH={build.epoch}",
-            "--build-context", f"{images.BASE}=docker-image://{build.base}",
+            "--build-context", f"{image.made_of}=docker-image://{build.parent(name)}",
             *(word for label, value in labels.items() for word in ("--label", f"{label}={value}")),
         )  # fmt: skip
         try:
@@ -142,9 +165,33 @@ def pinned_files() -> dict[str, str]:
     }
 
 
+def make_all(
+    wanted: Sequence[str], runtimes: str, layout: Layout, build: Build, base: Normal, gvisor: Path | None
+) -> dict[str, Normal]:
+    """Build the images in this order. While others are made of one, Docker has it as it is written. `gvisor`: runsc."""
+    plain, made = images_of_the_base(runtimes), dict[str, Normal]()
+    with ExitStack() as stack:
+        for name in wanted:
+            if name == "agent" and gvisor:
+                image = images.agent_image(gvisor, made["platform"].id)
+            elif name == "builder":
+                image = images.builder_image(made["agent"].id)
+            else:
+                image = plain[name]
+            content = images.fingerprint(image.content, "\0".join((base.id, *image.arguments)), image.context)
+            if gvisor and image.contexts:
+                copy = stack.enter_context(runsc.copied(gvisor, build.epoch))
+                image = replace(image, contexts=(("gvisor", copy),))
+            made[name] = make(image, name, content, layout, build)
+            if any(MADE_OF.get(other) == name for other in wanted):
+                stack.enter_context(loaded(layout, build.tag(name), made[name]))
+    return made
+
+
 def build_all(folder: Path, options: argparse.Namespace) -> dict[str, object]:
     version, epoch, layout = platform_version(), options.epoch, Layout(folder)
     wanted = chosen(options.only, options.runtimes)
+    gvisor = runsc.pinned() if "agent" in wanted else None
     listed = sources(options.snapshot)
     base = make_base(layout, listed, epoch)
     tag = f"{BASE_TAG}:{version}-{os.getpid()}"
@@ -153,18 +200,16 @@ def build_all(folder: Path, options: argparse.Namespace) -> dict[str, object]:
         "org.opencontainers.image.version": version,
         "org.opencontainers.image.revision": options.commit,
     }
-    made: dict[str, Normal] = {}
     with loaded(layout, tag, base), certificates.build_secrets(listed) as secrets:
         build = Build(epoch, tag, secrets, labels, tag.rpartition(":")[2])
-        for name, image in wanted.items():
-            content = images.fingerprint(image.content, "\0".join((base.id, *image.arguments)), image.context)
-            made[name] = make(image, name, content, layout, build)
-    tags = {name: f"{wanted[name].tag.rpartition(':')[0]}:{version}" for name in wanted}
-    layout.write_index({tags[name]: image for name, image in made.items()})
+        made = make_all(wanted, options.runtimes, layout, build, base, gvisor)
+    layout.write_index({f"{PREFIX}{name}:{version}": image for name, image in made.items()})
     return {
         "version": version,
         "base": described(base, ""),
-        "images": {name: described(image, tags[name]) for name, image in made.items()},
+        "images": {name: described(image, f"{PREFIX}{name}:{version}") for name, image in made.items()},
+        "gvisor": runsc.described(gvisor) if gvisor else None,
+        "chart": None if options.only else chart.package(folder, version, epoch),
         "pinned": pinned_files(),
         "architecture": architecture(),
     }

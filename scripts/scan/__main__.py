@@ -23,6 +23,13 @@ LOCKED = ("requirements.txt", "images/python/packages.txt")
 PREFIX = "sandbox-platform/"
 # Images that tests and builds make. What a build installs is the administrator's choice; its packages are in its log.
 OTHERS = (f"{PREFIX}build-", f"{PREFIX}fidelity-")
+# What every installation has built, and what only some need.
+STACK = ("platform", "postgres", "egress", "fetch")
+ON_REQUEST = {
+    "tls": "only for TLS (docs/tls.md)",
+    "agent": "only for Kubernetes: make build KUBERNETES=yes",
+    "builder": "only for Kubernetes: make build KUBERNETES=yes",
+}
 CLEAN, FOUND, NOT_LOOKED = 0, 1, 2
 
 
@@ -30,6 +37,7 @@ CLEAN, FOUND, NOT_LOOKED = 0, 1, 2
 class Report:
     holes: list[Hole] = field(default_factory=list)
     not_looked: dict[str, str] = field(default_factory=dict)  # what -> why not
+    not_built: dict[str, str] = field(default_factory=dict)  # image that not everybody needs -> what for
     lists: list[str] = field(default_factory=list)
 
     def ask(self, what: str, question: Callable[[], Iterable[Hole]]) -> None:
@@ -57,6 +65,8 @@ class Report:
             yield f"no fix yet  {waiting}, listed in scan/report.json"
         for what, why in self.not_looked.items():
             yield f"NOT LOOKED  {what}: {why}"
+        for name, why in self.not_built.items():
+            yield f"NOT BUILT   {name}, so nothing is known of it: {why}"
         counts = f"{len(self.to_mend)} to mend, {len(self.not_looked)} not looked at"
         yield f"{len(self.lists)} package lists in scan/, {counts}"
 
@@ -78,11 +88,20 @@ def scan(folder: Path) -> Report:
     except SetupError as error:
         report.not_looked["images"] = str(error.args[0])
         return report
-    if not found:
-        report.not_looked["images"] = "none are built on this machine: make build"
+    note_missing(report, found)
     for image in found:
         _scan_image(report, image, folder)
     return report
+
+
+def note_missing(report: Report, found: Iterable[str]) -> None:
+    """Tell which of the platform's images are not on this machine. `found`: those that are."""
+    here = {name.removeprefix(PREFIX).removesuffix(":latest") for name in found}
+    if not here:
+        report.not_looked["images"] = "none are built on this machine: make build"
+        return
+    report.not_looked |= {name: "not built on this machine: make build" for name in STACK if name not in here}
+    report.not_built = {name: why for name, why in ON_REQUEST.items() if name not in here}
 
 
 def _scan_image(report: Report, image: str, folder: Path) -> None:
@@ -96,6 +115,7 @@ def _scan_image(report: Report, image: str, folder: Path) -> None:
     path = folder / f"{name}.cdx.json"
     sbom.write(path, image, docker("image", "inspect", "--format", "{{.Id}}", image).stdout.strip(), held)
     report.lists.append(path.name)
+    report.ask(f"{name}, gVisor", lambda: vulnerabilities.of_gvisor(name, held))
     with TemporaryDirectory() as private:
         report.ask(f"{name}, Debian packages", lambda: vulnerabilities.of_debian(name, held, Path(private)))
 
@@ -105,7 +125,7 @@ def main() -> int:
     report = scan(FOLDER)
     text = json.dumps(
         {"to_mend": [*map(asdict, report.to_mend)], "no_fix_yet": [asdict(h) for h in report.holes if not h.fix],
-         "not_looked": report.not_looked, "lists": report.lists}, indent=1)  # fmt: skip
+         "not_looked": report.not_looked, "not_built": report.not_built, "lists": report.lists}, indent=1)  # fmt: skip
     (FOLDER / "report.json").write_text(text + "\n", encoding="utf-8")
     for line in report.lines():
         print(line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import posixpath
+import re
 import subprocess
 import tarfile
 from collections.abc import Iterable, Iterator
@@ -20,12 +21,14 @@ STATUS = "var/lib/dpkg/status"
 RELEASE = "usr/lib/os-release"
 # Written when the platform's image is built; see console/frontend/build.mjs.
 BROWSER = "app/console/static/vendor/packages.json"
+# In the images for Kubernetes. Its folder has the name of its version, and no list of packages has it.
+RUNSC = re.compile(r"usr/local/lib/sandbox-platform/gvisor/([^/]+)/runsc")
 LARGEST = 64 * 1024**2
 
 
 @dataclass(frozen=True, order=True)
 class Package:
-    kind: str  # of package URLs: deb, pypi or npm
+    kind: str  # of package URLs: deb, pypi, npm or generic (gVisor)
     name: str
     version: str
     architecture: str = ""
@@ -38,6 +41,11 @@ class Inventory:
     release: str = ""  # 13
     codename: str = ""  # trixie
     status: bytes = b""  # dpkg's file, for debsecan
+
+    @property
+    def gvisor(self) -> list[str]:
+        """Return the versions of gVisor in the image."""
+        return sorted(package.version for package in self.packages if package.kind == "generic")
 
 
 def of_image(image: str) -> Inventory:
@@ -60,7 +68,9 @@ def of_files(stream: IO[bytes]) -> Inventory:
     with tarfile.open(fileobj=stream, mode="r|") as tar:
         for entry in tar:
             name = posixpath.normpath(entry.name)
-            if entry.isreg() and entry.size <= LARGEST and _is_of_interest(name):
+            if entry.isreg() and (runsc := RUNSC.fullmatch(name)):
+                found.packages.add(Package("generic", "gvisor", runsc[1]))
+            elif entry.isreg() and entry.size <= LARGEST and _is_of_interest(name):
                 content = tar.extractfile(entry)
                 _add(found, name, content.read() if content else b"")
     return found

@@ -1,4 +1,7 @@
-"""Ask pip-audit and debsecan for known vulnerabilities. What could not be asked is told, and never counts as clean."""
+"""Ask pip-audit and debsecan for known vulnerabilities; gVisor's are in sandboxes/gvisor.py.
+
+What could not be asked is told, and never counts as clean.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandboxes import gvisor
 from scripts.scan.inventory import Inventory
 from scripts.setup import apt
 from scripts.setup.host import SetupError
@@ -83,6 +87,17 @@ def of_debian(
     if done.returncode != 0:
         raise NotLooked(_last_line(done))
     return [_hole(name, line) for line in done.stdout.splitlines() if line]
+
+
+def of_gvisor(name: str, inventory: Inventory) -> list[Hole]:
+    """Return the advisories that the gVisor in an image is not fixed for. On a host, `make doctor` tells them."""
+    return [
+        Hole(
+            name, f"gvisor {version}", advisory.name, "make setup, then make build KUBERNETES=yes", advisory.effect
+        )
+        for version in inventory.gvisor
+        for advisory in gvisor.open_advisories(version)
+    ]
 
 
 def _hole(name: str, line: str) -> Hole:

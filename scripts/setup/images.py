@@ -20,6 +20,7 @@ BASE = "debian:trixie-slim"
 CONTENT_LABEL = "sandbox-platform.content"
 PLATFORM_TAG = "sandbox-platform/platform:latest"
 AGENT_TAG = "sandbox-platform/agent:latest"
+BUILDER_TAG = "sandbox-platform/builder:latest"
 RUNTIME_TAG = "sandbox-platform/runtime-"
 IMAGES = ROOT / "images"
 NPM = ROOT / "images/npm.txt"
@@ -48,6 +49,7 @@ class Image:
     content: tuple[Path, ...]  # files and directories; a change of any causes a rebuild
     arguments: tuple[str, ...] = ()  # build arguments, NAME=value
     contexts: tuple[tuple[str, Path], ...] = ()  # folders beside the context, by the names in the Dockerfile
+    made_of: str = BASE  # tag of the image that its Dockerfile begins with
 
 
 def ignored_except(dockerignore: str) -> list[str]:
@@ -90,26 +92,30 @@ def tls_image() -> Image:
     return Image("tls", "sandbox-platform/tls:latest", folder / "Dockerfile", folder, (folder,))
 
 
-def agent_image(runsc: Path) -> Image:
+def agent_image(runsc: Path, platform: str = "") -> Image:
     """Return the image of a node of Kubernetes, which the stack has no use for. `runsc`: a version that is installed.
 
-    Raises SetupError for one that `make` has not installed: what is beside it would be sent to the build.
+    `platform`: the id of the platform's image, by default of the one that Docker has. Raises SetupError for a runsc
+    that `make` has not installed: what is beside it would be sent to the build.
     """
     if runsc.parent.parent != gvisor.FOLDER:
         raise SetupError("gVisor for the agent's image", f"{runsc} is not in {gvisor.FOLDER}", "make setup")
     folder, version = IMAGES / "agent", runsc.parent.name
     # With another platform, or another gVisor, it is another image.
-    arguments = (f"PLATFORM={inspect(PLATFORM_TAG, '{{.Id}}')}", f"GVISOR={version}")
+    arguments = (f"PLATFORM={platform or inspect(PLATFORM_TAG, '{{.Id}}')}", f"GVISOR={version}")
     contexts = (("gvisor", runsc.parent),)
-    return Image("agent", AGENT_TAG, folder / "Dockerfile", folder, (folder,), arguments, contexts)
+    return Image("agent", AGENT_TAG, folder / "Dockerfile", folder, (folder,), arguments, contexts, PLATFORM_TAG)
 
 
-def builder_image() -> Image:
-    """Return the image of `manage.py builder`, which is made of the agent's. The stack has no use for it."""
+def builder_image(agent: str = "") -> Image:
+    """Return the image of `manage.py builder`, which is made of the agent's. The stack has no use for it.
+
+    `agent`: the id of the agent's image, by default of the one that Docker has.
+    """
     folder = IMAGES / "builder"
     # With another agent it is another image.
-    arguments = (f"AGENT={inspect(AGENT_TAG, '{{.Id}}')}",)
-    return Image("builder", "sandbox-platform/builder:latest", folder / "Dockerfile", folder, (folder,), arguments)
+    arguments = (f"AGENT={agent or inspect(AGENT_TAG, '{{.Id}}')}",)
+    return Image("builder", BUILDER_TAG, folder / "Dockerfile", folder, (folder,), arguments, made_of=AGENT_TAG)
 
 
 def runtime_image(manifest: Path) -> Image:

@@ -10,10 +10,13 @@ from django.contrib.auth.models import User
 from django.test import Client as Browser
 from django.urls import reverse
 from django.utils import timezone
+from pytest_django import Settings
 
+from alerts.models import Alert
 from audit import sealing
 from audit.models import HeadDestination, SealingFailure, Verification
 from audit.models.verifications import VerificationState
+from builds.models import BuildKind, BuildState, RuntimeBuild
 from console.models import JobRun
 from executions.models import Execution
 from executions.models.execution import SELF_TEST
@@ -118,6 +121,41 @@ def test_callbacks_service(watch: Watch, session: Listener) -> None:
     assert fires() == ["the callbacks service"]
     liveness.hold_callbacks(session.connection)
     assert fires() == []
+
+
+@pytest.fixture
+def with_builder(settings: Settings) -> None:
+    settings.SANDBOX_BUILDER, settings.SANDBOX_IMAGE_SOURCE = "buildah", "registry"
+    settings.SANDBOX_IMAGE_REGISTRY = "registry.example/sandbox"
+
+
+def test_builder(watch: Watch, with_builder: None, session: Listener) -> None:
+    fires = watch("Builder gone")
+    assert fires() == ["the builder"]
+    liveness.hold_builder(session.connection)
+    assert fires() == []
+
+
+def test_alert_about_the_builder_counts_the_builds_that_wait(
+    watch: Watch, with_builder: None, python_runtime: Runtime
+) -> None:
+    fires = watch("Builder gone")
+    for number, state in enumerate([BuildState.QUEUED, BuildState.FAILED]):
+        RuntimeBuild.objects.create(
+            runtime=python_runtime, number=number, kind=BuildKind.PACKAGES, base=python_runtime.image, state=state
+        )
+    assert fires() == ["the builder"]
+    assert Alert.objects.get().value == 1
+
+
+@pytest.mark.parametrize(
+    ("builder", "source"), [("docker", "docker"), ("docker", "registry"), ("buildah", "archive")]
+)
+def test_no_builder_is_missed_where_none_is_needed_or_none_helps(
+    watch: Watch, settings: Settings, builder: str, source: str
+) -> None:
+    settings.SANDBOX_BUILDER, settings.SANDBOX_IMAGE_SOURCE = builder, source
+    assert watch("Builder gone")() == []
 
 
 def test_seal(watch: Watch, make_execution: MakeExecution, later: Later) -> None:

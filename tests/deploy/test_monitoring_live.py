@@ -23,6 +23,8 @@ SLEEP = "import time\ntime.sleep(60)\n"
 MESSAGE = "INSERT INTO metrics_event (name, labels, amounts) VALUES ('message', ARRAY['sent'], '{}')"
 # Nothing is to be seen where all is well.
 WELL = " == 1"
+# Workers make builds here: there is no builder to tell of.
+ABSENT = {"sandbox_builder_up"}
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +153,7 @@ def test_prometheus_knows_every_figure(execution: dict[str, Any], prometheus: Pr
         eventually(lambda base=base: {base, base.removesuffix("_total")} & names(), f"metadata of {base}")
 
 
-@pytest.mark.parametrize(("title", "expression"), list(queries()))
+@pytest.mark.parametrize(("title", "expression"), [pair for pair in queries() if pair[1] not in ABSENT])
 def test_each_query_of_the_dashboard_is_answered(
     title: str, expression: str, eventful: None, prometheus: Prometheus
 ) -> None:

@@ -162,6 +162,19 @@ def test_agents_image_follows_the_platform_and_gvisor(runsc: Path) -> None:
     assert text.splitlines()[3] == f"FROM {images.PLATFORM_TAG}"
 
 
+def test_each_image_knows_what_its_dockerfile_begins_with(runsc: Path) -> None:
+    stack = [images.platform_image(), images.postgres_image(), images.egress_image(), images.fetch_image()]
+    for image in [*stack, images.tls_image(), *runtime_images("all"), agent_image(runsc), builder_image()]:
+        lines = image.dockerfile.read_text().splitlines()
+        first = next(line for line in lines if line.startswith("FROM "))
+        assert first.split()[1] == image.made_of, image.name
+
+
+def test_images_of_kubernetes_are_made_of_named_ids_where_docker_has_others(runsc: Path) -> None:
+    assert agent_image(runsc, "sha256:released").arguments[0] == "PLATFORM=sha256:released"
+    assert builder_image("sha256:released").arguments == ("AGENT=sha256:released",)
+
+
 def test_gvisor_is_given_to_the_build_as_a_folder_of_its_own(runsc: Path) -> None:
     line = images.build_command(agent_image(runsc), [], "tag")
     assert line[line.index("--build-context") + 1] == f"gvisor={runsc.parent}"

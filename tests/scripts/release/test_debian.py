@@ -69,5 +69,5 @@ def test_snapshot_is_a_source_of_apt_for_each_archive_of_debian() -> None:
 
 def test_packages_of_this_version_are_pinned() -> None:
     packages, moment = debian.read_lock(ROOT, "amd64")
-    assert {"libc6", "postgresql-17", "squid", "python3.13-minimal"} <= packages.keys()
+    assert {"libc6", "postgresql-17", "squid", "python3.13-minimal", "skopeo", "buildah"} <= packages.keys()
     assert moment

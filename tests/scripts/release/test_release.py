@@ -17,7 +17,8 @@ def image(digest: str = "sha256:1", **files: str) -> dict[str, Any]:
 
 
 def built(**images: dict[str, Any]) -> dict[str, Any]:
-    return {"version": "9.9", "architecture": "amd64", "base": image(), "images": images, "pinned": {"f": "h"}}
+    return {"version": "9.9", "architecture": "amd64", "base": image(), "images": images, "pinned": {"f": "h"},
+            "chart": {"file": "chart-9.9.tgz", "sha256": "c"}, "gvisor": {"version": "v1", "sha256": "g"}}  # fmt: skip
 
 
 def test_equal_digests_are_the_same_images() -> None:
@@ -32,6 +33,15 @@ def test_files_that_differ_are_named() -> None:
 
 def test_a_difference_outside_of_the_files_is_told() -> None:
     assert compared(built(egress=image()), built(egress=image("sha256:9"))) == {"egress": ["the configuration"]}
+
+
+@pytest.mark.parametrize("other", [{"file": "chart-9.9.tgz", "sha256": "d"}, None])
+def test_a_chart_that_differs_is_named(other: dict[str, str] | None, capsys: pytest.CaptureFixture[str]) -> None:
+    one = built(egress=image())
+    different = compared(one, {**one, "chart": other})
+    assert different == {"chart": ["chart-9.9.tgz"]}
+    release.report(different, one)
+    assert "2 of 3 parts were the same in two builds" in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -83,6 +93,7 @@ def test_list_says_what_the_images_are_and_were_made_of(monkeypatch: pytest.Monk
             "egress": {"tag": "x:1", "digest": "sha256:1", "id": "sha256:2", "size": 1, "layers": [],
                        "debian": {"a": "1"}},
         },
+        "chart": {"file": "chart-9.9.tgz", "sha256": "c"}, "gvisor": {"version": "v1", "sha256": "g"},
         "inputs": {"f": "h"}, "tools": {"docker": "26"},
     }  # fmt: skip
 
@@ -98,7 +109,7 @@ def test_a_difference_fails_and_tags_nothing(
     assert release.release(release.parse(["--check"])) == 1
     said = capsys.readouterr().out
     assert "DIFFERENT  egress" in said
-    assert "1 of 2 images were the same in two builds" in said
+    assert "2 of 3 parts were the same in two builds" in said
 
 
 def test_second_build_is_of_the_first_s_clone_because_the_checkout_may_move_on(
@@ -124,3 +135,49 @@ def test_second_build_is_of_the_first_s_clone_because_the_checkout_may_move_on(
     monkeypatch.setattr(release, "refuse_others", lambda *_, **__: None)
     assert release.release(release.parse(["--check", "--only", "egress"])) == 0
     assert sources[0] == checkout
+
+
+@pytest.fixture
+def dist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the release before has left."""
+    folder = tmp_path / "dist"
+    folder.mkdir()
+    (folder / "sandbox-platform-9.9.tgz").write_text("of an earlier build")
+    monkeypatch.setattr(release, "DIST", folder)
+    monkeypatch.setattr(release, "tools", dict)
+    (tmp_path / "images").mkdir()
+    return folder
+
+
+def test_chart_is_a_file_of_the_release_beside_the_images(dist: Path, tmp_path: Path) -> None:
+    found = built()
+    found["chart"]["file"] = "sandbox-platform-9.9.tgz"
+    (tmp_path / "images/sandbox-platform-9.9.tgz").write_text("chart")
+    release.write(tmp_path, found, Commit("abc", 5), 1)
+    assert sorted(path.name for path in dist.iterdir()) == [
+        "sandbox-platform-9.9", "sandbox-platform-9.9.json", "sandbox-platform-9.9.tgz",
+    ]  # fmt: skip
+    assert (dist / "sandbox-platform-9.9.tgz").read_text() == "chart"
+    assert list((dist / "sandbox-platform-9.9").iterdir()) == []
+
+
+def test_no_chart_of_an_earlier_build_is_left(dist: Path, tmp_path: Path) -> None:
+    path = release.write(tmp_path, {**built(), "chart": None}, Commit("abc", 5), 1)
+    assert not (dist / "sandbox-platform-9.9.tgz").exists()
+    assert json.loads(path.read_text())["chart"] is None
+
+
+@pytest.mark.parametrize(
+    ("chart", "said"), [({"file": "x.tgz"}, "dist/x.tgz is the chart"), (None, "NOT in this release")]
+)
+def test_last_line_says_whether_there_is_a_chart(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], chart: dict[str, str] | None, said: str
+) -> None:
+    monkeypatch.setattr(release, "head", lambda: Commit("abc", 5))
+    monkeypatch.setattr(release, "is_running", lambda: True)
+    monkeypatch.setattr(release, "build", lambda *_: {**built(egress=image()), "chart": chart})
+    monkeypatch.setattr(release, "refuse_others", lambda *_, **__: None)
+    monkeypatch.setattr(release, "write", lambda *_: release.ROOT / "dist/x.json")
+    monkeypatch.setattr(release, "tag", lambda *_: None)
+    assert release.release(release.parse([])) == 0
+    assert said in capsys.readouterr().out.splitlines()[-1]

@@ -8,7 +8,8 @@ from scripts.scan import sbom
 from scripts.scan.inventory import Inventory, Package
 
 HELD = Inventory(
-    {Package("deb", "zlib1g", "1:1.3-1", "amd64"), Package("pypi", "django", "5.2"), Package("npm", "@s/left", "1.0")},
+    {Package("deb", "zlib1g", "1:1.3-1", "amd64"), Package("pypi", "django", "5.2"), Package("npm", "@s/left", "1.0"),
+     Package("generic", "gvisor", "v0.0.0-2026+filters")},
     "debian", "13", "trixie",
 )  # fmt: skip
 
@@ -21,6 +22,7 @@ def test_package_list_is_valid_cyclonedx(tmp_path: Path) -> None:
     assert found["metadata"]["component"]["version"] == "sha256:1"
     assert {component["purl"] for component in found["components"]} == {
         "pkg:deb/debian/zlib1g@1:1.3-1?arch=amd64&distro=debian-13",
+        "pkg:generic/gvisor@v0.0.0-2026%2Bfilters",
         "pkg:npm/%40s/left@1.0",
         "pkg:pypi/django@5.2",
     }

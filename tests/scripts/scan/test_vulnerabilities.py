@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from scripts.scan import __main__ as scan
-from scripts.scan.inventory import Inventory
-from scripts.scan.vulnerabilities import Hole, NotLooked, of_debian, of_requirements
+from scripts.scan.inventory import Inventory, Package
+from scripts.scan.vulnerabilities import Hole, NotLooked, of_debian, of_gvisor, of_requirements
 
 HASH = "--hash=sha256:" + "0" * 64
 # As https://security-tracker.debian.org/tracker/debsecan/release/1/trixie has it: names; packages; binaries of sources.
@@ -104,6 +104,20 @@ def test_tracker_that_cannot_be_reached_is_not_clean(tmp_path: Path) -> None:
 def test_image_of_another_distribution_is_not_looked_at(tmp_path: Path) -> None:
     with pytest.raises(NotLooked, match="alpine"):
         of_debian("x", Inventory(distribution="alpine"), tmp_path, {})
+
+
+def with_gvisor(version: str) -> Inventory:
+    return Inventory({Package("generic", "gvisor", version)})
+
+
+def test_advisories_of_the_gvisor_in_an_image_are_to_be_mended() -> None:
+    (hole,) = of_gvisor("agent", with_gvisor("release-20260101.0"))
+    assert (hole.where, hole.package, hole.id) == ("agent", "gvisor release-20260101.0", "CVE-2026-96812")
+    assert "make build KUBERNETES=yes" in hole.fix
+
+
+def test_a_fixed_gvisor_and_an_image_without_one_are_clean() -> None:
+    assert of_gvisor("agent", with_gvisor("release-20260907.0")) == of_gvisor("tls", Inventory()) == []
 
 
 FIXED, OPEN = Hole("x", "a 1", "CVE-1", "2"), Hole("x", "a 1", "CVE-2", "")
