@@ -97,8 +97,12 @@ class Buildah:
     def _started(self, command: list[str], stderr: int) -> "subprocess.Popen[str]":
         try:
             self._temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Otherwise a folder in /run, where the builder's container may write nothing.
-            self._settings.write_text(f'[engine]\ntmp_dir = "{self._temporary}"\n')
+            # Otherwise folders in /run and /etc, where the builder's container may write nothing. buildah makes that
+            # of networks at its start, though no build has one.
+            networks = self._folder / "networks"
+            self._settings.write_text(
+                f'[engine]\ntmp_dir = "{self._temporary}"\n[network]\nnetwork_config_dir = "{networks}"\n'
+            )
             return subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,

@@ -50,10 +50,15 @@ def cluster_answers() -> None:
     kubectl("get", "nodes", timeout=30)
 
 
+def given_values() -> Values:
+    """Of the file that names the images. Empty where no cluster is tested."""
+    path = os.environ.get("SANDBOX_CLUSTER_VALUES")
+    return dict(yaml.safe_load(Path(path).read_text())) if path else {}
+
+
 def platform_image() -> tuple[str, str]:
     """Reference and pull policy, by the values that were given."""
-    given = yaml.safe_load(Path(os.environ["SANDBOX_CLUSTER_VALUES"]).read_text())
-    web = containers(pods(render(merged(VALUES, {"images": given["images"]})))["web"])["web"]
+    web = containers(pods(render(merged(VALUES, {"images": given_values()["images"]})))["web"])["web"]
     return web["image"], web["imagePullPolicy"]
 
 

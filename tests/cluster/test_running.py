@@ -4,17 +4,19 @@ import json
 
 import pytest
 
-from tests.cluster.release import Caller, Release, run, within
+from runtimes import smoke
+from runtimes.manifests import Manifest, load_all
+from tests.cluster.release import Caller, Release, given_values, run, within
 
-# The languages of the core set.
-HELLO = {
-    "bash": "echo $((6 * 7))",
-    "c": '#include <stdio.h>\nint main(void) { printf("%d\\n", 6 * 7); }',
-    "nodejs": "console.log(6 * 7)",
-    "perl": 'print 6 * 7, "\\n";',
-    "python": "print(6 * 7)",
-    "ruby": "puts 6 * 7",
-}
+# All that were pushed, or the core set.
+OFFERED = given_values().get("runtimes", [each.slug for each in load_all() if each.core])
+MANIFESTS = [each for each in load_all() if each.slug in OFFERED]
+
+
+def test_ragflow_s_requests_are_answered_over_the_service(caller: Caller) -> None:
+    told = caller.smoke()
+    assert "python ok" in told
+    assert "nodejs ok" in told
 
 
 def offered(caller: Caller) -> set[str]:
@@ -29,11 +31,17 @@ def test_every_runtime_of_the_values_is_offered(release: Release, caller: Caller
     assert set(variables["SANDBOX_BUILT_RUNTIMES"].split(",")) == offered(caller)
 
 
-@pytest.mark.parametrize("runtime", HELLO)
-def test_a_program_of_each_language_runs(caller: Caller, runtime: str) -> None:
-    assert runtime in offered(caller), "the values offer it to nobody: see make push"
-    ended = run(caller, HELLO[runtime], runtime=runtime)
-    assert (ended["status"], ended["stdout"]) == ("succeeded", "42\n")
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: str(manifest.slug))
+def test_programs_of_each_language_end_as_its_manifest_says(caller: Caller, manifest: Manifest) -> None:
+    programs = manifest.fields["smoke"]
+    bodies = [{**smoke.submission(each, manifest.slug), "wait": 300} for each in programs]
+    answers = caller.send_all([("POST", "/api/v1/executions", body) for body in bodies], at_once=4)
+    for program, answer in zip(programs, answers, strict=True):
+        assert answer.get("status") == 201, answer
+        ended = answer["body"]
+        listed = caller.send("GET", f"/api/v1/executions/{ended['id']}/artifacts")["body"]
+        found = smoke.disagreements(program, ended, [each["name"] for each in listed])
+        assert not found, (program["name"], found, ended["message"], ended["stderr"][:2000])
 
 
 def test_a_program_knows_neither_the_cluster_nor_a_network(caller: Caller) -> None:
