@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.db.models import Count, F, Min, Q
+from django.db.models import Count, F, Min, Q, Sum
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -28,7 +28,7 @@ from sandbox_platform.kit import liveness
 from sandbox_platform.kit.ranges import CUSTOM, TimeRange, picker
 from sandbox_platform.kit.units import format_ms
 from sandboxes import nodes
-from sandboxes.models import Sandbox, SandboxState
+from sandboxes.models import Node, Sandbox, SandboxState
 
 DEFAULT_RANGE = "24h"
 # Widths of a bar of the chart: the first with which the chart has no more than MOST_BARS.
@@ -123,6 +123,15 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _places() -> str:
+    """How many may run at the same time. The keepers tell it: in a cluster, the web knows no node's settings."""
+    serving = nodes.serving()
+    places = Node.objects.filter(name__in=serving).aggregate(places=Sum("workers"))["places"]
+    if not places:
+        return "no node takes work"
+    return f"of at most {places}" + (f" on {len(serving)} nodes" if len(serving) > 1 else "")
+
+
 def _live_tiles(
     request: HttpRequest, runtimes: dict[int, Runtime], probed: list[Standing] | None
 ) -> Iterable[Tile]:
@@ -141,7 +150,7 @@ def _live_tiles(
     yield Tile(
         "Running",
         str(running),
-        f"of at most {settings.SANDBOX_WORKERS} per node",
+        _places(),
         f"{executions}?status__exact=running",
     )
     current = Q(runtime_revision=F("runtime__revision"))

@@ -17,6 +17,7 @@ from sandbox_platform.kit.acts import Kind
 from sandbox_platform.kit.services import Service
 from sandbox_platform.kit.tasks import Task
 from sandboxes import nodes
+from sandboxes.models import Node
 
 EXAMINE = Task("doctor", "sandbox_platform.doctor.task.examine", senders=[Service.WEB])
 # The values of sandbox_platform.doctor.check.Status, which lies in a higher layer.
@@ -45,6 +46,10 @@ def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:
             EXAMINE.enqueue(asked_by)
         messages.success(request, "The checks were queued. A worker runs them.")
         return redirect(request.path)
+    here = settings.SANDBOX_NODE
+    worker, keeper = liveness.workers_alive(here), liveness.keeper_alive(here)
+    # In a cluster, the web is on no node.
+    is_node = Node.objects.filter(name=here).exists()
     reports = [_report(report) for report in DoctorReport.objects.order_by("node")]
     return site.page(
         request,
@@ -53,9 +58,10 @@ def page(request: HttpRequest, *, site: ConsoleSite) -> HttpResponse:
         reports=reports,
         waits=any(report["waits"] for report in reports),
         refresh=REFRESH_S,
-        worker=liveness.workers_alive(settings.SANDBOX_NODE),
-        keeper=liveness.keeper_alive(settings.SANDBOX_NODE),
-        node=settings.SANDBOX_NODE,
+        ails=not nodes.serving() or (is_node and not (worker and keeper)),
+        worker=worker,
+        keeper=keeper,
+        node=here,
     )
 
 

@@ -31,6 +31,7 @@ from sandbox_platform.kit.env import (
     envmemory,
     envnetworks,
     envsecret,
+    envworkers,
 )
 from sandbox_platform.outgoing import *  # noqa: F403 -- Django reads them here
 from sandbox_platform.request_settings import *  # noqa: F403
@@ -303,11 +304,12 @@ SANDBOX_IMAGE_DISK_BYTES = envmemory("SANDBOX_IMAGE_DISK", "20g")
 SANDBOX_CGROUP_ROOT = Path(os.environ.get("SANDBOX_CGROUP_ROOT") or "/sys/fs/cgroup")
 # Where in it the direct engine's sandboxes are: "" for /sandbox-platform, auto for below this process's own cgroup.
 SANDBOX_CGROUP_PARENT = envchoice("SANDBOX_CGROUP_PARENT", "", ("", "auto"))
-SANDBOX_WORKERS = envint("SANDBOX_WORKERS", 8, minimum=1)
+# Cores of the machine, or of the container that is the node.
+NODE_CPUS = envint("SANDBOX_NODE_CPUS", os.cpu_count() or 1, minimum=1)
 # Sandboxes started at the same time. A start of the direct engine is busy from beginning to end, so more than one per
 # core only makes whoever waits for the first of them wait longer. Docker's pauses in between.
 STARTS_PER_CORE = {"direct": 1, "docker": 2}[SANDBOX_ENGINE]
-SANDBOX_STARTS = envint("SANDBOX_STARTS", STARTS_PER_CORE * (os.cpu_count() or 1), minimum=1)
+SANDBOX_STARTS = envint("SANDBOX_STARTS", STARTS_PER_CORE * NODE_CPUS, minimum=1)
 # Maximum wait of an accepted execution for a free worker. Then it is cancelled (queue timeout).
 SANDBOX_QUEUE_TIMEOUT_MS = envduration("SANDBOX_QUEUE_TIMEOUT", "10m")
 
@@ -351,6 +353,7 @@ RAGFLOW_PORT = envint("SANDBOX_EXECUTOR_MANAGER_PORT", 9385, minimum=1)
 SEED_POOL_SIZE = envint("SANDBOX_EXECUTOR_MANAGER_POOL_SIZE", 3)
 SEED_TIMEOUT_MS = envduration("SANDBOX_TIMEOUT", "10s")
 SEED_MEMORY_BYTES = envmemory("SANDBOX_MAX_MEMORY", "256m")
+SANDBOX_WORKERS = envworkers("SANDBOX_WORKERS", 8, cores=NODE_CPUS, largest_bytes=SEED_MEMORY_BYTES)
 SEED_SECCOMP = envbool("SANDBOX_ENABLE_SECCOMP", False)
 SEED_IMAGES = {
     "python": os.environ.get("SANDBOX_BASE_PYTHON_IMAGE", ""),

@@ -92,6 +92,23 @@ def envint(name: str, default: int, *, minimum: int = 0) -> int:
     return value
 
 
+# Executions of one core that run at the same time, and what worker and keeper need of the memory.
+WORKERS_PER_CORE, OWN_BYTES = 4, 512 << 20
+
+
+def envworkers(name: str, default: int, *, cores: int, largest_bytes: int) -> int:
+    """Return how many executions run at the same time: a number, or `auto` for as many as the machine has room for.
+
+    SANDBOX_NODE_MEMORY has its memory in bytes if this process's container may not use all of it. `largest_bytes`:
+    memory of the largest sandbox.
+    """
+    if os.environ.get(name) != "auto":
+        return envint(name, default, minimum=1)
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    room = (envint("SANDBOX_NODE_MEMORY", physical) - OWN_BYTES) // largest_bytes
+    return max(1, min(WORKERS_PER_CORE * cores, room))
+
+
 def envchoice(name: str, default: str, choices: Sequence[str]) -> str:
     value = os.environ.get(name) or default
     if value not in choices:

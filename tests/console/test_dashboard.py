@@ -13,6 +13,8 @@ from clients.models import Client
 from executions.models import Execution, Status
 from inspections.models import Inspection
 from runtimes.models import Runtime
+from sandboxes import nodes
+from sandboxes.models import Node
 from seccomp_profiles import revisions
 from tests.conftest import Visitor
 from tests.inspections.conftest import denying
@@ -98,6 +100,17 @@ def test_figures_lead_to_the_list_of_their_range(browser: Browser, make_executio
 
 def test_service_that_is_down_is_said(browser: Browser) -> None:
     assert "Service down no keeper and no worker" in text(browser)
+
+
+def test_places_are_those_of_the_nodes_that_serve(
+    browser: Browser, make_execution: MakeExecution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A web in a cluster has settings of its own, and is on no node."""
+    make_execution()
+    for name, workers in (("a", 4), ("b", 6), ("gone", 90)):
+        Node.objects.create(name=name, seen_at=timezone.now(), workers=workers)
+    monkeypatch.setattr(nodes, "serving", lambda: ["a", "b"])
+    assert "of at most 10 on 2 nodes" in text(browser)
 
 
 def test_seals_are_for_those_who_may_see_them(visitor: Visitor, make_execution: MakeExecution) -> None:

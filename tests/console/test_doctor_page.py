@@ -1,6 +1,8 @@
 import pytest
+from django.conf import settings
 from django.test import Client as Browser
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from console import doctor
@@ -8,6 +10,7 @@ from console.models import DoctorReport
 from sandbox_platform.doctor import task
 from sandbox_platform.doctor.check import broken, ok
 from sandboxes import nodes
+from sandboxes.models import Node
 from tests.pages import words
 from tests.tasks import queued
 
@@ -52,4 +55,18 @@ def test_the_real_checks_can_be_written_down(db: None, monkeypatch: pytest.Monke
 
 
 def test_nobody_to_look_is_said(browser: Browser) -> None:
+    assert "No worker is alive" in shown(browser)
+
+
+def test_a_web_that_is_on_no_node_misses_nobody_there(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a cluster."""
+    monkeypatch.setattr("sandboxes.nodes.serving", lambda: ["elsewhere"])
+    assert "No worker is alive" not in shown(browser)
+
+
+def test_a_node_without_a_worker_is_said_though_another_serves(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sandboxes.nodes.serving", lambda: ["elsewhere"])
+    Node.objects.create(name=settings.SANDBOX_NODE, seen_at=timezone.now())
     assert "No worker is alive" in shown(browser)

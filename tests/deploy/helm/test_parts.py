@@ -285,6 +285,13 @@ def test_agents_of_a_deployment_have_names_of_their_own() -> None:
         assert env["SANDBOX_NODE"] == {"fieldRef": {"fieldPath": "metadata.name"}}
 
 
+def test_an_agent_is_as_large_as_its_container() -> None:
+    env = environment(containers(pods(render(merged(TRIAL, {"agent": {"workers": "auto"}})))["agent"])["agent"])
+    assert env["SANDBOX_WORKERS"] == "auto"
+    for name, resource in (("SANDBOX_NODE_CPUS", "limits.cpu"), ("SANDBOX_NODE_MEMORY", "limits.memory")):
+        assert env[name] == {"resourceFieldRef": {"containerName": "agent", "resource": resource}}
+
+
 def test_the_end_of_an_agent_leaves_time_for_its_runs() -> None:
     spec = pods(render(merged(TRIAL, {"agent": {"drainSeconds": 300}})))["agent"]["spec"]
     command = containers({"spec": spec})["agent"]["lifecycle"]["preStop"]["exec"]["command"]

@@ -114,6 +114,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a setting that the chart sets": ({"settings": {"SANDBOX_NODE": "x"}}, "SANDBOX_NODE"),
     "a value that is none": ({"agent": {"worker": 3}}, "worker"),
     "an unknown kind of agents": ({"agent": {"kind": "Pod"}}, "'DaemonSet', 'Deployment'"),
+    "scaling by a number that is not known": (
+        {"agent": {"kind": "Deployment", "workers": "auto", "autoscaling": {"type": "hpa"}}},
+        "needs a number in agent.workers",
+    ),
     "scaling of a DaemonSet": ({"agent": {"autoscaling": {"type": "hpa"}}}, "needs agent.kind=Deployment"),
     "KEDA without Prometheus": (
         {"agent": {"kind": "Deployment", "autoscaling": {"type": "keda"}}},

@@ -96,6 +96,31 @@ def test_int_below_minimum(monkeypatch: pytest.MonkeyPatch) -> None:
         env.envint("SANDBOX_WORKERS", 8, minimum=1)
 
 
+GIB = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("value", "cores", "memory", "workers"),
+    [
+        pytest.param("3", 8, 64 * GIB, 3, id="a number is taken as it is"),
+        pytest.param("", 8, 64 * GIB, 5, id="without a value it is the default"),
+        pytest.param("auto", 2, 64 * GIB, 8, id="four for each core"),
+        pytest.param("auto", 8, 4 * GIB, 14, id="no more than the memory has room for"),
+        pytest.param("auto", 8, GIB // 4, 1, id="at least one"),
+    ],
+)
+def test_workers(monkeypatch: pytest.MonkeyPatch, value: str, cores: int, memory: int, workers: int) -> None:
+    monkeypatch.setenv("SANDBOX_WORKERS", value)
+    monkeypatch.setenv("SANDBOX_NODE_MEMORY", str(memory))
+    assert env.envworkers("SANDBOX_WORKERS", 5, cores=cores, largest_bytes=GIB // 4) == workers
+
+
+def test_workers_of_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SANDBOX_WORKERS", "automatic")
+    with pytest.raises(ImproperlyConfigured, match="SANDBOX_WORKERS"):
+        env.envworkers("SANDBOX_WORKERS", 5, cores=2, largest_bytes=GIB)
+
+
 def test_int_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SANDBOX_WORKERS", "many")
     with pytest.raises(ImproperlyConfigured, match="SANDBOX_WORKERS"):
