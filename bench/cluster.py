@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import django
+from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sandbox_platform.settings")
 django.setup()
@@ -35,12 +36,15 @@ REFILL_S = 8.0
 VALUES = {"agent": {"workers": 8, "resources": {"limits": {"memory": "4Gi"}}}}
 
 
-def cgroup(name: str) -> Path:
-    """Return the folder of the cgroup of this name in which its CPU time is read."""
-    root = CGROUPS / "cpuacct" if (CGROUPS / "cpuacct").is_dir() else CGROUPS
-    found = [path for path in root.rglob(name) if path.is_dir()]
+# Of v1 and of v2: where CPU time is read.
+TREE = CGROUPS / "cpuacct" if (CGROUPS / "cpuacct").is_dir() else CGROUPS
+
+
+def cgroup(*names: str) -> Path:
+    """Return the folder of the cgroup that has one of these names."""
+    found = [path for name in names for path in TREE.rglob(name) if path.is_dir()]
     if len(found) != 1:
-        raise SystemExit(f"{len(found)} cgroups are named {name}: one is needed")
+        raise SystemExit(f"{len(found)} cgroups are named {' or '.join(names)}: one is needed")
     return found[0]
 
 
@@ -58,13 +62,12 @@ def cpu_s(folders: list[Path]) -> float:
 def of_host() -> list[Path]:
     listed = ["docker", "compose", "ps", "--quiet", "worker", "keeper"]
     ids = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()
-    return [*(cgroup(f"*{name}*") for name in ids), cgroup("sandbox-platform")]
+    return [*(cgroup(name, f"docker-{name}.scope") for name in ids), TREE / settings.SANDBOX_LABEL]
 
 
 def of_agent(release: Release) -> list[Path]:
     uid = release.get(f"pod/{release.pods('agent')[0]}")["metadata"]["uid"]
-    names = (f"pod{uid}", f"*pod{uid.replace('-', '_')}.slice")
-    return [cgroup(next(name for name in names if any(CGROUPS.rglob(name))))]
+    return [cgroup(f"pod{uid}", f"*pod{uid.replace('-', '_')}.slice")]
 
 
 def send_from_host(runs: list[Any]) -> list[dict[str, Any]]:
