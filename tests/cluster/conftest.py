@@ -11,7 +11,14 @@ collect_ignore_glob = [] if os.environ.get("SANDBOX_CLUSTER_VALUES") else ["test
 
 
 # What ends the installation is last.
-ORDER = ("test_api_server.py", "test_registry.py", "test_running.py", "test_egress.py", "test_life.py")
+ORDER = (
+    "test_api_server.py",
+    "test_registry.py",
+    "test_external.py",
+    "test_running.py",
+    "test_egress.py",
+    "test_life.py",
+)
 
 
 @pytest.hookimpl(trylast=True)

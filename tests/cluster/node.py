@@ -4,7 +4,7 @@ chart is: the tests' own.
 
 import json
 
-from tests.cluster.release import Caller, Release, kubectl
+from tests.cluster.release import Release, given_image, kubectl
 
 NAME = "node"
 LOOK = """
@@ -27,7 +27,8 @@ print(json.dumps({"mounts": mounts, "cgroups": cgroups, "processes": processes, 
 
 
 class Node:
-    def __init__(self, release: Release, caller: Caller) -> None:
+    def __init__(self, release: Release) -> None:
+        image, policy = given_image("platform")
         self._namespace = release.namespace
         ours = release.get("pods", "-l", f"app.kubernetes.io/instance={release.name}")["items"]
         self._uids = [each["metadata"]["uid"] for each in ours]
@@ -36,7 +37,7 @@ class Node:
             "spec": {
                 "hostPID": True,
                 "containers": [{
-                    "name": NAME, "image": caller.image["image"], "imagePullPolicy": caller.image["imagePullPolicy"],
+                    "name": NAME, "image": image, "imagePullPolicy": policy,
                     "command": ["sleep", "86400"], "securityContext": {"privileged": True, "runAsUser": 0},
                     "volumeMounts": [{"name": NAME, "mountPath": "/node", "readOnly": True}],
                 }],

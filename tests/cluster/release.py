@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import yaml
 
 from scripts import smoke
-from tests.deploy.helm.rendering import CHART, Values, containers, merged, pods, program, render
+from tests.deploy.helm.rendering import CHART, Values, merged, program
 
 T = TypeVar("T")
 Object = dict[str, Any]
@@ -56,10 +56,13 @@ def given_values() -> Values:
     return dict(yaml.safe_load(Path(path).read_text())) if path else {}
 
 
-def platform_image() -> tuple[str, str]:
-    """Reference and pull policy, by the values that were given."""
-    web = containers(pods(render(merged(VALUES, {"images": given_values()["images"]})))["web"])["web"]
-    return web["image"], web["imagePullPolicy"]
+def given_image(name: str) -> tuple[str, str]:
+    """Reference and pull policy of an image of the platform, by the values that were given."""
+    images: Values = given_values()["images"]
+    own: Values = images.get(name, {})
+    reference = own.get("repository") or f"{images['registry']}/{name}"
+    by = f"@{own['digest']}" if own.get("digest") else f":{own.get('tag') or images['tag']}"
+    return reference + by, images.get("pullPolicy", "IfNotPresent")
 
 
 def within(seconds: float, look: Callable[[], T | None]) -> T:
@@ -121,8 +124,11 @@ class Release:
             stdin=json.dumps({"kind": "List", "apiVersion": "v1", "items": objects}),
         )
 
+    def wait(self, what: str, until: str) -> None:
+        kubectl("-n", self.namespace, "wait", what, f"--for={until}", f"--timeout={GONE_S}s")
+
     def until_pod_is_ready(self, name: str) -> None:
-        kubectl("-n", self.namespace, "wait", f"pod/{name}", "--for=condition=Ready", "--timeout=120s")
+        self.wait(f"pod/{name}", "condition=Ready")
 
     def remove(self) -> None:
         kubectl("delete", "namespace", self.namespace, "--ignore-not-found", f"--timeout={GONE_S}s", check=False)
@@ -151,8 +157,8 @@ class Release:
         states = [one for each in self.get("pods")["items"] for one in each["status"].get("containerStatuses", ())]
         return sum(one["restartCount"] for one in states)
 
-    def token(self) -> str:
-        return b64decode(self.get(f"secret/{self.prefix}")["data"]["api_token"]).decode()
+    def token(self, secret: str = "") -> str:
+        return b64decode(self.get(f"secret/{secret or self.prefix}")["data"]["api_token"]).decode()
 
     def told(self) -> str:
         """What is in the namespace, and the last lines of every container. No secret is among them."""
@@ -172,15 +178,14 @@ CALLER = "caller"
 class Caller:
     """Sends programs from a pod of the cluster to the Service, by the name that RAGFlow uses."""
 
-    def __init__(self, release: Release) -> None:
-        self._namespace, self._token = release.namespace, release.token()
+    def __init__(self, release: Release, secret: str = "") -> None:
+        """`secret`: with the token, if it is not the chart's own."""
+        self._namespace, self._token = release.namespace, release.token(secret)
         self.url = "http://sandbox-executor-manager:9385"
-        pod = release.get(f"pod/{release.pods('web')[0]}")
-        # Of the platform itself: no other is needed in the cluster.
-        self.image = next(one for one in pod["spec"]["containers"] if one["name"] == "web")
+        image, policy = given_image("platform")
         kubectl(
-            "-n", self._namespace, "run", CALLER, f"--image={self.image['image']}", "--restart=Never",
-            f"--image-pull-policy={self.image['imagePullPolicy']}", "--command", "--", "sleep", "86400",
+            "-n", self._namespace, "run", CALLER, f"--image={image}", "--restart=Never",
+            f"--image-pull-policy={policy}", "--command", "--", "sleep", "86400",
         )  # fmt: skip
         kubectl("-n", self._namespace, "wait", f"pod/{CALLER}", "--for=condition=Ready", "--timeout=120s")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.cluster.release import Caller, Object, Release, run, within
+from tests.cluster.release import Caller, Object, Release, given_image, run, within
 from tests.executions.egress.programs import FETCH
 
 TARGET, FORBIDDEN = "target", "forbidden"
@@ -18,13 +18,14 @@ EgressRule.objects.get_or_create(domain={domain!r})
 
 
 @pytest.fixture(scope="module")
-def target(release: Release, caller: Caller) -> str:
+def target(release: Release) -> str:
     """A web server in a pod of its own, whose address and name the administrator has opened; its namespace's domain."""
     domain = f"{release.namespace}.svc.cluster.local"
+    image, policy = given_image("platform")
     pod = {
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": TARGET, "labels": {"app": TARGET}},
         "spec": {"containers": [{
-            "name": TARGET, "image": caller.image["image"], "imagePullPolicy": caller.image["imagePullPolicy"],
+            "name": TARGET, "image": image, "imagePullPolicy": policy,
             "command": ["python3", "-m", "http.server", "80", "--directory", "/usr/share/zoneinfo"],
             "securityContext": {"runAsUser": 0},
         }]},

@@ -115,9 +115,9 @@ def test_an_upgrade_migrates_again_and_keeps_the_secrets(release: Release, calle
     assert serves(caller)
 
 
-def test_uninstalling_leaves_only_what_cannot_be_made_again(release: Release, caller: Caller) -> None:
+def test_uninstalling_leaves_only_what_cannot_be_made_again(release: Release) -> None:
     """The last test: nothing is installed after it."""
-    node = Node(release, caller)
+    node = Node(release)
     # Otherwise nothing would be found after it either.
     assert all(node.has().values())
     release.uninstall()

@@ -6,7 +6,7 @@ import pytest
 
 from tests.builds.test_live import ADMINISTRATOR, BUILT
 from tests.builds.test_live import TOKEN as OF_ADMINISTRATOR
-from tests.cluster.release import Caller, Object, Release, platform_image, run, within
+from tests.cluster.release import Caller, Object, Release, given_image, run, within
 from tests.cluster.supplies import MIRROR_PORT, REGISTRY_PORT, Supplies
 
 VALUES = {
@@ -26,7 +26,7 @@ def supplied(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     installed = Release("registry", VALUES)
     try:
         installed.make_namespace()
-        supplies = Supplies(installed, *platform_image())
+        supplies = Supplies(installed, *given_image("platform"))
         supplies.push(tmp_path_factory.mktemp("push"), "runtime-python", "fetch")
         installed.change({"runtimeImages": {"registry": supplies.registry}})
         installed.install()
