@@ -34,8 +34,6 @@ AT_ONCE = 4
 # Until sandboxes that were used up are replaced: they are part of a run's cost.
 REFILL_S = 8.0
 VALUES = {"agent": {"workers": 8, "resources": {"limits": {"memory": "4Gi"}}}}
-
-
 # Of v1 and of v2: where CPU time is read.
 TREE = CGROUPS / "cpuacct" if (CGROUPS / "cpuacct").is_dir() else CGROUPS
 
