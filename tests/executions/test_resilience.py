@@ -259,17 +259,6 @@ def test_worker_starts_sandboxes_itself_while_no_keeper_is_alive(survivor: Survi
     survivor.expect_quick(3)
 
 
-def test_warm_sandboxes_that_died_cost_no_run(survivor: Survivor) -> None:
-    survivor.kill("keeper")  # it would notice them and start others
-    warm = [name.encode() for name in survivor.platform.sandboxes()]
-    assert warm
-    for process in PROC.glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if any(name in (process / "cmdline").read_bytes() for name in warm):
-                os.kill(int(process.name), signal.SIGKILL)
-    survivor.expect_quick(len(warm))
-
-
 def test_new_keeper_takes_over_what_the_killed_one_left(survivor: Survivor) -> None:
     survivor.kill("keeper")
     survivor.call(QUICK).result(90)
