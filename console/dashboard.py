@@ -123,9 +123,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _places() -> str:
+def _places(serving: list[str]) -> str:
     """How many may run at the same time. The keepers tell it: in a cluster, the web knows no node's settings."""
-    serving = nodes.serving()
     places = Node.objects.filter(name__in=serving).aggregate(places=Sum("workers"))["places"]
     if not places:
         return "no node takes work"
@@ -146,11 +145,12 @@ def _live_tiles(
         f"{executions}?status__exact=queued",
         "warning" if age > 10_000 else "",
     )
+    serving = nodes.serving()
     running = Execution.objects.filter(status=Status.RUNNING).count()
     yield Tile(
         "Running",
         str(running),
-        _places(),
+        _places(serving),
         f"{executions}?status__exact=running",
     )
     current = Q(runtime_revision=F("runtime__revision"))
@@ -160,7 +160,7 @@ def _live_tiles(
         "Warm sandboxes", str(ready), f"minimum {wanted}", reverse("admin:pool"),
         "warning" if ready < wanted else "ok",
     )  # fmt: skip
-    yield _service_tile()
+    yield _service_tile(serving)
     if request.user.has_perm("alerts.view_alert"):
         yield _alert_tile(request)
     if request.user.has_perm("audit.view_seal"):
@@ -169,10 +169,10 @@ def _live_tiles(
         yield _probe_tile(probed)
 
 
-def _service_tile() -> Tile:
+def _service_tile(serving: list[str]) -> Tile:
     """Say whether programs run: on this node, or on others."""
     link = reverse("admin:doctor")
-    if serving := nodes.serving():
+    if serving:
         return Tile(
             "Service", "up", f"node {serving[0]}" if len(serving) == 1 else f"{len(serving)} nodes", link, "ok"
         )
