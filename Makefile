@@ -92,7 +92,7 @@ test-fast: venv frontend ## run the tests that need neither Docker nor the stack
 	@$(SETUP) ensure_helm
 	@$(VENV)/python -m pytest $(SPREAD) -m "not needs_docker and not needs_stack" $(ARGS)
 
-test-cluster: ## install the chart in the cluster of KUBECONFIG and test it there (VALUES=file of make push; docs/kubernetes.md)
+test-cluster: venv ## install the chart in the cluster of KUBECONFIG and test it there (VALUES=file of make push; docs/kubernetes.md)
 	@$(SETUP) ensure_helm
 	@SANDBOX_CLUSTER_VALUES="$(abspath $(or $(VALUES),$(error VALUES is not set: name the file that make push wrote)))" \
 		$(VENV)/python -m pytest -n 0 --timeout 1800 tests/cluster $(ARGS)
