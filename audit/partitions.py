@@ -7,7 +7,6 @@ may change the schema. Where the history is one table, they find no partitions, 
 import logging
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -22,6 +21,7 @@ from executions.failures import grouping
 from executions.failures.models import FailureRun
 from executions.models import Execution
 from executions.models.ids import first_id, made_at
+from executions.parts import Part, history_parts, is_partitioned
 from sandbox_platform.kit.locks import Lock
 
 logger = logging.getLogger(__name__)
@@ -65,30 +65,6 @@ class NotPartitioned(Exception):
     """The history cannot be partitioned. The message says why."""
 
 
-@dataclass(frozen=True)
-class Part:
-    """A partition: ids from `low` to before `high`. The first has no low end; the last is for all that fit no other."""
-
-    name: str
-    low: UUID | None
-    high: UUID | None
-
-    @property
-    def is_rest(self) -> bool:
-        return self.high is None
-
-
-def parts() -> list[Part]:
-    """Return the partitions, oldest first; none where the history is one table."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT part, low, high FROM history_parts()")
-        return [Part(*row) for row in cursor.fetchall()]
-
-
-def is_partitioned() -> bool:
-    return bool(parts())
-
-
 def begin_of_month(at: datetime) -> datetime:
     return at.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
@@ -129,7 +105,7 @@ def drop_due() -> Generator[PurgeRecord, None, bool]:
     if shortest is None:
         return waits
     latest = first_id(timezone.now() - timedelta(days=shortest))
-    for part in parts():
+    for part in history_parts():
         if part.high and part.high <= latest:
             try:
                 yield from _drop(part)

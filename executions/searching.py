@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from executions.models import Execution
 from executions.models.execution import TERMINAL
 from executions.models.ids import ID_IS_EARLIER, SHORT, digits_of, first_id, ids_from
 from executions.models.lookup import MARK_DIGITS, last_digits, mark_of_client, search_vector
+from executions.parts import Part, bounds, history_parts
 
 LONGEST_TEXT = 500
 # Windows are measured in blocks. The ids of one block share the longest mark and span 65 s.
@@ -76,7 +78,13 @@ class Search:
         query = Cast(Value(" & ".join(f"({term})" for term in terms)), SearchQueryField())
         matches = Func(search_vector(), query, template="(%(expressions)s)", arg_joiner=" @@ ")
         matches.output_field = BooleanField()
-        return self._candidates.filter(matches, status__in=TERMINAL).order_by()
+        # Each partition has an index of its own, and the marks do not tell Postgres which of them to leave out.
+        only = bounds(self._parts, _first_id(first), _last_id(last))
+        return self._candidates.filter(matches, status__in=TERMINAL, **only).order_by()
+
+    @cached_property
+    def _parts(self) -> list[Part]:
+        return history_parts()
 
     def windows(
         self, *, oldest: UUID, newest: UUID, newest_first: bool = True, span: int = START_BLOCKS
@@ -109,10 +117,18 @@ class Search:
                 span = max(START_BLOCKS, span // 4)
             if newest_first:
                 last = begin - 1
-                yield Window(found, UUID(int=begin << BLOCK_BITS), span)
+                yield Window(found, _first_id(begin), span)
             else:
                 first = end + 1
-                yield Window(found, UUID(int=(first << BLOCK_BITS) - 1), span)
+                yield Window(found, _last_id(end), span)
+
+
+def _first_id(block: int) -> UUID:
+    return UUID(int=block << BLOCK_BITS)
+
+
+def _last_id(block: int) -> UUID:
+    return UUID(int=(block + 1 << BLOCK_BITS) - 1)
 
 
 def _window(first: int, last: int, span: int, newest_first: bool) -> tuple[int, int]:

@@ -200,9 +200,10 @@ def purged(end: datetime, number: int) -> dict[str, Any]:
     """Purge what a policy no longer keeps. Return how long that takes, and how long others wait meanwhile."""
     from django.utils import timezone
 
-    from audit import partitions, purging
+    from audit import purging
     from audit.models import RetentionPolicy
     from executions.models import Rollup
+    from executions.parts import is_partitioned
     from usage.models import Counted
 
     now = timezone.now()
@@ -210,7 +211,7 @@ def purged(end: datetime, number: int) -> dict[str, Any]:
     Rollup.objects.update_or_create(id=1, defaults={"up_to": now})
     RetentionPolicy.objects.create(keep_metadata_days=(now - end).days)
     before = sql("SELECT pg_current_wal_insert_lsn() - '0/0'")[0]
-    months = partitions.is_partitioned()
+    months = is_partitioned()
     with Reader() as reader:
         started = time.monotonic()
         gone = 0

@@ -8,6 +8,7 @@ from audit.models import HeadDestination, Pending, Seal, SealingFailure, SealKey
 from audit.verification.findings import LATE
 from executions.models import Execution
 from executions.models.ids import first_id, made_at
+from executions.parts import history_parts
 from sandbox_platform.doctor.check import Check, broken, ok, warning
 
 SENT_WITHIN = timedelta(minutes=15)
@@ -78,7 +79,7 @@ def guards(name: str) -> Check:
 
 def months(name: str) -> Check:
     """Check that a history that is partitioned by month has a partition for the next one."""
-    parts = partitions.parts()
+    parts = history_parts()
     if not parts:
         return ok(name, "the history is one table")
     following = partitions.next_month(timezone.now())

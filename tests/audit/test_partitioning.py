@@ -13,6 +13,7 @@ from audit import partitions
 from audit.partitions import next_month
 from executions.models import Execution, Status
 from executions.models.ids import first_id
+from executions.parts import is_partitioned
 from sandbox_platform.kit.locks import Lock
 from tests.audit.conftest import execute
 from tests.audit.test_partitions import AGO, part_of, value
@@ -26,7 +27,7 @@ HAS_BOUNDARY = "SELECT count(*) FROM pg_constraint WHERE conname = %s"
 
 
 def test_a_history_without_partitions_stays_as_it_is(db: None) -> None:
-    assert not partitions.is_partitioned()
+    assert not is_partitioned()
     assert partitions.make_ahead() == 0
     assert list(partitions.drop_due()) == []
 
@@ -48,7 +49,7 @@ def test_an_id_of_the_future_is_a_refusal_that_leaves_no_trace(make_execution: M
     execute("SET CONSTRAINTS ALL IMMEDIATE")
     with pytest.raises(partitions.NotPartitioned, match="clock was wrong"):
         partitions.convert(lambda step: None)
-    assert not partitions.is_partitioned()
+    assert not is_partitioned()
     Execution.objects.filter(pk=strange.pk, status=Status.QUEUED).delete()
     make_execution(id=first_id(timezone.now() + timedelta(days=4001)))  # no constraint is left
 
@@ -96,7 +97,7 @@ def test_a_conversion_that_was_interrupted_is_finished(make_execution: MakeExecu
         f"ALTER TABLE executions_execution ADD CONSTRAINT {partitions.BOUNDARY} CHECK (id IS NOT NULL) NOT VALID"
     )
     partitions.convert(lambda step: None)
-    assert partitions.is_partitioned()
+    assert is_partitioned()
     with pytest.raises(IntegrityError), transaction.atomic():
         make_execution(idempotency_key="k")
 

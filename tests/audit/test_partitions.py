@@ -18,6 +18,8 @@ from executions import storage
 from executions.models import Artifact, Execution, Rollup, Status
 from executions.models.execution import IDEMPOTENCY_CONSTRAINT
 from executions.models.ids import first_id
+from executions.parts import history_parts
+from executions.searching import BLOCK_BITS, AllClients, Search, extent
 from tests.audit.conftest import execute
 from usage.models import Counted
 
@@ -45,7 +47,7 @@ def partitioned(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> It
 @pytest.fixture
 def months(partitioned: None, db: None) -> list[str]:
     """The names of its partitions."""
-    return [part.name for part in partitions.parts()]
+    return [part.name for part in history_parts()]
 
 
 @pytest.fixture
@@ -107,6 +109,29 @@ def test_keys_are_used_once_in_all_months(months: list[str], old: MakeExecution)
 def test_a_key_is_found_by_an_index_of_each_month(months: list[str]) -> None:
     sql = "SELECT count(DISTINCT tablename) FROM pg_indexes WHERE indexdef LIKE %s AND tablename = ANY(%s)"
     assert value(sql, "CREATE INDEX %(client_id, idempotency_key)%", months) == len(months)
+
+
+def test_a_search_finds_what_is_in_any_month_and_in_none(
+    months: list[str], old: MakeExecution, make_execution: MakeExecution
+) -> None:
+    now = timezone.now()
+    executions = [
+        make_execution(code="apple", id=first_id(now + timedelta(days=400))),
+        make_execution(code="apple"),
+        old(code="apple"),
+        make_execution(code="apple", queued_at=now - AGO * 2),
+    ]
+    whole = extent(Execution.objects.all())
+    assert whole
+    windows = Search("apple", AllClients).windows(oldest=whole[0], newest=whole[1])
+    assert [pk for window in windows for pk in window.ids] == [execution.pk for execution in executions]
+
+
+def test_a_search_of_a_time_reads_the_index_of_its_month_alone(months: list[str], old: MakeExecution) -> None:
+    execution = old(code="apple")
+    block = execution.pk.int >> BLOCK_BITS
+    plan = Search("apple", AllClients).matching(block - 5, block + 5).explain()
+    assert [month for month in months if month in plan] == [part_of(execution)]
 
 
 def test_final_rows_of_a_month_do_not_change(months: list[str], old: MakeExecution) -> None:
@@ -184,7 +209,7 @@ def test_a_month_that_is_due_is_dropped(old: MakeExecution, make_policy: MakePol
         (str(of_others), 1, [gone[2].pk]),
         (str(own), 2, sorted(row.pk for row in gone[:2])),
     ]
-    assert month not in [part.name for part in partitions.parts()]
+    assert month not in [part.name for part in history_parts()]
     assert list(Execution.objects.values_list("pk", flat=True)) == [stays.pk]
     assert not Artifact.objects.exists()
     sealing.seal()
@@ -232,7 +257,7 @@ def test_one_execution_keeps_its_month(
     month = part_of(execution)
     execute("SET CONSTRAINTS ALL IMMEDIATE")
     assert list(partitions.drop_due()) == []
-    assert month in [part.name for part in partitions.parts()]
+    assert month in [part.name for part in history_parts()]
     assert Execution.objects.filter(pk=execution.pk).exists()
 
 

@@ -12,6 +12,7 @@ from pytest_django import DjangoDbBlocker, Settings
 from audit import partitions, sealing
 from audit.models import RetentionPolicy
 from executions.models import Artifact, Execution, Rollup
+from executions.parts import history_parts
 from sandbox_platform import roles
 from sandbox_platform.kit.services import Service
 from tests.audit.conftest import execute
@@ -64,14 +65,14 @@ def test_the_keeper_makes_months_and_drops_what_is_due(months: None, make_execut
     RetentionPolicy.objects.create(keep_metadata_days=1)
     Counted.objects.create(up_to=timezone.now())
     Rollup.objects.update_or_create(id=1, defaults={"up_to": timezone.now()})
-    before = partitions.parts()
+    before = history_parts()
     execute("SET CONSTRAINTS ALL IMMEDIATE")
     execute(f"DROP TABLE {before[-2].name}")
     with acting_as(Service.KEEPER):
         assert partitions.make_ahead() == 1
         assert [record.ids for record in partitions.drop_due()] == [[execution.pk]]
     assert not Execution.objects.exists()
-    assert partitions.parts()[-2:] == before[-2:]
+    assert history_parts()[-2:] == before[-2:]
 
 
 def test_the_keeper_may_not_drop_by_itself(months: None) -> None:

@@ -3,6 +3,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from audit import partitions
+from executions.parts import history_parts
 
 
 class Command(BaseCommand):
@@ -17,5 +18,5 @@ class Command(BaseCommand):
             partitions.convert(self.stdout.write)
         except partitions.NotPartitioned as e:
             raise CommandError(str(e)) from e
-        for part in partitions.parts():
+        for part in history_parts():
             self.stdout.write(part.name)

@@ -12,6 +12,7 @@ from audit.jobs import run_due
 from audit.models import HeadDestination, Seal, SealKey
 from executions.models import Execution
 from executions.models.ids import first_id
+from executions.parts import history_parts
 from sandbox_platform.doctor import Status, history
 
 
@@ -139,7 +140,7 @@ def test_months_are_none_in_a_history_that_is_one_table(db: None) -> None:
 def test_months_lack_the_next_one(db: None, make_execution: Callable[..., Execution]) -> None:
     partitions.convert(lambda step: None)
     assert history.months("months").status is Status.OK
-    for part in partitions.parts():
+    for part in history_parts():
         if part.low:
             execute(f"DROP TABLE {part.name}")
     # What is left ends with this month or, on its last days, with the next one.
